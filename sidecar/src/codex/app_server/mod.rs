@@ -1,0 +1,500 @@
+//! The protocol of `codex app-server` as a state machine without IO: lines in, lines and events out.
+//! Codex app-server, protocol v2, as Codex 0.169 speaks it; one ephemeral thread a turn, many turns at once.
+
+mod failure;
+#[cfg(test)]
+mod tests;
+mod thread;
+mod wire;
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use crate::turn::{Event, Outcome, TurnError, TurnRequest};
+use thread::{Next, Thread};
+
+/// Calls that may be unanswered at a time. The child was seen to drop some of 200, and never one of 160.
+const MAX_UNANSWERED_CALLS: usize = 48;
+
+/// Time that a call may take. The slowest, `thread/start` among 256 others, was seen to take a second.
+const CALL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Time that a turn may go on after its interrupt; 2 to 5 ms were seen.
+const INTERRUPT_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Time between two looks at whether Codex has been logged in.
+const LOGIN_POLL: Duration = Duration::from_secs(2);
+
+/// Threads that may fail to end before the child is given up.
+const MAX_STUCK_THREADS: usize = 8;
+
+/// Names a turn on one child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct TurnKey(pub(super) u64);
+
+/// What the child can do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// The handshake is not over.
+    Starting,
+    /// Turns may begin.
+    Ready,
+    /// The handshake is over, but there is no credential.
+    LoginRequired,
+}
+
+/// What follows from a line, a new turn, or the passing of time.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    /// Lines for the child, each with its end.
+    pub(super) write: Vec<Vec<u8>>,
+    /// What happened in which turn.
+    pub(super) events: Vec<(TurnKey, Event)>,
+    /// Turns of which the child knows nothing any more.
+    pub(super) closed: Vec<TurnKey>,
+}
+
+/// The child broke its protocol and cannot be used any longer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ProtocolError {
+    #[error("a line is not a JSON-RPC message")]
+    NotAMessage(#[source] serde_json::Error),
+    #[error("the answer to {method} has another shape than expected")]
+    UnexpectedAnswer {
+        method: &'static str,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("{method} was refused: {message} ({code})")]
+    Refused {
+        method: &'static str,
+        code: i64,
+        message: String,
+    },
+    #[error("{0} was not answered in time")]
+    Silent(&'static str),
+    #[error("{MAX_STUCK_THREADS} threads could not be ended")]
+    Stuck,
+}
+
+/// What we called, and for which turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Initialize,
+    AuthStatus,
+    ThreadStart(TurnKey),
+    InjectItems(TurnKey),
+    TurnStart(TurnKey),
+    TurnInterrupt(TurnKey),
+    ThreadUnsubscribe(TurnKey),
+}
+
+impl Call {
+    fn method(self) -> &'static str {
+        match self {
+            Self::Initialize => "initialize",
+            Self::AuthStatus => "getAuthStatus",
+            Self::ThreadStart(_) => "thread/start",
+            Self::InjectItems(_) => "thread/inject_items",
+            Self::TurnStart(_) => "turn/start",
+            Self::TurnInterrupt(_) => "turn/interrupt",
+            Self::ThreadUnsubscribe(_) => "thread/unsubscribe",
+        }
+    }
+}
+
+/// One `codex app-server` process, seen from the other end of its pipes.
+#[derive(Debug)]
+pub(super) struct AppServer {
+    state: State,
+    now: Instant,
+    next_call: u64,
+    unanswered: HashMap<u64, (Call, Instant)>,
+    backlog: VecDeque<(u64, Call, Vec<u8>)>,
+    threads: HashMap<TurnKey, Thread>,
+    keys: HashMap<String, TurnKey>,
+    stuck_threads: usize,
+    login_looked_at: Instant,
+    quota_resets_at: Option<u64>,
+    step: Step,
+}
+
+impl AppServer {
+    /// The protocol from its first line on, which is in the step.
+    pub(super) fn start(now: Instant) -> (Self, Step) {
+        let mut this = Self {
+            state: State::Starting,
+            now,
+            next_call: 0,
+            unanswered: HashMap::new(),
+            backlog: VecDeque::new(),
+            threads: HashMap::new(),
+            keys: HashMap::new(),
+            stuck_threads: 0,
+            login_looked_at: now,
+            quota_resets_at: None,
+            step: Step::default(),
+        };
+        this.call(Call::Initialize, &wire::initialize());
+        let step = this.take_step();
+        (this, step)
+    }
+
+    /// What the child can do now.
+    pub(super) fn state(&self) -> State {
+        self.state
+    }
+
+    /// Begins a turn; `key` must be new.
+    pub(super) fn begin(&mut self, key: TurnKey, request: TurnRequest) -> Step {
+        self.call(Call::ThreadStart(key), &wire::ThreadStart::plain(&request));
+        self.threads.insert(key, Thread::new(request));
+        self.take_step()
+    }
+
+    /// Ends a turn early. Does nothing when it is over already.
+    pub(super) fn interrupt(&mut self, key: TurnKey) -> Step {
+        let now = self.now;
+        self.advance(key, |thread| thread.interrupt(now));
+        self.take_step()
+    }
+
+    /// Lets time pass: overdue calls fail, and a missing login is looked for again. To be called about once a second.
+    ///
+    /// # Errors
+    /// The child is of no more use.
+    pub(super) fn tick(&mut self, now: Instant) -> Result<Step, ProtocolError> {
+        self.now = now;
+        let overdue: Vec<u64> = self
+            .unanswered
+            .iter()
+            .filter(|(_, (_, sent))| now.duration_since(*sent) > CALL_DEADLINE)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in overdue {
+            if let Some((call, _)) = self.unanswered.remove(&id) {
+                self.send_from_backlog();
+                self.on_silence(call)?;
+            }
+        }
+        self.give_up_uninterruptible()?;
+        if self.state == State::LoginRequired
+            && now.duration_since(self.login_looked_at) > LOGIN_POLL
+        {
+            self.look_at_login();
+        }
+        Ok(self.take_step())
+    }
+
+    /// Reads one line of the child.
+    ///
+    /// # Errors
+    /// The child broke its protocol and is of no more use.
+    pub(super) fn read_line(&mut self, line: &str) -> Result<Step, ProtocolError> {
+        let incoming: wire::Incoming<'_> =
+            serde_json::from_str(line).map_err(ProtocolError::NotAMessage)?;
+        match (incoming.method.as_deref(), incoming.id) {
+            (Some(method), Some(id)) => self.refuse_request(method, id),
+            (Some(method), None) => self.on_notification(method, incoming.params)?,
+            (None, Some(id)) => self.on_answer(id, incoming.result, incoming.error)?,
+            (None, None) => {}
+        }
+        Ok(self.take_step())
+    }
+
+    fn take_step(&mut self) -> Step {
+        std::mem::take(&mut self.step)
+    }
+
+    /// Writes a call, or keeps it back while too many are unanswered.
+    fn call(&mut self, call: Call, params: &impl Serialize) {
+        let id = self.next_call;
+        self.next_call += 1;
+        let line = line(&wire::Call {
+            id,
+            method: call.method(),
+            params,
+        });
+        if self.unanswered.len() < MAX_UNANSWERED_CALLS {
+            self.send(id, call, line);
+        } else {
+            self.backlog.push_back((id, call, line));
+        }
+    }
+
+    fn send(&mut self, id: u64, call: Call, line: Vec<u8>) {
+        self.unanswered.insert(id, (call, self.now));
+        self.step.write.push(line);
+    }
+
+    fn on_answer(
+        &mut self,
+        id: &RawValue,
+        result: Option<&RawValue>,
+        error: Option<wire::CallError>,
+    ) -> Result<(), ProtocolError> {
+        let Some((call, _)) = id
+            .get()
+            .parse()
+            .ok()
+            .and_then(|id: u64| self.unanswered.remove(&id))
+        else {
+            return Ok(()); // Late: the call was given up before.
+        };
+        self.send_from_backlog();
+        match error {
+            Some(error) => self.on_refusal(call, error),
+            None => self.on_result(call, result.map_or("null", RawValue::get)),
+        }
+    }
+
+    fn on_result(&mut self, call: Call, result: &str) -> Result<(), ProtocolError> {
+        match call {
+            Call::Initialize => {
+                self.step
+                    .write
+                    .push(b"{\"method\":\"initialized\"}\n".to_vec());
+                self.look_at_login();
+            }
+            Call::AuthStatus => {
+                let status: wire::AuthStatus = parse_answer(call, result)?;
+                let open =
+                    status.auth_method.is_some() || status.requires_openai_auth == Some(false);
+                self.state = if open {
+                    State::Ready
+                } else {
+                    State::LoginRequired
+                };
+            }
+            Call::ThreadStart(key) => {
+                let wire::ThreadStarted { thread } = parse_answer(call, result)?;
+                self.keys.insert(thread.id.clone(), key);
+                self.advance(key, |this| this.on_thread(thread.id));
+            }
+            Call::InjectItems(key) => self.advance(key, Thread::on_injected),
+            Call::TurnStart(key) => {
+                let wire::TurnStarted { turn } = parse_answer(call, result)?;
+                self.step.events.push((key, Event::Progress));
+                let now = self.now;
+                self.advance(key, |thread| thread.on_turn(turn.id, now));
+            }
+            Call::TurnInterrupt(_) => {}
+            Call::ThreadUnsubscribe(key) => self.close(key),
+        }
+        Ok(())
+    }
+
+    fn on_refusal(&mut self, call: Call, error: wire::CallError) -> Result<(), ProtocolError> {
+        match call {
+            Call::Initialize | Call::AuthStatus => Err(ProtocolError::Refused {
+                method: call.method(),
+                code: error.code,
+                message: error.message,
+            }),
+            Call::ThreadStart(key) | Call::InjectItems(key) | Call::TurnStart(key) => {
+                tracing::warn!(
+                    method = call.method(),
+                    code = error.code,
+                    reason = error.message,
+                    "call refused"
+                );
+                let failure = if error.code == wire::OVERLOADED {
+                    TurnError::Busy
+                } else {
+                    TurnError::Protocol
+                };
+                self.fail(key, failure);
+                Ok(())
+            }
+            Call::TurnInterrupt(_) => Ok(()), // The turn was over before us; its end is on its way.
+            Call::ThreadUnsubscribe(key) => {
+                self.close(key);
+                Ok(())
+            }
+        }
+    }
+
+    fn on_silence(&mut self, call: Call) -> Result<(), ProtocolError> {
+        match call {
+            Call::Initialize | Call::AuthStatus => {
+                return Err(ProtocolError::Silent(call.method()));
+            }
+            Call::ThreadStart(key) | Call::InjectItems(key) | Call::TurnStart(key) => {
+                self.fail(key, TurnError::Protocol)
+            }
+            Call::TurnInterrupt(key) => self.fail(key, TurnError::Protocol),
+            Call::ThreadUnsubscribe(key) => self.close(key),
+        }
+        tracing::warn!(method = call.method(), "call not answered in time");
+        self.count_stuck_thread()
+    }
+
+    fn count_stuck_thread(&mut self) -> Result<(), ProtocolError> {
+        self.stuck_threads += 1;
+        if self.stuck_threads < MAX_STUCK_THREADS {
+            Ok(())
+        } else {
+            Err(ProtocolError::Stuck)
+        }
+    }
+
+    /// Turns that were interrupted and go on all the same.
+    fn give_up_uninterruptible(&mut self) -> Result<(), ProtocolError> {
+        let now = self.now;
+        let stuck: Vec<TurnKey> = self
+            .threads
+            .iter()
+            .filter(|(_, thread)| {
+                thread
+                    .interrupted_at()
+                    .is_some_and(|at| now.duration_since(at) > INTERRUPT_DEADLINE)
+            })
+            .map(|(key, _)| *key)
+            .collect();
+        for key in stuck {
+            tracing::warn!("turn goes on after its interrupt");
+            self.advance(key, Thread::give_up);
+            self.count_stuck_thread()?;
+        }
+        Ok(())
+    }
+
+    fn look_at_login(&mut self) {
+        self.login_looked_at = self.now;
+        let params = serde_json::json!({"includeToken": false, "refreshToken": false});
+        self.call(Call::AuthStatus, &params);
+    }
+
+    fn send_from_backlog(&mut self) {
+        if let Some((id, call, line)) = self.backlog.pop_front() {
+            self.send(id, call, line);
+        }
+    }
+
+    fn on_notification(
+        &mut self,
+        method: &str,
+        params: Option<&RawValue>,
+    ) -> Result<(), ProtocolError> {
+        let params = params.map_or("null", RawValue::get);
+        if method == "account/rateLimits/updated" {
+            self.on_rate_limits(params);
+            return Ok(());
+        }
+        let Ok(wire::AboutThread { thread_id }) = serde_json::from_str(params) else {
+            return Ok(());
+        };
+        let Some(&key) = self.keys.get(thread_id.as_ref()) else {
+            return Ok(());
+        };
+        let (now, quota_reset) = (self.now, self.quota_reset());
+        let Some(thread) = self.threads.get_mut(&key) else {
+            return Ok(());
+        };
+        let (event, next) = thread
+            .on_notification(method, params, quota_reset, now)
+            .map_err(ProtocolError::NotAMessage)?;
+        self.step.events.extend(event.map(|event| (key, event)));
+        self.follow(key, next);
+        Ok(())
+    }
+
+    fn on_rate_limits(&mut self, params: &str) {
+        let Ok(wire::RateLimitsUpdated { rate_limits }) = serde_json::from_str(params) else {
+            return;
+        };
+        self.quota_resets_at = [rate_limits.primary, rate_limits.secondary]
+            .into_iter()
+            .flatten()
+            .filter(|window| window.used_percent >= 100.0)
+            .filter_map(|window| window.resets_at)
+            .max();
+    }
+
+    /// Time until the plan is open again, by the windows that the child reported last.
+    fn quota_reset(&self) -> Option<Duration> {
+        let resets_at = std::time::UNIX_EPOCH + Duration::from_secs(self.quota_resets_at?);
+        resets_at.duration_since(std::time::SystemTime::now()).ok()
+    }
+
+    /// Nothing may ever wait for a human: an unanswered request would block its turn for ever.
+    fn refuse_request(&mut self, method: &str, id: &RawValue) {
+        tracing::warn!(method, "request of the child refused");
+        let answer = match method {
+            "item/commandExecution/requestApproval" | "item/fileChange/requestApproval" => {
+                r#""result":{"decision":"decline"}"#
+            }
+            "item/permissions/requestApproval" => r#""result":{"permissions":{},"scope":"turn"}"#,
+            "item/tool/requestUserInput" => r#""result":{"answers":{}}"#,
+            "mcpServer/elicitation/request" => {
+                r#""result":{"action":"decline","content":null,"_meta":null}"#
+            }
+            "item/tool/call" => r#""result":{"contentItems":[],"success":false}"#,
+            _ => r#""error":{"code":-32601,"message":"not supported by this client"}"#,
+        };
+        let line = format!("{{\"id\":{},{answer}}}\n", id.get());
+        self.step.write.push(line.into_bytes());
+    }
+
+    fn fail(&mut self, key: TurnKey, error: TurnError) {
+        self.step
+            .events
+            .push((key, Event::Finished(Outcome::Failed(error))));
+        self.advance(key, Thread::give_up);
+    }
+
+    fn advance(&mut self, key: TurnKey, transition: impl FnOnce(&mut Thread) -> Next) {
+        let Some(thread) = self.threads.get_mut(&key) else {
+            return;
+        };
+        let next = transition(thread);
+        self.follow(key, next);
+    }
+
+    /// Makes the call that a thread's transition asks for.
+    fn follow(&mut self, key: TurnKey, next: Next) {
+        let Some(thread) = self.threads.remove(&key) else {
+            return;
+        };
+        match next {
+            Next::Wait => {}
+            Next::Inject => self.call(Call::InjectItems(key), &thread.inject_items()),
+            Next::StartTurn => self.call(Call::TurnStart(key), &thread.turn_start()),
+            Next::Interrupt => self.call(Call::TurnInterrupt(key), &thread.turn_interrupt()),
+            Next::Unsubscribe => self.call(Call::ThreadUnsubscribe(key), &thread.unsubscribe()),
+            Next::Close => {
+                self.step.closed.push(key);
+                return;
+            }
+        }
+        self.threads.insert(key, thread);
+    }
+
+    fn close(&mut self, key: TurnKey) {
+        if let Some(thread) = self.threads.remove(&key) {
+            self.keys.remove(thread.id());
+            self.step.closed.push(key);
+        }
+    }
+}
+
+fn line(message: &impl Serialize) -> Vec<u8> {
+    let mut line =
+        serde_json::to_vec(message).expect("our messages have string keys and no failing parts");
+    line.push(b'\n');
+    line
+}
+
+fn parse_answer<T: serde::de::DeserializeOwned>(
+    call: Call,
+    result: &str,
+) -> Result<T, ProtocolError> {
+    serde_json::from_str(result).map_err(|source| ProtocolError::UnexpectedAnswer {
+        method: call.method(),
+        source,
+    })
+}

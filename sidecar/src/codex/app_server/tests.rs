@@ -1,0 +1,418 @@
+//! The protocol against lines as the real child writes them, and against silence.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::turn::{Content, Effort, Message, Model, Role, Stop, Usage};
+
+const KEY: TurnKey = TurnKey(7);
+
+fn request() -> TurnRequest {
+    TurnRequest {
+        model: Model {
+            name: "gpt-5".to_owned(),
+            effort: Some(Effort::Low),
+        },
+        conversation: vec![Message {
+            role: Role::User,
+            content: vec![Content::Text("hi".to_owned())],
+        }],
+        reasoning_summary: false,
+    }
+}
+
+/// A child that answers what it is called, and the events that came of it.
+struct Peer {
+    server: AppServer,
+    called: Vec<(String, Value)>,
+    events: Vec<Event>,
+    closed: usize,
+}
+
+impl Peer {
+    fn start() -> Self {
+        let (server, step) = AppServer::start(Instant::now());
+        let mut peer = Self {
+            server,
+            called: Vec::new(),
+            events: Vec::new(),
+            closed: 0,
+        };
+        peer.note(step);
+        peer
+    }
+
+    fn ready() -> Self {
+        let mut peer = Self::start();
+        peer.answer("initialize", &json!({}));
+        peer.answer(
+            "getAuthStatus",
+            &json!({"authMethod": "chatgpt", "requiresOpenaiAuth": true}),
+        );
+        assert_eq!(peer.server.state(), State::Ready);
+        peer
+    }
+
+    /// A turn that runs on thread T as turn U.
+    fn running() -> Self {
+        let mut peer = Self::ready();
+        let step = peer.server.begin(KEY, request());
+        peer.note(step);
+        peer.answer("thread/start", &json!({"thread": {"id": "T"}}));
+        peer.answer("thread/inject_items", &json!({}));
+        peer.answer("turn/start", &json!({"turn": {"id": "U"}}));
+        assert_eq!(peer.events, [Event::Progress]);
+        peer.events.clear();
+        peer
+    }
+
+    fn note(&mut self, step: Step) {
+        for line in step.write {
+            let message: Value = serde_json::from_slice(&line).unwrap();
+            let method = message["method"].as_str().unwrap_or("answer").to_owned();
+            self.called.push((method, message));
+        }
+        self.events
+            .extend(step.events.into_iter().map(|(key, event)| {
+                assert_eq!(key, KEY);
+                event
+            }));
+        self.closed += step.closed.len();
+    }
+
+    fn says(&mut self, line: &str) {
+        let step = self.server.read_line(line).unwrap();
+        self.note(step);
+    }
+
+    fn notifies(&mut self, method: &str, mut params: Value) {
+        params["threadId"] = "T".into();
+        params["turnId"] = "U".into();
+        self.says(&json!({"method": method, "params": params}).to_string());
+    }
+
+    fn last(&self, method: &str) -> &Value {
+        let call = self.called.iter().rev().find(|(name, _)| name == method);
+        &call
+            .unwrap_or_else(|| panic!("{method} was not called: {:?}", self.called))
+            .1
+    }
+
+    fn answer(&mut self, method: &str, result: &Value) {
+        let id = self.last(method)["id"].clone();
+        self.says(&json!({"id": id, "result": result}).to_string());
+    }
+
+    fn refuse(&mut self, method: &str, code: i64) {
+        let id = self.last(method)["id"].clone();
+        self.says(&json!({"id": id, "error": {"code": code, "message": "no"}}).to_string());
+    }
+
+    fn delta(&mut self, item: &str, text: &str) {
+        self.notifies(
+            "item/agentMessage/delta",
+            json!({"itemId": item, "delta": text}),
+        );
+    }
+
+    fn completes(&mut self, status: &str, error: &Value) {
+        self.notifies(
+            "turn/completed",
+            json!({"turn": {"id": "U", "status": status, "error": error}}),
+        );
+    }
+
+    fn methods(&self) -> Vec<&str> {
+        self.called
+            .iter()
+            .map(|(method, _)| method.as_str())
+            .collect()
+    }
+}
+
+fn failed(error: TurnError) -> Event {
+    Event::Finished(Outcome::Failed(error))
+}
+
+#[test]
+fn a_turn_goes_from_thread_to_thread_and_reports_what_it_cost() {
+    let mut peer = Peer::running();
+    peer.delta("msg_0", "Hel");
+    peer.delta("msg_0", "lo");
+    peer.delta("msg_1", "Bye");
+    let tokens = json!({"inputTokens": 11, "cachedInputTokens": 3, "outputTokens": 5, "reasoningOutputTokens": 2});
+    peer.notifies(
+        "thread/tokenUsage/updated",
+        json!({"tokenUsage": {"total": tokens, "last": {}}}),
+    );
+    peer.completes("completed", &Value::Null);
+    let text = |text: &str| Event::Text(text.to_owned());
+    let usage = Usage {
+        input_tokens: 11,
+        cached_input_tokens: 3,
+        output_tokens: 5,
+        reasoning_tokens: 2,
+    };
+    let completed = Outcome::Completed {
+        stop: Stop::Natural,
+        usage: Some(usage),
+    };
+    let expected = [
+        text("Hel"),
+        text("lo"),
+        text("\n\nBye"),
+        Event::Progress,
+        Event::Finished(completed),
+    ];
+    assert_eq!(peer.events, expected);
+    assert_eq!(peer.closed, 0, "the child still knows the thread");
+    peer.answer("thread/unsubscribe", &json!({"status": "unsubscribed"}));
+    assert_eq!(peer.closed, 1);
+    let calls = [
+        "initialize",
+        "initialized",
+        "getAuthStatus",
+        "thread/start",
+        "thread/inject_items",
+        "turn/start",
+        "thread/unsubscribe",
+    ];
+    assert_eq!(peer.methods(), calls);
+    assert_eq!(peer.last("turn/start")["params"]["effort"], "low");
+    assert_eq!(
+        peer.last("thread/inject_items")["params"]["items"][0]["role"],
+        "user"
+    );
+}
+
+#[test]
+fn a_client_that_leaves_ends_its_turn_at_every_stage() {
+    type Stage = (&'static str, fn(&mut Peer));
+    let stages: [Stage; 4] = [
+        ("thread/start", |peer| {
+            peer.answer("thread/start", &json!({"thread": {"id": "T"}}))
+        }),
+        ("thread/inject_items", |peer| {
+            peer.answer("thread/inject_items", &json!({}))
+        }),
+        ("turn/start", |peer| {
+            peer.answer("turn/start", &json!({"turn": {"id": "U"}}))
+        }),
+        ("running", |_| {}),
+    ];
+    for leaves_at in 0..stages.len() {
+        let mut peer = Peer::ready();
+        let step = peer.server.begin(KEY, request());
+        peer.note(step);
+        for (_, answer) in &stages[..leaves_at] {
+            answer(&mut peer);
+        }
+        let step = peer.server.interrupt(KEY);
+        peer.note(step);
+        let (stage, answer) = stages[leaves_at];
+        answer(&mut peer);
+        let turn_runs = leaves_at >= 2;
+        if turn_runs {
+            peer.answer("turn/interrupt", &json!({}));
+            peer.completes("interrupted", &Value::Null);
+        }
+        peer.answer("thread/unsubscribe", &json!({}));
+        assert_eq!(peer.closed, 1, "left during {stage}: {:?}", peer.methods());
+        assert_eq!(
+            peer.methods().contains(&"turn/start"),
+            turn_runs,
+            "left during {stage}"
+        );
+    }
+}
+
+#[test]
+fn a_retry_after_text_was_read_ends_the_turn_instead_of_repeating_it() {
+    let mut peer = Peer::running();
+    peer.delta("msg_0", "par");
+    peer.notifies(
+        "error",
+        json!({"error": {"message": "Reconnecting... 1/2"}, "willRetry": true}),
+    );
+    assert_eq!(peer.events.last(), Some(&failed(TurnError::ProviderFailed)));
+    assert_eq!(peer.methods().last(), Some(&"turn/interrupt"));
+}
+
+#[test]
+fn failures_of_the_model_service_are_told_apart() {
+    for (info, error) in [
+        (json!("contextWindowExceeded"), TurnError::ContextLength),
+        (
+            json!({"httpConnectionFailed": {"httpStatusCode": 401}}),
+            TurnError::Unauthorized,
+        ),
+    ] {
+        let mut peer = Peer::running();
+        peer.completes("failed", &json!({"message": "m", "codexErrorInfo": info}));
+        assert_eq!(peer.events, [failed(error)]);
+        assert_eq!(peer.methods().last(), Some(&"thread/unsubscribe"));
+    }
+}
+
+#[test]
+fn a_refused_call_fails_its_turn_only() {
+    for (code, error) in [
+        (wire::OVERLOADED, TurnError::Busy),
+        (-32600, TurnError::Protocol),
+    ] {
+        let mut peer = Peer::ready();
+        let step = peer.server.begin(KEY, request());
+        peer.note(step);
+        peer.refuse("thread/start", code);
+        assert_eq!(
+            (peer.events.as_slice(), peer.closed),
+            (&[failed(error)][..], 1)
+        );
+        assert_eq!(peer.server.state(), State::Ready);
+    }
+}
+
+#[test]
+fn every_request_of_the_child_is_refused_at_once() {
+    for (method, refusal) in [
+        (
+            "item/commandExecution/requestApproval",
+            json!({"result": {"decision": "decline"}}),
+        ),
+        (
+            "item/fileChange/requestApproval",
+            json!({"result": {"decision": "decline"}}),
+        ),
+        (
+            "item/permissions/requestApproval",
+            json!({"result": {"permissions": {}, "scope": "turn"}}),
+        ),
+        (
+            "item/tool/requestUserInput",
+            json!({"result": {"answers": {}}}),
+        ),
+        (
+            "item/tool/call",
+            json!({"result": {"contentItems": [], "success": false}}),
+        ),
+        (
+            "attestation/generate",
+            json!({"error": {"code": -32601, "message": "not supported by this client"}}),
+        ),
+    ] {
+        let mut peer = Peer::running();
+        peer.says(
+            &json!({"method": method, "id": "r\"1", "params": {"threadId": "T"}}).to_string(),
+        );
+        let mut expected = refusal;
+        expected["id"] = json!("r\"1");
+        assert_eq!(
+            peer.called.last(),
+            Some(&("answer".to_owned(), expected)),
+            "{method}"
+        );
+    }
+}
+
+#[test]
+fn a_missing_login_is_looked_for_again() {
+    let mut peer = Peer::start();
+    peer.answer("initialize", &json!({}));
+    peer.answer(
+        "getAuthStatus",
+        &json!({"authMethod": null, "requiresOpenaiAuth": true}),
+    );
+    assert_eq!(peer.server.state(), State::LoginRequired);
+    let later = Instant::now() + LOGIN_POLL * 2;
+    let step = peer.server.tick(later).unwrap();
+    peer.note(step);
+    peer.answer(
+        "getAuthStatus",
+        &json!({"authMethod": "apikey", "requiresOpenaiAuth": true}),
+    );
+    assert_eq!(peer.server.state(), State::Ready);
+}
+
+#[test]
+fn calls_beyond_the_bound_wait_for_answers() {
+    let mut peer = Peer::ready();
+    for key in 0..100 {
+        let step = peer.server.begin(TurnKey(key), request());
+        peer.called.extend(step.write.iter().map(|line| {
+            let message: Value = serde_json::from_slice(line).unwrap();
+            (message["method"].as_str().unwrap().to_owned(), message)
+        }));
+    }
+    let started = |peer: &Peer| {
+        peer.methods()
+            .iter()
+            .filter(|method| **method == "thread/start")
+            .count()
+    };
+    assert_eq!(started(&peer), MAX_UNANSWERED_CALLS);
+    let step = peer
+        .server
+        .read_line(r#"{"id":2,"error":{"code":-32001,"message":"busy"}}"#)
+        .unwrap();
+    assert_eq!((step.write.len(), step.closed), (1, vec![TurnKey(0)]));
+}
+
+#[test]
+fn silence_fails_the_turn_and_too_much_of_it_the_child() {
+    let mut peer = Peer::ready();
+    let step = peer.server.begin(KEY, request());
+    peer.note(step);
+    let step = peer
+        .server
+        .tick(Instant::now() + CALL_DEADLINE * 2)
+        .unwrap();
+    peer.note(step);
+    assert_eq!(
+        (peer.events.as_slice(), peer.closed),
+        (&[failed(TurnError::Protocol)][..], 1)
+    );
+    let mut now = Instant::now() + CALL_DEADLINE * 2;
+    let ended = (0..MAX_STUCK_THREADS as u64).find_map(|key| {
+        let _step = peer.server.begin(TurnKey(key), request());
+        now += CALL_DEADLINE * 2;
+        peer.server.tick(now).err()
+    });
+    assert!(matches!(ended, Some(ProtocolError::Stuck)), "{ended:?}");
+}
+
+#[test]
+fn a_turn_that_goes_on_after_its_interrupt_is_given_up() {
+    let mut peer = Peer::running();
+    let step = peer.server.interrupt(KEY);
+    peer.note(step);
+    peer.answer("turn/interrupt", &json!({}));
+    let step = peer
+        .server
+        .tick(Instant::now() + INTERRUPT_DEADLINE * 2)
+        .unwrap();
+    peer.note(step);
+    assert_eq!(peer.methods().last(), Some(&"thread/unsubscribe"));
+}
+
+#[test]
+fn what_is_no_message_ends_the_child_and_what_is_unknown_does_not() {
+    let mut peer = Peer::running();
+    for line in [
+        r#"{"method":"something/new","params":{"threadId":"T","x":1}}"#,
+        r#"{"method":"something/new"}"#,
+        r#"{"id":999,"result":{}}"#,
+        r#"{"method":"item/agentMessage/delta","params":{"threadId":"other","itemId":"i","delta":"secret"}}"#,
+    ] {
+        peer.says(line);
+    }
+    assert!(!format!("{:?}", peer.events).contains("secret"));
+    assert_eq!(peer.events, [Event::Progress]);
+    for line in [
+        "",
+        "not json",
+        "[1]",
+        r#"{"method":"turn/completed","params":{"threadId":"T"}}"#,
+    ] {
+        assert!(Peer::running().server.read_line(line).is_err(), "{line:?}");
+    }
+}

@@ -1,0 +1,259 @@
+//! One thread of an app-server, which lives for one turn: its phases, and what its notifications mean.
+//! thread/start -> thread/inject_items -> turn/start -> notifications -> turn/completed -> thread/unsubscribe.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{failure, wire};
+use crate::turn::{Event, Outcome, Stop, TurnError, TurnRequest, Usage};
+
+/// How far a thread has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Opening,
+    Injecting,
+    StartingTurn,
+    Running,
+    Interrupting { since: Instant },
+    Closing,
+}
+
+/// The call that a transition asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    Wait,
+    Inject,
+    StartTurn,
+    Interrupt,
+    Unsubscribe,
+    /// There is nothing to unsubscribe from: forget it.
+    Close,
+}
+
+/// A thread and its one turn.
+#[derive(Debug)]
+pub(super) struct Thread {
+    request: TurnRequest,
+    phase: Phase,
+    /// The client left while the turn could not be interrupted yet.
+    unwanted: bool,
+    thread_id: String,
+    turn_id: String,
+    said: Option<String>,
+    reasoned: bool,
+    usage: Option<Usage>,
+}
+
+type Notified = Result<(Option<Event>, Next), serde_json::Error>;
+
+impl Thread {
+    pub(super) fn new(request: TurnRequest) -> Self {
+        Self {
+            request,
+            phase: Phase::Opening,
+            unwanted: false,
+            thread_id: String::new(),
+            turn_id: String::new(),
+            said: None,
+            reasoned: false,
+            usage: None,
+        }
+    }
+
+    /// Empty until the child has named it.
+    pub(super) fn id(&self) -> &str {
+        &self.thread_id
+    }
+
+    /// When the turn was interrupted, if it goes on since.
+    pub(super) fn interrupted_at(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Interrupting { since } => Some(since),
+            Phase::Opening
+            | Phase::Injecting
+            | Phase::StartingTurn
+            | Phase::Running
+            | Phase::Closing => None,
+        }
+    }
+
+    pub(super) fn inject_items(&self) -> wire::InjectItems<'_> {
+        wire::InjectItems {
+            thread_id: &self.thread_id,
+            items: wire::items(&self.request.conversation),
+        }
+    }
+
+    pub(super) fn turn_start(&self) -> wire::TurnStart<'_> {
+        wire::TurnStart {
+            thread_id: &self.thread_id,
+            input: [],
+            effort: self.request.model.effort.map(crate::turn::Effort::as_str),
+            summary: if self.request.reasoning_summary {
+                "auto"
+            } else {
+                "none"
+            },
+        }
+    }
+
+    pub(super) fn turn_interrupt(&self) -> wire::TurnInterrupt<'_> {
+        wire::TurnInterrupt {
+            thread_id: &self.thread_id,
+            turn_id: &self.turn_id,
+        }
+    }
+
+    pub(super) fn unsubscribe(&self) -> wire::ThreadUnsubscribe<'_> {
+        wire::ThreadUnsubscribe {
+            thread_id: &self.thread_id,
+        }
+    }
+
+    pub(super) fn on_thread(&mut self, id: String) -> Next {
+        self.thread_id = id;
+        self.unless_unwanted(Phase::Injecting, Next::Inject)
+    }
+
+    pub(super) fn on_injected(&mut self) -> Next {
+        self.request.conversation = Vec::new(); // The child has it now.
+        self.unless_unwanted(Phase::StartingTurn, Next::StartTurn)
+    }
+
+    pub(super) fn on_turn(&mut self, id: String, now: Instant) -> Next {
+        self.turn_id = id;
+        if self.phase != Phase::StartingTurn {
+            return Next::Wait; // It is over already.
+        }
+        self.phase = Phase::Running;
+        if self.unwanted {
+            self.interrupt(now)
+        } else {
+            Next::Wait
+        }
+    }
+
+    /// The client wants no more of it.
+    pub(super) fn interrupt(&mut self, now: Instant) -> Next {
+        self.unwanted = true;
+        match self.phase {
+            Phase::Running => {
+                self.phase = Phase::Interrupting { since: now };
+                Next::Interrupt
+            }
+            Phase::Opening
+            | Phase::Injecting
+            | Phase::StartingTurn
+            | Phase::Interrupting { .. }
+            | Phase::Closing => Next::Wait,
+        }
+    }
+
+    /// A call of this thread failed, or its turn does not end.
+    pub(super) fn give_up(&mut self) -> Next {
+        match self.phase {
+            Phase::Closing => Next::Wait,
+            Phase::Opening => Next::Close,
+            Phase::Injecting
+            | Phase::StartingTurn
+            | Phase::Running
+            | Phase::Interrupting { .. } => self.close(),
+        }
+    }
+
+    /// What a notification about this thread means.
+    ///
+    /// # Errors
+    /// It has another shape than the protocol says.
+    pub(super) fn on_notification(
+        &mut self,
+        method: &str,
+        params: &str,
+        quota_reset: Option<Duration>,
+        now: Instant,
+    ) -> Notified {
+        match method {
+            "item/agentMessage/delta" => self.on_text(serde_json::from_str(params)?),
+            "item/reasoning/summaryTextDelta" => self.on_reasoning(serde_json::from_str(params)?),
+            "item/reasoning/summaryPartAdded" => Ok((self.reasoning_break(), Next::Wait)),
+            "thread/tokenUsage/updated" => self.on_usage(serde_json::from_str(params)?),
+            "error" => self.on_error(&serde_json::from_str(params)?, now),
+            "turn/completed" => self.on_completed(serde_json::from_str(params)?, quota_reset),
+            _ => Ok((Some(Event::Progress), Next::Wait)),
+        }
+    }
+
+    /// Two messages of one turn are parted by a blank line.
+    fn on_text(&mut self, delta: wire::Delta<'_>) -> Notified {
+        let text = match &self.said {
+            Some(item) if *item != delta.item_id => format!("\n\n{}", delta.delta),
+            Some(_) | None => delta.delta,
+        };
+        if self.said.as_deref() != Some(delta.item_id.as_ref()) {
+            self.said = Some(delta.item_id.into_owned());
+        }
+        Ok((Some(Event::Text(text)), Next::Wait))
+    }
+
+    fn on_reasoning(&mut self, delta: wire::Delta<'_>) -> Notified {
+        self.reasoned = true;
+        Ok((Some(Event::Reasoning(delta.delta)), Next::Wait))
+    }
+
+    fn reasoning_break(&self) -> Option<Event> {
+        self.reasoned.then(|| Event::Reasoning("\n\n".to_owned()))
+    }
+
+    /// After a failure the child reports counts that are all zero: that is no usage.
+    fn on_usage(&mut self, updated: wire::TokenUsageUpdated) -> Notified {
+        let usage = Usage::from(updated.token_usage.total);
+        self.usage = (usage.total_tokens() > 0).then_some(usage);
+        Ok((Some(Event::Progress), Next::Wait))
+    }
+
+    /// A retry would say again, from its beginning, what the client has read already.
+    fn on_error(&mut self, notice: &wire::ErrorNotice, now: Instant) -> Notified {
+        tracing::warn!(
+            reason = notice.error.message,
+            kind = %notice.error.codex_error_info,
+            will_retry = notice.will_retry,
+            "codex reports an error"
+        );
+        if notice.will_retry && self.said.is_some() {
+            let failed = Event::Finished(Outcome::Failed(TurnError::ProviderFailed));
+            return Ok((Some(failed), self.interrupt(now)));
+        }
+        Ok((Some(Event::Progress), Next::Wait))
+    }
+
+    fn on_completed(
+        &mut self,
+        completed: wire::TurnCompleted,
+        quota_reset: Option<Duration>,
+    ) -> Notified {
+        let outcome = match (completed.turn.status.as_str(), completed.turn.error) {
+            (_, Some(error)) => failure::outcome(&error, self.usage, quota_reset),
+            ("completed", None) => Outcome::Completed {
+                stop: Stop::Natural,
+                usage: self.usage,
+            },
+            ("interrupted", None) => Outcome::Interrupted,
+            (_, None) => Outcome::Failed(TurnError::ProviderFailed),
+        };
+        Ok((Some(Event::Finished(outcome)), self.close()))
+    }
+
+    fn unless_unwanted(&mut self, phase: Phase, next: Next) -> Next {
+        if self.unwanted {
+            return self.close();
+        }
+        self.phase = phase;
+        next
+    }
+
+    fn close(&mut self) -> Next {
+        self.phase = Phase::Closing;
+        Next::Unsubscribe
+    }
+}

@@ -1,0 +1,290 @@
+//! The messages of `codex app-server` that we write and read (protocol v2, JSON-RPC 2.0 without its version field).
+//! Only the fields that we use; unknown ones are ignored, as the protocol adds fields with each release.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::turn::{Content, Message, Role, TurnRequest, Usage};
+
+/// A call that expects an answer with the same id.
+#[derive(Serialize)]
+pub(super) struct Call<'a, P> {
+    pub(super) id: u64,
+    pub(super) method: &'a str,
+    pub(super) params: P,
+}
+
+/// Whatever the child says: an answer, a request or a notification, told apart by which fields are there.
+#[derive(Deserialize)]
+pub(super) struct Incoming<'a> {
+    #[serde(borrow)]
+    pub(super) id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) method: Option<std::borrow::Cow<'a, str>>,
+    #[serde(borrow)]
+    pub(super) params: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) result: Option<&'a RawValue>,
+    pub(super) error: Option<CallError>,
+}
+
+/// Why a call was refused.
+#[derive(Debug, Deserialize)]
+pub(super) struct CallError {
+    pub(super) code: i64,
+    #[serde(default)]
+    pub(super) message: String,
+}
+
+/// `-32001`: "Server overloaded; retry later."
+pub(super) const OVERLOADED: i64 = -32001;
+
+/// Notifications that we have no use for; the child need not write them.
+const UNUSED_NOTIFICATIONS: [&str; 7] = [
+    "thread/started",
+    "thread/status/changed",
+    "thread/settings/updated",
+    "turn/started",
+    "item/started",
+    "remoteControl/status/changed",
+    "mcpServer/startupStatus/updated",
+];
+
+/// The parameters of `initialize`.
+pub(super) fn initialize() -> Value {
+    serde_json::json!({
+        "clientInfo": {
+            "name": "codex-edge",
+            "title": "codex-edge",
+            "version": env!("CARGO_PKG_VERSION"),
+        },
+        "capabilities": {
+            "experimentalApi": true,
+            "requestAttestation": false,
+            "optOutNotificationMethods": UNUSED_NOTIFICATIONS,
+        },
+    })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ThreadStart<'a> {
+    ephemeral: bool,
+    model: &'a str,
+    base_instructions: &'static str,
+    environments: [(); 0],
+    sandbox: &'static str,
+    approval_policy: &'static str,
+}
+
+impl<'a> ThreadStart<'a> {
+    /// A thread for a plain model: no prompt but the client's, no tools, nothing on disk.
+    pub(super) fn plain(request: &'a TurnRequest) -> Self {
+        Self {
+            ephemeral: true,
+            model: &request.model.name,
+            base_instructions: "",
+            environments: [],
+            sandbox: "read-only",
+            approval_policy: "never",
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct InjectItems<'a> {
+    pub(super) thread_id: &'a str,
+    pub(super) items: Vec<Item<'a>>,
+}
+
+/// An item of the Responses API, as the thread's history wants it.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Item<'a> {
+    Message {
+        role: &'static str,
+        content: Vec<Part<'a>>,
+    },
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Part<'a> {
+    InputText { text: &'a str },
+    OutputText { text: &'a str },
+    InputImage { image_url: &'a str },
+}
+
+/// The conversation as history. `system` would vanish without an error, so that role is `developer`.
+pub(super) fn items(conversation: &[Message]) -> Vec<Item<'_>> {
+    conversation
+        .iter()
+        .map(|message| Item::Message {
+            role: match message.role {
+                Role::Developer => "developer",
+                Role::User => "user",
+                Role::Assistant => "assistant",
+            },
+            content: message
+                .content
+                .iter()
+                .map(|content| part(message.role, content))
+                .collect(),
+        })
+        .collect()
+}
+
+fn part(role: Role, content: &Content) -> Part<'_> {
+    match (content, role) {
+        (Content::Text(text), Role::Assistant) => Part::OutputText { text },
+        (Content::Text(text), Role::Developer | Role::User) => Part::InputText { text },
+        (Content::Image(url), _) => Part::InputImage { image_url: url },
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TurnStart<'a> {
+    pub(super) thread_id: &'a str,
+    pub(super) input: [(); 0],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) effort: Option<&'static str>,
+    pub(super) summary: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TurnInterrupt<'a> {
+    pub(super) thread_id: &'a str,
+    pub(super) turn_id: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ThreadUnsubscribe<'a> {
+    pub(super) thread_id: &'a str,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AuthStatus {
+    pub(super) auth_method: Option<String>,
+    pub(super) requires_openai_auth: Option<bool>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Identified {
+    pub(super) id: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ThreadStarted {
+    pub(super) thread: Identified,
+}
+
+#[derive(Deserialize)]
+pub(super) struct TurnStarted {
+    pub(super) turn: Identified,
+}
+
+/// What every notification about a turn carries.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AboutThread<'a> {
+    #[serde(borrow)]
+    pub(super) thread_id: std::borrow::Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Delta<'a> {
+    #[serde(borrow)]
+    pub(super) item_id: std::borrow::Cow<'a, str>,
+    pub(super) delta: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TokenUsageUpdated {
+    pub(super) token_usage: TokenUsage,
+}
+
+#[derive(Deserialize)]
+pub(super) struct TokenUsage {
+    pub(super) total: Tokens,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Default)]
+pub(super) struct Tokens {
+    input_tokens: u64,
+    cached_input_tokens: u64,
+    output_tokens: u64,
+    reasoning_output_tokens: u64,
+}
+
+impl From<Tokens> for Usage {
+    fn from(tokens: Tokens) -> Self {
+        Self {
+            input_tokens: tokens.input_tokens,
+            cached_input_tokens: tokens.cached_input_tokens,
+            output_tokens: tokens.output_tokens,
+            reasoning_tokens: tokens.reasoning_output_tokens,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ErrorNotice {
+    pub(super) error: TurnFailure,
+    #[serde(default)]
+    pub(super) will_retry: bool,
+}
+
+#[derive(Deserialize)]
+pub(super) struct TurnCompleted {
+    pub(super) turn: CompletedTurn,
+}
+
+#[derive(Deserialize)]
+pub(super) struct CompletedTurn {
+    pub(super) status: String,
+    pub(super) error: Option<TurnFailure>,
+}
+
+/// Why the child could not finish a turn.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TurnFailure {
+    #[serde(default)]
+    pub(super) message: String,
+    #[serde(default)]
+    pub(super) codex_error_info: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RateLimitsUpdated {
+    pub(super) rate_limits: RateLimits,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RateLimits {
+    pub(super) primary: Option<RateLimitWindow>,
+    pub(super) secondary: Option<RateLimitWindow>,
+}
+
+/// One window of the Codex plan.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RateLimitWindow {
+    /// Percent.
+    #[serde(default)]
+    pub(super) used_percent: f64,
+    /// Seconds since the epoch.
+    pub(super) resets_at: Option<u64>,
+}

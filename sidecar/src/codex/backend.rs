@@ -1,0 +1,147 @@
+//! Which child takes a turn, how many turns there may be, and who waits.
+//! A slot is a value that travels with its turn and is dropped with it, so that no path leaks one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::launch::Launch;
+use super::worker::{self, Order};
+use crate::config::Limits;
+use crate::turn::{Timers, Turn, TurnError, TurnRequest, channel};
+
+/// Turns that were admitted and wait for their child to look up; it looks up within microseconds.
+const ORDERS_WAITING: usize = 64;
+
+/// What the children can do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// A child has completed its handshake and has a credential.
+    Ready,
+    /// No child has completed its handshake yet.
+    Starting,
+    /// Codex is not logged in.
+    LoginRequired,
+    /// No child can be started.
+    Unavailable,
+}
+
+impl Readiness {
+    /// Why a turn cannot begin now.
+    ///
+    /// # Errors
+    /// Unless it is `Ready`.
+    pub fn check(self) -> Result<(), TurnError> {
+        match self {
+            Self::Ready => Ok(()),
+            Self::Starting => Err(TurnError::Starting),
+            Self::LoginRequired => Err(TurnError::LoginRequired),
+            Self::Unavailable => Err(TurnError::Unavailable),
+        }
+    }
+}
+
+/// A place for one turn. Dropping it lets the next one in.
+pub(super) type Slot = OwnedSemaphorePermit;
+
+/// The children, as the routes see them.
+#[derive(Debug)]
+pub struct Backend {
+    orders: mpsc::Sender<Order>,
+    readiness: watch::Receiver<Readiness>,
+    slots: Option<Arc<Semaphore>>,
+    limits: Limits,
+    queued: AtomicUsize,
+    version: String,
+}
+
+impl Backend {
+    /// Starts the children in `tasks`; they end when `stop` fires.
+    pub fn start(
+        launch: Launch,
+        limits: Limits,
+        tasks: &mut JoinSet<()>,
+        stop: CancellationToken,
+    ) -> Self {
+        let (orders, received) = mpsc::channel(ORDERS_WAITING);
+        let (state, readiness) = watch::channel(Readiness::Starting);
+        let version = launch.version().to_owned();
+        tasks.spawn(worker::run(Arc::new(launch), received, state, stop));
+        Self {
+            orders,
+            readiness,
+            slots: limits
+                .turns
+                .map(|turns| Arc::new(Semaphore::new(turns.get()))),
+            limits,
+            queued: AtomicUsize::new(0),
+            version,
+        }
+    }
+
+    /// What the children can do now.
+    pub fn readiness(&self) -> Readiness {
+        *self.readiness.borrow()
+    }
+
+    /// The version of Codex.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Begins a turn once there is a slot for it.
+    ///
+    /// # Errors
+    /// Nothing can take it: no child is ready, or all slots and the queue are full.
+    pub async fn begin(&self, request: TurnRequest, timers: Timers) -> Result<Turn, TurnError> {
+        self.readiness().check()?;
+        let slot = self.slot().await?;
+        let cancel = CancellationToken::new();
+        let (events, turn) = channel(timers, cancel.clone());
+        let order = Order {
+            request,
+            events,
+            cancel,
+            slot,
+        };
+        self.orders
+            .send(order)
+            .await
+            .map_err(|_stopped| TurnError::Unavailable)?;
+        Ok(turn)
+    }
+
+    async fn slot(&self) -> Result<Option<Slot>, TurnError> {
+        let Some(slots) = &self.slots else {
+            return Ok(None);
+        };
+        if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+            return Ok(Some(slot));
+        }
+        let _place = self.queue().ok_or(TurnError::Busy)?;
+        match timeout(self.limits.queue_timeout, Arc::clone(slots).acquire_owned()).await {
+            Ok(Ok(slot)) => Ok(Some(slot)),
+            Ok(Err(_)) | Err(_) => Err(TurnError::Busy),
+        }
+    }
+
+    /// A place in the queue, if there is one.
+    fn queue(&self) -> Option<QueuePlace<'_>> {
+        let place = QueuePlace(&self.queued);
+        let before = self.queued.fetch_add(1, Ordering::Relaxed);
+        (before < self.limits.queue).then_some(place)
+    }
+}
+
+/// Counted in the queue while it lives.
+struct QueuePlace<'a>(&'a AtomicUsize);
+
+impl Drop for QueuePlace<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

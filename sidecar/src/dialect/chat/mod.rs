@@ -1,0 +1,8 @@
+//! `/v1/chat/completions`: a request body -> a turn, its events -> chunks or one completion.
+//! OpenAI API reference, "Chat completions" and "Chat completion chunk".
+
+mod answer;
+mod request;
+
+pub use answer::{ChunkWriter, gather};
+pub use request::{Reply, parse};

@@ -1,0 +1,107 @@
+//! Configuration, subscriber, signals, exit code.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use sidecar::codex::{Backend, Launch};
+use sidecar::config::Config;
+use sidecar::error_chain;
+use sidecar::routes::Routes;
+use sidecar::server::{Life, Listener};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
+use tracing::{error, info};
+use tracing_subscriber::EnvFilter;
+
+/// `EX_USAGE` of sysexits(3): a configuration that cannot be used.
+const UNUSABLE_CONFIGURATION: u8 = 64;
+
+fn main() -> ExitCode {
+    let config = match Config::from_args(std::env::args_os()) {
+        Ok(config) => config,
+        Err(error) => {
+            let _closed = error.print();
+            return if error.use_stderr() {
+                UNUSABLE_CONFIGURATION.into()
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    subscribe();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            error!(%error, "the runtime cannot be started");
+            return ExitCode::FAILURE;
+        }
+    };
+    // On a task of its own: children follow the thread that spawned them, and workers outlive this call.
+    let running = runtime.spawn(run(config));
+    runtime.block_on(running).unwrap_or(ExitCode::FAILURE)
+}
+
+/// JSON lines for machines, text on a terminal; `RUST_LOG` says how much.
+fn subscribe() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        log.init();
+    } else {
+        log.json().flatten_event(true).with_span_list(false).init();
+    }
+}
+
+/// Listens, serves, drains, interrupts what is left, stops the children.
+async fn run(config: Config) -> ExitCode {
+    let (Ok(terminate), Ok(interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        error!("signals cannot be listened to");
+        return ExitCode::FAILURE;
+    };
+    let launch = match Launch::prepare(&config).await {
+        Ok(launch) => launch,
+        Err(error) => {
+            error!(error = error_chain(&error), "codex cannot be started");
+            return UNUSABLE_CONFIGURATION.into();
+        }
+    };
+    let listener = match Listener::bind(&config.listen).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            error!(%error, listen = ?config.listen, "cannot listen");
+            return ExitCode::FAILURE;
+        }
+    };
+    info!(codex = launch.version(), listen = ?config.listen, "sidecar starts");
+    let (life, mut tasks) = (Life::default(), JoinSet::new());
+    let backend = Backend::start(launch, config.limits, &mut tasks, life.hurry.clone());
+    tasks.spawn(on_signals(terminate, interrupt, life.clone()));
+    let drain = config.drain;
+    let routes = Arc::new(Routes::new(config, backend, life.background.clone()));
+    listener.serve(routes, &life, drain).await;
+    while tasks.join_next().await.is_some() {}
+    info!("sidecar ends");
+    ExitCode::SUCCESS
+}
+
+/// The first signal begins the drain, the second one ends it.
+async fn on_signals(mut terminate: Signal, mut interrupt: Signal, life: Life) {
+    for token in [&life.stop, &life.hurry] {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = life.hurry.cancelled() => return,
+        }
+        info!("told to stop");
+        token.cancel();
+    }
+}

@@ -1,0 +1,177 @@
+//! One child and its process group: spawn, bytes in, lines out, stop, reap. Knows lines but no JSON.
+//! Signals and process groups are POSIX's; the parent-death signal is Linux's prctl(2).
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use nix::sys::prctl;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::time::timeout;
+use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
+
+/// Time that a child has to go by itself after its stdin is closed, and again after SIGTERM.
+/// Codex's app-server takes some 30 ms for either.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// Longest line that is read from a child's stdout. Codex echoes injected images whole, and a request body is 16 MiB.
+const MAX_LINE_BYTES: usize = 64 << 20;
+
+/// Longest line that is read from a child's stderr, which only the log sees.
+const MAX_STDERR_LINE_BYTES: usize = 64 << 10;
+
+/// What to run. The environment is exactly `environment`: nothing of ours is inherited.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// Path, or a name that is looked up in the `PATH` of `environment`.
+    pub path: PathBuf,
+    /// Arguments, without the program's own name.
+    pub arguments: Vec<OsString>,
+    /// The whole environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The working directory.
+    pub directory: PathBuf,
+}
+
+impl Program {
+    /// The command, with nothing inherited but what is named here.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        command
+            .args(&self.arguments)
+            .env_clear()
+            .envs(self.environment.iter().cloned())
+            .current_dir(&self.directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        die_with_parent(&mut command);
+        command
+    }
+}
+
+/// Lets the kernel end the child when we are killed. The signal follows the *thread* that spawned the child,
+/// so children are spawned on runtime workers, which live as long as the process.
+fn die_with_parent(command: &mut Command) {
+    let parent = nix::unistd::getpid();
+    let before_exec = move || {
+        prctl::set_pdeathsig(Signal::SIGKILL)?;
+        if nix::unistd::getppid() == parent {
+            Ok(())
+        } else {
+            Err(io::Error::other(
+                "the sidecar ended while the child was starting",
+            ))
+        }
+    };
+    #[expect(
+        unsafe_code,
+        reason = "between fork and exec it makes two system calls and allocates nothing"
+    )]
+    unsafe {
+        command.pre_exec(before_exec);
+    }
+}
+
+/// A running child. Dropping it kills its group; `stop` is the polite way.
+#[derive(Debug)]
+pub struct Child {
+    process: tokio::process::Child,
+    group: Pid,
+}
+
+/// The child's ends of its pipes.
+#[derive(Debug)]
+pub struct Pipes {
+    /// What the child reads.
+    pub stdin: ChildStdin,
+    /// What it says.
+    pub stdout: Lines<ChildStdout>,
+    /// What it says for the log.
+    pub stderr: Lines<ChildStderr>,
+}
+
+impl Child {
+    /// Starts `program` as the leader of a process group of its own.
+    ///
+    /// # Errors
+    /// The system's, when the program does not exist, is not executable, or no process can be made.
+    pub fn spawn(program: &Program) -> io::Result<(Self, Pipes)> {
+        let mut process = program.command().spawn()?;
+        let group = process
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .map(Pid::from_raw)
+            .ok_or_else(|| io::Error::other("the child has no pid"))?;
+        let closed = || io::Error::other("the child has no pipe");
+        let pipes = Pipes {
+            stdin: process.stdin.take().ok_or_else(closed)?,
+            stdout: lines(process.stdout.take().ok_or_else(closed)?, MAX_LINE_BYTES),
+            stderr: lines(
+                process.stderr.take().ok_or_else(closed)?,
+                MAX_STDERR_LINE_BYTES,
+            ),
+        };
+        Ok((Self { process, group }, pipes))
+    }
+
+    /// The child's process id, which is its group's too.
+    pub fn pid(&self) -> i32 {
+        self.group.as_raw()
+    }
+
+    /// Ends the child and its group, from polite to firm, and reaps it. The caller has closed its stdin.
+    ///
+    /// # Errors
+    /// The system's, when the child cannot be waited for.
+    pub async fn stop(mut self) -> io::Result<ExitStatus> {
+        if timeout(STOP_GRACE, self.process.wait()).await.is_err() {
+            self.signal_group(Signal::SIGTERM);
+            let _grace = timeout(STOP_GRACE, self.process.wait()).await;
+        }
+        self.signal_group(Signal::SIGKILL);
+        self.process.wait().await
+    }
+
+    /// The group may be gone already, which is what we want.
+    fn signal_group(&self, signal: Signal) {
+        let _gone = killpg(self.group, signal);
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let reaped = self.process.id().is_none();
+        if !reaped {
+            self.signal_group(Signal::SIGKILL);
+        }
+    }
+}
+
+/// Lines of a child's pipe, without their ends, each of a bounded length.
+#[derive(Debug)]
+pub struct Lines<R>(FramedRead<R, LinesCodec>);
+
+fn lines<R: tokio::io::AsyncRead>(pipe: R, max_bytes: usize) -> Lines<R> {
+    Lines(FramedRead::new(
+        pipe,
+        LinesCodec::new_with_max_length(max_bytes),
+    ))
+}
+
+impl<R: tokio::io::AsyncRead + Unpin> Lines<R> {
+    /// The next line; `None` at the end. May be dropped before it is ready: nothing read is lost.
+    ///
+    /// # Errors
+    /// A line that is too long or not UTF-8, or the system's.
+    pub async fn next(&mut self) -> Option<Result<String, LinesCodecError>> {
+        self.0.next().await
+    }
+}

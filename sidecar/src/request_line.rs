@@ -1,0 +1,97 @@
+//! One line a request in the log, written when its answer is over or its client has left.
+//! The line lives in the body of the answer, so that no end of a request can be missed.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::time::Instant;
+use tracing::{Span, debug, info};
+
+use crate::routes::Body;
+
+/// The line of one request; dropping it writes it.
+#[derive(Debug)]
+pub struct RequestLine {
+    span: Span,
+    importance: Importance,
+    started: Instant,
+    status: Option<u16>,
+    complete: bool,
+}
+
+/// Who wants to read the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Importance {
+    /// Everybody.
+    Request,
+    /// Hardly anybody: something asks every few seconds whether we live.
+    Probe,
+}
+
+impl RequestLine {
+    /// The line of a request that has just come.
+    pub fn new(span: Span, importance: Importance) -> Self {
+        Self {
+            span,
+            importance,
+            started: Instant::now(),
+            status: None,
+            complete: false,
+        }
+    }
+
+    /// Goes along with the answer to its end.
+    pub fn follow(mut self, response: Response<Body>) -> Response<Body> {
+        self.status = Some(response.status().as_u16());
+        response.map(|body| {
+            self.complete = body.is_end_stream();
+            Followed { body, line: self }.boxed_unsync()
+        })
+    }
+}
+
+impl Drop for RequestLine {
+    fn drop(&mut self) {
+        let _entered = self.span.enter();
+        let elapsed_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let client_left = !self.complete;
+        match self.importance {
+            Importance::Request => info!(status = self.status, elapsed_ms, client_left, "request"),
+            Importance::Probe => debug!(status = self.status, elapsed_ms, client_left, "probe"),
+        }
+    }
+}
+
+struct Followed {
+    body: Body,
+    line: RequestLine,
+}
+
+impl http_body::Body for Followed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
+            self.line.complete = true;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,345 @@
+//! Method and path -> dialect; who calls, the body's limit, the request's span and its line in the log.
+//! The table of routes is the contract's section 2.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody};
+use hyper::body::Incoming;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, Span, info_span};
+
+use crate::codex::{Backend, Readiness};
+use crate::config::Config;
+use crate::dialect::chat::{self, ChunkWriter};
+use crate::dialect::models::ModelAccess;
+use crate::dialect::{ApiError, Delivery, event_stream};
+use crate::request_line::{Importance, RequestLine};
+use crate::turn::{Attended, Timers};
+
+/// A body that is whole or a stream.
+pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const X_NO_KEEPALIVE: HeaderName = HeaderName::from_static("x-no-keepalive");
+const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+/// What the filter knows of the caller; the filter removes what a client sends under these names.
+const EDGE_CLIENT: HeaderName = HeaderName::from_static("x-codex-edge-client");
+const EDGE_MODELS: HeaderName = HeaderName::from_static("x-codex-edge-models");
+/// Fields of the request that were read and not honoured.
+const EDGE_IGNORED: HeaderName = HeaderName::from_static("x-codex-edge-ignored");
+
+/// What answers requests.
+#[derive(Debug)]
+pub struct Routes {
+    config: Config,
+    backend: Backend,
+    background: TaskTracker,
+}
+
+/// Where a request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route<'a> {
+    Health,
+    Ready,
+    Models,
+    Model(&'a str),
+    Chat,
+    /// Another verb of a path that exists, with those that it knows.
+    OtherVerb(&'static str),
+    Options,
+    Unknown,
+}
+
+impl<'a> Route<'a> {
+    fn of(method: &Method, path: &'a str) -> Self {
+        if *method == Method::OPTIONS {
+            return Self::Options;
+        }
+        let reads = method == Method::GET || method == Method::HEAD;
+        let generates = method == Method::POST || method == Method::HEAD;
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let (route, known_verb) = match path {
+            "/healthz" | "/livez" => (Self::Health, reads),
+            "/readyz" => (Self::Ready, reads),
+            "/v1/models" => (Self::Models, reads),
+            "/v1/chat/completions" => (Self::Chat, generates),
+            _ => match path.strip_prefix("/v1/models/") {
+                Some(id) => (Self::Model(id), reads),
+                None => return Self::Unknown,
+            },
+        };
+        match (known_verb, route) {
+            (true, route) => route,
+            (false, Self::Chat) => Self::OtherVerb("POST, HEAD, OPTIONS"),
+            (false, _) => Self::OtherVerb("GET, HEAD, OPTIONS"),
+        }
+    }
+}
+
+impl Routes {
+    /// Routes to the children of `backend`; turns without a client go on in `background`.
+    pub fn new(config: Config, backend: Backend, background: TaskTracker) -> Self {
+        Self {
+            config,
+            backend,
+            background,
+        }
+    }
+
+    /// Answers one request. Dropping the future, or the body of its answer, is the client leaving.
+    pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let span = info_span!(
+            "request",
+            id = text(&head.headers, &X_REQUEST_ID).unwrap_or("-"),
+            client = text(&head.headers, &EDGE_CLIENT).unwrap_or("-"),
+            method = %head.method,
+            path = head.uri.path(),
+            code = tracing::field::Empty,
+        );
+        let importance = match Route::of(&head.method, head.uri.path()) {
+            Route::Health | Route::Ready => Importance::Probe,
+            _ => Importance::Request,
+        };
+        let line = RequestLine::new(span.clone(), importance);
+        async move {
+            let answered = self.dispatch(&head, body).await;
+            let mut response = answered.unwrap_or_else(|error| error_response(&error));
+            response.headers_mut().extend(request_id(&head));
+            line.follow(response)
+        }
+        .instrument(span)
+        .await
+    }
+
+    async fn dispatch(&self, head: &Parts, body: Incoming) -> Result<Response<Body>, ApiError> {
+        match Route::of(&head.method, head.uri.path()) {
+            Route::Health => Ok(json(StatusCode::OK, self.health())),
+            Route::Ready => self.ready(),
+            Route::Models => Ok(self.cached(head, self.models(head).list())),
+            Route::Model(id) => Ok(self.cached(head, self.models(head).one(id)?)),
+            Route::Chat if head.method == Method::HEAD => Ok(json(StatusCode::OK, Vec::new())),
+            Route::Chat => self.chat(head, body).await,
+            Route::OtherVerb(allow) => {
+                Err(ApiError::method_not_allowed(head.method.as_str(), allow))
+            }
+            Route::Options => Ok(options()),
+            Route::Unknown => Err(ApiError::unknown_url(head.method.as_str(), head.uri.path())),
+        }
+    }
+
+    fn health(&self) -> Vec<u8> {
+        let health = serde_json::json!({
+            "ok": true,
+            "sandbox_mode": self.config.sandbox_mode.as_str(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "codex": {"version": self.backend.version(), "protocol": "app-server", "state": state(self.backend.readiness())},
+        });
+        health.to_string().into_bytes()
+    }
+
+    fn ready(&self) -> Result<Response<Body>, ApiError> {
+        self.backend.readiness().check()?;
+        Ok(json(StatusCode::OK, b"{\"ok\":true}".to_vec()))
+    }
+
+    fn models<'a>(&'a self, head: &'a Parts) -> ModelAccess<'a> {
+        let patterns = text(&head.headers, &EDGE_MODELS);
+        ModelAccess::new(&self.config.catalogue, patterns)
+    }
+
+    /// A list that depends on the key must not be kept for others.
+    fn cached(&self, head: &Parts, body: Vec<u8>) -> Response<Body> {
+        let personal = self.config.protect_models || head.headers.contains_key(EDGE_CLIENT);
+        let mut response = json(StatusCode::OK, body);
+        response.headers_mut().insert(
+            CACHE_CONTROL,
+            HeaderValue::from_static(if personal {
+                "private"
+            } else {
+                "public, max-age=60"
+            }),
+        );
+        response
+    }
+
+    async fn chat(&self, head: &Parts, body: Incoming) -> Result<Response<Body>, ApiError> {
+        let body = self.read_body(head, body).await?;
+        let (turn, reply) = chat::parse(&body, &self.models(head))?;
+        drop(body);
+        let turn = self
+            .backend
+            .begin(turn, self.timers(reply.delivery))
+            .await?;
+        let background = (!self.config.kill_on_disconnect).then(|| self.background.clone());
+        let turn = Attended::new(turn, background);
+        let mut response = match reply.delivery {
+            Delivery::Gathered => json(StatusCode::OK, chat::gather(&reply, turn).await?),
+            Delivery::Stream { .. } => {
+                let frames = event_stream(turn, ChunkWriter::new(&reply), self.keepalive(head));
+                stream(frames)
+            }
+        };
+        let ignored = reply.ignored.into_iter().collect::<Vec<_>>().join(", ");
+        if let Ok(ignored) = HeaderValue::from_str(&ignored)
+            && !ignored.is_empty()
+        {
+            response.headers_mut().insert(EDGE_IGNORED, ignored);
+        }
+        Ok(response)
+    }
+
+    async fn read_body(&self, head: &Parts, body: Incoming) -> Result<Bytes, ApiError> {
+        check_media_type(&head.headers)?;
+        let limit = self.config.max_body_bytes;
+        match Limited::new(body, limit).collect().await {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(ApiError::body_too_large(limit)),
+            Err(_broken_off) => Err(ApiError::body_incomplete()),
+        }
+    }
+
+    fn timers(&self, delivery: Delivery) -> Timers {
+        let timers = self.config.timers;
+        Timers {
+            request: timers.request,
+            first_sign: timers.first_sign,
+            silence: match delivery {
+                Delivery::Stream { .. } => timers.streamed_silence,
+                Delivery::Gathered => timers.gathered_silence,
+            },
+        }
+    }
+
+    /// Some clients take a comment for an event; they can say so, and those that cannot are known by name.
+    fn keepalive(&self, head: &Parts) -> Option<Duration> {
+        let by_header = text(&head.headers, &X_NO_KEEPALIVE) == Some("1");
+        let query = head.uri.query().unwrap_or_default();
+        let by_query = query.split('&').any(|pair| pair == "no_keepalive=1");
+        let agent = text(&head.headers, &USER_AGENT)
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        let by_agent = agent.contains("obsidian") || agent.contains("electron");
+        if by_header || by_query || by_agent {
+            None
+        } else {
+            self.config.keepalive
+        }
+    }
+}
+
+fn state(readiness: Readiness) -> &'static str {
+    match readiness {
+        Readiness::Ready => "ready",
+        Readiness::Starting => "starting",
+        Readiness::LoginRequired => "login_required",
+        Readiness::Unavailable => "unavailable",
+    }
+}
+
+/// JSON and nothing else; a client that does not say is believed to send it.
+fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let encoded = text(headers, &CONTENT_ENCODING)
+        .is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity"));
+    if encoded {
+        return Err(ApiError::unsupported_media_type(
+            "Send the body without a content-encoding.",
+        ));
+    }
+    let Some(media_type) = headers.get(CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let essence = media_type
+        .to_str()
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default();
+    if essence.trim().eq_ignore_ascii_case("application/json") {
+        Ok(())
+    } else {
+        Err(ApiError::unsupported_media_type(
+            "Send the body as content-type: application/json.",
+        ))
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn whole(bytes: Vec<u8>) -> Body {
+    Full::new(Bytes::from(bytes)).boxed_unsync()
+}
+
+fn stream(
+    events: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
+) -> Response<Body> {
+    let frames = events.map(|bytes| bytes.map(Frame::data));
+    let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, EVENT_STREAM);
+    headers.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, no-transform"),
+    );
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    response
+}
+
+fn json(status: StatusCode, body: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(whole(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+/// Preflights end in the filter; what comes here is a plain question.
+fn options() -> Response<Body> {
+    let mut response = Response::new(whole(Vec::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let allow = HeaderValue::from_static("GET, POST, DELETE, HEAD, OPTIONS");
+    response.headers_mut().insert(ALLOW, allow);
+    response
+}
+
+fn error_response(error: &ApiError) -> Response<Body> {
+    Span::current().record("code", error.code());
+    let mut response = json(error.status, error.body());
+    let headers = response.headers_mut();
+    if let Some(allow) = error.allow {
+        headers.insert(ALLOW, HeaderValue::from_static(allow));
+    }
+    if let Some(wait) = error.retry_after {
+        let whole_seconds = wait.as_millis().div_ceil(1000).max(1);
+        headers.insert(RETRY_AFTER, number(whole_seconds));
+        headers.insert(RETRY_AFTER_MS, number(wait.as_millis()));
+    }
+    if error.final_answer {
+        headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    response
+}
+
+fn number(number: u128) -> HeaderValue {
+    HeaderValue::from_str(&number.to_string()).expect("digits are a header value")
+}
+
+/// Envoy puts it there; a sidecar without Envoy in front answers without.
+fn request_id(head: &Parts) -> Option<(HeaderName, HeaderValue)> {
+    let id = head.headers.get(X_REQUEST_ID)?;
+    Some((X_REQUEST_ID, id.clone()))
+}
