@@ -1,0 +1,95 @@
+//! Has Envoy validate the configuration that ships, the filter and its plugin configuration included.
+//! `envoy --mode validate` looks at no resource that is discovered, so `filter.yaml` is also put into a listener.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::command::output;
+use crate::envoy_config::Placement;
+use crate::tools::{Tool, Tools};
+use crate::{build, workspace};
+
+/// A listener with the filter, to be followed by the filter's own `typed_config`.
+const LISTENER: &str = r#"
+static_resources:
+  listeners:
+  - name: check
+    address: { socket_address: { address: 127.0.0.1, port_value: 0 } }
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: check
+          route_config: {}
+          http_filters:
+          - name: codex_edge
+"#;
+/// The end of every filter chain.
+const ROUTER: &str = r#"
+          - name: envoy.filters.http.router
+            typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
+"#;
+/// What puts the filter's `typed_config` below its name in [`LISTENER`], beyond where `filter.yaml` has it.
+const INDENT: &str = "          ";
+
+pub(super) fn configuration(tools: &Tools) -> Result<()> {
+    build::filter()?;
+    let dir = workspace::target_dir().join("envoy-check");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let mut placement = Placement::in_dir(&dir, "127.0.0.1:11435".parse()?);
+    placement.filter_wasm = workspace::filter_wasm();
+    let bootstrap = dir.join("envoy.yaml");
+    placement.write(&bootstrap)?;
+    let envoy = tools.executable(Tool::Envoy)?;
+    validate(&envoy, &bootstrap)?;
+
+    let filter = fs::read_to_string(&placement.filter_yaml)?;
+    let with_filter = dir.join("with-filter.yaml");
+    fs::write(&with_filter, inlined(&filter)?)?;
+    validate(&envoy, &with_filter)
+}
+
+fn validate(envoy: &Path, bootstrap: &Path) -> Result<()> {
+    let mut command = Command::new(envoy);
+    command.args(["--mode", "validate", "--log-level", "warning", "-c"]);
+    // The filter refuses to load without a key; any will do.
+    output(command.arg(bootstrap).env("PROXY_API_KEY", "any"))?;
+    Ok(())
+}
+
+/// A bootstrap whose listener has the filter of `filter_yaml`.
+fn inlined(filter_yaml: &str) -> Result<String> {
+    let mut text = LISTENER.to_owned();
+    let mut lines = filter_yaml
+        .lines()
+        .skip_while(|line| *line != "  typed_config:")
+        .peekable();
+    lines
+        .peek()
+        .context("filter.yaml has no line `  typed_config:`")?;
+    for line in lines {
+        text.push_str(INDENT);
+        text.push_str(line);
+        text.push('\n');
+    }
+    text.push_str(ROUTER);
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_filter_comes_below_its_name() {
+        let text = inlined("resources:\n- name: x\n  typed_config:\n    a: b\n").unwrap();
+        let expected =
+            "          - name: codex_edge\n            typed_config:\n              a: b\n";
+        assert!(text.contains(expected), "{text}");
+        assert!(inlined("resources: []\n").is_err());
+    }
+}

@@ -1,0 +1,137 @@
+//! Runs other programs to their end, and none of them longer than we live.
+//! Parent-death signals are Linux's: prctl(2), `PR_SET_PDEATHSIG`.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd;
+
+/// Runs `command` with our stdout and stderr.
+///
+/// # Errors
+/// When it cannot be started or does not succeed; the message has the command line.
+pub fn run(command: &mut Command) -> Result<()> {
+    let line = line(command);
+    let status = bound_to_us(command, Signal::SIGTERM)
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| cannot_start(command))?;
+    if !status.success() {
+        bail!("`{line}` failed: {status}");
+    }
+    Ok(())
+}
+
+/// Runs `command` quietly and returns what it wrote to stdout.
+///
+/// # Errors
+/// As [`run`]; the message also has what the command wrote.
+pub fn output(command: &mut Command) -> Result<String> {
+    let line = line(command);
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = bound_to_us(command, Signal::SIGTERM)
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| cannot_start(command))?;
+    let stdout = String::from_utf8_lossy(&stdout).into_owned();
+    if !status.success() {
+        let stderr = String::from_utf8_lossy(&stderr);
+        bail!("`{line}` failed: {status}\n{stdout}{stderr}");
+    }
+    Ok(stdout)
+}
+
+/// Cargo as it was called: the same toolchain, in the workspace's root.
+pub fn cargo(arguments: &[&str]) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(arguments)
+        .current_dir(crate::workspace::root());
+    command
+}
+
+/// Has the kernel send `signal` to the command when the thread that starts it ends, however that comes.
+/// The command starts with no signal blocked, whatever that thread has blocked for itself.
+pub fn bound_to_us(command: &mut Command, signal: Signal) -> &mut Command {
+    let parent = unistd::getpid();
+    let bind = move || {
+        SigSet::empty().thread_set_mask()?;
+        prctl::set_pdeathsig(signal)?;
+        // We may have died before the call above; then nobody would ever send the signal.
+        if unistd::getppid() != parent {
+            return Err(io::Error::from(Errno::ESRCH));
+        }
+        Ok(())
+    };
+    #[expect(
+        unsafe_code,
+        reason = "between fork and exec only system calls are made, which allocate nothing and take no lock"
+    )]
+    // SAFETY: as the reason says; `bind` owns two plain values.
+    unsafe {
+        command.pre_exec(bind)
+    }
+}
+
+fn line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+    words.join(" ")
+}
+
+fn cannot_start(command: &Command) -> String {
+    let program = command.get_program().to_string_lossy();
+    let fix = match &*program {
+        "python3" => ": install Python 3.10 or newer",
+        "npm" => ": install Node.js 20 or newer, which brings it",
+        "rustup" => ": install it, or add the compiler's target wasm32-wasip1 in another way",
+        "tar" => ": install it",
+        _ => "",
+    };
+    format!("cannot start `{program}`{fix}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_named_with_its_fix() {
+        assert!(cannot_start(&Command::new("npm")).contains("install Node.js"));
+        let error = run(&mut Command::new("/nonexistent/tool")).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("cannot start `/nonexistent/tool`")
+        );
+    }
+
+    #[test]
+    fn a_command_hears_the_signals_that_we_block() {
+        let mask = SigSet::from(Signal::SIGTERM);
+        mask.thread_block().unwrap();
+        let status = output(Command::new("cat").arg("/proc/self/status")).unwrap();
+        mask.thread_unblock().unwrap();
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+        assert_eq!(blocked.map(str::trim), Some("0000000000000000"));
+    }
+
+    #[test]
+    fn a_failed_command_shows_its_line_and_what_it_wrote() {
+        let error = output(Command::new("sh").args(["-c", "echo why >&2; exit 3"])).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("sh -c") && text.contains("exit status: 3") && text.contains("why"),
+            "{text}"
+        );
+    }
+}

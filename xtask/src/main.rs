@@ -1,0 +1,48 @@
+//! The command line of `cargo xtask`.
+//! One subcommand a module of the library.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use xtask::test::TestArgs;
+use xtask::tools::{Tool, Tools};
+use xtask::up::UpArgs;
+
+/// Fetches, builds, starts, tests and checks codex-edge
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+enum Command {
+    /// Start the stack, say how to use it, follow its logs until Ctrl-C
+    Up(UpArgs),
+    /// Run every test, against the real Envoy and the real Codex
+    Test(TestArgs),
+    /// Check formatting, lints, docs, Envoy's configuration and dependencies
+    Check,
+    /// Fetch the pinned tools and clients
+    Fetch,
+}
+
+fn main() -> ExitCode {
+    match run(&Command::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<ExitCode> {
+    match command {
+        Command::Up(args) => return xtask::up::up(args),
+        Command::Test(args) => xtask::test::test(args)?,
+        Command::Check => xtask::check::check()?,
+        Command::Fetch => {
+            let tools = Tools::open();
+            tools.fetch(&[Tool::Envoy, Tool::Codex, Tool::CodexProto, Tool::CargoDeny])?;
+            tools.fetch_clients()?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

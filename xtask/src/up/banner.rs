@@ -1,0 +1,75 @@
+//! What a person reads when the stack is ready: URL, key, mode, a command to paste.
+//! The command is for POSIX shells (IEEE 1003.1, single quotes).
+
+use std::fmt;
+
+use super::mode::Mode;
+
+/// What to tell about a stack that is ready.
+#[derive(Debug)]
+pub(super) struct Banner<'a> {
+    /// Base URL for clients, ending in `/v1`.
+    pub(super) base_url: &'a str,
+    pub(super) key: &'a str,
+    pub(super) mode: &'a Mode,
+}
+
+impl fmt::Display for Banner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = match self.mode {
+            Mode::Live { codex_home } => {
+                format!("live, with the login in {}", codex_home.display())
+            }
+            Mode::Demo => "demo: the real Codex, answered by a scripted model".to_owned(),
+        };
+        writeln!(f, "\ncodex-edge is ready; Ctrl-C stops it\n")?;
+        writeln!(f, "  base URL  {}", self.base_url)?;
+        writeln!(f, "  API key   {}", self.key)?;
+        writeln!(f, "  mode      {mode}\n")?;
+        writeln!(f, "{}", curl(self.base_url, self.key))
+    }
+}
+
+/// One line that streams a chat completion.
+fn curl(base_url: &str, key: &str) -> String {
+    const BODY: &str =
+        r#"{"model":"codex-5","stream":true,"messages":[{"role":"user","content":"Say hello."}]}"#;
+    let authorization = quoted(&format!("Authorization: Bearer {key}"));
+    format!(
+        "curl -N {base_url}/chat/completions -H {authorization} -H 'Content-Type: application/json' -d '{BODY}'"
+    )
+}
+
+/// `text` as one word of a POSIX shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_the_line_as_it_is_meant() {
+        let line = curl("http://127.0.0.1:4000/v1", "it's a $KEY");
+        let script = format!("curl() {{ printf '%s\\n' \"$@\"; }}; {line}");
+        let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+        let words = String::from_utf8(output.stdout).unwrap();
+        let words: Vec<_> = words.lines().collect();
+        assert_eq!(
+            words[..4],
+            [
+                "-N",
+                "http://127.0.0.1:4000/v1/chat/completions",
+                "-H",
+                "Authorization: Bearer it's a $KEY"
+            ]
+        );
+        assert!(
+            words[7].starts_with('{') && words[7].ends_with('}'),
+            "{words:?}"
+        );
+    }
+}

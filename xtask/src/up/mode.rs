@@ -1,0 +1,83 @@
+//! Live or demo: whose model answers, and the Codex home that says so.
+//! The sources are `codex login status` and Codex's `config.toml` (`model_providers`).
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::command::output;
+use crate::workspace;
+
+/// Whose model answers.
+#[derive(Debug)]
+pub(super) enum Mode {
+    /// The account that this Codex home is logged in to.
+    Live { codex_home: PathBuf },
+    /// The scripted model on loopback.
+    Demo,
+}
+
+impl Mode {
+    /// Live when Codex has a login, and says how to get one when it does not.
+    pub(super) fn of_login(codex: &Path) -> Self {
+        let codex_home = match env::var_os("CODEX_HOME").filter(|home| !home.is_empty()) {
+            Some(home) => workspace::absolute(home.into()),
+            None => workspace::root().join(".codex-api"),
+        };
+        let mut status = Command::new(codex);
+        status
+            .args(["login", "status"])
+            .env("CODEX_HOME", &codex_home);
+        if output(&mut status).is_ok() {
+            return Self::Live { codex_home };
+        }
+        let (home, codex) = (codex_home.display(), codex.display());
+        eprintln!(
+            "Codex has no login in {home}, so this is a demo. To go live, log in and start again:"
+        );
+        eprintln!("  mkdir -p {home} && CODEX_HOME={home} {codex} login");
+        Self::Demo
+    }
+}
+
+/// Makes `home` a Codex home whose provider `demo` is the scripted model at `base_url`.
+pub(super) fn write_demo_home(home: &Path, base_url: &str) -> Result<()> {
+    fs::create_dir(home).with_context(|| format!("cannot create {}", home.display()))?;
+    let config = format!(
+        "[model_providers.demo]\nname = \"demo\"\nbase_url = \"{base_url}\"\nwire_api = \"responses\"\n"
+    );
+    fs::write(home.join("config.toml"), config)
+        .context("cannot write the demo's Codex configuration")
+}
+
+/// The base URL in the scripted model's first line.
+pub(super) fn announced_url(line: &str) -> Option<&str> {
+    line.strip_prefix("listening on ").map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_of_the_model_has_its_url() {
+        let url = announced_url("listening on http://127.0.0.1:4000/v1");
+        assert_eq!(url, Some("http://127.0.0.1:4000/v1"));
+        assert_eq!(announced_url("error: address in use"), None);
+    }
+
+    #[test]
+    fn the_demo_home_points_at_the_model() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("home");
+        write_demo_home(&home, "http://127.0.0.1:4000/v1").unwrap();
+        let config = fs::read_to_string(home.join("config.toml")).unwrap();
+        assert!(
+            config.contains("base_url = \"http://127.0.0.1:4000/v1\"\n"),
+            "{config}"
+        );
+    }
+}

@@ -1,0 +1,127 @@
+//! One child of the stack: its process group, its log lines, its end.
+//! Process groups and waiting without reaping are POSIX's: kill(2), waitid(2).
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+
+use crate::command;
+
+/// Time for the last lines of a child that has ended; a stray that still holds its pipe is not waited for.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// A running child, leader of its process group; dropping it ends the group and reaps the child.
+#[derive(Debug)]
+pub(super) struct Service {
+    name: &'static str,
+    child: Child,
+    /// Whether the child was waited for, so that its number may be somebody else's.
+    reaped: bool,
+    relays: Vec<JoinHandle<()>>,
+}
+
+impl Service {
+    /// Starts `command` and relays what it writes, each line prefixed by `name`.
+    /// The first line that it writes to stdout is also sent to the receiver.
+    pub(super) fn start(
+        name: &'static str,
+        command: &mut Command,
+    ) -> Result<(Self, Receiver<String>)> {
+        // Its own group: Ctrl-C at the terminal reaches us alone, and we stop the children in order.
+        command.process_group(0).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command::bound_to_us(command, Signal::SIGKILL)
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        let (announce, first_line) = sync_channel(1);
+        let mut relays = Vec::new();
+        relays.extend(
+            child
+                .stdout
+                .take()
+                .map(|pipe| relay(name, pipe, Some(announce))),
+        );
+        relays.extend(child.stderr.take().map(|pipe| relay(name, pipe, None)));
+        let service = Self {
+            name,
+            child,
+            reaped: false,
+            relays,
+        };
+        Ok((service, first_line))
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Whether the child has ended; it is not reaped, so that its group's number cannot be given away.
+    pub(super) fn has_ended(&self) -> bool {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        !matches!(
+            waitid(Id::Pid(self.group()), flags),
+            Ok(WaitStatus::StillAlive)
+        )
+    }
+
+    /// Sends `signal` to the whole group.
+    pub(super) fn signal(&self, signal: Signal) {
+        // A group that has ended has nobody left to hear it.
+        let _ = killpg(self.group(), signal);
+    }
+
+    /// Ends what is left of the group, reaps the child, and relays its last lines.
+    pub(super) fn end(mut self) -> io::Result<ExitStatus> {
+        let status = self.kill();
+        let deadline = Instant::now() + LAST_LINES;
+        while !self.relays.iter().all(JoinHandle::is_finished) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+        status
+    }
+
+    fn kill(&mut self) -> io::Result<ExitStatus> {
+        self.signal(Signal::SIGKILL);
+        self.reaped = true;
+        self.child.wait()
+    }
+
+    /// The group has the number of its leader.
+    fn group(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if !self.reaped {
+            let _ = self.kill();
+        }
+    }
+}
+
+/// Copies lines to our stdout until the pipe ends; the first one also goes to `announce`.
+fn relay(
+    name: &'static str,
+    pipe: impl Read + Send + 'static,
+    mut announce: Option<SyncSender<String>>,
+) -> JoinHandle<()> {
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            // Nobody may read our stdout any more; the child must still be able to write.
+            let _ = writeln!(io::stdout(), "{name:<7} | {line}");
+            if let Some(announce) = announce.take() {
+                let _ = announce.send(line);
+            }
+        }
+    })
+}

@@ -1,0 +1,97 @@
+//! What each service is told: its arguments, its variables, its files.
+//! Arguments are those of `envoy --help`, the sidecar's configuration and the scripted model.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::mode::{self, Mode};
+use crate::envoy_config::Placement;
+use crate::workspace;
+
+/// One run's choices, from which its commands are made.
+#[derive(Debug)]
+pub(super) struct Services<'a> {
+    pub(super) run_dir: &'a Path,
+    pub(super) listen: SocketAddrV4,
+    pub(super) concurrency: Option<NonZeroU32>,
+    pub(super) key: String,
+    pub(super) envoy: PathBuf,
+    pub(super) codex: PathBuf,
+    pub(super) mode: Mode,
+}
+
+impl Services<'_> {
+    /// Where a client on this machine finds the edge.
+    pub(super) fn reachable(&self) -> SocketAddrV4 {
+        let mut edge = self.listen;
+        if edge.ip().is_unspecified() {
+            edge.set_ip(Ipv4Addr::LOCALHOST);
+        }
+        edge
+    }
+
+    pub(super) fn model(&self) -> Command {
+        let mut model = Command::new(workspace::release_binary("scripted-model"));
+        model.args(["--listen", "127.0.0.1:0"]);
+        model
+    }
+
+    /// Makes the demo's Codex home from the first line of the scripted model.
+    pub(super) fn write_demo_home(&self, first_line: &str) -> Result<()> {
+        let base_url = mode::announced_url(first_line)
+            .with_context(|| format!("the scripted model says no URL: {first_line}"))?;
+        mode::write_demo_home(&self.demo_home(), base_url)
+    }
+
+    pub(super) fn sidecar(&self) -> Command {
+        let mut sidecar = Command::new(workspace::release_binary("sidecar"));
+        let socket = self.placement().sidecar_socket;
+        sidecar
+            .env("SIDECAR_LISTEN", format!("unix:{}", socket.display()))
+            .env("CODEX_BIN", &self.codex)
+            // What it makes there goes with the run, even when it is killed.
+            .env("TMPDIR", self.run_dir)
+            // Who may pass is decided before it: no key of clients reaches it.
+            .env_remove("PROXY_API_KEY");
+        match &self.mode {
+            Mode::Live { codex_home } => sidecar.env("CODEX_HOME", codex_home),
+            Mode::Demo => sidecar
+                .env("CODEX_HOME", self.demo_home())
+                .env("CODEX_FORCE_PROVIDER", "demo"),
+        };
+        sidecar
+    }
+
+    /// Writes Envoy's configuration, with a filter of its own that a later build does not change.
+    pub(super) fn envoy(&self) -> Result<Command> {
+        let placement = self.placement();
+        fs::copy(workspace::filter_wasm(), &placement.filter_wasm)
+            .context("cannot copy the compiled filter")?;
+        let bootstrap = self.run_dir.join("envoy.yaml");
+        placement.write(&bootstrap)?;
+        let mut envoy = Command::new(&self.envoy);
+        envoy.arg("-c").arg(bootstrap);
+        // Hot restart would leave shared memory behind; below warnings, only access logs are worth a line.
+        envoy.args(["--disable-hot-restart", "--log-level", "warning"]);
+        // A misspelt field in filter.yaml is refused, not skipped.
+        envoy.arg("--reject-unknown-dynamic-fields");
+        if let Some(concurrency) = self.concurrency {
+            envoy.args(["--concurrency", &concurrency.to_string()]);
+        }
+        envoy.env("PROXY_API_KEY", &self.key);
+        Ok(envoy)
+    }
+
+    fn placement(&self) -> Placement {
+        Placement::in_dir(self.run_dir, self.listen)
+    }
+
+    fn demo_home(&self) -> PathBuf {
+        self.run_dir.join("codex-home")
+    }
+}
