@@ -1,0 +1,190 @@
+//! The variables that fill what the plugin's JSON leaves out, turned into the JSON that they stand for.
+//! Names and meanings as the sidecar has them, so that both can be started from one environment file.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::fields::ConfigError;
+use super::keys::is_sendable;
+
+/// Environment variables by name.
+pub type Environment = HashMap<String, String>;
+
+/// The models that exist under a public name; each also with an effort.
+const PUBLIC_MODELS: [&str; 2] = ["codex-5", "codev-5"];
+const EFFORTS: [&str; 4] = ["low", "medium", "high", "minimal"];
+/// What Codex runs when nothing else is said.
+const CODEX_MODEL: &str = "gpt-5";
+
+/// Fills what `json` leaves out.
+pub(super) fn fill(
+    json: &mut Map<String, Value>,
+    environment: &Environment,
+) -> Result<(), ConfigError> {
+    let environment = Reader(environment);
+    if let Some(key) = environment.key("PROXY_API_KEY")? {
+        add_key(json, key);
+    }
+    if !json.contains_key("models") {
+        let codex_model = environment.text("CODEX_MODEL").unwrap_or(CODEX_MODEL);
+        let mut models = catalogue(codex_model);
+        models.extend(environment.model_ids()?);
+        fill_field(json, "models", Some(json!(models)));
+        fill_field(json, "default_model", Some(json!(codex_model)));
+    }
+    fill_field(
+        json,
+        "protect_models",
+        environment.boolean("PROXY_PROTECT_MODELS")?,
+    );
+    fill_fields(
+        json,
+        "cors",
+        [
+            ("enabled", environment.boolean("PROXY_ENABLE_CORS")?),
+            (
+                "allowed_origins",
+                environment.list("PROXY_CORS_ALLOWED_ORIGINS"),
+            ),
+        ],
+    );
+    // A limit that the JSON writes out is meant; one that only the environment describes has to be switched on.
+    let is_written = Some(json!(json.contains_key("rate_limit")));
+    fill_fields(
+        json,
+        "rate_limit",
+        [
+            (
+                "enabled",
+                environment
+                    .boolean("PROXY_RATE_LIMIT_ENABLED")?
+                    .or(is_written),
+            ),
+            ("requests", environment.number("PROXY_RATE_LIMIT_MAX")?),
+            (
+                "window_ms",
+                environment.number("PROXY_RATE_LIMIT_WINDOW_MS")?,
+            ),
+        ],
+    );
+    Ok(())
+}
+
+/// The key of the environment is that of the client `default`, unless the JSON has a client of this name.
+fn add_key(json: &mut Map<String, Value>, key: &str) {
+    let keys = json.entry("keys").or_insert_with(|| json!([]));
+    if let Value::Array(keys) = keys
+        && !keys
+            .iter()
+            .any(|key| key.get("id").and_then(Value::as_str) == Some("default"))
+    {
+        keys.push(json!({"id": "default", "sha256": hex::encode(Sha256::digest(key))}));
+    }
+}
+
+fn catalogue(codex_model: &str) -> Vec<String> {
+    let with_effort = |model: &str| EFFORTS.map(|effort| format!("{model}-{effort}"));
+    let public = PUBLIC_MODELS
+        .into_iter()
+        .flat_map(|model| [vec![model.to_owned()], with_effort(model).to_vec()].concat());
+    public.chain([codex_model.to_owned()]).collect()
+}
+
+/// Writes the fields that are not there; an object that is not there is made, one that is no object is left to be refused.
+fn fill_fields<const N: usize>(
+    json: &mut Map<String, Value>,
+    name: &str,
+    fields: [(&str, Option<Value>); N],
+) {
+    if let Value::Object(object) = json.entry(name).or_insert_with(|| json!({})) {
+        for (name, value) in fields {
+            fill_field(object, name, value);
+        }
+    }
+}
+
+fn fill_field(object: &mut Map<String, Value>, name: &str, value: Option<Value>) {
+    if let Some(value) = value
+        && object.get(name).is_none_or(Value::is_null)
+    {
+        object.insert(name.to_owned(), value);
+    }
+}
+
+/// Reads variables as strictly as the JSON is read. An empty one counts as not set.
+struct Reader<'a>(&'a Environment);
+
+impl<'a> Reader<'a> {
+    fn text(&self, name: &str) -> Option<&'a str> {
+        self.0
+            .get(name)
+            .map(|value| value.trim())
+            .filter(|value| !value.is_empty())
+    }
+
+    fn key(&self, name: &str) -> Result<Option<&'a str>, ConfigError> {
+        match self.text(name) {
+            Some(key) if !is_sendable(key) => Err(ConfigError::new(
+                name,
+                "expected visible ASCII without spaces, found other text",
+            )),
+            key => Ok(key),
+        }
+    }
+
+    fn boolean(&self, name: &str) -> Result<Option<Value>, ConfigError> {
+        let read = |value: &str| match value.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Ok(json!(true)),
+            "false" | "0" | "no" | "off" => Ok(json!(false)),
+            _ => Err(ConfigError::new(
+                name,
+                "expected true or false, found other text",
+            )),
+        };
+        self.text(name).map(read).transpose()
+    }
+
+    fn number(&self, name: &str) -> Result<Option<Value>, ConfigError> {
+        let expected = |_| ConfigError::new(name, "expected a whole number, found other text");
+        self.text(name)
+            .map(|value| {
+                value
+                    .parse::<u64>()
+                    .map(|number| json!(number))
+                    .map_err(expected)
+            })
+            .transpose()
+    }
+
+    fn list(&self, name: &str) -> Option<Value> {
+        self.text(name).map(|value| {
+            value
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .collect()
+        })
+    }
+
+    /// The ids that `PROXY_MODELS` adds; what each one means is the sidecar's to know.
+    fn model_ids(&self) -> Result<Vec<String>, ConfigError> {
+        let expected = |_| {
+            ConfigError::new(
+                "PROXY_MODELS",
+                "expected a JSON object from id to model and effort, found other text",
+            )
+        };
+        let models = self
+            .text("PROXY_MODELS")
+            .map(serde_json::from_str::<Map<String, Value>>);
+        Ok(models
+            .transpose()
+            .map_err(expected)?
+            .into_iter()
+            .flatten()
+            .map(|(id, _)| id)
+            .collect())
+    }
+}

@@ -1,0 +1,104 @@
+//! The `keys` of a configuration: who may pass, and what each may do.
+//! RFC 6750 says which tokens can be sent, RFC 3339 how a time is written.
+
+use std::collections::HashSet;
+use std::time::SystemTime;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::fields::{ConfigError, Field, Object};
+use super::{DEFAULT_LIMIT, MAX_NAME_BYTES, read_limit, read_patterns};
+use crate::auth::{Client, KeyHash, Keyring, Profile};
+use crate::rate_limit::Limit;
+
+const KNOWN: &str = "id, sha256, key, models, rate_limit, expires_at, disabled, admin, profile";
+
+/// Reads the keys that are not disabled, and warns of those that are written out.
+pub(super) fn read_keys(
+    field: Option<Field>,
+    default_limit: Option<Limit>,
+    warnings: &mut Vec<String>,
+) -> Result<Keyring, ConfigError> {
+    let (mut keyring, mut ids) = (Keyring::default(), HashSet::new());
+    for item in field.map_or(Ok(Vec::new()), Field::items)? {
+        let mut object = item.object()?;
+        let place = object.place_of("id");
+        let hash = read_hash(&mut object, warnings)?;
+        let is_disabled = object.boolean("disabled", false)?;
+        let client = read_client(&mut object, default_limit)?;
+        object.end(KNOWN)?;
+        if !ids.insert(client.id.clone()) {
+            return Err(ConfigError::new(&place, "another key has this id"));
+        }
+        if !is_disabled && !keyring.add(hash, client) {
+            return Err(ConfigError::new(&place, "another id has the same key"));
+        }
+    }
+    Ok(keyring)
+}
+
+fn read_client(object: &mut Object, default_limit: Option<Limit>) -> Result<Client, ConfigError> {
+    let own_limit = object
+        .take("rate_limit")
+        .map(|field| read_limit(field, DEFAULT_LIMIT));
+    let expires_at = object
+        .take("expires_at")
+        .map(|field| field.parsed("an RFC 3339 time", parse_time));
+    let profile = object
+        .take("profile")
+        .map(|field| field.parsed("\"chat\" or \"agent\"", parse_profile));
+    Ok(Client {
+        id: object
+            .require("id")?
+            .parsed("a name of letters, digits and ._@-", parse_id)?
+            .to_owned(),
+        models: object.take("models").map(read_patterns).transpose()?,
+        limit: own_limit.unwrap_or(Ok(default_limit))?,
+        expires_at: expires_at.transpose()?,
+        admin: object.boolean("admin", false)?,
+        profile: profile.transpose()?,
+    })
+}
+
+fn read_hash(object: &mut Object, warnings: &mut Vec<String>) -> Result<KeyHash, ConfigError> {
+    match (object.take("sha256"), object.take("key")) {
+        (Some(hash), None) => hash.parsed("a SHA-256 as 64 hexadecimal digits", KeyHash::parse),
+        (None, Some(key)) => {
+            let place = object.place_of("key");
+            warnings.push(format!(
+                "{place}: readable in Envoy's /config_dump; configure `sha256` instead"
+            ));
+            let hash = |key: &str| is_sendable(key).then(|| KeyHash::of(key.as_bytes()));
+            key.parsed("a key of visible ASCII", hash)
+        }
+        _ => Err(ConfigError::new(
+            &object.place_of("sha256"),
+            "expected either `sha256` or `key`",
+        )),
+    }
+}
+
+/// Whether a client can send this as a bearer token.
+pub(super) fn is_sendable(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn parse_id(text: &str) -> Option<&str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
+    (!text.is_empty() && text.len() <= MAX_NAME_BYTES && text.bytes().all(is_plain)).then_some(text)
+}
+
+fn parse_time(text: &str) -> Option<SystemTime> {
+    OffsetDateTime::parse(text, &Rfc3339)
+        .ok()
+        .map(SystemTime::from)
+}
+
+fn parse_profile(text: &str) -> Option<Profile> {
+    match text {
+        "chat" => Some(Profile::Chat),
+        "agent" => Some(Profile::Agent),
+        _ => None,
+    }
+}

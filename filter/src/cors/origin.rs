@@ -1,0 +1,192 @@
+//! Patterns for origins: which of them are meant by one.
+//! Origins as browsers write them (RFC 6454, section 6.1; RFC 3986, section 3.2 for hosts and ports).
+
+/// An origin, exact or with `*` for the whole host, its leading labels, or the whole port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginPattern {
+    scheme: String,
+    host: Host,
+    port: Port,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Host {
+    Any,
+    /// Anything that ends so, from the dot on.
+    Below(String),
+    Exact(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Port {
+    Any,
+    Exact(Option<String>),
+}
+
+impl OriginPattern {
+    /// Takes `https://app.example`, `http://localhost:*`, `https://*.example`, `vscode-webview://*`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.to_ascii_lowercase();
+        let (scheme, host, port) = split_origin(&text)?;
+        let host = match host.strip_prefix('*') {
+            Some("") => Host::Any,
+            Some(suffix) if suffix.starts_with('.') && is_host(suffix) => {
+                Host::Below(suffix.to_owned())
+            }
+            None if is_host(host) => Host::Exact(host.to_owned()),
+            _ => return None,
+        };
+        let port = match port {
+            Some("*") => Port::Any,
+            port if port.is_none_or(is_port) => Port::Exact(port.map(str::to_owned)),
+            _ => return None,
+        };
+        Some(Self {
+            scheme: scheme.to_owned(),
+            host,
+            port,
+        })
+    }
+
+    /// Whether this origin is meant. Without a port the pattern means the scheme's own, which browsers leave out.
+    pub fn matches(&self, origin: &str) -> bool {
+        let origin = origin.to_ascii_lowercase();
+        let Some((scheme, host, port)) = split_origin(&origin) else {
+            return false;
+        };
+        let is_host = is_host(host)
+            && match &self.host {
+                Host::Any => true,
+                Host::Below(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
+                Host::Exact(exact) => host == exact,
+            };
+        let is_port = match &self.port {
+            Port::Any => port.is_none_or(is_port),
+            Port::Exact(exact) => port == exact.as_deref(),
+        };
+        scheme == self.scheme && is_host && is_port
+    }
+}
+
+/// Scheme, host and port; the brackets of an IPv6 address belong to the host.
+fn split_origin(origin: &str) -> Option<(&str, &str, Option<&str>)> {
+    let (scheme, authority) = origin.split_once("://")?;
+    let is_scheme = !scheme.is_empty()
+        && scheme
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    let after_address = authority.rfind(']').map_or(0, |end| end + 1);
+    let (host, port) = match authority.get(after_address..)?.find(':') {
+        Some(colon) => {
+            let (host, port) = authority.split_at_checked(after_address + colon)?;
+            (host, port.get(1..))
+        }
+        None => (authority, None),
+    };
+    is_scheme.then_some((scheme, host, port))
+}
+
+fn is_host(host: &str) -> bool {
+    let address = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    match address {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        }
+    }
+}
+
+fn is_port(port: &str) -> bool {
+    port.parse::<u16>().is_ok() && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_parts_of_an_origin() {
+        let cases = [
+            ("https://app.example", "https://app.example", true),
+            ("https://app.example", "HTTPS://APP.example", true),
+            ("https://app.example", "https://app.example:8443", false),
+            ("https://app.example", "http://app.example", false),
+            ("https://app.example", "https://app.example.evil", false),
+            ("https://app.example", "https://app.example/", false),
+            ("http://localhost:*", "http://localhost", true),
+            ("http://localhost:*", "http://localhost:3000", true),
+            ("http://localhost:*", "http://localhost:x", false),
+            ("http://localhost:*", "http://localhost:", false),
+            ("http://localhost:*", "http://localhost.evil:3000", false),
+            (
+                "http://localhost:*",
+                "http://localhost:3000.evil.example",
+                false,
+            ),
+            ("http://localhost:*", "http://evil@localhost:3000", false),
+            ("https://*.example", "https://a.b.example", true),
+            ("https://*.example", "https://example", false),
+            ("https://*.example", "https://.example", false),
+            ("https://*.example", "https://evil.test/.example", false),
+            ("https://*.example", "https://evil.test?.example", false),
+            ("app://obsidian.md", "app://obsidian.md", true),
+            ("vscode-webview://*", "vscode-webview://1k2j3-x", true),
+            ("vscode-webview://*", "vscode-webview://", false),
+            ("vscode-webview://*", "https://1k2j3-x", false),
+            ("http://[::1]:*", "http://[::1]:3000", true),
+            ("http://[::1]:*", "http://[::2]:3000", false),
+            ("https://app.example", "null", false),
+            ("https://app.example", "", false),
+        ];
+        for (pattern, origin, expected) in cases {
+            assert_eq!(
+                OriginPattern::parse(pattern).unwrap().matches(origin),
+                expected,
+                "{pattern} {origin}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_would_match_too_much_is_no_pattern() {
+        for text in [
+            "",
+            "app.example",
+            "https://",
+            "https://a*",
+            "https://app.*",
+            "https://*example",
+            "https://a.example/",
+            "https://a.example:x",
+            "https://a.example:80*",
+            "*://a.example",
+            "https://a b",
+            "https://é.example",
+            "http://[::g]",
+        ] {
+            assert_eq!(OriginPattern::parse(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_harm(text in any::<String>(), origin in any::<String>()) {
+            if let Some(pattern) = OriginPattern::parse(&text) {
+                let _ = pattern.matches(&origin);
+            }
+        }
+
+        #[test]
+        fn an_exact_pattern_matches_itself(scheme in "[a-z]{1,8}", host in "[a-z0-9.-]{1,20}", port in prop::option::of(any::<u16>())) {
+            let origin = format!("{scheme}://{host}{}", port.map_or(String::new(), |port| format!(":{port}")));
+            prop_assert!(OriginPattern::parse(&origin).unwrap().matches(&origin));
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Which routes there are and which of them need no key.
+//! The table is the contract's own; everything that is not written here as open needs a key, because behind this
+//! filter may stand any server, and a path we do not know may mean something to it.
+
+/// What the filter does with requests of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// Needs no key: health, and `HEAD` on the generating routes.
+    Open,
+    /// The model list: needs a key only when the configuration protects it.
+    Models,
+    /// Starts a turn: needs a key, is rate limited, and its body names a model.
+    Generate,
+    /// The forward-auth endpoint, answered by the filter itself.
+    Verify,
+    /// Needs a key; the upstream says whether there is such a thing.
+    Guarded,
+}
+
+impl Route {
+    /// The route of a method and a request target. The query and one trailing slash do not count; letter case does.
+    /// A path that a lenient server might read as another one (`%2F`, `..`, `//`) matches nothing here.
+    pub fn of(method: &[u8], target: &[u8]) -> Self {
+        let reads = matches!(method, b"GET" | b"HEAD");
+        match Path::of(target) {
+            Path::Health if reads => Self::Open,
+            Path::Models if reads => Self::Models,
+            Path::Generate if method == b"POST" => Self::Generate,
+            Path::Generate if method == b"HEAD" => Self::Open,
+            Path::Verify => Self::Verify,
+            Path::Health
+            | Path::Models
+            | Path::Generate
+            | Path::Response
+            | Path::Usage
+            | Path::Other => Self::Guarded,
+        }
+    }
+}
+
+/// The verbs of a path, as `Allow` lists them.
+pub fn allowed_methods(target: &[u8]) -> &'static str {
+    match Path::of(target) {
+        Path::Health | Path::Models | Path::Verify => "GET, HEAD, OPTIONS",
+        Path::Generate => "POST, HEAD, OPTIONS",
+        Path::Response => "GET, POST, DELETE, HEAD, OPTIONS",
+        Path::Usage => "GET, OPTIONS",
+        Path::Other => "GET, POST, DELETE, HEAD, OPTIONS",
+    }
+}
+
+/// The path that a forward-auth proxy asks about when it appends it to `/verify`, as Envoy's `ext_authz` does.
+pub fn verified_path(target: &[u8]) -> Option<&[u8]> {
+    let appended = target.strip_prefix(b"/verify")?;
+    (appended.len() > 1 && appended.starts_with(b"/")).then_some(appended)
+}
+
+#[derive(Clone, Copy)]
+enum Path {
+    Health,
+    Models,
+    Generate,
+    Response,
+    Usage,
+    Verify,
+    Other,
+}
+
+impl Path {
+    fn of(target: &[u8]) -> Self {
+        let path = target
+            .split(|&byte| byte == b'?')
+            .next()
+            .unwrap_or_default();
+        match path.strip_suffix(b"/").unwrap_or(path) {
+            b"/healthz" | b"/livez" | b"/readyz" => Self::Health,
+            b"/v1/models" => Self::Models,
+            b"/v1/chat/completions" | b"/v1/completions" | b"/v1/responses" => Self::Generate,
+            b"/v1/usage" | b"/v1/usage/raw" => Self::Usage,
+            b"/verify" => Self::Verify,
+            path if path.starts_with(b"/verify/") => Self::Verify,
+            path if path.starts_with(b"/v1/responses/") => Self::Response,
+            path if path
+                .strip_prefix(b"/v1/models/")
+                .is_some_and(is_plain_segment) =>
+            {
+                Self::Models
+            }
+            _ => Self::Other,
+        }
+    }
+}
+
+/// One path segment that every server reads alike.
+fn is_plain_segment(segment: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:@".contains(byte);
+    !segment.is_empty() && segment.iter().all(plain) && !segment.iter().all(|&byte| byte == b'.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_request_has_a_route() {
+        let cases = [
+            ("GET", "/healthz", Route::Open),
+            ("HEAD", "/livez/", Route::Open),
+            ("GET", "/readyz?verbose=1", Route::Open),
+            ("POST", "/healthz", Route::Guarded),
+            ("GET", "/HEALTHZ", Route::Guarded),
+            ("GET", "/healthz//", Route::Guarded),
+            ("GET", "//healthz", Route::Guarded),
+            ("GET", "/healthz/../v1/usage", Route::Guarded),
+            ("GET", "/healthz%2f..%2fv1", Route::Guarded),
+            ("GET", "/healthz;v=1", Route::Guarded),
+            ("GET", "/healthz#", Route::Guarded),
+            ("GET", "/v1/models", Route::Models),
+            ("GET", "/v1/models/codex-5", Route::Models),
+            ("HEAD", "/v1/models/codex-5/", Route::Models),
+            ("DELETE", "/v1/models/codex-5", Route::Guarded),
+            ("GET", "/v1/models/..", Route::Guarded),
+            ("GET", "/v1/models/%2e%2e", Route::Guarded),
+            ("GET", "/v1/models/a/b", Route::Guarded),
+            ("GET", "/v1/models//", Route::Guarded),
+            ("POST", "/v1/chat/completions", Route::Generate),
+            ("POST", "/v1/chat/completions/", Route::Generate),
+            ("POST", "/v1/completions?x", Route::Generate),
+            ("POST", "/v1/responses", Route::Generate),
+            ("HEAD", "/v1/responses", Route::Open),
+            ("GET", "/v1/chat/completions", Route::Guarded),
+            ("GET", "/v1/responses/resp_1", Route::Guarded),
+            ("POST", "/v1/responses/resp_1/cancel", Route::Guarded),
+            ("GET", "/v1/usage", Route::Guarded),
+            ("GET", "/verify", Route::Verify),
+            ("POST", "/verify/v1/chat/completions", Route::Verify),
+            ("GET", "/verifyx", Route::Guarded),
+            ("GET", "/", Route::Guarded),
+            ("GET", "", Route::Guarded),
+            ("", "", Route::Guarded),
+            ("post", "/v1/chat/completions", Route::Guarded),
+        ];
+        for (method, target, route) in cases {
+            assert_eq!(
+                Route::of(method.as_bytes(), target.as_bytes()),
+                route,
+                "{method} {target}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_verified_path_is_what_follows() {
+        let cases = [
+            ("/verify", None),
+            ("/verify/", None),
+            ("/verify?x", None),
+            ("/verify/a?b", Some("/a?b")),
+        ];
+        for (target, path) in cases {
+            assert_eq!(
+                verified_path(target.as_bytes()),
+                path.map(str::as_bytes),
+                "{target}"
+            );
+        }
+    }
+}
