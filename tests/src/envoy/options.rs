@@ -1,0 +1,114 @@
+//! How a test's Envoy differs from the one that ships, and the files that come of it.
+//! Follows the header comments of `envoy/envoy.yaml` and `envoy/filter.yaml`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+use xtask::envoy_config::Placement;
+
+use crate::filter_wasm::filter_wasm;
+
+/// How a test's Envoy differs from the one that ships.
+#[derive(Clone, Debug)]
+pub struct Options {
+    upstream: PathBuf,
+    pub(super) concurrency: u16,
+    pub(super) env: Vec<(String, String)>,
+    filter: Map<String, Value>,
+    replacements: Vec<(String, String)>,
+}
+
+impl Options {
+    /// The shipped configuration, one worker, no variables, and `upstream` in place of the sidecar's socket.
+    pub fn new(upstream: impl Into<PathBuf>) -> Self {
+        Self {
+            upstream: upstream.into(),
+            concurrency: 1,
+            env: Vec::new(),
+            filter: Map::new(),
+            replacements: Vec::new(),
+        }
+    }
+
+    /// Runs this many workers.
+    #[must_use]
+    pub fn concurrency(mut self, workers: u16) -> Self {
+        self.concurrency = workers;
+        self
+    }
+
+    /// Sets a variable; nothing else is in Envoy's environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Adds a field to the filter's plugin configuration, or replaces it.
+    #[must_use]
+    pub fn filter(mut self, field: &str, value: Value) -> Self {
+        self.filter.insert(field.to_owned(), value);
+        self
+    }
+
+    /// Replaces `from`, which stands in `envoy.yaml` once, to turn a limit down to what a test can wait for.
+    #[must_use]
+    pub fn replace(mut self, from: &str, to: &str) -> Self {
+        self.replacements.push((from.to_owned(), to.to_owned()));
+        self
+    }
+}
+
+/// Writes the rendered configuration into `dir`.
+pub(super) fn place(dir: &Path, options: &Options) -> Placement {
+    let listen = "127.0.0.1:0".parse().expect("an address");
+    let mut placement = Placement::in_dir(dir, listen);
+    placement.sidecar_socket.clone_from(&options.upstream);
+    placement.filter_wasm = filter_wasm().to_owned();
+    let bootstrap = dir.join(BOOTSTRAP);
+    placement
+        .write(&bootstrap)
+        .expect("the shipped configuration can be rendered");
+    rewrite(&bootstrap, |text| {
+        options
+            .replacements
+            .iter()
+            .fold(text, |text, (from, to)| replace_once(&text, from, to))
+    });
+    rewrite(&placement.filter_yaml, |text| {
+        with_fields(&text, &options.filter)
+    });
+    placement
+}
+
+/// File name of the rendered `envoy.yaml`.
+pub(super) const BOOTSTRAP: &str = "envoy.yaml";
+
+fn rewrite(path: &Path, change: impl FnOnce(String) -> String) {
+    let text = fs::read_to_string(path).expect("the file was just written");
+    fs::write(path, change(text)).expect("the folder is ours");
+}
+
+fn replace_once(text: &str, from: &str, to: &str) -> String {
+    assert_eq!(
+        text.matches(from).count(),
+        1,
+        "`{from}` is in envoy.yaml once"
+    );
+    text.replace(from, to)
+}
+
+/// `filter_yaml` with `fields` put into the JSON that the filter gets as its configuration.
+pub(super) fn with_fields(filter_yaml: &str, fields: &Map<String, Value>) -> String {
+    let (before, rest) = filter_yaml
+        .split_once("value: '")
+        .expect("filter.yaml has one quoted value");
+    let (json, after) = rest
+        .split_once("'\n")
+        .expect("the quoted value ends its line");
+    let mut config: Map<String, Value> = serde_json::from_str(json).expect("the value is JSON");
+    config.extend(fields.clone());
+    let json = Value::from(config).to_string().replace('\'', "''");
+    format!("{before}value: '{json}'\n{after}")
+}

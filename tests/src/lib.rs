@@ -1,0 +1,12 @@
+//! Real peers for the tests of codex-edge, started and stopped by them, and the one stand-in: the scripted model.
+//! The suites in `tests/` and the binaries in `src/bin/` are built on these.
+
+pub mod envoy;
+pub mod filter_wasm;
+pub mod http;
+pub mod scripted_model;
+pub mod sidecar;
+pub mod sse;
+pub mod upstream;
+#[cfg(feature = "wasm-host")]
+pub mod wasm_host;

@@ -1,0 +1,130 @@
+//! Errors of the model API: an HTTP status and OpenAI's error object.
+//! Types, codes and texts are those that the OpenAI API answers with.
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Response, StatusCode};
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use super::script::Status;
+
+/// Why a request is refused, as the model API would.
+#[derive(Debug)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    kind: &'static str,
+    code: Option<&'static str>,
+    param: Option<&'static str>,
+    message: String,
+}
+
+impl ApiError {
+    /// A request that the Responses API does not take.
+    pub(super) fn invalid(param: Option<&'static str>, message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            kind: "invalid_request_error",
+            code: None,
+            param,
+            message: message.into(),
+        }
+    }
+
+    /// A route that the API does not have.
+    pub(super) fn unknown_url(method: &Method, path: &str) -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            kind: "invalid_request_error",
+            code: Some("unknown_url"),
+            param: None,
+            message: format!("Unknown request URL: {method} {path}."),
+        }
+    }
+
+    /// What a bare status stands for.
+    fn of(status: StatusCode) -> Self {
+        let (kind, code, message) = match status.as_u16() {
+            401 => (
+                "invalid_request_error",
+                Some("invalid_api_key"),
+                "Incorrect API key provided.",
+            ),
+            403 => (
+                "invalid_request_error",
+                Some("unsupported_country_region_territory"),
+                "Country, region, or territory not supported.",
+            ),
+            404 => (
+                "invalid_request_error",
+                Some("model_not_found"),
+                "The requested model does not exist.",
+            ),
+            429 => (
+                "rate_limit_exceeded",
+                Some("rate_limit_exceeded"),
+                "Rate limit reached. Please try again in 1s.",
+            ),
+            503 => (
+                "service_unavailable_error",
+                Some("server_is_overloaded"),
+                "Our servers are currently overloaded. Please try again later.",
+            ),
+            500..=599 => (
+                "server_error",
+                None,
+                "The server had an error while processing your request.",
+            ),
+            _ => ("invalid_request_error", None, "The request is not valid."),
+        };
+        Self {
+            status,
+            kind,
+            code,
+            param: None,
+            message: message.to_owned(),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "type": self.kind,
+            "code": self.code,
+            "param": self.param,
+            "message": self.message,
+        })
+    }
+
+    pub(super) fn response(&self) -> Response<Full<Bytes>> {
+        json_response(self.status, &json!({ "error": self.to_json() }))
+    }
+}
+
+/// The answer to a `status` step.
+pub(super) fn scripted(step: Status) -> Response<Full<Bytes>> {
+    let mut error = ApiError::of(step.status).to_json();
+    for (name, value) in step.error {
+        error[name] = value;
+    }
+    let mut response = match step.body {
+        Some(body) => text_response(step.status, body),
+        None => json_response(step.status, &json!({ "error": error })),
+    };
+    step.head.write(response.headers_mut());
+    response
+}
+
+/// An answer with a JSON body.
+pub(super) fn json_response(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
+    let mut response = text_response(status, body.to_string());
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn text_response(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,111 @@
+//! A streamed response as a whole: its first events, its last event, the usage it reports.
+//! The source is OpenAI's Responses API, streaming events.
+
+use serde_json::{Value, json};
+
+use super::items::Item;
+
+/// A response and the items that it has finished.
+#[derive(Debug)]
+pub(super) struct Response {
+    /// Number of the request: ids differ between responses and repeat between runs.
+    number: u64,
+    model: String,
+    /// Seconds since the epoch.
+    created_at: u64,
+    output: Vec<Value>,
+}
+
+/// What the last event says.
+#[derive(Debug)]
+pub(super) enum Last {
+    Completed(Tokens),
+    Incomplete { reason: String, tokens: Tokens },
+    Failed { code: String, message: String },
+}
+
+/// Token counts; reasoning is part of the output, cached is part of the input.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tokens {
+    pub(super) input: u64,
+    pub(super) cached: u64,
+    pub(super) output: u64,
+    pub(super) reasoning: u64,
+}
+
+impl Response {
+    pub(super) fn new(number: u64, model: String, created_at: u64) -> Self {
+        Self {
+            number,
+            model,
+            created_at,
+            output: Vec::new(),
+        }
+    }
+
+    /// The events that open every stream.
+    pub(super) fn begin(&self) -> [Value; 2] {
+        ["response.created", "response.in_progress"]
+            .map(|kind| json!({"type": kind, "response": self.snapshot("in_progress")}))
+    }
+
+    /// A place for the next item: its index, and an id such as `msg_7_0` in the seventh response.
+    pub(super) fn place(&self, prefix: &str) -> (usize, String) {
+        let index = self.output.len();
+        (index, format!("{prefix}_{}_{index}", self.number))
+    }
+
+    /// Takes in a finished item and returns the event that says so.
+    pub(super) fn finish(&mut self, item: Item) -> Value {
+        let (event, value) = item.done();
+        self.output.push(value);
+        event
+    }
+
+    /// The event that ends the stream; a failed response reports no usage.
+    pub(super) fn end(&self, last: Last) -> Value {
+        let status = match last {
+            Last::Completed(_) => "completed",
+            Last::Incomplete { .. } => "incomplete",
+            Last::Failed { .. } => "failed",
+        };
+        let mut response = self.snapshot(status);
+        match last {
+            Last::Completed(tokens) => response["usage"] = tokens.to_json(),
+            Last::Incomplete { reason, tokens } => {
+                response["incomplete_details"] = json!({"reason": reason});
+                response["usage"] = tokens.to_json();
+            }
+            Last::Failed { code, message } => {
+                response["error"] = json!({"code": code, "message": message});
+            }
+        }
+        json!({"type": format!("response.{status}"), "response": response})
+    }
+
+    fn snapshot(&self, status: &str) -> Value {
+        json!({
+            "id": format!("resp_{}", self.number),
+            "object": "response",
+            "created_at": self.created_at,
+            "status": status,
+            "model": self.model,
+            "output": self.output,
+            "error": null,
+            "incomplete_details": null,
+            "usage": null,
+        })
+    }
+}
+
+impl Tokens {
+    fn to_json(self) -> Value {
+        json!({
+            "input_tokens": self.input,
+            "input_tokens_details": {"cached_tokens": self.cached},
+            "output_tokens": self.output,
+            "output_tokens_details": {"reasoning_tokens": self.reasoning},
+            "total_tokens": self.input + self.output,
+        })
+    }
+}

@@ -1,0 +1,78 @@
+//! Server-sent events as a client reads them, piece by piece.
+//! WHATWG HTML, section 9.2; only what our streams use: `data:` and `event:` lines, comments.
+
+use serde_json::Value;
+
+use crate::http::Stream;
+
+/// A stream of events that is being read.
+#[derive(Debug)]
+pub struct Events {
+    stream: Stream,
+    unread: String,
+}
+
+impl Events {
+    /// Reads the events of `stream`, which must be one.
+    pub fn new(stream: Stream) -> Self {
+        let kind = stream
+            .headers
+            .get("content-type")
+            .map(|kind| kind.as_bytes());
+        assert_eq!(kind, Some(&b"text/event-stream; charset=utf-8"[..]));
+        Self {
+            stream,
+            unread: String::new(),
+        }
+    }
+
+    /// The next event or comment, without the blank line behind it; `None` at the end.
+    ///
+    /// # Errors
+    /// When the stream breaks off.
+    pub async fn next(&mut self) -> hyper::Result<Option<String>> {
+        loop {
+            if let Some((event, rest)) = self.unread.split_once("\n\n") {
+                let (event, rest) = (event.to_owned(), rest.to_owned());
+                self.unread = rest;
+                return Ok(Some(event));
+            }
+            let Some(piece) = self.stream.next().await? else {
+                assert_eq!(self.unread, "", "the last event is whole");
+                return Ok(None);
+            };
+            self.unread
+                .push_str(std::str::from_utf8(&piece.data).expect("frames hold whole characters"));
+        }
+    }
+
+    /// The next event's data as JSON.
+    pub async fn next_json(&mut self) -> Value {
+        let event = self
+            .next()
+            .await
+            .expect("the stream goes on")
+            .expect("there is one more event");
+        json(&event)
+    }
+
+    /// All that is left.
+    ///
+    /// # Errors
+    /// When the stream breaks off.
+    pub async fn rest(&mut self) -> hyper::Result<Vec<String>> {
+        let mut events = Vec::new();
+        while let Some(event) = self.next().await? {
+            events.push(event);
+        }
+        Ok(events)
+    }
+}
+
+/// The data of an event as JSON.
+pub fn json(event: &str) -> Value {
+    let data = event
+        .strip_prefix("data: ")
+        .unwrap_or_else(|| panic!("no data in {event:?}"));
+    serde_json::from_str(data).unwrap_or_else(|error| panic!("{error} in {data}"))
+}

@@ -1,0 +1,70 @@
+//! The admin interface: for the owner of its socket alone, and without the keys that came by the environment.
+//! Follows Envoy's `/config_dump`.
+
+use std::os::unix::fs::PermissionsExt;
+
+use http::StatusCode;
+use serde_json::json;
+use tests::http::{Version, get};
+
+use crate::stack::{GUARDED, KEY, keyed_get, start};
+
+#[tokio::test]
+async fn the_socket_is_its_owners_alone() {
+    let (_upstream, envoy) = start().await;
+    let socket = std::fs::metadata(envoy.dir().join("envoy-admin.sock")).unwrap();
+    assert_eq!(socket.permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn the_dump_shows_the_filters_configuration_and_no_key_of_the_environment() {
+    let (_upstream, envoy) = start().await;
+    let dump = envoy.admin("/config_dump").await;
+    let text = String::from_utf8_lossy(&dump.body);
+    assert!(text.contains("PROXY_API_KEY") && text.contains("hold_headers"));
+    assert!(!text.contains(KEY));
+}
+
+#[tokio::test]
+async fn the_filter_heals_itself_and_never_opens() {
+    let (_upstream, envoy) = start().await;
+    let dump = envoy
+        .admin("/config_dump?resource=ecds_filters")
+        .await
+        .json();
+    let config = &dump["configs"][0]["ecds_filter"]["typed_config"]["config"];
+    assert_eq!(config["failure_policy"], json!("FAIL_RELOAD"));
+}
+
+#[tokio::test]
+async fn prometheus_reads_verdicts_as_a_label() {
+    let (_upstream, envoy) = start().await;
+    let mut client = envoy.connect(Version::H1).await;
+    client.send(keyed_get(GUARDED)).await.unwrap();
+    client.send(get(GUARDED)).await.unwrap();
+    let exposition = envoy.admin("/stats/prometheus").await;
+    let exposition = String::from_utf8_lossy(&exposition.body);
+    for verdict in ["forwarded", "invalid_api_key"] {
+        let line = format!("codex_edge_requests_total{{verdict=\"{verdict}\"}} 1\n");
+        assert!(exposition.contains(&line), "no {line}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_it_is_on_the_public_listener() {
+    let (upstream, envoy) = start().await;
+    for path in ["/stats", "/config_dump", "/quitquitquit"] {
+        let answer = envoy
+            .connect(Version::H1)
+            .await
+            .send(keyed_get(path))
+            .await
+            .unwrap();
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(
+            upstream.seen().last().unwrap().head.uri,
+            path,
+            "the sidecar is asked, not Envoy"
+        );
+    }
+}

@@ -1,0 +1,133 @@
+//! How many connections, and how many streams in one.
+//! Follows Envoy's overload manager and RFC 9113, section 6.5.2.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use tests::http::Version;
+use tests::upstream::Script;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::stack::{GUARDED, assert_error, chat, keyed_get, start, start_with};
+
+#[tokio::test]
+async fn a_connection_too_many_is_closed() {
+    let limit = |to| format!("max_active_downstream_connections: {to}");
+    let (upstream, envoy) = start_with(Script::Echo, |options| {
+        options.replace(&limit(10_000), &limit(2))
+    })
+    .await;
+    let mut first = envoy.connect(Version::H1).await;
+    let mut second = envoy.connect(Version::H1).await;
+    assert_eq!(
+        first.send(keyed_get(GUARDED)).await.unwrap().status,
+        StatusCode::OK
+    );
+    assert_eq!(
+        second.send(keyed_get(GUARDED)).await.unwrap().status,
+        StatusCode::OK
+    );
+    let mut third = envoy.connect(Version::H1).await;
+    assert!(third.send(keyed_get(GUARDED)).await.is_err());
+    assert_eq!(upstream.seen().len(), 2);
+    drop(first);
+    let again = async {
+        while envoy
+            .connect(Version::H1)
+            .await
+            .send(keyed_get(GUARDED))
+            .await
+            .is_err()
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(5), again)
+        .await
+        .expect("a place is free again");
+}
+
+/// Envoy's default is 1024 of each, and a 503 for the rest.
+#[tokio::test]
+async fn the_cluster_takes_all_that_the_listener_accepts() {
+    let (_upstream, envoy) = start().await;
+    let clusters = envoy.admin("/clusters").await.body;
+    let clusters = String::from_utf8_lossy(&clusters);
+    for limit in ["max_connections", "max_pending_requests", "max_requests"] {
+        let name = format!("sidecar::default_priority::{limit}::");
+        let value = clusters
+            .lines()
+            .find_map(|line| line.strip_prefix(&name)?.parse::<u32>().ok());
+        assert!(
+            value.is_some_and(|value| value > 10_000),
+            "{limit}: {value:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_full_heap_turns_requests_away() {
+    let limit = |to| format!("max_heap_size_bytes: {to}");
+    let (upstream, envoy) = start_with(Script::Echo, |options| {
+        options.replace(&limit(2_147_483_648_u64), &limit(1))
+    })
+    .await;
+    envoy
+        .wait_for_stat(
+            "overload.envoy.overload_actions.stop_accepting_requests.active",
+            1,
+        )
+        .await;
+    envoy
+        .wait_for_stat("overload.envoy.overload_actions.shrink_heap.active", 1)
+        .await;
+    let answer = envoy.connect(Version::H1).await.send(chat()).await.unwrap();
+    assert_error(&answer, 503, "server_error", "codex_unavailable");
+    assert_eq!(answer.header("retry-after"), "1");
+    assert!(upstream.seen().is_empty());
+}
+
+#[tokio::test]
+async fn http2_announces_its_limits() {
+    const PREFACE_AND_EMPTY_SETTINGS: &[u8] =
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let (_upstream, envoy) = start().await;
+    let mut stream = TcpStream::connect(envoy.address()).await.unwrap();
+    stream.write_all(PREFACE_AND_EMPTY_SETTINGS).await.unwrap();
+    let (kind, settings) = read_frame(&mut stream).await;
+    assert_eq!(kind, 4, "SETTINGS come first");
+    let (max_concurrent_streams, initial_window_size) = (3, 4);
+    let setting = |id: u8| {
+        settings
+            .chunks(6)
+            .find(|chunk| chunk[..2] == [0, id])
+            .map(|chunk| &chunk[2..])
+    };
+    assert_eq!(
+        setting(max_concurrent_streams),
+        Some(&100_u32.to_be_bytes()[..])
+    );
+    assert_eq!(
+        setting(initial_window_size),
+        Some(&262_144_u32.to_be_bytes()[..])
+    );
+    let (kind, nothing) = read_frame(&mut stream).await;
+    assert_eq!((kind, nothing.len()), (4, 0), "ours are acknowledged");
+    let (kind, increment) = read_frame(&mut stream).await;
+    assert_eq!(
+        (kind, increment),
+        (8, (1_048_576_u32 - 65_535).to_be_bytes().to_vec()),
+        "WINDOW_UPDATE"
+    );
+}
+
+async fn read_frame(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.expect("a frame head");
+    let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+    let mut payload = vec![0; length];
+    stream.read_exact(&mut payload).await.expect("the payload");
+    (head[3], payload)
+}

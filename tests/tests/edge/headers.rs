@@ -1,0 +1,169 @@
+//! Header fields that a client must not be able to use, and how large and how many they may be.
+//! Follows Envoy's guide for the edge.
+
+use http::StatusCode;
+use serde_json::json;
+use tests::http::{Version, raw, with};
+use tests::upstream::Script;
+
+use crate::stack::{GUARDED, assert_error, chat, keyed_get, raw_request, start, start_with};
+
+#[tokio::test]
+async fn an_underscore_in_a_name_is_refused() {
+    let (upstream, envoy) = start().await;
+    let request = || with(keyed_get(GUARDED), "x_codex_edge_client", "somebody");
+    let answer = envoy
+        .connect(Version::H1)
+        .await
+        .send(request())
+        .await
+        .unwrap();
+    let error = assert_error(
+        &answer,
+        400,
+        "invalid_request_error",
+        "invalid_request_error",
+    );
+    assert!(error["message"].as_str().unwrap().contains("underscore"));
+    assert!(
+        envoy
+            .connect(Version::H2)
+            .await
+            .send(request())
+            .await
+            .is_err(),
+        "the stream is reset"
+    );
+    assert!(upstream.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_client_cannot_say_who_it_is() {
+    let (upstream, envoy) = start().await;
+    let mut request = with(keyed_get(GUARDED), "x-codex-edge-client", "somebody");
+    request = with(request, "X-Codex-Edge-Admin", "true");
+    envoy
+        .connect(Version::H1)
+        .await
+        .send(request)
+        .await
+        .unwrap();
+    let seen = &upstream.seen()[0];
+    assert_eq!(seen.header("x-codex-edge-client"), "default");
+    assert_ne!(seen.header("x-codex-edge-admin"), "true");
+    assert_eq!(seen.header("authorization"), "");
+}
+
+#[tokio::test]
+async fn a_client_cannot_ask_envoy_for_retries_or_deadlines() {
+    let failure = json!({"error": {"message": "as told"}});
+    let (upstream, envoy) = start_with(Script::Json(StatusCode::BAD_GATEWAY, failure), |options| {
+        options
+    })
+    .await;
+    let mut request = with(chat(), "x-envoy-retry-on", "5xx,reset,gateway-error");
+    for (name, value) in [
+        ("x-envoy-max-retries", "5"),
+        ("x-envoy-upstream-rq-timeout-ms", "1"),
+        ("x-envoy-upstream-rq-per-try-timeout-ms", "1"),
+        ("x-envoy-internal", "true"),
+    ] {
+        request = with(request, name, value);
+    }
+    let answer = envoy
+        .connect(Version::H1)
+        .await
+        .send(request)
+        .await
+        .unwrap();
+    assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
+    let seen = upstream.seen();
+    assert_eq!(seen.len(), 1, "a turn never runs twice");
+    let names = seen[0].head.headers.keys().map(|name| name.as_str());
+    let envoys: Vec<_> = names.filter(|name| name.starts_with("x-envoy-")).collect();
+    assert_eq!(envoys, ["x-envoy-external-address"]);
+}
+
+#[tokio::test]
+async fn the_caller_is_the_peer() {
+    let (upstream, envoy) = start().await;
+    let mut request = with(keyed_get(GUARDED), "x-forwarded-for", "203.0.113.9");
+    request = with(request, "x-envoy-external-address", "203.0.113.9");
+    envoy
+        .connect(Version::H1)
+        .await
+        .send(request)
+        .await
+        .unwrap();
+    assert_eq!(
+        upstream.seen()[0].header("x-envoy-external-address"),
+        "127.0.0.1"
+    );
+}
+
+#[tokio::test]
+async fn a_large_header_passes_and_a_larger_one_does_not() {
+    let (upstream, envoy) = start().await;
+    let large = |octets| with(keyed_get(GUARDED), "x-large", &"a".repeat(octets));
+    for version in [Version::H1, Version::H2] {
+        let answer = envoy
+            .connect(version)
+            .await
+            .send(large(63 << 10))
+            .await
+            .unwrap();
+        assert_eq!(answer.status, StatusCode::OK, "{version:?}");
+    }
+    assert_eq!(upstream.seen().len(), 2);
+    let fields = format!("x-large: {}\r\n", "a".repeat(65 << 10));
+    let answer = raw(
+        envoy.address(),
+        &raw_request("GET /v1/usage HTTP/1.1", &fields, ""),
+    )
+    .await;
+    assert_error(&answer, 431, "invalid_request_error", "headers_too_large");
+    assert!(
+        envoy
+            .connect(Version::H2)
+            .await
+            .send(large(65 << 10))
+            .await
+            .is_err(),
+        "the stream is reset"
+    );
+    assert_eq!(upstream.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn too_many_fields_are_refused() {
+    let (upstream, envoy) = start().await;
+    let fields: String = (0..100).map(|index| format!("x-{index}: 1\r\n")).collect();
+    let answer = raw(
+        envoy.address(),
+        &raw_request("GET /v1/usage HTTP/1.1", &fields, ""),
+    )
+    .await;
+    assert_error(&answer, 431, "invalid_request_error", "headers_too_large");
+    assert!(upstream.seen().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_does_not_say_what_the_proxy_is() {
+    let (_upstream, envoy) = start().await;
+    for path in [GUARDED, "/v1%2fmodels"] {
+        let answer = envoy
+            .connect(Version::H1)
+            .await
+            .send(keyed_get(path))
+            .await
+            .unwrap();
+        let telling = |name: &&str| *name == "server" || name.starts_with("x-envoy-");
+        let names: Vec<_> = answer
+            .headers
+            .keys()
+            .map(|name| name.as_str())
+            .filter(telling)
+            .collect();
+        assert!(names.is_empty(), "{names:?} of {path}");
+    }
+}

@@ -1,0 +1,141 @@
+//! Keys change while Envoy runs, by a new `filter.yaml` in the place of the old one.
+//! Follows Envoy's extension discovery from a watched folder (ECDS by path).
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+use tests::envoy::Envoy;
+use tests::http::{Version, bearer, get};
+use tests::upstream::{Script, Upstream};
+
+use crate::stack::{GUARDED, KEY, chat, options, start, start_with};
+
+const RELOADED: &str = "extension_config_discovery.http_filter.codex_edge.config_reload";
+const REFUSED: &str = "extension_config_discovery.http_filter.codex_edge.config_fail";
+
+/// Plugin fields that have `key` in place of the environment's.
+fn with_key(key: &str) -> Map<String, Value> {
+    let keys =
+        json!([{"id": "default", "key": KEY, "disabled": true}, {"id": "rotated", "key": key}]);
+    Map::from_iter([("keys".to_owned(), keys)])
+}
+
+async fn status(envoy: &Envoy, key: &str) -> StatusCode {
+    let mut client = envoy.connect(Version::H1).await;
+    let answer = client.send(bearer(get(GUARDED), key)).await;
+    answer.expect("Envoy answers").status
+}
+
+#[tokio::test]
+async fn a_new_key_works_and_an_old_one_stops_at_once() {
+    let (upstream, envoy) = start().await;
+    let reloads = envoy.stat(RELOADED).await;
+    for (count, (new, old)) in [("first", "second"), ("second", "first")]
+        .into_iter()
+        .enumerate()
+    {
+        envoy.write_filter_yaml(&envoy.filter_yaml(&with_key(new)));
+        envoy
+            .wait_for_stat(RELOADED, reloads + count as u64 + 1)
+            .await;
+        assert_eq!(status(&envoy, new).await, StatusCode::OK);
+        assert_eq!(status(&envoy, old).await, StatusCode::UNAUTHORIZED);
+    }
+    assert!(
+        upstream
+            .seen()
+            .iter()
+            .all(|seen| seen.header("x-codex-edge-client") == "rotated")
+    );
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_while_keys_rotate() {
+    let events = Script::Events {
+        count: 30,
+        every: Duration::from_millis(50),
+    };
+    for version in [Version::H1, Version::H2] {
+        let (_upstream, envoy) = start_with(events.clone(), |options| options).await;
+        let mut stream = envoy.connect(version).await.stream(chat()).await.unwrap();
+        stream.next().await.unwrap().unwrap();
+        let reloads = envoy.stat(RELOADED).await;
+        envoy.write_filter_yaml(&envoy.filter_yaml(&with_key("next")));
+        envoy.wait_for_stat(RELOADED, reloads + 1).await;
+        let rest = stream.collect().await.unwrap();
+        assert!(
+            rest.body.starts_with(b"data: 1\n\n") && rest.body.ends_with(b"data: 29\n\n"),
+            "{rest:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_changes_nothing() {
+    let (_upstream, envoy) = start().await;
+    let good = envoy.filter_yaml(&with_key("next"));
+    let refused = [
+        "no yaml: [".to_owned(),
+        good.replace("FAIL_RELOAD", "FAIL_SOMEHOW"),
+        good.replace("\"keys\"", "\"kyes\""),
+        good.replace("filter.wasm", "absent.wasm"),
+        envoy.filter_yaml(&Map::from_iter([("keys".to_owned(), json!("none"))])),
+    ];
+    for (count, text) in refused.iter().enumerate() {
+        envoy.write_filter_yaml(text);
+        envoy.wait_for_stat(REFUSED, count as u64 + 1).await;
+        assert_eq!(status(&envoy, KEY).await, StatusCode::OK, "{text}");
+        assert_eq!(
+            status(&envoy, "next").await,
+            StatusCode::UNAUTHORIZED,
+            "{text}"
+        );
+    }
+    let reloads = envoy.stat(RELOADED).await;
+    envoy.write_filter_yaml(&good);
+    envoy.wait_for_stat(RELOADED, reloads + 1).await;
+    assert_eq!(status(&envoy, "next").await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_repaired_file_opens_an_edge_that_was_refused_at_start() {
+    let upstream = Upstream::start(Script::Echo);
+    let envoy = Envoy::start(options(&upstream).filter("keys", json!("none"))).await;
+    assert_eq!(status(&envoy, KEY).await, StatusCode::SERVICE_UNAVAILABLE);
+    envoy.write_filter_yaml(&envoy.filter_yaml(&with_key("next")));
+    envoy.wait_for_stat(RELOADED, 1).await;
+    assert_eq!(status(&envoy, "next").await, StatusCode::OK);
+}
+
+/// Kubernetes updates a mounted ConfigMap by renaming a symbolic link to the folder behind the file.
+#[tokio::test]
+async fn a_config_map_that_is_swapped_is_noticed() {
+    let (_upstream, envoy) = start().await;
+    let dir = envoy.dir();
+    let file = dir.join("filter.yaml");
+    for (version, key) in [("v1", "first"), ("v2", "second")] {
+        fs::create_dir(dir.join(version)).unwrap();
+        fs::write(
+            dir.join(version).join("filter.yaml"),
+            envoy.filter_yaml(&with_key(key)),
+        )
+        .unwrap();
+    }
+    let swap = |version: &str| {
+        symlink(version, dir.join("..data_tmp")).unwrap();
+        fs::rename(dir.join("..data_tmp"), dir.join("..data")).unwrap();
+    };
+    symlink("..data/filter.yaml", dir.join("filter.link")).unwrap();
+    let reloads = envoy.stat(RELOADED).await;
+    swap("v1");
+    fs::rename(dir.join("filter.link"), &file).unwrap();
+    envoy.wait_for_stat(RELOADED, reloads + 1).await;
+    assert_eq!(status(&envoy, "first").await, StatusCode::OK);
+    swap("v2");
+    envoy.wait_for_stat(RELOADED, reloads + 2).await;
+    assert_eq!(status(&envoy, "first").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(status(&envoy, "second").await, StatusCode::OK);
+}

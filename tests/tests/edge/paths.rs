@@ -1,0 +1,127 @@
+//! A path has one spelling, whatever the client wrote: filter and upstream decide on the same one.
+//! Follows RFC 3986, section 6, and RFC 9112, section 3.2.
+
+use http::StatusCode;
+use tests::http::{Version, get, raw};
+
+use crate::stack::{GUARDED, assert_error, keyed_get, raw_request, start};
+
+#[tokio::test]
+async fn one_spelling_reaches_the_upstream() {
+    let (upstream, envoy) = start().await;
+    let spellings = [
+        ("/v1//models", "/v1/models"),
+        ("///v1/models", "/v1/models"),
+        ("/healthz/../v1/models", "/v1/models"),
+        ("/v1/./models", "/v1/models"),
+        ("/a/%2e%2e/v1/models", "/v1/models"),
+        ("/a/%2E%2E/v1/models", "/v1/models"),
+        (r"/a\..\v1\models", "/v1/models"),
+        ("/v1/models/..//models?x=/../y", "/v1/models?x=/../y"),
+        ("/../../v1/models", "/v1/models"),
+        ("http://elsewhere/a/..//v1/models", "/v1/models"),
+    ];
+    for (sent, _) in spellings {
+        let answer = raw(
+            envoy.address(),
+            &raw_request(&format!("GET {sent} HTTP/1.1"), "", ""),
+        )
+        .await;
+        assert_eq!(answer.status, StatusCode::OK, "{sent}");
+    }
+    let seen: Vec<_> = upstream
+        .seen()
+        .iter()
+        .map(|seen| seen.head.uri.to_string())
+        .collect();
+    assert_eq!(seen, spellings.map(|(_, expected)| expected));
+}
+
+#[tokio::test]
+async fn an_escaped_slash_is_refused() {
+    let (upstream, envoy) = start().await;
+    for path in [
+        "/v1%2fmodels",
+        "/v1%2Fmodels",
+        "/v1%5cmodels",
+        "/v1%5Cmodels",
+        "/healthz/%2e%2e%2fv1/models",
+    ] {
+        for version in [Version::H1, Version::H2] {
+            let answer = envoy
+                .connect(version)
+                .await
+                .send(keyed_get(path))
+                .await
+                .unwrap();
+            assert_error(
+                &answer,
+                400,
+                "invalid_request_error",
+                "invalid_request_error",
+            );
+        }
+    }
+    assert!(upstream.seen().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_no_path_is_refused() {
+    let (upstream, envoy) = start().await;
+    for (line, status) in [
+        ("GET v1/models HTTP/1.1", 400),
+        ("GET /v1/models#top HTTP/1.1", 400),
+        ("GET /v1/%00models HTTP/1.1", 400),
+        ("GET /v1/mo\u{1}dels HTTP/1.1", 400),
+        ("BREW /v1/models HTTP/1.1", 400),
+        ("CONNECT elsewhere:443 HTTP/1.1", 404),
+    ] {
+        let answer = raw(envoy.address(), &raw_request(line, "", "")).await;
+        assert_eq!(answer.status.as_u16(), status, "{line}");
+        assert_eq!(
+            answer.json()["error"]["type"],
+            "invalid_request_error",
+            "{line}"
+        );
+    }
+    assert!(upstream.seen().is_empty());
+}
+
+#[tokio::test]
+async fn no_spelling_of_a_guarded_path_passes_without_a_key() {
+    let (upstream, envoy) = start().await;
+    for path in [
+        GUARDED,
+        "//v1/usage",
+        "/healthz/../v1/usage",
+        "/healthz/%2e%2e/v1/usage",
+        "/healthz%2f..%2fv1/usage",
+        "/healthz/..;/v1/usage",
+        "/healthz%3f/../v1/usage",
+        "/healthz%23/../v1/usage",
+        "/%76%31/usage",
+        "/V1/usage",
+        "/v1/usage/.",
+        "/v1/usage//",
+        "/v1/usage;/healthz",
+    ] {
+        let answer = envoy
+            .connect(Version::H1)
+            .await
+            .send(get(path))
+            .await
+            .unwrap();
+        assert!(
+            [400, 401].contains(&answer.status.as_u16()),
+            "{path}: {answer:?}"
+        );
+    }
+    assert!(upstream.seen().is_empty());
+    let open = envoy
+        .connect(Version::H1)
+        .await
+        .send(get("/v1/usage/../../healthz"))
+        .await
+        .unwrap();
+    assert_eq!(open.status, StatusCode::OK);
+}

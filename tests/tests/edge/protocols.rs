@@ -1,0 +1,87 @@
+//! HTTP/1.1 and HTTP/2 by prior knowledge on one port; everything else is told what to use.
+//! Follows RFC 9112 and RFC 9113.
+
+use http::{Method, StatusCode};
+use tests::http::{Version, bearer, empty, raw};
+
+use crate::stack::{CHAT, GUARDED, KEY, assert_error, chat, keyed_get, raw_request, start};
+
+#[tokio::test]
+async fn both_versions_are_served_alike() {
+    let (upstream, envoy) = start().await;
+    for version in [Version::H1, Version::H2] {
+        let mut client = envoy.connect(version).await;
+        for request in [
+            keyed_get(GUARDED),
+            chat(),
+            bearer(empty(Method::HEAD, CHAT), KEY),
+        ] {
+            let method = request.method().clone();
+            let answer = client.send(request).await.unwrap();
+            assert_eq!(answer.status, StatusCode::OK, "{version:?} {method}");
+            assert_eq!(
+                answer.body.is_empty(),
+                method == Method::HEAD,
+                "{version:?} {method}"
+            );
+        }
+    }
+    let heads: Vec<_> = upstream
+        .seen()
+        .into_iter()
+        .map(|seen| (seen.head.method, seen.head.uri))
+        .collect();
+    assert_eq!(heads[..3], heads[3..]);
+    assert_eq!(heads.len(), 6);
+}
+
+#[tokio::test]
+async fn an_offer_to_upgrade_to_http2_is_served_as_it_is() {
+    let (_upstream, envoy) = start().await;
+    let fields = "upgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n";
+    let request = raw_request("GET /v1/models HTTP/1.1", fields, "");
+    let request = String::from_utf8(request).unwrap();
+    let request = request.replace(
+        "connection: close",
+        "connection: close, upgrade, http2-settings",
+    );
+    assert_eq!(
+        raw(envoy.address(), request.as_bytes()).await.status,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn other_protocols_are_told_what_to_use() {
+    let (upstream, envoy) = start().await;
+    let http_1_0 = raw(
+        envoy.address(),
+        &raw_request("GET /v1/models HTTP/1.0", "", ""),
+    )
+    .await;
+    let error = assert_error(
+        &http_1_0,
+        426,
+        "invalid_request_error",
+        "http_version_not_supported",
+    );
+    assert!(error["message"].as_str().unwrap().contains("HTTP/1.1"));
+    let request = raw_request("GET /v1/models HTTP/1.1", "upgrade: websocket\r\n", "");
+    let request = String::from_utf8(request)
+        .unwrap()
+        .replace("connection: close", "connection: upgrade");
+    let websocket = raw(envoy.address(), request.as_bytes()).await;
+    let error = assert_error(
+        &websocket,
+        403,
+        "invalid_request_error",
+        "upgrade_not_supported",
+    );
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .contains("server-sent events")
+    );
+    assert!(upstream.seen().is_empty());
+}

@@ -1,0 +1,70 @@
+//! A limit is exact for the process, however many workers and connections there are.
+//! Follows the filter's token bucket in Envoy's shared data.
+
+use http::StatusCode;
+use serde_json::json;
+use tests::http::{Client, Version};
+use tests::upstream::Script;
+use tokio::task::JoinSet;
+
+use crate::stack::{assert_error, chat, start_with};
+
+const LIMIT: usize = 50;
+const CLIENTS: usize = 32;
+const REQUESTS_EACH: usize = 10;
+
+#[tokio::test]
+async fn a_limit_is_exact_across_workers_and_connections() {
+    let limit = json!({"enabled": true, "requests": LIMIT, "window_ms": 24 * 60 * 60 * 1000});
+    let (upstream, envoy) = start_with(Script::Echo, |options| {
+        options.concurrency(2).filter("rate_limit", limit)
+    })
+    .await;
+    let mut clients = JoinSet::new();
+    for index in 0..CLIENTS {
+        let version = if index % 2 == 0 {
+            Version::H1
+        } else {
+            Version::H2
+        };
+        let address = envoy.address();
+        clients.spawn(async move {
+            let mut answers = Vec::new();
+            for _ in 0..REQUESTS_EACH {
+                // A refusal before the end of a body ends an HTTP/1.1 connection.
+                answers.push(
+                    Client::connect(address, version)
+                        .await
+                        .send(chat())
+                        .await
+                        .unwrap(),
+                );
+            }
+            answers
+        });
+    }
+    let answers = clients.join_all().await.into_iter().flatten();
+    let (accepted, refused): (Vec<_>, Vec<_>) =
+        answers.partition(|answer| answer.status == StatusCode::OK);
+    assert_eq!(accepted.len(), LIMIT);
+    assert_eq!(upstream.seen().len(), LIMIT);
+    for answer in refused {
+        assert_error(&answer, 429, "rate_limit_error", "rate_limited");
+        assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
+    }
+    let mut remaining: Vec<usize> = accepted
+        .iter()
+        .map(|answer| {
+            answer
+                .header("x-ratelimit-remaining-requests")
+                .parse()
+                .unwrap()
+        })
+        .collect();
+    remaining.sort_unstable();
+    assert_eq!(
+        remaining,
+        (0..LIMIT).collect::<Vec<_>>(),
+        "every token was given once"
+    );
+}

@@ -1,0 +1,80 @@
+//! A request has one end, and everybody sees the same one.
+//! Follows RFC 9112, sections 2.2, 5.1, 6.1 to 6.3 and 11.2.
+
+use tests::http::{DEADLINE, raw};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::stack::{CHAT, assert_error, raw_request, start};
+
+const CHUNKED: &str = "3\r\nabc\r\n0\r\n\r\n";
+
+#[tokio::test]
+async fn a_request_with_two_ends_is_refused() {
+    const BAD: (u16, &str, &str) = (400, "invalid_request_error", "invalid_request_error");
+    const UNKNOWN: (u16, &str, &str) = (501, "server_error", "internal_error");
+    let (upstream, envoy) = start().await;
+    for (fields, body, (status, kind, code)) in [
+        (
+            "content-length: 3\r\ntransfer-encoding: chunked\r\n",
+            CHUNKED,
+            BAD,
+        ),
+        (
+            "transfer-encoding: chunked\r\ncontent-length: 3\r\n",
+            CHUNKED,
+            BAD,
+        ),
+        ("content-length: 3\r\ncontent-length: 4\r\n", "abcd", BAD),
+        ("content-length: 3, 4\r\n", "abcd", BAD),
+        ("content-length: +3\r\n", "abc", BAD),
+        ("content-length: 0x3\r\n", "abc", BAD),
+        ("content-length: 99999999999999999999\r\n", "abc", BAD),
+        ("transfer-encoding: xchunked\r\n", CHUNKED, UNKNOWN),
+        ("transfer-encoding: chunked, identity\r\n", CHUNKED, UNKNOWN),
+        ("transfer-encoding : chunked\r\n", CHUNKED, BAD),
+        (
+            "transfer-encoding: chunked\r\n",
+            "zz\r\nabc\r\n0\r\n\r\n",
+            BAD,
+        ),
+        ("x: a\0b\r\n", "", BAD),
+        ("no colon\r\n", "", BAD),
+    ] {
+        let request = raw_request(&format!("POST {CHAT} HTTP/1.1"), fields, body);
+        let answer = raw(envoy.address(), &request).await;
+        assert_error(&answer, status, kind, code);
+    }
+    assert!(upstream.seen().is_empty());
+}
+
+#[tokio::test]
+async fn what_follows_a_body_is_the_next_request() {
+    let (upstream, envoy) = start().await;
+    let first = raw_request("POST /v1/other HTTP/1.1", "content-length: 4\r\n", "GET ");
+    let first = String::from_utf8(first)
+        .unwrap()
+        .replace("connection: close\r\n", "");
+    let second = raw_request("GET /v1/models HTTP/1.1", "", "");
+    let mut stream = TcpStream::connect(envoy.address()).await.unwrap();
+    stream
+        .write_all(&[first.as_bytes(), &second].concat())
+        .await
+        .unwrap();
+    let mut answers = String::new();
+    timeout(DEADLINE, stream.read_to_string(&mut answers))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{answers}");
+    let seen: Vec<_> = upstream
+        .seen()
+        .iter()
+        .map(|seen| (seen.head.uri.to_string(), seen.body.len()))
+        .collect();
+    assert_eq!(
+        seen,
+        [("/v1/other".to_owned(), 4), ("/v1/models".to_owned(), 0)]
+    );
+}

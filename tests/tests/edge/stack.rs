@@ -1,0 +1,91 @@
+//! What every test here starts with: an upstream, Envoy before it, and a key.
+//! Follows OpenAI's error shape.
+
+use serde_json::{Value, json};
+use tests::envoy::{Envoy, Options};
+use tests::http::{Answer, Body, bearer, get, post};
+use tests::upstream::{Script, Upstream};
+
+use http::Request;
+
+/// The only key.
+pub(crate) const KEY: &str = "a-key-of-the-edge-tests";
+/// A path that needs a key and whose body the filter does not look into.
+pub(crate) const GUARDED: &str = "/v1/usage";
+/// A path that starts a turn, so that the filter looks for the model.
+pub(crate) const CHAT: &str = "/v1/chat/completions";
+
+/// An echoing upstream and Envoy as it ships.
+pub(crate) async fn start() -> (Upstream, Envoy) {
+    start_with(Script::Echo, |options| options).await
+}
+
+/// An upstream that follows `script`, and Envoy with what `change` changes.
+pub(crate) async fn start_with(
+    script: Script,
+    change: impl FnOnce(Options) -> Options,
+) -> (Upstream, Envoy) {
+    let upstream = Upstream::start(script);
+    let envoy = Envoy::start(change(options(&upstream))).await;
+    (upstream, envoy)
+}
+
+/// The shipped configuration in front of `upstream`, with the key.
+pub(crate) fn options(upstream: &Upstream) -> Options {
+    Options::new(upstream.socket()).env("PROXY_API_KEY", KEY)
+}
+
+/// `GET path` with the key.
+pub(crate) fn keyed_get(path: &str) -> Request<Body> {
+    bearer(get(path), KEY)
+}
+
+/// A chat request with the key.
+pub(crate) fn chat() -> Request<Body> {
+    bearer(
+        post(
+            CHAT,
+            json!({"model": "codex-5", "messages": []}).to_string(),
+        ),
+        KEY,
+    )
+}
+
+/// A raw request: `line`, the fields that every request has, `more` fields, then `body`.
+pub(crate) fn raw_request(line: &str, more: &str, body: &str) -> Vec<u8> {
+    let fields =
+        format!("host: edge\r\nauthorization: Bearer {KEY}\r\nconnection: close\r\n{more}");
+    format!("{line}\r\n{fields}\r\n{body}").into_bytes()
+}
+
+/// Asserts that `answer` is an error in OpenAI's shape, readable, traceable and nothing else; returns its `error`.
+#[track_caller]
+pub(crate) fn assert_error(answer: &Answer, status: u16, kind: &str, code: &str) -> Value {
+    assert_eq!(answer.status.as_u16(), status, "{answer:?}");
+    assert_eq!(
+        answer.header("content-type"),
+        "application/json; charset=utf-8"
+    );
+    assert!(!answer.header("x-request-id").is_empty(), "{answer:?}");
+    let mut body = answer.json();
+    let error = body["error"].take();
+    assert_eq!(body, json!({"error": null}), "nothing beside the error");
+    let fields: Vec<_> = error
+        .as_object()
+        .expect("an object")
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(fields, ["code", "message", "param", "type"]);
+    assert_eq!(
+        (error["type"].as_str(), error["code"].as_str()),
+        (Some(kind), Some(code))
+    );
+    assert!(
+        error["message"]
+            .as_str()
+            .is_some_and(|message| message.ends_with('.')),
+        "{error}"
+    );
+    error
+}

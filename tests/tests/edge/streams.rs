@@ -1,0 +1,111 @@
+//! A stream passes piece by piece, and its end on one side is its end on the other.
+//! Follows server-sent events (WHATWG HTML, section 9.2).
+
+use std::time::Duration;
+
+use tests::http::{DEADLINE, Version};
+use tests::upstream::Script;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use crate::stack::{chat, start_with};
+
+const EVERY: Duration = Duration::from_millis(200);
+
+#[tokio::test]
+async fn events_arrive_as_they_are_sent() {
+    let (_upstream, envoy) = start_with(
+        Script::Events {
+            count: 5,
+            every: EVERY,
+        },
+        |options| options,
+    )
+    .await;
+    for version in [Version::H1, Version::H2] {
+        let mut stream = envoy.connect(version).await.stream(chat()).await.unwrap();
+        let mut arrivals = Vec::new();
+        while let Some(piece) = stream.next().await.unwrap() {
+            assert_eq!(
+                piece.data,
+                format!("data: {}\n\n", arrivals.len()),
+                "{version:?}"
+            );
+            arrivals.push(piece.at);
+        }
+        assert_eq!(arrivals.len(), 5, "{version:?}");
+        for pair in arrivals.windows(2) {
+            assert!(
+                pair[1] - pair[0] > EVERY / 2,
+                "{version:?}: events came together"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_the_upstreams_stream() {
+    let endless = Script::Events {
+        count: usize::MAX,
+        every: Duration::from_millis(20),
+    };
+    let (upstream, envoy) = start_with(endless, |options| options).await;
+    for (left, version) in [Version::H1, Version::H2].into_iter().enumerate() {
+        let mut client = envoy.connect(version).await;
+        let mut stream = client.stream(chat()).await.unwrap();
+        stream.next().await.unwrap().unwrap();
+        drop((stream, client));
+        let noticed = async {
+            while upstream.abandoned() <= left {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(1), noticed)
+            .await
+            .expect("the upstream hears of it within a second");
+    }
+    let entry = envoy
+        .access_log_entry(|entry| entry["details"] == "downstream_remote_disconnect")
+        .await;
+    assert_eq!(entry["client"], "default");
+}
+
+#[tokio::test]
+async fn draining_lets_a_stream_end() {
+    let events = Script::Events {
+        count: 10,
+        every: Duration::from_millis(100),
+    };
+    let (_upstream, envoy) = start_with(events, |options| options).await;
+    let mut stream = envoy
+        .connect(Version::H1)
+        .await
+        .stream(chat())
+        .await
+        .unwrap();
+    stream.next().await.unwrap().unwrap();
+    let drained = envoy
+        .admin_post("/drain_listeners?graceful&skip_exit")
+        .await;
+    assert_eq!(drained.body, "OK\n");
+    assert_eq!(envoy.stat("http.public.downstream_rq_active").await, 1);
+    let rest = timeout(DEADLINE, stream.collect()).await.unwrap().unwrap();
+    assert!(rest.body.ends_with(b"data: 9\n\n"));
+}
+
+/// Why `envoy.yaml` says to drain first.
+#[tokio::test]
+async fn a_stop_cuts_streams_and_leaves_nobody_listening() {
+    let endless = Script::Events {
+        count: usize::MAX,
+        every: Duration::from_millis(20),
+    };
+    let (_upstream, envoy) = start_with(endless, |options| options).await;
+    let address = envoy.address();
+    let mut client = envoy.connect(Version::H1).await;
+    let mut stream = client.stream(chat()).await.unwrap();
+    stream.next().await.unwrap().unwrap();
+    envoy.stop().await;
+    assert!(stream.collect().await.is_err());
+    assert!(TcpStream::connect(address).await.is_err());
+}

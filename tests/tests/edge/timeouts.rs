@@ -1,0 +1,143 @@
+//! How long a connection, a request and a stream may do nothing, or take.
+//! Each deadline of `envoy.yaml` is turned down to [`SOON`], except the one that must not be there.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use tests::http::{DEADLINE, Version, raw};
+use tests::upstream::Script;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::stack::{CHAT, GUARDED, assert_error, chat, keyed_get, raw_request, start_with};
+
+/// What deadlines are turned down to.
+const SOON: &str = "0.3s";
+
+#[tokio::test]
+async fn a_head_that_does_not_end_is_refused() {
+    let deadline = format!("request_headers_timeout: {SOON}");
+    let (upstream, envoy) = start_with(Script::Echo, |options| {
+        options.replace("request_headers_timeout: 10s", &deadline)
+    })
+    .await;
+    let answer = raw(
+        envoy.address(),
+        b"GET /v1/models HTTP/1.1\r\nhost: edge\r\nx-slow: ",
+    )
+    .await;
+    assert_error(&answer, 408, "invalid_request_error", "request_timeout");
+    assert!(upstream.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_end_is_refused() {
+    let deadline = format!("request_timeout: {SOON}");
+    let (upstream, envoy) = start_with(Script::Echo, |options| {
+        options.replace("request_timeout: 120s", &deadline)
+    })
+    .await;
+    let request = raw_request(
+        &format!("POST {CHAT} HTTP/1.1"),
+        "content-length: 100\r\n",
+        "{\"model\"",
+    );
+    let answer = raw(envoy.address(), &request).await;
+    assert_error(&answer, 408, "invalid_request_error", "request_timeout");
+    assert!(upstream.seen().is_empty());
+}
+
+#[tokio::test]
+async fn the_time_for_a_request_does_not_cut_its_stream() {
+    let events = Script::Events {
+        count: 8,
+        every: Duration::from_millis(100),
+    };
+    let deadline = format!("request_timeout: {SOON}");
+    let (_upstream, envoy) = start_with(events, |options| {
+        options.replace("request_timeout: 120s", &deadline)
+    })
+    .await;
+    let answer = envoy.connect(Version::H1).await.send(chat()).await.unwrap();
+    assert!(answer.body.ends_with(b"data: 7\n\n"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_connection_without_requests_is_closed() {
+    let deadline = format!("idle_timeout: {SOON}");
+    let (_upstream, envoy) = start_with(Script::Echo, |options| {
+        options.replace("idle_timeout: 300s", &deadline)
+    })
+    .await;
+    let mut stream = TcpStream::connect(envoy.address()).await.unwrap();
+    let closed = timeout(DEADLINE, stream.read(&mut [0]))
+        .await
+        .expect("the connection is closed");
+    assert_eq!(closed.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_upstream_that_says_nothing_is_given_up() {
+    let deadline = format!("stream_idle_timeout: {SOON}");
+    let (_upstream, envoy) = start_with(Script::Silence, |options| {
+        options.replace("stream_idle_timeout: 330s", &deadline)
+    })
+    .await;
+    for version in [Version::H1, Version::H2] {
+        let answer = envoy.connect(version).await.send(chat()).await.unwrap();
+        assert_error(&answer, 504, "timeout_error", "idle_timeout");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_stalls_breaks_off() {
+    let deadline = format!("stream_idle_timeout: {SOON}");
+    let stalls = Script::Events {
+        count: 2,
+        every: DEADLINE,
+    };
+    let (_upstream, envoy) = start_with(stalls, |options| {
+        options.replace("stream_idle_timeout: 330s", &deadline)
+    })
+    .await;
+    for version in [Version::H1, Version::H2] {
+        let mut stream = envoy.connect(version).await.stream(chat()).await.unwrap();
+        assert_eq!(stream.next().await.unwrap().unwrap().data, "data: 0\n\n");
+        assert!(
+            stream.next().await.is_err(),
+            "{version:?}: a stream that broke off does not look whole"
+        );
+    }
+}
+
+/// Envoy's default for a route is 15 s; nothing but time shows that it is off.
+#[tokio::test]
+async fn a_turn_may_last_longer_than_envoys_default() {
+    let (upstream, envoy) = start_with(Script::Silence, |options| options).await;
+    upstream.follow(Script::Events {
+        count: 2,
+        every: Duration::from_secs(16),
+    });
+    let answer = envoy.connect(Version::H1).await.send(chat()).await.unwrap();
+    assert_eq!(
+        (answer.status, &answer.body[..]),
+        (StatusCode::OK, &b"data: 0\n\ndata: 1\n\n"[..])
+    );
+}
+
+#[tokio::test]
+async fn an_idle_connection_to_the_upstream_is_closed_before_the_upstream_does() {
+    let deadline = format!("idle_timeout: {SOON}");
+    let (upstream, envoy) = start_with(Script::Echo, |options| {
+        options.replace("idle_timeout: 15s", &deadline)
+    })
+    .await;
+    let mut client = envoy.connect(Version::H1).await;
+    client.send(keyed_get(GUARDED)).await.unwrap();
+    envoy
+        .wait_for_stat("cluster.sidecar.upstream_cx_idle_timeout", 1)
+        .await;
+    client.send(keyed_get(GUARDED)).await.unwrap();
+    assert_eq!(upstream.connections(), 2);
+}

@@ -1,0 +1,7 @@
+//! The whole chain: real clients, the real Envoy with the filter, the real sidecar, the real Codex, the scripted model.
+
+mod chain;
+mod clients;
+mod readme;
+mod stack;
+mod up;

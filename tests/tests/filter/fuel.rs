@@ -1,0 +1,109 @@
+//! What a request costs, in guest instructions: exact, so that a regression is seen without a quiet machine.
+//! The bounds leave room for the compiler's moods; the figures themselves are printed (`--nocapture`).
+
+use serde_json::json;
+use tests::wasm_host::{Host, Protocol, Request};
+
+use crate::gateway::{ALICE, base_with, outcome, start, upstream};
+
+/// Prose with an escape in twenty octets, as chat bodies about code have it.
+const PROSE: &str = r#"The quick brown fox jumps over a \"lazy\" dog in café Größe.\n"#;
+/// Structure and little else, the costliest thing to scan.
+const DENSE: &str = r#"{"role":"user","content":[{"type":"text","text":"hi"}]},"#;
+
+const KIB: usize = 1 << 10;
+
+/// Where a body names its model.
+#[derive(Clone, Copy)]
+enum Model {
+    First,
+    Last,
+}
+
+impl Model {
+    fn beside(self, messages: &str) -> String {
+        match self {
+            Self::First => {
+                format!(r#"{{"model":"codex-5","stream":true,"messages":[{messages}]}}"#)
+            }
+            Self::Last => format!(r#"{{"messages":[{messages}],"stream":true,"model":"codex-5"}}"#),
+        }
+    }
+}
+
+/// A chat body of about this size in messages of 4 KB.
+fn prose(size: usize, model: Model) -> String {
+    let content = PROSE.repeat(size.min(4000) / PROSE.len());
+    let message = format!(r#"{{"role":"user","content":"{content}"}}"#);
+    model.beside(&vec![message; size.div_ceil(4096)].join(","))
+}
+
+/// A chat body of about this size in the shortest messages there are.
+fn dense(size: usize, model: Model) -> String {
+    let messages = DENSE.repeat(size / DENSE.len());
+    model.beside(messages.trim_end_matches(','))
+}
+
+fn post(body: &str) -> Request {
+    // Envoy reads sockets in pieces of 16 KiB.
+    Request::post("/v1/chat/completions")
+        .header("authorization", ALICE)
+        .header("content-type", "application/json")
+        .header("user-agent", "OpenAI/Python 2.6.1")
+        .header("accept", "application/json")
+        .protocol(Protocol::Http2)
+        .body_pieces(body.as_bytes().chunks(16 * KIB))
+}
+
+/// Every check on, as in production; more requests a minute than this test sends.
+fn host() -> Host {
+    let limit = json!({"requests": 60, "window_ms": 60_000});
+    let fields = json!({"rate_limit": limit, "unauthenticated_rate_limit": limit});
+    start(&base_with(fields), false)
+}
+
+/// Sends a request, prints what it took, and holds it to a bound.
+#[expect(clippy::print_stdout, reason = "the figures are for people")]
+fn check(host: &mut Host, name: &str, request: Request, expected: &str, bound: u64) {
+    let bytes: usize = request.body_bytes();
+    let exchange = host.worker(0).exchange(request, upstream);
+    let calls: u64 = exchange.calls.values().sum();
+    println!("{name:<26} {bytes:>9} {:>12} {calls:>11}", exchange.fuel);
+    assert_eq!(outcome(&exchange), expected, "{name}");
+    assert!(
+        exchange.fuel <= bound,
+        "{name}: {} > {bound}",
+        exchange.fuel
+    );
+}
+
+#[test]
+fn a_request_costs_no_more_than_it_did() {
+    let mut host = host();
+    let host = &mut host;
+    // The first request of a VM pays for what is set up once.
+    host.worker(0)
+        .exchange(Request::get("/v1/models"), upstream);
+    println!(
+        "{:<26} {:>9} {:>12} {:>11}",
+        "request", "body", "instructions", "host calls"
+    );
+    let models = || Request::get("/v1/models");
+    let with_key = models().header("authorization", ALICE);
+    let refused = Request::get("/v1/usage").header("authorization", "Bearer sk-wrong");
+    check(host, "GET, no key", models(), "forwarded", 15_000);
+    check(host, "GET, key", with_key, "forwarded", 25_000);
+    check(host, "GET, refused", refused, "401 invalid_api_key", 60_000);
+    use Model::{First, Last};
+    for (name, body, bound) in [
+        ("POST 1 KiB, model first", prose(KIB, First), 40_000),
+        ("POST 1 KiB, model last", prose(KIB, Last), 50_000),
+        ("POST 64 KiB, model first", prose(64 * KIB, First), 40_000),
+        ("POST 64 KiB, model last", prose(64 * KIB, Last), 600_000),
+        ("POST 64 KiB, dense", dense(64 * KIB, Last), 4_000_000),
+        ("POST 1 MiB, model first", prose(1000 * KIB, First), 60_000),
+        ("POST 1 MiB, model last", prose(1000 * KIB, Last), 9_000_000),
+    ] {
+        check(host, name, post(&body), "forwarded", bound);
+    }
+}

@@ -1,0 +1,223 @@
+//! Model gating: the model that a body names, read as a JSON parser would, however the body is cut.
+//! RFC 8259; the accepted ids are the catalogue and the key's own patterns.
+
+use serde_json::json;
+use tests::wasm_host::{Exchange, Host, Protocol, Request};
+
+use crate::gateway::{ALICE, Gateway, base, base_with, chat, outcome, start, upstream};
+
+/// How a client may deliver one body: in these pieces, framed by HTTP/1.1 or HTTP/2, or ended by trailers.
+fn deliveries(pieces: &[&[u8]]) -> [Request; 3] {
+    let request = Request::post("/v1/chat/completions")
+        .header("authorization", ALICE)
+        .body_pieces(pieces);
+    [
+        request.clone().protocol(Protocol::Http1),
+        request.clone().protocol(Protocol::Http2),
+        request.trailer("x-checksum", "1"),
+    ]
+}
+
+/// Whole, cut in two at each byte, and byte by byte.
+fn cuts(body: &[u8]) -> Vec<Vec<&[u8]>> {
+    let halves = (0..=body.len()).map(|cut| vec![&body[..cut], &body[cut..]]);
+    let bytes = body.chunks(1).collect();
+    [vec![body], bytes].into_iter().chain(halves).collect()
+}
+
+fn check_body(hosts: &mut [Host; 2], body: &[u8], expected: &str) {
+    for pieces in cuts(body) {
+        for request in deliveries(&pieces) {
+            for host in hosts.iter_mut() {
+                let exchange = host.worker(0).exchange(request.clone(), upstream);
+                let shown = body.escape_ascii();
+                assert_eq!(outcome(&exchange), expected, "{shown} as {request:?}");
+                check_upstream(&exchange, body);
+            }
+        }
+    }
+}
+
+/// An accepted body arrives as it was; of a refused one nothing does.
+fn check_upstream(exchange: &Exchange, body: &[u8]) {
+    match &exchange.upstream {
+        Some(upstream) if exchange.is_forwarded() => assert_eq!(upstream.body(), body),
+        Some(upstream) => assert_eq!(upstream.body(), b""),
+        None => assert!(!exchange.is_forwarded()),
+    }
+}
+
+#[test]
+fn a_body_is_read_as_a_json_parser_reads_it() {
+    let mut hosts = Gateway::new(&base()).0;
+    let cases: [(&[u8], &str); 37] = [
+        (br#"{"model":"codex-5"}"#, "forwarded"),
+        (br#"{"model":"CODEX-5"}"#, "forwarded"),
+        (br#" { "model" : "codex-5" , "a" : 1 } "#, "forwarded"),
+        (br#"{"messages":[],"model":"codex-5-low"}"#, "forwarded"),
+        (br#"{"mod\u0065l":"codex-5"}"#, "forwarded"),
+        (br#"{"model":"c\u006fdex-5"}"#, "forwarded"),
+        (br#"{"model":"gpt-4"}"#, "404 model_not_found"),
+        (br#"{"mod\u0065l":"gpt-4"}"#, "404 model_not_found"),
+        (
+            br#"{"messages":[{"model":"codex-5"}],"model":"gpt-4"}"#,
+            "404 model_not_found",
+        ),
+        (br#"{"model":"codex-5\u0000"}"#, "404 model_not_found"),
+        (br#"{"model":""}"#, "404 model_not_found"),
+        (br#"{"model":"codex-5*"}"#, "404 model_not_found"),
+        (br#"{"model":"\ud83d\ude00"}"#, "404 model_not_found"),
+        (
+            "{\"model\":\"\u{e9}\u{1f600}\"}".as_bytes(),
+            "404 model_not_found",
+        ),
+        (br#"{}"#, "forwarded"),
+        (br#"{"messages":[{"model":"gpt-4"}]}"#, "forwarded"),
+        (br#"{"Model":"gpt-4"}"#, "forwarded"),
+        (br#"{"a":"\"model\":\"gpt-4\""}"#, "forwarded"),
+        (
+            "{\"a\":\"\u{e9}\u{20ac}\u{1f600}\"}".as_bytes(),
+            "forwarded",
+        ),
+        (
+            br#"{"a":[[{"b":[{}]}]],"n":-1.5e+3,"t":true,"z":null}"#,
+            "forwarded",
+        ),
+        (br#"{"model":1}"#, "400 invalid_request_error"),
+        (br#"{"model":["codex-5"]}"#, "400 invalid_request_error"),
+        (
+            br#"{"model":{"model":"codex-5"}}"#,
+            "400 invalid_request_error",
+        ),
+        (br#"{"model":true}"#, "400 invalid_request_error"),
+        (b"{\"model\":\"\xff\"}", "400 invalid_json"),
+        (b"{\"model\":\"\xc3\"}", "400 invalid_json"),
+        (br#"{"model":"\ud83d"}"#, "400 invalid_json"),
+        (br#"["codex-5"]"#, "400 invalid_json"),
+        (br#""codex-5""#, "400 invalid_json"),
+        (b"model=codex-5", "400 invalid_json"),
+        (b"\xef\xbb\xbf{}", "400 invalid_json"),
+        (b"\x1f\x8b\x08\0", "400 invalid_json"),
+        (br#"{"messages":["#, "400 invalid_json"),
+        (b"{\"messages\":\"\xe2\x82", "400 invalid_json"),
+        (br#"{"a":1,}"#, "400 invalid_json"),
+        (b"{} {}", "400 invalid_json"),
+        (b"   ", "400 invalid_json"),
+    ];
+    for (body, expected) in cases {
+        check_body(&mut hosts, body, expected);
+    }
+}
+
+#[test]
+fn a_body_without_model_is_the_default_models() {
+    let config = base_with(json!({"default_model": "codex-6"}));
+    let mut gateway = Gateway::new(&config);
+    gateway.check(chat("{}").header("authorization", ALICE), "forwarded");
+    gateway.check(
+        chat("{}").header("authorization", "Bearer sk-bob"),
+        "403 model_not_allowed",
+    );
+}
+
+#[test]
+fn a_key_is_held_to_its_own_models() {
+    let mut gateway = Gateway::new(&base());
+    let cases = [
+        ("codex-5", "forwarded"),
+        ("codex-5-low", "forwarded"),
+        ("codex-6", "403 model_not_allowed"),
+        ("codex-50", "404 model_not_found"),
+    ];
+    for (model, expected) in cases {
+        for path in ["/v1/chat/completions", "/v1/completions", "/v1/responses"] {
+            let request = Request::post(path)
+                .header("authorization", "Bearer sk-bob")
+                .body(json!({"messages": [], "model": model}).to_string());
+            gateway.check(request, expected);
+        }
+    }
+}
+
+#[test]
+fn a_model_named_twice_goes_no_further_than_the_first() {
+    let mut gateway = Gateway::new(&base());
+    let chat = |body: &str| chat(body).header("authorization", ALICE);
+    gateway.check(
+        chat(r#"{"model":"gpt-4","model":"codex-5"}"#),
+        "404 model_not_found",
+    );
+    gateway.check(
+        chat(r#"{"model":"gpt-4","mod\u0065l":"codex-5"}"#),
+        "404 model_not_found",
+    );
+}
+
+#[test]
+fn depth_and_length_have_an_end() {
+    let mut gateway = Gateway::new(&base());
+    let deep = |depth: usize| {
+        format!(
+            r#"{{"a":{}{},"model":"codex-5"}}"#,
+            "[".repeat(depth),
+            "]".repeat(depth)
+        )
+    };
+    let long = |length: usize| format!(r#"{{"a":"{0}","model":"codex-5"}}"#, "a".repeat(length));
+    let named = |length: usize| format!(r#"{{"model":"{0}"}}"#, "a".repeat(length));
+    let cases = [
+        (deep(100), "forwarded"),
+        (deep(100_000), "400 invalid_json"),
+        (long(900_000), "forwarded"),
+        (named(200_000), "404 model_not_found"),
+    ];
+    for (body, expected) in cases {
+        gateway.check(chat(&body).header("authorization", ALICE), expected);
+        let pieces = Request::post("/v1/responses").header("authorization", ALICE);
+        gateway.check(pieces.body_pieces(body.as_bytes().chunks(4093)), expected);
+    }
+}
+
+#[test]
+fn a_refusal_points_at_the_model() {
+    let mut gateway = Gateway::new(&base());
+    let request = chat(r#"{"model":"gpt-\"4\"\u0007"}"#).header("authorization", ALICE);
+    for exchange in gateway.send(request) {
+        let body: serde_json::Value = serde_json::from_str(&exchange.response().text()).unwrap();
+        let message = "The model gpt-\"4\"\u{7} does not exist or you do not have access to it.";
+        assert_eq!(body["error"]["message"], message);
+        assert_eq!(body["error"]["param"], "model");
+    }
+}
+
+#[test]
+fn a_refused_body_does_not_touch_the_upstream_when_heads_can_be_held() {
+    let request = || chat(r#"{"model":"gpt-4"}"#).header("authorization", ALICE);
+    let mut holding = start(&base(), true);
+    let exchange = holding.worker(0).exchange(request(), upstream);
+    assert!(exchange.upstream.is_none());
+
+    let mut streaming = start(&base(), false);
+    let exchange = streaming.worker(0).exchange(request(), upstream);
+    let touched = exchange
+        .upstream
+        .as_ref()
+        .expect("the head went on before the body was seen");
+    assert!(!touched.complete && touched.pieces.is_empty());
+}
+
+#[test]
+fn a_long_body_is_read_alike_wherever_its_strings_begin_and_end() {
+    // A scanner that looks at many octets at once has borders of its own: every escape must meet each of them.
+    let escapes =
+        r#"The \"quick\" brown fox\\ jumps over caf\u00e9 Größe.\n{\"model\":\"gpt-4\"} "#;
+    let mut gateway = Gateway::new(&base());
+    for padding in 0..70 {
+        let content = "x".repeat(padding) + &escapes.repeat(40) + &"y".repeat(padding);
+        for (model, expected) in [("codex-5", "forwarded"), ("gpt-4", "404 model_not_found")] {
+            let messages = format!(r#"{{"content":"{content}"}},"#).repeat(4);
+            let body = format!(r#"{{"messages":[{messages}0],"model":"{model}"}}"#);
+            gateway.check(chat(&body).header("authorization", ALICE), expected);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! What a client is told when something is wrong: with the request, with the model service, with the child.
+
+use http::Method;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tests::http::{empty, get, post, with};
+use tests::scripted_model::ScriptedModel;
+use tests::sidecar::{Options, wait_until_gone};
+use tests::sse;
+
+use crate::stack::{ask, assert_error, chat, start, start_with, stream};
+
+#[tokio::test]
+async fn a_wrong_request_is_refused_with_the_place_of_the_mistake() {
+    let (model, sidecar) = start_with(|options| options.env("PROXY_MAX_BODY_BYTES", "1000")).await;
+    let mut client = sidecar.connect().await;
+    let chat = |body: &str| post("/v1/chat/completions", body.to_owned());
+    let text = |request| with(request, "content-encoding", "gzip");
+    for (request, status, code) in [
+        (chat("{"), 400, "invalid_json"),
+        (chat(r#"{"messages":[]}"#), 400, "invalid_request_error"),
+        (
+            chat(r#"{"model":"gpt-4","messages":[{"role":"user","content":"x"}]}"#),
+            404,
+            "model_not_found",
+        ),
+        (text(chat("{}")), 415, "unsupported_media_type"),
+        (
+            chat(&format!(r#"{{"messages":"{}"}}"#, "x".repeat(1000))),
+            413,
+            "request_too_large",
+        ),
+        (
+            empty(Method::GET, "/v1/chat/completions"),
+            405,
+            "method_not_allowed",
+        ),
+        (
+            empty(Method::DELETE, "/v1/models"),
+            405,
+            "method_not_allowed",
+        ),
+        (get("/v1/nothing"), 404, "unknown_url"),
+        (get("/v1/models/gpt-4"), 404, "model_not_found"),
+    ] {
+        let what = format!("{} {}", request.method(), request.uri());
+        let answer = client
+            .send(request)
+            .await
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_error(&answer, status, code);
+        if status == 405 {
+            assert!(answer.header("allow").contains("OPTIONS"), "{answer:?}");
+        }
+        if status == 413 {
+            client = sidecar.connect().await; // The rest of the body is not read.
+        }
+    }
+    assert_eq!(model.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn a_failure_of_the_model_service_is_the_same_error_with_and_without_a_stream() {
+    let (_model, sidecar) = start().await;
+    for (script, status, code) in [
+        (
+            json!({"status": 400, "error": {"message": "Bad."}}),
+            400,
+            "invalid_request_error",
+        ),
+        (json!({"status": 401}), 503, "codex_login_required"),
+        (json!({"status": 429}), 429, "rate_limited"),
+        (
+            json!({"status": 429, "error": {"type": "usage_limit_reached"}}),
+            429,
+            "insufficient_quota",
+        ),
+        (json!({"status": 500}), 502, "codex_failed"),
+        (
+            json!({"failed": "context_length_exceeded"}),
+            400,
+            "context_length_exceeded",
+        ),
+        (
+            json!({"failed": "server_is_overloaded"}),
+            503,
+            "codex_unavailable",
+        ),
+        (
+            json!([{"text": "par"}, {"cut": "abort"}]),
+            502,
+            "codex_failed",
+        ),
+        (
+            json!([{"text": "par"}, {"cut": "clean"}]),
+            502,
+            "codex_failed",
+        ),
+    ] {
+        let answer = ask(&sidecar, script.clone(), json!({})).await;
+        assert_error(&answer, status, code);
+        let mut events = stream(&sidecar, script.clone()).await;
+        let events = events
+            .rest()
+            .await
+            .expect("the stream ends well, whatever it says");
+        let last = sse::json(events.last().expect("an error"));
+        assert_eq!(last["error"]["code"], code, "{script}: {events:?}");
+        let finished = events
+            .iter()
+            .any(|event| event.contains("[DONE]") || event.contains("\"finish_reason\":\""));
+        assert!(!finished, "a failure never looks like an end: {events:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_the_provider_ends_early_says_so() {
+    let (_model, sidecar) = start().await;
+    for (reason, finish) in [
+        ("max_output_tokens", "length"),
+        ("content_filter", "content_filter"),
+    ] {
+        let script = json!([{"text": "par"}, {"incomplete": reason}]);
+        let answer = ask(&sidecar, script, json!({})).await.json();
+        assert_eq!(answer["choices"][0]["finish_reason"], finish);
+        assert_eq!(answer["choices"][0]["message"]["content"], "par");
+    }
+}
+
+#[tokio::test]
+async fn silence_ends_a_turn_in_the_child_too() {
+    let (model, sidecar) = start_with(|options| {
+        options
+            .env("PROXY_PROTO_IDLE_MS", "300")
+            .env("PROXY_STREAM_IDLE_TIMEOUT_MS", "300")
+    })
+    .await;
+    let silent = json!([{"head": {}}, {"hold": "for ever"}]);
+    assert_error(
+        &ask(&sidecar, silent.clone(), json!({})).await,
+        504,
+        "idle_timeout",
+    );
+    let events = stream(&sidecar, silent).await.rest().await.unwrap();
+    assert_eq!(
+        sse::json(events.last().unwrap())["error"]["code"],
+        "idle_timeout"
+    );
+    let cut = model.wait_for_cut(2, crate::stack::SOON).await;
+    assert_eq!(cut.expect("both model requests are dropped").len(), 2);
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_ended() {
+    let (_model, sidecar) = start_with(|options| options.env("PROXY_TIMEOUT_MS", "500")).await;
+    let endless = json!({"chars": 10_000, "delta_chars": 1, "delay_ms": 20});
+    assert_error(
+        &ask(&sidecar, endless, json!({})).await,
+        504,
+        "request_timeout",
+    );
+}
+
+#[tokio::test]
+async fn a_child_that_dies_fails_its_turns_and_is_replaced() {
+    let (_model, mut sidecar) = start().await;
+    let mut events = stream(
+        &sidecar,
+        json!([{"text": "par", "open": true}, {"hold": "for ever"}, {"text": "ty"}]),
+    )
+    .await;
+    events.next_json().await;
+    events.next_json().await;
+    let children = sidecar.children();
+    assert_eq!(children.len(), 1, "one worker");
+    kill(Pid::from_raw(children[0]), Signal::SIGKILL).unwrap();
+    let rest = events
+        .rest()
+        .await
+        .expect("the stream ends well, whatever it says");
+    assert_eq!(
+        sse::json(rest.last().unwrap())["error"]["code"],
+        "codex_failed",
+        "{rest:?}"
+    );
+    wait_until_gone(&children).await;
+    sidecar.wait_until_ready().await;
+    assert_eq!(
+        ask(&sidecar, json!({"text": "Again."}), json!({}))
+            .await
+            .status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_codex_without_a_login_is_not_ready_and_says_what_to_do() {
+    let model = ScriptedModel::start().await.unwrap();
+    let mut sidecar = Options::new(&model).env("CODEX_FORCE_PROVIDER", "").spawn();
+    let not_ready =
+        |answer: &tests::http::Answer| answer.json()["error"]["code"] == "codex_login_required";
+    let answer = sidecar.wait_for_readiness(not_ready).await;
+    assert_eq!(answer.status, 503);
+    assert!(
+        answer.json()["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("codex login")
+    );
+    let refused = sidecar
+        .connect()
+        .await
+        .send(chat(&json!({"text": "x"}), &json!({})))
+        .await
+        .unwrap();
+    assert_error(&refused, 503, "codex_login_required");
+    std::fs::write(
+        sidecar.dir().join("codex-home/auth.json"),
+        r#"{"OPENAI_API_KEY":"sk-test"}"#,
+    )
+    .unwrap();
+    sidecar.wait_until_ready().await;
+}
+
+#[tokio::test]
+async fn a_binary_that_cannot_be_used_is_named_at_the_start() {
+    let model = ScriptedModel::start().await.unwrap();
+    for (binary, named) in [
+        ("/nonexistent/codex", "/nonexistent/codex"),
+        ("/bin/true", "0.169"),
+    ] {
+        let mut sidecar = Options::new(&model).env("CODEX_BIN", binary).spawn();
+        assert_eq!(sidecar.wait().await, Some(64), "{}", sidecar.log());
+        let last = sidecar.log();
+        let last: Value = serde_json::from_str(last.lines().last().unwrap()).unwrap();
+        assert!(last["error"].as_str().unwrap().contains(named), "{last}");
+    }
+}

@@ -1,0 +1,7 @@
+//! The sidecar binary with a real Codex behind it and the scripted model behind that, spoken to as Envoy speaks to it.
+
+mod chat;
+mod errors;
+mod life;
+mod limits;
+mod stack;
