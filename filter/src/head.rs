@@ -59,6 +59,8 @@ pub struct RequestHead<'a> {
     pub access_control_request_private_network: Single<'a>,
     /// The declared length of the body.
     pub content_length: Single<'a>,
+    /// Whether Envoy takes the request for gRPC, by its media type.
+    pub looks_like_grpc: bool,
     /// The id that the client or Envoy gave the request.
     pub request_id: Single<'a>,
     /// The method of the request that a forward-auth proxy asks about.
@@ -100,6 +102,7 @@ impl<'a> RequestHead<'a> {
                 self.access_control_request_private_network.add(value);
             }
             b"content-length" => self.content_length.add(value),
+            b"content-type" => self.looks_like_grpc |= value.starts_with(b"application/grpc"),
             b"x-request-id" => self.request_id.add(value),
             b"x-forwarded-method" => self.forwarded_method.add(value),
             b"x-forwarded-uri" => self.forwarded_uri.add(value),

@@ -63,6 +63,7 @@ impl RootContext for Root {
             plugin: self.plugin.clone(),
             body: None,
             answer: None,
+            replied: None,
         }))
     }
 
@@ -104,6 +105,8 @@ struct Stream {
     /// The body that may go on; none before the head was decided on, and none after a refusal.
     body: Option<Body>,
     answer: Option<Answer>,
+    /// The status of the answer that we gave ourselves.
+    replied: Option<u16>,
 }
 
 impl Context for Stream {}
@@ -161,6 +164,9 @@ impl HttpContext for Stream {
         for (name, value) in answer.quota.iter().flat_map(Quota::fields) {
             self.set_http_response_header(name, Some(&value));
         }
+        if let (true, Some(status)) = (answer.becomes_grpc, self.replied) {
+            self.undo_grpc(status);
+        }
         Action::Continue
     }
 }
@@ -192,9 +198,19 @@ impl Stream {
         }
     }
 
+    /// To a request that looks like gRPC, Envoy sends our answer as a 200 without its body: to a proxy that asks
+    /// `/verify`, a no would be a yes.
+    fn undo_grpc(&self, status: u16) {
+        self.set_http_response_header(":status", Some(&status.to_string()));
+        for name in ["grpc-status", "grpc-message", "content-type"] {
+            self.remove_http_response_header(name);
+        }
+    }
+
     /// Answers; nothing of the request passes any more.
     fn reply(&mut self, mut reply: LocalReply) -> Action {
         self.body = None;
+        self.replied = Some(reply.status);
         if let Some(plugin) = &self.plugin {
             plugin.metrics.count(reply.outcome);
         }

@@ -64,6 +64,8 @@ pub struct Answer {
     pub cors: Cors,
     /// What is left of the client's rate, where it was charged.
     pub quota: Option<Quota>,
+    /// Whether Envoy makes a 200 with a `grpc-status` of every answer of our own.
+    pub becomes_grpc: bool,
 }
 
 /// Where a request goes.
@@ -90,6 +92,7 @@ pub fn on_request_head<'a>(
             request_id: sane_id.map_or_else(|| host.fresh_request_id(), str::to_owned),
             cors: config.cors.decide(head),
             quota: None,
+            becomes_grpc: head.looks_like_grpc,
         },
         verdict: Verdict::Forward(Body::flowing()),
     };

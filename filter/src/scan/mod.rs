@@ -10,7 +10,8 @@
 
 mod grammar;
 mod nesting;
-mod quotes;
+
 mod scanner;
+mod text;
 
 pub use scanner::{Fault, Finding, ModelScanner};

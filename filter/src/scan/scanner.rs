@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use super::grammar::{Move, State};
 use super::nesting::{Container, Nesting};
-use super::quotes::{BLOCK_BYTES, blocks_without, is_escaped, quotes};
+use super::text::{closing_quote, ends_escaped};
 
 /// Longest model name that is taken for one, in bytes; anything longer is in no catalogue.
 const MAX_MODEL_BYTES: usize = 256;
@@ -51,9 +51,7 @@ pub struct ModelScanner {
     role: Role,
     /// That string if it matters, quotes included and escapes as they came.
     kept: Vec<u8>,
-    /// Where that string begins in this chunk.
-    from: usize,
-    /// Whether the last byte of the chunk before escapes the first one of this.
+    /// Whether the chunk before ended in a backslash that escapes the first byte of the next.
     escaped: bool,
     finding: Option<Finding>,
 }
@@ -115,63 +113,52 @@ impl ModelScanner {
     }
 
     fn read(&mut self, chunk: &[u8]) -> Step {
-        self.from = 0;
-        let (mut blocks, tail) = chunk.as_chunks::<BLOCK_BYTES>();
-        let mut base = 0;
-        loop {
-            if self.state == State::Text {
-                let skip = blocks_without(blocks);
-                base += skip * BLOCK_BYTES;
-                blocks = blocks.get(skip..).unwrap_or_default();
-            }
-            let Some((block, rest)) = blocks.split_first() else { break };
-            self.read_block(chunk, base, BLOCK_BYTES, quotes(block))?;
-            base += BLOCK_BYTES;
-            blocks = rest;
-        }
-        let mut padded = [b' '; BLOCK_BYTES];
-        for (to, from) in padded.iter_mut().zip(tail) {
-            *to = *from;
-        }
-        self.read_block(chunk, base, tail.len(), quotes(&padded))?;
-        if self.state == State::Text {
-            let text = chunk.get(self.from..).unwrap_or_default();
-            self.escaped = is_escaped(text, self.escaped);
-            self.keep(text);
+        let mut rest = chunk;
+        while !rest.is_empty() {
+            rest = match self.state {
+                State::Text => self.read_text(rest)?,
+                _ => self.read_tokens(rest)?,
+            };
         }
         Step::Continue(())
     }
 
-    /// Reads at most a block: byte by byte outside of strings, from quote to quote inside.
-    #[inline(never)]
-    fn read_block(&mut self, chunk: &[u8], base: usize, len: usize, quotes: u64) -> Step {
-        let mut offset = 0;
-        while offset < len {
-            if self.state == State::Text {
-                let ahead = quotes & u64::MAX << offset;
-                if ahead == 0 {
-                    break;
-                }
-                offset = ahead.trailing_zeros() as usize;
-                let text = chunk.get(self.from..base + offset).unwrap_or_default();
-                if !is_escaped(text, self.escaped) {
-                    self.close_text(text)?;
-                }
-            } else if let Some(byte) = chunk.get(base + offset) {
-                match self.state.on(*byte) {
-                    Move::To(state) => self.state = state,
-                    other => {
-                        self.from = base + offset;
-                        self.act(other)?;
+    /// Reads what `chunk` has of a string, the quote that ends it included; returns what follows.
+    fn read_text<'a>(&mut self, chunk: &'a [u8]) -> ControlFlow<Stop, &'a [u8]> {
+        match closing_quote(chunk, self.escaped) {
+            Some(at) => {
+                let (text, rest) = chunk.split_at_checked(at + 1).unwrap_or((chunk, &[]));
+                self.escaped = false;
+                self.keep(text);
+                self.close_text()?;
+                ControlFlow::Continue(rest)
+            }
+            None => {
+                self.escaped = ends_escaped(chunk, self.escaped);
+                self.keep(chunk);
+                ControlFlow::Continue(&[])
+            }
+        }
+    }
+
+    /// Reads up to the inside of the next string; returns what follows.
+    fn read_tokens<'a>(&mut self, chunk: &'a [u8]) -> ControlFlow<Stop, &'a [u8]> {
+        let mut rest = chunk;
+        while let Some((byte, after)) = rest.split_first() {
+            rest = after;
+            match self.state.on(*byte) {
+                Move::To(state) => self.state = state,
+                other => {
+                    self.act(other)?;
+                    if self.state == State::Text {
+                        break;
                     }
                 }
             }
-            offset += 1;
         }
-        Step::Continue(())
+        ControlFlow::Continue(rest)
     }
 
-    #[inline(never)]
     fn act(&mut self, action: Move) -> Step {
         match action {
             Move::OpenObject => return self.open(Container::Object, State::KeyOrClose),
@@ -219,13 +206,10 @@ impl ModelScanner {
         self.state = State::Text;
         self.role = role;
         self.kept.clear();
-        self.escaped = false;
+        self.keep(b"\"");
     }
 
-    #[inline(never)]
-    fn close_text(&mut self, text: &[u8]) -> Step {
-        self.keep(text);
-        self.keep(b"\"");
+    fn close_text(&mut self) -> Step {
         self.state = match self.role {
             Role::Value => State::CommaOrClose,
             Role::Key => State::Colon,
