@@ -85,24 +85,14 @@ impl Policy {
 impl Cors {
     /// The changes to an answer's fields.
     pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {
-        let allow = |origin| Some(Change::Set("access-control-allow-origin", origin));
-        let changes = match self {
-            Self::Off => [None; 4],
-            Self::Any => [allow("*"), Some(REMOVE_CREDENTIALS), Some(ADD_VARY), None],
-            Self::Origin(origin) => [
-                allow(origin),
-                Some(SET_CREDENTIALS),
-                Some(EXPOSE),
-                Some(ADD_VARY),
-            ],
-            Self::Foreign => [
-                Some(REMOVE_ORIGIN),
-                Some(REMOVE_CREDENTIALS),
-                Some(ADD_VARY),
-                None,
-            ],
+        let allow = |origin| Change::Set("access-control-allow-origin", origin);
+        let (named, fixed): (_, &'static [Change<'static>]) = match self {
+            Self::Off => (None, &[]),
+            Self::Any => (Some(allow("*")), &[REMOVE_CREDENTIALS, ADD_VARY]),
+            Self::Origin(origin) => (Some(allow(origin)), &[SET_CREDENTIALS, EXPOSE, ADD_VARY]),
+            Self::Foreign => (None, &REFUSED),
         };
-        changes.into_iter().flatten()
+        named.into_iter().chain(fixed.iter().copied())
     }
 
     /// The fields of the answer to a preflight, besides those of [`Self::changes`]; none for a foreign page.
@@ -132,8 +122,19 @@ impl Cors {
 const EXPOSE: Change = Change::Set("access-control-expose-headers", EXPOSED_FIELDS);
 const SET_CREDENTIALS: Change = Change::Set("access-control-allow-credentials", "true");
 const REMOVE_CREDENTIALS: Change = Change::Remove("access-control-allow-credentials");
-const REMOVE_ORIGIN: Change = Change::Remove("access-control-allow-origin");
 const ADD_VARY: Change = Change::Add("vary", VARY);
+
+/// A page that may not read an answer finds no word about origins in it, whatever the upstream wrote.
+const REFUSED: [Change; 8] = [
+    Change::Remove("access-control-allow-origin"),
+    REMOVE_CREDENTIALS,
+    Change::Remove("access-control-expose-headers"),
+    Change::Remove("access-control-allow-methods"),
+    Change::Remove("access-control-allow-headers"),
+    Change::Remove("access-control-max-age"),
+    Change::Remove("access-control-allow-private-network"),
+    ADD_VARY,
+];
 
 /// Whether this is a preflight, rather than somebody's own `OPTIONS`.
 pub fn is_preflight(head: &RequestHead) -> bool {
@@ -205,11 +206,7 @@ mod tests {
                 .changes()
                 .eq([allow("*"), REMOVE_CREDENTIALS, ADD_VARY])
         );
-        assert!(
-            Cors::Foreign
-                .changes()
-                .eq([REMOVE_ORIGIN, REMOVE_CREDENTIALS, ADD_VARY])
-        );
+        assert!(Cors::Foreign.changes().eq(REFUSED));
         assert!(Cors::Off.changes().eq([]));
     }
 

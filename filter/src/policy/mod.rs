@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use crate::auth::Client;
 use crate::body::Body;
 use crate::config::{Auth, Config};
-use crate::cors::Cors;
+use crate::cors::{self, Cors};
 use crate::head::RequestHead;
 use crate::outcome::{Outcome, Refusal};
 use crate::rate_limit::{Exhausted, Limit, Quota, SharedData, address_bucket, client_bucket};
@@ -144,7 +144,7 @@ fn check(
 fn answer_options(head: &RequestHead, target: &[u8], cors: &Cors) -> LocalReply {
     let mut reply = LocalReply::no_content(Outcome::Options)
         .with("allow", route::allowed_methods(target).to_owned());
-    if head.origin.is_present() && head.access_control_request_method.is_present() {
+    if cors::is_preflight(head) {
         reply.fields.extend(cors.preflight(head));
     }
     reply
