@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -109,15 +109,30 @@ impl SandboxMode {
     }
 }
 
-/// How many turns there may be.
+/// How many turns there may be, and how many children serve them.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
+    /// Long-lived children.
+    pub workers: NonZeroUsize,
+    /// How long each of them serves.
+    pub wear: Wear,
     /// Turns at once; `None` is without limit.
     pub turns: Option<NonZeroUsize>,
     /// Requests that may wait for a slot.
     pub queue: usize,
     /// How long each of them waits.
     pub queue_timeout: Duration,
+}
+
+/// When a long-lived child is replaced, without cutting a turn; `None` is never.
+#[derive(Debug, Clone, Copy)]
+pub struct Wear {
+    /// Turns that it has begun.
+    pub turns: Option<NonZeroU64>,
+    /// Time since it was started.
+    pub age: Option<Duration>,
+    /// Memory that it holds, in bytes.
+    pub rss_bytes: Option<NonZeroU64>,
 }
 
 /// How long turns may take; `None` is for ever.
@@ -144,6 +159,8 @@ struct Raw {
     server: ServerArgs,
     #[command(flatten)]
     codex: CodexArgs,
+    #[command(flatten)]
+    workers: WorkerArgs,
     #[command(flatten)]
     models: ModelArgs,
     #[command(flatten)]
@@ -219,6 +236,43 @@ struct CodexArgs {
         ignore_case = true
     )]
     sandbox_mode: SandboxMode,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Workers")]
+struct WorkerArgs {
+    /// Long-lived Codex children; each serves many turns at once.
+    #[arg(
+        long,
+        env = "CODEX_WORKERS",
+        value_name = "CHILDREN",
+        default_value = "1"
+    )]
+    codex_workers: NonZeroUsize,
+    /// Turns after which a child is replaced; 0 is never, here and below. No turn is cut for it.
+    #[arg(
+        long,
+        env = "CODEX_WORKER_MAX_TURNS",
+        value_name = "TURNS",
+        default_value_t = 10_000
+    )]
+    codex_worker_max_turns: u64,
+    /// Age at which a child is replaced, in milliseconds.
+    #[arg(
+        long,
+        env = "CODEX_WORKER_MAX_AGE_MS",
+        value_name = "MS",
+        default_value = "21600000"
+    )]
+    codex_worker_max_age_ms: Timer,
+    /// Memory at which a child is replaced, in MiB.
+    #[arg(
+        long,
+        env = "CODEX_WORKER_MAX_RSS_MIB",
+        value_name = "MIB",
+        default_value_t = 1024
+    )]
+    codex_worker_max_rss_mib: u64,
 }
 
 #[derive(Debug, Args)]
@@ -358,6 +412,7 @@ impl From<Raw> for Config {
         let Raw {
             server,
             codex,
+            workers,
             models,
             turns,
         } = raw;
@@ -372,6 +427,12 @@ impl From<Raw> for Config {
             sandbox_mode: codex.sandbox_mode,
             catalogue: Catalogue::new(&models.codex_model, &models.proxy_env, overrides),
             limits: Limits {
+                workers: workers.codex_workers,
+                wear: Wear {
+                    turns: NonZeroU64::new(workers.codex_worker_max_turns),
+                    age: workers.codex_worker_max_age_ms.0,
+                    rss_bytes: NonZeroU64::new(workers.codex_worker_max_rss_mib << 20),
+                },
                 turns: NonZeroUsize::new(turns.sse_max_concurrency),
                 queue: turns.queue_max,
                 queue_timeout: Duration::from_millis(turns.queue_timeout_ms),

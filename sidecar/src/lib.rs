@@ -8,6 +8,7 @@ pub mod catalogue;
 pub mod codex;
 pub mod config;
 pub mod dialect;
+pub mod leftovers;
 pub mod process;
 pub mod request_line;
 pub mod routes;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use sidecar::codex::{Backend, Launch};
 use sidecar::config::Config;
-use sidecar::error_chain;
 use sidecar::routes::Routes;
 use sidecar::server::{Life, Listener};
+use sidecar::{error_chain, leftovers, process};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing::{error, info};
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         }
     };
     subscribe();
+    process::keep_descriptors_to_ourselves();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -67,6 +68,7 @@ async fn run(config: Config) -> ExitCode {
         error!("signals cannot be listened to");
         return ExitCode::FAILURE;
     };
+    leftovers::end();
     let launch = match Launch::prepare(&config).await {
         Ok(launch) => launch,
         Err(error) => {
@@ -83,7 +85,7 @@ async fn run(config: Config) -> ExitCode {
     };
     info!(codex = launch.version(), listen = ?config.listen, "sidecar starts");
     let (life, mut tasks) = (Life::default(), JoinSet::new());
-    let backend = Backend::start(launch, config.limits, &mut tasks, life.hurry.clone());
+    let backend = Backend::start(launch, config.limits, &mut tasks, &life.hurry);
     tasks.spawn(on_signals(terminate, interrupt, life.clone()));
     let drain = config.drain;
     let routes = Arc::new(Routes::new(config, backend, life.background.clone()));

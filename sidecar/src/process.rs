@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -80,6 +81,22 @@ fn die_with_parent(command: &mut Command) {
     }
 }
 
+/// Marks every descriptor that we were started with, so that no child inherits it; those that we open are born so.
+/// To be called before there are threads.
+pub fn keep_descriptors_to_ourselves() {
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
+    let numbers = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    for number in numbers.filter(|number| *number > 2) {
+        #[expect(
+            unsafe_code,
+            reason = "a descriptor that is closed by now makes fcntl fail, which changes nothing"
+        )]
+        let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+        let _closed = fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+    }
+}
+
 /// A running child. Dropping it kills its group; `stop` is the polite way.
 #[derive(Debug)]
 pub struct Child {
@@ -125,6 +142,16 @@ impl Child {
     /// The child's process id, which is its group's too.
     pub fn pid(&self) -> i32 {
         self.group.as_raw()
+    }
+
+    /// Memory that the child holds, in bytes; 0 when it is gone. Linux's proc(5), `VmRSS` of `status`.
+    pub fn rss_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.group));
+        let status = status.unwrap_or_default();
+        let field = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes =
+            field.and_then(|field| field.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kibibytes.unwrap_or(0) * 1024
     }
 
     /// Ends the child and its group, from polite to firm, and reaps it. The caller has closed its stdin.

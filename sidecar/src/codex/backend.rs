@@ -4,30 +4,31 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::launch::Launch;
-use super::worker::{self, Order};
+use super::worker::{Order, Worker};
 use crate::config::Limits;
 use crate::turn::{Timers, Turn, TurnError, TurnRequest, channel};
 
-/// Turns that were admitted and wait for their child to look up; it looks up within microseconds.
+/// Turns that were admitted and wait for a child to look up; it looks up within microseconds, or, when it has
+/// just been replaced, within the quarter of a second that its successor's handshake takes.
 const ORDERS_WAITING: usize = 64;
 
 /// What the children can do now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Readiness {
-    /// A child has completed its handshake and has a credential.
-    Ready,
+    /// No child can be started.
+    Unavailable,
     /// No child has completed its handshake yet.
     Starting,
     /// Codex is not logged in.
     LoginRequired,
-    /// No child can be started.
-    Unavailable,
+    /// A child has completed its handshake and has a credential.
+    Ready,
 }
 
 impl Readiness {
@@ -48,11 +49,14 @@ impl Readiness {
 /// A place for one turn. Dropping it lets the next one in.
 pub(super) type Slot = OwnedSemaphorePermit;
 
+/// Where children take their turns from: whoever is ready takes the next one.
+pub(super) type Orders = async_channel::Receiver<Order>;
+
 /// The children, as the routes see them.
 #[derive(Debug)]
 pub struct Backend {
-    orders: mpsc::Sender<Order>,
-    readiness: watch::Receiver<Readiness>,
+    orders: async_channel::Sender<Order>,
+    workers: Vec<watch::Receiver<Readiness>>,
     slots: Option<Arc<Semaphore>>,
     limits: Limits,
     queued: AtomicUsize,
@@ -65,27 +69,38 @@ impl Backend {
         launch: Launch,
         limits: Limits,
         tasks: &mut JoinSet<()>,
-        stop: CancellationToken,
+        stop: &CancellationToken,
     ) -> Self {
-        let (orders, received) = mpsc::channel(ORDERS_WAITING);
-        let (state, readiness) = watch::channel(Readiness::Starting);
-        let version = launch.version().to_owned();
-        tasks.spawn(worker::run(Arc::new(launch), received, state, stop));
+        let (orders, received) = async_channel::bounded(ORDERS_WAITING);
+        let launch = Arc::new(launch);
+        let workers = (0..limits.workers.get()).map(|_| {
+            let (readiness, published) = watch::channel(Readiness::Starting);
+            let worker = Worker {
+                launch: Arc::clone(&launch),
+                orders: received.clone(),
+                readiness,
+                wear: limits.wear,
+                stop: stop.clone(),
+            };
+            tasks.spawn(worker.run());
+            published
+        });
         Self {
             orders,
-            readiness,
+            workers: workers.collect(),
             slots: limits
                 .turns
                 .map(|turns| Arc::new(Semaphore::new(turns.get()))),
             limits,
             queued: AtomicUsize::new(0),
-            version,
+            version: launch.version().to_owned(),
         }
     }
 
-    /// What the children can do now.
+    /// What the best of the children can do now.
     pub fn readiness(&self) -> Readiness {
-        *self.readiness.borrow()
+        let workers = self.workers.iter().map(|worker| *worker.borrow());
+        workers.max().unwrap_or(Readiness::Unavailable)
     }
 
     /// The version of Codex.

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::config::Config;
+use crate::leftovers;
 use crate::process::Program;
 
 /// Time that `codex --version` and `codex debug models` may take; 0.3 s were seen on a cold start.
@@ -143,7 +144,7 @@ impl Launch {
     pub async fn prepare(config: &Config) -> Result<Self, LaunchError> {
         let home = private_folder(&config.codex_home)?;
         let private = tempfile::Builder::new()
-            .prefix("codex-edge-")
+            .prefix(&leftovers::folder_prefix())
             .tempdir()
             .map_err(|error| LaunchError::Folder(std::env::temp_dir(), error))?;
         let work = match &config.workdir {
@@ -168,14 +169,21 @@ impl Launch {
         &self.version
     }
 
-    /// What runs `codex app-server`.
-    pub fn app_server(&self) -> Program {
+    /// What runs `codex app-server`, and the folder for its databases, which grow with each turn; it is removed
+    /// when it is dropped, which should be after the child has ended.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn app_server(&self) -> io::Result<(Program, TempDir)> {
+        let databases = tempfile::Builder::new()
+            .prefix("child-")
+            .tempdir_in(self.private.path())?;
         let mut arguments = vec![OsString::from("app-server")];
-        for (key, value) in self.settings() {
+        for (key, value) in self.settings(databases.path()) {
             arguments.push("-c".into());
             arguments.push(format!("{key}={value}").into());
         }
-        self.program(arguments)
+        Ok((self.program(arguments), databases))
     }
 
     fn program(&self, arguments: Vec<OsString>) -> Program {
@@ -187,7 +195,7 @@ impl Launch {
         }
     }
 
-    fn settings(&self) -> Vec<(String, String)> {
+    fn settings(&self, databases: &Path) -> Vec<(String, String)> {
         let features = FEATURES_OFF.map(|name| (format!("features.{name}"), "false".to_owned()));
         let settings = SETTINGS.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let mut all: Vec<_> = features.into_iter().chain(settings).collect();
@@ -195,7 +203,7 @@ impl Launch {
             "model_catalog_json".into(),
             toml_string(&self.catalogue_path()),
         ));
-        all.push(("sqlite_home".into(), toml_string(self.private.path())));
+        all.push(("sqlite_home".into(), toml_string(databases)));
         all.extend(self.provider_settings());
         all
     }
@@ -334,6 +342,7 @@ fn environment(home: &Path, passthrough: &[String]) -> Vec<(OsString, OsString)>
         .filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)))
         .collect();
     environment.push(("CODEX_HOME".into(), home.into()));
+    environment.push((leftovers::MARKER.into(), leftovers::owner().into()));
     environment
 }
 

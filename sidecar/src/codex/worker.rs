@@ -1,5 +1,6 @@
 //! One app-server child and the turns on it: moves lines between the process and the protocol, events to the turns.
-//! The child is restarted with a growing delay; its death fails the turns that it held, each with a clear error.
+//! A child that ends is restarted with a growing delay, and fails the turns that it held, each with a clear error;
+//! one that is worn out is replaced first, and ends when its turns have ended.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -9,17 +10,20 @@ use bytes::{Buf, Bytes};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
+use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::codec::LinesCodecError;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, Span, info_span};
 
 use super::app_server::{AppServer, ProtocolError, State, Step, TurnKey};
-use super::backend::{Readiness, Slot};
+use super::backend::{Orders, Readiness, Slot};
 use super::launch::Launch;
+use crate::config::Wear;
 use crate::error_chain;
 use crate::process::{Child, Lines, Pipes};
 use crate::turn::{EventWriter, TurnRequest};
@@ -33,10 +37,13 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::fro
 /// A child that lived as long as this is not part of a crash loop.
 const STABLE: Duration = Duration::from_secs(60);
 
+/// Threads that did not end, after which a child is worn out.
+const MAX_STUCK_THREADS: usize = 8;
+
 /// Time that turns have to end after their interrupt when the worker is told to stop.
 const INTERRUPT_GRACE: Duration = Duration::from_secs(2);
 
-/// A turn for a worker.
+/// A turn for a child.
 #[derive(Debug)]
 pub(super) struct Order {
     pub(super) request: TurnRequest,
@@ -46,15 +53,15 @@ pub(super) struct Order {
     pub(super) slot: Option<Slot>,
 }
 
-/// Why a child is no longer there.
+/// Why a child serves no more turns.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
     #[error("the worker was told to stop")]
     Stopped,
+    #[error("the child has served long enough")]
+    WornOut,
     #[error("the child closed its stdout")]
     Closed,
-    #[error("the child cannot be started")]
-    Spawn(#[source] std::io::Error),
     #[error("a line of the child cannot be read")]
     Line(#[from] LinesCodecError),
     #[error("the child does not read")]
@@ -63,73 +70,172 @@ enum Ended {
     Protocol(#[from] ProtocolError),
 }
 
-/// Keeps one child running until `stop` fires, and has it work off `orders`.
-pub(super) async fn run(
-    launch: Arc<Launch>,
-    mut orders: mpsc::Receiver<Order>,
-    readiness: watch::Sender<Readiness>,
-    stop: CancellationToken,
-) {
-    let mut delay = BACKOFF.0;
-    loop {
-        let started = Instant::now();
-        let ended = live(&launch, &mut orders, &readiness, &stop).await;
-        if let Ended::Stopped = ended {
-            return;
+/// One worker: a child that is replaced when it ends or is worn out.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) launch: Arc<Launch>,
+    /// Shared by all workers: whoever is ready takes the next one.
+    pub(super) orders: Orders,
+    pub(super) readiness: watch::Sender<Readiness>,
+    pub(super) wear: Wear,
+    pub(super) stop: CancellationToken,
+}
+
+impl Worker {
+    /// Works until `stop` fires.
+    pub(super) async fn run(self) {
+        let mut retiring = JoinSet::new();
+        let mut delay = BACKOFF.0;
+        while !self.stop.is_cancelled() {
+            let started = Instant::now();
+            let mut running = match Running::spawn(&self.launch, &self.readiness) {
+                Ok(running) => running,
+                Err(error) => {
+                    tracing::error!(%error, restart_in = ?delay, "codex child cannot be started");
+                    self.readiness.send_replace(Readiness::Unavailable);
+                    self.back_off(&mut delay, started).await;
+                    continue;
+                }
+            };
+            let span = running.span();
+            let ended = running.serve(&self).instrument(span.clone()).await;
+            if let Ended::WornOut = ended {
+                retiring.spawn(running.retire(self.stop.clone()).instrument(span));
+                continue;
+            }
+            if let Ended::Stopped = ended {
+                running.link.interrupt_all().instrument(span.clone()).await;
+            } else {
+                span.in_scope(|| {
+                    tracing::error!(error = error_chain(&ended), restart_in = ?delay, "codex child ended");
+                });
+                self.readiness.send_replace(Readiness::Starting);
+            }
+            running.stop().instrument(span).await;
+            self.back_off(&mut delay, started).await;
         }
-        tracing::error!(error = error_chain(&ended), restart_in = ?delay, "codex child ended");
-        readiness.send_replace(match ended {
-            Ended::Spawn(_) => Readiness::Unavailable,
-            Ended::Stopped
-            | Ended::Closed
-            | Ended::Line(_)
-            | Ended::Write(_)
-            | Ended::Protocol(_) => Readiness::Starting,
-        });
+        while retiring.join_next().await.is_some() {}
+    }
+
+    /// Waits before the next start: longer each time, unless the last child lived for long.
+    async fn back_off(&self, delay: &mut Duration, started: Instant) {
+        if started.elapsed() > STABLE {
+            *delay = BACKOFF.0;
+        }
         tokio::select! {
-            () = sleep(delay) => {}
-            () = stop.cancelled() => return,
+            () = sleep(*delay) => {}
+            () = self.stop.cancelled() => {}
         }
-        let stable = started.elapsed() > STABLE;
-        delay = if stable {
-            BACKOFF.0
-        } else {
-            (delay * 2).min(BACKOFF.1)
-        };
+        *delay = (*delay * 2).min(BACKOFF.1);
     }
 }
 
-/// One child from its spawn to its end.
-async fn live(
-    launch: &Launch,
-    orders: &mut mpsc::Receiver<Order>,
-    readiness: &watch::Sender<Readiness>,
-    stop: &CancellationToken,
-) -> Ended {
-    let (child, pipes) = match Child::spawn(&launch.app_server()) {
-        Ok(spawned) => spawned,
-        Err(error) => return Ended::Spawn(error),
-    };
-    let span = info_span!("child", pid = child.pid());
-    async {
-        let mut link = Link::new(pipes, readiness);
-        let ended = link.work(orders, stop).await;
-        if let Ended::Stopped = ended {
-            link.interrupt_all().await;
+/// A child and what binds us to it.
+struct Running {
+    child: Child,
+    link: Link,
+    _databases: TempDir,
+}
+
+impl Running {
+    fn spawn(launch: &Launch, readiness: &watch::Sender<Readiness>) -> std::io::Result<Self> {
+        let (program, databases) = launch.app_server()?;
+        let (child, pipes) = Child::spawn(&program)?;
+        let link = Link::new(pipes, readiness.clone());
+        Ok(Self {
+            child,
+            link,
+            _databases: databases,
+        })
+    }
+
+    fn span(&self) -> Span {
+        info_span!("child", pid = self.child.pid())
+    }
+
+    /// Takes orders until something ends it.
+    async fn serve(&mut self, worker: &Worker) -> Ended {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let started = Instant::now();
+        loop {
+            let ready = self.link.protocol.state() == State::Ready;
+            let done = tokio::select! {
+                () = worker.stop.cancelled() => Err(Ended::Stopped),
+                Ok(order) = worker.orders.recv(), if ready => {
+                    self.link.begin(order);
+                    Ok(())
+                }
+                now = tick.tick() => match self.link.on_tick(now) {
+                    Ok(()) if self.is_worn_out(&worker.wear, started) => Err(Ended::WornOut),
+                    done => done,
+                },
+                done = self.link.step() => done,
+            };
+            if let Err(ended) = done {
+                return ended;
+            }
         }
-        drop(link); // Closes its stdin and fails the turns that are left.
-        match child.stop().await {
+    }
+
+    fn is_worn_out(&self, wear: &Wear, started: Instant) -> bool {
+        let Link {
+            begun, protocol, ..
+        } = &self.link;
+        let reason = if wear.turns.is_some_and(|most| *begun >= most.get()) {
+            "turns"
+        } else if wear.age.is_some_and(|most| started.elapsed() >= most) {
+            "age"
+        } else if *begun > 0
+            && wear
+                .rss_bytes
+                .is_some_and(|most| self.child.rss_bytes() >= most.get())
+        {
+            "memory"
+        } else if protocol.stuck_threads() >= MAX_STUCK_THREADS {
+            "stuck threads"
+        } else {
+            return false;
+        };
+        tracing::info!(reason, turns = begun, "codex child is replaced");
+        true
+    }
+
+    /// Ends the turns that it has, then itself. Its successor serves already, and speaks for the worker.
+    async fn retire(mut self, stop: CancellationToken) {
+        self.link.readiness = None;
+        let mut tick = interval(TICK);
+        while !self.link.turns.is_empty() {
+            let done = tokio::select! {
+                () = stop.cancelled() => break,
+                now = tick.tick() => self.link.on_tick(now),
+                done = self.link.step() => done,
+            };
+            if let Err(ended) = done {
+                tracing::warn!(
+                    error = error_chain(&ended),
+                    "retiring codex child ended early"
+                );
+                break;
+            }
+        }
+        if stop.is_cancelled() {
+            self.link.interrupt_all().await;
+        }
+        self.stop().await;
+    }
+
+    async fn stop(self) {
+        drop(self.link); // Closes its stdin and fails the turns that are left.
+        match self.child.stop().await {
             Ok(status) => tracing::info!(%status, "codex child reaped"),
             Err(error) => tracing::error!(%error, "codex child cannot be waited for"),
         }
-        ended
     }
-    .instrument(span)
-    .await
 }
 
 /// The running child: its pipes, its protocol, and who waits for which turn.
-struct Link<'a> {
+struct Link {
     stdin: ChildStdin,
     stdout: Lines<ChildStdout>,
     /// `None` once it is closed.
@@ -138,8 +244,10 @@ struct Link<'a> {
     protocol: AppServer,
     turns: HashMap<TurnKey, Held>,
     cancelled: FuturesUnordered<BoxFuture<'static, TurnKey>>,
-    next_key: u64,
-    readiness: &'a watch::Sender<Readiness>,
+    /// Turns that were begun on this child, and the key of the next one.
+    begun: u64,
+    /// `None` when another child speaks for the worker.
+    readiness: Option<watch::Sender<Readiness>>,
 }
 
 /// What a turn holds while the child knows of it.
@@ -148,8 +256,8 @@ struct Held {
     _slot: Option<Slot>,
 }
 
-impl<'a> Link<'a> {
-    fn new(pipes: Pipes, readiness: &'a watch::Sender<Readiness>) -> Self {
+impl Link {
+    fn new(pipes: Pipes, readiness: watch::Sender<Readiness>) -> Self {
         let (protocol, first) = AppServer::start(Instant::now());
         let mut link = Self {
             stdin: pipes.stdin,
@@ -159,34 +267,25 @@ impl<'a> Link<'a> {
             protocol,
             turns: HashMap::new(),
             cancelled: FuturesUnordered::new(),
-            next_key: 0,
-            readiness,
+            begun: 0,
+            readiness: Some(readiness),
         };
         link.carry_out(first);
         link
     }
 
-    /// Serves turns until the child ends or `stop` fires.
-    async fn work(
-        &mut self,
-        orders: &mut mpsc::Receiver<Order>,
-        stop: &CancellationToken,
-    ) -> Ended {
-        let mut tick = interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            let ready = self.protocol.state() == State::Ready;
-            let done = tokio::select! {
-                () = stop.cancelled() => Err(Ended::Stopped),
-                line = self.stdout.next() => self.on_line(line),
-                written = write_some(&mut self.stdin, &mut self.unwritten), if !self.unwritten.is_empty() => written,
-                line = next_of(&mut self.stderr) => self.on_stderr(line),
-                Some(key) = self.cancelled.next() => self.on_cancelled(key),
-                Some(order) = orders.recv(), if ready => self.begin(order),
-                now = tick.tick() => self.on_tick(now),
-            };
-            if let Err(ended) = done {
-                return ended;
+    /// The next thing that the child or a client does. May be dropped before it is ready: nothing is lost.
+    async fn step(&mut self) -> Result<(), Ended> {
+        tokio::select! {
+            line = self.stdout.next() => self.on_line(line),
+            written = write_some(&mut self.stdin, &mut self.unwritten), if !self.unwritten.is_empty() => written,
+            line = next_of(&mut self.stderr) => {
+                self.on_stderr(line);
+                Ok(())
+            }
+            Some(key) = self.cancelled.next() => {
+                self.interrupt(key);
+                Ok(())
             }
         }
     }
@@ -195,47 +294,32 @@ impl<'a> Link<'a> {
     async fn interrupt_all(&mut self) {
         let keys: Vec<_> = self.turns.keys().copied().collect();
         for key in keys {
-            let step = self.protocol.interrupt(key);
-            self.carry_out(step);
+            self.interrupt(key);
         }
-        let ending = async {
-            while !self.turns.is_empty() {
-                let done = tokio::select! {
-                    line = self.stdout.next() => self.on_line(line),
-                    written = write_some(&mut self.stdin, &mut self.unwritten), if !self.unwritten.is_empty() => written,
-                };
-                if done.is_err() {
-                    return;
-                }
-            }
-        };
+        let ending = async { while !self.turns.is_empty() && self.step().await.is_ok() {} };
         let _grace = timeout(INTERRUPT_GRACE, ending).await;
     }
 
-    fn begin(&mut self, order: Order) -> Result<(), Ended> {
+    fn begin(&mut self, order: Order) {
         if order.cancel.is_cancelled() {
-            return Ok(());
+            return;
         }
-        let key = TurnKey(self.next_key);
-        self.next_key += 1;
+        let key = TurnKey(self.begun);
+        self.begun += 1;
         let cancelled = order.cancel.cancelled_owned();
         self.cancelled.push(cancelled.map(move |()| key).boxed());
-        self.turns.insert(
-            key,
-            Held {
-                events: order.events,
-                _slot: order.slot,
-            },
-        );
+        let held = Held {
+            events: order.events,
+            _slot: order.slot,
+        };
+        self.turns.insert(key, held);
         let step = self.protocol.begin(key, order.request);
         self.carry_out(step);
-        Ok(())
     }
 
-    fn on_cancelled(&mut self, key: TurnKey) -> Result<(), Ended> {
+    fn interrupt(&mut self, key: TurnKey) {
         let step = self.protocol.interrupt(key);
         self.carry_out(step);
-        Ok(())
     }
 
     fn on_tick(&mut self, now: Instant) -> Result<(), Ended> {
@@ -253,7 +337,7 @@ impl<'a> Link<'a> {
     }
 
     /// What a child writes for people; it may hold what a client sent, so it is off by default.
-    fn on_stderr(&mut self, line: Option<Result<String, LinesCodecError>>) -> Result<(), Ended> {
+    fn on_stderr(&mut self, line: Option<Result<String, LinesCodecError>>) {
         match line {
             Some(Ok(line)) => tracing::debug!(line, "codex stderr"),
             Some(Err(LinesCodecError::MaxLineLengthExceeded)) => {
@@ -261,7 +345,6 @@ impl<'a> Link<'a> {
             }
             Some(Err(LinesCodecError::Io(_))) | None => self.stderr = None,
         }
-        Ok(())
     }
 
     fn carry_out(&mut self, step: Step) {
@@ -281,23 +364,21 @@ impl<'a> Link<'a> {
         for key in step.closed {
             self.turns.remove(&key);
         }
-        let readiness = Readiness::from(self.protocol.state());
-        self.readiness.send_if_modified(|current| {
-            let modified = *current != readiness;
-            *current = readiness;
-            modified
-        });
+        if let Some(readiness) = &self.readiness {
+            publish(readiness, self.protocol.state());
+        }
     }
 }
 
-impl From<State> for Readiness {
-    fn from(state: State) -> Self {
-        match state {
-            State::Starting => Self::Starting,
-            State::Ready => Self::Ready,
-            State::LoginRequired => Self::LoginRequired,
-        }
-    }
+/// Says what the child can do now. One that starts says nothing: its predecessor may serve to this moment,
+/// and orders wait for it.
+fn publish(readiness: &watch::Sender<Readiness>, state: State) {
+    let now = match state {
+        State::Starting => return,
+        State::Ready => Readiness::Ready,
+        State::LoginRequired => Readiness::LoginRequired,
+    };
+    readiness.send_if_modified(|current| std::mem::replace(current, now) != now);
 }
 
 /// Writes as much as the pipe takes. May be dropped before it is ready: what is written is taken off the queue.

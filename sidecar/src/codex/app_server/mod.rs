@@ -29,9 +29,6 @@ const INTERRUPT_DEADLINE: Duration = Duration::from_secs(2);
 /// Time between two looks at whether Codex has been logged in.
 const LOGIN_POLL: Duration = Duration::from_secs(2);
 
-/// Threads that may fail to end before the child is given up.
-const MAX_STUCK_THREADS: usize = 8;
-
 /// Names a turn on one child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct TurnKey(pub(super) u64);
@@ -77,8 +74,6 @@ pub(super) enum ProtocolError {
     },
     #[error("{0} was not answered in time")]
     Silent(&'static str),
-    #[error("{MAX_STUCK_THREADS} threads could not be ended")]
-    Stuck,
 }
 
 /// What we called, and for which turn.
@@ -149,6 +144,11 @@ impl AppServer {
         self.state
     }
 
+    /// Threads that the child did not end when it was told to; it keeps them in memory.
+    pub(super) fn stuck_threads(&self) -> usize {
+        self.stuck_threads
+    }
+
     /// Begins a turn; `key` must be new.
     pub(super) fn begin(&mut self, key: TurnKey, request: TurnRequest) -> Step {
         self.call(Call::ThreadStart(key), &wire::ThreadStart::plain(&request));
@@ -181,7 +181,7 @@ impl AppServer {
                 self.on_silence(call)?;
             }
         }
-        self.give_up_uninterruptible()?;
+        self.give_up_uninterruptible();
         if self.state == State::LoginRequired
             && now.duration_since(self.login_looked_at) > LOGIN_POLL
         {
@@ -330,20 +330,12 @@ impl AppServer {
             Call::ThreadUnsubscribe(key) => self.close(key),
         }
         tracing::warn!(method = call.method(), "call not answered in time");
-        self.count_stuck_thread()
-    }
-
-    fn count_stuck_thread(&mut self) -> Result<(), ProtocolError> {
         self.stuck_threads += 1;
-        if self.stuck_threads < MAX_STUCK_THREADS {
-            Ok(())
-        } else {
-            Err(ProtocolError::Stuck)
-        }
+        Ok(())
     }
 
     /// Turns that were interrupted and go on all the same.
-    fn give_up_uninterruptible(&mut self) -> Result<(), ProtocolError> {
+    fn give_up_uninterruptible(&mut self) {
         let now = self.now;
         let stuck: Vec<TurnKey> = self
             .threads
@@ -358,9 +350,8 @@ impl AppServer {
         for key in stuck {
             tracing::warn!("turn goes on after its interrupt");
             self.advance(key, Thread::give_up);
-            self.count_stuck_thread()?;
+            self.stuck_threads += 1;
         }
-        Ok(())
     }
 
     fn look_at_login(&mut self) {

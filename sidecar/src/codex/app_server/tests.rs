@@ -358,26 +358,21 @@ fn calls_beyond_the_bound_wait_for_answers() {
 }
 
 #[test]
-fn silence_fails_the_turn_and_too_much_of_it_the_child() {
+fn silence_fails_the_turn_and_is_counted() {
     let mut peer = Peer::ready();
     let step = peer.server.begin(KEY, request());
     peer.note(step);
-    let step = peer
-        .server
-        .tick(Instant::now() + CALL_DEADLINE * 2)
-        .unwrap();
+    let later = Instant::now() + CALL_DEADLINE * 2;
+    let step = peer.server.tick(later).unwrap();
     peer.note(step);
-    assert_eq!(
-        (peer.events.as_slice(), peer.closed),
-        (&[failed(TurnError::Protocol)][..], 1)
-    );
-    let mut now = Instant::now() + CALL_DEADLINE * 2;
-    let ended = (0..MAX_STUCK_THREADS as u64).find_map(|key| {
-        let _step = peer.server.begin(TurnKey(key), request());
-        now += CALL_DEADLINE * 2;
-        peer.server.tick(now).err()
-    });
-    assert!(matches!(ended, Some(ProtocolError::Stuck)), "{ended:?}");
+    let failed = failed(TurnError::Protocol);
+    assert_eq!((peer.events.as_slice(), peer.closed), (&[failed][..], 1));
+    assert_eq!(peer.server.stuck_threads(), 1);
+    let (mut silent, _initialize) = AppServer::start(Instant::now());
+    assert!(matches!(
+        silent.tick(later),
+        Err(ProtocolError::Silent("initialize"))
+    ));
 }
 
 #[test]
