@@ -5,3 +5,4 @@ mod errors;
 mod life;
 mod limits;
 mod stack;
+mod workers;
