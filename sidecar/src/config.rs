@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 use crate::catalogue::{Catalogue, ModelOverride};
+use crate::turn::Profile;
 
 /// The configuration, valid as a whole.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub struct Config {
     pub env_passthrough: Vec<String>,
     /// The sandbox of Codex's own tools, as `/healthz` shows it.
     pub sandbox_mode: SandboxMode,
+    /// What Codex is for clients whose key does not say.
+    pub profile: Profile,
     /// The models that clients may name.
     pub catalogue: Catalogue,
     /// How many turns there may be.
@@ -236,6 +239,21 @@ struct CodexArgs {
         ignore_case = true
     )]
     sandbox_mode: SandboxMode,
+    /// What Codex is for clients whose key does not say: a plain model, or an agent with its tools in the sandbox.
+    #[arg(
+        long,
+        env = "CODEX_PROFILE",
+        value_name = "PROFILE",
+        default_value = "chat",
+        ignore_case = true
+    )]
+    codex_profile: ProfileArg,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ProfileArg {
+    Chat,
+    Agent,
 }
 
 #[derive(Debug, Args)]
@@ -425,6 +443,10 @@ impl From<Raw> for Config {
             workdir: codex.codex_workdir,
             env_passthrough: codex.codex_env_passthrough,
             sandbox_mode: codex.sandbox_mode,
+            profile: match codex.codex_profile {
+                ProfileArg::Chat => Profile::Chat,
+                ProfileArg::Agent => Profile::Agent,
+            },
             catalogue: Catalogue::new(&models.codex_model, &models.proxy_env, overrides),
             limits: Limits {
                 workers: workers.codex_workers,

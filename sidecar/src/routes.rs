@@ -23,7 +23,7 @@ use crate::dialect::chat::{self, ChunkWriter};
 use crate::dialect::models::ModelAccess;
 use crate::dialect::{ApiError, Delivery, event_stream};
 use crate::request_line::{Importance, RequestLine};
-use crate::turn::{Attended, Timers};
+use crate::turn::{Attended, Profile, Timers};
 
 /// A body that is whole or a stream.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -37,6 +37,7 @@ const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// What the filter knows of the caller; the filter removes what a client sends under these names.
 const EDGE_CLIENT: HeaderName = HeaderName::from_static("x-codex-edge-client");
+const EDGE_PROFILE: HeaderName = HeaderName::from_static("x-codex-edge-profile");
 const EDGE_MODELS: HeaderName = HeaderName::from_static("x-codex-edge-models");
 /// Fields of the request that were read and not honoured.
 const EDGE_IGNORED: HeaderName = HeaderName::from_static("x-codex-edge-ignored");
@@ -161,6 +162,15 @@ impl Routes {
         ModelAccess::new(&self.config.catalogue, patterns)
     }
 
+    /// The profile of the caller's key, which the filter knows, or the deployment's own.
+    fn profile(&self, head: &Parts) -> Profile {
+        match text(&head.headers, &EDGE_PROFILE) {
+            Some("agent") => Profile::Agent,
+            Some("chat") => Profile::Chat,
+            Some(_) | None => self.config.profile,
+        }
+    }
+
     /// A list that depends on the key must not be kept for others.
     fn cached(&self, head: &Parts, body: Vec<u8>) -> Response<Body> {
         let personal = self.config.protect_models || head.headers.contains_key(EDGE_CLIENT);
@@ -178,7 +188,7 @@ impl Routes {
 
     async fn chat(&self, head: &Parts, body: Incoming) -> Result<Response<Body>, ApiError> {
         let body = self.read_body(head, body).await?;
-        let (turn, reply) = chat::parse(&body, &self.models(head))?;
+        let (turn, reply) = chat::parse(&body, &self.models(head), self.profile(head))?;
         drop(body);
         let turn = self
             .backend

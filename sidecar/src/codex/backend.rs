@@ -9,10 +9,11 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::agent::Agent;
 use super::launch::Launch;
 use super::worker::{Order, Worker};
 use crate::config::Limits;
-use crate::turn::{Timers, Turn, TurnError, TurnRequest, channel};
+use crate::turn::{Profile, Timers, Turn, TurnError, TurnRequest, channel};
 
 /// Turns that were admitted and wait for a child to look up; it looks up within microseconds, or, when it has
 /// just been replaced, within the quarter of a second that its successor's handshake takes.
@@ -60,7 +61,7 @@ pub struct Backend {
     slots: Option<Arc<Semaphore>>,
     limits: Limits,
     queued: AtomicUsize,
-    version: String,
+    launch: Arc<Launch>,
 }
 
 impl Backend {
@@ -93,7 +94,7 @@ impl Backend {
                 .map(|turns| Arc::new(Semaphore::new(turns.get()))),
             limits,
             queued: AtomicUsize::new(0),
-            version: launch.version().to_owned(),
+            launch,
         }
     }
 
@@ -105,7 +106,7 @@ impl Backend {
 
     /// The version of Codex.
     pub fn version(&self) -> &str {
-        &self.version
+        self.launch.version()
     }
 
     /// Begins a turn once there is a slot for it.
@@ -114,7 +115,16 @@ impl Backend {
     /// Nothing can take it: no child is ready, or all slots and the queue are full.
     pub async fn begin(&self, request: TurnRequest, timers: Timers) -> Result<Turn, TurnError> {
         self.readiness().check()?;
+        let agent = match request.profile {
+            Profile::Chat => None,
+            Profile::Agent => Some(self.launch.agent()?),
+        };
         let slot = self.slot().await?;
+        let workspace = agent.map(Agent::workspace).transpose();
+        let workspace = workspace.map_err(|error| {
+            tracing::error!(%error, "no folder can be made for an agent");
+            TurnError::Unavailable
+        })?;
         let cancel = CancellationToken::new();
         let (events, turn) = channel(timers, cancel.clone());
         let order = Order {
@@ -122,6 +132,7 @@ impl Backend {
             events,
             cancel,
             slot,
+            workspace,
         };
         self.orders
             .send(order)

@@ -12,9 +12,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
+use super::agent::Agent;
+use super::catalogue;
 use crate::config::Config;
 use crate::leftovers;
 use crate::process::Program;
+use crate::turn::TurnError;
 
 /// Time that `codex --version` and `codex debug models` may take; 0.3 s were seen on a cold start.
 const PROBE_DEADLINE: Duration = Duration::from_secs(20);
@@ -77,7 +80,7 @@ const SETTINGS: [(&str, &str); 15] = [
 ];
 
 /// Variables that a child gets when we have them; `CODEX_ENV_PASSTHROUGH` adds to them.
-const ENVIRONMENT: [&str; 18] = [
+const ENVIRONMENT: [&str; 17] = [
     "PATH",
     "HOME",
     "USER",
@@ -85,7 +88,6 @@ const ENVIRONMENT: [&str; 18] = [
     "LC_ALL",
     "LC_CTYPE",
     "TZ",
-    "TMPDIR",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "HTTP_PROXY",
@@ -133,6 +135,8 @@ pub struct Launch {
     provider: Option<String>,
     environment: Vec<(OsString, OsString)>,
     work: PathBuf,
+    agent: Agent,
+    sandbox_works: bool,
     private: TempDir,
 }
 
@@ -151,16 +155,24 @@ impl Launch {
             Some(folder) => existing_folder(folder)?,
             None => private_folder(&private.path().join("work"))?,
         };
+        let temporary = private_folder(&private.path().join("tmp"))?;
         let mut launch = Self {
             binary: config.codex_bin.clone(),
             version: String::new(),
-            environment: environment(&home, &config.env_passthrough),
+            environment: environment(&home, &temporary, &config.env_passthrough),
             provider: config.force_provider.clone(),
+            agent: Agent::new(
+                config.sandbox_mode,
+                agent_catalogue(private.path()),
+                work.clone(),
+            ),
+            sandbox_works: false,
             work,
             private,
         };
         launch.version = launch.probe_version().await?;
-        launch.write_catalogue(&config.codex_models()).await?;
+        launch.write_catalogues(&config.codex_models()).await?;
+        launch.sandbox_works = launch.probe_sandbox().await;
         Ok(launch)
     }
 
@@ -229,6 +241,18 @@ impl Launch {
         self.private.path().join("models.json")
     }
 
+    /// How turns of the `agent` profile are kept.
+    ///
+    /// # Errors
+    /// The sandbox that was asked for does not work on this machine.
+    pub(super) fn agent(&self) -> Result<&Agent, TurnError> {
+        if self.sandbox_works {
+            Ok(&self.agent)
+        } else {
+            Err(TurnError::NoSandbox)
+        }
+    }
+
     async fn probe_version(&self) -> Result<String, LaunchError> {
         let output = self
             .output(&["--version"])
@@ -245,7 +269,7 @@ impl Launch {
         }
     }
 
-    async fn write_catalogue(&self, models: &[String]) -> Result<(), LaunchError> {
+    async fn write_catalogues(&self, models: &[String]) -> Result<(), LaunchError> {
         let failed = |error: &dyn std::fmt::Display| LaunchError::Models(error.to_string());
         let output = self
             .output(&["debug", "models", "--bundled"])
@@ -255,11 +279,29 @@ impl Launch {
             return Err(failed(&String::from_utf8_lossy(&output.stderr).trim()));
         }
         let bundled = serde_json::from_slice(&output.stdout).map_err(|error| failed(&error))?;
-        let catalogue =
-            plain_catalogue(bundled, models).ok_or_else(|| failed(&"it lists no models"))?;
-        let path = self.catalogue_path();
-        std::fs::write(&path, catalogue.to_string())
-            .map_err(|error| LaunchError::Folder(path, error))
+        let complete = catalogue::complete(bundled, models);
+        let complete = complete.ok_or_else(|| failed(&"it lists no models"))?;
+        write(&agent_catalogue(self.private.path()), &complete.to_string())?;
+        let plain = catalogue::plain(complete);
+        write(&self.catalogue_path(), &plain.to_string())
+    }
+
+    /// Whether what an agent runs stays in the sandbox that was asked for.
+    async fn probe_sandbox(&self) -> bool {
+        let forbidden = self.private.path().join("escaped");
+        let Some(command) = self.agent.probe(&forbidden) else {
+            tracing::warn!("danger-full-access was asked for: agents may do what this user may");
+            return true;
+        };
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        let said = self.output(&command).await.map(|output| output.stdout);
+        let works = said.is_ok_and(|said| said == b"ok\n") && !forbidden.exists();
+        if !works {
+            tracing::warn!(
+                "the sandbox does not work here: turns of the agent profile are refused"
+            );
+        }
+        works
     }
 
     async fn output(&self, arguments: &[&str]) -> io::Result<Output> {
@@ -286,55 +328,7 @@ fn parse_version(line: &str) -> Option<(&str, (u64, u64))> {
     Some((version, (major, minor)))
 }
 
-/// The catalogue of a plain chat back end, made from the one that the binary carries.
-/// Newer models are tool users by their metadata, whatever the feature flags say; and without the last lines
-/// Codex cuts long tool outputs and compacts long conversations by an extra model call, silently.
-fn plain_catalogue(mut bundled: Value, names: &[String]) -> Option<Value> {
-    let models = bundled.get_mut("models")?.as_array_mut()?;
-    let template = models
-        .iter()
-        .find(|model| model.get("tool_mode").is_none_or(Value::is_null));
-    let template = template.or(models.first())?.clone();
-    for name in names {
-        if !models
-            .iter()
-            .any(|model| model.get("slug").and_then(Value::as_str) == Some(name))
-        {
-            let mut model = template.clone();
-            model["slug"] = name.as_str().into();
-            model["display_name"] = name.as_str().into();
-            models.push(model);
-        }
-    }
-    models.iter_mut().for_each(make_plain);
-    Some(bundled)
-}
-
-fn make_plain(model: &mut Value) {
-    const UNLIMITED: u64 = 1_000_000_000;
-    let Some(fields) = model.as_object_mut() else {
-        return;
-    };
-    for name in ["tool_mode", "multi_agent_version", "model_messages"] {
-        fields.remove(name);
-    }
-    let plain = serde_json::json!({
-        "shell_type": "disabled",
-        "apply_patch_tool_type": null,
-        "experimental_supported_tools": [],
-        "supports_search_tool": false,
-        "truncation_policy": {"mode": "tokens", "limit": UNLIMITED},
-        "context_window": UNLIMITED,
-        "max_context_window": UNLIMITED,
-        "effective_context_window_percent": 100,
-        "base_instructions": "You are a helpful assistant.",
-    });
-    if let Value::Object(plain) = plain {
-        fields.extend(plain);
-    }
-}
-
-fn environment(home: &Path, passthrough: &[String]) -> Vec<(OsString, OsString)> {
+fn environment(home: &Path, temporary: &Path, passthrough: &[String]) -> Vec<(OsString, OsString)> {
     let named = ENVIRONMENT
         .into_iter()
         .chain(passthrough.iter().map(String::as_str));
@@ -342,8 +336,17 @@ fn environment(home: &Path, passthrough: &[String]) -> Vec<(OsString, OsString)>
         .filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)))
         .collect();
     environment.push(("CODEX_HOME".into(), home.into()));
+    environment.push(("TMPDIR".into(), temporary.into()));
     environment.push((leftovers::MARKER.into(), leftovers::owner().into()));
     environment
+}
+
+fn agent_catalogue(private: &Path) -> PathBuf {
+    private.join("agent-models.json")
+}
+
+fn write(path: &Path, text: &str) -> Result<(), LaunchError> {
+    std::fs::write(path, text).map_err(|error| LaunchError::Folder(path.to_owned(), error))
 }
 
 /// Makes the folder if need be, and closes it to everybody else.
@@ -389,28 +392,12 @@ mod tests {
     }
 
     #[test]
-    fn the_catalogue_has_every_model_and_no_tool() {
-        let bundled = serde_json::json!({"models": [
-            {"slug": "new", "tool_mode": "code_mode_only", "shell_type": "unified_exec"},
-            {"slug": "plain", "shell_type": "default"},
-        ]});
-        let catalogue =
-            plain_catalogue(bundled, &["gpt-5".to_owned(), "plain".to_owned()]).unwrap();
-        let models = catalogue["models"].as_array().unwrap();
-        let slugs: Vec<_> = models
-            .iter()
-            .map(|model| model["slug"].as_str().unwrap())
-            .collect();
-        assert_eq!(slugs, ["new", "plain", "gpt-5"]);
-        for model in models {
-            assert_eq!(model["shell_type"], "disabled");
-            assert_eq!(model.get("tool_mode"), None);
-        }
-    }
-
-    #[test]
     fn a_child_gets_no_variable_that_is_not_on_the_list() {
-        let environment = environment(Path::new("/home"), &["CARGO_PKG_NAME".to_owned()]);
+        let environment = environment(
+            Path::new("/home"),
+            Path::new("/tmp"),
+            &["CARGO_PKG_NAME".to_owned()],
+        );
         let names: Vec<_> = environment
             .iter()
             .map(|(name, _)| name.to_str().unwrap())

@@ -1,7 +1,9 @@
 //! What children speak: how a Codex is started, which one takes a turn, and the protocols that it may know.
 
+mod agent;
 mod app_server;
 mod backend;
+mod catalogue;
 mod launch;
 mod worker;
 

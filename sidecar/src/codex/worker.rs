@@ -20,6 +20,7 @@ use tokio_util::codec::LinesCodecError;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, info_span};
 
+use super::agent::Workspace;
 use super::app_server::{AppServer, ProtocolError, State, Step, TurnKey};
 use super::backend::{Orders, Readiness, Slot};
 use super::launch::Launch;
@@ -51,6 +52,8 @@ pub(super) struct Order {
     pub(super) cancel: CancellationToken,
     /// Held until the child knows nothing of the turn any more.
     pub(super) slot: Option<Slot>,
+    /// An agent's; removed when the child knows nothing of the turn any more.
+    pub(super) workspace: Option<Workspace>,
 }
 
 /// Why a child serves no more turns.
@@ -254,6 +257,7 @@ struct Link {
 struct Held {
     events: EventWriter,
     _slot: Option<Slot>,
+    _workspace: Option<Workspace>,
 }
 
 impl Link {
@@ -308,12 +312,15 @@ impl Link {
         self.begun += 1;
         let cancelled = order.cancel.cancelled_owned();
         self.cancelled.push(cancelled.map(move |()| key).boxed());
+        let step = self
+            .protocol
+            .begin(key, order.request, order.workspace.as_ref());
         let held = Held {
             events: order.events,
             _slot: order.slot,
+            _workspace: order.workspace,
         };
         self.turns.insert(key, held);
-        let step = self.protocol.begin(key, order.request);
         self.carry_out(step);
     }
 

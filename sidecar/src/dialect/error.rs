@@ -240,7 +240,7 @@ impl From<TurnError> for ApiError {
                 Self::unavailable("codex_login_required", message).after(Duration::from_secs(30))
             }
             TurnError::Starting => Self::unavailable("codex_starting", message),
-            TurnError::Unavailable => {
+            TurnError::Unavailable | TurnError::NoSandbox => {
                 Self::unavailable("codex_unavailable", message).after(Duration::from_secs(10))
             }
             TurnError::ProviderFailed

@@ -11,12 +11,23 @@ pub use channel::{Attended, EventWriter, Timers, Turn, channel};
 /// What a client asks for, whichever dialect it speaks.
 #[derive(Debug, Clone)]
 pub struct TurnRequest {
+    /// What Codex is for this client.
+    pub profile: Profile,
     /// The model that Codex is told to use.
     pub model: Model,
     /// The whole conversation, oldest first; the last message is the one to answer.
     pub conversation: Vec<Message>,
     /// Whether the client wants to read summaries of the model's reasoning.
     pub reasoning_summary: bool,
+}
+
+/// What Codex is for a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// A plain model.
+    Chat,
+    /// An agent with tools of its own, in a sandbox and a folder of its own.
+    Agent,
 }
 
 /// A model as Codex names it, with the effort it shall spend.
@@ -252,6 +263,11 @@ pub enum TurnError {
     /// No child can be started.
     #[error("Codex cannot be started; the operator finds the reason in the sidecar's log")]
     Unavailable,
+    /// The sandbox that agents need does not work on this machine.
+    #[error(
+        "the agent profile is not available: the sandbox does not work on this machine, as the sidecar's log says"
+    )]
+    NoSandbox,
     /// The child ended in the middle of the turn.
     #[error("the Codex process ended before the answer was complete")]
     ChildExited,

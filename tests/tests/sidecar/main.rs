@@ -1,5 +1,6 @@
 //! The sidecar binary with a real Codex behind it and the scripted model behind that, spoken to as Envoy speaks to it.
 
+mod agent;
 mod chat;
 mod errors;
 mod life;

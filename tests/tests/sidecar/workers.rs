@@ -113,27 +113,31 @@ async fn what_a_killed_predecessor_left_is_ended_at_the_start() {
     leftover.wait().unwrap();
 }
 
-/// A Codex whose app-server is wrapped in a script that does `fault`; `"$REAL" "$@"` is the real one.
-struct Faulty {
+/// A Codex of which one command is a script that does `fault`; `"$REAL" "$@"` is the real one.
+pub(crate) struct Faulty {
     _dir: TempDir,
     binary: PathBuf,
 }
 
 impl Faulty {
     fn new(fault: &str) -> Self {
+        Self::new_for("app-server", fault)
+    }
+
+    pub(crate) fn new_for(command: &str, fault: &str) -> Self {
         let dir = TempDir::new().unwrap();
         let binary = dir.path().join("codex");
         let real = Tools::open().executable(Tool::Codex).unwrap();
         let real = real.display();
         let script = format!(
-            "#!/bin/bash\nREAL={real}\n[ \"$1\" = app-server ] || exec \"$REAL\" \"$@\"\n{fault}\n"
+            "#!/bin/bash\nREAL={real}\n[ \"$1\" = {command} ] || exec \"$REAL\" \"$@\"\n{fault}\n"
         );
         fs::write(&binary, script).unwrap();
         fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
         Self { _dir: dir, binary }
     }
 
-    fn options(&self, model: &ScriptedModel) -> Options {
+    pub(crate) fn options(&self, model: &ScriptedModel) -> Options {
         Options::new(model).env("CODEX_BIN", &self.binary.to_string_lossy())
     }
 }

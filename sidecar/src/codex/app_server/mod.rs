@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use crate::codex::agent::Workspace;
 use crate::turn::{Event, Outcome, TurnError, TurnRequest};
 use thread::{Next, Thread};
 
@@ -149,9 +150,15 @@ impl AppServer {
         self.stuck_threads
     }
 
-    /// Begins a turn; `key` must be new.
-    pub(super) fn begin(&mut self, key: TurnKey, request: TurnRequest) -> Step {
-        self.call(Call::ThreadStart(key), &wire::ThreadStart::plain(&request));
+    /// Begins a turn; `key` must be new. With a workspace it is an agent's.
+    pub(super) fn begin(
+        &mut self,
+        key: TurnKey,
+        request: TurnRequest,
+        workspace: Option<&Workspace>,
+    ) -> Step {
+        let start = wire::ThreadStart::new(&request, workspace);
+        self.call(Call::ThreadStart(key), &start);
         self.threads.insert(key, Thread::new(request));
         self.take_step()
     }

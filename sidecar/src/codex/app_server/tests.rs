@@ -3,12 +3,13 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::turn::{Content, Effort, Message, Model, Role, Stop, Usage};
+use crate::turn::{Content, Effort, Message, Model, Profile, Role, Stop, Usage};
 
 const KEY: TurnKey = TurnKey(7);
 
 fn request() -> TurnRequest {
     TurnRequest {
+        profile: Profile::Chat,
         model: Model {
             name: "gpt-5".to_owned(),
             effort: Some(Effort::Low),
@@ -56,7 +57,7 @@ impl Peer {
     /// A turn that runs on thread T as turn U.
     fn running() -> Self {
         let mut peer = Self::ready();
-        let step = peer.server.begin(KEY, request());
+        let step = peer.server.begin(KEY, request(), None);
         peer.note(step);
         peer.answer("thread/start", &json!({"thread": {"id": "T"}}));
         peer.answer("thread/inject_items", &json!({}));
@@ -202,7 +203,7 @@ fn a_client_that_leaves_ends_its_turn_at_every_stage() {
     ];
     for leaves_at in 0..stages.len() {
         let mut peer = Peer::ready();
-        let step = peer.server.begin(KEY, request());
+        let step = peer.server.begin(KEY, request(), None);
         peer.note(step);
         for (_, answer) in &stages[..leaves_at] {
             answer(&mut peer);
@@ -261,7 +262,7 @@ fn a_refused_call_fails_its_turn_only() {
         (-32600, TurnError::Protocol),
     ] {
         let mut peer = Peer::ready();
-        let step = peer.server.begin(KEY, request());
+        let step = peer.server.begin(KEY, request(), None);
         peer.note(step);
         peer.refuse("thread/start", code);
         assert_eq!(
@@ -337,7 +338,7 @@ fn a_missing_login_is_looked_for_again() {
 fn calls_beyond_the_bound_wait_for_answers() {
     let mut peer = Peer::ready();
     for key in 0..100 {
-        let step = peer.server.begin(TurnKey(key), request());
+        let step = peer.server.begin(TurnKey(key), request(), None);
         peer.called.extend(step.write.iter().map(|line| {
             let message: Value = serde_json::from_slice(line).unwrap();
             (message["method"].as_str().unwrap().to_owned(), message)
@@ -360,7 +361,7 @@ fn calls_beyond_the_bound_wait_for_answers() {
 #[test]
 fn silence_fails_the_turn_and_is_counted() {
     let mut peer = Peer::ready();
-    let step = peer.server.begin(KEY, request());
+    let step = peer.server.begin(KEY, request(), None);
     peer.note(step);
     let later = Instant::now() + CALL_DEADLINE * 2;
     let step = peer.server.tick(later).unwrap();

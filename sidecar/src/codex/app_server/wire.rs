@@ -1,10 +1,13 @@
 //! The messages of `codex app-server` that we write and read (protocol v2, JSON-RPC 2.0 without its version field).
 //! Only the fields that we use; unknown ones are ignored, as the protocol adds fields with each release.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::codex::agent::Workspace;
 use crate::turn::{Content, Message, Role, TurnRequest, Usage};
 
 /// A call that expects an answer with the same id.
@@ -72,22 +75,43 @@ pub(super) fn initialize() -> Value {
 pub(super) struct ThreadStart<'a> {
     ephemeral: bool,
     model: &'a str,
-    base_instructions: &'static str,
-    environments: [(); 0],
-    sandbox: &'static str,
     approval_policy: &'static str,
+    sandbox: &'static str,
+    #[serde(flatten)]
+    kind: ThreadKind<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+enum ThreadKind<'a> {
+    /// No prompt but the client's, no tools.
+    Plain {
+        base_instructions: &'static str,
+        environments: [(); 0],
+    },
+    /// Codex's own prompt and tools, in a folder of its own.
+    Agent { cwd: &'a Path, config: Value },
 }
 
 impl<'a> ThreadStart<'a> {
-    /// A thread for a plain model: no prompt but the client's, no tools, nothing on disk.
-    pub(super) fn plain(request: &'a TurnRequest) -> Self {
+    /// A thread that leaves nothing on disk; with a workspace it is an agent's, without one a plain model's.
+    pub(super) fn new(request: &'a TurnRequest, workspace: Option<&'a Workspace>) -> Self {
+        let kind = match workspace {
+            None => ThreadKind::Plain {
+                base_instructions: "",
+                environments: [],
+            },
+            Some(workspace) => ThreadKind::Agent {
+                cwd: workspace.folder(),
+                config: workspace.settings(),
+            },
+        };
         Self {
             ephemeral: true,
             model: &request.model.name,
-            base_instructions: "",
-            environments: [],
-            sandbox: "read-only",
             approval_policy: "never",
+            sandbox: workspace.map_or("read-only", Workspace::sandbox),
+            kind,
         }
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::dialect::Delivery;
 use crate::dialect::error::ApiError;
 use crate::dialect::models::ModelAccess;
-use crate::turn::{Content, Effort, Message, Role, TurnRequest};
+use crate::turn::{Content, Effort, Message, Profile, Role, TurnRequest};
 
 /// Names in `x-codex-edge-ignored` are listed up to this many.
 const MAX_IGNORED: usize = 32;
@@ -125,7 +125,11 @@ enum ImageUrl {
 ///
 /// # Errors
 /// The body is not JSON, a field is wrong, or asks for what Codex cannot do; `param` points at the place.
-pub fn parse(body: &[u8], models: &ModelAccess<'_>) -> Result<(TurnRequest, Reply), ApiError> {
+pub fn parse(
+    body: &[u8],
+    models: &ModelAccess<'_>,
+    profile: Profile,
+) -> Result<(TurnRequest, Reply), ApiError> {
     let mut ignored = BTreeSet::new();
     let body = read_body(body, &mut ignored)?;
     refuse_unsupported(&body)?;
@@ -138,6 +142,7 @@ pub fn parse(body: &[u8], models: &ModelAccess<'_>) -> Result<(TurnRequest, Repl
         .reasoning
         .is_some_and(|reasoning| reasoning.summary.is_some());
     let turn = TurnRequest {
+        profile,
         model,
         conversation: conversation(body.messages.unwrap_or_default())?,
         reasoning_summary,
@@ -352,7 +357,11 @@ mod tests {
 
     fn read(body: &str) -> Result<(TurnRequest, Reply), ApiError> {
         let catalogue = Catalogue::new("gpt-5", "", Vec::new());
-        parse(body.as_bytes(), &ModelAccess::new(&catalogue, None))
+        parse(
+            body.as_bytes(),
+            &ModelAccess::new(&catalogue, None),
+            Profile::Chat,
+        )
     }
 
     fn with(field: &str) -> String {

@@ -1,0 +1,89 @@
+//! The model catalogue that Codex is started with, made from the one that its binary carries.
+//! Shapes are those of `codex debug models --bundled` of Codex 0.169.
+
+use serde_json::{Value, json};
+
+/// The bundled models, and those of `names` that are missing, which get the metadata of a plain one.
+/// `None` when it lists no models.
+pub(super) fn complete(mut bundled: Value, names: &[String]) -> Option<Value> {
+    let models = bundled.get_mut("models")?.as_array_mut()?;
+    let is_plain = |model: &&Value| model.get("tool_mode").is_none_or(Value::is_null);
+    let template = models.iter().find(is_plain).or(models.first())?.clone();
+    for name in names {
+        let known = |model: &Value| model.get("slug").and_then(Value::as_str) == Some(name);
+        if !models.iter().any(known) {
+            let mut model = template.clone();
+            model["slug"] = name.as_str().into();
+            model["display_name"] = name.as_str().into();
+            models.push(model);
+        }
+    }
+    Some(bundled)
+}
+
+/// The same models without tools and prompts. Newer models are tool users by their metadata, whatever the feature
+/// flags say; and without the limits here Codex cuts long tool outputs and compacts long conversations by an extra
+/// model call, silently.
+pub(super) fn plain(mut catalogue: Value) -> Value {
+    let models = catalogue.get_mut("models").and_then(Value::as_array_mut);
+    models.into_iter().flatten().for_each(make_plain);
+    catalogue
+}
+
+fn make_plain(model: &mut Value) {
+    const UNLIMITED: u64 = 1_000_000_000;
+    let Some(fields) = model.as_object_mut() else {
+        return;
+    };
+    for name in ["tool_mode", "multi_agent_version", "model_messages"] {
+        fields.remove(name);
+    }
+    let plain = json!({
+        "shell_type": "disabled",
+        "apply_patch_tool_type": null,
+        "experimental_supported_tools": [],
+        "supports_search_tool": false,
+        "truncation_policy": {"mode": "tokens", "limit": UNLIMITED},
+        "context_window": UNLIMITED,
+        "max_context_window": UNLIMITED,
+        "effective_context_window_percent": 100,
+        "base_instructions": "You are a helpful assistant.",
+    });
+    if let Value::Object(plain) = plain {
+        fields.extend(plain);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plain_catalogue_has_every_model_and_no_tool() {
+        let bundled = json!({"models": [
+            {"slug": "new", "tool_mode": "code_mode_only", "shell_type": "unified_exec"},
+            {"slug": "plain", "shell_type": "default"},
+        ]});
+        let names = ["gpt-5".to_owned(), "plain".to_owned()];
+        let complete = complete(bundled, &names).unwrap();
+        assert_eq!(
+            complete["models"][2]["shell_type"], "default",
+            "an agent keeps its tools"
+        );
+        let plain = plain(complete);
+        let models = plain["models"].as_array().unwrap();
+        let slugs: Vec<_> = models.iter().map(|model| &model["slug"]).collect();
+        assert_eq!(slugs, ["new", "plain", "gpt-5"]);
+        for model in models {
+            assert_eq!(model["shell_type"], "disabled");
+            assert_eq!(model.get("tool_mode"), None);
+        }
+    }
+
+    #[test]
+    fn a_binary_without_models_is_noticed() {
+        for bundled in [json!({}), json!({"models": []}), json!([])] {
+            assert_eq!(complete(bundled, &[]), None);
+        }
+    }
+}
