@@ -237,3 +237,22 @@ async fn a_binary_that_cannot_be_used_is_named_at_the_start() {
         assert!(last["error"].as_str().unwrap().contains(named), "{last}");
     }
 }
+
+#[tokio::test]
+async fn a_used_up_plan_says_when_it_is_open_again() {
+    let (_model, sidecar) = start().await;
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    let resets_at = now.as_secs() + 5000;
+    let primary = json!({"used_percent": 100, "window_minutes": 300, "resets_at": resets_at});
+    let head = json!({"rate_limits": {"primary": primary}});
+    let script = json!([{"head": head}, {"text": "The last answer."}]);
+    assert_eq!(ask(&sidecar, script, json!({})).await.status, 200);
+    let used_up = json!({"status": 429, "error": {"type": "usage_limit_reached"}});
+    let answer = ask(&sidecar, used_up, json!({})).await;
+    assert_error(&answer, 429, "insufficient_quota");
+    assert_eq!(answer.header("x-should-retry"), "false");
+    let retry_after: u64 = answer.header("retry-after").parse().unwrap();
+    assert!((4900..=5000).contains(&retry_after), "{retry_after}");
+}

@@ -401,16 +401,19 @@ impl AppServer {
         Ok(())
     }
 
+    /// After a refusal the child reports windows without content: that is no news.
     fn on_rate_limits(&mut self, params: &str) {
         let Ok(wire::RateLimitsUpdated { rate_limits }) = serde_json::from_str(params) else {
             return;
         };
-        self.quota_resets_at = [rate_limits.primary, rate_limits.secondary]
-            .into_iter()
-            .flatten()
-            .filter(|window| window.used_percent >= 100.0)
-            .filter_map(|window| window.resets_at)
-            .max();
+        let windows = [rate_limits.primary, rate_limits.secondary];
+        if windows.iter().any(Option::is_some) {
+            let used_up = windows
+                .into_iter()
+                .flatten()
+                .filter(|window| window.used_percent >= 100.0);
+            self.quota_resets_at = used_up.filter_map(|window| window.resets_at).max();
+        }
     }
 
     /// Time until the plan is open again, by the windows that the child reported last.
