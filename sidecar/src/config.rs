@@ -22,6 +22,8 @@ pub struct Config {
     pub codex_bin: PathBuf,
     /// Codex's home, private to us.
     pub codex_home: PathBuf,
+    /// What may gather in it, in bytes.
+    pub codex_home_max_bytes: u64,
     /// A provider of that home's `config.toml`, instead of our own.
     pub force_provider: Option<String>,
     /// The children's working directory; a private one when absent.
@@ -216,6 +218,14 @@ struct CodexArgs {
         default_value = ".codex-api"
     )]
     codex_home: PathBuf,
+    /// What may gather in Codex's home, in MiB; the oldest sessions and logs go first.
+    #[arg(
+        long,
+        env = "CODEX_HOME_MAX_MIB",
+        value_name = "MIB",
+        default_value_t = 256
+    )]
+    codex_home_max_mib: u64,
     /// A model provider that CODEX_HOME/config.toml defines, instead of OpenAI's.
     #[arg(long, env = "CODEX_FORCE_PROVIDER", value_name = "NAME", value_parser = parse_provider)]
     codex_force_provider: Option<String>,
@@ -439,6 +449,7 @@ impl From<Raw> for Config {
             listen: server.listen,
             codex_bin: codex.codex_bin,
             codex_home: codex.codex_home,
+            codex_home_max_bytes: codex.codex_home_max_mib << 20,
             force_provider: codex.codex_force_provider,
             workdir: codex.codex_workdir,
             env_passthrough: codex.codex_env_passthrough,

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use sidecar::codex::{Backend, Launch};
+use sidecar::codex::{Backend, Home, Launch};
 use sidecar::config::Config;
 use sidecar::routes::Routes;
 use sidecar::server::{Life, Listener};
@@ -69,6 +69,14 @@ async fn run(config: Config) -> ExitCode {
         return ExitCode::FAILURE;
     };
     leftovers::end();
+    let home = match Home::lock(&config.codex_home, config.codex_home_max_bytes) {
+        Ok(home) => home,
+        Err(error) => {
+            let home = config.codex_home.display();
+            error!(%error, "CODEX_HOME={home} cannot be used by this sidecar alone");
+            return UNUSABLE_CONFIGURATION.into();
+        }
+    };
     let launch = match Launch::prepare(&config).await {
         Ok(launch) => launch,
         Err(error) => {
@@ -86,6 +94,7 @@ async fn run(config: Config) -> ExitCode {
     info!(codex = launch.version(), listen = ?config.listen, "sidecar starts");
     let (life, mut tasks) = (Life::default(), JoinSet::new());
     let backend = Backend::start(launch, config.limits, &mut tasks, &life.hurry);
+    tasks.spawn(home.keep_small(life.hurry.clone()));
     tasks.spawn(on_signals(terminate, interrupt, life.clone()));
     let drain = config.drain;
     let routes = Arc::new(Routes::new(config, backend, life.background.clone()));

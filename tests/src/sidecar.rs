@@ -154,11 +154,15 @@ impl Sidecar {
         id.map(children_of).unwrap_or_default()
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        let id = self.process.id().and_then(|id| i32::try_from(id).ok());
+        id.expect("the sidecar was not reaped yet")
+    }
+
     /// Sends `signal` to the sidecar alone.
     pub fn signal(&self, signal: Signal) {
-        let id = self.process.id().and_then(|id| i32::try_from(id).ok());
-        let id = id.expect("the sidecar was not reaped yet");
-        kill(Pid::from_raw(id), signal).expect("the sidecar is ours");
+        kill(Pid::from_raw(self.pid()), signal).expect("the sidecar is ours");
     }
 
     /// Waits for its end and returns the exit code, if it was not a signal.

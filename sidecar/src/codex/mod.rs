@@ -4,8 +4,10 @@ mod agent;
 mod app_server;
 mod backend;
 mod catalogue;
+mod home;
 mod launch;
 mod worker;
 
 pub use backend::{Backend, Readiness};
+pub use home::Home;
 pub use launch::{Launch, LaunchError};

@@ -5,10 +5,10 @@ use std::fs;
 use nix::sys::signal::Signal;
 use serde_json::json;
 use tests::http::get;
-use tests::sidecar::wait_until_gone;
+use tests::sidecar::{Options, Sidecar, wait_until_gone};
 use tests::sse;
 
-use crate::stack::{start, start_with, stream};
+use crate::stack::{SOON, ask, start, start_with, stream};
 
 #[tokio::test]
 async fn told_to_stop_it_lets_a_running_turn_finish_and_leaves_nothing() {
@@ -97,4 +97,59 @@ async fn its_socket_is_for_its_user_and_group_only() {
         (&health["ok"], &health["sandbox_mode"]),
         (&json!(true), &json!("read-only"))
     );
+}
+
+#[tokio::test]
+async fn a_home_that_another_sidecar_has_is_refused() {
+    let (model, sidecar) = start().await;
+    let home = sidecar.dir().join("codex-home");
+    let mut second = Options::new(&model)
+        .env("CODEX_HOME", &home.to_string_lossy())
+        .spawn();
+    assert_eq!(second.wait().await, Some(64), "{}", second.log());
+    assert!(second.log().contains("codex-home"), "{}", second.log());
+}
+
+#[tokio::test]
+async fn turns_that_ended_leave_no_descriptor_and_no_folder() {
+    let many = |options: Options| options.env("PROXY_SSE_MAX_CONCURRENCY", "0");
+    let (model, sidecar) = start_with(many).await;
+    ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
+    let before = held(&sidecar);
+    for round in 0..10 {
+        let script = json!([{"text": "par", "open": true}, {"hold": "for ever"}, {"text": "ty"}]);
+        let mut leaves = stream(&sidecar, script).await;
+        leaves.next_json().await;
+        leaves.next_json().await;
+        ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
+        ask(&sidecar, json!({"status": 500}), json!({})).await;
+        drop(leaves);
+        model
+            .wait_for_cut(round + 1, SOON)
+            .await
+            .expect("its turn is interrupted");
+    }
+    let settled = async {
+        // The first count may hold a connection that was about to close.
+        while held(&sidecar) > before {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let settled = tokio::time::timeout(SOON, settled).await;
+    assert!(
+        settled.is_ok(),
+        "{:?}, more than {before:?}",
+        held(&sidecar)
+    );
+}
+
+/// Descriptors of the sidecar, processes below it, and what is in its private folder and in the turns' folder there.
+fn held(sidecar: &Sidecar) -> (usize, usize, usize) {
+    let entries = |folder: std::path::PathBuf| fs::read_dir(folder).into_iter().flatten().flatten();
+    let descriptors = entries(format!("/proc/{}/fd", sidecar.pid()).into()).count();
+    let mut private = entries(sidecar.dir().to_owned()).map(|entry| entry.path());
+    let private = private.find(|path| path.to_string_lossy().contains("codex-edge-"));
+    let private = private.expect("it has a private folder");
+    let files = entries(private.join("work")).count() + entries(private).count();
+    (descriptors, sidecar.children().len(), files)
 }

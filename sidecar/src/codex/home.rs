@@ -1,0 +1,147 @@
+//! Codex's home: one writer, and no growth without bound. The login in it is never touched.
+//! What Codex 0.42 and 0.169 were seen to write there: rollouts below `sessions`, logs, snapshots of shells.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use nix::fcntl::{Flock, FlockArg};
+use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
+
+/// Folders of which nothing is needed once the turn that wrote it is over.
+const GROWING: [&str; 5] = [
+    "sessions",
+    "archived_sessions",
+    "log",
+    "shell_snapshots",
+    "tmp",
+];
+
+/// How often the home is looked at.
+const LOOK: Duration = Duration::from_secs(10 * 60);
+
+/// The home, locked for this process.
+#[derive(Debug)]
+pub struct Home {
+    folder: PathBuf,
+    max_bytes: u64,
+    _lock: Flock<fs::File>,
+}
+
+impl Home {
+    /// Takes the home for this process alone; `max_bytes` is what may gather in it.
+    ///
+    /// # Errors
+    /// Another process has it (`WouldBlock`), or it cannot be written.
+    pub fn lock(folder: &Path, max_bytes: u64) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let file = fs::File::create(folder.join(".codex-edge.lock"))?;
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+        let lock = lock.map_err(|(_file, error)| io::Error::from(error))?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            max_bytes,
+            _lock: lock,
+        })
+    }
+
+    /// Prunes now and then until `stop` fires.
+    pub async fn keep_small(self, stop: CancellationToken) {
+        let mut look = interval(LOOK);
+        loop {
+            tokio::select! {
+                _now = look.tick() => self.prune(),
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Removes the oldest files of the growing folders until the rest fits.
+    fn prune(&self) {
+        let mut files: Vec<_> = GROWING
+            .iter()
+            .flat_map(|name| files_below(&self.folder.join(name)))
+            .collect();
+        files.sort_unstable_by_key(|file| std::cmp::Reverse(file.modified));
+        let mut bytes = 0;
+        let surplus = files.into_iter().filter(|file| {
+            bytes += file.bytes;
+            bytes > self.max_bytes
+        });
+        let removed = surplus
+            .filter(|file| fs::remove_file(&file.path).is_ok())
+            .count();
+        if removed > 0 {
+            tracing::info!(removed, "old files of codex home removed");
+        }
+    }
+}
+
+struct GrownFile {
+    path: PathBuf,
+    bytes: u64,
+    modified: SystemTime,
+}
+
+/// Regular files, in subfolders too; links are left alone.
+fn files_below(folder: &Path) -> Vec<GrownFile> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let files = entries.flat_map(|entry| {
+        let Ok(metadata) = entry.metadata() else {
+            return Vec::new();
+        };
+        if metadata.is_dir() {
+            return files_below(&entry.path());
+        }
+        let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        let file = GrownFile {
+            path: entry.path(),
+            bytes: metadata.len(),
+            modified,
+        };
+        if metadata.is_file() {
+            vec![file]
+        } else {
+            Vec::new()
+        }
+    });
+    files.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_has_one_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Home::lock(folder.path(), 0).unwrap();
+        let second = Home::lock(folder.path(), 0).unwrap_err();
+        assert_eq!(second.kind(), io::ErrorKind::WouldBlock);
+        drop(first);
+        assert!(Home::lock(folder.path(), 0).is_ok());
+    }
+
+    #[test]
+    fn the_oldest_goes_first_and_the_login_never() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, age_secs: u64| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, [0; 100]).unwrap();
+            let file = fs::File::options().write(true).open(&path).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(age_secs))
+                .unwrap();
+        };
+        write("auth.json", 9000);
+        write("sessions/2026/01/old.jsonl", 3000);
+        write("sessions/2026/02/new.jsonl", 1000);
+        write("log/middle.log", 2000);
+        Home::lock(folder.path(), 250).unwrap().prune();
+        let left = |name: &str| folder.path().join(name).exists();
+        assert!(left("auth.json") && left("sessions/2026/02/new.jsonl") && left("log/middle.log"));
+        assert!(!left("sessions/2026/01/old.jsonl"));
+    }
+}
