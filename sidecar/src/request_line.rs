@@ -1,18 +1,13 @@
 //! One line a request in the log, written when its answer is over or its client has left.
 //! The line lives in the body of the answer, so that no end of a request can be missed.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::Response;
-use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::BodyExt;
+use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 use tracing::{Span, debug, info};
-
-use crate::routes::Body;
 
 /// The line of one request; dropping it writes it.
 #[derive(Debug)]
@@ -46,11 +41,11 @@ impl RequestLine {
     }
 
     /// Goes along with the answer to its end.
-    pub fn follow(mut self, response: Response<Body>) -> Response<Body> {
+    pub fn follow<B: Body>(mut self, response: Response<B>) -> Response<Followed<B>> {
         self.status = Some(response.status().as_u16());
         response.map(|body| {
             self.complete = body.is_end_stream();
-            Followed { body, line: self }.boxed_unsync()
+            Followed { body, line: self }
         })
     }
 }
@@ -67,19 +62,21 @@ impl Drop for RequestLine {
     }
 }
 
-struct Followed {
-    body: Body,
+/// A body whose end is written to the log.
+#[derive(Debug)]
+pub struct Followed<B> {
+    body: B,
     line: RequestLine,
 }
 
-impl http_body::Body for Followed {
-    type Data = Bytes;
-    type Error = Infallible;
+impl<B: Body + Unpin> Body for Followed<B> {
+    type Data = B::Data;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
             self.line.complete = true;

@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::dialect::chat::{self, ChunkWriter};
 use crate::dialect::models::ModelAccess;
 use crate::dialect::{ApiError, Delivery, event_stream};
-use crate::request_line::{Importance, RequestLine};
+use crate::request_line::{Followed, Importance, RequestLine};
 use crate::turn::{Attended, Profile, Timers};
 
 /// A body that is whole or a stream.
@@ -101,7 +101,7 @@ impl Routes {
     }
 
     /// Answers one request. Dropping the future, or the body of its answer, is the client leaving.
-    pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+    pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Followed<Body>> {
         let (head, body) = request.into_parts();
         let span = info_span!(
             "request",
@@ -147,7 +147,7 @@ impl Routes {
             "ok": true,
             "sandbox_mode": self.config.sandbox_mode.as_str(),
             "version": env!("CARGO_PKG_VERSION"),
-            "codex": {"version": self.backend.version(), "protocol": "app-server", "state": state(self.backend.readiness())},
+            "codex": {"version": self.backend.version(), "protocol": self.backend.protocol().as_str(), "state": state(self.backend.readiness())},
         });
         health.to_string().into_bytes()
     }

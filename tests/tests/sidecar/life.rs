@@ -131,7 +131,7 @@ async fn turns_that_ended_leave_no_descriptor_and_no_folder() {
     }
     let settled = async {
         // The first count may hold a connection that was about to close.
-        while held(&sidecar) > before {
+        while is_more(held(&sidecar), before) {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
@@ -141,6 +141,10 @@ async fn turns_that_ended_leave_no_descriptor_and_no_folder() {
         "{:?}, more than {before:?}",
         held(&sidecar)
     );
+}
+
+fn is_more(now: (usize, usize, usize), before: (usize, usize, usize)) -> bool {
+    now.0 > before.0 || now.1 > before.1 || now.2 > before.2
 }
 
 /// Descriptors of the sidecar, processes below it, and what is in its private folder and in the turns' folder there.
