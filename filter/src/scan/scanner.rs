@@ -1,5 +1,5 @@
 //! The automaton that reads a JSON object in chunks and finds its first top-level `model`.
-//! The grammar is a table (`grammar`); the stack is a few bits (`nesting`); text goes by from quote to quote (`quotes`).
+//! The grammar is a table (`grammar`), the stack a few bits (`nesting`), and text goes by at once (`text`).
 
 use std::ops::ControlFlow;
 
@@ -7,10 +7,10 @@ use super::grammar::{Move, State};
 use super::nesting::{Container, Nesting};
 use super::text::{closing_quote, ends_escaped};
 
-/// Longest model name that is taken for one, in bytes; anything longer is in no catalogue.
+/// Longest name that is taken for a model's, in bytes; nothing in a catalogue comes near it.
 const MAX_MODEL_BYTES: usize = 256;
-/// The longest that such a name can be in JSON: two quotes, and six bytes (`\u0041`) for every one.
-const MAX_KEPT_BYTES: usize = 2 + 6 * MAX_MODEL_BYTES;
+/// The longest that such a name can be in JSON: six bytes (`\u0041`) for every one.
+const MAX_KEPT_BYTES: usize = 6 * MAX_MODEL_BYTES;
 
 /// What a body says about its model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Finding {
     Named(String),
     /// An object without `model`, or its `model` is null.
     Unnamed,
-    /// The body is not one that a model could be read from.
+    /// No model can be read from the body.
     Refused(Fault),
 }
 
@@ -30,26 +30,26 @@ pub enum Fault {
     Empty,
     /// The body begins with something other than an object.
     NotAnObject,
-    /// The body is not JSON, or ends too early.
+    /// The body is not JSON, or it ends too early.
     Malformed,
     /// More than 127 containers are open at once.
     TooDeep,
     /// The `model` is neither a string nor null.
     NotText,
-    /// The `model` is a string of more than 256 bytes, which is no model's name.
+    /// The `model` is longer than 256 bytes.
     TooLong,
 }
 
 /// Finds the first top-level `model` of a JSON object that arrives in chunks of any size.
 ///
-/// Its memory is bounded by the longest model name, whatever the body is.
+/// It keeps at most as much of the body as the longest name can take, 1.5 KiB.
 #[derive(Debug, Default)]
 pub struct ModelScanner {
     state: State,
     nesting: Nesting,
-    /// What the string is for that is being read, or was read last.
+    /// What the string is for that is being read.
     role: Role,
-    /// That string if it matters, quotes included and escapes as they came.
+    /// The inside of that string if it matters, with escapes as they came.
     kept: Vec<u8>,
     /// Whether the chunk before ended in a backslash that escapes the first byte of the next.
     escaped: bool,
@@ -73,25 +73,26 @@ enum Role {
 /// Why the scan ends before the body does.
 #[derive(Clone, Copy, Debug)]
 enum Stop {
-    /// The model's string has been kept.
+    /// The string that has been kept is the model.
     Named,
+    /// The model is null.
     Null,
     Fault(Fault),
 }
 
-type Step = ControlFlow<Stop>;
+type Step<T = ()> = ControlFlow<Stop, T>;
 
-const fn fault(fault: Fault) -> Step {
-    Step::Break(Stop::Fault(fault))
+const fn fault<T>(fault: Fault) -> Step<T> {
+    ControlFlow::Break(Stop::Fault(fault))
 }
 
 impl ModelScanner {
     /// Reads the next chunk; tells what has been found, or nothing as long as more is needed.
     ///
-    /// Once there is a finding it stays, and further chunks are not looked at.
+    /// A finding stays: chunks after it are not looked at.
     pub fn feed(&mut self, chunk: &[u8]) -> Option<&Finding> {
         if self.finding.is_none()
-            && let Step::Break(stop) = self.read(chunk)
+            && let ControlFlow::Break(stop) = self.read(chunk)
         {
             self.finding = Some(match stop {
                 Stop::Named => self.model(),
@@ -120,18 +121,17 @@ impl ModelScanner {
                 _ => self.read_tokens(rest)?,
             };
         }
-        Step::Continue(())
+        ControlFlow::Continue(())
     }
 
-    /// Reads what `chunk` has of a string, the quote that ends it included; returns what follows.
-    fn read_text<'a>(&mut self, chunk: &'a [u8]) -> ControlFlow<Stop, &'a [u8]> {
+    /// Reads what `chunk` has of a string, up to and with its closing quote; returns what follows.
+    fn read_text<'a>(&mut self, chunk: &'a [u8]) -> Step<&'a [u8]> {
         match closing_quote(chunk, self.escaped) {
             Some(at) => {
-                let (text, rest) = chunk.split_at_checked(at + 1).unwrap_or((chunk, &[]));
                 self.escaped = false;
-                self.keep(text);
+                self.keep(chunk.get(..at).unwrap_or_default());
                 self.close_text()?;
-                ControlFlow::Continue(rest)
+                ControlFlow::Continue(chunk.get(at + 1..).unwrap_or_default())
             }
             None => {
                 self.escaped = ends_escaped(chunk, self.escaped);
@@ -142,14 +142,15 @@ impl ModelScanner {
     }
 
     /// Reads up to the inside of the next string; returns what follows.
-    fn read_tokens<'a>(&mut self, chunk: &'a [u8]) -> ControlFlow<Stop, &'a [u8]> {
+    fn read_tokens<'a>(&mut self, chunk: &'a [u8]) -> Step<&'a [u8]> {
         let mut rest = chunk;
         while let Some((byte, after)) = rest.split_first() {
             rest = after;
             match self.state.on(*byte) {
+                // Nearly every byte; none of them leads into a string.
                 Move::To(state) => self.state = state,
-                other => {
-                    self.act(other)?;
+                action => {
+                    self.act(action)?;
                     if self.state == State::Text {
                         break;
                     }
@@ -161,26 +162,27 @@ impl ModelScanner {
 
     fn act(&mut self, action: Move) -> Step {
         match action {
+            Move::To(state) => self.state = state,
             Move::OpenObject => return self.open(Container::Object, State::KeyOrClose),
             Move::OpenArray => return self.open(Container::Array, State::ValueOrClose),
             Move::CloseObject => return self.close(Container::Object),
             Move::CloseArray => return self.close(Container::Array),
             Move::Comma => {
                 self.state = match self.nesting.innermost() {
-                    Container::Array => State::Value,
-                    Container::Object => State::Key,
+                    Some(Container::Object) => State::Key,
+                    Some(Container::Array) | None => State::Value,
                 };
             }
             Move::OpenKey if self.nesting.depth() == 1 => self.open_text(Role::TopKey),
             Move::OpenKey => self.open_text(Role::Key),
-            Move::OpenText => self.open_text(Role::Value),
             Move::OpenModel => self.open_text(Role::Model),
-            Move::Null => return Step::Break(Stop::Null),
+            Move::OpenText => self.open_text(Role::Value),
+            Move::Null => return ControlFlow::Break(Stop::Null),
             Move::NotText => return fault(Fault::NotText),
             Move::NotAnObject => return fault(Fault::NotAnObject),
-            Move::Malformed | Move::To(_) => return fault(Fault::Malformed),
+            Move::Malformed => return fault(Fault::Malformed),
         }
-        Step::Continue(())
+        ControlFlow::Continue(())
     }
 
     fn open(&mut self, container: Container, inside: State) -> Step {
@@ -188,7 +190,7 @@ impl ModelScanner {
             return fault(Fault::TooDeep);
         }
         self.state = inside;
-        Step::Continue(())
+        ControlFlow::Continue(())
     }
 
     fn close(&mut self, container: Container) -> Step {
@@ -199,14 +201,13 @@ impl ModelScanner {
             0 => State::End,
             _ => State::CommaOrClose,
         };
-        Step::Continue(())
+        ControlFlow::Continue(())
     }
 
     fn open_text(&mut self, role: Role) {
         self.state = State::Text;
         self.role = role;
         self.kept.clear();
-        self.keep(b"\"");
     }
 
     fn close_text(&mut self) -> Step {
@@ -215,39 +216,47 @@ impl ModelScanner {
             Role::Key => State::Colon,
             Role::TopKey if self.is_model_key()? => State::ModelColon,
             Role::TopKey => State::Colon,
-            Role::Model => return Step::Break(Stop::Named),
+            Role::Model => return ControlFlow::Break(Stop::Named),
         };
-        Step::Continue(())
+        ControlFlow::Continue(())
     }
 
     /// Keeps of a string that matters what fits, and one byte more to tell what does not.
-    fn keep(&mut self, bytes: &[u8]) {
+    fn keep(&mut self, text: &[u8]) {
         if matches!(self.role, Role::TopKey | Role::Model) {
             let room = MAX_KEPT_BYTES + 1 - self.kept.len();
-            self.kept.extend(bytes.iter().take(room));
+            self.kept.extend(text.iter().take(room));
         }
     }
 
-    /// Whether the key that has been kept is `model`; only one with escapes is worth decoding.
-    fn is_model_key(&self) -> ControlFlow<Stop, bool> {
+    /// Whether the key that has been kept is `model`; one with escapes has to be decoded to tell.
+    fn is_model_key(&self) -> Step<bool> {
         if self.kept.len() > MAX_KEPT_BYTES || !self.kept.contains(&b'\\') {
-            return ControlFlow::Continue(self.kept == b"\"model\"");
+            return ControlFlow::Continue(self.kept == b"model");
         }
-        match serde_json::from_slice::<String>(&self.kept) {
-            Ok(key) => ControlFlow::Continue(key == "model"),
-            Err(_) => ControlFlow::Break(Stop::Fault(Fault::Malformed)),
+        match decode(&self.kept) {
+            Some(key) => ControlFlow::Continue(key == "model"),
+            None => fault(Fault::Malformed),
         }
     }
 
-    /// The finding for the string that has been kept as the value of `model`.
+    /// The finding when the string that has been kept is the model.
     fn model(&self) -> Finding {
         if self.kept.len() > MAX_KEPT_BYTES {
             return Finding::Refused(Fault::TooLong);
         }
-        match serde_json::from_slice::<String>(&self.kept) {
-            Ok(model) if model.len() > MAX_MODEL_BYTES => Finding::Refused(Fault::TooLong),
-            Ok(model) => Finding::Named(model),
-            Err(_) => Finding::Refused(Fault::Malformed),
+        match decode(&self.kept) {
+            Some(model) if model.len() <= MAX_MODEL_BYTES => Finding::Named(model),
+            Some(_) => Finding::Refused(Fault::TooLong),
+            None => Finding::Refused(Fault::Malformed),
         }
     }
+}
+
+/// The string whose inside is `raw`, if it is one.
+fn decode(raw: &[u8]) -> Option<String> {
+    if raw.iter().all(|byte| !matches!(byte, b'\\' | 0..0x20)) {
+        return String::from_utf8(raw.to_vec()).ok();
+    }
+    serde_json::from_slice(&[b"\"", raw, b"\""].concat()).ok()
 }
