@@ -20,6 +20,8 @@ pub struct Config {
     pub listen: Listen,
     /// The Codex binary.
     pub codex_bin: PathBuf,
+    /// What to speak with it.
+    pub protocol: ProtocolChoice,
     /// Codex's home, private to us.
     pub codex_home: PathBuf,
     /// What may gather in it, in bytes.
@@ -92,6 +94,17 @@ impl FromStr for Listen {
     }
 }
 
+/// What to speak with Codex.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProtocolChoice {
+    /// What its version speaks.
+    Auto,
+    /// `codex app-server`, which current versions speak.
+    AppServer,
+    /// `codex proto`, which versions up to 0.42 speak.
+    Proto,
+}
+
 /// What Codex's own tools may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SandboxMode {
@@ -121,6 +134,8 @@ pub struct Limits {
     pub workers: NonZeroUsize,
     /// How long each of them serves.
     pub wear: Wear,
+    /// Children of one turn that are started ahead.
+    pub proto_pool: NonZeroUsize,
     /// Turns at once; `None` is without limit.
     pub turns: Option<NonZeroUsize>,
     /// Requests that may wait for a slot.
@@ -210,6 +225,15 @@ struct CodexArgs {
     /// The Codex binary: a path, or a name that is looked up in PATH.
     #[arg(long, env = "CODEX_BIN", value_name = "PATH", default_value = "codex")]
     codex_bin: PathBuf,
+    /// What to speak with Codex; `auto` asks it for its version.
+    #[arg(
+        long,
+        env = "CODEX_PROTOCOL",
+        value_name = "PROTOCOL",
+        default_value = "auto",
+        ignore_case = true
+    )]
+    codex_protocol: ProtocolChoice,
     /// Codex's home with its login; made private (0700), and used by nobody else.
     #[arg(
         long,
@@ -277,6 +301,14 @@ struct WorkerArgs {
         default_value = "1"
     )]
     codex_workers: NonZeroUsize,
+    /// Children of `codex proto` that are started ahead and wait; each serves one turn.
+    #[arg(
+        long,
+        env = "CODEX_PROTO_POOL",
+        value_name = "CHILDREN",
+        default_value = "2"
+    )]
+    codex_proto_pool: NonZeroUsize,
     /// Turns after which a child is replaced; 0 is never, here and below. No turn is cut for it.
     #[arg(
         long,
@@ -444,10 +476,12 @@ impl From<Raw> for Config {
             models,
             turns,
         } = raw;
+        let slots = NonZeroUsize::new(turns.sse_max_concurrency);
         let overrides = models.models.unwrap_or_default();
         Self {
             listen: server.listen,
             codex_bin: codex.codex_bin,
+            protocol: codex.codex_protocol,
             codex_home: codex.codex_home,
             codex_home_max_bytes: codex.codex_home_max_mib << 20,
             force_provider: codex.codex_force_provider,
@@ -460,13 +494,16 @@ impl From<Raw> for Config {
             },
             catalogue: Catalogue::new(&models.codex_model, &models.proxy_env, overrides),
             limits: Limits {
+                proto_pool: slots.map_or(workers.codex_proto_pool, |slots| {
+                    slots.min(workers.codex_proto_pool)
+                }),
                 workers: workers.codex_workers,
                 wear: Wear {
                     turns: NonZeroU64::new(workers.codex_worker_max_turns),
                     age: workers.codex_worker_max_age_ms.0,
                     rss_bytes: NonZeroU64::new(workers.codex_worker_max_rss_mib << 20),
                 },
-                turns: NonZeroUsize::new(turns.sse_max_concurrency),
+                turns: slots,
                 queue: turns.queue_max,
                 queue_timeout: Duration::from_millis(turns.queue_timeout_ms),
             },

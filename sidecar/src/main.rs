@@ -91,7 +91,7 @@ async fn run(config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    info!(codex = launch.version(), listen = ?config.listen, "sidecar starts");
+    info!(codex = launch.version(), protocol = launch.protocol().as_str(), listen = ?config.listen, "sidecar starts");
     let (life, mut tasks) = (Life::default(), JoinSet::new());
     let backend = Backend::start(launch, config.limits, &mut tasks, &life.hurry);
     tasks.spawn(home.keep_small(life.hurry.clone()));

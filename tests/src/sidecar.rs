@@ -26,6 +26,7 @@ const POLL: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Sidecar {
     dir: TempDir,
+    env: Vec<(String, String)>,
     process: Child,
 }
 
@@ -77,27 +78,40 @@ impl Options {
             );
             fs::write(home.join("config.toml"), provider).expect("the folder is ours");
         }
-        let log = fs::File::create(dir.path().join("log")).expect("the folder is ours");
-        let mut command = Command::new(sidecar_binary());
-        command
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("CODEX_HOME", &home)
-            .env("TMPDIR", dir.path())
-            .env("RUST_LOG", "info,sidecar=debug")
-            .env(
-                "SIDECAR_LISTEN",
-                format!("unix:{}", dir.path().join("sidecar.sock").display()),
-            )
-            .envs(self.env)
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
-        bound_to_us(command.as_std_mut(), Signal::SIGKILL);
-        let process = command.spawn().expect("the sidecar is executable");
-        Sidecar { dir, process }
+        let process = run_in(dir.path(), &self.env);
+        Sidecar {
+            dir,
+            env: self.env,
+            process,
+        }
     }
+}
+
+/// Starts a sidecar whose whole world is `dir`; its log goes on where that of an earlier one ended.
+fn run_in(dir: &Path, env: &[(String, String)]) -> Child {
+    let log = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(dir.join("log"))
+        .expect("the folder is ours");
+    let mut command = Command::new(sidecar_binary());
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("CODEX_HOME", dir.join("codex-home"))
+        .env("TMPDIR", dir)
+        .env("RUST_LOG", "info,sidecar=debug")
+        .env(
+            "SIDECAR_LISTEN",
+            format!("unix:{}", dir.join("sidecar.sock").display()),
+        )
+        .envs(env.iter().cloned())
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log);
+    bound_to_us(command.as_std_mut(), Signal::SIGKILL);
+    command.spawn().expect("the sidecar is executable")
 }
 
 impl Sidecar {
@@ -148,10 +162,14 @@ impl Sidecar {
         ready.unwrap_or_else(|_| panic!("/readyz never says what it should:\n{}", self.log()))
     }
 
+    /// Its pid; `None` when it has ended and was reaped.
+    pub fn id(&self) -> Option<i32> {
+        self.process.id().and_then(|id| i32::try_from(id).ok())
+    }
+
     /// The pids of its children that run now, oldest first.
     pub fn children(&self) -> Vec<i32> {
-        let id = self.process.id().and_then(|id| i32::try_from(id).ok());
-        id.map(children_of).unwrap_or_default()
+        self.id().map(children_of).unwrap_or_default()
     }
 
     /// Its process id.
@@ -165,11 +183,22 @@ impl Sidecar {
         kill(Pid::from_raw(self.pid()), signal).expect("the sidecar is ours");
     }
 
+    /// Starts it again, in the same folder and with the same settings, and waits for nothing. It has ended.
+    pub fn restart(&mut self) {
+        assert_eq!(self.id(), None, "the sidecar was reaped");
+        self.process = run_in(self.dir.path(), &self.env);
+    }
+
+    /// Its end, however long that takes: the exit code, if it was not a signal. May be dropped before it is ready.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let status = self.process.wait().await;
+        status.expect("the child is ours").code()
+    }
+
     /// Waits for its end and returns the exit code, if it was not a signal.
     pub async fn wait(&mut self) -> Option<i32> {
-        let ended = timeout(DEADLINE * 2, self.process.wait()).await;
-        let status = ended.unwrap_or_else(|_| panic!("the sidecar does not end:\n{}", self.log()));
-        status.expect("the child is ours").code()
+        let code = timeout(DEADLINE * 2, self.ended()).await;
+        code.unwrap_or_else(|_| panic!("the sidecar does not end:\n{}", self.log()))
     }
 }
 

@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::agent::Agent;
 use super::launch::Launch;
+use super::proto::Pool;
+use super::version::Protocol;
 use super::worker::{Order, Worker};
 use crate::config::Limits;
 use crate::turn::{Profile, Timers, Turn, TurnError, TurnRequest, channel};
@@ -74,16 +76,35 @@ impl Backend {
     ) -> Self {
         let (orders, received) = async_channel::bounded(ORDERS_WAITING);
         let launch = Arc::new(launch);
-        let workers = (0..limits.workers.get()).map(|_| {
+        let groups = match launch.protocol() {
+            Protocol::AppServer => limits.workers.get(),
+            Protocol::Proto => 1, // The pool speaks for all of its children.
+        };
+        let workers = (0..groups).map(|_| {
             let (readiness, published) = watch::channel(Readiness::Starting);
-            let worker = Worker {
-                launch: Arc::clone(&launch),
-                orders: received.clone(),
-                readiness,
-                wear: limits.wear,
-                stop: stop.clone(),
+            let (launch, orders, stop) = (Arc::clone(&launch), received.clone(), stop.clone());
+            match launch.protocol() {
+                Protocol::AppServer => tasks.spawn(
+                    Worker {
+                        launch,
+                        orders,
+                        readiness,
+                        wear: limits.wear,
+                        stop,
+                    }
+                    .run(),
+                ),
+                Protocol::Proto => tasks.spawn(
+                    Pool {
+                        launch,
+                        orders,
+                        size: limits.proto_pool,
+                        readiness,
+                        stop,
+                    }
+                    .run(),
+                ),
             };
-            tasks.spawn(worker.run());
             published
         });
         Self {
@@ -107,6 +128,11 @@ impl Backend {
     /// The version of Codex.
     pub fn version(&self) -> &str {
         self.launch.version()
+    }
+
+    /// What is spoken with Codex.
+    pub fn protocol(&self) -> Protocol {
+        self.launch.protocol()
     }
 
     /// Begins a turn once there is a slot for it.

@@ -1,5 +1,5 @@
-//! How a Codex is started: its binary, home, arguments, environment and model catalogue.
-//! The arguments make Codex a plain model: no shell, no patch, no web search, no MCP, no project documents.
+//! How a Codex is started: its binary, home, environment, provider and model catalogue.
+//! Whatever of Codex's command line both protocols share, `-c key=value` with a value in TOML.
 
 use std::ffi::OsString;
 use std::io;
@@ -13,7 +13,8 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::agent::Agent;
-use super::catalogue;
+use super::version::{self, Protocol};
+use super::{app_server, catalogue, proto};
 use crate::config::Config;
 use crate::leftovers;
 use crate::process::Program;
@@ -21,63 +22,6 @@ use crate::turn::TurnError;
 
 /// Time that `codex --version` and `codex debug models` may take; 0.3 s were seen on a cold start.
 const PROBE_DEADLINE: Duration = Duration::from_secs(20);
-
-/// The first release whose app-server speaks protocol v2 as we do; what lies between it and 0.42 is untried.
-const OLDEST: (u64, u64) = (0, 169);
-
-/// Features of Codex that a plain model has no use for. `-c features.X=false` is harmless where X is unknown.
-const FEATURES_OFF: [&str; 31] = [
-    "shell_tool",
-    "unified_exec",
-    "shell_snapshot",
-    "view_image",
-    "image_generation",
-    "multi_agent",
-    "multi_agent_v2",
-    "goals",
-    "apps",
-    "plugins",
-    "remote_plugin",
-    "tool_suggest",
-    "skill_search",
-    "sleep_tool",
-    "memories",
-    "hooks",
-    "code_mode",
-    "code_mode_only",
-    "code_mode_host",
-    "browser_use",
-    "computer_use",
-    "in_app_browser",
-    "workspace_dependencies",
-    "skill_mcp_dependency_install",
-    "tool_call_mcp_elicitation",
-    "auth_elicitation",
-    "incremental_tools",
-    "unbounded_connection_retries",
-    "web_search",
-    "web_search_request",
-    "apply_patch_freeform",
-];
-
-/// Settings beside the features: nothing of the machine gets into a prompt, nothing is cut or compacted silently.
-const SETTINGS: [(&str, &str); 15] = [
-    ("include_environment_context", "false"),
-    ("include_permissions_instructions", "false"),
-    ("include_collaboration_mode_instructions", "false"),
-    ("include_apps_instructions", "false"),
-    ("skills.include_instructions", "false"),
-    ("web_search", "\"disabled\""),
-    ("tools.experimental_request_user_input.enabled", "false"),
-    ("tools.update_plan.enabled", "false"),
-    ("project_doc_max_bytes", "0"),
-    ("tool_output_token_limit", "1000000000"),
-    ("thread_unload_delay_secs", "0"),
-    ("analytics.enabled", "false"),
-    ("check_for_update_on_startup", "false"),
-    ("history.persistence", "\"none\""),
-    ("approval_policy", "\"never\""),
-];
 
 /// Variables that a child gets when we have them; `CODEX_ENV_PASSTHROUGH` adds to them.
 const ENVIRONMENT: [&str; 17] = [
@@ -112,12 +56,25 @@ pub enum LaunchError {
     )]
     NoBinary(PathBuf, #[source] io::Error),
     /// The program is no Codex, or one that we do not know how to talk to.
-    #[error("CODEX_BIN={path} says its version is {found:?}; codex-cli {}.{} or newer is needed", OLDEST.0, OLDEST.1)]
+    #[error("CODEX_BIN={path} says its version is {found:?}; {needed} is needed")]
     Version {
         /// What `CODEX_BIN` names.
         path: PathBuf,
         /// The first line of `--version`.
         found: String,
+        /// The versions that will do.
+        needed: String,
+    },
+    /// What keeps a model from running commands is not there.
+    #[error(
+        "this kernel has no Landlock (Linux 5.13), without which a model can run commands on this machine through Codex {version}; use codex-cli 0.169 or newer"
+    )]
+    Unconfined {
+        /// Codex's version.
+        version: String,
+        /// Why.
+        #[source]
+        source: landlock::RulesetError,
     },
     /// The program does not list its models.
     #[error("`codex debug models --bundled` failed: {0}")]
@@ -125,6 +82,9 @@ pub enum LaunchError {
     /// A folder cannot be used.
     #[error("{0} cannot be used")]
     Folder(PathBuf, #[source] io::Error),
+    /// A file of Codex's home cannot be read.
+    #[error("{0} in CODEX_HOME cannot be read; it must be a file of the sidecar's user")]
+    Home(PathBuf, #[source] io::Error),
 }
 
 /// A Codex that can be started, again and again. Dropping it removes the private folder.
@@ -132,6 +92,8 @@ pub enum LaunchError {
 pub struct Launch {
     binary: PathBuf,
     version: String,
+    protocol: Protocol,
+    home: PathBuf,
     provider: Option<String>,
     environment: Vec<(OsString, OsString)>,
     work: PathBuf,
@@ -147,6 +109,7 @@ impl Launch {
     /// The binary or a folder cannot be used.
     pub async fn prepare(config: &Config) -> Result<Self, LaunchError> {
         let home = private_folder(&config.codex_home)?;
+        check_readable(&home)?;
         let private = tempfile::Builder::new()
             .prefix(&leftovers::folder_prefix())
             .tempdir()
@@ -159,7 +122,9 @@ impl Launch {
         let mut launch = Self {
             binary: config.codex_bin.clone(),
             version: String::new(),
+            protocol: Protocol::AppServer,
             environment: environment(&home, &temporary, &config.env_passthrough),
+            home,
             provider: config.force_provider.clone(),
             agent: Agent::new(
                 config.sandbox_mode,
@@ -170,9 +135,19 @@ impl Launch {
             work,
             private,
         };
-        launch.version = launch.probe_version().await?;
-        launch.write_catalogues(&config.codex_models()).await?;
-        launch.sandbox_works = launch.probe_sandbox().await;
+        let said = launch.ask_version().await?;
+        (launch.version, launch.protocol) =
+            version::decide(config.protocol, &config.codex_bin, &said)?;
+        match launch.protocol {
+            Protocol::AppServer => {
+                launch.write_catalogues(&config.codex_models()).await?;
+                launch.sandbox_works = launch.probe_sandbox().await;
+            }
+            Protocol::Proto => {
+                launch.check_confinement()?;
+                tracing::warn!("codex speaks proto: turns of the agent profile are refused");
+            }
+        }
         Ok(launch)
     }
 
@@ -190,15 +165,41 @@ impl Launch {
         let databases = tempfile::Builder::new()
             .prefix("child-")
             .tempdir_in(self.private.path())?;
-        let mut arguments = vec![OsString::from("app-server")];
-        for (key, value) in self.settings(databases.path()) {
-            arguments.push("-c".into());
-            arguments.push(format!("{key}={value}").into());
-        }
+        let arguments = app_server::arguments(
+            &self.catalogue_path(),
+            databases.path(),
+            self.provider_settings(),
+        );
         Ok((self.program(arguments), databases))
     }
 
-    fn program(&self, arguments: Vec<OsString>) -> Program {
+    /// Codex's protocol.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Codex's home, with the login.
+    pub(super) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// The children's working directory.
+    pub(super) fn work(&self) -> &Path {
+        &self.work
+    }
+
+    /// The folder that is removed when we end.
+    pub(super) fn private(&self) -> &Path {
+        self.private.path()
+    }
+
+    /// The provider that the operator forces.
+    pub(super) fn provider(&self) -> Option<&str> {
+        self.provider.as_deref()
+    }
+
+    /// What runs Codex with these arguments.
+    pub(super) fn program(&self, arguments: Vec<OsString>) -> Program {
         Program {
             path: self.binary.clone(),
             arguments,
@@ -207,21 +208,8 @@ impl Launch {
         }
     }
 
-    fn settings(&self, databases: &Path) -> Vec<(String, String)> {
-        let features = FEATURES_OFF.map(|name| (format!("features.{name}"), "false".to_owned()));
-        let settings = SETTINGS.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let mut all: Vec<_> = features.into_iter().chain(settings).collect();
-        all.push((
-            "model_catalog_json".into(),
-            toml_string(&self.catalogue_path()),
-        ));
-        all.push(("sqlite_home".into(), toml_string(databases)));
-        all.extend(self.provider_settings());
-        all
-    }
-
     /// Requests that failed before their first byte are tried again; streams are not, since a retry repeats the text.
-    fn provider_settings(&self) -> Vec<(String, String)> {
+    pub(super) fn provider_settings(&self) -> Vec<(String, String)> {
         let name = self.provider.as_deref().unwrap_or(PROVIDER);
         let key = |field: &str| format!("model_providers.{name}.{field}");
         let mut settings = vec![
@@ -253,20 +241,25 @@ impl Launch {
         }
     }
 
-    async fn probe_version(&self) -> Result<String, LaunchError> {
+    /// The first line of `--version`.
+    async fn ask_version(&self) -> Result<String, LaunchError> {
         let output = self
             .output(&["--version"])
             .await
             .map_err(|error| LaunchError::NoBinary(self.binary.clone(), error))?;
-        let line = String::from_utf8_lossy(&output.stdout);
-        let line = line.lines().next().unwrap_or_default();
-        match parse_version(line) {
-            Some((version, number)) if number >= OLDEST => Ok(version.to_owned()),
-            Some(_) | None => Err(LaunchError::Version {
-                path: self.binary.clone(),
-                found: line.to_owned(),
-            }),
-        }
+        let said = String::from_utf8_lossy(&output.stdout);
+        Ok(said.lines().next().unwrap_or_default().to_owned())
+    }
+
+    /// A child of `proto` may start nothing, so that what we start must be the program itself.
+    fn check_confinement(&mut self) -> Result<(), LaunchError> {
+        let version = self.version.clone();
+        proto::confinement_is_possible()
+            .map_err(|source| LaunchError::Unconfined { version, source })?;
+        let search = std::env::var_os("PATH");
+        self.binary = proto::native::program(&self.binary, search.as_deref())
+            .map_err(|error| LaunchError::NoBinary(self.binary.clone(), error))?;
+        Ok(())
     }
 
     async fn write_catalogues(&self, models: &[String]) -> Result<(), LaunchError> {
@@ -304,7 +297,11 @@ impl Launch {
         works
     }
 
-    async fn output(&self, arguments: &[&str]) -> io::Result<Output> {
+    /// Runs Codex with these arguments to its end.
+    ///
+    /// # Errors
+    /// It cannot be started, or does not end in time.
+    pub(super) async fn output(&self, arguments: &[&str]) -> io::Result<Output> {
         let program = self.program(arguments.iter().map(OsString::from).collect());
         let mut command = program.command();
         command.stdin(std::process::Stdio::null());
@@ -317,15 +314,6 @@ impl Launch {
                 ))
             })
     }
-}
-
-/// `codex-cli 0.169.0` -> (`0.169.0`, (0, 169)).
-fn parse_version(line: &str) -> Option<(&str, (u64, u64))> {
-    let version = line.strip_prefix("codex-cli ")?.trim();
-    let mut numbers = version.split('.').map(str::parse::<u64>);
-    let major = numbers.next()?.ok()?;
-    let minor = numbers.next()?.ok()?;
-    Some((version, (major, minor)))
 }
 
 fn environment(home: &Path, temporary: &Path, passthrough: &[String]) -> Vec<(OsString, OsString)> {
@@ -369,8 +357,34 @@ fn existing_folder(folder: &Path) -> Result<PathBuf, LaunchError> {
     folder.canonicalize().map_err(failed)
 }
 
+/// `sudo codex login` leaves files that we cannot read; Codex would only say that there is no login.
+fn check_readable(home: &Path) -> Result<(), LaunchError> {
+    for name in ["auth.json", "config.toml"] {
+        match std::fs::read(home.join(name)) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(LaunchError::Home(home.join(name), error)),
+        }
+    }
+    Ok(())
+}
+
+/// `COMMAND -c key=value -c ...`, which is what follows the program's name.
+pub(super) fn setting_arguments(
+    command: &str,
+    settings: impl IntoIterator<Item = (String, String)>,
+) -> Vec<OsString> {
+    let settings = settings
+        .into_iter()
+        .flat_map(|(key, value)| ["-c".to_owned(), format!("{key}={value}")]);
+    std::iter::once(command.to_owned())
+        .chain(settings)
+        .map(OsString::from)
+        .collect()
+}
+
 /// A path as a TOML basic string; JSON's escapes are a subset of TOML's.
-fn toml_string(path: &Path) -> String {
+pub(super) fn toml_string(path: &Path) -> String {
     Value::from(path.to_string_lossy()).to_string()
 }
 
@@ -379,16 +393,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_as_codex_writes_them() {
-        for (line, expected) in [
-            ("codex-cli 0.169.0", Some(("0.169.0", (0, 169)))),
-            ("codex-cli 1.2.3-alpha.4", Some(("1.2.3-alpha.4", (1, 2)))),
-            ("codex-cli", None),
-            ("node v20", None),
-            ("", None),
-        ] {
-            assert_eq!(parse_version(line), expected, "{line}");
-        }
+    fn a_home_that_cannot_be_read_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        assert!(check_readable(home.path()).is_ok(), "there is nothing yet");
+        std::fs::create_dir(home.path().join("auth.json")).unwrap();
+        let error = check_readable(home.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("auth.json") && error.contains("CODEX_HOME"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -6,8 +6,11 @@ mod backend;
 mod catalogue;
 mod home;
 mod launch;
+mod proto;
+mod version;
 mod worker;
 
 pub use backend::{Backend, Readiness};
 pub use home::Home;
 pub use launch::{Launch, LaunchError};
+pub use version::Protocol;

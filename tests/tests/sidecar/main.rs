@@ -5,5 +5,6 @@ mod chat;
 mod errors;
 mod life;
 mod limits;
+mod proto;
 mod stack;
 mod workers;

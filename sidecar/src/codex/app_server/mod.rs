@@ -1,6 +1,7 @@
 //! The protocol of `codex app-server` as a state machine without IO: lines in, lines and events out.
 //! Codex app-server, protocol v2, as Codex 0.169 speaks it; one ephemeral thread a turn, many turns at once.
 
+mod command_line;
 mod failure;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,8 @@ use tokio::time::Instant;
 use crate::codex::agent::Workspace;
 use crate::turn::{Event, Outcome, TurnError, TurnRequest};
 use thread::{Next, Thread};
+
+pub(super) use command_line::arguments;
 
 /// Calls that may be unanswered at a time. The child was seen to drop some of 200, and never one of 160.
 const MAX_UNANSWERED_CALLS: usize = 48;

@@ -1,0 +1,77 @@
+//! The arguments of `codex app-server`: a plain model, with no shell, patch, web search, MCP or project documents.
+//! The keys are those of `config.toml` of Codex 0.169.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use crate::codex::launch::{setting_arguments, toml_string};
+
+/// Features of Codex that a plain model has no use for. `-c features.X=false` is harmless where X is unknown.
+const FEATURES_OFF: [&str; 31] = [
+    "shell_tool",
+    "unified_exec",
+    "shell_snapshot",
+    "view_image",
+    "image_generation",
+    "multi_agent",
+    "multi_agent_v2",
+    "goals",
+    "apps",
+    "plugins",
+    "remote_plugin",
+    "tool_suggest",
+    "skill_search",
+    "sleep_tool",
+    "memories",
+    "hooks",
+    "code_mode",
+    "code_mode_only",
+    "code_mode_host",
+    "browser_use",
+    "computer_use",
+    "in_app_browser",
+    "workspace_dependencies",
+    "skill_mcp_dependency_install",
+    "tool_call_mcp_elicitation",
+    "auth_elicitation",
+    "incremental_tools",
+    "unbounded_connection_retries",
+    "web_search",
+    "web_search_request",
+    "apply_patch_freeform",
+];
+
+/// Settings beside the features: nothing of the machine gets into a prompt, nothing is cut or compacted silently.
+const SETTINGS: [(&str, &str); 15] = [
+    ("include_environment_context", "false"),
+    ("include_permissions_instructions", "false"),
+    ("include_collaboration_mode_instructions", "false"),
+    ("include_apps_instructions", "false"),
+    ("skills.include_instructions", "false"),
+    ("web_search", "\"disabled\""),
+    ("tools.experimental_request_user_input.enabled", "false"),
+    ("tools.update_plan.enabled", "false"),
+    ("project_doc_max_bytes", "0"),
+    ("tool_output_token_limit", "1000000000"),
+    ("thread_unload_delay_secs", "0"),
+    ("analytics.enabled", "false"),
+    ("check_for_update_on_startup", "false"),
+    ("history.persistence", "\"none\""),
+    ("approval_policy", "\"never\""),
+];
+
+/// What follows the program's name: the models of `catalogue`, Codex's databases in `databases`, and the provider.
+pub(in crate::codex) fn arguments(
+    catalogue: &Path,
+    databases: &Path,
+    provider: Vec<(String, String)>,
+) -> Vec<OsString> {
+    let features = FEATURES_OFF.map(|name| (format!("features.{name}"), "false".to_owned()));
+    let plain = SETTINGS.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let places = [
+        ("model_catalog_json".to_owned(), toml_string(catalogue)),
+        ("sqlite_home".to_owned(), toml_string(databases)),
+    ];
+    let all = features.into_iter().chain(plain).chain(places);
+    setting_arguments("app-server", all.chain(provider))
+}

@@ -1,0 +1,153 @@
+//! Which protocol a Codex speaks, by the version that it names.
+//! Tried: 0.36 and 0.42 speak `proto`; 0.44 has neither it nor the app-server that we know; 0.169 has the latter.
+
+use std::path::Path;
+
+use super::launch::LaunchError;
+use crate::config::ProtocolChoice;
+
+/// The last release that speaks `proto`.
+const LAST_PROTO: (u64, u64) = (0, 42);
+
+/// The first release whose app-server is known to speak protocol v2 as we do.
+const FIRST_APP_SERVER: (u64, u64) = (0, 169);
+
+/// What a Codex child speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// `codex app-server`: one child serves many turns.
+    AppServer,
+    /// `codex proto`: one child serves one turn.
+    Proto,
+}
+
+impl Protocol {
+    /// The name of Codex's command.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AppServer => "app-server",
+            Self::Proto => "proto",
+        }
+    }
+}
+
+/// What `codex --version` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Version {
+    text: String,
+    number: (u64, u64),
+}
+
+impl Version {
+    /// Reads a line such as `codex-cli 0.169.0`.
+    fn parse(line: &str) -> Option<Self> {
+        let text = line.strip_prefix("codex-cli ")?.trim();
+        let mut numbers = text.split('.').map(str::parse::<u64>);
+        let major = numbers.next()?.ok()?;
+        let minor = numbers.next()?.ok()?;
+        Some(Self {
+            text: text.to_owned(),
+            number: (major, minor),
+        })
+    }
+
+    /// The protocol to speak with it. A choice of the operator's counts unless it is known to be impossible;
+    /// the handshake then shows whether it was right.
+    fn protocol(&self, choice: ProtocolChoice) -> Option<Protocol> {
+        let has_proto = self.number <= LAST_PROTO;
+        let has_app_server = self.number >= FIRST_APP_SERVER;
+        match choice {
+            ProtocolChoice::Auto if has_proto => Some(Protocol::Proto),
+            ProtocolChoice::Auto => has_app_server.then_some(Protocol::AppServer),
+            ProtocolChoice::Proto => has_proto.then_some(Protocol::Proto),
+            ProtocolChoice::AppServer => (!has_proto).then_some(Protocol::AppServer),
+        }
+    }
+}
+
+/// Decides by the first line of `--version`: the version, such as `0.169.0`, and what to speak with it.
+///
+/// # Errors
+/// The program is no Codex, or not one that speaks what is wanted.
+pub(super) fn decide(
+    choice: ProtocolChoice,
+    path: &Path,
+    line: &str,
+) -> Result<(String, Protocol), LaunchError> {
+    let version = Version::parse(line);
+    let decided = version.and_then(|version| {
+        let protocol = version.protocol(choice)?;
+        Some((version.text, protocol))
+    });
+    decided.ok_or_else(|| LaunchError::Version {
+        path: path.to_owned(),
+        found: line.to_owned(),
+        needed: needed(choice),
+    })
+}
+
+fn needed(choice: ProtocolChoice) -> String {
+    let proto = format!("{}.{} or older", LAST_PROTO.0, LAST_PROTO.1);
+    let app_server = format!("{}.{} or newer", FIRST_APP_SERVER.0, FIRST_APP_SERVER.1);
+    match choice {
+        ProtocolChoice::Auto => format!("codex-cli {app_server}, or {proto},"),
+        ProtocolChoice::Proto => format!("codex-cli {proto} for CODEX_PROTOCOL=proto"),
+        ProtocolChoice::AppServer => {
+            format!("codex-cli {app_server} for CODEX_PROTOCOL=app-server")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_decides_unless_the_operator_does() {
+        use Protocol::{AppServer, Proto};
+        use ProtocolChoice as Choice;
+        for (line, choice, expected) in [
+            ("codex-cli 0.36.0", Choice::Auto, Some(("0.36.0", Proto))),
+            ("codex-cli 0.42.0", Choice::Auto, Some(("0.42.0", Proto))),
+            ("codex-cli 0.43.0", Choice::Auto, None),
+            ("codex-cli 0.168.9", Choice::Auto, None),
+            (
+                "codex-cli 0.169.0",
+                Choice::Auto,
+                Some(("0.169.0", AppServer)),
+            ),
+            (
+                "codex-cli 1.2.3-alpha.4",
+                Choice::Auto,
+                Some(("1.2.3-alpha.4", AppServer)),
+            ),
+            (
+                "codex-cli 0.100.0",
+                Choice::AppServer,
+                Some(("0.100.0", AppServer)),
+            ),
+            ("codex-cli 0.42.0", Choice::AppServer, None),
+            ("codex-cli 0.42.1", Choice::Proto, Some(("0.42.1", Proto))),
+            ("codex-cli 0.169.0", Choice::Proto, None),
+            ("codex-cli", Choice::Auto, None),
+            ("node v20", Choice::Proto, None),
+            ("", Choice::Auto, None),
+        ] {
+            let decided = decide(choice, Path::new("codex"), line).ok();
+            let decided = decided
+                .as_ref()
+                .map(|(version, protocol)| (version.as_str(), *protocol));
+            assert_eq!(decided, expected, "{line} {choice:?}");
+        }
+    }
+
+    #[test]
+    fn a_version_that_will_not_do_is_named_with_those_that_will() {
+        let found = "codex-cli 0.44.0";
+        let error = decide(ProtocolChoice::Auto, Path::new("/bin/codex"), found);
+        let error = error.unwrap_err().to_string();
+        for part in ["/bin/codex", "0.44.0", "0.169", "0.42"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What a client is told when the model service or the child fails, the same with and without a stream.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tests::sidecar::{Sidecar, wait_until_gone};
+use tests::sse;
+
+use super::{start, start_with};
+use crate::stack::{SOON, ask, assert_error, stream};
+
+/// Asks twice, gathered and streamed, and expects the same error.
+async fn check(sidecar: &Sidecar, script: Value, status: u16, code: &str) {
+    let gathered = ask(sidecar, script.clone(), json!({})).await;
+    assert_error(&gathered, status, code);
+    let events = stream(sidecar, script.clone()).await.rest().await;
+    let events = events.expect("the stream ends well, whatever it says");
+    let last = sse::json(events.last().expect("an error"));
+    assert_eq!(last["error"]["code"], code, "{script}: {events:?}");
+    let finished = |event: &String| event.contains("[DONE]") || event.contains("\"stop\"");
+    assert!(!events.iter().any(finished), "{script}: {events:?}");
+}
+
+#[tokio::test]
+async fn a_failure_of_the_model_service_is_never_an_answer() {
+    let (_model, sidecar) = start().await;
+    let limit =
+        json!({"status": 429, "error": {"type": "usage_limit_reached", "resets_in_seconds": 3600}});
+    for (script, status, code) in [
+        (
+            json!({"status": 400, "error": {"message": "Bad."}}),
+            400,
+            "invalid_request_error",
+        ),
+        (json!({"status": 401}), 503, "codex_login_required"),
+        (json!({"status": 429}), 429, "rate_limited"),
+        (limit, 429, "insufficient_quota"),
+        (json!({"status": 500}), 502, "codex_failed"),
+        (
+            json!({"failed": "context_length_exceeded", "message": "Your input exceeds the context window of this model."}),
+            400,
+            "context_length_exceeded",
+        ),
+        (
+            json!([{"text": "par"}, {"failed": "server_error"}]),
+            502,
+            "codex_failed",
+        ),
+        (
+            json!([{"text": "par"}, {"cut": "abort"}]),
+            502,
+            "codex_failed",
+        ),
+        (
+            json!([{"text": "par"}, {"cut": "clean"}]),
+            502,
+            "codex_failed",
+        ),
+        (
+            json!([{"text": "par"}, {"incomplete": "max_output_tokens"}]),
+            502,
+            "codex_failed",
+        ),
+    ] {
+        check(&sidecar, script, status, code).await;
+    }
+}
+
+#[tokio::test]
+async fn a_plan_that_is_used_up_says_when_it_is_open_again() {
+    let (_model, sidecar) = start().await;
+    let limit =
+        json!({"status": 429, "error": {"type": "usage_limit_reached", "resets_in_seconds": 3600}});
+    let answer = ask(&sidecar, limit, json!({})).await;
+    assert_error(&answer, 429, "insufficient_quota");
+    assert_eq!(answer.header("retry-after"), "3600");
+}
+
+#[tokio::test]
+async fn a_retry_never_repeats_what_a_client_has_read() {
+    let (model, sidecar) = start().await;
+    let cut = json!([{"text": "partial "}, {"cut": "abort"}]);
+    let events = stream(&sidecar, cut).await.rest().await.unwrap();
+    let text = events.iter().filter(|event| event.contains("partial"));
+    assert_eq!(text.count(), 1, "{events:?}");
+    assert_eq!(model.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn silence_and_long_turns_are_ended_in_the_child_too() {
+    let (model, sidecar) = start_with(|options| {
+        options
+            .env("PROXY_PROTO_IDLE_MS", "300")
+            .env("PROXY_TIMEOUT_MS", "1500")
+    })
+    .await;
+    let silent = json!([{"head": {}}, {"hold": "for ever"}]);
+    assert_error(&ask(&sidecar, silent, json!({})).await, 504, "idle_timeout");
+    let endless = json!({"chars": 10_000, "delta_chars": 1, "delay_ms": 20});
+    assert_error(
+        &ask(&sidecar, endless, json!({})).await,
+        504,
+        "request_timeout",
+    );
+    let cut = model.wait_for_cut(2, SOON).await;
+    assert_eq!(cut.expect("both model requests are dropped").len(), 2);
+}
+
+#[tokio::test]
+async fn a_child_that_dies_in_its_turn_fails_that_turn_only() {
+    let (_model, sidecar) = start_with(|options| options.env("CODEX_PROTO_POOL", "1")).await;
+    let held = json!([{"text": "par", "open": true}, {"hold": "for ever"}, {"text": "ty"}]);
+    let children = sidecar.children();
+    assert_eq!(children.len(), 1);
+    let mut events = stream(&sidecar, held).await;
+    events.next_json().await;
+    events.next_json().await;
+    kill(Pid::from_raw(children[0]), Signal::SIGKILL).unwrap();
+    let rest = events.rest().await.unwrap();
+    let last = sse::json(rest.last().unwrap());
+    assert_eq!(last["error"]["code"], "codex_failed", "{rest:?}");
+    wait_until_gone(&children).await;
+    let answer = ask(&sidecar, json!({"text": "Again."}), json!({})).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
