@@ -546,6 +546,21 @@ mod tests {
     }
 
     #[test]
+    fn no_more_children_wait_than_there_can_be_turns() {
+        for (args, expected) in [
+            (&[][..], 2),
+            (&["--sse-max-concurrency", "1"], 1),
+            (
+                &["--sse-max-concurrency", "0", "--codex-proto-pool", "5"],
+                5,
+            ),
+        ] {
+            let pool = parse(args).unwrap().limits.proto_pool;
+            assert_eq!(pool.get(), expected, "{args:?}");
+        }
+    }
+
+    #[test]
     fn zero_turns_a_limit_off() {
         let config = parse(&[
             "--timeout-ms",
@@ -573,6 +588,8 @@ mod tests {
             (["--models", "[]"], "--models"),
             (["--models", r#"{"x":{"effort":"much"}}"#], "effort"),
             (["--kill-on-disconnect", "maybe"], "--kill-on-disconnect"),
+            (["--codex-protocol", "v2"], "app-server"),
+            (["--codex-proto-pool", "0"], "--codex-proto-pool"),
         ] {
             let message = parse(&args).unwrap_err();
             assert!(message.contains(named), "{args:?}: {message}");

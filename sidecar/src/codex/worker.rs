@@ -36,7 +36,7 @@ const TICK: Duration = Duration::from_secs(1);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
 /// A child that lived as long as this is not part of a crash loop.
-const STABLE: Duration = Duration::from_secs(60);
+const STABLE: Duration = Duration::from_secs(10);
 
 /// Threads that did not end, after which a child is worn out.
 const MAX_STUCK_THREADS: usize = 8;

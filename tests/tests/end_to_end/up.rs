@@ -86,8 +86,8 @@ impl Up {
             .await
             .expect("it ends");
         let left: Vec<_> = std::fs::read_dir(&self.temp)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
+            .expect("the folder is ours")
+            .map(|entry| entry.expect("the folder is ours").path())
             .collect();
         assert_eq!(
             left,

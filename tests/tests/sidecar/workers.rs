@@ -125,15 +125,18 @@ impl Faulty {
     }
 
     pub(crate) fn new_for(command: &str, fault: &str) -> Self {
-        let dir = TempDir::new().unwrap();
+        let dir = TempDir::new().expect("the folder is ours");
         let binary = dir.path().join("codex");
-        let real = Tools::open().executable(Tool::Codex).unwrap();
+        let real = Tools::open()
+            .executable(Tool::Codex)
+            .expect("Codex was fetched: `cargo xtask fetch`");
         let real = real.display();
         let script = format!(
             "#!/bin/bash\nREAL={real}\n[ \"$1\" = {command} ] || exec \"$REAL\" \"$@\"\n{fault}\n"
         );
-        fs::write(&binary, script).unwrap();
-        fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(&binary, script).expect("the folder is ours");
+        fs::set_permissions(&binary, fs::Permissions::from_mode(0o755))
+            .expect("the folder is ours");
         Self { _dir: dir, binary }
     }
 
@@ -192,7 +195,7 @@ async fn a_child_that_does_not_work_is_replaced_and_readiness_tells_the_truth() 
 
 /// Processes of the group that `leader` leads.
 fn group_of(leader: i32) -> Vec<i32> {
-    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let processes = fs::read_dir("/proc").expect("this is Linux").flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let group = |pid: i32| -> Option<i32> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -218,11 +221,12 @@ async fn wait_for_children(sidecar: &Sidecar, count: usize) {
 /// Folders with the databases of children.
 fn databases(sidecar: &Sidecar) -> usize {
     let folders = fs::read_dir(sidecar.dir())
-        .unwrap()
+        .expect("the folder is ours")
         .flatten()
         .map(|entry| entry.path());
     let private = folders.filter(|path| path.to_string_lossy().contains("codex-edge-"));
-    let inside = private.flat_map(|folder| fs::read_dir(folder).unwrap().flatten());
+    let inside =
+        private.flat_map(|folder| fs::read_dir(folder).expect("the folder is ours").flatten());
     inside
         .filter(|entry| entry.file_name().to_string_lossy().starts_with("child-"))
         .count()
