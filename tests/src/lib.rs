@@ -1,9 +1,11 @@
 //! Real peers for the tests of codex-edge, started and stopped by them, and the one stand-in: the scripted model.
 //! The suites in `tests/` and the binaries in `src/bin/` are built on these.
 
+pub mod browser;
 pub mod envoy;
 pub mod filter_wasm;
 pub mod http;
+pub mod nginx;
 pub mod scripted_model;
 pub mod sidecar;
 pub mod sse;

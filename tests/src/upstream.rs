@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Frame, Incoming};
@@ -31,6 +31,8 @@ pub enum Script {
     Echo,
     /// This status, with this JSON.
     Json(StatusCode, Value),
+    /// 200, with these fields beside those of [`Script::Echo`].
+    Fields(&'static [(&'static str, &'static str)]),
     /// A stream of `data: 0`, `data: 1`, … with `every` between two.
     Events {
         /// How many.
@@ -163,6 +165,15 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
     state.seen.lock().expect("no holder panics").push(seen);
     match script {
         Script::Echo => Ok(reply(StatusCode::OK, JSON, Full::from(echo.to_string()))),
+        Script::Fields(fields) => {
+            let mut response = reply(StatusCode::OK, JSON, Full::from(echo.to_string()));
+            for (name, value) in fields {
+                response
+                    .headers_mut()
+                    .append(*name, HeaderValue::from_static(value));
+            }
+            Ok(response)
+        }
         Script::Json(status, value) => Ok(reply(status, JSON, Full::from(value.to_string()))),
         Script::Events { count, every } => {
             let events = Events {

@@ -33,6 +33,9 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Time between two looks at a condition.
 const POLL: Duration = Duration::from_millis(10);
 
+/// The kernel counts memory in these on the machines that Envoy is built for.
+const PAGE_OCTETS: usize = 4096;
+
 /// A running Envoy; its process group is killed when it is dropped.
 #[derive(Debug)]
 pub struct Envoy {
@@ -118,6 +121,16 @@ impl Envoy {
         };
         let reached = timeout(DEADLINE, reached).await;
         assert!(reached.is_ok(), "{name} does not reach {value}");
+    }
+
+    /// Octets of memory that Envoy has in use, as the kernel sees it.
+    pub fn resident_octets(&self) -> usize {
+        let pid = self.process.id().expect("Envoy was not reaped yet");
+        let statm = fs::read_to_string(format!("/proc/{pid}/statm")).expect("Envoy runs");
+        let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
+        pages
+            .map(|pages: usize| pages * PAGE_OCTETS)
+            .expect("proc(5)")
     }
 
     /// The access log's entries so far.

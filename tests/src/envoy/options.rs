@@ -17,6 +17,7 @@ pub struct Options {
     pub(super) env: Vec<(String, String)>,
     filter: Map<String, Value>,
     replacements: Vec<(String, String)>,
+    filter_replacements: Vec<(String, String)>,
 }
 
 impl Options {
@@ -28,6 +29,7 @@ impl Options {
             env: Vec::new(),
             filter: Map::new(),
             replacements: Vec::new(),
+            filter_replacements: Vec::new(),
         }
     }
 
@@ -58,6 +60,14 @@ impl Options {
         self.replacements.push((from.to_owned(), to.to_owned()));
         self
     }
+
+    /// Replaces `from`, which stands in `filter.yaml` once, to load the filter as somebody else's Envoy may.
+    #[must_use]
+    pub fn replace_in_filter(mut self, from: &str, to: &str) -> Self {
+        self.filter_replacements
+            .push((from.to_owned(), to.to_owned()));
+        self
+    }
 }
 
 /// Writes the rendered configuration into `dir`.
@@ -70,13 +80,9 @@ pub(super) fn place(dir: &Path, options: &Options) -> Placement {
     placement
         .write(&bootstrap)
         .expect("the shipped configuration can be rendered");
-    rewrite(&bootstrap, |text| {
-        options
-            .replacements
-            .iter()
-            .fold(text, |text, (from, to)| replace_once(&text, from, to))
-    });
+    rewrite(&bootstrap, |text| replace_all(text, &options.replacements));
     rewrite(&placement.filter_yaml, |text| {
+        let text = replace_all(text, &options.filter_replacements);
         with_fields(&text, &options.filter)
     });
     placement
@@ -90,13 +96,11 @@ fn rewrite(path: &Path, change: impl FnOnce(String) -> String) {
     fs::write(path, change(text)).expect("the folder is ours");
 }
 
-fn replace_once(text: &str, from: &str, to: &str) -> String {
-    assert_eq!(
-        text.matches(from).count(),
-        1,
-        "`{from}` is in envoy.yaml once"
-    );
-    text.replace(from, to)
+fn replace_all(text: String, replacements: &[(String, String)]) -> String {
+    replacements.iter().fold(text, |text, (from, to)| {
+        assert_eq!(text.matches(from).count(), 1, "`{from}` is in it once");
+        text.replace(from, to)
+    })
 }
 
 /// `filter_yaml` with `fields` put into the JSON that the filter gets as its configuration.

@@ -67,6 +67,14 @@ impl FilterModule {
         names
     }
 
+    /// Names of what the module exports, sorted.
+    pub fn exports(&self) -> Vec<String> {
+        let exports = self.instance_pre.module().exports();
+        let mut names: Vec<_> = exports.map(|export| export.name().to_owned()).collect();
+        names.sort();
+        names
+    }
+
     pub(super) fn engine(&self) -> &Engine {
         self.instance_pre.module().engine()
     }

@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 use tests::envoy::{Envoy, Options};
-use tests::http::{Answer, Body, bearer, get, post};
-use tests::upstream::{Script, Upstream};
+use tests::http::{Answer, Body, Version, bearer, get, post};
+use tests::upstream::{Script, Seen, Upstream};
 
 use http::Request;
 
@@ -28,6 +28,67 @@ pub(crate) async fn start_with(
     let upstream = Upstream::start(script);
     let envoy = Envoy::start(change(options(&upstream))).await;
     (upstream, envoy)
+}
+
+/// What makes a request of a table, which is sent more than once.
+pub(crate) type MakeRequest<'a> = &'a dyn Fn() -> Request<Body>;
+
+/// The filter in both ways in which an Envoy may load it: able to hold a head back until the body is known, and not.
+pub(crate) struct Edges([(Upstream, Envoy); 2]);
+
+impl Edges {
+    /// Upstreams that follow `script`, and the Envoys with what `change` changes.
+    pub(crate) async fn start(script: Script, change: impl Fn(Options) -> Options) -> Self {
+        let holding = start_with(script.clone(), &change).await;
+        let flowing = start_with(script, |options| {
+            let key = "allow_on_headers_stop_iteration: ";
+            change(options)
+                .replace_in_filter(&format!("{key}true"), &format!("{key}false"))
+                .filter("hold_headers", json!(false))
+        });
+        Self([holding, flowing.await])
+    }
+
+    /// Sends what `request` makes to each, over HTTP/1.1 and HTTP/2, and returns the answers once each is as
+    /// `expected`: a status, with its code when it is an error.
+    pub(crate) async fn check(
+        &self,
+        request: impl Fn() -> Request<Body>,
+        expected: &str,
+    ) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        for (_, envoy) in &self.0 {
+            for version in [Version::H1, Version::H2] {
+                let answer = envoy.connect(version).await.send(request()).await;
+                let answer = answer.unwrap_or_else(|error| panic!("{error}: {:?}", request()));
+                assert_eq!(outcome(&answer), expected, "{version:?} {:?}", request());
+                answers.push(answer);
+            }
+        }
+        answers
+    }
+
+    /// Each upstream and its Envoy.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &(Upstream, Envoy)> {
+        self.0.iter()
+    }
+
+    /// The requests that reached an upstream, of all.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.each()
+            .flat_map(|(upstream, _)| upstream.seen())
+            .collect()
+    }
+}
+
+/// A status, with its code when it is an error.
+fn outcome(answer: &Answer) -> String {
+    let status = answer.status.as_u16();
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    match body["error"]["code"].as_str() {
+        Some(code) => format!("{status} {code}"),
+        None => status.to_string(),
+    }
 }
 
 /// The shipped configuration in front of `upstream`, with the key.

@@ -1,5 +1,6 @@
 //! The whole chain: real clients, the real Envoy with the filter, the real sidecar, the real Codex, the scripted model.
 
+mod browser;
 mod chain;
 mod clients;
 mod readme;

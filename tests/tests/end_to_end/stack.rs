@@ -20,12 +20,17 @@ pub(crate) struct Stack {
 
 impl Stack {
     pub(crate) async fn start() -> Self {
+        Self::start_with(|options| options).await
+    }
+
+    /// The chain, with what `change` changes of its Envoy.
+    pub(crate) async fn start_with(change: impl FnOnce(envoy::Options) -> envoy::Options) -> Self {
         let model = ScriptedModel::start()
             .await
             .expect("a loopback port is free");
         let sidecar = sidecar::Options::new(&model).start().await;
         let options = envoy::Options::new(sidecar.socket()).env("PROXY_API_KEY", KEY);
-        let envoy = Envoy::start(options).await;
+        let envoy = Envoy::start(change(options)).await;
         Self {
             envoy,
             sidecar,

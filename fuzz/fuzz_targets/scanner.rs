@@ -1,0 +1,78 @@
+//! The scanner finds the model that serde_json finds, however the body is cut.
+//! What the scanner leaves to the sidecar's parser is told in `filter/src/scan/mod.rs`.
+
+#![no_main]
+
+use filter::scan::{Fault, Finding, ModelScanner};
+use libfuzzer_sys::fuzz_target;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::error::Category;
+
+/// A name in the catalogue is no longer than this, in bytes.
+const MAX_MODEL_BYTES: usize = 256;
+
+fuzz_target!(|body: &[u8]| {
+    let mut scanner = ModelScanner::default();
+    let is_early = scanner.feed(body).is_some();
+    let finding = scanner.finish();
+    for size in [1, 2, 7, 64, 65] {
+        assert_eq!(scan(body.chunks(size)), finding, "in pieces of {size}");
+    }
+    match serde_json::from_slice(body) {
+        Ok(FirstModel(model)) => assert_eq!(finding, expected(model)),
+        // Wrong text inside of a string is the sidecar's to refuse; a body that breaks off is not.
+        Err(error) if error.classify() == Category::Eof && !is_early => {
+            assert!(
+                matches!(finding, Finding::Refused(_)),
+                "{finding:?} of a broken body"
+            );
+        }
+        Err(_) => {}
+    }
+});
+
+fn scan<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Finding {
+    let mut scanner = ModelScanner::default();
+    for chunk in chunks {
+        scanner.feed(chunk);
+    }
+    scanner.finish()
+}
+
+fn expected(model: Option<Value>) -> Finding {
+    match model {
+        None | Some(Value::Null) => Finding::Unnamed,
+        Some(Value::String(model)) if model.len() > MAX_MODEL_BYTES => {
+            Finding::Refused(Fault::TooLong)
+        }
+        Some(Value::String(model)) => Finding::Named(model),
+        Some(_) => Finding::Refused(Fault::NotText),
+    }
+}
+
+/// The first top-level `model` of an object.
+struct FirstModel(Option<Value>);
+
+impl<'de> Deserialize<'de> for FirstModel {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FirstModel(None))
+    }
+}
+
+impl<'de> Visitor<'de> for FirstModel {
+    type Value = Self;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
+        while let Some((key, value)) = map.next_entry::<String, Value>()? {
+            if key == "model" {
+                self.0.get_or_insert(value);
+            }
+        }
+        Ok(self)
+    }
+}

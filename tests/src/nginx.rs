@@ -1,0 +1,134 @@
+//! The real nginx with the configuration that users copy, started and stopped for a test.
+//! Follows nginx's command line and `deploy/nginx/auth_request.conf`, whose literals are replaced by a test's own.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+use xtask::command::bound_to_us;
+use xtask::workspace;
+
+use crate::http::{Client, DEADLINE};
+
+/// Time between two looks at a condition.
+const POLL: Duration = Duration::from_millis(10);
+
+/// What a server of its own needs around that file: one process, and nothing outside its folder.
+const MAIN: &str = "daemon off; master_process off; pid nginx.pid; error_log error.log warn;
+events {}
+http {
+    access_log off;
+    client_body_temp_path temp; proxy_temp_path temp; fastcgi_temp_path temp; uwsgi_temp_path temp; scgi_temp_path temp;
+    include auth_request.conf;
+}
+";
+
+/// A running nginx; it is killed when dropped.
+#[derive(Debug)]
+pub struct Nginx {
+    dir: TempDir,
+    process: Child,
+}
+
+impl Nginx {
+    /// Starts nginx before the service at the Unix socket `service`, guarded by the edge at `edge`; `change` has the
+    /// last word on the file.
+    pub async fn start(
+        edge: SocketAddr,
+        service: &Path,
+        change: impl FnOnce(&str) -> String,
+    ) -> Self {
+        let dir = TempDir::new().expect("the temporary folder can be written");
+        let listen = format!("listen unix:{}", socket(dir.path()).display());
+        let text = render(&listen, edge, service);
+        fs::write(dir.path().join("auth_request.conf"), change(&text)).expect("the folder is ours");
+        fs::write(dir.path().join("nginx.conf"), MAIN).expect("the folder is ours");
+        let process = spawn(dir.path());
+        let mut nginx = Self { dir, process };
+        nginx.wait_until_listening().await;
+        nginx
+    }
+
+    /// A new connection to it.
+    pub async fn connect(&self) -> Client {
+        let client = Client::connect_unix(&socket(self.dir.path())).await;
+        client.expect("nginx accepts a connection")
+    }
+
+    async fn wait_until_listening(&mut self) {
+        let listening = async {
+            while Client::connect_unix(&socket(self.dir.path()))
+                .await
+                .is_err()
+            {
+                let ended = self.process.try_wait().expect("the child is ours");
+                assert_eq!(ended, None, "nginx ends at once");
+                sleep(POLL).await;
+            }
+        };
+        let listening = timeout(DEADLINE, listening).await;
+        listening.expect("nginx listens");
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.dir.path().join("error.log"));
+            eprintln!("nginx's log:\n{}", log.unwrap_or_default());
+        }
+    }
+}
+
+fn socket(dir: &Path) -> PathBuf {
+    dir.join("nginx.sock")
+}
+
+/// The shipped file with this run's places in it.
+fn render(listen: &str, edge: SocketAddr, service: &Path) -> String {
+    let shipped = workspace::root().join("deploy/nginx/auth_request.conf");
+    let text = fs::read_to_string(shipped).expect("the file is in the tree");
+    let (edge, service) = (format!("http://{edge}"), service.display());
+    let literals = [
+        ("listen 8080", listen.to_owned()),
+        (
+            "proxy_pass http://127.0.0.1:11435",
+            format!("proxy_pass {edge}"),
+        ),
+        (
+            "proxy_pass http://127.0.0.1:3000",
+            format!("proxy_pass http://unix:{service}:"),
+        ),
+    ];
+    literals.iter().fold(text, |text, (literal, value)| {
+        assert_eq!(
+            text.matches(literal).count(),
+            1,
+            "`{literal}` is in it once"
+        );
+        text.replace(literal, value)
+    })
+}
+
+fn spawn(dir: &Path) -> Child {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = Command::new("nginx");
+    command
+        .arg("-p")
+        .arg(dir)
+        .args(["-c", "nginx.conf", "-e", "error.log"])
+        .env_clear()
+        // Debian has it among the programs for administrators, which are not on everybody's path.
+        .env("PATH", format!("{path}:/usr/sbin"))
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    bound_to_us(command.as_std_mut(), Signal::SIGKILL);
+    let process = command.spawn();
+    process.expect("nginx is there: `apt-get install nginx`, as .ci/run does")
+}

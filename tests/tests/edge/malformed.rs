@@ -1,0 +1,116 @@
+//! Requests that no well-behaved client makes: each is answered, none ends the filter.
+//! Field values may hold any octet from 0x80 on (RFC 9110, section 5.5).
+
+use http::HeaderValue;
+use tests::http::{Version, bearer, get, post};
+use tests::upstream::Script;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::stack::{CHAT, Edges, GUARDED, KEY, keyed_get, start};
+
+const TRAPS: &str = "wasm.codex_edge.vm_reload_success";
+
+/// All that the filter reads.
+const FIELDS: [&str; 11] = [
+    "authorization",
+    "origin",
+    "access-control-request-method",
+    "access-control-request-headers",
+    "access-control-request-private-network",
+    "x-request-id",
+    "x-forwarded-method",
+    "x-forwarded-uri",
+    "x-codex-edge-client",
+    "content-type",
+    "x-unheard-of",
+];
+
+#[tokio::test]
+async fn octets_that_are_no_text_are_refused_or_passed_on() {
+    let edges = Edges::start(Script::Echo, |options| options.env("PROXY_API_KEY", KEY)).await;
+    for value in [
+        &b"\xff"[..],
+        b"\xc3",
+        b"Bearer \xf0\x9f",
+        b"https://\xff.example",
+        b"\x80\x81\x82",
+    ] {
+        for name in FIELDS {
+            for path in [GUARDED, CHAT, "/verify", "/healthz"] {
+                let request = |method: &str| {
+                    let mut request = bearer(post(path, r#"{"model":"codex-5"}"#), KEY);
+                    *request.method_mut() = method.parse().unwrap();
+                    let value = HeaderValue::from_bytes(value).unwrap();
+                    request.headers_mut().insert(name, value);
+                    request
+                };
+                for (method, status) in [
+                    ("POST", [200, 401, 405]),
+                    ("GET", [200, 401, 405]),
+                    ("OPTIONS", [204; 3]),
+                ] {
+                    for (_, envoy) in edges.each() {
+                        for version in [Version::H1, Version::H2] {
+                            let answer = envoy.connect(version).await.send(request(method)).await;
+                            let answer =
+                                answer.unwrap_or_else(|error| panic!("{name} {value:?}: {error}"));
+                            let answered = answer.status.as_u16();
+                            assert!(
+                                status.contains(&answered),
+                                "{method} {path} {name} {value:?}: {answer:?}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+    for (upstream, envoy) in edges.each() {
+        assert_eq!(envoy.stat(TRAPS).await, 0);
+        let clients = upstream
+            .seen()
+            .into_iter()
+            .filter(|seen| seen.head.uri != "/healthz");
+        assert!(
+            clients
+                .into_iter()
+                .all(|seen| seen.header("x-codex-edge-client") == "default")
+        );
+    }
+}
+
+/// Envoy may close before it has read all; then there is nothing to read here, or a piece of its refusal.
+#[tokio::test]
+async fn a_mebibyte_of_header_ends_its_connection_alone() {
+    let (upstream, envoy) = start().await;
+    let mut client = envoy.connect(Version::H1).await;
+    let value = "a".repeat(1 << 20);
+    for head in [
+        format!("GET {GUARDED} HTTP/1.1\r\nhost: edge\r\nx-large: {value}\r\n\r\n"),
+        format!("GET /{value} HTTP/1.1\r\nhost: edge\r\n\r\n"),
+        format!("GET {GUARDED} HTTP/1.1\r\nhost: edge\r\nauthorization: Bearer {value}\r\n\r\n"),
+    ] {
+        let mut stream = TcpStream::connect(envoy.address()).await.unwrap();
+        let _ = stream.write_all(head.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        assert!(
+            answer.is_empty() || answer.starts_with(b"HTTP/1.1 431 "),
+            "{answer:?}"
+        );
+        assert_eq!(client.send(keyed_get(GUARDED)).await.unwrap().status, 200);
+        assert_eq!(
+            envoy
+                .connect(Version::H1)
+                .await
+                .send(get(GUARDED))
+                .await
+                .unwrap()
+                .status,
+            401
+        );
+    }
+    assert_eq!(upstream.seen().len(), 3);
+    assert_eq!(envoy.stat(TRAPS).await, 0);
+}

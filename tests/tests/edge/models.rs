@@ -1,0 +1,253 @@
+//! Which model a body names, read as a JSON parser reads it, however the body is delivered.
+//! RFC 8259; bodies may have no declared length, and may end with trailers (RFC 9113, section 8.1).
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use serde_json::json;
+use tests::envoy::Options;
+use tests::http::{Body, Version, bearer, post, with};
+use tests::upstream::Script;
+
+use crate::stack::{CHAT, Edges, GUARDED, assert_error};
+
+/// May ask for whatever there is.
+const ALICE: &str = "sk-alice";
+/// May ask for `codex-5*` only, which the default model is not.
+const BOB: &str = "sk-bob";
+
+fn two_keys(options: Options) -> Options {
+    let keys =
+        json!([{"id": "alice", "key": ALICE}, {"id": "bob", "key": BOB, "models": ["codex-5*"]}]);
+    options.filter("keys", keys)
+}
+
+/// `body` in pieces of `size` octets, with trailers behind it if that is asked for.
+fn in_pieces(body: &[u8], size: usize, trailers: bool) -> Request<Body> {
+    let pieces = body
+        .chunks(size)
+        .map(|piece| Frame::data(Bytes::copy_from_slice(piece)));
+    let name = HeaderName::from_static("x-checksum");
+    let trailer = HeaderMap::from_iter([(name, HeaderValue::from_static("1"))]);
+    let frames: Vec<_> = pieces
+        .chain(trailers.then(|| Frame::trailers(trailer)))
+        .map(Ok::<_, Infallible>)
+        .collect();
+    let request = post(CHAT, "").map(|_| StreamBody::new(stream::iter(frames)).boxed());
+    with(request, "trailer", "x-checksum")
+}
+
+#[tokio::test]
+async fn a_body_is_read_as_a_json_parser_reads_it() {
+    const MALFORMED: &str = "400 invalid_json";
+    const NO_NAME: &str = "400 invalid_request_error";
+    const UNKNOWN: &str = "404 model_not_found";
+    const OTHERS: &str = "403 model_not_allowed";
+    let long = format!(
+        r#"{{"messages":["{}"],"model":"codex-5"}}"#,
+        "a".repeat(100_000)
+    );
+    let deep = format!(
+        r#"{{"a":{}1{},"model":"gpt-5"}}"#,
+        "[".repeat(100),
+        "]".repeat(100)
+    );
+    let too_deep = format!(
+        r#"{{"a":{}1{},"model":"gpt-5"}}"#,
+        "[".repeat(200),
+        "]".repeat(200)
+    );
+    // A body, and what becomes of it with either key.
+    let cases: [(&str, &str, &str); 29] = [
+        (r#"{"model":"codex-5","messages":[]}"#, "200", "200"),
+        (r#"{"messages":[],"model":"codex-5"}"#, "200", "200"),
+        (
+            r#" { "messages" : [ ] , "model" : "codev-5-low" } "#,
+            "200",
+            OTHERS,
+        ),
+        (&long, "200", "200"),
+        (&deep, "200", OTHERS),
+        (&too_deep, MALFORMED, MALFORMED),
+        (r#"{"messages":[]}"#, "200", OTHERS),
+        (r#"{"model":null}"#, "200", OTHERS),
+        (r#"{"metadata":{"model":"codex-5"}}"#, "200", OTHERS),
+        (
+            r#"{"metadata":{"model":"gpt-4"},"model":"codex-5"}"#,
+            "200",
+            "200",
+        ),
+        (
+            r#"{"messages":["\"model\":\"gpt-4\""],"model":"codex-5"}"#,
+            "200",
+            "200",
+        ),
+        (r#"{"a":"\\","model":"codex-5"}"#, "200", "200"),
+        (r#"{"mod\u0065l":"codex-5"}"#, "200", "200"),
+        (r#"{"mod\u0065l":"gpt-5"}"#, "200", OTHERS),
+        (r#"{"model":"c\u006fdex-5"}"#, "200", "200"),
+        (r#"{"model":"CODEX-5"}"#, "200", "200"),
+        (r#"{"ключ":"значение 🙂","model":"codex-5"}"#, "200", "200"),
+        (r#"{"model":"gpt-4"}"#, UNKNOWN, UNKNOWN),
+        (r#"{"model":""}"#, UNKNOWN, UNKNOWN),
+        (r#"{"model":"gpt-4","model":"codex-5"}"#, UNKNOWN, UNKNOWN),
+        (
+            r#"{"mod\u0065l":"gpt-4","model":"codex-5"}"#,
+            UNKNOWN,
+            UNKNOWN,
+        ),
+        (r#"{"model":5}"#, NO_NAME, NO_NAME),
+        (r#"{"model":["codex-5"]}"#, NO_NAME, NO_NAME),
+        (r#"["model","codex-5"]"#, MALFORMED, MALFORMED),
+        (r#"{"messages":[}"#, MALFORMED, MALFORMED),
+        (r#"{"messages":["#, MALFORMED, MALFORMED),
+        (
+            r#"{"messages":[]} {"model":"codex-5"}"#,
+            MALFORMED,
+            MALFORMED,
+        ),
+        ("model=codex-5", MALFORMED, MALFORMED),
+        ("", MALFORMED, MALFORMED),
+    ];
+    let edges = Edges::start(Script::Echo, two_keys).await;
+    for (body, alices, bobs) in cases {
+        for (key, expected) in [(ALICE, alices), (BOB, bobs)] {
+            let before = edges.seen().len();
+            let size = body.len().div_ceil(7).max(1);
+            edges
+                .check(|| bearer(post(CHAT, body.to_owned()), key), expected)
+                .await;
+            edges
+                .check(
+                    || bearer(in_pieces(body.as_bytes(), size, false), key),
+                    expected,
+                )
+                .await;
+            edges
+                .check(
+                    || bearer(in_pieces(body.as_bytes(), size, true), key),
+                    expected,
+                )
+                .await;
+            let passed = if expected == "200" { 6 } else { 0 };
+            assert_eq!(edges.seen().len() - before, passed * 2, "{body}");
+            for (upstream, _) in edges.each() {
+                let seen = upstream.seen();
+                let mut last = seen.iter().rev().take(passed);
+                assert!(last.all(|seen| seen.body == body), "{body}");
+            }
+        }
+    }
+}
+
+/// The first is let through, since the sidecar refuses to be told twice.
+#[tokio::test]
+async fn a_second_model_does_not_save_the_first() {
+    let edges = Edges::start(Script::Echo, two_keys).await;
+    let body = r#"{"model":"codex-5","model":"gpt-5"}"#;
+    edges.check(|| bearer(post(CHAT, body), BOB), "200").await;
+    let body = r#"{"model":"gpt-5","model":"codex-5"}"#;
+    edges
+        .check(|| bearer(post(CHAT, body), BOB), "403 model_not_allowed")
+        .await;
+}
+
+#[tokio::test]
+async fn a_cut_character_is_one_when_it_is_whole() {
+    let edges = Edges::start(Script::Echo, two_keys).await;
+    let body = r#"{"ключ":"🙂","model":"codex-5"}"#;
+    edges
+        .check(|| bearer(in_pieces(body.as_bytes(), 1, true), BOB), "200")
+        .await;
+    assert!(edges.seen().iter().all(|seen| seen.body == body));
+}
+
+#[tokio::test]
+async fn the_refusal_says_which_field_is_wrong() {
+    let edges = Edges::start(Script::Echo, two_keys).await;
+    for (key, model, status, kind, code) in [
+        (
+            ALICE,
+            "gpt-4",
+            404,
+            "invalid_request_error",
+            "model_not_found",
+        ),
+        (BOB, "gpt-5", 403, "permission_error", "model_not_allowed"),
+    ] {
+        let body = json!({"messages": [], "model": model}).to_string();
+        let request = || bearer(post(CHAT, body.clone()), key);
+        for answer in edges.check(request, &format!("{status} {code}")).await {
+            let error = assert_error(&answer, status, kind, code);
+            assert_eq!(error["param"], "model");
+            assert!(
+                error["message"].as_str().unwrap().contains(model),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_has_a_bound_in_either_mode() {
+    let limit = 2000;
+    let edges = Edges::start(Script::Echo, |options| {
+        two_keys(options).filter("max_body_bytes", json!(limit))
+    })
+    .await;
+    let body = |octets: usize, model_first: bool| {
+        let (model, rest) = (r#""model":"codex-5""#, octets - 33);
+        let text = format!(r#""messages":"{}""#, "a".repeat(rest));
+        let body = if model_first {
+            format!("{{{model},{text}}}")
+        } else {
+            format!("{{{text},{model}}}")
+        };
+        assert_eq!(body.len(), octets);
+        body
+    };
+    for model_first in [true, false] {
+        for (octets, expected) in [(limit, "200"), (limit + 1, "413 request_too_large")] {
+            let body = body(octets, model_first);
+            edges
+                .check(|| bearer(post(CHAT, body.clone()), BOB), expected)
+                .await;
+            edges
+                .check(|| bearer(post(GUARDED, body.clone()), BOB), expected)
+                .await;
+            for trailers in [false, true] {
+                let request = || bearer(in_pieces(body.as_bytes(), 500, trailers), BOB);
+                edges.check(request, expected).await;
+            }
+        }
+    }
+    assert!(edges.seen().iter().all(|seen| seen.body.len() == limit));
+}
+
+#[tokio::test]
+async fn a_model_that_is_known_lets_the_rest_flow() {
+    let edges = Edges::start(Script::Deafness, two_keys).await;
+    for (_, envoy) in edges.each() {
+        let early = format!(
+            r#"{{"model":"codex-5","messages":"{}"#,
+            "a".repeat(64 << 10)
+        );
+        let mut client = envoy.connect(Version::H2).await;
+        let pieces = stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from(early)))]);
+        let unended = futures_util::StreamExt::chain(pieces, stream::pending());
+        let request = bearer(
+            post(CHAT, "").map(|_| BodyExt::boxed(StreamBody::new(unended))),
+            BOB,
+        );
+        let upload = client.stream(request);
+        let connected = envoy.wait_for_stat("cluster.sidecar.upstream_rq_total", 1);
+        tokio::select! {
+            () = connected => {}
+            answer = upload => panic!("an answer from nobody: {answer:?}"),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A trap in the filter, provoked on purpose in the real Envoy: it costs its request, never the gate.
+//! Follows `failure_policy` in `envoy/filter.yaml`. What provokes it is Envoy's `capability_restriction_config`: a host
+//! call that is not on the list fails as the SDK never expects, which is a panic, and on wasm a trap.
+
+use std::time::Duration;
+
+use http::{Request, StatusCode};
+use serde_json::{Map, Value, json};
+use tests::envoy::Envoy;
+use tests::filter_wasm::filter_wasm;
+use tests::http::{Answer, Body, DEADLINE, Version, get, with};
+use tests::upstream::{Script, Upstream};
+use tests::wasm_host::FilterModule;
+use tokio::time::{sleep, timeout};
+
+use crate::stack::{GUARDED, assert_error, keyed_get, start_with};
+
+/// The call that sets a response field; the filter makes it for pages on the list of origins, and for nobody else.
+const WITHHELD: &str = "proxy_replace_header_map_value";
+
+const PAGE: &str = "https://app.example";
+
+/// `filter.yaml`'s line for a plugin that may do everything but [`WITHHELD`].
+fn restriction() -> String {
+    let module = FilterModule::load(filter_wasm()).expect("the filter loads");
+    let (imports, exports) = (module.imports(), module.exports());
+    assert!(imports.iter().any(|name| name == WITHHELD));
+    let names = imports.into_iter().chain(exports);
+    let allowed = names.filter(|name| name != WITHHELD);
+    let allowed: Map<String, Value> = allowed.map(|name| (name, json!({}))).collect();
+    let config = json!({"allowed_capabilities": allowed});
+    format!("capability_restriction_config: {config}")
+}
+
+/// An edge whose filter traps on requests from [`PAGE`].
+async fn start() -> (Upstream, Envoy) {
+    let policy = "failure_policy: FAIL_RELOAD";
+    start_with(Script::Echo, |options| {
+        options
+            .filter("cors", json!({"allowed_origins": [PAGE]}))
+            .replace_in_filter(policy, &format!("{policy}\n      {}", restriction()))
+    })
+    .await
+}
+
+async fn send(envoy: &Envoy, version: Version, request: Request<Body>) -> Answer {
+    let answer = envoy.connect(version).await.send(request).await;
+    answer.expect("Envoy answers")
+}
+
+/// The first answer to a stranger that is not a 503, which is all that there is until the filter is back.
+async fn answer_of_the_next_filter(envoy: &Envoy, version: Version) -> Answer {
+    let back = async {
+        loop {
+            let answer = send(envoy, version, get(GUARDED)).await;
+            if answer.status != StatusCode::SERVICE_UNAVAILABLE {
+                return answer;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(DEADLINE, back).await.expect("the filter is back")
+}
+
+#[tokio::test]
+async fn after_a_trap_the_next_request_is_guarded() {
+    let (upstream, envoy) = start().await;
+    for (reloads, version) in [(1, Version::H1), (2, Version::H2)] {
+        let answer = send(&envoy, version, keyed_get(GUARDED)).await;
+        assert_eq!(answer.status, 200, "all is well without a page");
+        let trapped = send(&envoy, version, with(keyed_get(GUARDED), "origin", PAGE)).await;
+        assert_error(&trapped, 503, "server_error", "codex_unavailable");
+        let passed = upstream.seen().len();
+        let answer = answer_of_the_next_filter(&envoy, version).await;
+        assert_error(&answer, 401, "authentication_error", "invalid_api_key");
+        assert_eq!(upstream.seen().len(), passed);
+        assert_eq!(
+            envoy.stat("wasm.codex_edge.vm_reload_success").await,
+            reloads
+        );
+        assert_eq!(send(&envoy, version, keyed_get(GUARDED)).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_who_provokes_traps_does_not_get_in() {
+    let (upstream, envoy) = start().await;
+    let mut traps = 0;
+    for _ in 0..50 {
+        for request in [with(get(GUARDED), "origin", PAGE), get(GUARDED)] {
+            let answer = send(&envoy, Version::H1, request).await;
+            assert!([401, 503].contains(&answer.status.as_u16()), "{answer:?}");
+            traps += usize::from(answer.status == 503);
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert!(traps > 0 && upstream.seen().is_empty(), "{traps}");
+    assert!(envoy.stat("wasm.codex_edge.vm_reload_success").await > 0);
+}

@@ -1,0 +1,142 @@
+//! A page of another origin in a real browser: what it may read of streams and refusals, and what a list keeps from it.
+//! The Fetch standard, section 3.3, as Chromium has it; the page is `tests/clients/browser/page.html`.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use tests::browser::Page;
+use xtask::workspace;
+
+use crate::stack::{KEY, Stack};
+
+/// One chat a day, and what else the test says.
+async fn start(cors: Option<Value>) -> Stack {
+    let limit = json!({"requests": 1, "window_ms": 86_400_000});
+    Stack::start_with(|options| {
+        let options = options.filter("rate_limit", limit);
+        match cors {
+            Some(cors) => options.filter("cors", cors),
+            None => options,
+        }
+    })
+    .await
+}
+
+/// Opens the page, whose chat is answered once `round` is released.
+async fn open(stack: &Stack, host: &str, round: &str) -> Page {
+    let file = workspace::root().join("tests/clients/browser/page.html");
+    let html = fs::read(file).expect("the page is in the tree");
+    let prompt = format!("[[model:{}]]", json!([{"hold": round}, {"text": "spoken"}]));
+    let base = stack.base_url();
+    let query = [("base", base.as_str()), ("key", KEY), ("prompt", &prompt)];
+    Page::open(html, host, &query).await
+}
+
+/// The paths that the page asks for after a preflight only.
+const PREFLIGHTED: [&str; 3] = ["/v1/chat/completions", "/v1/usage", "/v1/responses/resp_1"];
+
+/// Asserts that the page reads all that comes, a stream as it comes.
+async fn assert_readable(stack: &Stack, mut page: Page, round: &str) {
+    let first = page.report().await;
+    assert_eq!(first["status"], 200, "{first}");
+    assert_eq!(
+        first["headers"]["content-type"],
+        "text/event-stream; charset=utf-8"
+    );
+    assert_eq!(first["headers"]["x-ratelimit-remaining-requests"], "0");
+    let body = first["body"].as_str().expect("the page has read a body");
+    assert!(
+        body.contains(r#""role":"assistant""#) && !body.contains("spoken"),
+        "{body}"
+    );
+    stack.model.release(round);
+    let rest = page.report().await;
+    let body = rest["body"].as_str().expect("the page has read a body");
+    assert!(
+        body.contains(r#""content":"spoken""#) && body.ends_with("data: [DONE]\n\n"),
+        "{rest}"
+    );
+
+    let refused = page.report().await;
+    assert_error(&refused, "too often", 429, "rate_limited");
+    let number = |name: &str| -> Option<u64> { refused["headers"][name].as_str()?.parse().ok() };
+    let seconds = number("retry-after").expect("the page reads when to come again");
+    let millis = number("retry-after-ms").expect("the page reads when to come again");
+    assert!((86_000..=86_400).contains(&seconds) && millis.div_ceil(1000) == seconds);
+    assert_error(&page.report().await, "wrong key", 401, "invalid_api_key");
+    let other = page.report().await;
+    assert_eq!(
+        (&other["step"], &other["error"]),
+        (&json!("other verb"), &Value::Null)
+    );
+    assert!(
+        other["body"]
+            .as_str()
+            .is_some_and(|body| body.contains(r#""error""#)),
+        "{other}"
+    );
+    let models = page.report().await;
+    assert_eq!(
+        (&models["step"], &models["status"]),
+        (&json!("no preflight"), &json!(200))
+    );
+    for report in [&first, &refused, &other, &models] {
+        let id = &report["headers"]["x-request-id"];
+        assert!(id.as_str().is_some_and(|id| !id.is_empty()), "{report}");
+    }
+    for path in PREFLIGHTED {
+        let asked = |entry: &Value| entry["method"] == "OPTIONS" && entry["path"] == path;
+        assert_eq!(stack.envoy.access_log_entry(asked).await["status"], 204);
+    }
+}
+
+#[track_caller]
+fn assert_error(report: &Value, step: &str, status: u16, code: &str) {
+    assert_eq!(
+        (&report["step"], &report["status"]),
+        (&json!(step), &json!(status)),
+        "{report}"
+    );
+    let body = report["body"].as_str().expect("the page has read a body");
+    let body: Value = serde_json::from_str(body).expect("a refusal is JSON");
+    assert_eq!(body["error"]["code"], code);
+}
+
+#[tokio::test]
+async fn a_page_of_any_origin_reads_streams_and_refusals() {
+    let stack = start(None).await;
+    let page = open(&stack, "127.0.0.1", "any").await;
+    assert_readable(&stack, page, "any").await;
+}
+
+#[tokio::test]
+async fn a_list_lets_its_pages_in_and_keeps_others_out() {
+    let origins = json!(["https://app.example", "http://localhost:*"]);
+    let stack = start(Some(json!({"allowed_origins": origins}))).await;
+    let mut foreign = open(&stack, "127.0.0.1", "foreign").await;
+    for step in [
+        "stream",
+        "too often",
+        "wrong key",
+        "other verb",
+        "no preflight",
+    ] {
+        let report = foreign.report().await;
+        let refused = json!({"step": step, "error": "TypeError: Failed to fetch"});
+        assert_eq!(report, refused, "nothing else is known to the page");
+    }
+    let asked = |entry: &&Value| entry["path"] == "/v1/chat/completions";
+    let log = stack.envoy.access_log();
+    let methods: Vec<_> = log
+        .iter()
+        .filter(asked)
+        .map(|entry| &entry["method"])
+        .collect();
+    assert_eq!(
+        methods,
+        ["OPTIONS", "OPTIONS"],
+        "the browser asks, and goes no further"
+    );
+    let page = open(&stack, "localhost", "listed").await;
+    assert_readable(&stack, page, "listed").await;
+}
