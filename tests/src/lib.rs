@@ -2,6 +2,7 @@
 //! The suites in `tests/` and the binaries in `src/bin/` are built on these.
 
 pub mod browser;
+pub mod chaos;
 pub mod envoy;
 pub mod filter_wasm;
 pub mod http;

@@ -2,6 +2,7 @@
 //! The end-to-end tests use [`tools`] and [`envoy_config`], so that they run what `up` runs.
 
 pub mod build;
+pub mod chaos;
 pub mod check;
 pub mod command;
 pub mod envoy_config;

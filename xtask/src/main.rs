@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use xtask::chaos::ChaosArgs;
 use xtask::test::TestArgs;
 use xtask::tools::{Tool, Tools};
 use xtask::up::UpArgs;
@@ -17,6 +18,8 @@ enum Command {
     Up(UpArgs),
     /// Run every test, against the real Envoy and the real Codex
     Test(TestArgs),
+    /// Kill random parts of the stack under load, and count what is left behind
+    Chaos(ChaosArgs),
     /// Check formatting, lints, docs, Envoy's configuration and dependencies
     Check,
     /// Fetch the pinned tools and clients
@@ -37,6 +40,7 @@ fn run(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Up(args) => return xtask::up::up(args),
         Command::Test(args) => xtask::test::test(args)?,
+        Command::Chaos(args) => xtask::chaos::chaos(args)?,
         Command::Check => xtask::check::check()?,
         Command::Fetch => {
             let tools = Tools::open();

@@ -1,0 +1,93 @@
+//! The chain that the storm passes over: real Envoy, real sidecar with two workers, real Codex, scripted model.
+//! Limits and timers are turned down, so that queue, refusals and deadlines are met within seconds.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::processes;
+use crate::envoy::{self, Envoy};
+use crate::scripted_model::ScriptedModel;
+use crate::sidecar::{self, Sidecar};
+
+/// The key of clients for whom Codex is a plain model.
+pub(super) const KEY: &str = "sk-a-key-of-the-chaos-run";
+
+/// The key of clients for whom it is an agent.
+pub(super) const AGENT_KEY: &str = "sk-a-key-for-agents-of-the-chaos-run";
+
+/// `PROXY_SSE_MAX_CONCURRENCY`.
+pub(super) const SLOTS: usize = 6;
+
+/// `CODEX_WORKERS`.
+pub(super) const WORKERS: usize = 2;
+
+/// Within this time every request that a client stays for has come to an end: its wait in the queue (2 s), its turn
+/// (8 s), the last words of a sidecar that is told to stop (5 s).
+pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
+
+/// Within this time a sidecar that is told to stop has ended: its drain (1.5 s), last words (5 s), and children that
+/// must be killed (4 s); the rest is for a machine under load.
+pub(super) const STOP_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Agents only sleep here, so that the storm needs no sandbox that works on this machine.
+const SETTINGS: [(&str, &str); 8] = [
+    ("PROXY_SANDBOX_MODE", "danger-full-access"),
+    ("PROXY_QUEUE_MAX", "3"),
+    ("PROXY_QUEUE_TIMEOUT_MS", "2000"),
+    ("PROXY_TIMEOUT_MS", "8000"),
+    ("PROXY_IDLE_TIMEOUT_MS", "3000"),
+    ("PROXY_STREAM_IDLE_TIMEOUT_MS", "4000"),
+    ("PROXY_PROTO_IDLE_MS", "4000"),
+    ("PROXY_DRAIN_MS", "1500"),
+];
+
+/// The chain. Fields are dropped in the order of a request's way.
+#[derive(Debug)]
+pub(super) struct Chain {
+    pub(super) envoy: Envoy,
+    pub(super) sidecar: Sidecar,
+    pub(super) model: ScriptedModel,
+}
+
+impl Chain {
+    /// Starts it and waits until both workers are there.
+    pub(super) async fn start() -> Self {
+        let model = ScriptedModel::start()
+            .await
+            .expect("a loopback port is free");
+        let options = sidecar::Options::new(&model)
+            .env("PROXY_SSE_MAX_CONCURRENCY", &SLOTS.to_string())
+            .env("CODEX_WORKERS", &WORKERS.to_string());
+        let settings = SETTINGS.into_iter();
+        let options = settings.fold(options, |options, (name, value)| options.env(name, value));
+        let sidecar = options.start().await;
+        let agent = json!([{"id": "agent", "key": AGENT_KEY, "profile": "agent"}]);
+        let options = envoy::Options::new(sidecar.socket())
+            .env("PROXY_API_KEY", KEY)
+            .filter("keys", agent);
+        let envoy = Envoy::start(options).await;
+        while workers(&sidecar).len() < WORKERS {
+            sleep(Duration::from_millis(20)).await;
+        }
+        Self {
+            envoy,
+            sidecar,
+            model,
+        }
+    }
+
+    /// Descriptors that the sidecar has open.
+    pub(super) fn descriptors(&self) -> usize {
+        self.sidecar.id().map_or(0, processes::descriptors)
+    }
+}
+
+/// The pids of the sidecar's workers, oldest first; what it runs to look at Codex is none.
+pub(super) fn workers(sidecar: &Sidecar) -> Vec<i32> {
+    let children = sidecar.children().into_iter();
+    children
+        .filter(|pid| processes::runs_with(*pid, "app-server"))
+        .collect()
+}

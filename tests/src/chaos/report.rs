@@ -1,0 +1,109 @@
+//! What was seen: how often each death and each outcome, what was counted afterwards, and every broken promise.
+//! `Display` is the table that a run prints.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What a run has shown.
+#[derive(Debug, Default)]
+pub struct Report {
+    seed: u64,
+    kills: BTreeMap<&'static str, usize>,
+    outcomes: BTreeMap<String, usize>,
+    counts: Vec<(&'static str, String)>,
+    violations: Vec<String>,
+}
+
+impl Report {
+    /// Nothing seen yet.
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            ..Self::default()
+        }
+    }
+
+    /// Every promise that was broken; empty after a good run.
+    pub fn violations(&self) -> &[String] {
+        &self.violations
+    }
+
+    /// Requests that came to an end, the client's leaving included.
+    pub fn requests(&self) -> usize {
+        self.outcomes.values().sum()
+    }
+
+    /// Deaths.
+    pub fn kills(&self) -> usize {
+        self.kills.values().sum()
+    }
+
+    /// Requests that ended like this.
+    pub fn outcome(&self, name: &str) -> usize {
+        self.outcomes.get(name).copied().unwrap_or_default()
+    }
+
+    pub(super) fn add_kill(&mut self, kind: &'static str) {
+        *self.kills.entry(kind).or_default() += 1;
+    }
+
+    pub(super) fn add_outcome(&mut self, outcome: impl Into<String>) {
+        *self.outcomes.entry(outcome.into()).or_default() += 1;
+    }
+
+    pub(super) fn add_count(&mut self, what: &'static str, count: impl fmt::Display) {
+        self.counts.push((what, count.to_string()));
+    }
+
+    pub(super) fn add_violation(&mut self, violation: impl Into<String>) {
+        self.violations.push(violation.into());
+    }
+
+    /// Takes in what another has seen in the same run.
+    pub(super) fn absorb(&mut self, other: Self) {
+        for (kind, count) in other.kills {
+            *self.kills.entry(kind).or_default() += count;
+        }
+        for (outcome, count) in other.outcomes {
+            *self.outcomes.entry(outcome).or_default() += count;
+        }
+        self.counts.extend(other.counts);
+        self.violations.extend(other.violations);
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        section(f, &format!("kills, seed {}", self.seed), &self.kills)?;
+        row(f, "all", self.kills())?;
+        section(f, "requests", &self.outcomes)?;
+        row(f, "all", self.requests())?;
+        section(
+            f,
+            "afterwards",
+            self.counts.iter().map(|(what, count)| (what, count)),
+        )?;
+        writeln!(f, "\nviolations: {}", self.violations.len())?;
+        self.violations
+            .iter()
+            .try_for_each(|violation| writeln!(f, "  {violation}"))
+    }
+}
+
+fn section<N: fmt::Display, C: fmt::Display>(
+    f: &mut fmt::Formatter<'_>,
+    title: &str,
+    rows: impl IntoIterator<Item = (N, C)>,
+) -> fmt::Result {
+    writeln!(f, "\n{title}")?;
+    rows.into_iter()
+        .try_for_each(|(name, count)| row(f, name, count))
+}
+
+fn row(
+    f: &mut fmt::Formatter<'_>,
+    name: impl fmt::Display,
+    count: impl fmt::Display,
+) -> fmt::Result {
+    writeln!(f, "  {:<44} {:>8}", name.to_string(), count.to_string())
+}
