@@ -1,5 +1,5 @@
 //! The real Chromium without a window, with one page that makes requests and reports what came of them.
-//! Follows Chromium's command line; the page's own server is in [`server`].
+//! Follows Chromium's command line; the page's own server is in `server`.
 
 mod server;
 

@@ -1,5 +1,5 @@
 //! An HTTP client that shows what went over the wire: one connection, HTTP/1.1 or HTTP/2 by prior knowledge.
-//! Follows RFC 9112 and RFC 9113 by way of hyper; [`raw`] is for what no client library would send.
+//! Follows RFC 9112 and RFC 9113 by way of hyper; [`raw()`] is for what no client library would send.
 
 mod client;
 mod raw;
