@@ -4,56 +4,23 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::agent::Agent;
 use super::launch::Launch;
+use super::order::{Order, Readiness, Slot};
 use super::proto::Pool;
 use super::version::Protocol;
-use super::worker::{Order, Worker};
+use super::worker::Worker;
 use crate::config::Limits;
 use crate::turn::{Profile, Timers, Turn, TurnError, TurnRequest, channel};
 
 /// Turns that were admitted and wait for a child to look up; it looks up within microseconds, or, when it has
 /// just been replaced, within the quarter of a second that its successor's handshake takes.
 const ORDERS_WAITING: usize = 64;
-
-/// What the children can do now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Readiness {
-    /// No child can be started.
-    Unavailable,
-    /// No child has completed its handshake yet.
-    Starting,
-    /// Codex is not logged in.
-    LoginRequired,
-    /// A child has completed its handshake and has a credential.
-    Ready,
-}
-
-impl Readiness {
-    /// Why a turn cannot begin now.
-    ///
-    /// # Errors
-    /// Unless it is `Ready`.
-    pub fn check(self) -> Result<(), TurnError> {
-        match self {
-            Self::Ready => Ok(()),
-            Self::Starting => Err(TurnError::Starting),
-            Self::LoginRequired => Err(TurnError::LoginRequired),
-            Self::Unavailable => Err(TurnError::Unavailable),
-        }
-    }
-}
-
-/// A place for one turn. Dropping it lets the next one in.
-pub(super) type Slot = OwnedSemaphorePermit;
-
-/// Where children take their turns from: whoever is ready takes the next one.
-pub(super) type Orders = async_channel::Receiver<Order>;
 
 /// The children, as the routes see them.
 #[derive(Debug)]

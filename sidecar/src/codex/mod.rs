@@ -6,11 +6,13 @@ mod backend;
 mod catalogue;
 mod home;
 mod launch;
+mod order;
 mod proto;
 mod version;
 mod worker;
 
-pub use backend::{Backend, Readiness};
+pub use backend::Backend;
 pub use home::Home;
 pub use launch::{Launch, LaunchError};
+pub use order::Readiness;
 pub use version::Protocol;

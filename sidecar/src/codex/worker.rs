@@ -22,12 +22,12 @@ use tracing::{Instrument, Span, info_span};
 
 use super::agent::Workspace;
 use super::app_server::{AppServer, ProtocolError, State, Step, TurnKey};
-use super::backend::{Orders, Readiness, Slot};
 use super::launch::Launch;
+use super::order::{Order, Orders, Readiness, Slot};
 use crate::config::Wear;
 use crate::error_chain;
 use crate::process::{Child, Lines, Pipes};
-use crate::turn::{EventWriter, TurnRequest};
+use crate::turn::EventWriter;
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -43,18 +43,6 @@ const MAX_STUCK_THREADS: usize = 8;
 
 /// Time that turns have to end after their interrupt when the worker is told to stop.
 const INTERRUPT_GRACE: Duration = Duration::from_secs(2);
-
-/// A turn for a child.
-#[derive(Debug)]
-pub(super) struct Order {
-    pub(super) request: TurnRequest,
-    pub(super) events: EventWriter,
-    pub(super) cancel: CancellationToken,
-    /// Held until the child knows nothing of the turn any more.
-    pub(super) slot: Option<Slot>,
-    /// An agent's; removed when the child knows nothing of the turn any more.
-    pub(super) workspace: Option<Workspace>,
-}
 
 /// Why a child serves no more turns.
 #[derive(Debug, thiserror::Error)]

@@ -18,9 +18,8 @@ use tracing::{Instrument, info_span};
 
 use super::home::ChildHome;
 use super::{Phase, Proto, ProtocolError, Step, command_line, confine};
-use crate::codex::backend::Orders;
 use crate::codex::launch::Launch;
-use crate::codex::worker::Order;
+use crate::codex::order::{Order, Orders};
 use crate::error_chain;
 use crate::process::{Child, Lines, Pipes};
 use crate::turn::{Event, EventWriter, Outcome, TurnError, TurnRequest};

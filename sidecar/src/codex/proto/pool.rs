@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::child::{Broken, End, Note, Starter};
 use super::login::Login;
-use crate::codex::backend::{Orders, Readiness};
 use crate::codex::launch::Launch;
+use crate::codex::order::{Orders, Readiness};
 use crate::error_chain;
 use crate::turn::{Event, Outcome, TurnError};
 
