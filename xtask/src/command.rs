@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -80,6 +81,16 @@ pub fn bound_to_us(command: &mut Command, signal: Signal) -> &mut Command {
     unsafe {
         command.pre_exec(bind)
     }
+}
+
+/// Writes a script and makes it executable. A child does the writing: what we had open for writing, another thread's
+/// child would inherit, and until that child's own exec nobody could execute the file (ETXTBSY of execve(2)).
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_program(file: &Path, script: &str) -> Result<()> {
+    let write = "printf '%s\\n' \"$1\" >\"$0\" && chmod 755 \"$0\"";
+    output(Command::new("sh").args(["-c", write]).arg(file).arg(script)).map(drop)
 }
 
 fn line(command: &Command) -> String {

@@ -1,7 +1,6 @@
 //! The children: how many, how they are replaced, and what a bad one can do.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::{Options, Sidecar, runs, wait_until_gone};
+use xtask::command::write_program;
 use xtask::tools::{Tool, Tools};
 
 use crate::stack::{SOON, ask, start_with, stream};
@@ -132,11 +132,9 @@ impl Faulty {
             .expect("Codex was fetched: `cargo xtask fetch`");
         let real = real.display();
         let script = format!(
-            "#!/bin/bash\nREAL={real}\n[ \"$1\" = {command} ] || exec \"$REAL\" \"$@\"\n{fault}\n"
+            "#!/bin/bash\nREAL={real}\n[ \"$1\" = {command} ] || exec \"$REAL\" \"$@\"\n{fault}"
         );
-        fs::write(&binary, script).expect("the folder is ours");
-        fs::set_permissions(&binary, fs::Permissions::from_mode(0o755))
-            .expect("the folder is ours");
+        write_program(&binary, &script).expect("the folder is ours");
         Self { _dir: dir, binary }
     }
 

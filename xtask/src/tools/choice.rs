@@ -74,10 +74,8 @@ fn has_version(line: &str, version: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, Permissions};
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
+    use crate::command::write_program;
 
     #[test]
     fn a_version_is_a_whole_word() {
@@ -92,8 +90,7 @@ mod tests {
 
     fn program(dir: &Path, script: &str) -> PathBuf {
         let file = dir.join("codex");
-        fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&file, Permissions::from_mode(0o755)).unwrap();
+        write_program(&file, &format!("#!/bin/sh\n{script}")).unwrap();
         file
     }
 

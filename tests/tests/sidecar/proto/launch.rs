@@ -7,6 +7,7 @@ use serde_json::Value;
 use tests::http::get;
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::{Options, Sidecar};
+use xtask::command::write_program;
 use xtask::tools::{Tool, Tools};
 
 use super::codex;
@@ -66,7 +67,7 @@ async fn a_version_that_speaks_neither_and_a_program_that_is_none_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let script = |name: &str, mode: u32, says: &str| {
         let file = dir.path().join(name);
-        fs::write(&file, format!("#!/bin/sh\necho {says}\n")).unwrap();
+        write_program(&file, &format!("#!/bin/sh\necho {says}")).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
         file.to_string_lossy().into_owned()
     };
