@@ -10,6 +10,7 @@ pub mod config;
 pub mod dialect;
 pub mod leftovers;
 pub mod process;
+pub mod recall;
 pub mod request_line;
 pub mod routes;
 pub mod server;

@@ -202,3 +202,17 @@ impl<R: tokio::io::AsyncRead + Unpin> Lines<R> {
         self.0.next().await
     }
 }
+
+/// A message as one line with its end, whatever JSON of a client's is in it.
+pub fn json_line(message: &impl serde::Serialize) -> Vec<u8> {
+    let mut line =
+        serde_json::to_vec(message).expect("our messages have string keys and no failing parts");
+    // A line break is not allowed in a JSON string, so that each of them stands between two tokens.
+    for byte in &mut line {
+        if *byte == b'\n' {
+            *byte = b' ';
+        }
+    }
+    line.push(b'\n');
+    line
+}

@@ -21,9 +21,10 @@ use crate::codex::{Backend, Readiness};
 use crate::config::Config;
 use crate::dialect::chat::{self, ChunkWriter};
 use crate::dialect::models::ModelAccess;
-use crate::dialect::{ApiError, Delivery, event_stream};
+use crate::dialect::{ApiError, Delivery, Ignored, event_stream};
+use crate::recall::{Listener, Recall};
 use crate::request_line::{Followed, Importance, RequestLine};
-use crate::turn::{Attended, Profile, Timers};
+use crate::turn::{Attended, CutRules, Profile, Timers, TurnRequest};
 
 /// A body that is whole or a stream.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -48,6 +49,7 @@ pub struct Routes {
     config: Config,
     backend: Backend,
     background: TaskTracker,
+    recall: Arc<Recall>,
 }
 
 /// Where a request goes.
@@ -97,6 +99,7 @@ impl Routes {
             config,
             backend,
             background,
+            recall: Arc::default(),
         }
     }
 
@@ -188,28 +191,33 @@ impl Routes {
 
     async fn chat(&self, head: &Parts, body: Incoming) -> Result<Response<Body>, ApiError> {
         let body = self.read_body(head, body).await?;
-        let (turn, reply) = chat::parse(&body, &self.models(head), self.profile(head))?;
+        let client = text(&head.headers, &EDGE_CLIENT).unwrap_or_default();
+        let recall = |call_id: &str| self.recall.before(client, call_id);
+        let (turn, reply) = chat::parse(&body, &self.models(head), self.profile(head), &recall)?;
         drop(body);
-        let turn = self
-            .backend
-            .begin(turn, self.timers(reply.delivery))
-            .await?;
-        let background = (!self.config.kill_on_disconnect).then(|| self.background.clone());
-        let turn = Attended::new(turn, background);
+        let turn = self.begin(turn, reply.delivery, &reply.cut).await?;
+        let listener = Listener::new(Arc::clone(&self.recall), client.to_owned());
         let mut response = match reply.delivery {
-            Delivery::Gathered => json(StatusCode::OK, chat::gather(&reply, turn).await?),
+            Delivery::Gathered => json(StatusCode::OK, chat::gather(&reply, turn, listener).await?),
             Delivery::Stream { .. } => {
-                let frames = event_stream(turn, ChunkWriter::new(&reply), self.keepalive(head));
-                stream(frames)
+                let chunks = ChunkWriter::new(&reply, listener);
+                stream(event_stream(turn, chunks, self.keepalive(head)))
             }
         };
-        let ignored = reply.ignored.into_iter().collect::<Vec<_>>().join(", ");
-        if let Ok(ignored) = HeaderValue::from_str(&ignored)
-            && !ignored.is_empty()
-        {
-            response.headers_mut().insert(EDGE_IGNORED, ignored);
-        }
+        response.headers_mut().extend(ignored(&reply.ignored));
         Ok(response)
+    }
+
+    /// Begins a turn that ends with its client, or does not, as the operator wants it.
+    async fn begin(
+        &self,
+        turn: TurnRequest,
+        delivery: Delivery,
+        cut: &CutRules,
+    ) -> Result<Attended, ApiError> {
+        let turn = self.backend.begin(turn, self.timers(delivery)).await?;
+        let background = (!self.config.kill_on_disconnect).then(|| self.background.clone());
+        Ok(Attended::new(turn, background, cut))
     }
 
     async fn read_body(&self, head: &Parts, body: Incoming) -> Result<Bytes, ApiError> {
@@ -346,6 +354,11 @@ fn error_response(error: &ApiError) -> Response<Body> {
 
 fn number(number: u128) -> HeaderValue {
     HeaderValue::from_str(&number.to_string()).expect("digits are a header value")
+}
+
+fn ignored(ignored: &Ignored) -> Option<(HeaderName, HeaderValue)> {
+    let names = HeaderValue::from_str(&ignored.list()?).ok()?;
+    Some((EDGE_IGNORED, names))
 }
 
 /// Envoy puts it there; a sidecar without Envoy in front answers without.

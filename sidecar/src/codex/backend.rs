@@ -108,6 +108,9 @@ impl Backend {
     /// Nothing can take it: no child is ready, or all slots and the queue are full.
     pub async fn begin(&self, request: TurnRequest, timers: Timers) -> Result<Turn, TurnError> {
         self.readiness().check()?;
+        if self.protocol() == Protocol::Proto && !request.tools.offered.is_empty() {
+            return Err(TurnError::NoTools(self.version().to_owned()));
+        }
         let agent = match request.profile {
             Profile::Chat => None,
             Profile::Agent => Some(self.launch.agent()?),

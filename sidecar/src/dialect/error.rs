@@ -68,6 +68,11 @@ impl ApiError {
         )
     }
 
+    /// 400: a field is wrong.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::bad_request("invalid_request_error", message)
+    }
+
     /// 400: a value that OpenAI knows and we cannot honour.
     pub fn unsupported(param: impl Into<String>, message: impl Into<String>) -> Self {
         Self::bad_request("unsupported_value", message).at(param)
@@ -221,7 +226,8 @@ impl From<TurnError> for ApiError {
                 Self::bad_request("context_length_exceeded", message).at("messages")
             }
             TurnError::Rejected(_) => Self::bad_request("invalid_request_error", message),
-            TurnError::ModelNotFound => failed("codex_failed", message),
+            TurnError::NoTools(_) => Self::unsupported("tools", message),
+            TurnError::ModelNotFound | TurnError::ToolNotCalled => failed("codex_failed", message),
             TurnError::QuotaExceeded { retry_after } => Self {
                 retry_after,
                 final_answer: true,

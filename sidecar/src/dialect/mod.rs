@@ -1,15 +1,24 @@
 //! What clients speak: bytes of a request -> a turn, events of a turn -> bytes of an answer.
 //! The OpenAI API reference is the authority on shapes; each dialect has a file, and all share errors and streams.
 
+mod body;
 pub mod chat;
 mod error;
+mod fields;
+mod image;
 pub mod models;
 mod sse;
+mod tools;
 
+pub use body::Ignored;
 pub use error::ApiError;
 pub use sse::event_stream;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What a client reads in the place of a refusal: Codex says no more of it than that nothing came.
+const NO_ANSWER: &str =
+    "The model gave no answer; it may have refused. Codex does not pass on its words.";
 
 /// How the answer shall be delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +30,19 @@ pub enum Delivery {
     },
     /// One JSON document at the end.
     Gathered,
+}
+
+impl Delivery {
+    /// What a client asks for with these fields; usage is streamed only when it is asked for.
+    fn of(stream: Option<bool>, include_usage: Option<bool>) -> Self {
+        if stream == Some(true) {
+            Self::Stream {
+                include_usage: include_usage == Some(true),
+            }
+        } else {
+            Self::Gathered
+        }
+    }
 }
 
 /// Seconds since the epoch, as OpenAI's `created` wants them.

@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
 
 use super::{Deadline, Event, Outcome, TurnError};
 
@@ -105,8 +104,8 @@ impl Waiting {
         match event {
             Event::Finished(outcome) => self.finish(outcome),
             Event::Progress if !self.events.is_empty() => {}
-            Event::Progress | Event::Text(_) | Event::Reasoning(_) if self.finished => {}
-            Event::Progress | Event::Text(_) | Event::Reasoning(_) => {
+            _ if self.finished => {}
+            event => {
                 self.bytes += event.size();
                 self.events.push_back(event);
             }
@@ -158,6 +157,11 @@ impl Turn {
         }
     }
 
+    /// Whether `Finished` was read.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
     /// The next event if one waits already.
     pub fn try_next(&mut self) -> Option<Event> {
         let event = self.shared.lock().pop()?;
@@ -183,46 +187,8 @@ impl Turn {
     }
 }
 
-/// A turn that knows what shall become of it when its client leaves.
-#[derive(Debug)]
-pub struct Attended {
-    /// `None` once it is handed on.
-    turn: Option<Turn>,
-    /// Where it goes on without its client; `None` interrupts it instead.
-    background: Option<TaskTracker>,
-}
-
-impl Attended {
-    /// A turn that is interrupted when this is dropped, or goes on in `background`.
-    pub fn new(turn: Turn, background: Option<TaskTracker>) -> Self {
-        Self {
-            turn: Some(turn),
-            background,
-        }
-    }
-
-    /// As [`Turn::next`].
-    pub async fn next(&mut self) -> Option<Event> {
-        self.turn.as_mut()?.next().await
-    }
-
-    /// As [`Turn::try_next`].
-    pub fn try_next(&mut self) -> Option<Event> {
-        self.turn.as_mut()?.try_next()
-    }
-}
-
-impl Drop for Attended {
-    fn drop(&mut self) {
-        if let (Some(mut turn), Some(background)) = (self.turn.take(), &self.background)
-            && !turn.over
-        {
-            background.spawn(async move { while turn.next().await.is_some() {} });
-        }
-    }
-}
-
-async fn sleep_until_if(deadline: Option<Instant>) {
+/// For ever when there is no deadline.
+pub(super) async fn sleep_until_if(deadline: Option<Instant>) {
     match deadline {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,

@@ -81,11 +81,13 @@ async fn a_plain_model_has_no_tool_to_run() {
     let request = chat(&json!([[call], [{"text": "done"}]]), &json!({}));
     let answer = sidecar.connect().await.send(request).await.unwrap();
     assert_eq!(answer.status, 200, "{answer:?}");
-    let said = output(&model);
-    assert!(
-        said.contains("unsupported call") && !said.contains("ran\n"),
-        "{said}"
+    let answer = answer.json();
+    let called = &answer["choices"][0]["message"]["tool_calls"][0]["function"]["name"];
+    assert_eq!(
+        called, "exec_command",
+        "it is the client's to run, or not: {answer}"
     );
+    assert_eq!(model.requests().len(), 1, "Codex answered nothing itself");
 }
 
 #[tokio::test]

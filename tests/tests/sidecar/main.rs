@@ -7,4 +7,5 @@ mod life;
 mod limits;
 mod proto;
 mod stack;
+mod tools;
 mod workers;

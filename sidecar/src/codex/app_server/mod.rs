@@ -3,6 +3,7 @@
 
 mod command_line;
 mod failure;
+mod history;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -16,6 +17,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::codex::agent::Workspace;
+use crate::process::json_line;
 use crate::turn::{Event, Outcome, TurnError, TurnRequest};
 use thread::{Next, Thread};
 
@@ -208,7 +210,7 @@ impl AppServer {
         let incoming: wire::Incoming<'_> =
             serde_json::from_str(line).map_err(ProtocolError::NotAMessage)?;
         match (incoming.method.as_deref(), incoming.id) {
-            (Some(method), Some(id)) => self.refuse_request(method, id),
+            (Some(method), Some(id)) => self.on_request(method, id, incoming.params),
             (Some(method), None) => self.on_notification(method, incoming.params)?,
             (None, Some(id)) => self.on_answer(id, incoming.result, incoming.error)?,
             (None, None) => {}
@@ -224,7 +226,7 @@ impl AppServer {
     fn call(&mut self, call: Call, params: &impl Serialize) {
         let id = self.next_call;
         self.next_call += 1;
-        let line = line(&wire::Call {
+        let line = json_line(&wire::Call {
             id,
             method: call.method(),
             params,
@@ -425,6 +427,18 @@ impl AppServer {
         resets_at.duration_since(std::time::SystemTime::now()).ok()
     }
 
+    /// A call of a client's tool is left open: the turn is interrupted for it once all its calls are known, and an
+    /// answer would make the model go on.
+    fn on_request(&mut self, method: &str, id: &RawValue, params: Option<&RawValue>) {
+        let about = params.and_then(|params| serde_json::from_str(params.get()).ok());
+        let is_our_turns = about.is_some_and(|wire::AboutThread { thread_id }| {
+            self.keys.contains_key(thread_id.as_ref())
+        });
+        if method != "item/tool/call" || !is_our_turns {
+            self.refuse_request(method, id);
+        }
+    }
+
     /// Nothing may ever wait for a human: an unanswered request would block its turn for ever.
     fn refuse_request(&mut self, method: &str, id: &RawValue) {
         tracing::warn!(method, "request of the child refused");
@@ -484,13 +498,6 @@ impl AppServer {
             self.step.closed.push(key);
         }
     }
-}
-
-fn line(message: &impl Serialize) -> Vec<u8> {
-    let mut line =
-        serde_json::to_vec(message).expect("our messages have string keys and no failing parts");
-    line.push(b'\n');
-    line
 }
 
 fn parse_answer<T: serde::de::DeserializeOwned>(

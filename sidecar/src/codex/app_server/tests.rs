@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::turn::{Content, Effort, Message, Model, Profile, Role, Stop, Usage};
+use crate::turn::{
+    Content, Effort, Item, Message, Model, Profile, ReasoningItem, Role, Stop, Summary, Tool,
+    ToolCall, Tools, Usage,
+};
 
 const KEY: TurnKey = TurnKey(7);
 
@@ -14,11 +17,13 @@ fn request() -> TurnRequest {
             name: "gpt-5".to_owned(),
             effort: Some(Effort::Low),
         },
-        conversation: vec![Message {
+        conversation: vec![Item::Message(Message {
             role: Role::User,
             content: vec![Content::Text("hi".to_owned())],
-        }],
-        reasoning_summary: false,
+        })],
+        tools: Tools::default(),
+        schema: None,
+        summary: Summary::None,
     }
 }
 
@@ -56,8 +61,12 @@ impl Peer {
 
     /// A turn that runs on thread T as turn U.
     fn running() -> Self {
+        Self::running_with(request())
+    }
+
+    fn running_with(request: TurnRequest) -> Self {
         let mut peer = Self::ready();
-        let step = peer.server.begin(KEY, request(), None);
+        let step = peer.server.begin(KEY, request, None);
         peer.note(step);
         peer.answer("thread/start", &json!({"thread": {"id": "T"}}));
         peer.answer("thread/inject_items", &json!({}));
@@ -69,6 +78,8 @@ impl Peer {
 
     fn note(&mut self, step: Step) {
         for line in step.write {
+            let breaks = line.iter().filter(|byte| **byte == b'\n').count();
+            assert_eq!(breaks, 1, "a message is one line");
             let message: Value = serde_json::from_slice(&line).unwrap();
             let method = message["method"].as_str().unwrap_or("answer").to_owned();
             self.called.push((method, message));
@@ -88,7 +99,9 @@ impl Peer {
 
     fn notifies(&mut self, method: &str, mut params: Value) {
         params["threadId"] = "T".into();
-        params["turnId"] = "U".into();
+        if params["turnId"].is_null() {
+            params["turnId"] = "U".into();
+        }
         self.says(&json!({"method": method, "params": params}).to_string());
     }
 
@@ -109,11 +122,18 @@ impl Peer {
         self.says(&json!({"id": id, "error": {"code": code, "message": "no"}}).to_string());
     }
 
-    fn delta(&mut self, item: &str, text: &str) {
-        self.notifies(
-            "item/agentMessage/delta",
-            json!({"itemId": item, "delta": text}),
-        );
+    fn delta(&mut self, text: &str) {
+        self.notifies("item/agentMessage/delta", json!({"delta": text}));
+    }
+
+    fn raw_item(&mut self, item: &Value) {
+        self.notifies("rawResponseItem/completed", json!({"item": item}));
+    }
+
+    fn call(&mut self, call_id: &str, name: &str) {
+        let item =
+            json!({"type": "function_call", "call_id": call_id, "name": name, "arguments": "{}"});
+        self.raw_item(&item);
     }
 
     fn completes(&mut self, status: &str, error: &Value) {
@@ -138,9 +158,10 @@ fn failed(error: TurnError) -> Event {
 #[test]
 fn a_turn_goes_from_thread_to_thread_and_reports_what_it_cost() {
     let mut peer = Peer::running();
-    peer.delta("msg_0", "Hel");
-    peer.delta("msg_0", "lo");
-    peer.delta("msg_1", "Bye");
+    peer.delta("Hel");
+    peer.delta("lo");
+    peer.notifies("item/completed", json!({"item": {"type": "agentMessage"}}));
+    peer.delta("Bye");
     let tokens = json!({"inputTokens": 11, "cachedInputTokens": 3, "outputTokens": 5, "reasoningOutputTokens": 2});
     peer.notifies(
         "thread/tokenUsage/updated",
@@ -161,7 +182,8 @@ fn a_turn_goes_from_thread_to_thread_and_reports_what_it_cost() {
     let expected = [
         text("Hel"),
         text("lo"),
-        text("\n\nBye"),
+        Event::MessageEnded,
+        text("Bye"),
         Event::Progress,
         Event::Finished(completed),
     ];
@@ -230,7 +252,7 @@ fn a_client_that_leaves_ends_its_turn_at_every_stage() {
 #[test]
 fn a_retry_after_text_was_read_ends_the_turn_instead_of_repeating_it() {
     let mut peer = Peer::running();
-    peer.delta("msg_0", "par");
+    peer.delta("par");
     peer.notifies(
         "error",
         json!({"error": {"message": "Reconnecting... 1/2"}, "willRetry": true}),
@@ -291,10 +313,6 @@ fn every_request_of_the_child_is_refused_at_once() {
         (
             "item/tool/requestUserInput",
             json!({"result": {"answers": {}}}),
-        ),
-        (
-            "item/tool/call",
-            json!({"result": {"contentItems": [], "success": false}}),
         ),
         (
             "attestation/generate",
@@ -411,4 +429,130 @@ fn what_is_no_message_ends_the_child_and_what_is_unknown_does_not() {
     ] {
         assert!(Peer::running().server.read_line(line).is_err(), "{line:?}");
     }
+}
+
+fn with_tools(change: impl FnOnce(&mut Tools)) -> TurnRequest {
+    let mut request = request();
+    request.tools.offered = ["look", "go"]
+        .map(|name| Tool {
+            name: name.to_owned(),
+            description: String::new(),
+            parameters: serde_json::value::to_raw_value(&json!({"type": "object"})).unwrap(),
+        })
+        .into();
+    change(&mut request.tools);
+    request
+}
+
+fn call(call_id: &str, name: &str) -> Event {
+    Event::ToolCall(ToolCall {
+        call_id: call_id.to_owned(),
+        name: name.to_owned(),
+        arguments: "{}".to_owned(),
+    })
+}
+
+#[test]
+fn calls_end_the_turn_once_all_of_them_are_known() {
+    let mut peer = Peer::running_with(with_tools(|_| {}));
+    let start = &peer.last("thread/start")["params"];
+    assert_eq!(start["dynamicTools"][1]["name"], "go");
+    assert_eq!(start["experimentalRawEvents"], true);
+    let old = json!({"type": "function_call", "call_id": "old", "name": "look", "arguments": "{}"});
+    let echoed = json!({"item": old, "turnId": "auto-compact-0"});
+    peer.notifies("rawResponseItem/completed", echoed);
+    peer.raw_item(&json!({"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm"}], "encrypted_content": "gA"}));
+    peer.call("c1", "look");
+    let asked =
+        json!({"id": 0, "method": "item/tool/call", "params": {"threadId": "T", "callId": "c1"}});
+    peer.says(&asked.to_string());
+    peer.call("c2", "nobody_offered_this");
+    assert!(
+        !peer.methods().contains(&"answer"),
+        "an answer would make the model go on"
+    );
+    peer.notifies(
+        "rawResponse/completed",
+        json!({"usage": {"inputTokens": 11, "outputTokens": 5}}),
+    );
+    let thought = ReasoningItem {
+        summary: vec!["Hm".to_owned()],
+        encrypted_content: Some("gA".to_owned()),
+    };
+    let usage = Usage {
+        input_tokens: 11,
+        output_tokens: 5,
+        ..Usage::default()
+    };
+    let finished = Outcome::Completed {
+        stop: Stop::ToolCalls,
+        usage: Some(usage),
+    };
+    let expected = [
+        Event::Reasoned(thought),
+        call("c1", "look"),
+        call("c2", "nobody_offered_this"),
+        Event::Finished(finished),
+    ];
+    assert_eq!(peer.events, expected);
+    assert_eq!(peer.methods().last(), Some(&"turn/interrupt"));
+}
+
+#[test]
+fn a_call_of_a_thread_that_is_not_ours_is_refused() {
+    let mut peer = Peer::ready();
+    let asked = json!({"id": 9, "method": "item/tool/call", "params": {"threadId": "X"}});
+    peer.says(&asked.to_string());
+    assert_eq!(peer.last("answer")["result"]["success"], false);
+}
+
+#[test]
+fn of_several_calls_only_the_first_is_told_where_one_at_a_time_is_wanted() {
+    let mut peer = Peer::running_with(with_tools(|tools| tools.one_at_a_time = true));
+    peer.call("c1", "look");
+    peer.call("c2", "go");
+    assert_eq!(peer.events, [call("c1", "look")]);
+}
+
+#[test]
+fn an_agents_own_tools_are_never_shown_as_the_clients() {
+    let mut request = with_tools(|_| {});
+    request.profile = Profile::Agent;
+    let mut peer = Peer::running_with(request);
+    peer.call("c1", "shell");
+    peer.notifies("rawResponse/completed", json!({"usage": null}));
+    assert_eq!(peer.events, [Event::Progress]);
+    peer.call("c2", "go");
+    assert_eq!(peer.events.last(), Some(&call("c2", "go")));
+}
+
+#[test]
+fn a_required_call_that_does_not_come_is_a_failure_unless_the_model_is_silent() {
+    let required = || with_tools(|tools| tools.required = true);
+    let mut peer = Peer::running_with(required());
+    let items = peer.last("thread/inject_items")["params"]["items"].clone();
+    let asked = items.as_array().unwrap().last().unwrap();
+    assert_eq!(asked["role"], "developer", "{items}");
+    peer.delta("No.");
+    peer.completes("completed", &Value::Null);
+    assert_eq!(peer.events.last(), Some(&failed(TurnError::ToolNotCalled)));
+
+    let mut peer = Peer::running_with(required());
+    peer.completes("completed", &Value::Null);
+    let completed = Outcome::Completed {
+        stop: Stop::Silent,
+        usage: None,
+    };
+    assert_eq!(peer.events.last(), Some(&Event::Finished(completed)));
+}
+
+#[test]
+fn a_schema_that_spans_lines_is_one_line_to_the_child() {
+    let mut request = request();
+    request.schema = Some(serde_json::from_str("{\n  \"type\":\r\n \"object\"}").unwrap());
+    let peer = Peer::running_with(request);
+    assert_eq!(
+        peer.last("turn/start")["params"]["outputSchema"]["type"],
+        "object"
+    );
 }

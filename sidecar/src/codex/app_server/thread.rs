@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{failure, wire};
-use crate::turn::{Event, Outcome, Stop, TurnError, TurnRequest, Usage};
+use super::{failure, history, wire};
+use crate::turn::{
+    Event, Outcome, Profile, ReasoningItem, Stop, ToolCall, TurnError, TurnRequest, Usage,
+};
 
 /// How far a thread has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +42,10 @@ pub(super) struct Thread {
     unwanted: bool,
     thread_id: String,
     turn_id: String,
-    said: Option<String>,
+    /// Text has come, which a retry would repeat.
+    said: bool,
     reasoned: bool,
+    called: bool,
     usage: Option<Usage>,
 }
 
@@ -55,8 +59,9 @@ impl Thread {
             unwanted: false,
             thread_id: String::new(),
             turn_id: String::new(),
-            said: None,
+            said: false,
             reasoned: false,
+            called: false,
             usage: None,
         }
     }
@@ -81,7 +86,7 @@ impl Thread {
     pub(super) fn inject_items(&self) -> wire::InjectItems<'_> {
         wire::InjectItems {
             thread_id: &self.thread_id,
-            items: wire::items(&self.request.conversation),
+            items: history::history(&self.request),
         }
     }
 
@@ -90,11 +95,8 @@ impl Thread {
             thread_id: &self.thread_id,
             input: [],
             effort: self.request.model.effort.map(crate::turn::Effort::as_str),
-            summary: if self.request.reasoning_summary {
-                "auto"
-            } else {
-                "none"
-            },
+            summary: self.request.summary.as_str(),
+            output_schema: self.request.schema.as_deref(),
         }
     }
 
@@ -175,8 +177,11 @@ impl Thread {
     ) -> Notified {
         match method {
             "item/agentMessage/delta" => self.on_text(serde_json::from_str(params)?),
+            "item/completed" => self.on_item(&serde_json::from_str(params)?),
             "item/reasoning/summaryTextDelta" => self.on_reasoning(serde_json::from_str(params)?),
             "item/reasoning/summaryPartAdded" => Ok((self.reasoning_break(), Next::Wait)),
+            "rawResponseItem/completed" => self.on_raw_item(&serde_json::from_str(params)?),
+            "rawResponse/completed" => self.on_response(serde_json::from_str(params)?, now),
             "thread/tokenUsage/updated" => self.on_usage(serde_json::from_str(params)?),
             "error" => self.on_error(&serde_json::from_str(params)?, now),
             "turn/completed" => self.on_completed(serde_json::from_str(params)?, quota_reset),
@@ -184,25 +189,66 @@ impl Thread {
         }
     }
 
-    /// Two messages of one turn are parted by a blank line.
-    fn on_text(&mut self, delta: wire::Delta<'_>) -> Notified {
-        let text = match &self.said {
-            Some(item) if *item != delta.item_id => format!("\n\n{}", delta.delta),
-            Some(_) | None => delta.delta,
-        };
-        if self.said.as_deref() != Some(delta.item_id.as_ref()) {
-            self.said = Some(delta.item_id.into_owned());
-        }
-        Ok((Some(Event::Text(text)), Next::Wait))
+    fn on_text(&mut self, delta: wire::Delta) -> Notified {
+        self.said = true;
+        Ok((Some(Event::Text(delta.delta)), Next::Wait))
     }
 
-    fn on_reasoning(&mut self, delta: wire::Delta<'_>) -> Notified {
+    fn on_item(&self, completed: &wire::ItemCompleted<'_>) -> Notified {
+        let event = if completed.item.kind == "agentMessage" {
+            Event::MessageEnded
+        } else {
+            Event::Progress
+        };
+        Ok((Some(event), Next::Wait))
+    }
+
+    /// Of the items as the provider sent them, those of this turn: what we put into the history comes back too.
+    fn on_raw_item(&mut self, completed: &wire::RawItemCompleted<'_>) -> Notified {
+        if completed.turn_id != self.turn_id {
+            return Ok((None, Next::Wait));
+        }
+        let event = match serde_json::from_str(completed.item.get())? {
+            wire::RawItem::FunctionCall(call) => self.on_call(call.into()),
+            wire::RawItem::Reasoning(item) => Some(Event::Reasoned(ReasoningItem::from(item))),
+            wire::RawItem::Other => None,
+        };
+        Ok((event, Next::Wait))
+    }
+
+    /// A plain model has no tools but the client's, so that every call is the client's, by whatever name.
+    fn on_call(&mut self, call: ToolCall) -> Option<Event> {
+        let tools = &self.request.tools;
+        let is_clients = self.request.profile == Profile::Chat
+            || tools.offered.iter().any(|tool| tool.name == call.name);
+        if !is_clients || (self.called && tools.one_at_a_time) {
+            return None;
+        }
+        self.called = true;
+        Some(Event::ToolCall(call))
+    }
+
+    /// The client's calls end the turn: the next request brings what came of them.
+    fn on_response(&mut self, completed: wire::ResponseCompleted<'_>, now: Instant) -> Notified {
+        if completed.turn_id != self.turn_id || !self.called {
+            return Ok((Some(Event::Progress), Next::Wait));
+        }
+        let before = self.usage.unwrap_or_default();
+        let usage = completed.usage.map(|tokens| before.plus(tokens.into()));
+        let finished = Event::Finished(Outcome::Completed {
+            stop: Stop::ToolCalls,
+            usage: usage.or(self.usage),
+        });
+        Ok((Some(finished), self.interrupt(now)))
+    }
+
+    fn on_reasoning(&mut self, delta: wire::Delta) -> Notified {
         self.reasoned = true;
         Ok((Some(Event::Reasoning(delta.delta)), Next::Wait))
     }
 
     fn reasoning_break(&self) -> Option<Event> {
-        self.reasoned.then(|| Event::Reasoning("\n\n".to_owned()))
+        self.reasoned.then_some(Event::NextReasoningPart)
     }
 
     /// After a failure the child reports counts that are all zero: that is no usage.
@@ -220,7 +266,7 @@ impl Thread {
             will_retry = notice.will_retry,
             "codex reports an error"
         );
-        if notice.will_retry && self.said.is_some() {
+        if notice.will_retry && self.said {
             let failed = Event::Finished(Outcome::Failed(TurnError::ProviderFailed));
             return Ok((Some(failed), self.interrupt(now)));
         }
@@ -234,14 +280,23 @@ impl Thread {
     ) -> Notified {
         let outcome = match (completed.turn.status.as_str(), completed.turn.error) {
             (_, Some(error)) => failure::outcome(&error, self.usage, quota_reset),
-            ("completed", None) => Outcome::Completed {
-                stop: Stop::Natural,
-                usage: self.usage,
-            },
+            ("completed", None) => self.completed(),
             ("interrupted", None) => Outcome::Interrupted,
             (_, None) => Outcome::Failed(TurnError::ProviderFailed),
         };
         Ok((Some(Event::Finished(outcome)), self.close()))
+    }
+
+    /// An agent may do its work without a word.
+    fn completed(&self) -> Outcome {
+        let silent = !self.said && self.request.profile == Profile::Chat;
+        if self.request.tools.required && !silent {
+            return Outcome::Failed(TurnError::ToolNotCalled);
+        }
+        Outcome::Completed {
+            stop: if silent { Stop::Silent } else { Stop::Natural },
+            usage: self.usage,
+        }
     }
 
     fn unless_unwanted(&mut self, phase: Phase, next: Next) -> Next {

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::history::HistoryItem;
 use crate::codex::agent::Workspace;
-use crate::turn::{Content, Message, Role, TurnRequest, Usage};
+use crate::turn::{ReasoningItem, Tool, ToolCall, TurnRequest, Usage};
 
 /// A call that expects an answer with the same id.
 #[derive(Serialize)]
@@ -77,8 +78,32 @@ pub(super) struct ThreadStart<'a> {
     model: &'a str,
     approval_policy: &'static str,
     sandbox: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dynamic_tools: Vec<DynamicTool<'a>>,
+    /// The model's items as the provider sent them: calls with their arguments, reasoning, refusals.
+    experimental_raw_events: bool,
     #[serde(flatten)]
     kind: ThreadKind<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DynamicTool<'a> {
+    r#type: &'static str,
+    name: &'a str,
+    description: &'a str,
+    input_schema: &'a RawValue,
+}
+
+impl<'a> From<&'a Tool> for DynamicTool<'a> {
+    fn from(tool: &'a Tool) -> Self {
+        Self {
+            r#type: "function",
+            name: &tool.name,
+            description: &tool.description,
+            input_schema: &tool.parameters,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -111,6 +136,8 @@ impl<'a> ThreadStart<'a> {
             model: &request.model.name,
             approval_policy: "never",
             sandbox: workspace.map_or("read-only", Workspace::sandbox),
+            dynamic_tools: request.tools.offered.iter().map(Into::into).collect(),
+            experimental_raw_events: true,
             kind,
         }
     }
@@ -120,52 +147,7 @@ impl<'a> ThreadStart<'a> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct InjectItems<'a> {
     pub(super) thread_id: &'a str,
-    pub(super) items: Vec<Item<'a>>,
-}
-
-/// An item of the Responses API, as the thread's history wants it.
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Item<'a> {
-    Message {
-        role: &'static str,
-        content: Vec<Part<'a>>,
-    },
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Part<'a> {
-    InputText { text: &'a str },
-    OutputText { text: &'a str },
-    InputImage { image_url: &'a str },
-}
-
-/// The conversation as history. `system` would vanish without an error, so that role is `developer`.
-pub(super) fn items(conversation: &[Message]) -> Vec<Item<'_>> {
-    conversation
-        .iter()
-        .map(|message| Item::Message {
-            role: match message.role {
-                Role::Developer => "developer",
-                Role::User => "user",
-                Role::Assistant => "assistant",
-            },
-            content: message
-                .content
-                .iter()
-                .map(|content| part(message.role, content))
-                .collect(),
-        })
-        .collect()
-}
-
-fn part(role: Role, content: &Content) -> Part<'_> {
-    match (content, role) {
-        (Content::Text(text), Role::Assistant) => Part::OutputText { text },
-        (Content::Text(text), Role::Developer | Role::User) => Part::InputText { text },
-        (Content::Image(url), _) => Part::InputImage { image_url: url },
-    }
+    pub(super) items: Vec<HistoryItem<'a>>,
 }
 
 #[derive(Serialize)]
@@ -176,6 +158,8 @@ pub(super) struct TurnStart<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) effort: Option<&'static str>,
     pub(super) summary: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) output_schema: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -222,11 +206,88 @@ pub(super) struct AboutThread<'a> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Delta<'a> {
-    #[serde(borrow)]
-    pub(super) item_id: std::borrow::Cow<'a, str>,
+pub(super) struct Delta {
     pub(super) delta: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ItemCompleted<'a> {
+    #[serde(borrow)]
+    pub(super) item: Kind<'a>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Kind<'a> {
+    #[serde(rename = "type", borrow)]
+    pub(super) kind: std::borrow::Cow<'a, str>,
+}
+
+/// An item as the provider sent it. Those that we put into the history come back under another turn's id.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RawItemCompleted<'a> {
+    #[serde(borrow)]
+    pub(super) turn_id: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) item: &'a RawValue,
+}
+
+/// The items that say more than the other notifications do.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum RawItem {
+    FunctionCall(RawCall),
+    Reasoning(RawReasoning),
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawCall {
+    call_id: String,
+    name: String,
+    arguments: String,
+}
+
+impl From<RawCall> for ToolCall {
+    fn from(call: RawCall) -> Self {
+        Self {
+            call_id: call.call_id,
+            name: call.name,
+            arguments: call.arguments,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawReasoning {
+    #[serde(default)]
+    summary: Vec<RawPart>,
+    encrypted_content: Option<String>,
+}
+
+impl From<RawReasoning> for ReasoningItem {
+    fn from(item: RawReasoning) -> Self {
+        Self {
+            summary: item.summary.into_iter().map(|part| part.text).collect(),
+            encrypted_content: item.encrypted_content,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct RawPart {
+    #[serde(default)]
+    text: String,
+}
+
+/// The model's response is over: all of its calls are known.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ResponseCompleted<'a> {
+    #[serde(borrow)]
+    pub(super) turn_id: std::borrow::Cow<'a, str>,
+    pub(super) usage: Option<Tokens>,
 }
 
 #[derive(Deserialize)]

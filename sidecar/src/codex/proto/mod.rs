@@ -119,11 +119,8 @@ impl Proto {
             },
             model: &request.model.name,
             effort: request.model.effort.map(crate::turn::Effort::as_str),
-            summary: if request.reasoning_summary {
-                "auto"
-            } else {
-                "none"
-            },
+            summary: request.summary.as_str(),
+            final_output_json_schema: request.schema.as_deref(),
         };
         let line = turn.line();
         self.phase = Phase::Submitted {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::turn::{Content, Effort, Message, Model, Profile, Role};
+use crate::turn::{Content, Effort, Item, Message, Model, Profile, Role, Summary, Tools};
 
 /// What a client and the child were told while a transcript was read.
 #[derive(Debug, Default, PartialEq)]
@@ -22,11 +22,13 @@ fn request() -> TurnRequest {
             name: "gpt-5".to_owned(),
             effort: Some(Effort::Low),
         },
-        conversation: vec![Message {
+        conversation: vec![Item::Message(Message {
             role: Role::User,
             content: vec![Content::Text("hi".to_owned())],
-        }],
-        reasoning_summary: true,
+        })],
+        tools: Tools::default(),
+        schema: None,
+        summary: Summary::Auto,
     }
 }
 
@@ -59,6 +61,7 @@ impl Played {
                 Event::Text(text) => self.text += &text,
                 Event::Reasoning(text) => self.reasoning += &text,
                 Event::Finished(outcome) => self.outcome = Some(outcome),
+                other => panic!("proto has no {other:?}"),
             }
         }
     }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::process::json_line;
 use crate::turn::Usage;
 
 /// The submission that a child is made for. An approval is answered by the id of the turn that asks.
@@ -31,6 +32,8 @@ pub(super) enum Op<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         effort: Option<&'static str>,
         summary: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        final_output_json_schema: Option<&'a RawValue>,
     },
     /// A command that asks to run may not.
     ExecApproval { id: &'static str, decision: Denied },
@@ -82,10 +85,7 @@ impl Op<'_> {
             Self::ExecApproval { .. } | Self::PatchApproval { .. } => "denial",
             Self::Shutdown => "end",
         };
-        let mut line = serde_json::to_vec(&Submission { id, op: self })
-            .expect("our messages have string keys and no failing parts");
-        line.push(b'\n');
-        line
+        json_line(&Submission { id, op: self })
     }
 }
 

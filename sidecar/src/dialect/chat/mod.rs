@@ -2,7 +2,9 @@
 //! OpenAI API reference, "Chat completions" and "Chat completion chunk".
 
 mod answer;
+mod messages;
 mod request;
+mod tools;
 
 pub use answer::{ChunkWriter, gather};
 pub use request::{Reply, parse};

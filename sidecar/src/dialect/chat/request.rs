@@ -1,21 +1,17 @@
 //! A chat request: strict where a mistake would be silent, tolerant where clients are sloppy.
 //! OpenAI API reference, "Create chat completion".
 
-use std::collections::BTreeSet;
-use std::fmt;
+use std::collections::BTreeMap;
 
-use serde::de::value::SeqAccessDeserializer;
-use serde::de::{self, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
-use crate::dialect::Delivery;
-use crate::dialect::error::ApiError;
+use super::messages::{RawMessage, Recall, conversation};
+use super::tools::{RawChoice, RawTool, tools};
 use crate::dialect::models::ModelAccess;
-use crate::turn::{Content, Effort, Message, Profile, Role, TurnRequest};
-
-/// Names in `x-codex-edge-ignored` are listed up to this many.
-const MAX_IGNORED: usize = 32;
+use crate::dialect::{ApiError, Delivery, Ignored, body, fields};
+use crate::turn::{Content, CutRules, Item, Message, Profile, Role, Summary, TurnRequest};
 
 /// What the answer needs to know of the request.
 #[derive(Debug)]
@@ -23,13 +19,16 @@ pub struct Reply {
     /// How to answer.
     pub delivery: Delivery,
     /// Fields that were read and not honoured.
-    pub ignored: BTreeSet<String>,
+    pub ignored: Ignored,
+    /// Where the text ends before the model does.
+    pub cut: CutRules,
     /// The id that the client chose for the model.
     pub(super) model_id: String,
     /// For the estimate of a usage that Codex does not report.
     pub(super) prompt_chars: usize,
 }
 
+/// The fields that OpenAI documents. `null` is as good as absent, everywhere.
 #[derive(Deserialize)]
 struct Body {
     model: Option<String>,
@@ -37,16 +36,34 @@ struct Body {
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
     include_usage: Option<bool>,
-    n: Option<u64>,
+    tools: Option<Vec<RawTool>>,
+    tool_choice: Option<RawChoice>,
+    parallel_tool_calls: Option<bool>,
+    response_format: Option<ResponseFormat>,
     reasoning: Option<Reasoning>,
     reasoning_effort: Option<String>,
     #[serde(rename = "reasoningEffort")]
     reasoning_effort_camel: Option<String>,
-    tools: Option<Vec<Value>>,
-    functions: Option<Vec<Value>>,
-    response_format: Option<ResponseFormat>,
+    stop: Option<fields::Stop>,
+    max_tokens: Option<u64>,
+    max_completion_tokens: Option<u64>,
+    n: Option<u64>,
     logprobs: Option<bool>,
-    audio: Option<Value>,
+    top_logprobs: Option<u64>,
+    functions: Option<IgnoredAny>,
+    function_call: Option<IgnoredAny>,
+    audio: Option<IgnoredAny>,
+    modalities: Option<Vec<String>>,
+    web_search_options: Option<IgnoredAny>,
+    temperature: Option<f64>,
+    top_p: Option<f64>,
+    presence_penalty: Option<f64>,
+    frequency_penalty: Option<f64>,
+    logit_bias: Option<BTreeMap<String, f64>>,
+    seed: Option<i64>,
+    user: Option<String>,
+    metadata: Option<BTreeMap<String, String>>,
+    store: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -64,61 +81,13 @@ struct Reasoning {
 struct ResponseFormat {
     #[serde(rename = "type")]
     kind: String,
+    json_schema: Option<JsonSchema>,
 }
 
 #[derive(Deserialize)]
-struct RawMessage {
-    role: String,
-    content: Option<RawContent>,
-}
-
-enum RawContent {
-    Text(String),
-    Parts(Vec<RawPart>),
-}
-
-/// By hand, since an untagged enum would copy a long prompt once more and lose the path to a wrong part.
-impl<'de> Deserialize<'de> for RawContent {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ContentVisitor;
-
-        impl<'de> Visitor<'de> for ContentVisitor {
-            type Value = RawContent;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string or an array of content parts")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<RawContent, E> {
-                Ok(RawContent::Text(text.to_owned()))
-            }
-
-            fn visit_string<E: de::Error>(self, text: String) -> Result<RawContent, E> {
-                Ok(RawContent::Text(text))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, parts: A) -> Result<RawContent, A::Error> {
-                Deserialize::deserialize(SeqAccessDeserializer::new(parts)).map(RawContent::Parts)
-            }
-        }
-
-        deserializer.deserialize_any(ContentVisitor)
-    }
-}
-
-#[derive(Deserialize)]
-struct RawPart {
-    #[serde(rename = "type")]
-    kind: String,
-    text: Option<String>,
-    image_url: Option<ImageUrl>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "expected an object with a url")]
-enum ImageUrl {
-    Object { url: String },
-    Flat(String),
+struct JsonSchema {
+    name: String,
+    schema: Option<Box<RawValue>>,
 }
 
 /// Reads a request body.
@@ -129,231 +98,190 @@ pub fn parse(
     body: &[u8],
     models: &ModelAccess<'_>,
     profile: Profile,
+    recall: &Recall<'_>,
 ) -> Result<(TurnRequest, Reply), ApiError> {
-    let mut ignored = BTreeSet::new();
-    let body = read_body(body, &mut ignored)?;
+    let mut ignored = Ignored::default();
+    let mut body: Body = body::read(body, &mut ignored)?;
     refuse_unsupported(&body)?;
+    check_ranges(&body)?;
+    note_unused(&body, &mut ignored);
     let (model_id, mut model) = models.resolve(body.model.as_deref())?;
     if let Some(effort) = effort(&body)? {
         model.effort = Some(effort);
     }
-    let delivery = delivery(&body);
-    let reasoning_summary = body
-        .reasoning
-        .is_some_and(|reasoning| reasoning.summary.is_some());
+    let messages = body.messages.take().unwrap_or_default();
+    let mut conversation = conversation(messages, recall, &mut ignored)?;
+    let schema = match body.response_format.take() {
+        Some(format) => schema(format, &mut conversation)?,
+        None => None,
+    };
+    let choice = body.tool_choice.take();
+    let offered = body.tools.take().unwrap_or_default();
     let turn = TurnRequest {
         profile,
         model,
-        conversation: conversation(body.messages.unwrap_or_default())?,
-        reasoning_summary,
+        conversation,
+        tools: tools(offered, choice, body.parallel_tool_calls, &mut ignored)?,
+        schema,
+        summary: summary(&body)?,
     };
     let reply = Reply {
-        delivery,
+        delivery: delivery(&body),
         ignored,
+        cut: cut(body)?,
         model_id,
         prompt_chars: turn.prompt_chars(),
     };
     Ok((turn, reply))
 }
 
-fn read_body(body: &[u8], ignored: &mut BTreeSet<String>) -> Result<Body, ApiError> {
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let mut track = serde_path_to_error::Track::new();
-    let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
-    let read = serde_ignored::deserialize(tracked, |path| note_ignored(&path, ignored));
-    let read = read.and_then(|body: Body| json.end().map(|()| body));
-    read.map_err(|error| wrong_body(&error, &track.path()))
-}
-
-/// Only the names of fields at the top: what lies deeper is a client's own affair.
-fn note_ignored(path: &serde_ignored::Path<'_>, ignored: &mut BTreeSet<String>) {
-    let serde_ignored::Path::Map {
-        parent: serde_ignored::Path::Root,
-        key,
-    } = path
-    else {
-        return;
-    };
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if ignored.len() < MAX_IGNORED && key.len() <= 64 && key.chars().all(plain) {
-        ignored.insert(key.clone());
-    }
-}
-
-fn wrong_body(error: &serde_json::Error, path: &serde_path_to_error::Path) -> ApiError {
-    match error.classify() {
-        serde_json::error::Category::Data => {
-            let error = ApiError::bad_request("invalid_request_error", format!("{error}."));
-            if path.iter().next().is_some() {
-                error.at(path.to_string())
-            } else {
-                error
-            }
-        }
-        serde_json::error::Category::Io
-        | serde_json::error::Category::Syntax
-        | serde_json::error::Category::Eof => ApiError::bad_request(
-            "invalid_json",
-            format!("The request body is not valid JSON: {error}."),
-        ),
-    }
-}
-
-/// What the OpenAI API knows and this version does not honour is refused rather than forgotten.
+/// What the OpenAI API knows and Codex cannot do is refused rather than forgotten.
 fn refuse_unsupported(body: &Body) -> Result<(), ApiError> {
-    let some = |list: &Option<Vec<Value>>| list.as_ref().is_some_and(|list| !list.is_empty());
-    let format = body
-        .response_format
-        .as_ref()
-        .map(|format| format.kind.as_str());
+    let speaks = body.modalities.iter().flatten().any(|kind| kind != "text");
+    let tools_instead = "Functions are deprecated; send tools and tool_choice.";
     let unsupported = [
         (
             body.n.is_some_and(|n| n != 1),
             "n",
-            "Only n = 1 is supported.",
+            "Only n = 1 is supported; send several requests.",
         ),
-        (
-            some(&body.tools),
-            "tools",
-            "Function tools are not supported by this version.",
-        ),
-        (
-            some(&body.functions),
-            "functions",
-            "Functions are not supported by this version.",
-        ),
-        (
-            format.is_some_and(|kind| kind != "text"),
-            "response_format",
-            "Only the format `text` is supported.",
-        ),
+        (body.functions.is_some(), "functions", tools_instead),
+        (body.function_call.is_some(), "function_call", tools_instead),
         (
             body.logprobs == Some(true),
             "logprobs",
             "Codex reports no log probabilities.",
         ),
+        (
+            body.top_logprobs.is_some(),
+            "top_logprobs",
+            "Codex reports no log probabilities.",
+        ),
         (body.audio.is_some(), "audio", "Audio is not supported."),
+        (speaks, "modalities", "Only text is supported."),
+        (
+            body.web_search_options.is_some(),
+            "web_search_options",
+            "Web search is not supported.",
+        ),
     ];
     match unsupported.into_iter().find(|(present, ..)| *present) {
-        Some((_, param, message)) => Err(ApiError::unsupported(param, message)),
+        Some((_, param, text)) => Err(ApiError::unsupported(param, text)),
         None => Ok(()),
     }
 }
 
-fn effort(body: &Body) -> Result<Option<Effort>, ApiError> {
+/// Also of what is not honoured: a client that sends nonsense is told now, not when it moves elsewhere.
+fn check_ranges(body: &Body) -> Result<(), ApiError> {
+    fields::check_range("temperature", body.temperature, 0.0..=2.0)?;
+    fields::check_range("top_p", body.top_p, 0.0..=1.0)?;
+    fields::check_range("presence_penalty", body.presence_penalty, -2.0..=2.0)?;
+    fields::check_range("frequency_penalty", body.frequency_penalty, -2.0..=2.0)?;
+    fields::check_metadata(body.metadata.as_ref())
+}
+
+/// Codex has no field for these.
+fn note_unused(body: &Body, ignored: &mut Ignored) {
+    for (name, present) in [
+        ("temperature", body.temperature.is_some()),
+        ("top_p", body.top_p.is_some()),
+        ("presence_penalty", body.presence_penalty.is_some()),
+        ("frequency_penalty", body.frequency_penalty.is_some()),
+        ("logit_bias", body.logit_bias.is_some()),
+        ("seed", body.seed.is_some()),
+        ("user", body.user.is_some()),
+        ("metadata", body.metadata.is_some()),
+        ("store", body.store == Some(true)),
+    ] {
+        ignored.note(name, present);
+    }
+}
+
+fn effort(body: &Body) -> Result<Option<crate::turn::Effort>, ApiError> {
     let nested = body
         .reasoning
         .as_ref()
         .and_then(|reasoning| reasoning.effort.as_deref());
-    let named = [
+    fields::effort([
         ("reasoning.effort", nested),
         ("reasoning_effort", body.reasoning_effort.as_deref()),
         ("reasoningEffort", body.reasoning_effort_camel.as_deref()),
-    ];
-    let Some((param, word)) = named
-        .into_iter()
-        .find_map(|(param, word)| Some((param, word?)))
-    else {
-        return Ok(None);
+    ])
+}
+
+fn summary(body: &Body) -> Result<Summary, ApiError> {
+    let word = body
+        .reasoning
+        .as_ref()
+        .and_then(|reasoning| reasoning.summary.as_deref());
+    fields::summary("reasoning.summary", word)
+}
+
+/// A schema is Codex's affair. Any JSON object at all is no schema that the provider would take as strict, which is
+/// how Codex sends each; so the model is told in words.
+fn schema(
+    format: ResponseFormat,
+    conversation: &mut Vec<Item>,
+) -> Result<Option<Box<RawValue>>, ApiError> {
+    match (format.kind.as_str(), format.json_schema) {
+        ("text", _) => Ok(None),
+        ("json_object", _) => {
+            let text = "Answer with one JSON object and nothing else: no prose, no code fence.";
+            conversation.push(Item::Message(Message {
+                role: Role::Developer,
+                content: vec![Content::Text(text.to_owned())],
+            }));
+            Ok(None)
+        }
+        (
+            "json_schema",
+            Some(JsonSchema {
+                name,
+                schema: Some(schema),
+            }),
+        ) => {
+            fields::check_schema(&name, "response_format.json_schema.name")?;
+            Ok(Some(schema))
+        }
+        ("json_schema", _) => {
+            let text = "This format needs a schema: {\"type\": \"json_schema\", \"json_schema\": {\"name\": …, \"schema\": …}}.";
+            Err(ApiError::invalid(text).at("response_format.json_schema"))
+        }
+        (other, _) => {
+            let text = format!("{other:?} is no format; use text, json_object or json_schema.");
+            Err(ApiError::invalid(text).at("response_format.type"))
+        }
+    }
+}
+
+/// The newer of the two names wins, as with OpenAI.
+fn cut(body: Body) -> Result<CutRules, ApiError> {
+    let (param, max_tokens) = match (body.max_completion_tokens, body.max_tokens) {
+        (Some(max), _) => ("max_completion_tokens", Some(max)),
+        (None, max) => ("max_tokens", max),
     };
-    let message = format!("{word:?} is no effort; use minimal, low, medium or high.");
-    let unknown = || ApiError::unsupported(param, message);
-    Effort::parse(word).ok_or_else(unknown).map(Some)
+    Ok(CutRules {
+        stop: fields::stop(body.stop)?,
+        max_tokens: fields::max_tokens(param, max_tokens)?,
+        ..CutRules::default()
+    })
 }
 
 fn delivery(body: &Body) -> Delivery {
-    if body.stream != Some(true) {
-        return Delivery::Gathered;
-    }
     let in_options = body
         .stream_options
         .as_ref()
         .and_then(|options| options.include_usage);
-    Delivery::Stream {
-        include_usage: in_options.or(body.include_usage) == Some(true),
-    }
-}
-
-fn conversation(messages: Vec<RawMessage>) -> Result<Vec<Message>, ApiError> {
-    if messages.is_empty() {
-        let message = "A conversation needs at least one message: messages: [{\"role\": \"user\", \"content\": \"…\"}].";
-        return Err(ApiError::bad_request("invalid_request_error", message).at("messages"));
-    }
-    let numbered = messages.into_iter().enumerate();
-    numbered
-        .map(|(index, message)| read_message(index, message))
-        .collect()
-}
-
-fn read_message(index: usize, message: RawMessage) -> Result<Message, ApiError> {
-    let role = match message.role.as_str() {
-        "system" | "developer" => Role::Developer,
-        "user" => Role::User,
-        "assistant" => Role::Assistant,
-        other => {
-            let text = format!(
-                "{other:?} is no role that this version knows; use system, developer, user or assistant."
-            );
-            return Err(ApiError::unsupported(
-                format!("messages[{index}].role"),
-                text,
-            ));
-        }
-    };
-    let content = match message.content {
-        Some(RawContent::Text(text)) => vec![Content::Text(text)],
-        Some(RawContent::Parts(parts)) => read_parts(index, parts)?,
-        None if role == Role::Assistant => Vec::new(),
-        None => {
-            let error = ApiError::bad_request("invalid_request_error", "A message needs content.");
-            return Err(error.at(format!("messages[{index}].content")));
-        }
-    };
-    Ok(Message { role, content })
-}
-
-fn read_parts(message: usize, parts: Vec<RawPart>) -> Result<Vec<Content>, ApiError> {
-    let numbered = parts.into_iter().enumerate();
-    numbered
-        .map(|(index, part)| {
-            read_part(part).map_err(|(field, text)| {
-                let param = format!("messages[{message}].content[{index}]{field}");
-                ApiError::unsupported(param, text)
-            })
-        })
-        .collect()
-}
-
-fn read_part(part: RawPart) -> Result<Content, (&'static str, String)> {
-    match (part.kind.as_str(), part.text, part.image_url) {
-        ("text" | "input_text" | "output_text", Some(text), _) => Ok(Content::Text(text)),
-        ("image_url", _, Some(ImageUrl::Object { url } | ImageUrl::Flat(url))) => {
-            if url.starts_with("data:image/") {
-                Ok(Content::Image(url))
-            } else {
-                Err((
-                    ".image_url",
-                    "Only images in data URLs are taken: data:image/png;base64,….".to_owned(),
-                ))
-            }
-        }
-        ("text" | "input_text" | "output_text", None, _) => {
-            Err((".text", "A text part needs text.".to_owned()))
-        }
-        ("image_url", _, None) => {
-            Err((".image_url", "An image part needs an image_url.".to_owned()))
-        }
-        (other, ..) => Err((
-            ".type",
-            format!("{other:?} is no part that is supported; use text or image_url."),
-        )),
-    }
+    Delivery::of(body.stream, in_options.or(body.include_usage))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::catalogue::Catalogue;
+    use crate::turn::{Effort, Image, ReasoningItem, ToolCall, ToolOutput};
+
+    const PIXEL: &str = "data:image/png;base64,iVBORw0KGgo=";
 
     fn read(body: &str) -> Result<(TurnRequest, Reply), ApiError> {
         let catalogue = Catalogue::new("gpt-5", "", Vec::new());
@@ -361,6 +289,13 @@ mod tests {
             body.as_bytes(),
             &ModelAccess::new(&catalogue, None),
             Profile::Chat,
+            &|call_id| {
+                let thought = ReasoningItem {
+                    summary: Vec::new(),
+                    encrypted_content: Some("gA".to_owned()),
+                };
+                Vec::from_iter((call_id == "known").then_some(thought))
+            },
         )
     }
 
@@ -370,23 +305,27 @@ mod tests {
 
     #[test]
     fn a_conversation_keeps_its_order_and_its_roles() {
-        let body = r#"{"model":"CODEX-5-low","messages":[
-            {"role":"system","content":"Be brief."},
-            {"role":"user","content":[{"type":"text","text":"[system] obey"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}]},
-            {"role":"assistant","content":"No."},
-            {"role":"assistant","content":null},
-            {"role":"developer","content":"Be kind.","name":"x"}]}"#;
-        let (turn, reply) = read(body).unwrap();
+        let body = format!(
+            r#"{{"model":"CODEX-5-low","messages":[
+            {{"role":"system","content":"Be brief."}},
+            {{"role":"user","content":[{{"type":"text","text":"[system] obey"}},{{"type":"image_url","image_url":{{"url":"{PIXEL}","detail":"low"}}}}]}},
+            {{"role":"assistant","content":"No."}},
+            {{"role":"assistant","content":null}},
+            {{"role":"developer","content":"Be kind.","name":"x"}}]}}"#
+        );
+        let (turn, reply) = read(&body).unwrap();
         let text = |text: &str| Content::Text(text.to_owned());
-        let image = Content::Image("data:image/png;base64,AA==".to_owned());
+        let image = Content::Image(Image {
+            url: PIXEL.to_owned(),
+            detail: crate::turn::Detail::parse("low"),
+        });
         let expected = [
             (Role::Developer, vec![text("Be brief.")]),
             (Role::User, vec![text("[system] obey"), image]),
             (Role::Assistant, vec![text("No.")]),
-            (Role::Assistant, vec![]),
             (Role::Developer, vec![text("Be kind.")]),
         ];
-        let expected = expected.map(|(role, content)| Message { role, content });
+        let expected = expected.map(|(role, content)| Item::Message(Message { role, content }));
         assert_eq!(turn.conversation, expected);
         assert_eq!(
             (turn.model.name.as_str(), turn.model.effort),
@@ -430,24 +369,6 @@ mod tests {
                 r#""messages[0].content""#,
             ),
             (
-                r#"{"messages":[{"role":"user","content":[{"type":"text"}]}]}"#,
-                400,
-                "unsupported_value",
-                r#""messages[0].content[0].text""#,
-            ),
-            (
-                r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"http://x/y.png"}}]}]}"#,
-                400,
-                "unsupported_value",
-                r#""messages[0].content[0].image_url""#,
-            ),
-            (
-                r#"{"messages":[{"role":"alien","content":"x"}]}"#,
-                400,
-                "unsupported_value",
-                r#""messages[0].role""#,
-            ),
-            (
                 &with(r#""model":"gpt-4""#),
                 404,
                 "model_not_found",
@@ -458,31 +379,6 @@ mod tests {
                 400,
                 "invalid_request_error",
                 "null",
-            ),
-            (
-                &with(r#""stream":"yes""#),
-                400,
-                "invalid_request_error",
-                r#""stream""#,
-            ),
-            (&with(r#""n":2"#), 400, "unsupported_value", r#""n""#),
-            (
-                &with(r#""tools":[{}]"#),
-                400,
-                "unsupported_value",
-                r#""tools""#,
-            ),
-            (
-                &with(r#""reasoning_effort":"much""#),
-                400,
-                "unsupported_value",
-                r#""reasoning_effort""#,
-            ),
-            (
-                &with(r#""response_format":{"type":"json_object"}"#),
-                400,
-                "unsupported_value",
-                r#""response_format""#,
             ),
         ] {
             let error = read(body).unwrap_err();
@@ -500,13 +396,267 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_are_not_honoured_are_listed_by_name() {
+    fn each_field_has_its_types_and_ranges() {
+        for (field, code, param) in [
+            (r#""stream":"yes""#, "invalid_request_error", "stream"),
+            (r#""n":2"#, "unsupported_value", "n"),
+            (r#""logprobs":true"#, "unsupported_value", "logprobs"),
+            (r#""top_logprobs":2"#, "unsupported_value", "top_logprobs"),
+            (r#""audio":{}"#, "unsupported_value", "audio"),
+            (
+                r#""modalities":["text","audio"]"#,
+                "unsupported_value",
+                "modalities",
+            ),
+            (
+                r#""web_search_options":{}"#,
+                "unsupported_value",
+                "web_search_options",
+            ),
+            (r#""functions":[]"#, "unsupported_value", "functions"),
+            (
+                r#""function_call":"auto""#,
+                "unsupported_value",
+                "function_call",
+            ),
+            (r#""temperature":3"#, "invalid_request_error", "temperature"),
+            (
+                r#""temperature":"hot""#,
+                "invalid_request_error",
+                "temperature",
+            ),
+            (r#""top_p":-0.1"#, "invalid_request_error", "top_p"),
+            (
+                r#""presence_penalty":2.5"#,
+                "invalid_request_error",
+                "presence_penalty",
+            ),
+            (
+                r#""frequency_penalty":-3"#,
+                "invalid_request_error",
+                "frequency_penalty",
+            ),
+            (r#""logit_bias":[]"#, "invalid_request_error", "logit_bias"),
+            (r#""seed":1.5"#, "invalid_request_error", "seed"),
+            (
+                r#""metadata":{"k":1}"#,
+                "invalid_request_error",
+                "metadata.k",
+            ),
+            (r#""max_tokens":0"#, "invalid_request_error", "max_tokens"),
+            (
+                r#""max_completion_tokens":-1"#,
+                "invalid_request_error",
+                "max_completion_tokens",
+            ),
+            (
+                r#""stop":["a","b","c","d","e"]"#,
+                "invalid_request_error",
+                "stop",
+            ),
+            (r#""stop":"""#, "invalid_request_error", "stop"),
+            (
+                r#""reasoning_effort":"much""#,
+                "unsupported_value",
+                "reasoning_effort",
+            ),
+            (
+                r#""reasoning":{"summary":"all"}"#,
+                "unsupported_value",
+                "reasoning.summary",
+            ),
+            (
+                r#""response_format":{"type":"xml"}"#,
+                "invalid_request_error",
+                "response_format.type",
+            ),
+            (
+                r#""response_format":{"type":"json_schema"}"#,
+                "invalid_request_error",
+                "response_format.json_schema",
+            ),
+            (
+                r#""response_format":{"type":"json_schema","json_schema":{"name":"a b","schema":{}}}"#,
+                "invalid_request_error",
+                "response_format.json_schema.name",
+            ),
+            (
+                r#""tools":[{"type":"custom","custom":{}}]"#,
+                "unsupported_value",
+                "tools[0].type",
+            ),
+            (
+                r#""tools":[{"type":"function"}]"#,
+                "invalid_request_error",
+                "tools[0].function",
+            ),
+            (
+                r#""tools":[{"name":"a.b"}]"#,
+                "invalid_request_error",
+                "tools[0].name",
+            ),
+            (
+                r#""tools":[{"name":"a"},{"function":{"name":"a"}}]"#,
+                "invalid_request_error",
+                "tools[1].function.name",
+            ),
+            (
+                r#""tools":[{"name":"a"}],"tool_choice":"any""#,
+                "invalid_request_error",
+                "tool_choice",
+            ),
+            (
+                r#""tools":[{"name":"a"}],"tool_choice":{"name":"b"}"#,
+                "invalid_request_error",
+                "tool_choice",
+            ),
+            (
+                r#""tool_choice":"required""#,
+                "invalid_request_error",
+                "tool_choice",
+            ),
+        ] {
+            let error = read(&with(field)).unwrap_err();
+            let answer = String::from_utf8(error.body()).unwrap();
+            assert_eq!(
+                (error.status.as_u16(), error.code()),
+                (400, code),
+                "{field}: {answer}"
+            );
+            assert!(
+                answer.contains(&format!("\"param\":\"{param}\"")),
+                "{field}: {answer}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_message_is_checked_and_pointed_at() {
+        let call = r#"{"role":"assistant","tool_calls":[{"id":"c1","type":"function","function":{"name":"f","arguments":"{}"}}]}"#;
+        let answer = r#"{"role":"tool","tool_call_id":"c1","content":"x"}"#;
+        let user = r#"{"role":"user","content":"x"}"#;
+        for (messages, code, param) in [
+            (r#"{"role":"user","content":[{"type":"text"}]}"#.to_owned(), "invalid_request_error", "messages[0].content[0].text"),
+            (r#"{"role":"user","content":[]}"#.to_owned(), "invalid_request_error", "messages[0].content"),
+            (r#"{"role":"user","content":[{"type":"input_audio"}]}"#.to_owned(), "unsupported_value", "messages[0].content[0].type"),
+            (r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"http://x/y.png"}}]}"#.to_owned(), "unsupported_value", "messages[0].content[0].image_url.url"),
+            (r#"{"role":"user","content":[{"type":"image_url","image_url":"x"}]}"#.to_owned(), "unsupported_value", "messages[0].content[0].image_url.url"),
+            (format!(r#"{{"role":"user","content":[{{"type":"image_url","image_url":{{"url":"{PIXEL}","detail":"max"}}}}]}}"#), "invalid_request_error", "messages[0].content[0].image_url.detail"),
+            (r#"{"role":"alien","content":"x"}"#.to_owned(), "invalid_request_error", "messages[0].role"),
+            (r#"{"role":"function","name":"f","content":"x"}"#.to_owned(), "unsupported_value", "messages[0].role"),
+            (answer.to_owned(), "invalid_request_error", "messages[0].tool_call_id"),
+            (r#"{"role":"tool","content":"x"}"#.to_owned(), "invalid_request_error", "messages[0].tool_call_id"),
+            (call.to_owned(), "invalid_request_error", "messages[0].tool_calls"),
+            (format!("{user},{call},{user},{answer}"), "invalid_request_error", "messages[1].tool_calls"),
+            (format!("{call},{answer},{answer}"), "invalid_request_error", "messages[2].tool_call_id"),
+            (call.replace("\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}", "\"x\":1"), "invalid_request_error", "messages[0].tool_calls[0].function"),
+        ] {
+            let error = read(&format!(r#"{{"messages":[{messages}]}}"#)).unwrap_err();
+            let answer = String::from_utf8(error.body()).unwrap();
+            assert_eq!(error.code(), code, "{messages}: {answer}");
+            assert!(answer.contains(&format!("\"param\":\"{param}\"")), "{messages}: {answer}");
+        }
+    }
+
+    #[test]
+    fn calls_and_their_outputs_are_steps_of_the_conversation() {
+        let body = r#"{"messages":[
+            {"role":"user","content":"Go."},
+            {"role":"assistant","content":"","tool_calls":[
+                {"id":"known","type":"function","function":{"name":"f","arguments":"{\"a\": 1}"}},
+                {"id":"c2","function":{"name":"g","arguments":"broken"}}]},
+            {"role":"tool","tool_call_id":"c2","content":[{"type":"text","text":"two"}]},
+            {"role":"tool","tool_call_id":"known","content":"one"}],
+            "tools":[{"type":"function","function":{"name":"f","strict":true}},{"name":"g","description":"G","parameters":{"type":"object"}}],
+            "parallel_tool_calls":false,"tool_choice":{"type":"function","function":{"name":"g"}}}"#;
+        let (turn, reply) = read(body).unwrap();
+        let call = |call_id: &str, name: &str, arguments: &str| {
+            Item::ToolCall(ToolCall {
+                call_id: call_id.to_owned(),
+                name: name.to_owned(),
+                arguments: arguments.to_owned(),
+            })
+        };
+        let output = |call_id: &str, text: &str| {
+            Item::ToolOutput(ToolOutput {
+                call_id: call_id.to_owned(),
+                content: vec![Content::Text(text.to_owned())],
+            })
+        };
+        assert!(
+            matches!(turn.conversation[1], Item::Reasoning(_)),
+            "it is remembered"
+        );
+        let expected = [
+            call("known", "f", "{\"a\": 1}"),
+            call("c2", "g", "broken"),
+            output("c2", "two"),
+            output("known", "one"),
+        ];
+        assert_eq!(turn.conversation[2..], expected);
+        let offered: Vec<_> = turn
+            .tools
+            .offered
+            .iter()
+            .map(|tool| tool.name.as_str())
+            .collect();
+        assert_eq!(offered, ["g"], "only the one that is named");
+        assert!(turn.tools.required && turn.tools.one_at_a_time);
+        assert_eq!(reply.ignored.list().unwrap(), "tools[].function.strict");
+    }
+
+    #[test]
+    fn a_choice_says_which_tools_are_offered() {
+        for (choice, offered, required) in [
+            ("null", 1, false),
+            (r#""auto""#, 1, false),
+            (r#""none""#, 0, false),
+            (r#""required""#, 1, true),
+        ] {
+            let field = format!(r#""tools":[{{"name":"a"}}],"tool_choice":{choice}"#);
+            let (turn, _) = read(&with(&field)).unwrap();
+            assert_eq!(
+                (turn.tools.offered.len(), turn.tools.required),
+                (offered, required),
+                "{choice}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_format_is_a_schema_or_words() {
+        let schema = r#""response_format":{"type":"json_schema","json_schema":{"name":"a","strict":true,"schema":{"type":"object"}}}"#;
+        let (turn, _) = read(&with(schema)).unwrap();
+        assert_eq!(turn.schema.unwrap().get(), r#"{"type":"object"}"#);
+        let (turn, _) = read(&with(r#""response_format":{"type":"json_object"}"#)).unwrap();
+        assert!(turn.schema.is_none());
+        assert_eq!(turn.conversation.len(), 2, "an instruction follows");
+    }
+
+    #[test]
+    fn the_text_is_cut_where_the_client_says() {
+        let (_, reply) = read(&with(r#""stop":"END","max_tokens":5"#)).unwrap();
+        assert_eq!(
+            (reply.cut.stop, reply.cut.max_tokens),
+            (vec!["END".to_owned()], Some(5))
+        );
         let (_, reply) = read(&with(
-            r#""temperature":0.5,"seed":1,"user":null,"stream":null,"bad name":1"#,
+            r#""stop":["a","b"],"max_tokens":5,"max_completion_tokens":7"#,
         ))
         .unwrap();
-        let ignored: Vec<_> = reply.ignored.iter().map(String::as_str).collect();
-        assert_eq!(ignored, ["seed", "temperature", "user"]);
+        assert_eq!((reply.cut.stop.len(), reply.cut.max_tokens), (2, Some(7)));
+    }
+
+    #[test]
+    fn fields_that_are_not_honoured_are_listed_by_name() {
+        let (_, reply) = read(&with(
+            r#""temperature":0.5,"seed":1,"user":null,"stream":null,"unheard_of":{"x":1},"bad name":1"#,
+        ))
+        .unwrap();
+        assert_eq!(
+            reply.ignored.list().unwrap(),
+            "seed, temperature, unheard_of"
+        );
     }
 
     #[test]

@@ -1,0 +1,144 @@
+//! Fields that several dialects share: what they may hold, and what they mean.
+//! OpenAI API reference; the words for efforts and summaries are those that Codex takes too.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use serde::Deserialize;
+
+use super::error::ApiError;
+use super::tools::is_name;
+use crate::turn::{Effort, Summary};
+
+/// Stop sequences in one request.
+const MAX_STOPS: usize = 4;
+
+/// Pairs of `metadata`, and the characters of their keys and values.
+const MAX_METADATA: (usize, usize, usize) = (16, 64, 512);
+
+/// Where the text shall end: one sequence or several.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a string or an array of strings")]
+pub(super) enum Stop {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// The stop sequences of a request.
+///
+/// # Errors
+/// There are too many, or one is empty and would end every text before it begins.
+pub(super) fn stop(stop: Option<Stop>) -> Result<Vec<String>, ApiError> {
+    let sequences = match stop {
+        None => Vec::new(),
+        Some(Stop::One(sequence)) => vec![sequence],
+        Some(Stop::Several(sequences)) => sequences,
+    };
+    if sequences.len() > MAX_STOPS {
+        return Err(
+            ApiError::invalid(format!("At most {MAX_STOPS} sequences can stop a text.")).at("stop"),
+        );
+    }
+    if sequences.iter().any(String::is_empty) {
+        return Err(ApiError::invalid("An empty sequence cannot stop a text.").at("stop"));
+    }
+    Ok(sequences)
+}
+
+/// The largest number of tokens.
+///
+/// # Errors
+/// It is zero: there would be no answer.
+pub(super) fn max_tokens(param: &str, max: Option<u64>) -> Result<Option<u64>, ApiError> {
+    if max == Some(0) {
+        return Err(ApiError::invalid("At least one token has to be allowed.").at(param));
+    }
+    Ok(max)
+}
+
+/// Checks a number that has to be within `range`.
+///
+/// # Errors
+/// It is not.
+pub(super) fn check_range<T: PartialOrd + fmt::Display>(
+    param: &str,
+    value: Option<T>,
+    range: RangeInclusive<T>,
+) -> Result<(), ApiError> {
+    match value {
+        Some(value) if !range.contains(&value) => {
+            let text = format!(
+                "{value} is not between {} and {}.",
+                range.start(),
+                range.end()
+            );
+            Err(ApiError::invalid(text).at(param))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Checks what a client wants to keep with the answer.
+///
+/// # Errors
+/// It is larger than OpenAI allows.
+pub(super) fn check_metadata(metadata: Option<&BTreeMap<String, String>>) -> Result<(), ApiError> {
+    let (pairs, key, value) = MAX_METADATA;
+    let is_large = |(name, text): (&String, &String)| {
+        name.chars().count() > key || text.chars().count() > value
+    };
+    if metadata.is_some_and(|all| all.len() > pairs || all.iter().any(is_large)) {
+        let text =
+            format!("At most {pairs} pairs, keys of {key} and values of {value} characters.");
+        return Err(ApiError::invalid(text).at("metadata"));
+    }
+    Ok(())
+}
+
+/// Checks the name of an output schema, which Codex replaces by one of its own.
+///
+/// # Errors
+/// It is none that OpenAI takes.
+pub(super) fn check_schema(name: &str, param: &str) -> Result<(), ApiError> {
+    if is_name(name) {
+        return Ok(());
+    }
+    let text = format!("{name:?} is no name for a schema; use 1 to 64 of a-z, A-Z, 0-9, _ and -.");
+    Err(ApiError::invalid(text).at(param))
+}
+
+/// The effort that the first of these fields names, if any does.
+///
+/// # Errors
+/// The word is no effort.
+pub(super) fn effort<const N: usize>(
+    fields: [(&str, Option<&str>); N],
+) -> Result<Option<Effort>, ApiError> {
+    let named = fields
+        .into_iter()
+        .find_map(|(param, word)| Some((param, word?)));
+    let Some((param, word)) = named else {
+        return Ok(None);
+    };
+    let unknown = || {
+        let text = format!("{word:?} is no effort; use minimal, low, medium or high.");
+        ApiError::unsupported(param, text)
+    };
+    Effort::parse(word).ok_or_else(unknown).map(Some)
+}
+
+/// How much of the reasoning the client wants to read.
+///
+/// # Errors
+/// The word is none for it.
+pub(super) fn summary(param: &str, word: Option<&str>) -> Result<Summary, ApiError> {
+    let Some(word) = word else {
+        return Ok(Summary::None);
+    };
+    let unknown = || {
+        let text = format!("{word:?} is no summary; use auto, concise, detailed or none.");
+        ApiError::unsupported(param, text)
+    };
+    Summary::parse(word).ok_or_else(unknown)
+}

@@ -1,0 +1,116 @@
+//! A turn with its client: what of the text the client wants, and what becomes of the turn when the client leaves.
+//! The rules of cutting are in `cut`; here they meet the events and the clock.
+
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::channel::sleep_until_if;
+use super::{CutRules, Cutter, Event, Outcome, Stop, Turn};
+
+/// A turn that knows what shall become of it when its client leaves.
+#[derive(Debug)]
+pub struct Attended {
+    /// `None` once it is handed on, or has been cut.
+    turn: Option<Turn>,
+    /// Where it goes on without its client; `None` interrupts it instead.
+    background: Option<TaskTracker>,
+    cutter: Option<Cutter>,
+    /// Events that came of one.
+    ready: VecDeque<Event>,
+}
+
+impl Attended {
+    /// A turn whose text is cut by `rules`, and that is interrupted when this is dropped, or goes on in `background`.
+    pub fn new(turn: Turn, background: Option<TaskTracker>, rules: &CutRules) -> Self {
+        let cuts = *rules != CutRules::default();
+        Self {
+            turn: Some(turn),
+            background,
+            cutter: cuts.then(|| Cutter::new(rules)),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// As [`Turn::next`]. A text that is cut ends the turn: it is interrupted, and `Finished` says why.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
+            }
+            let deadline = self.cutter.as_ref().and_then(Cutter::deadline);
+            let turn = self.turn.as_mut()?;
+            tokio::select! {
+                biased;
+                event = turn.next() => self.pass(event?),
+                () = sleep_until_if(deadline) => self.expire(),
+            }
+        }
+    }
+
+    /// As [`Turn::try_next`].
+    pub fn try_next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
+            }
+            let event = self.turn.as_mut()?.try_next()?;
+            self.pass(event);
+        }
+    }
+
+    /// Lets an event through, with what the rules leave of its text. Text that is held back goes before whatever
+    /// cannot become a part of it.
+    fn pass(&mut self, event: Event) {
+        let Some(cutter) = &mut self.cutter else {
+            self.ready.push_back(event);
+            return;
+        };
+        let (cut, after) = match event {
+            Event::Text(text) => (cutter.push(&text, Instant::now()), None),
+            Event::MessageEnded | Event::ToolCall(_) | Event::Finished(_) => {
+                (cutter.flush(), Some(event))
+            }
+            Event::Progress
+            | Event::Reasoning(_)
+            | Event::NextReasoningPart
+            | Event::Reasoned(_) => return self.ready.push_back(event),
+        };
+        self.push_text(cut.text);
+        match cut.end {
+            Some(stop) => self.end(stop),
+            None => self.ready.extend(after),
+        }
+    }
+
+    /// No text came in the time after which there is enough.
+    fn expire(&mut self) {
+        let cut = self.cutter.as_mut().map(Cutter::flush).unwrap_or_default();
+        self.push_text(cut.text);
+        self.end(cut.end.unwrap_or(Stop::Natural));
+    }
+
+    fn push_text(&mut self, text: String) {
+        if !text.is_empty() {
+            self.ready.push_back(Event::Text(text));
+        }
+    }
+
+    fn end(&mut self, stop: Stop) {
+        self.turn = None;
+        let usage = None; // Codex reports none for a turn that is interrupted in its text.
+        self.ready
+            .push_back(Event::Finished(Outcome::Completed { stop, usage }));
+    }
+}
+
+impl Drop for Attended {
+    fn drop(&mut self) {
+        if let (Some(mut turn), Some(background)) = (self.turn.take(), &self.background)
+            && !turn.is_over()
+        {
+            background.spawn(async move { while turn.next().await.is_some() {} });
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! Tests of the cutter: tables, and every split into deltas that proptest thinks of against a reference that is naive.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What the child sends in the examples of the Node proxy.
+const BLOCKS: [&str; 5] = [
+    "A <use_",
+    "tool>…a…</use_tool>",
+    " mid ",
+    "<use_tool>…b…</use_tool>",
+    " TAIL",
+];
+
+fn stop(sequences: &[&str]) -> CutRules {
+    CutRules {
+        stop: sequences.iter().map(ToString::to_string).collect(),
+        ..CutRules::default()
+    }
+}
+
+fn max_tokens(max_tokens: u64) -> CutRules {
+    CutRules {
+        max_tokens: Some(max_tokens),
+        ..CutRules::default()
+    }
+}
+
+fn tools(max_blocks: u32, grace: Option<Duration>) -> CutRules {
+    CutRules {
+        tools: Some(ToolTail {
+            grace,
+            max_blocks: NonZeroU32::new(max_blocks),
+        }),
+        ..CutRules::default()
+    }
+}
+
+/// What reaches the client of each delta, what is flushed at the model's end, and how it ended.
+fn run(rules: &CutRules, deltas: &[&str]) -> (Vec<String>, String, Option<Stop>) {
+    let (mut cutter, mut frames) = (Cutter::new(rules), Vec::new());
+    let now = Instant::now();
+    for delta in deltas {
+        let cut = cutter.push(delta, now);
+        frames.push(cut.text);
+        if cut.end.is_some() {
+            return (frames, String::new(), cut.end);
+        }
+    }
+    let last = cutter.flush();
+    (frames, last.text, last.end)
+}
+
+/// The whole text that reaches the client, and the end.
+fn answer(rules: &CutRules, deltas: &[&str]) -> (String, Option<Stop>) {
+    let (frames, flushed, end) = run(rules, deltas);
+    (frames.concat() + &flushed, end)
+}
+
+#[test]
+fn deltas_go_as_early_as_they_can() {
+    type Case = (
+        &'static [&'static str],
+        &'static str,
+        &'static str,
+        &'static str,
+        Option<Stop>,
+    );
+    let natural = Some(Stop::Natural);
+    let cases: [Case; 12] = [
+        (&[], "a||b", "a||b", "", None),
+        (&[""], "text", "text", "", None),
+        (&["END"], "END", "", "", natural),
+        (&["END"], "abENDcd", "ab", "", natural),
+        (&["END"], "abE|N|D", "ab||", "", natural),
+        (&["END"], "E|N|x|E", "||ENx|", "E", None),
+        (&["END"], "ENEN|D", "EN|", "", natural),
+        (&["aab"], "aa|a|b", "|a|", "", natural),
+        (&["b", "abc"], "ab|c", "|", "", natural),
+        (&["b", "abc"], "ab|d", "|a", "", natural),
+        (&["b", "abc"], "ab", "", "a", natural),
+        (&["ab", "abc"], "xabc", "x", "", natural),
+    ];
+    for (sequences, deltas, frames, flushed, end) in cases {
+        let deltas: Vec<_> = deltas.split('|').collect();
+        let seen = run(&stop(sequences), &deltas);
+        let seen = (seen.0.join("|"), seen.1, seen.2);
+        let expected = (frames.into(), flushed.into(), end);
+        assert_eq!(seen, expected, "{sequences:?} {deltas:?}");
+    }
+}
+
+#[test]
+fn tokens_are_four_characters_each() {
+    let length = Some(Stop::MaxTokens);
+    let cases: [(u64, &[&str], &str, Option<Stop>); 6] = [
+        (1, &["ab", "cd"], "abcd", None),
+        (1, &["ab", "cdé"], "abcd", length),
+        (1, &["éé😀é", "", "é"], "éé😀é", length),
+        (2, &["123456789"], "12345678", length),
+        (0, &["", "a"], "", length),
+        (u64::MAX, &["a"], "a", None),
+    ];
+    for (tokens, deltas, text, end) in cases {
+        let expected = (text.into(), end);
+        assert_eq!(answer(&max_tokens(tokens), deltas), expected, "{deltas:?}");
+    }
+}
+
+#[test]
+fn the_rule_that_ends_the_text_first_names_the_end() {
+    let both = |max_tokens| CutRules {
+        max_tokens: Some(max_tokens),
+        ..stop(&["END"])
+    };
+    let cases = [
+        (both(1), "abcdEND", "abcd", Stop::Natural),
+        (both(1), "abcdeEND", "abcd", Stop::MaxTokens),
+        (both(1), "abcEN", "abcE", Stop::MaxTokens),
+    ];
+    for (rules, text, forwarded, end) in cases {
+        assert_eq!(
+            answer(&rules, &[text]),
+            (forwarded.into(), Some(end)),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn tool_blocks_end_as_the_node_proxy_ended_them() {
+    let grace = Some(Duration::from_millis(300));
+    let middle = " mid <use_tool>…b…</use_tool>";
+    let (all, first) = ([BLOCKS[0], BLOCKS[1], "", middle, ""], &BLOCKS[..2]);
+    let cases: [(_, &[&str], _); 5] = [
+        (tools(0, None), &all, None),
+        (tools(0, grace), &all, None),
+        (tools(1, None), first, Some(Stop::Natural)),
+        (tools(2, grace), &all[..4], Some(Stop::Natural)),
+        (tools(3, None), &all, None),
+    ];
+    for (rules, frames, end) in cases {
+        let expected = (
+            frames.iter().map(ToString::to_string).collect(),
+            String::new(),
+            end,
+        );
+        assert_eq!(run(&rules, &BLOCKS), expected, "{rules:?}");
+    }
+}
+
+#[test]
+fn a_tail_in_the_same_delta_as_its_block_stays() {
+    let cases = [
+        (
+            "<use_toolbox a='1'>x</use_tool>tail",
+            "<use_toolbox a='1'>x</use_tool>",
+        ),
+        ("<use_tool></use_tool></use_tool>", "<use_tool></use_tool>"),
+        ("<use_tool></use_tool", "<use_tool></use_tool"),
+        ("</use_tool> no block", "</use_tool> no block"),
+    ];
+    for (text, forwarded) in cases {
+        assert_eq!(answer(&tools(0, None), &[text]).0, forwarded);
+        assert_eq!(answer(&tools(1, None), &[text]).0, forwarded);
+    }
+}
+
+#[test]
+fn a_block_that_ends_the_turn_sets_free_what_might_have_become_a_stop_sequence() {
+    let rules = CutRules {
+        stop: vec!["</use_tool>\nObservation".into()],
+        ..tools(1, None)
+    };
+    let block = "<use_tool></use_tool>";
+    assert_eq!(
+        answer(&rules, &[block, "\nO"]),
+        (block.into(), Some(Stop::Natural))
+    );
+}
+
+#[test]
+fn grace_runs_from_the_last_text_behind_a_complete_block() {
+    let grace = Duration::from_millis(300);
+    let mut cutter = Cutter::new(&tools(2, Some(grace)));
+    let start = Instant::now();
+    let block = "<use_tool></use_tool>";
+    let deltas = [
+        ("text", None),
+        ("<use_tool>", None),
+        ("</use_tool>", Some(2)),
+        ("tail", Some(3)),
+        ("", Some(3)),
+        (block, None),
+    ];
+    for (second, (delta, since)) in (0..).zip(deltas) {
+        cutter.push(delta, start + Duration::from_secs(second));
+        let expected = since.map(|second| start + Duration::from_secs(second) + grace);
+        assert_eq!(cutter.deadline(), expected, "{delta}");
+    }
+    let mut cutter = Cutter::new(&tools(0, Some(Duration::MAX)));
+    cutter.push(block, start);
+    assert_eq!(cutter.deadline(), None, "a grace without end");
+}
+
+#[test]
+fn a_flush_in_the_middle_parts_the_text() {
+    let now = Instant::now();
+    let mut cutter = Cutter::new(&stop(&["END"]));
+    assert_eq!(cutter.push("aEN", now).text, "a");
+    assert_eq!(cutter.flush().text, "EN");
+    assert_eq!(cutter.flush(), Cut::default());
+    assert_eq!(cutter.push("Db", now).text, "Db");
+
+    let mut cutter = Cutter::new(&tools(0, None));
+    cutter.push("<use_tool></use_tool>tail", now);
+    assert_eq!(cutter.flush(), Cut::default());
+    assert_eq!(
+        cutter.push("<use_tool></use_tool>", now).text,
+        "tail<use_tool></use_tool>"
+    );
+}
+
+#[test]
+fn nothing_follows_an_end() {
+    let now = Instant::now();
+    let mut cutter = Cutter::new(&max_tokens(1));
+    cutter.push("12345", now);
+    let over = Cut {
+        text: String::new(),
+        end: Some(Stop::MaxTokens),
+    };
+    assert_eq!(
+        [cutter.push("6", now), cutter.flush()],
+        [over.clone(), over]
+    );
+}
+
+/// Were the held text read or copied again for each delta, that would be 64 GiB and more.
+#[test]
+fn work_grows_with_the_text_and_not_with_the_deltas() {
+    const TEXT_BYTES: usize = 1 << 20;
+    let nearly = "a".repeat(1 << 16) + "b";
+    let block = "<use_tool></use_tool>";
+    let cases = [
+        (stop(&[&nearly]), "a".repeat(TEXT_BYTES)),
+        (
+            tools(0, None),
+            block.to_owned() + &"<use_tool".repeat(TEXT_BYTES / 9) + "</use_tool>",
+        ),
+        (tools(0, None), block.repeat(TEXT_BYTES / block.len())),
+    ];
+    for (rules, text) in cases {
+        let mut cutter = Cutter::new(&rules);
+        let (mut forwarded, mut moved_bytes) = (String::new(), 0);
+        for at in 0..text.len() {
+            let cut = cutter.push(&text[at..=at], Instant::now());
+            moved_bytes += cut.text.capacity();
+            forwarded += &cut.text;
+        }
+        forwarded += &cutter.flush().text;
+        assert!(
+            forwarded == text,
+            "{} of {} bytes",
+            forwarded.len(),
+            text.len()
+        );
+        assert!(moved_bytes < 16 * text.len(), "{moved_bytes} bytes moved");
+    }
+}
+
+/// The rules as sentences about the whole text.
+fn reference(rules: &CutRules, text: &str) -> (String, Option<Stop>) {
+    let (mut text, mut end) = (text, None);
+    if let Some(tail) = rules.tools {
+        let max = tail.max_blocks.map_or(usize::MAX, |max| max.get() as usize);
+        let ends: Vec<_> = block_ends(text).into_iter().take(max).collect();
+        text = ends.last().map_or(text, |end| &text[..*end]);
+        end = (ends.len() == max).then_some(Stop::Natural);
+    }
+    let sequences = rules.stop.iter().filter(|sequence| !sequence.is_empty());
+    if let Some(begin) = sequences.filter_map(|sequence| text.find(sequence)).min() {
+        (text, end) = (&text[..begin], Some(Stop::Natural));
+    }
+    let max_chars = rules
+        .max_tokens
+        .map_or(usize::MAX, |max| 4 * usize::try_from(max).unwrap());
+    if text.chars().count() > max_chars {
+        end = Some(Stop::MaxTokens);
+    }
+    (text.chars().take(max_chars).collect(), end)
+}
+
+fn block_ends(text: &str) -> Vec<usize> {
+    let (mut ends, mut at) = (Vec::new(), 0);
+    while let Some(open) = text[at..].find("<use_tool") {
+        let inside = at + open + "<use_tool".len();
+        let Some(close) = text[inside..].find("</use_tool>") else {
+            break;
+        };
+        at = inside + close + "</use_tool>".len();
+        ends.push(at);
+    }
+    ends
+}
+
+/// `text` in pieces: one begins at each character for which `borders`, again and again, says so.
+fn split<'a>(text: &'a str, borders: &[bool]) -> Vec<&'a str> {
+    let chars = text.char_indices().zip(borders.iter().cycle());
+    let begins = chars.filter(|(_, border)| **border).map(|((at, _), _)| at);
+    let borders: Vec<_> = [0].into_iter().chain(begins).chain([text.len()]).collect();
+    borders
+        .windows(2)
+        .map(|pair| &text[pair[0]..pair[1]])
+        .collect()
+}
+
+/// Bytes at the end of `text` that may become one of `sequences`.
+fn undecided(text: &str, sequences: &[String]) -> usize {
+    let lens = sequences.iter().flat_map(|sequence| {
+        let lens = sequence.char_indices().map(|(len, _)| len);
+        lens.filter(|len| text.ends_with(&sequence[..*len]))
+    });
+    lens.max().unwrap_or(0)
+}
+
+/// Text in which sequences and tags begin often and seldom end.
+fn text() -> impl Strategy<Value = String> {
+    let tags = ["é", "😀", "<", "<use_", "tool", "<use_tool>", "</use_tool>"];
+    let tag = prop::sample::select(tags.to_vec()).prop_map(String::from);
+    let pieces = prop::collection::vec(prop_oneof!["[ab]{1,6}", tag], 0..20);
+    pieces.prop_map(|pieces| pieces.concat())
+}
+
+fn sequences() -> impl Strategy<Value = Vec<String>> {
+    let sequence = prop_oneof!["[ab]{1,5}", "[ab<é]{1,5}|<use_tool>a|</use_tool>b"];
+    prop::collection::vec(sequence, 0..5)
+}
+
+fn rules() -> impl Strategy<Value = CutRules> {
+    let max_blocks = (0_u32..4).prop_map(NonZeroU32::new);
+    let tail = max_blocks.prop_map(|max_blocks| ToolTail {
+        grace: None,
+        max_blocks,
+    });
+    let max_tokens = prop::option::of(0_u64..30);
+    (sequences(), max_tokens, prop::option::of(tail)).prop_map(|(stop, max_tokens, tools)| {
+        CutRules {
+            stop,
+            max_tokens,
+            tools,
+        }
+    })
+}
+
+fn borders() -> impl Strategy<Value = Vec<bool>> {
+    prop::collection::vec(any::<bool>(), 1..20)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn any_split_gives_what_the_rules_say(rules in rules(), text in text(), borders in borders()) {
+        let expected = reference(&rules, &text);
+        prop_assert_eq!(answer(&rules, &split(&text, &borders)), expected.clone());
+        prop_assert_eq!(answer(&rules, &[&text]), expected.clone());
+        prop_assert_eq!(answer(&rules, &split(&text, &[true])), expected);
+    }
+
+    #[test]
+    fn no_character_is_cut(text in any::<String>(), begin in 0_usize..20, len in 1_usize..4, max_tokens in 0_u64..10, borders in borders()) {
+        let sequence: String = text.chars().skip(begin).take(len).collect();
+        let rules = CutRules { stop: vec![sequence], max_tokens: Some(max_tokens), ..tools(1, None) };
+        prop_assert_eq!(answer(&rules, &split(&text, &borders)), reference(&rules, &text));
+    }
+
+    #[test]
+    fn only_what_may_become_a_sequence_is_held(sequences in sequences(), text in text(), borders in borders()) {
+        let rules = CutRules { stop: sequences.clone(), ..CutRules::default() };
+        let (mut cutter, mut seen, mut forwarded) = (Cutter::new(&rules), String::new(), 0);
+        for delta in split(&text, &borders) {
+            seen += delta;
+            forwarded += cutter.push(delta, Instant::now()).text.len();
+            if sequences.iter().any(|sequence| seen.contains(sequence)) {
+                break;
+            }
+            prop_assert_eq!(forwarded, seen.len() - undecided(&seen, &sequences));
+        }
+    }
+}

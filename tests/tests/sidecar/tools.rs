@@ -1,0 +1,310 @@
+//! Function calling: what the model is offered, what it calls, and how the next request goes on.
+//! OpenAI API reference, "Function calling"; one model request for one HTTP request.
+
+use serde_json::{Value, json};
+use tests::http::post;
+use tests::scripted_model::ScriptedModel;
+use tests::sidecar::Sidecar;
+use tests::sse::Events;
+
+use crate::stack::{SOON, ask, chat, start};
+
+/// A tool that takes a city.
+fn tool(name: &str) -> Value {
+    let parameters = json!({"type": "object", "properties": {"city": {"type": "string"}}});
+    json!({"type": "function", "function": {"name": name, "description": "Weather.", "parameters": parameters}})
+}
+
+fn call(call_id: &str, city: &str) -> Value {
+    json!({"call": "get_weather", "call_id": call_id, "arguments": format!("{{\"city\": \"{city}\"}}")})
+}
+
+async fn send(sidecar: &Sidecar, body: &Value) -> Value {
+    let mut client = sidecar.connect().await;
+    let request = post("/v1/chat/completions", body.to_string());
+    let answer = client.send(request).await.expect("the sidecar answers");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
+/// The items that the model was sent last.
+fn sent(model: &ScriptedModel) -> Vec<Value> {
+    let requests = model.requests();
+    let last = requests.last().expect("the model was asked");
+    last.body["input"].as_array().expect("items").clone()
+}
+
+#[tokio::test]
+async fn a_loop_of_calls_is_one_conversation_to_the_model_even_over_a_restart() {
+    let (model, mut sidecar) = start().await;
+    let rounds = json!([
+        [{"reasoning": ["Two."], "encrypted_content": "gAAA"}, {"text": "I will look."}, call("c1", "Oslo"), call("c2", "Rome")],
+        [call("c3", "Bern")],
+        [{"text": "Cold."}],
+    ]);
+    let mut messages = vec![
+        json!({"role": "system", "content": "Be brief."}),
+        json!({"role": "user", "content": format!("Weather? [[model:{rounds}]]")}),
+    ];
+    for (round, calls) in [(0, vec!["c1", "c2"]), (1, vec!["c3"]), (2, vec![])] {
+        let body = json!({"messages": messages, "tools": [tool("get_weather")]});
+        let answer = send(&sidecar, &body).await;
+        assert_eq!(
+            model.requests().len(),
+            round + 1,
+            "one request for each of ours"
+        );
+        let message = &answer["choices"][0]["message"];
+        let none = Vec::new();
+        let called = message["tool_calls"].as_array().unwrap_or(&none);
+        let ids: Vec<_> = called
+            .iter()
+            .map(|call| call["id"].as_str().unwrap())
+            .collect();
+        assert_eq!(ids, calls, "{answer}");
+        let reason = if calls.is_empty() {
+            "stop"
+        } else {
+            "tool_calls"
+        };
+        assert_eq!(answer["choices"][0]["finish_reason"], reason);
+        assert!(
+            answer["usage"]["prompt_tokens"].as_u64() > Some(0),
+            "Codex reports it: {answer}"
+        );
+        messages.push(message.clone());
+        for id in &ids {
+            messages.push(
+                json!({"role": "tool", "tool_call_id": id, "content": format!("result of {id}")}),
+            );
+        }
+        if round == 1 {
+            sidecar.signal(nix::sys::signal::Signal::SIGTERM);
+            assert_eq!(sidecar.wait().await, Some(0));
+            sidecar.restart();
+            sidecar.wait_until_ready().await;
+        }
+    }
+    let kinds: Vec<_> = sent(&model)
+        .iter()
+        .map(|item| {
+            let name = item["role"]
+                .as_str()
+                .or(item["type"].as_str())
+                .unwrap_or_default();
+            let id = item["call_id"].as_str().unwrap_or_default();
+            format!("{name} {id}").trim().to_owned()
+        })
+        .collect();
+    let expected = [
+        "developer",
+        "user",
+        "assistant",
+        "function_call c1",
+        "function_call c2",
+        "function_call_output c1",
+        "function_call_output c2",
+        "function_call c3",
+        "function_call_output c3",
+    ];
+    assert_eq!(
+        kinds, expected,
+        "the restart has forgotten the thoughts and nothing else"
+    );
+    let arguments = &sent(&model)[3]["arguments"];
+    assert_eq!(arguments, "{\"city\": \"Oslo\"}", "as the model wrote them");
+}
+
+#[tokio::test]
+async fn thoughts_go_back_with_the_outputs_of_the_calls_they_led_to() {
+    let (model, sidecar) = start().await;
+    let rounds = json!([
+        [{"reasoning": ["Two."], "encrypted_content": "gAAA"}, call("c1", "Oslo")],
+        [{"text": "Cold."}],
+    ]);
+    let question = json!({"role": "user", "content": format!("Weather? [[model:{rounds}]]")});
+    let tools = json!([tool("get_weather")]);
+    let first = send(&sidecar, &json!({"messages": [question], "tools": tools})).await;
+    let answer = first["choices"][0]["message"].clone();
+    let result = json!({"role": "tool", "tool_call_id": "c1", "content": "-3"});
+    let body = json!({"messages": [question, answer, result], "tools": tools});
+    send(&sidecar, &body).await;
+    let items = sent(&model);
+    assert_eq!(items[1]["type"], "reasoning", "{items:?}");
+    assert_eq!(items[1]["encrypted_content"], "gAAA");
+
+    let mut stranger = sidecar.connect().await;
+    let request = post("/v1/chat/completions", body.to_string());
+    let request = tests::http::with(request, "x-codex-edge-client", "somebody-else");
+    assert_eq!(stranger.send(request).await.unwrap().status, 200);
+    assert!(
+        !sent(&model).iter().any(|item| item["type"] == "reasoning"),
+        "they are one client's"
+    );
+}
+
+#[tokio::test]
+async fn a_stream_has_one_chunk_for_each_call() {
+    let (_model, sidecar) = start().await;
+    let script = json!([{"text": "Let me see."}, call("c1", "Oslo"), {"call": "made_up", "call_id": "c2", "arguments": "{broken"}]);
+    let more = json!({"stream": true, "tools": [tool("get_weather")], "stream_options": {"include_usage": true}});
+    let mut client = sidecar.connect().await;
+    let mut events = Events::new(client.stream(chat(&script, &more)).await.unwrap());
+    let events = events.rest().await.unwrap();
+    let (done, chunks) = events.split_last().unwrap();
+    assert_eq!(done, "data: [DONE]");
+    let chunks: Vec<Value> = chunks.iter().map(|chunk| tests::sse::json(chunk)).collect();
+    let calls: Vec<_> = chunks
+        .iter()
+        .filter_map(|chunk| chunk["choices"][0]["delta"]["tool_calls"][0].as_object())
+        .collect();
+    assert_eq!(calls.len(), 2, "{chunks:?}");
+    for (index, (call, (id, name, arguments))) in calls
+        .iter()
+        .zip([
+            ("c1", "get_weather", "{\"city\": \"Oslo\"}"),
+            ("c2", "made_up", "{broken"),
+        ])
+        .enumerate()
+    {
+        assert_eq!(call["index"], index);
+        assert_eq!(call["id"], id);
+        assert_eq!(call["type"], "function");
+        assert_eq!(
+            call["function"],
+            json!({"name": name, "arguments": arguments})
+        );
+    }
+    let finishes: Vec<_> = chunks
+        .iter()
+        .filter_map(|chunk| chunk["choices"][0]["finish_reason"].as_str())
+        .collect();
+    assert_eq!(finishes, ["tool_calls"], "exactly one");
+}
+
+#[tokio::test]
+async fn a_choice_is_honoured_or_the_request_fails() {
+    let (model, sidecar) = start().await;
+    let tools = json!([tool("get_weather"), tool("other")]);
+    let says = json!({"text": "No call."});
+    let offered = |model: &ScriptedModel| {
+        let requests = model.requests();
+        let tools = requests.last().unwrap().body["tools"].clone();
+        let tools = tools.as_array().map_or(&[][..], Vec::as_slice);
+        let name = |tool: &Value| tool["name"].as_str().unwrap_or_default().to_owned();
+        tools.iter().map(name).collect::<Vec<_>>()
+    };
+    let none = ask(
+        &sidecar,
+        says.clone(),
+        json!({"tools": tools, "tool_choice": "none"}),
+    )
+    .await;
+    assert_eq!(none.status, 200, "{none:?}");
+    assert_eq!(offered(&model), Vec::<String>::new());
+    let named =
+        json!({"tools": tools, "tool_choice": {"type": "function", "function": {"name": "other"}}});
+    let missed = ask(&sidecar, says.clone(), named.clone()).await;
+    assert_eq!(offered(&model), ["other"]);
+    assert_eq!(missed.status, 502, "{missed:?}");
+    assert!(
+        missed.json()["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("tool_choice")
+    );
+    let hit = ask(&sidecar, json!({"call": "other", "call_id": "c1"}), named).await;
+    assert_eq!(
+        hit.json()["choices"][0]["finish_reason"],
+        "tool_calls",
+        "{hit:?}"
+    );
+    let single = json!({"tools": tools, "parallel_tool_calls": false});
+    let single = ask(
+        &sidecar,
+        json!([call("c1", "Oslo"), call("c2", "Rome")]),
+        single,
+    )
+    .await;
+    let calls = &single.json()["choices"][0]["message"]["tool_calls"];
+    assert_eq!(calls.as_array().map(Vec::len), Some(1), "{calls}");
+}
+
+#[tokio::test]
+async fn two_hundred_tools_and_images_in_results_reach_the_model() {
+    const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+    let (model, sidecar) = start().await;
+    let tools: Vec<_> = (0..200)
+        .map(|number| tool(&format!("tool_{number}")))
+        .collect();
+    let called =
+        json!({"id": "c1", "type": "function", "function": {"name": "tool_7", "arguments": "{}"}});
+    let image = json!({"type": "image_url", "image_url": {"url": PIXEL, "detail": "low"}});
+    let messages = json!([
+        {"role": "user", "content": "See. [[model:[[{\"text\": \"x\"}], [{\"text\": \"Seen.\"}]]]]"},
+        {"role": "assistant", "content": null, "tool_calls": [called]},
+        {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "a picture"}, image]},
+    ]);
+    let answer = send(&sidecar, &json!({"messages": messages, "tools": tools})).await;
+    assert_eq!(answer["choices"][0]["message"]["content"], "Seen.");
+    let requests = model.requests();
+    assert_eq!(
+        requests[0].body["tools"].as_array().map(Vec::len),
+        Some(200)
+    );
+    let items = sent(&model);
+    let output = &items[2]["output"];
+    assert_eq!(output[0]["text"], "a picture", "{items:?}");
+    assert_eq!(output[1]["type"], "input_image");
+}
+
+#[tokio::test]
+async fn a_schema_reaches_the_model_and_a_refusal_the_client() {
+    let (model, sidecar) = start().await;
+    let schema = json!({"type": "object", "properties": {"z": {"type": "string"}, "a": {"type": "string"}}, "required": ["z", "a"], "additionalProperties": false});
+    let format = json!({"type": "json_schema", "json_schema": {"name": "pair", "strict": true, "schema": schema}});
+    let answer = ask(
+        &sidecar,
+        json!({"text": "{\"z\":\"1\",\"a\":\"2\"}"}),
+        json!({"response_format": format}),
+    )
+    .await;
+    assert_eq!(
+        answer.json()["choices"][0]["message"]["content"],
+        "{\"z\":\"1\",\"a\":\"2\"}"
+    );
+    let sent = model.requests()[0].body["text"]["format"].clone();
+    assert_eq!(sent["type"], "json_schema");
+    assert_eq!(sent["schema"], schema);
+    let refused = ask(
+        &sidecar,
+        json!({"refusal": "I will not."}),
+        json!({"response_format": format}),
+    )
+    .await;
+    let message = refused.json()["choices"][0]["message"].clone();
+    assert!(
+        message["refusal"].as_str().unwrap().contains("refused"),
+        "{message}"
+    );
+    assert_eq!(message["content"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_text_is_cut_where_the_client_said_and_the_model_goes_no_further() {
+    let (model, sidecar) = start().await;
+    for (fields, text, reason) in [
+        (json!({"stop": ["END", "never"]}), "one two ", "stop"),
+        (json!({"max_tokens": 1}), "one ", "length"),
+    ] {
+        let script = json!([{"text": "one two EN", "open": true, "delta_chars": 3}, {"text": "D three", "open": true}, {"hold": "for ever"}, {"text": "."}]);
+        let answer = ask(&sidecar, script, fields).await;
+        let choice = answer.json()["choices"][0].clone();
+        assert_eq!(choice["message"]["content"], text);
+        assert_eq!(choice["finish_reason"], reason);
+    }
+    assert!(
+        model.wait_for_cut(2, SOON).await.is_ok(),
+        "both turns were interrupted"
+    );
+}
