@@ -5,6 +5,7 @@ mod app_server;
 mod backend;
 mod catalogue;
 mod home;
+mod json_line;
 mod launch;
 mod order;
 mod proto;

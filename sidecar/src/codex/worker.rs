@@ -2,17 +2,15 @@
 //! A child that ends is restarted with a growing delay, and fails the turns that it held, each with a clear error;
 //! one that is worn out is replaced first, and ends when its turns have ended.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tempfile::TempDir;
-use tokio::io::{AsyncRead, AsyncWriteExt};
-use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+use tokio::process::ChildStdout;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -26,7 +24,7 @@ use super::launch::Launch;
 use super::order::{Order, Orders, Readiness, Slot};
 use crate::config::Wear;
 use crate::error_chain;
-use crate::process::{Child, Lines, Pipes};
+use crate::process::{Child, Lines, Pipes, Stderr, Stdin};
 use crate::turn::EventWriter;
 
 /// How often deadlines are looked at.
@@ -227,11 +225,9 @@ impl Running {
 
 /// The running child: its pipes, its protocol, and who waits for which turn.
 struct Link {
-    stdin: ChildStdin,
+    stdin: Stdin,
     stdout: Lines<ChildStdout>,
-    /// `None` once it is closed.
-    stderr: Option<Lines<ChildStderr>>,
-    unwritten: VecDeque<Bytes>,
+    stderr: Stderr,
     protocol: AppServer,
     turns: HashMap<TurnKey, Held>,
     cancelled: FuturesUnordered<BoxFuture<'static, TurnKey>>,
@@ -254,8 +250,7 @@ impl Link {
         let mut link = Self {
             stdin: pipes.stdin,
             stdout: pipes.stdout,
-            stderr: Some(pipes.stderr),
-            unwritten: VecDeque::new(),
+            stderr: pipes.stderr,
             protocol,
             turns: HashMap::new(),
             cancelled: FuturesUnordered::new(),
@@ -270,11 +265,8 @@ impl Link {
     async fn step(&mut self) -> Result<(), Ended> {
         tokio::select! {
             line = self.stdout.next() => self.on_line(line),
-            written = write_some(&mut self.stdin, &mut self.unwritten), if !self.unwritten.is_empty() => written,
-            line = next_of(&mut self.stderr) => {
-                self.on_stderr(line);
-                Ok(())
-            }
+            written = self.stdin.write() => written.map_err(Ended::Write),
+            () = self.stderr.log() => Ok(()),
             Some(key) = self.cancelled.next() => {
                 self.interrupt(key);
                 Ok(())
@@ -331,20 +323,8 @@ impl Link {
         Ok(())
     }
 
-    /// What a child writes for people; it may hold what a client sent, so it is off by default.
-    fn on_stderr(&mut self, line: Option<Result<String, LinesCodecError>>) {
-        match line {
-            Some(Ok(line)) => tracing::debug!(line, "codex stderr"),
-            Some(Err(LinesCodecError::MaxLineLengthExceeded)) => {
-                tracing::debug!("long line on codex stderr left out")
-            }
-            Some(Err(LinesCodecError::Io(_))) | None => self.stderr = None,
-        }
-    }
-
     fn carry_out(&mut self, step: Step) {
-        self.unwritten
-            .extend(step.write.into_iter().map(Bytes::from));
+        self.write(step.write);
         for (key, event) in step.events {
             let too_slow = self
                 .turns
@@ -352,8 +332,7 @@ impl Link {
                 .is_some_and(|turn| turn.events.write(event).is_err());
             if too_slow {
                 let step = self.protocol.interrupt(key);
-                self.unwritten
-                    .extend(step.write.into_iter().map(Bytes::from));
+                self.write(step.write);
             }
         }
         for key in step.closed {
@@ -361,6 +340,12 @@ impl Link {
         }
         if let Some(readiness) = &self.readiness {
             publish(readiness, self.protocol.state());
+        }
+    }
+
+    fn write(&mut self, lines: Vec<Vec<u8>>) {
+        for line in lines {
+            self.stdin.push(line);
         }
     }
 }
@@ -374,26 +359,4 @@ fn publish(readiness: &watch::Sender<Readiness>, state: State) {
         State::LoginRequired => Readiness::LoginRequired,
     };
     readiness.send_if_modified(|current| std::mem::replace(current, now) != now);
-}
-
-/// Writes as much as the pipe takes. May be dropped before it is ready: what is written is taken off the queue.
-async fn write_some(stdin: &mut ChildStdin, unwritten: &mut VecDeque<Bytes>) -> Result<(), Ended> {
-    let Some(front) = unwritten.front_mut() else {
-        return Ok(());
-    };
-    let written = stdin.write(front).await.map_err(Ended::Write)?;
-    front.advance(written);
-    if front.is_empty() {
-        unwritten.pop_front();
-    }
-    Ok(())
-}
-
-async fn next_of<R: AsyncRead + Unpin>(
-    lines: &mut Option<Lines<R>>,
-) -> Option<Result<String, LinesCodecError>> {
-    match lines {
-        Some(lines) => lines.next().await,
-        None => std::future::pending().await,
-    }
 }

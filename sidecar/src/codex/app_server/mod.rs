@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::codex::agent::Workspace;
-use crate::process::json_line;
+use crate::codex::json_line::json_line;
 use crate::turn::{Event, Outcome, TurnError, TurnRequest};
 use thread::{Next, Thread};
 

@@ -6,9 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
-use tokio::io::AsyncWriteExt;
-use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+use tokio::process::ChildStdout;
 use tokio::sync::mpsc;
 use tokio::task::Id;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -21,7 +19,7 @@ use super::{Phase, Proto, ProtocolError, Step, command_line, confine};
 use crate::codex::launch::Launch;
 use crate::codex::order::{Order, Orders};
 use crate::error_chain;
-use crate::process::{Child, Lines, Pipes};
+use crate::process::{Child, Lines, Pipes, Stderr, Stdin};
 use crate::turn::{Event, EventWriter, Outcome, TurnError, TurnRequest};
 
 /// Longest wait for a turn. A child reads its credential when it starts; that of a plan is renewed now and then.
@@ -170,11 +168,9 @@ enum Waited {
 
 /// The running child: its pipes and its protocol.
 struct Link {
-    stdin: ChildStdin,
+    stdin: Stdin,
     stdout: Lines<ChildStdout>,
-    /// `None` once it is closed.
-    stderr: Option<Lines<ChildStderr>>,
-    unwritten: BytesMut,
+    stderr: Stderr,
     protocol: Proto,
 }
 
@@ -183,8 +179,7 @@ impl Link {
         Self {
             stdin: pipes.stdin,
             stdout: pipes.stdout,
-            stderr: Some(pipes.stderr),
-            unwritten: BytesMut::new(),
+            stderr: pipes.stderr,
             protocol,
         }
     }
@@ -199,18 +194,18 @@ impl Link {
                 let step = self.protocol.read_line(&line)?;
                 Ok(self.carry_out(step))
             }
-            written = self.stdin.write_buf(&mut self.unwritten), if self.unwritten.has_remaining() => {
+            written = self.stdin.write() => {
                 written.map_err(Fault::Write)?;
                 Ok(Vec::new())
             }
-            () = log_stderr(&mut self.stderr) => Ok(Vec::new()),
+            () = self.stderr.log() => Ok(Vec::new()),
             error = passed(deadline) => Err(error.into()),
         }
     }
 
     fn carry_out(&mut self, step: Step) -> Vec<Event> {
         for line in step.write {
-            self.unwritten.extend_from_slice(&line);
+            self.stdin.push(line);
         }
         step.events
     }
@@ -250,9 +245,8 @@ impl Link {
 
     /// Ends the child: it aborts its turn, drops the model's request and exits within milliseconds when it is told to.
     async fn end(mut self, child: Child) {
-        self.unwritten.extend_from_slice(&Proto::shutdown());
-        let told = self.stdin.write_all_buf(&mut self.unwritten);
-        let _deaf_or_gone = timeout(SHUTDOWN_DEADLINE, told).await;
+        self.stdin.push(Proto::shutdown());
+        let _deaf_or_gone = timeout(SHUTDOWN_DEADLINE, self.stdin.write_all()).await;
         drop(self.stdin);
         let stopped = tokio::select! {
             stopped = child.stop() => stopped,
@@ -274,30 +268,13 @@ impl From<Fault> for TurnError {
     }
 }
 
-/// What a child writes for people; it may hold what a client sent, so it is off by default.
-async fn log_stderr(stderr: &mut Option<Lines<ChildStderr>>) {
-    let Some(lines) = stderr else {
-        return std::future::pending().await;
-    };
-    match lines.next().await {
-        Some(Ok(line)) => tracing::debug!(line, "codex stderr"),
-        Some(Err(LinesCodecError::MaxLineLengthExceeded)) => {
-            tracing::debug!("long line on codex stderr left out");
-        }
-        Some(Err(LinesCodecError::Io(_))) | None => *stderr = None,
-    }
-}
-
 /// A child that cannot write cannot end, so that all is read until it is gone.
-async fn drain(
-    stdout: &mut Lines<ChildStdout>,
-    stderr: &mut Option<Lines<ChildStderr>>,
-) -> Infallible {
+async fn drain(stdout: &mut Lines<ChildStdout>, stderr: &mut Stderr) -> Infallible {
     let mut open = true;
     loop {
         tokio::select! {
             line = stdout.next(), if open => open = matches!(line, Some(Ok(_))),
-            () = log_stderr(stderr) => {}
+            () = stderr.log() => {}
         }
     }
 }

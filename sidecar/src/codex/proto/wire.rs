@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::process::json_line;
+use crate::codex::json_line::json_line;
 use crate::turn::Usage;
 
 /// The submission that a child is made for. An approval is answered by the id of the turn that asks.

@@ -1,4 +1,4 @@
-//! One child and its process group: spawn, bytes in, lines out, stop, reap. Knows lines but no JSON.
+//! One child and its process group: spawn, stop, reap.
 //! Signals and process groups are POSIX's; the parent-death signal is Linux's prctl(2).
 
 use std::ffi::OsString;
@@ -8,23 +8,17 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::process::Command;
 use tokio::time::timeout;
-use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
+
+use super::pipes::Pipes;
 
 /// Time that a child has to go by itself after its stdin is closed, and again after SIGTERM.
 /// Codex's app-server takes some 30 ms for either.
 const STOP_GRACE: Duration = Duration::from_secs(2);
-
-/// Longest line that is read from a child's stdout. Codex echoes injected images whole, and a request body is 16 MiB.
-const MAX_LINE_BYTES: usize = 64 << 20;
-
-/// Longest line that is read from a child's stderr, which only the log sees.
-const MAX_STDERR_LINE_BYTES: usize = 64 << 10;
 
 /// What to run. The environment is exactly `environment`: nothing of ours is inherited.
 #[derive(Debug, Clone)]
@@ -104,17 +98,6 @@ pub struct Child {
     group: Pid,
 }
 
-/// The child's ends of its pipes.
-#[derive(Debug)]
-pub struct Pipes {
-    /// What the child reads.
-    pub stdin: ChildStdin,
-    /// What it says.
-    pub stdout: Lines<ChildStdout>,
-    /// What it says for the log.
-    pub stderr: Lines<ChildStderr>,
-}
-
 impl Child {
     /// Starts `program` as the leader of a process group of its own.
     ///
@@ -128,14 +111,11 @@ impl Child {
             .map(Pid::from_raw)
             .ok_or_else(|| io::Error::other("the child has no pid"))?;
         let closed = || io::Error::other("the child has no pipe");
-        let pipes = Pipes {
-            stdin: process.stdin.take().ok_or_else(closed)?,
-            stdout: lines(process.stdout.take().ok_or_else(closed)?, MAX_LINE_BYTES),
-            stderr: lines(
-                process.stderr.take().ok_or_else(closed)?,
-                MAX_STDERR_LINE_BYTES,
-            ),
-        };
+        let pipes = Pipes::new(
+            process.stdin.take().ok_or_else(closed)?,
+            process.stdout.take().ok_or_else(closed)?,
+            process.stderr.take().ok_or_else(closed)?,
+        );
         Ok((Self { process, group }, pipes))
     }
 
@@ -180,39 +160,4 @@ impl Drop for Child {
             self.signal_group(Signal::SIGKILL);
         }
     }
-}
-
-/// Lines of a child's pipe, without their ends, each of a bounded length.
-#[derive(Debug)]
-pub struct Lines<R>(FramedRead<R, LinesCodec>);
-
-fn lines<R: tokio::io::AsyncRead>(pipe: R, max_bytes: usize) -> Lines<R> {
-    Lines(FramedRead::new(
-        pipe,
-        LinesCodec::new_with_max_length(max_bytes),
-    ))
-}
-
-impl<R: tokio::io::AsyncRead + Unpin> Lines<R> {
-    /// The next line; `None` at the end. May be dropped before it is ready: nothing read is lost.
-    ///
-    /// # Errors
-    /// A line that is too long or not UTF-8, or the system's.
-    pub async fn next(&mut self) -> Option<Result<String, LinesCodecError>> {
-        self.0.next().await
-    }
-}
-
-/// A message as one line with its end, whatever JSON of a client's is in it.
-pub fn json_line(message: &impl serde::Serialize) -> Vec<u8> {
-    let mut line =
-        serde_json::to_vec(message).expect("our messages have string keys and no failing parts");
-    // A line break is not allowed in a JSON string, so that each of them stands between two tokens.
-    for byte in &mut line {
-        if *byte == b'\n' {
-            *byte = b' ';
-        }
-    }
-    line.push(b'\n');
-    line
 }
