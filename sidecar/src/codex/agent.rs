@@ -47,7 +47,7 @@ impl Agent {
         }
         let mut command = vec!["sandbox".to_owned()];
         let mode = format!("sandbox_mode=\"{}\"", self.sandbox.as_str());
-        let settings = NARROW.map(|name| format!("sandbox_workspace_write.{name}=true"));
+        let settings = NARROW.map(|name| format!("{name}=true"));
         for setting in settings.into_iter().chain([mode]) {
             command.extend(["-c".to_owned(), setting]);
         }
@@ -60,7 +60,10 @@ impl Agent {
 }
 
 /// Folders that `workspace-write` opens beside the working directory; other turns' files may be in them.
-const NARROW: [&str; 2] = ["exclude_slash_tmp", "exclude_tmpdir_env_var"];
+const NARROW: [&str; 2] = [
+    "sandbox_workspace_write.exclude_slash_tmp",
+    "sandbox_workspace_write.exclude_tmpdir_env_var",
+];
 
 /// One turn's folder and what its thread is told.
 #[derive(Debug)]
@@ -82,6 +85,7 @@ impl Workspace {
 
     /// The settings of the thread, over those of the process.
     pub(super) fn settings(&self) -> Value {
+        let [slash_tmp, tmpdir] = NARROW;
         json!({
             "features.shell_tool": true,
             "features.unified_exec": true,
@@ -89,8 +93,8 @@ impl Workspace {
             "include_permissions_instructions": true,
             "tools.update_plan.enabled": true,
             "model_catalog_json": self.agent.catalogue.to_string_lossy(),
-            "sandbox_workspace_write.exclude_slash_tmp": true,
-            "sandbox_workspace_write.exclude_tmpdir_env_var": true,
+            slash_tmp: true,
+            tmpdir: true,
         })
     }
 }
