@@ -9,7 +9,7 @@ use tests::scripted_model::ScriptedModel;
 use tests::sidecar::{Options, wait_until_gone};
 use tests::sse;
 
-use crate::stack::{ask, assert_error, chat, start, start_with, stream};
+use crate::stack::{ask, assert_error, assert_fails, chat, start, start_with, stream};
 
 #[tokio::test]
 async fn a_wrong_request_is_refused_with_the_place_of_the_mistake() {
@@ -98,19 +98,7 @@ async fn a_failure_of_the_model_service_is_the_same_error_with_and_without_a_str
             "codex_failed",
         ),
     ] {
-        let answer = ask(&sidecar, script.clone(), json!({})).await;
-        assert_error(&answer, status, code);
-        let mut events = stream(&sidecar, script.clone()).await;
-        let events = events
-            .rest()
-            .await
-            .expect("the stream ends well, whatever it says");
-        let last = sse::json(events.last().expect("an error"));
-        assert_eq!(last["error"]["code"], code, "{script}: {events:?}");
-        let finished = events
-            .iter()
-            .any(|event| event.contains("[DONE]") || event.contains("\"finish_reason\":\""));
-        assert!(!finished, "a failure never looks like an end: {events:?}");
+        assert_fails(&sidecar, script, status, code).await;
     }
 }
 

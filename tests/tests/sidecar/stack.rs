@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::http::{Answer, Body, post};
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::{Options, Sidecar};
-use tests::sse::Events;
+use tests::sse::{self, Events};
 
 /// Longest wait for something that the sidecar should do at once.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
@@ -66,4 +66,17 @@ pub(crate) fn content(chunk: &Value) -> &str {
 pub(crate) fn assert_error(answer: &Answer, status: u16, code: &str) {
     assert_eq!(answer.status.as_u16(), status, "{answer:?}");
     assert_eq!(answer.json()["error"]["code"], code, "{answer:?}");
+}
+
+/// Asks twice, gathered and streamed, and asserts that both fail alike and that neither looks like an answer.
+pub(crate) async fn assert_fails(sidecar: &Sidecar, script: Value, status: u16, code: &str) {
+    let gathered = ask(sidecar, script.clone(), json!({})).await;
+    assert_error(&gathered, status, code);
+    let events = stream(sidecar, script.clone()).await.rest().await;
+    let events = events.expect("the stream ends well, whatever it says");
+    let last = sse::json(events.last().expect("an error"));
+    assert_eq!(last["error"]["code"], code, "{script}: {events:?}");
+    let is_end =
+        |event: &String| event.contains("[DONE]") || event.contains("\"finish_reason\":\"");
+    assert!(!events.iter().any(is_end), "{script}: {events:?}");
 }

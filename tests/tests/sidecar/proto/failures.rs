@@ -2,24 +2,12 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::{Value, json};
-use tests::sidecar::{Sidecar, wait_until_gone};
+use serde_json::json;
+use tests::sidecar::wait_until_gone;
 use tests::sse;
 
 use super::{start, start_with};
-use crate::stack::{SOON, ask, assert_error, stream};
-
-/// Asks twice, gathered and streamed, and expects the same error.
-async fn check(sidecar: &Sidecar, script: Value, status: u16, code: &str) {
-    let gathered = ask(sidecar, script.clone(), json!({})).await;
-    assert_error(&gathered, status, code);
-    let events = stream(sidecar, script.clone()).await.rest().await;
-    let events = events.expect("the stream ends well, whatever it says");
-    let last = sse::json(events.last().expect("an error"));
-    assert_eq!(last["error"]["code"], code, "{script}: {events:?}");
-    let finished = |event: &String| event.contains("[DONE]") || event.contains("\"stop\"");
-    assert!(!events.iter().any(finished), "{script}: {events:?}");
-}
+use crate::stack::{SOON, ask, assert_error, assert_fails, stream};
 
 #[tokio::test]
 async fn a_failure_of_the_model_service_is_never_an_answer() {
@@ -62,7 +50,7 @@ async fn a_failure_of_the_model_service_is_never_an_answer() {
             "codex_failed",
         ),
     ] {
-        check(&sidecar, script, status, code).await;
+        assert_fails(&sidecar, script, status, code).await;
     }
 }
 
