@@ -47,6 +47,9 @@ fn turn_error(failure: &TurnFailure, quota_reset: Option<Duration>) -> TurnError
         ("other", None) if is_json_error(&failure.message) => {
             TurnError::Rejected(provider_message(&failure.message))
         }
+        ("other", None) if failure.message.starts_with("Missing environment variable") => {
+            TurnError::Unavailable
+        }
         _ => TurnError::ProviderFailed,
     }
 }
@@ -69,9 +72,14 @@ fn is_json_error(message: &str) -> bool {
     inner_message(message).is_some()
 }
 
-/// A refused request has the provider's body as its message; its own sentence is what a client can act on.
+/// A refused request has the provider's body as its message, or its sentence between Codex's words for the status
+/// and the provider's address, which is none of a client's business.
 fn provider_message(message: &str) -> String {
-    inner_message(message).unwrap_or_else(|| message.to_owned())
+    let said = message.strip_prefix("unexpected status ");
+    let said = said.and_then(|said| said.split_once(": "));
+    let said = said.map_or(message, |(_status, said)| said);
+    let said = said.split_once(", url: ").map_or(said, |(said, _)| said);
+    inner_message(said).unwrap_or_else(|| said.to_owned())
 }
 
 fn inner_message(message: &str) -> Option<String> {
@@ -98,7 +106,7 @@ mod tests {
     fn each_class_of_the_child_has_its_own_error() {
         use TurnError::{
             ContextLength, ModelNotFound, ProviderFailed, ProviderOverloaded, ProviderRateLimited,
-            QuotaExceeded, Rejected, Unauthorized,
+            QuotaExceeded, Rejected, Unauthorized, Unavailable,
         };
         for (info, message, error) in [
             (r#""contextWindowExceeded""#, "too long", ContextLength),
@@ -127,8 +135,13 @@ mod tests {
             ),
             (
                 r#"{"httpConnectionFailed":{"httpStatusCode":413}}"#,
-                "too large",
+                "unexpected status 413 Payload Too Large: too large, url: http://10.0.0.1/v1, request id: 7",
                 Rejected("too large".into()),
+            ),
+            (
+                r#""other""#,
+                "Missing environment variable: `KEY`.",
+                Unavailable,
             ),
             (
                 r#"{"httpConnectionFailed":{"httpStatusCode":null}}"#,
