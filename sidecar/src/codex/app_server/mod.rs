@@ -5,6 +5,8 @@ mod command_line;
 mod failure;
 mod history;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod tests;
 mod thread;
 mod wire;

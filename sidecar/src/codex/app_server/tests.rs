@@ -10,7 +10,7 @@ use crate::turn::{
 
 const KEY: TurnKey = TurnKey(7);
 
-fn request() -> TurnRequest {
+pub(super) fn request() -> TurnRequest {
     TurnRequest {
         profile: Profile::Chat,
         model: Model {
