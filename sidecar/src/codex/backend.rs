@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::agent::Agent;
 use super::launch::Launch;
-use super::order::{Order, Readiness, Slot};
+use super::order::{Order, Orders, Readiness, Slot};
 use super::proto::Pool;
 use super::version::Protocol;
 use super::worker::Worker;
 use crate::config::Limits;
-use crate::turn::{Profile, Timers, Turn, TurnError, TurnRequest, channel};
+use crate::turn::{Event, Outcome, Profile, Timers, Turn, TurnError, TurnRequest, channel};
 
 /// Turns that were admitted and wait for a child to look up; it looks up within microseconds, or, when it has
 /// just been replaced, within the quarter of a second that its successor's handshake takes.
@@ -74,9 +74,11 @@ impl Backend {
             };
             published
         });
+        let workers = workers.collect();
+        tasks.spawn(turn_away(received, stop.clone()));
         Self {
             orders,
-            workers: workers.collect(),
+            workers,
             slots: limits
                 .turns
                 .map(|turns| Arc::new(Semaphore::new(turns.get()))),
@@ -156,6 +158,14 @@ impl Backend {
         let place = QueuePlace(&self.queued);
         let before = self.queued.fetch_add(1, Ordering::Relaxed);
         (before < self.limits.queue).then_some(place)
+    }
+}
+
+/// Ends the turns that got a slot when the children were told to stop already; they would wait for ever.
+async fn turn_away(orders: Orders, stop: CancellationToken) {
+    stop.cancelled().await;
+    while let Ok(order) = orders.recv().await {
+        let _client_left = order.events.write(Event::Finished(Outcome::Interrupted));
     }
 }
 
