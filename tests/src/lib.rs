@@ -7,6 +7,7 @@ pub mod envoy;
 pub mod filter_wasm;
 pub mod http;
 pub mod nginx;
+pub mod processes;
 pub mod scripted_model;
 pub mod sidecar;
 pub mod sse;

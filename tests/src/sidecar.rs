@@ -125,6 +125,17 @@ impl Sidecar {
         self.dir.path()
     }
 
+    /// What is in its folder beside its log and Codex's home, which are all that one that has ended may leave.
+    pub fn remains(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.dir()).expect("the folder is ours");
+        let names = entries
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names
+            .filter(|name| name != "log" && name != "codex-home")
+            .collect()
+    }
+
     /// A new connection to it, as Envoy makes one.
     pub async fn connect(&self) -> Client {
         Client::connect_unix(&self.socket())

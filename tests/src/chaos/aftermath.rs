@@ -9,11 +9,11 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::chain::{ANSWER_DEADLINE, Chain, SLOTS, STOP_DEADLINE, WORKERS, workers};
-use super::processes;
 use super::report::Report;
 use super::verdict::{Outcome, judge};
 use super::visit::Visit;
 use crate::http::{Client, Version};
+use crate::processes;
 use crate::scripted_model::{Delivery, ScriptedModel};
 use crate::sidecar::Sidecar;
 
@@ -38,7 +38,7 @@ pub(super) async fn check(mut chain: Chain, descriptors: usize, report: &mut Rep
     let open = || processes::descriptors(pid);
     expect(report, "descriptors of the sidecar", descriptors, open).await;
     stop(&mut sidecar, report).await;
-    gone(sidecar.dir(), report).await;
+    gone(&sidecar, report).await;
     if sidecar.log().contains("panicked at") {
         report.add_violation("a sidecar panicked, as its log says");
     }
@@ -105,9 +105,9 @@ async fn folders(dir: &Path, report: &mut Report) {
 }
 
 /// Sidecar and Envoy have ended.
-async fn gone(dir: &Path, report: &mut Report) {
-    note(report, "files that are left", 0, left_in(dir).len());
-    let marked = || processes::marked(dir).len();
+async fn gone(sidecar: &Sidecar, report: &mut Report) {
+    note(report, "files that are left", 0, sidecar.remains().len());
+    let marked = || processes::marked(sidecar.dir()).len();
     expect(report, "marked processes that survive", 0, marked).await;
     let descendants = || processes::descendants(processes::own()).len();
     expect(report, "descendants that survive", 0, descendants).await;
@@ -138,13 +138,6 @@ async fn stop(sidecar: &mut Sidecar, report: &mut Report) {
             ));
         }
     }
-}
-
-/// What is in the sidecar's folder beside its log and Codex's home.
-pub(super) fn left_in(dir: &Path) -> Vec<String> {
-    let mut names = names_in(dir);
-    names.retain(|name| name != "log" && name != "codex-home");
-    names
 }
 
 fn private_folders(dir: &Path) -> Vec<PathBuf> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::processes;
 use crate::envoy::{self, Envoy};
+use crate::processes;
 use crate::scripted_model::ScriptedModel;
 use crate::sidecar::{self, Sidecar};
 

@@ -8,7 +8,6 @@ mod aftermath;
 mod chain;
 mod load;
 mod plan;
-mod processes;
 mod report;
 mod storm;
 mod verdict;
@@ -19,6 +18,8 @@ pub use report::Report;
 use chain::Chain;
 use load::Load;
 use storm::Storm;
+
+use crate::processes;
 
 /// Clients that ask at the same time: more than there are slots, so that some wait and some are refused.
 const CLIENTS: usize = 10;

@@ -7,12 +7,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::aftermath::left_in;
 use super::chain::{STOP_DEADLINE, workers};
 use super::load::Load;
 use super::plan::{Blow, Kind};
-use super::processes::hears;
 use super::report::Report;
+use crate::processes::hears;
 use crate::sidecar::Sidecar;
 
 /// Longest wait for somebody to strike: the longest pause before a worker's restart (10 s), and a sidecar's start.
@@ -130,7 +129,7 @@ impl<'a> Storm<'a> {
             self.report
                 .add_violation(format!("the sidecar ended with {code:?} after {last:#?}"));
         }
-        let left = left_in(self.sidecar.dir());
+        let left = self.sidecar.remains();
         if !left.is_empty() {
             self.report
                 .add_violation(format!("a sidecar that was told to stop left {left:?}"));

@@ -29,11 +29,8 @@ async fn told_to_stop_it_lets_a_running_turn_finish_and_leaves_nothing() {
     assert_eq!(sidecar.wait().await, Some(0), "{}", sidecar.log());
     wait_until_gone(&children).await;
     assert!(!sidecar.socket().exists());
-    let left: Vec<_> = fs::read_dir(sidecar.dir())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
-    assert_eq!(left.len(), 2, "only the log and Codex's home: {left:?}");
+    let left = sidecar.remains();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[tokio::test]

@@ -7,5 +7,6 @@ mod life;
 mod limits;
 mod proto;
 mod stack;
+mod stages;
 mod tools;
 mod workers;

@@ -8,6 +8,7 @@ use tests::http::{Answer, Body, post};
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::{Options, Sidecar};
 use tests::sse::{self, Events};
+use tokio::time::{sleep, timeout};
 
 /// Longest wait for something that the sidecar should do at once.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
@@ -79,4 +80,15 @@ pub(crate) async fn assert_fails(sidecar: &Sidecar, script: Value, status: u16, 
     let is_end =
         |event: &String| event.contains("[DONE]") || event.contains("\"finish_reason\":\"");
     assert!(!events.iter().any(is_end), "{script}: {events:?}");
+}
+
+/// Waits until `is_so`.
+pub(crate) async fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let so = async {
+        while !is_so() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let so = timeout(SOON, so).await;
+    assert!(so.is_ok(), "not after {SOON:?}: {what}");
 }

@@ -120,7 +120,7 @@ pub(crate) struct Faulty {
 }
 
 impl Faulty {
-    fn new(fault: &str) -> Self {
+    pub(crate) fn new(fault: &str) -> Self {
         Self::new_for("app-server", fault)
     }
 

@@ -22,7 +22,7 @@ async fn start_with(change: impl FnOnce(Options) -> Options) -> (ScriptedModel, 
     stack::start_with(|options| change(options.env("CODEX_BIN", &codex()))).await
 }
 
-fn codex() -> String {
+pub(crate) fn codex() -> String {
     let codex = Tools::open().executable(Tool::CodexProto);
     let codex = codex.expect("Codex was fetched: `cargo xtask fetch`");
     codex.to_string_lossy().into_owned()
