@@ -39,6 +39,9 @@ const STABLE: Duration = Duration::from_secs(10);
 /// Threads that did not end, after which a child is worn out.
 const MAX_STUCK_THREADS: usize = 8;
 
+/// A child that has left a call unanswered and has said nothing for so long hangs.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// Time that turns have to end after their interrupt when the worker is told to stop.
 const INTERRUPT_GRACE: Duration = Duration::from_secs(2);
 
@@ -169,7 +172,10 @@ impl Running {
 
     fn is_worn_out(&self, wear: &Wear, started: Instant) -> bool {
         let Link {
-            begun, protocol, ..
+            begun,
+            heard,
+            protocol,
+            ..
         } = &self.link;
         let reason = if wear.turns.is_some_and(|most| *begun >= most.get()) {
             "turns"
@@ -183,6 +189,8 @@ impl Running {
             "memory"
         } else if protocol.stuck_threads() >= MAX_STUCK_THREADS {
             "stuck threads"
+        } else if protocol.stuck_threads() > 0 && heard.elapsed() >= SILENCE {
+            "silence"
         } else {
             return false;
         };
@@ -233,6 +241,8 @@ struct Link {
     cancelled: FuturesUnordered<BoxFuture<'static, TurnKey>>,
     /// Turns that were begun on this child, and the key of the next one.
     begun: u64,
+    /// When the child said something last.
+    heard: Instant,
     /// `None` when another child speaks for the worker.
     readiness: Option<watch::Sender<Readiness>>,
 }
@@ -255,6 +265,7 @@ impl Link {
             turns: HashMap::new(),
             cancelled: FuturesUnordered::new(),
             begun: 0,
+            heard: Instant::now(),
             readiness: Some(readiness),
         };
         link.carry_out(first);
@@ -317,6 +328,7 @@ impl Link {
 
     fn on_line(&mut self, line: Option<Result<String, LinesCodecError>>) -> Result<(), Ended> {
         let line = line.ok_or(Ended::Closed)??;
+        self.heard = Instant::now();
         tracing::trace!(line, "codex says");
         let step = self.protocol.read_line(&line)?;
         self.carry_out(step);

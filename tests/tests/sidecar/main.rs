@@ -2,6 +2,7 @@
 
 mod agent;
 mod chat;
+mod deaf;
 mod errors;
 mod life;
 mod limits;

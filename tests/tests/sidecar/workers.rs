@@ -192,7 +192,7 @@ async fn a_child_that_does_not_work_is_replaced_and_readiness_tells_the_truth() 
 }
 
 /// Processes of the group that `leader` leads.
-fn group_of(leader: i32) -> Vec<i32> {
+pub(crate) fn group_of(leader: i32) -> Vec<i32> {
     let processes = fs::read_dir("/proc").expect("this is Linux").flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let group = |pid: i32| -> Option<i32> {
