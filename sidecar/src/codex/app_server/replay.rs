@@ -29,6 +29,8 @@ fn usual_answer(method: &str) -> Option<Value> {
 #[derive(Debug, Default)]
 struct Played {
     text: String,
+    /// A message has ended, whose text is parted from the next one's by a blank line.
+    parted: bool,
     reasoning: String,
     outcome: Option<Outcome>,
     closed: usize,
@@ -43,9 +45,15 @@ impl Played {
             return;
         }
         match event {
-            Event::Progress => {}
+            Event::Progress | Event::Reasoned(_) => {}
+            Event::Text(text) if std::mem::take(&mut self.parted) => {
+                self.text = format!("{}\n\n{text}", self.text);
+            }
             Event::Text(text) => self.text += &text,
+            Event::MessageEnded => self.parted = true,
             Event::Reasoning(text) => self.reasoning += &text,
+            Event::NextReasoningPart => self.reasoning += "\n\n",
+            Event::ToolCall(call) => panic!("nobody offered a tool: {call:?}"),
             Event::Finished(outcome) => self.outcome = Some(outcome),
         }
     }
@@ -199,7 +207,7 @@ fn answers() -> Vec<(&'static str, &'static str, Outcome)> {
             completed(1),
         ),
         ("reasoning", HELLO, thought),
-        ("refusal", "", completed(1)),
+        ("refusal", "", cut(Stop::Silent, 1)),
         ("unknown-tool", HELLO, completed(2)),
         ("exec-auto", HELLO, completed(2)),
         ("mcp-echo", HELLO, completed(2)),
