@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -181,6 +181,12 @@ impl Launch {
     /// Codex's home, with the login.
     pub(super) fn home(&self) -> &Path {
         &self.home
+    }
+
+    /// When the login was written last, by `codex login` or by Codex itself; `None` when there is none.
+    pub(super) fn login_written(&self) -> Option<SystemTime> {
+        let file = std::fs::metadata(self.home.join("auth.json"));
+        file.and_then(|file| file.modified()).ok()
     }
 
     /// The children's working directory.

@@ -3,8 +3,9 @@
 //! one that is worn out is replaced first, and ends when its turns have ended.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -126,17 +127,23 @@ impl Worker {
 struct Running {
     child: Child,
     link: Link,
+    started: Instant,
+    /// When the login was written that the child has read; it never reads another.
+    login_written: Option<SystemTime>,
     _databases: TempDir,
 }
 
 impl Running {
     fn spawn(launch: &Launch, readiness: &watch::Sender<Readiness>) -> std::io::Result<Self> {
+        let login_written = launch.login_written();
         let (program, databases) = launch.app_server()?;
         let (child, pipes) = Child::spawn(&program)?;
         let link = Link::new(pipes, readiness.clone());
         Ok(Self {
             child,
             link,
+            started: Instant::now(),
+            login_written,
             _databases: databases,
         })
     }
@@ -149,7 +156,6 @@ impl Running {
     async fn serve(&mut self, worker: &Worker) -> Ended {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let started = Instant::now();
         loop {
             let ready = self.link.protocol.state() == State::Ready;
             let done = tokio::select! {
@@ -159,7 +165,7 @@ impl Running {
                     Ok(())
                 }
                 now = tick.tick() => match self.link.on_tick(now) {
-                    Ok(()) if self.is_worn_out(&worker.wear, started) => Err(Ended::WornOut),
+                    Ok(()) if self.is_worn_out(worker) => Err(Ended::WornOut),
                     done => done,
                 },
                 done = self.link.step() => done,
@@ -170,32 +176,30 @@ impl Running {
         }
     }
 
-    fn is_worn_out(&self, wear: &Wear, started: Instant) -> bool {
-        let Link {
-            begun,
-            heard,
-            protocol,
-            ..
-        } = &self.link;
-        let reason = if wear.turns.is_some_and(|most| *begun >= most.get()) {
-            "turns"
-        } else if wear.age.is_some_and(|most| started.elapsed() >= most) {
-            "age"
-        } else if *begun > 0
-            && wear
-                .rss_bytes
-                .is_some_and(|most| self.child.rss_bytes() >= most.get())
-        {
-            "memory"
-        } else if protocol.stuck_threads() >= MAX_STUCK_THREADS {
-            "stuck threads"
-        } else if protocol.stuck_threads() > 0 && heard.elapsed() >= SILENCE {
-            "silence"
-        } else {
-            return false;
-        };
-        tracing::info!(reason, turns = begun, "codex child is replaced");
-        true
+    fn is_worn_out(&self, worker: &Worker) -> bool {
+        let wear = &worker.wear;
+        let turns = self.link.begun;
+        let stuck = self.link.protocol.stuck_threads();
+        let holds_too_much = |most: NonZeroU64| turns > 0 && self.child.rss_bytes() >= most.get();
+        let reasons = [
+            ("turns", wear.turns.is_some_and(|most| turns >= most.get())),
+            (
+                "age",
+                wear.age.is_some_and(|most| self.started.elapsed() >= most),
+            ),
+            ("memory", wear.rss_bytes.is_some_and(holds_too_much)),
+            (
+                "new login",
+                worker.launch.login_written() != self.login_written,
+            ),
+            ("stuck threads", stuck >= MAX_STUCK_THREADS),
+            ("silence", stuck > 0 && self.link.heard.elapsed() >= SILENCE),
+        ];
+        let reason = reasons.into_iter().find(|(_, holds)| *holds);
+        if let Some((reason, _)) = reason {
+            tracing::info!(reason, turns, "codex child is replaced");
+        }
+        reason.is_some()
     }
 
     /// Ends the turns that it has, then itself. Its successor serves already, and speaks for the worker.

@@ -244,3 +244,38 @@ async fn a_used_up_plan_says_when_it_is_open_again() {
     let retry_after: u64 = answer.header("retry-after").parse().unwrap();
     assert!((4900..=5000).contains(&retry_after), "{retry_after}");
 }
+
+/// Codex reads its login once and claims it to its end, whatever the provider says.
+#[tokio::test]
+async fn a_login_that_the_provider_refuses_is_told_and_a_new_one_is_used_at_once() {
+    let (model, mut sidecar) = start().await;
+    sidecar.signal(Signal::SIGTERM);
+    assert_eq!(sidecar.wait().await, Some(0));
+    let home = sidecar.dir().join("codex-home");
+    let config = std::fs::read_to_string(home.join("config.toml")).unwrap();
+    let config = format!("{config}requires_openai_auth = true\n");
+    std::fs::write(home.join("config.toml"), config).unwrap();
+    let log_in = |key: &str| {
+        let login = json!({"OPENAI_API_KEY": key}).to_string();
+        std::fs::write(home.join("auth.json"), login).unwrap();
+    };
+    let used = |key: &str| {
+        let requests = model.requests();
+        let bearer = &requests.last().expect("the model was asked").headers["authorization"];
+        *bearer == format!("Bearer {key}")
+    };
+    log_in("sk-revoked");
+    sidecar.restart();
+    sidecar.wait_until_ready().await;
+    let refused = ask(&sidecar, json!({"status": 401}), json!({})).await;
+    assert_error(&refused, 503, "codex_login_required");
+    assert!(used("sk-revoked"));
+    sidecar.wait_until_ready().await; // Codex still claims a credential.
+    let first = sidecar.children();
+    log_in("sk-new");
+    wait_until_gone(&first).await;
+    sidecar.wait_until_ready().await;
+    let answer = ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(used("sk-new"));
+}
