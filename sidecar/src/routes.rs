@@ -40,6 +40,8 @@ const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const EDGE_CLIENT: HeaderName = HeaderName::from_static("x-codex-edge-client");
 const EDGE_PROFILE: HeaderName = HeaderName::from_static("x-codex-edge-profile");
 const EDGE_MODELS: HeaderName = HeaderName::from_static("x-codex-edge-models");
+/// How much of the Codex plan is used up.
+const EDGE_PLAN: HeaderName = HeaderName::from_static("x-codex-edge-plan");
 /// Fields of the request that were read and not honoured.
 const EDGE_IGNORED: HeaderName = HeaderName::from_static("x-codex-edge-ignored");
 
@@ -123,6 +125,9 @@ impl Routes {
             let answered = self.dispatch(&head, body).await;
             let mut response = answered.unwrap_or_else(|error| error_response(&error));
             response.headers_mut().extend(request_id(&head));
+            if head.method == Method::POST {
+                response.headers_mut().extend(self.plan());
+            }
             line.follow(response)
         }
         .instrument(span)
@@ -206,6 +211,11 @@ impl Routes {
         };
         response.headers_mut().extend(ignored(&reply.ignored));
         Ok(response)
+    }
+
+    fn plan(&self) -> Option<(HeaderName, HeaderValue)> {
+        let field = HeaderValue::from_str(&self.backend.plan().to_field()?).ok()?;
+        Some((EDGE_PLAN, field))
     }
 
     /// Begins a turn that ends with its client, or does not, as the operator wants it.

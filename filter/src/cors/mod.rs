@@ -20,7 +20,8 @@ const REQUEST_FIELDS: &str = "Authorization, Content-Type, Accept, Idempotency-K
 
 /// What a page may read of an answer.
 const EXPOSED_FIELDS: &str = "x-request-id, retry-after, retry-after-ms, x-should-retry, openai-processing-ms, \
-    x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-codex-edge-ignored";
+    x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, \
+    x-codex-edge-ignored, x-codex-edge-plan";
 
 /// What an answer depends on, for caches.
 const VARY: &str = "Origin, Access-Control-Request-Headers, Access-Control-Request-Method";

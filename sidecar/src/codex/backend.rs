@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::agent::Agent;
 use super::launch::Launch;
 use super::order::{Order, Orders, Readiness, Slot};
+use super::plan::{Plan, PlanBoard};
 use super::proto::Pool;
 use super::version::Protocol;
 use super::worker::Worker;
@@ -31,6 +32,7 @@ pub struct Backend {
     limits: Limits,
     queued: AtomicUsize,
     launch: Arc<Launch>,
+    plan: PlanBoard,
 }
 
 impl Backend {
@@ -43,6 +45,7 @@ impl Backend {
     ) -> Self {
         let (orders, received) = async_channel::bounded(ORDERS_WAITING);
         let launch = Arc::new(launch);
+        let plan = PlanBoard::default();
         let groups = match launch.protocol() {
             Protocol::AppServer => limits.workers.get(),
             Protocol::Proto => 1, // The pool speaks for all of its children.
@@ -50,10 +53,12 @@ impl Backend {
         let workers = (0..groups).map(|_| {
             let (readiness, published) = watch::channel(Readiness::Starting);
             let (launch, orders, stop) = (Arc::clone(&launch), received.clone(), stop.clone());
+            let plan = plan.clone();
             match launch.protocol() {
                 Protocol::AppServer => tasks.spawn(
                     Worker {
                         launch,
+                        plan,
                         orders,
                         readiness,
                         wear: limits.wear,
@@ -64,6 +69,7 @@ impl Backend {
                 Protocol::Proto => tasks.spawn(
                     Pool {
                         launch,
+                        plan,
                         orders,
                         size: limits.proto_pool,
                         readiness,
@@ -85,6 +91,7 @@ impl Backend {
             limits,
             queued: AtomicUsize::new(0),
             launch,
+            plan,
         }
     }
 
@@ -92,6 +99,11 @@ impl Backend {
     pub fn readiness(&self) -> Readiness {
         let workers = self.workers.iter().map(|worker| *worker.borrow());
         workers.max().unwrap_or(Readiness::Unavailable)
+    }
+
+    /// The windows of the Codex plan, as the children heard of them last.
+    pub fn plan(&self) -> Plan {
+        self.plan.read()
     }
 
     /// The version of Codex.

@@ -23,6 +23,7 @@ use super::agent::Workspace;
 use super::app_server::{AppServer, ProtocolError, State, Step, TurnKey};
 use super::launch::Launch;
 use super::order::{Order, Orders, Readiness, Slot};
+use super::plan::PlanBoard;
 use crate::config::Wear;
 use crate::error_chain;
 use crate::process::{Child, Lines, Pipes, Stderr, Stdin};
@@ -67,6 +68,7 @@ enum Ended {
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) launch: Arc<Launch>,
+    pub(super) plan: PlanBoard,
     /// Shared by all workers: whoever is ready takes the next one.
     pub(super) orders: Orders,
     pub(super) readiness: watch::Sender<Readiness>,
@@ -81,7 +83,7 @@ impl Worker {
         let mut delay = BACKOFF.0;
         while !self.stop.is_cancelled() {
             let started = Instant::now();
-            let mut running = match Running::spawn(&self.launch, &self.readiness) {
+            let mut running = match Running::spawn(&self) {
                 Ok(running) => running,
                 Err(error) => {
                     tracing::error!(%error, restart_in = ?delay, "codex child cannot be started");
@@ -134,11 +136,11 @@ struct Running {
 }
 
 impl Running {
-    fn spawn(launch: &Launch, readiness: &watch::Sender<Readiness>) -> std::io::Result<Self> {
-        let login_written = launch.login_written();
-        let (program, databases) = launch.app_server()?;
+    fn spawn(worker: &Worker) -> std::io::Result<Self> {
+        let login_written = worker.launch.login_written();
+        let (program, databases) = worker.launch.app_server()?;
         let (child, pipes) = Child::spawn(&program)?;
-        let link = Link::new(pipes, readiness.clone());
+        let link = Link::new(pipes, worker.plan.clone(), worker.readiness.clone());
         Ok(Self {
             child,
             link,
@@ -259,8 +261,8 @@ struct Held {
 }
 
 impl Link {
-    fn new(pipes: Pipes, readiness: watch::Sender<Readiness>) -> Self {
-        let (protocol, first) = AppServer::start(Instant::now());
+    fn new(pipes: Pipes, plan: PlanBoard, readiness: watch::Sender<Readiness>) -> Self {
+        let (protocol, first) = AppServer::start(plan, Instant::now());
         let mut link = Self {
             stdin: pipes.stdin,
             stdout: pipes.stdout,

@@ -59,6 +59,7 @@ fn assert_readable(answer: &Answer, origin: &str) {
         "x-ratelimit-remaining-requests",
         "openai-processing-ms",
         "x-codex-edge-ignored",
+        "x-codex-edge-plan",
     ] {
         assert!(
             exposed.split(", ").any(|field| field == name),

@@ -236,13 +236,20 @@ async fn a_used_up_plan_says_when_it_is_open_again() {
     let primary = json!({"used_percent": 100, "window_minutes": 300, "resets_at": resets_at});
     let head = json!({"rate_limits": {"primary": primary}});
     let script = json!([{"head": head}, {"text": "The last answer."}]);
-    assert_eq!(ask(&sidecar, script, json!({})).await.status, 200);
+    let last = ask(&sidecar, script, json!({})).await;
+    assert_eq!(last.status, 200);
+    let plan = last.header("x-codex-edge-plan");
+    assert!(
+        plan.starts_with("primary;used=100;window=18000;reset=49"),
+        "{plan}"
+    );
     let used_up = json!({"status": 429, "error": {"type": "usage_limit_reached"}});
     let answer = ask(&sidecar, used_up, json!({})).await;
     assert_error(&answer, 429, "insufficient_quota");
     assert_eq!(answer.header("x-should-retry"), "false");
     let retry_after: u64 = answer.header("retry-after").parse().unwrap();
     assert!((4900..=5000).contains(&retry_after), "{retry_after}");
+    assert!(answer.header("x-codex-edge-plan").contains("used=100"));
 }
 
 /// Codex reads its login once and claims it to its end, whatever the provider says.

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::codex::agent::Workspace;
 use crate::codex::json_line::json_line;
+use crate::codex::plan::PlanBoard;
 use crate::turn::{Event, Outcome, TurnError, TurnRequest};
 use thread::{Next, Thread};
 
@@ -122,13 +123,13 @@ pub(super) struct AppServer {
     keys: HashMap<String, TurnKey>,
     stuck_threads: usize,
     login_looked_at: Instant,
-    quota_resets_at: Option<u64>,
+    plan: PlanBoard,
     step: Step,
 }
 
 impl AppServer {
     /// The protocol from its first line on, which is in the step.
-    pub(super) fn start(now: Instant) -> (Self, Step) {
+    pub(super) fn start(plan: PlanBoard, now: Instant) -> (Self, Step) {
         let mut this = Self {
             state: State::Starting,
             now,
@@ -139,7 +140,7 @@ impl AppServer {
             keys: HashMap::new(),
             stuck_threads: 0,
             login_looked_at: now,
-            quota_resets_at: None,
+            plan,
             step: Step::default(),
         };
         this.call(Call::Initialize, &wire::initialize());
@@ -396,7 +397,7 @@ impl AppServer {
         let Some(&key) = self.keys.get(thread_id.as_ref()) else {
             return Ok(());
         };
-        let (now, quota_reset) = (self.now, self.quota_reset());
+        let (now, quota_reset) = (self.now, self.plan.read().reopens_in());
         let Some(thread) = self.threads.get_mut(&key) else {
             return Ok(());
         };
@@ -408,25 +409,10 @@ impl AppServer {
         Ok(())
     }
 
-    /// After a refusal the child reports windows without content: that is no news.
-    fn on_rate_limits(&mut self, params: &str) {
-        let Ok(wire::RateLimitsUpdated { rate_limits }) = serde_json::from_str(params) else {
-            return;
-        };
-        let windows = [rate_limits.primary, rate_limits.secondary];
-        if windows.iter().any(Option::is_some) {
-            let used_up = windows
-                .into_iter()
-                .flatten()
-                .filter(|window| window.used_percent >= 100.0);
-            self.quota_resets_at = used_up.filter_map(|window| window.resets_at).max();
+    fn on_rate_limits(&self, params: &str) {
+        if let Ok(wire::RateLimitsUpdated { rate_limits }) = serde_json::from_str(params) {
+            self.plan.report(rate_limits.into());
         }
-    }
-
-    /// Time until the plan is open again, by the windows that the child reported last.
-    fn quota_reset(&self) -> Option<Duration> {
-        let resets_at = std::time::UNIX_EPOCH + Duration::from_secs(self.quota_resets_at?);
-        resets_at.duration_since(std::time::SystemTime::now()).ok()
     }
 
     /// A call of a client's tool is left open: the turn is interrupted for it once all its calls are known, and an

@@ -76,7 +76,7 @@ impl Replay {
             let call = &line["in"];
             Some((call["id"].as_u64()?, call["method"].as_str()?.to_owned()))
         });
-        let (server, first) = AppServer::start(Instant::now());
+        let (server, first) = AppServer::start(PlanBoard::default(), Instant::now());
         let mut replay = Self {
             server,
             theirs: theirs.collect(),

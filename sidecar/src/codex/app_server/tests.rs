@@ -37,7 +37,7 @@ struct Peer {
 
 impl Peer {
     fn start() -> Self {
-        let (server, step) = AppServer::start(Instant::now());
+        let (server, step) = AppServer::start(PlanBoard::default(), Instant::now());
         let mut peer = Self {
             server,
             called: Vec::new(),
@@ -387,7 +387,7 @@ fn silence_fails_the_turn_and_is_counted() {
     let failed = failed(TurnError::Protocol);
     assert_eq!((peer.events.as_slice(), peer.closed), (&[failed][..], 1));
     assert_eq!(peer.server.stuck_threads(), 1);
-    let (mut silent, _initialize) = AppServer::start(Instant::now());
+    let (mut silent, _initialize) = AppServer::start(PlanBoard::default(), Instant::now());
     assert!(matches!(
         silent.tick(later),
         Err(ProtocolError::Silent("initialize"))

@@ -2,6 +2,7 @@
 //! Only the fields that we use; unknown ones are ignored, as the protocol adds fields with each release.
 
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::history::HistoryItem;
 use crate::codex::agent::Workspace;
+use crate::codex::plan::{Plan, PlanWindow};
 use crate::turn::{ReasoningItem, Tool, ToolCall, TurnRequest, Usage};
 
 /// A call that expects an answer with the same id.
@@ -359,17 +361,36 @@ pub(super) struct RateLimitsUpdated {
 
 #[derive(Deserialize)]
 pub(super) struct RateLimits {
-    pub(super) primary: Option<RateLimitWindow>,
-    pub(super) secondary: Option<RateLimitWindow>,
+    primary: Option<RateLimitWindow>,
+    secondary: Option<RateLimitWindow>,
 }
 
-/// One window of the Codex plan.
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct RateLimitWindow {
+struct RateLimitWindow {
     /// Percent.
     #[serde(default)]
-    pub(super) used_percent: f64,
+    used_percent: f64,
+    /// Minutes.
+    window_duration_mins: Option<u64>,
     /// Seconds since the epoch.
-    pub(super) resets_at: Option<u64>,
+    resets_at: Option<u64>,
+}
+
+impl From<RateLimits> for Plan {
+    fn from(limits: RateLimits) -> Self {
+        let window = |window: RateLimitWindow| PlanWindow {
+            used_percent: window.used_percent,
+            length: window
+                .window_duration_mins
+                .map(|minutes| Duration::from_secs(minutes.saturating_mul(60))),
+            resets_at: window
+                .resets_at
+                .and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds))),
+        };
+        Self {
+            primary: limits.primary.map(window),
+            secondary: limits.secondary.map(window),
+        }
+    }
 }

@@ -18,6 +18,7 @@ use super::home::ChildHome;
 use super::{Phase, Proto, ProtocolError, Step, command_line, confine};
 use crate::codex::launch::Launch;
 use crate::codex::order::{Order, Orders};
+use crate::codex::plan::PlanBoard;
 use crate::error_chain;
 use crate::process::{Child, Lines, Pipes, Stderr, Stdin};
 use crate::turn::{Event, EventWriter, Outcome, TurnError, TurnRequest};
@@ -76,6 +77,7 @@ pub(super) enum Fault {
 #[derive(Debug, Clone)]
 pub(super) struct Starter {
     pub(super) launch: Arc<Launch>,
+    pub(super) plan: PlanBoard,
     /// Whether Codex's own instructions stay.
     pub(super) own_instructions: bool,
     /// Shared by all children: whoever is ready takes the next one.
@@ -106,7 +108,10 @@ impl Starter {
 
     async fn attend(&self, child: Child, pipes: Pipes) -> Result<End, Broken> {
         let directory = self.launch.work().to_string_lossy().into_owned();
-        let mut link = Link::new(pipes, Proto::start(directory, Instant::now()));
+        let mut link = Link::new(
+            pipes,
+            Proto::start(directory, self.plan.clone(), Instant::now()),
+        );
         match self.wait(&mut link).await {
             Ok(Waited::Order(order)) => {
                 let Order {

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::codex::plan::PlanBoard;
 use crate::turn::{Event, Outcome, Stop, TurnError, TurnRequest, Usage};
 use answer::Answer;
 use wire::{Op, SandboxPolicy};
@@ -78,12 +79,12 @@ struct Proto {
     directory: String,
     answer: Answer,
     usage: Option<Usage>,
-    quota_reset: Option<Duration>,
+    plan: PlanBoard,
 }
 
 impl Proto {
     /// A child that has just been started.
-    fn start(directory: String, now: Instant) -> Self {
+    fn start(directory: String, plan: PlanBoard, now: Instant) -> Self {
         Self {
             phase: Phase::Starting {
                 until: now + START_DEADLINE,
@@ -91,7 +92,7 @@ impl Proto {
             directory,
             answer: Answer::default(),
             usage: None,
-            quota_reset: None,
+            plan,
         }
     }
 
@@ -190,13 +191,7 @@ impl Proto {
             self.usage = (usage.total_tokens() > 0).then_some(usage);
         }
         if let Some(limits) = count.rate_limits {
-            self.quota_reset = [limits.primary, limits.secondary]
-                .into_iter()
-                .flatten()
-                .filter(|window| window.used_percent >= 100.0)
-                .filter_map(|window| window.resets_in_seconds)
-                .max()
-                .map(Duration::from_secs);
+            self.plan.report(limits.into());
         }
         Event::Progress
     }
@@ -213,7 +208,7 @@ impl Proto {
 
     fn on_error(&mut self, error: &wire::Message) -> Event {
         tracing::warn!(reason = error.message, "codex reports an error");
-        let error = failure::turn_error(&error.message, self.quota_reset);
+        let error = failure::turn_error(&error.message, self.plan.read().reopens_in());
         self.finish(Outcome::Failed(error))
     }
 

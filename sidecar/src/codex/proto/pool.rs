@@ -15,6 +15,7 @@ use super::child::{Broken, End, Note, Starter};
 use super::login::Login;
 use crate::codex::launch::Launch;
 use crate::codex::order::{Orders, Readiness};
+use crate::codex::plan::PlanBoard;
 use crate::error_chain;
 use crate::turn::{Event, Outcome, TurnError};
 
@@ -31,6 +32,7 @@ const NOTES_WAITING: usize = 16;
 #[derive(Debug)]
 pub(in crate::codex) struct Pool {
     pub(in crate::codex) launch: Arc<Launch>,
+    pub(in crate::codex) plan: PlanBoard,
     pub(in crate::codex) orders: Orders,
     /// Children that wait for a turn.
     pub(in crate::codex) size: NonZeroUsize,
@@ -49,6 +51,7 @@ impl Pool {
         let (notes, mut noted) = mpsc::channel(NOTES_WAITING);
         let starter = Starter {
             launch: Arc::clone(&self.launch),
+            plan: self.plan.clone(),
             own_instructions: login == Login::ChatGpt,
             orders: self.orders.clone(),
             notes,

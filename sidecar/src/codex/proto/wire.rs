@@ -2,11 +2,13 @@
 //! Only the fields that we use; both shapes of the wild are read, the event in `msg` or at the top.
 
 use std::borrow::Cow;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::codex::json_line::json_line;
+use crate::codex::plan::{Plan, PlanWindow};
 use crate::turn::Usage;
 
 /// The submission that a child is made for. An approval is answered by the id of the turn that asks.
@@ -195,16 +197,35 @@ impl From<Tokens> for Usage {
 
 #[derive(Deserialize)]
 pub(super) struct RateLimits {
-    pub(super) primary: Option<RateLimitWindow>,
-    pub(super) secondary: Option<RateLimitWindow>,
+    primary: Option<RateLimitWindow>,
+    secondary: Option<RateLimitWindow>,
 }
 
-/// One window of the Codex plan.
 #[derive(Deserialize)]
-pub(super) struct RateLimitWindow {
+struct RateLimitWindow {
     /// Percent.
     #[serde(default)]
-    pub(super) used_percent: f64,
+    used_percent: f64,
+    window_minutes: Option<u64>,
     /// From the moment of the event on.
-    pub(super) resets_in_seconds: Option<u64>,
+    resets_in_seconds: Option<u64>,
+}
+
+impl From<RateLimits> for Plan {
+    fn from(limits: RateLimits) -> Self {
+        let now = SystemTime::now();
+        let window = |window: RateLimitWindow| PlanWindow {
+            used_percent: window.used_percent,
+            length: window
+                .window_minutes
+                .map(|minutes| Duration::from_secs(minutes.saturating_mul(60))),
+            resets_at: window
+                .resets_in_seconds
+                .and_then(|seconds| now.checked_add(Duration::from_secs(seconds))),
+        };
+        Self {
+            primary: limits.primary.map(window),
+            secondary: limits.secondary.map(window),
+        }
+    }
 }

@@ -1,0 +1,142 @@
+//! How much of the Codex plan is used up, as the children reported it last.
+//! Codex takes the windows from the fields `x-codex-primary-*` and `x-codex-secondary-*` of the model service's answers.
+
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// One window of the plan.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PlanWindow {
+    /// Percent of it that is used.
+    pub used_percent: f64,
+    /// How long it is.
+    pub length: Option<Duration>,
+    /// When it begins anew.
+    pub resets_at: Option<SystemTime>,
+}
+
+/// The windows that a plan has.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Plan {
+    /// The short one.
+    pub primary: Option<PlanWindow>,
+    /// The long one.
+    pub secondary: Option<PlanWindow>,
+}
+
+impl Plan {
+    /// Time until no window is used up any more.
+    pub(super) fn reopens_in(&self) -> Option<Duration> {
+        let windows = [self.primary, self.secondary].into_iter().flatten();
+        let used_up = windows.filter(|window| window.used_percent >= 100.0);
+        let resets = used_up.filter_map(|window| remaining(window.resets_at?));
+        resets.max()
+    }
+
+    /// The windows as a list of RFC 9651, times in seconds: `primary;used=13;window=18000;reset=3540, secondary;…`.
+    /// `None` when nothing is known.
+    pub fn to_field(&self) -> Option<String> {
+        let named = [("primary", self.primary), ("secondary", self.secondary)];
+        let items: Vec<String> = named
+            .into_iter()
+            .filter_map(|(name, window)| Some(item(name, &window?)))
+            .collect();
+        (!items.is_empty()).then(|| items.join(", "))
+    }
+}
+
+/// A window whose end has passed is a new one, of which nothing is used yet.
+fn item(name: &str, window: &PlanWindow) -> String {
+    let reset = window.resets_at.map(remaining);
+    let used = match reset {
+        Some(None) => 0.0,
+        Some(Some(_)) | None => window.used_percent,
+    };
+    let mut item = format!("{name};used={:.0}", used.clamp(0.0, 1000.0));
+    if let Some(length) = window.length {
+        let _infallible = write!(item, ";window={}", length.as_secs());
+    }
+    if let Some(Some(reset)) = reset {
+        let _infallible = write!(item, ";reset={}", reset.as_secs());
+    }
+    item
+}
+
+fn remaining(until: SystemTime) -> Option<Duration> {
+    until.duration_since(SystemTime::now()).ok()
+}
+
+/// Where all children write what they hear of the plan, and read what others heard.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PlanBoard(Arc<Mutex<Plan>>);
+
+impl PlanBoard {
+    /// After a refusal a child reports windows without content: that is no news.
+    pub(super) fn report(&self, plan: Plan) {
+        if plan != Plan::default() {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = plan;
+        }
+    }
+
+    pub(super) fn read(&self) -> Plan {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(used_percent: f64, resets_in: i64) -> PlanWindow {
+        let distance = Duration::from_secs(resets_in.unsigned_abs());
+        let resets_at = if resets_in < 0 {
+            SystemTime::now() - distance
+        } else {
+            SystemTime::now() + distance + Duration::from_millis(500)
+        };
+        PlanWindow {
+            used_percent,
+            length: Some(Duration::from_secs(18_000)),
+            resets_at: Some(resets_at),
+        }
+    }
+
+    #[test]
+    fn a_field_tells_each_window_and_forgets_what_is_over() {
+        let plan = Plan {
+            primary: Some(window(13.4, 60)),
+            secondary: Some(window(100.0, -1)),
+        };
+        let expected = "primary;used=13;window=18000;reset=60, secondary;used=0;window=18000";
+        assert_eq!(plan.to_field().as_deref(), Some(expected));
+        assert_eq!(Plan::default().to_field(), None);
+    }
+
+    #[test]
+    fn a_plan_is_open_again_when_its_last_used_up_window_is() {
+        let plan = |primary, secondary| Plan {
+            primary: Some(primary),
+            secondary: Some(secondary),
+        };
+        let seconds = |plan: Plan| plan.reopens_in().map(|wait| wait.as_secs());
+        assert_eq!(
+            seconds(plan(window(100.0, 60), window(100.0, 90))),
+            Some(90)
+        );
+        assert_eq!(seconds(plan(window(100.0, 60), window(99.0, 90))), Some(60));
+        assert_eq!(seconds(plan(window(100.0, -5), window(1.0, 90))), None);
+    }
+
+    #[test]
+    fn windows_without_content_are_no_news() {
+        let board = PlanBoard::default();
+        let known = Plan {
+            primary: Some(window(5.0, 60)),
+            secondary: None,
+        };
+        board.clone().report(known);
+        board.report(Plan::default());
+        assert_eq!(board.read(), known);
+    }
+}
