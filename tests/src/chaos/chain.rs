@@ -31,9 +31,8 @@ pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
 /// must be killed (4 s); the rest is for a machine under load.
 pub(super) const STOP_DEADLINE: Duration = Duration::from_secs(20);
 
-/// Agents only sleep here, so that the storm needs no sandbox that works on this machine.
-const SETTINGS: [(&str, &str); 8] = [
-    ("PROXY_SANDBOX_MODE", "danger-full-access"),
+/// Small enough for a storm. Agents sleep in the sandbox that ships.
+const SETTINGS: [(&str, &str); 7] = [
     ("PROXY_QUEUE_MAX", "3"),
     ("PROXY_QUEUE_TIMEOUT_MS", "2000"),
     ("PROXY_TIMEOUT_MS", "8000"),
