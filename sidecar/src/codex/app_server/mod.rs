@@ -35,6 +35,10 @@ const CALL_DEADLINE: Duration = Duration::from_secs(10);
 /// Time that a turn may go on after its interrupt; 2 to 5 ms were seen.
 const INTERRUPT_DEADLINE: Duration = Duration::from_secs(2);
 
+/// Time without a further call after which the calls of a turn are all that come, where nothing else says
+/// so. Time passes in steps of about a second.
+const CALLS_QUIET: Duration = Duration::from_secs(2);
+
 /// Time between two looks at whether Codex has been logged in.
 const LOGIN_POLL: Duration = Duration::from_secs(2);
 
@@ -197,6 +201,7 @@ impl AppServer {
             }
         }
         self.give_up_uninterruptible();
+        self.end_quiet_callers();
         if self.state == State::LoginRequired
             && now.duration_since(self.login_looked_at) > LOGIN_POLL
         {
@@ -369,6 +374,23 @@ impl AppServer {
         }
     }
 
+    /// Turns of a Codex without raw items, which does not say when a response of the model is over.
+    fn end_quiet_callers(&mut self) {
+        let now = self.now;
+        let is_quiet = |at: Instant| now.duration_since(at) >= CALLS_QUIET;
+        let quiet = self.threads.iter();
+        let quiet = quiet.filter(|(_, thread)| thread.asked_at().is_some_and(is_quiet));
+        let keys: Vec<TurnKey> = quiet.map(|(key, _)| *key).collect();
+        for key in keys {
+            let Some(thread) = self.threads.get_mut(&key) else {
+                continue;
+            };
+            let (finished, next) = thread.end_with_calls(None, now);
+            self.step.events.push((key, finished));
+            self.follow(key, next);
+        }
+    }
+
     fn look_at_login(&mut self) {
         self.login_looked_at = self.now;
         let params = serde_json::json!({"includeToken": false, "refreshToken": false});
@@ -418,12 +440,19 @@ impl AppServer {
     /// A call of a client's tool is left open: the turn is interrupted for it once all its calls are known, and an
     /// answer would make the model go on.
     fn on_request(&mut self, method: &str, id: &RawValue, params: Option<&RawValue>) {
-        let about = params.and_then(|params| serde_json::from_str(params.get()).ok());
-        let is_our_turns = about.is_some_and(|wire::AboutThread { thread_id }| {
-            self.keys.contains_key(thread_id.as_ref())
-        });
-        if method != "item/tool/call" || !is_our_turns {
+        let params = params.map_or("null", RawValue::get);
+        let asked: Option<wire::ToolCallRequest> = match method {
+            "item/tool/call" => serde_json::from_str(params).ok(),
+            _ => None,
+        };
+        let ours = asked.and_then(|asked| Some((*self.keys.get(&asked.thread_id)?, asked)));
+        let Some((key, asked)) = ours else {
             self.refuse_request(method, id);
+            return;
+        };
+        if let Some(thread) = self.threads.get_mut(&key) {
+            let event = thread.on_tool_call(asked.into(), self.now);
+            self.step.events.extend(event.map(|event| (key, event)));
         }
     }
 

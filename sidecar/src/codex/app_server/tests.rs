@@ -463,8 +463,7 @@ fn calls_end_the_turn_once_all_of_them_are_known() {
     peer.notifies("rawResponseItem/completed", echoed);
     peer.raw_item(&json!({"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm"}], "encrypted_content": "gA"}));
     peer.call("c1", "look");
-    let asked =
-        json!({"id": 0, "method": "item/tool/call", "params": {"threadId": "T", "callId": "c1"}});
+    let asked = json!({"id": 0, "method": "item/tool/call", "params": {"threadId": "T", "callId": "c1", "tool": "look", "arguments": {}}});
     peer.says(&asked.to_string());
     peer.call("c2", "nobody_offered_this");
     assert!(
@@ -499,9 +498,30 @@ fn calls_end_the_turn_once_all_of_them_are_known() {
 }
 
 #[test]
+fn without_raw_items_the_calls_that_are_asked_for_end_the_turn_when_no_more_come() {
+    let mut peer = Peer::running_with(with_tools(|_| {}));
+    for (id, tool) in [("c1", "look"), ("c2", "go")] {
+        let params = json!({"threadId": "T", "callId": id, "tool": tool, "arguments": {"x": 1}});
+        peer.says(&json!({"id": id, "method": "item/tool/call", "params": params}).to_string());
+    }
+    let step = peer.server.tick(Instant::now() + Duration::from_secs(1));
+    peer.note(step.unwrap());
+    assert_eq!(peer.events.len(), 2, "there may be more: {:?}", peer.events);
+    let step = peer.server.tick(Instant::now() + Duration::from_secs(3));
+    peer.note(step.unwrap());
+    assert_eq!(peer.events.len(), 3);
+    let ended = Outcome::Completed {
+        stop: Stop::ToolCalls,
+        usage: None,
+    };
+    assert_eq!(peer.events[2], Event::Finished(ended));
+    assert_eq!(peer.methods().last(), Some(&"turn/interrupt"));
+}
+
+#[test]
 fn a_call_of_a_thread_that_is_not_ours_is_refused() {
     let mut peer = Peer::ready();
-    let asked = json!({"id": 9, "method": "item/tool/call", "params": {"threadId": "X"}});
+    let asked = json!({"id": 9, "method": "item/tool/call", "params": {"threadId": "X", "callId": "c1", "tool": "look"}});
     peer.says(&asked.to_string());
     assert_eq!(peer.last("answer")["result"]["success"], false);
 }

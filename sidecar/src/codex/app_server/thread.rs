@@ -45,7 +45,10 @@ pub(super) struct Thread {
     /// Text has come, which a retry would repeat.
     said: bool,
     reasoned: bool,
-    called: bool,
+    /// The ids of the client's calls.
+    called: Vec<String>,
+    /// When the child asked for a call that no raw item had told.
+    asked_at: Option<Instant>,
     usage: Option<Usage>,
 }
 
@@ -61,7 +64,8 @@ impl Thread {
             turn_id: String::new(),
             said: false,
             reasoned: false,
-            called: false,
+            called: Vec::new(),
+            asked_at: None,
             usage: None,
         }
     }
@@ -221,25 +225,46 @@ impl Thread {
         let tools = &self.request.tools;
         let is_clients = self.request.profile == Profile::Chat
             || tools.offered.iter().any(|tool| tool.name == call.name);
-        if !is_clients || (self.called && tools.one_at_a_time) {
+        let is_enough = tools.one_at_a_time && !self.called.is_empty();
+        if !is_clients || is_enough || self.called.contains(&call.call_id) {
             return None;
         }
-        self.called = true;
+        self.called.push(call.call_id.clone());
         Some(Event::ToolCall(call))
     }
 
-    /// The client's calls end the turn: the next request brings what came of them.
-    fn on_response(&mut self, completed: wire::ResponseCompleted<'_>, now: Instant) -> Notified {
-        if completed.turn_id != self.turn_id || !self.called {
-            return Ok((Some(Event::Progress), Next::Wait));
-        }
-        let before = self.usage.unwrap_or_default();
-        let usage = completed.usage.map(|tokens| before.plus(tokens.into()));
+    /// The child asks for what came of a call. A raw item has told it before, unless a later Codex has no raw items;
+    /// then all calls are known when no more are asked for.
+    pub(super) fn on_tool_call(&mut self, call: ToolCall, now: Instant) -> Option<Event> {
+        let event = self.on_call(call)?;
+        self.asked_at = Some(now);
+        Some(event)
+    }
+
+    /// When it was last asked for a call that no raw item had told.
+    pub(super) fn asked_at(&self) -> Option<Instant> {
+        self.asked_at
+    }
+
+    /// All calls are known: they are the end of the turn.
+    pub(super) fn end_with_calls(&mut self, usage: Option<Usage>, now: Instant) -> (Event, Next) {
+        self.asked_at = None;
         let finished = Event::Finished(Outcome::Completed {
             stop: Stop::ToolCalls,
             usage: usage.or(self.usage),
         });
-        Ok((Some(finished), self.interrupt(now)))
+        (finished, self.interrupt(now))
+    }
+
+    /// The client's calls end the turn: the next request brings what came of them.
+    fn on_response(&mut self, completed: wire::ResponseCompleted<'_>, now: Instant) -> Notified {
+        if completed.turn_id != self.turn_id || self.called.is_empty() {
+            return Ok((Some(Event::Progress), Next::Wait));
+        }
+        let before = self.usage.unwrap_or_default();
+        let usage = completed.usage.map(|tokens| before.plus(tokens.into()));
+        let (finished, next) = self.end_with_calls(usage, now);
+        Ok((Some(finished), next))
     }
 
     fn on_reasoning(&mut self, delta: wire::Delta) -> Notified {

@@ -283,6 +283,27 @@ struct RawPart {
     text: String,
 }
 
+/// `item/tool/call`: the child wants to know what came of a call.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ToolCallRequest {
+    pub(super) thread_id: String,
+    call_id: String,
+    tool: String,
+    #[serde(default)]
+    arguments: Value,
+}
+
+impl From<ToolCallRequest> for ToolCall {
+    fn from(asked: ToolCallRequest) -> Self {
+        Self {
+            call_id: asked.call_id,
+            name: asked.tool,
+            arguments: asked.arguments.to_string(),
+        }
+    }
+}
+
 /// The model's response is over: all of its calls are known.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
