@@ -13,7 +13,7 @@ use futures_util::{FutureExt, StreamExt};
 use tempfile::TempDir;
 use tokio::process::ChildStdout;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::codec::LinesCodecError;
 use tokio_util::sync::CancellationToken;
@@ -164,6 +164,7 @@ impl Running {
                 () = worker.stop.cancelled() => Err(Ended::Stopped),
                 Ok(order) = worker.orders.recv(), if ready => {
                     self.link.begin(order);
+                    yield_now().await; // Whoever else is ready gets the next one.
                     Ok(())
                 }
                 now = tick.tick() => match self.link.on_tick(now) {

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::codex::launch::{setting_arguments, toml_string};
 
 /// Features of Codex that a plain model has no use for. `-c features.X=false` is harmless where X is unknown.
-const FEATURES_OFF: [&str; 31] = [
+const FEATURES_OFF: [&str; 29] = [
     "shell_tool",
     "unified_exec",
     "shell_snapshot",
@@ -36,8 +36,6 @@ const FEATURES_OFF: [&str; 31] = [
     "auth_elicitation",
     "incremental_tools",
     "unbounded_connection_retries",
-    "web_search",
-    "web_search_request",
     "apply_patch_freeform",
 ];
 

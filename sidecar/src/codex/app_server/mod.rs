@@ -94,6 +94,7 @@ pub(super) enum ProtocolError {
 enum Call {
     Initialize,
     AuthStatus,
+    AccountRead,
     ThreadStart(TurnKey),
     InjectItems(TurnKey),
     TurnStart(TurnKey),
@@ -106,6 +107,7 @@ impl Call {
         match self {
             Self::Initialize => "initialize",
             Self::AuthStatus => "getAuthStatus",
+            Self::AccountRead => "account/read",
             Self::ThreadStart(_) => "thread/start",
             Self::InjectItems(_) => "thread/inject_items",
             Self::TurnStart(_) => "turn/start",
@@ -127,6 +129,8 @@ pub(super) struct AppServer {
     keys: HashMap<String, TurnKey>,
     stuck_threads: usize,
     login_looked_at: Instant,
+    /// The provider takes it no more; only another child will have another one.
+    login_lost: bool,
     plan: PlanBoard,
     step: Step,
 }
@@ -144,6 +148,7 @@ impl AppServer {
             keys: HashMap::new(),
             stuck_threads: 0,
             login_looked_at: now,
+            login_lost: false,
             plan,
             step: Step::default(),
         };
@@ -284,11 +289,19 @@ impl AppServer {
                 let status: wire::AuthStatus = parse_answer(call, result)?;
                 let open =
                     status.auth_method.is_some() || status.requires_openai_auth == Some(false);
+                let open = open && !self.login_lost;
                 self.state = if open {
                     State::Ready
                 } else {
                     State::LoginRequired
                 };
+            }
+            Call::AccountRead => {
+                let account: wire::AccountRead = parse_answer(call, result)?;
+                if account.account.is_none() && account.requires_openai_auth == Some(true) {
+                    self.login_lost = true;
+                    self.state = State::LoginRequired;
+                }
             }
             Call::ThreadStart(key) => {
                 let wire::ThreadStarted { thread } = parse_answer(call, result)?;
@@ -330,6 +343,7 @@ impl AppServer {
                 self.fail(key, failure);
                 Ok(())
             }
+            Call::AccountRead => Ok(()), // It asks the network, which may be the very thing that fails.
             Call::TurnInterrupt(_) => Ok(()), // The turn was over before us; its end is on its way.
             Call::ThreadUnsubscribe(key) => {
                 self.close(key);
@@ -348,6 +362,7 @@ impl AppServer {
             }
             Call::TurnInterrupt(key) => self.fail(key, TurnError::Protocol),
             Call::ThreadUnsubscribe(key) => self.close(key),
+            Call::AccountRead => return Ok(()),
         }
         tracing::warn!(method = call.method(), "call not answered in time");
         self.stuck_threads += 1;
@@ -426,9 +441,21 @@ impl AppServer {
         let (event, next) = thread
             .on_notification(method, params, quota_reset, now)
             .map_err(ProtocolError::NotAMessage)?;
+        let refused = Event::Finished(Outcome::Failed(TurnError::Unauthorized));
+        if event.as_ref() == Some(&refused) {
+            self.look_at_account();
+        }
         self.step.events.extend(event.map(|event| (key, event)));
         self.follow(key, next);
         Ok(())
+    }
+
+    /// A login of ChatGPT that was revoked shows only here: the child claims to have it, and reads no other.
+    fn look_at_account(&mut self) {
+        let mut calls = self.unanswered.values().map(|(call, _)| *call);
+        if !calls.any(|call| call == Call::AccountRead) {
+            self.call(Call::AccountRead, &serde_json::json!({}));
+        }
     }
 
     fn on_rate_limits(&self, params: &str) {

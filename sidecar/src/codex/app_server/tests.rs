@@ -576,3 +576,42 @@ fn a_schema_that_spans_lines_is_one_line_to_the_child() {
         "object"
     );
 }
+
+#[test]
+fn a_login_that_is_revoked_is_missing_until_another_child_has_another() {
+    let unauthorized = json!({"message": "m", "codexErrorInfo": "unauthorized"});
+    for (account, state) in [
+        (
+            json!({"account": {"type": "apiKey"}, "requiresOpenaiAuth": true}),
+            State::Ready,
+        ),
+        (
+            json!({"account": null, "requiresOpenaiAuth": false}),
+            State::Ready,
+        ),
+        (
+            json!({"account": null, "requiresOpenaiAuth": true}),
+            State::LoginRequired,
+        ),
+    ] {
+        let mut peer = Peer::running();
+        peer.completes("failed", &unauthorized);
+        peer.answer("account/read", &account);
+        assert_eq!(peer.server.state(), state, "{account}");
+        let step = peer.server.tick(Instant::now() + Duration::from_secs(4));
+        peer.note(step.unwrap());
+        peer.answer(
+            "getAuthStatus",
+            &json!({"authMethod": "chatgpt", "requiresOpenaiAuth": true}),
+        );
+        assert_eq!(
+            peer.server.state(),
+            state,
+            "the child claims to have it: {account}"
+        );
+    }
+    let mut peer = Peer::running();
+    peer.completes("failed", &unauthorized);
+    peer.refuse("account/read", -32603);
+    assert_eq!(peer.server.state(), State::Ready);
+}

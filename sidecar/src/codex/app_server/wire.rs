@@ -185,6 +185,13 @@ pub(super) struct AuthStatus {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AccountRead {
+    pub(super) account: Option<serde::de::IgnoredAny>,
+    pub(super) requires_openai_auth: Option<bool>,
+}
+
+#[derive(Deserialize)]
 pub(super) struct Identified {
     pub(super) id: String,
 }
