@@ -19,7 +19,8 @@ use tracing::{Instrument, Span, info_span};
 
 use crate::codex::{Backend, Readiness};
 use crate::config::Config;
-use crate::dialect::chat::{self, ChunkWriter};
+use crate::dialect::chat;
+use crate::dialect::completions;
 use crate::dialect::models::ModelAccess;
 use crate::dialect::{ApiError, Delivery, Ignored, event_stream};
 use crate::recall::{Listener, Recall};
@@ -62,6 +63,7 @@ enum Route<'a> {
     Models,
     Model(&'a str),
     Chat,
+    Completions,
     /// Another verb of a path that exists, with those that it knows.
     OtherVerb(&'static str),
     Options,
@@ -81,6 +83,7 @@ impl<'a> Route<'a> {
             "/readyz" => (Self::Ready, reads),
             "/v1/models" => (Self::Models, reads),
             "/v1/chat/completions" => (Self::Chat, generates),
+            "/v1/completions" => (Self::Completions, generates),
             _ => match path.strip_prefix("/v1/models/") {
                 Some(id) => (Self::Model(id), reads),
                 None => return Self::Unknown,
@@ -88,7 +91,7 @@ impl<'a> Route<'a> {
         };
         match (known_verb, route) {
             (true, route) => route,
-            (false, Self::Chat) => Self::OtherVerb("POST, HEAD, OPTIONS"),
+            (false, Self::Chat | Self::Completions) => Self::OtherVerb("POST, HEAD, OPTIONS"),
             (false, _) => Self::OtherVerb("GET, HEAD, OPTIONS"),
         }
     }
@@ -140,8 +143,11 @@ impl Routes {
             Route::Ready => self.ready(),
             Route::Models => Ok(self.cached(head, self.models(head).list())),
             Route::Model(id) => Ok(self.cached(head, self.models(head).one(id)?)),
-            Route::Chat if head.method == Method::HEAD => Ok(json(StatusCode::OK, Vec::new())),
+            Route::Chat | Route::Completions if head.method == Method::HEAD => {
+                Ok(json(StatusCode::OK, Vec::new()))
+            }
             Route::Chat => self.chat(head, body).await,
+            Route::Completions => self.completions(head, body).await,
             Route::OtherVerb(allow) => {
                 Err(ApiError::method_not_allowed(head.method.as_str(), allow))
             }
@@ -205,7 +211,27 @@ impl Routes {
         let mut response = match reply.delivery {
             Delivery::Gathered => json(StatusCode::OK, chat::gather(&reply, turn, listener).await?),
             Delivery::Stream { .. } => {
-                let chunks = ChunkWriter::new(&reply, listener);
+                let chunks = chat::ChunkWriter::new(&reply, listener);
+                stream(event_stream(turn, chunks, self.keepalive(head)))
+            }
+        };
+        response.headers_mut().extend(ignored(&reply.ignored));
+        Ok(response)
+    }
+
+    async fn completions(&self, head: &Parts, body: Incoming) -> Result<Response<Body>, ApiError> {
+        let body = self.read_body(head, body).await?;
+        let (turn, reply, echo) =
+            completions::parse(&body, &self.models(head), self.profile(head))?;
+        drop(body);
+        let turn = self.begin(turn, reply.delivery, &reply.cut).await?;
+        let mut response = match reply.delivery {
+            Delivery::Gathered => json(
+                StatusCode::OK,
+                completions::gather(&reply, echo, turn).await?,
+            ),
+            Delivery::Stream { .. } => {
+                let chunks = completions::ChunkWriter::new(&reply, echo);
                 stream(event_stream(turn, chunks, self.keepalive(head)))
             }
         };

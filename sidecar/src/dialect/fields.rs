@@ -46,6 +46,17 @@ pub(super) fn stop(stop: Option<Stop>) -> Result<Vec<String>, ApiError> {
     Ok(sequences)
 }
 
+/// What a client wants of a stream.
+#[derive(Debug, Deserialize)]
+pub(super) struct StreamOptions {
+    include_usage: Option<bool>,
+}
+
+/// Whether a stream shall tell its usage; some clients ask for it at the top.
+pub(super) fn include_usage(options: Option<&StreamOptions>, at_top: Option<bool>) -> Option<bool> {
+    options.and_then(|options| options.include_usage).or(at_top)
+}
+
 /// The largest number of tokens.
 ///
 /// # Errors

@@ -1,8 +1,10 @@
 //! What clients speak: bytes of a request -> a turn, events of a turn -> bytes of an answer.
 //! The OpenAI API reference is the authority on shapes; each dialect has a file, and all share errors and streams.
 
+mod answer;
 mod body;
 pub mod chat;
+pub mod completions;
 mod error;
 mod fields;
 mod image;
@@ -10,6 +12,7 @@ pub mod models;
 mod sse;
 mod tools;
 
+pub use answer::Reply;
 pub use body::Ignored;
 pub use error::ApiError;
 pub use sse::event_stream;

@@ -2,6 +2,7 @@
 
 mod agent;
 mod chat;
+mod completions;
 mod deaf;
 mod errors;
 mod life;

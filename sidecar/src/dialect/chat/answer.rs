@@ -1,106 +1,90 @@
 //! The answer of a chat: chunks of a stream, or one completion.
 //! OpenAI API reference, "Chat completion chunk" and "The chat completion object".
 
-use std::borrow::Cow;
-
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use serde::Serialize;
 
-use super::request::Reply;
+use crate::dialect::NO_ANSWER;
+use crate::dialect::answer::{
+    Frames, Identity, Reply, Text, UsageBody, finish_reason, outcome, to_json,
+};
 use crate::dialect::error::{ApiError, of_outcome};
 use crate::dialect::sse::EventFrames;
-use crate::dialect::{Delivery, NO_ANSWER, fresh_id, unix_seconds};
 use crate::recall::Listener;
 use crate::turn::{Attended, Event, Outcome, Stop, ToolCall, Usage};
+
+/// What the ids of answers begin with.
+const ID: &str = "chatcmpl-";
 
 /// The chunks of a stream.
 #[derive(Debug)]
 pub struct ChunkWriter {
-    /// `data: {"id":…,"object":…,"created":…,"model":…,"choices":[`, the same for every chunk.
-    head: Vec<u8>,
-    include_usage: bool,
-    prompt_chars: usize,
+    frames: Frames,
     text: Text,
     calls: usize,
     listener: Listener,
 }
 
-/// The answer's text so far: two messages of one turn are parted by a blank line.
-#[derive(Debug, Default)]
-struct Text {
-    chars: usize,
-    /// A message has ended, and whatever text comes next needs the blank line.
-    parted: bool,
+#[derive(Serialize)]
+struct ChunkChoice<D> {
+    index: u64,
+    delta: D,
+    finish_reason: Option<&'static str>,
 }
 
-impl Text {
-    /// What `piece` is in the one text that clients read.
-    fn push<'a>(&mut self, piece: &'a str) -> Cow<'a, str> {
-        let parted = std::mem::take(&mut self.parted) && self.chars > 0;
-        self.chars += piece.chars().count();
-        if parted {
-            format!("\n\n{piece}").into()
-        } else {
-            piece.into()
-        }
-    }
-
-    fn end_message(&mut self) {
-        self.parted = true;
-    }
+/// What a chunk adds to the message.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Delta<'a> {
+    Role(&'static str),
+    Content(&'a str),
+    ReasoningContent(&'a str),
+    Refusal(&'static str),
+    ToolCalls([CallBody; 1]),
 }
+
+/// The delta of the chunk that ends the answer.
+#[derive(Serialize)]
+struct Nothing {}
 
 impl ChunkWriter {
     /// The writer of one answer.
     pub fn new(reply: &Reply, listener: Listener) -> Self {
-        let identity = Identity::new("chat.completion.chunk", &reply.model_id);
-        let mut head = b"data: ".to_vec();
-        head.extend(to_json(&identity));
-        head.pop();
-        head.extend_from_slice(b",\"choices\":[");
+        let identity = Identity::new(ID, "chat.completion.chunk", reply);
         Self {
-            head,
-            include_usage: reply.delivery
-                == Delivery::Stream {
-                    include_usage: true,
-                },
-            prompt_chars: reply.prompt_chars,
+            frames: Frames::new(&identity, reply),
             text: Text::default(),
             calls: 0,
             listener,
         }
     }
 
-    fn write_delta(&self, field: &str, value: &(impl Serialize + ?Sized), out: &mut BytesMut) {
-        out.extend_from_slice(&self.head);
-        out.extend_from_slice(b"{\"index\":0,\"delta\":{\"");
-        out.extend_from_slice(field.as_bytes());
-        out.extend_from_slice(b"\":");
-        serde_json::to_writer(out.writer(), value)
-            .expect("our shapes always serialise into memory");
-        out.extend_from_slice(b"},\"finish_reason\":null}],\"usage\":null}\n\n");
+    fn write_delta(&self, delta: Delta<'_>, out: &mut BytesMut) {
+        let choice = ChunkChoice {
+            index: 0,
+            delta,
+            finish_reason: None,
+        };
+        self.frames.write(&choice, out);
     }
 
     fn write_end(&self, stop: Stop, usage: Option<Usage>, out: &mut BytesMut) {
-        out.extend_from_slice(&self.head);
-        out.extend_from_slice(b"{\"index\":0,\"delta\":{},\"finish_reason\":\"");
-        out.extend_from_slice(finish_reason(stop).as_bytes());
-        out.extend_from_slice(b"\"}],\"usage\":null}\n\n");
-        if self.include_usage {
-            let usage =
-                usage.unwrap_or_else(|| Usage::estimate(self.prompt_chars, self.text.chars));
-            out.extend_from_slice(&self.head);
-            out.extend_from_slice(b"],\"usage\":");
-            out.extend_from_slice(&to_json(&UsageBody::from(usage)));
-            out.extend_from_slice(b"}\n\n");
+        if let Some(text) = refusal(stop) {
+            self.write_delta(Delta::Refusal(text), out);
         }
-        out.extend_from_slice(b"data: [DONE]\n\n");
+        let choice = ChunkChoice {
+            index: 0,
+            delta: Nothing {},
+            finish_reason: Some(finish_reason(stop)),
+        };
+        self.frames.write(&choice, out);
+        self.frames.write_end(usage, &self.text, out);
     }
 }
 
 impl EventFrames for ChunkWriter {
     fn write_start(&mut self, out: &mut BytesMut) {
-        self.write_delta("role", "assistant", out);
+        self.write_delta(Delta::Role("assistant"), out);
     }
 
     fn write(&mut self, event: &Event, out: &mut BytesMut) {
@@ -109,27 +93,22 @@ impl EventFrames for ChunkWriter {
             Event::Progress | Event::Reasoned(_) => {}
             Event::Text(piece) => {
                 let piece = self.text.push(piece);
-                self.write_delta("content", &*piece, out);
+                self.write_delta(Delta::Content(&piece), out);
             }
             Event::MessageEnded => self.text.end_message(),
-            Event::Reasoning(text) => self.write_delta("reasoning_content", text, out),
-            Event::NextReasoningPart => self.write_delta("reasoning_content", "\n\n", out),
+            Event::Reasoning(text) => self.write_delta(Delta::ReasoningContent(text), out),
+            Event::NextReasoningPart => self.write_delta(Delta::ReasoningContent("\n\n"), out),
             Event::ToolCall(call) => {
                 let call = CallBody::new(call, Some(self.calls));
                 self.calls += 1;
-                self.write_delta("tool_calls", &[call], out);
+                self.write_delta(Delta::ToolCalls([call]), out);
             }
             Event::Finished(Outcome::Completed { stop, usage }) => {
-                if let Some(text) = refusal(*stop) {
-                    self.write_delta("refusal", text, out);
-                }
-                self.write_end(*stop, *usage, out)
+                self.write_end(*stop, *usage, out);
             }
             Event::Finished(outcome @ (Outcome::Interrupted | Outcome::Failed(_))) => {
                 if let Some(error) = of_outcome(outcome) {
-                    out.extend_from_slice(b"data: ");
-                    out.extend_from_slice(&error.body());
-                    out.extend_from_slice(b"\n\n");
+                    Frames::write_error(&error, out);
                 }
             }
         }
@@ -142,25 +121,6 @@ struct Completion<'a> {
     identity: Identity<'a>,
     choices: [Choice; 1],
     usage: UsageBody,
-}
-
-#[derive(Serialize)]
-struct Identity<'a> {
-    id: String,
-    object: &'static str,
-    created: u64,
-    model: &'a str,
-}
-
-impl<'a> Identity<'a> {
-    fn new(object: &'static str, model: &'a str) -> Self {
-        Self {
-            id: fresh_id("chatcmpl-"),
-            object,
-            created: unix_seconds(),
-            model,
-        }
-    }
 }
 
 #[derive(Serialize)]
@@ -212,62 +172,26 @@ impl CallBody {
     }
 }
 
-#[derive(Serialize)]
-struct UsageBody {
-    prompt_tokens: u64,
-    completion_tokens: u64,
-    total_tokens: u64,
-    prompt_tokens_details: PromptDetails,
-    completion_tokens_details: CompletionDetails,
-}
-
-#[derive(Serialize)]
-struct PromptDetails {
-    cached_tokens: u64,
-}
-
-#[derive(Serialize)]
-struct CompletionDetails {
-    reasoning_tokens: u64,
-}
-
-impl From<Usage> for UsageBody {
-    fn from(usage: Usage) -> Self {
-        Self {
-            prompt_tokens: usage.input_tokens,
-            completion_tokens: usage.output_tokens,
-            total_tokens: usage.total_tokens(),
-            prompt_tokens_details: PromptDetails {
-                cached_tokens: usage.cached_input_tokens,
-            },
-            completion_tokens_details: CompletionDetails {
-                reasoning_tokens: usage.reasoning_tokens,
-            },
-        }
-    }
-}
-
 /// Gathers a turn into the body of one completion.
 ///
 /// # Errors
 /// The turn did not complete: what had come of it is no answer.
 pub async fn gather(
     reply: &Reply,
-    mut turn: Attended,
+    turn: Attended,
     mut listener: Listener,
 ) -> Result<Vec<u8>, ApiError> {
     let mut gathered = Gathered::default();
-    while let Some(event) = turn.next().await {
-        listener.hear(&event);
-        if let Event::Finished(outcome) = event {
-            let Outcome::Completed { stop, usage } = outcome else {
-                return Err(of_outcome(&outcome).unwrap_or_else(ApiError::shutting_down));
-            };
-            return Ok(gathered.completion(reply, stop, usage));
+    let outcome = outcome(turn, |event| {
+        listener.hear(event);
+        gathered.push(event);
+    });
+    match outcome.await {
+        Outcome::Completed { stop, usage } => Ok(gathered.completion(reply, stop, usage)),
+        outcome @ (Outcome::Interrupted | Outcome::Failed(_)) => {
+            Err(of_outcome(&outcome).unwrap_or_else(ApiError::shutting_down))
         }
-        gathered.push(&event);
     }
-    Err(ApiError::shutting_down())
 }
 
 /// An answer that grows until it is whole.
@@ -293,11 +217,10 @@ impl Gathered {
 
     /// Content is null where something else stands in its place.
     fn completion(self, reply: &Reply, stop: Stop, usage: Option<Usage>) -> Vec<u8> {
-        let usage = usage.unwrap_or_else(|| Usage::estimate(reply.prompt_chars, self.text.chars));
         let refusal = refusal(stop);
         let instead = !self.calls.is_empty() || refusal.is_some();
         to_json(&Completion {
-            identity: Identity::new("chat.completion", &reply.model_id),
+            identity: Identity::new(ID, "chat.completion", reply),
             choices: [Choice {
                 index: 0,
                 message: Answer {
@@ -310,7 +233,7 @@ impl Gathered {
                 logprobs: None,
                 finish_reason: finish_reason(stop),
             }],
-            usage: usage.into(),
+            usage: self.text.usage(usage, reply.prompt_chars),
         })
     }
 }
@@ -320,25 +243,12 @@ fn refusal(stop: Stop) -> Option<&'static str> {
     (stop == Stop::Silent).then_some(NO_ANSWER)
 }
 
-fn finish_reason(stop: Stop) -> &'static str {
-    match stop {
-        Stop::Natural | Stop::Silent => "stop",
-        Stop::ToolCalls => "tool_calls",
-        Stop::MaxTokens => "length",
-        Stop::ContentFilter => "content_filter",
-    }
-}
-
-fn to_json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("our shapes have string keys and no failing parts")
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::dialect::Ignored;
+    use crate::dialect::{Delivery, Ignored};
     use crate::turn::{CutRules, TurnError};
 
     fn reply() -> Reply {
@@ -356,10 +266,8 @@ mod tests {
     /// The frames of a stream with its id and time made stable.
     fn frames(events: &[Event]) -> String {
         let mut writer = ChunkWriter::new(&reply(), Listener::default());
-        let (mut out, head) = (
-            BytesMut::new(),
-            String::from_utf8(writer.head.clone()).unwrap(),
-        );
+        let mut out = BytesMut::new();
+        let head = writer.frames.head();
         writer.write_start(&mut out);
         for event in events {
             writer.write(event, &mut out);

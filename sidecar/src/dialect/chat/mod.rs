@@ -7,4 +7,4 @@ mod request;
 mod tools;
 
 pub use answer::{ChunkWriter, gather};
-pub use request::{Reply, parse};
+pub use request::parse;

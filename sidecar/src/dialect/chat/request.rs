@@ -9,24 +9,11 @@ use serde_json::value::RawValue;
 
 use super::messages::{RawMessage, Recall, conversation};
 use super::tools::{RawChoice, RawTool, tools};
+use crate::dialect::answer::Reply;
+use crate::dialect::fields::StreamOptions;
 use crate::dialect::models::ModelAccess;
 use crate::dialect::{ApiError, Delivery, Ignored, body, fields};
 use crate::turn::{Content, CutRules, Item, Message, Profile, Role, Summary, TurnRequest};
-
-/// What the answer needs to know of the request.
-#[derive(Debug)]
-pub struct Reply {
-    /// How to answer.
-    pub delivery: Delivery,
-    /// Fields that were read and not honoured.
-    pub ignored: Ignored,
-    /// Where the text ends before the model does.
-    pub cut: CutRules,
-    /// The id that the client chose for the model.
-    pub(super) model_id: String,
-    /// For the estimate of a usage that Codex does not report.
-    pub(super) prompt_chars: usize,
-}
 
 /// The fields that OpenAI documents. `null` is as good as absent, everywhere.
 #[derive(Deserialize)]
@@ -64,11 +51,6 @@ struct Body {
     user: Option<String>,
     metadata: Option<BTreeMap<String, String>>,
     store: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct StreamOptions {
-    include_usage: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -268,11 +250,11 @@ fn cut(body: Body) -> Result<CutRules, ApiError> {
 }
 
 fn delivery(body: &Body) -> Delivery {
-    let in_options = body
-        .stream_options
-        .as_ref()
-        .and_then(|options| options.include_usage);
-    Delivery::of(body.stream, in_options.or(body.include_usage))
+    let options = body.stream_options.as_ref();
+    Delivery::of(
+        body.stream,
+        fields::include_usage(options, body.include_usage),
+    )
 }
 
 #[cfg(test)]

@@ -1,0 +1,244 @@
+//! A legacy completion from request to answer: one turn, text instead of messages.
+//! OpenAI API reference, "Completions (legacy)".
+
+use http::{Method, Request};
+use serde_json::{Value, json};
+use tests::http::{Answer, Body, post};
+use tests::sidecar::Sidecar;
+use tests::sse::{self, Events};
+use tokio::time::timeout;
+
+use crate::stack::{SOON, assert_error, start, start_with};
+
+/// A request whose prompt tells the model to play `script`.
+fn complete(script: &Value, more: &Value) -> Request<Body> {
+    let mut body = json!({"model": "codex-5", "prompt": prompt(script)});
+    let (Some(fields), Some(more)) = (body.as_object_mut(), more.as_object()) else {
+        unreachable!("both are objects");
+    };
+    fields.extend(more.clone());
+    post("/v1/completions", body.to_string())
+}
+
+fn prompt(script: &Value) -> String {
+    format!("[[model:{script}]]")
+}
+
+/// Sends a request and returns the whole answer.
+pub(crate) async fn ask(sidecar: &Sidecar, script: &Value, more: &Value) -> Answer {
+    let mut client = sidecar.connect().await;
+    let answer = client.send(complete(script, more)).await;
+    answer.expect("an answer")
+}
+
+/// Sends a request and returns the events of its stream.
+pub(crate) async fn stream(sidecar: &Sidecar, script: &Value, more: &Value) -> Vec<String> {
+    let mut client = sidecar.connect().await;
+    let stream = client.stream(complete(script, more)).await;
+    let events = Events::new(stream.expect("an answer")).rest().await;
+    events.expect("the stream ends well")
+}
+
+/// The text of a stream's chunks, those without any left out.
+pub(crate) fn texts(events: &[String]) -> Vec<String> {
+    let chunks = events.iter().filter(|event| event.starts_with("data: {"));
+    let texts = chunks
+        .filter_map(|chunk| Some(sse::json(chunk)["choices"][0]["text"].as_str()?.to_owned()));
+    texts.filter(|text| !text.is_empty()).collect()
+}
+
+#[tokio::test]
+async fn an_answer_is_a_text_and_its_prompt_one_message_of_the_user() {
+    let (model, sidecar) = start().await;
+    let usage =
+        json!({"input_tokens": 12, "cached_tokens": 10, "output_tokens": 5, "reasoning_tokens": 2});
+    let script = json!([{"text": "Once"}, {"text": "upon"}, {"usage": usage}]);
+    let answer = ask(&sidecar, &script, &json!({"model": "CODEX-5-high"})).await;
+    let mut body = answer.json();
+    assert!(body["id"].as_str().unwrap().starts_with("cmpl-"), "{body}");
+    assert!(body["created"].as_u64() > Some(1_700_000_000), "{body}");
+    (body["id"], body["created"]) = (json!(""), json!(0));
+    let expected = json!({
+        "id": "", "object": "text_completion", "created": 0, "model": "CODEX-5-high",
+        "choices": [{"text": "Once\n\nupon", "index": 0, "logprobs": null, "finish_reason": "stop"}],
+        "usage": {
+            "prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17,
+            "prompt_tokens_details": {"cached_tokens": 10},
+            "completion_tokens_details": {"reasoning_tokens": 2},
+        },
+    });
+    assert_eq!(body, expected);
+    let sent = &model.requests()[0].body;
+    assert_eq!(sent["reasoning"]["effort"], "high");
+    let items = sent["input"].as_array().unwrap();
+    assert_eq!(items.len(), 1, "{sent}");
+    assert_eq!(items[0]["role"], "user");
+    assert_eq!(items[0]["content"][0]["text"], prompt(&script));
+}
+
+#[tokio::test]
+async fn a_stream_has_each_delta_one_finish_usage_if_asked_and_done() {
+    let (_model, sidecar) = start().await;
+    let script = json!({"text": "Héllo wörld", "delta_chars": 4});
+    for (more, has_usage) in [
+        (json!({"stream": true}), false),
+        (json!({"stream": true, "include_usage": true}), true),
+        (
+            json!({"stream": true, "stream_options": {"include_usage": true}}),
+            true,
+        ),
+    ] {
+        let events = stream(&sidecar, &script, &more).await;
+        assert_eq!(texts(&events), ["Héll", "o wö", "rld"]);
+        let (done, chunks) = events.split_last().unwrap();
+        assert_eq!(done, "data: [DONE]");
+        let chunks: Vec<Value> = chunks.iter().map(|chunk| sse::json(chunk)).collect();
+        let finish: Vec<_> = chunks
+            .iter()
+            .filter_map(|chunk| chunk["choices"][0]["finish_reason"].as_str())
+            .collect();
+        assert_eq!(finish, ["stop"]);
+        for chunk in &chunks {
+            assert_eq!(chunk["object"], "text_completion");
+            assert_eq!(
+                (&chunk["id"], &chunk["created"]),
+                (&chunks[0]["id"], &chunks[0]["created"])
+            );
+        }
+        let usage: Vec<_> = chunks
+            .iter()
+            .map(|chunk| &chunk["usage"])
+            .filter(|usage| !usage.is_null())
+            .collect();
+        assert_eq!(usage.len(), usize::from(has_usage), "{chunks:?}");
+        if has_usage {
+            assert_eq!(chunks.last().unwrap()["choices"], json!([]));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_prompt_comes_first_if_the_client_wants_it_and_no_rule_cuts_it() {
+    let (_model, sidecar) = start().await;
+    let script = json!({"text": "one END two"});
+    let prompt = prompt(&script);
+    let more = json!({"echo": true, "stop": "END", "max_tokens": 2});
+    let answer = ask(&sidecar, &script, &more).await.json();
+    assert_eq!(answer["choices"][0]["text"], format!("{prompt}one "));
+    assert_eq!(answer["choices"][0]["finish_reason"], "stop");
+    assert_eq!(
+        answer["usage"]["completion_tokens"], 1,
+        "the prompt is no answer: {answer}"
+    );
+    let more = json!({"echo": true, "stop": "END", "stream": true});
+    let events = stream(&sidecar, &script, &more).await;
+    assert_eq!(texts(&events)[0], prompt);
+    assert_eq!(texts(&events).concat(), format!("{prompt}one "));
+}
+
+#[tokio::test]
+async fn a_text_is_cut_where_the_client_says_and_nowhere_else() {
+    let (_model, sidecar) = start().await;
+    let long = "word ".repeat(40);
+    let script = json!({"text": long});
+    let whole = ask(&sidecar, &script, &json!({})).await.json();
+    assert_eq!(whole["choices"][0]["text"], long, "no limit of 16 tokens");
+    let cut = ask(&sidecar, &script, &json!({"max_tokens": 2}))
+        .await
+        .json();
+    assert_eq!(cut["choices"][0]["text"], "word wor");
+    assert_eq!(cut["choices"][0]["finish_reason"], "length");
+}
+
+#[tokio::test]
+async fn what_is_not_honoured_is_refused_or_listed() {
+    let (model, sidecar) = start().await;
+    let script = json!({"text": "Hi."});
+    for field in [
+        json!({"n": 2}),
+        json!({"best_of": 2}),
+        json!({"logprobs": 1}),
+        json!({"suffix": "."}),
+        json!({"prompt": [1, 2]}),
+    ] {
+        let answer = ask(&sidecar, &script, &field).await;
+        assert_error(&answer, 400, "unsupported_value");
+        let param = field.as_object().unwrap().keys().next().unwrap();
+        assert_eq!(answer.json()["error"]["param"], param.as_str());
+    }
+    assert!(model.requests().is_empty());
+    let more = json!({"temperature": 0.2, "seed": 1, "prompt": ["Say", prompt(&script)]});
+    let answer = ask(&sidecar, &script, &more).await;
+    assert_eq!(
+        answer.header("x-codex-edge-ignored"),
+        "prompt[], seed, temperature"
+    );
+    let sent = &model.requests()[0].body["input"][0]["content"][0]["text"];
+    assert_eq!(*sent, format!("Say\n{}", prompt(&script)));
+}
+
+#[tokio::test]
+async fn a_prompt_that_is_too_long_for_the_model_is_an_error_of_the_prompt() {
+    let (_model, sidecar) = start().await;
+    let script = json!([{"text": "par"}, {"failed": "context_length_exceeded"}]);
+    let answer = ask(&sidecar, &script, &json!({})).await;
+    assert_error(&answer, 400, "context_length_exceeded");
+    assert_eq!(answer.json()["error"]["param"], "prompt");
+    let events = stream(&sidecar, &script, &json!({"stream": true})).await;
+    let last = sse::json(events.last().unwrap());
+    assert_eq!(last["error"]["param"], "prompt", "{events:?}");
+    let is_end =
+        |event: &String| event.contains("[DONE]") || event.contains("\"finish_reason\":\"");
+    assert!(!events.iter().any(is_end), "{events:?}");
+}
+
+#[tokio::test]
+async fn slots_and_timers_are_those_of_chats() {
+    let (_model, sidecar) = start_with(|options| {
+        options
+            .env("PROXY_SSE_MAX_CONCURRENCY", "1")
+            .env("PROXY_QUEUE_MAX", "0")
+            .env("PROXY_PROTO_IDLE_MS", "300")
+    })
+    .await;
+    let silent = json!([{"text": "Hi.", "open": true}, {"hold": "never"}, {"text": "."}]);
+    let mut client = sidecar.connect().await;
+    let request = complete(&silent, &json!({"stream": true}));
+    let mut first = Events::new(client.stream(request).await.unwrap());
+    first.next_json().await;
+    let refused = ask(&sidecar, &silent, &json!({})).await;
+    assert_error(&refused, 429, "concurrency_exceeded");
+    drop((first, client));
+    let next = timeout(SOON, async {
+        loop {
+            let answer = ask(&sidecar, &silent, &json!({})).await;
+            if answer.status != 429 {
+                return answer;
+            }
+        }
+    });
+    let next = next.await.expect("a client that leaves frees its slot");
+    assert_error(&next, 504, "idle_timeout");
+}
+
+#[tokio::test]
+async fn the_path_has_the_verbs_of_chats() {
+    let (_model, sidecar) = start().await;
+    let mut client = sidecar.connect().await;
+    for path in ["/v1/completions", "/v1/completions/"] {
+        for (method, status) in [
+            (Method::HEAD, 200),
+            (Method::GET, 405),
+            (Method::DELETE, 405),
+            (Method::OPTIONS, 204),
+        ] {
+            let mut request = post(path, String::new());
+            *request.method_mut() = method.clone();
+            let answer = client.send(request).await.unwrap();
+            assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+            if status == 405 {
+                assert_eq!(answer.header("allow"), "POST, HEAD, OPTIONS");
+            }
+        }
+    }
+}
