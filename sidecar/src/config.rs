@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 use crate::catalogue::{Catalogue, ModelOverride};
-use crate::turn::Profile;
+use crate::turn::{Profile, ToolTail};
 
 /// The configuration, valid as a whole.
 #[derive(Debug, Clone)]
@@ -46,6 +46,10 @@ pub struct Config {
     pub keepalive: Option<Duration>,
     /// Whether a client that leaves ends its turn.
     pub kill_on_disconnect: bool,
+    /// Largest prompt, in tokens at four characters each; `None` leaves it to the model.
+    pub max_prompt_tokens: Option<NonZeroU64>,
+    /// What becomes of text behind `<use_tool>` blocks; `None` forwards it.
+    pub tool_tail: Option<ToolTail>,
     /// Largest request body, in bytes.
     pub max_body_bytes: usize,
     /// Time that running turns have after SIGTERM.
@@ -185,6 +189,8 @@ struct Raw {
     models: ModelArgs,
     #[command(flatten)]
     turns: TurnArgs,
+    #[command(flatten)]
+    tool_tail: ToolTailArgs,
 }
 
 #[derive(Debug, Args)]
@@ -419,6 +425,80 @@ struct TurnArgs {
     /// Whether a client that leaves ends its turn; if not, the turn goes on and keeps its slot.
     #[arg(long, env = "PROXY_KILL_ON_DISCONNECT", value_name = "BOOL", default_value = "true", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
     kill_on_disconnect: bool,
+    /// Largest prompt, in tokens at four characters each; 0 leaves it to the model.
+    #[arg(
+        long,
+        env = "PROXY_MAX_PROMPT_TOKENS",
+        value_name = "TOKENS",
+        default_value_t = 0
+    )]
+    max_prompt_tokens: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Text with <use_tool> blocks, of chats and legacy completions")]
+struct ToolTailArgs {
+    /// Whether text behind the last complete block is left out. The flags below leave it out too.
+    #[arg(long, env = "PROXY_SUPPRESS_TAIL_AFTER_TOOLS", value_name = "BOOL", default_value = "false", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
+    suppress_tail_after_tools: bool,
+    /// Whether blocks end the turn.
+    #[arg(long, env = "PROXY_STOP_AFTER_TOOLS", value_name = "BOOL", default_value = "false", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
+    stop_after_tools: bool,
+    /// Which blocks do: the first one, or a burst of them, once no text has come for the grace.
+    #[arg(
+        long,
+        env = "PROXY_STOP_AFTER_TOOLS_MODE",
+        value_name = "MODE",
+        default_value = "burst",
+        ignore_case = true
+    )]
+    stop_after_tools_mode: StopMode,
+    /// Silence that ends a burst, in milliseconds.
+    #[arg(
+        long,
+        env = "PROXY_STOP_AFTER_TOOLS_GRACE_MS",
+        value_name = "MS",
+        default_value_t = 300
+    )]
+    stop_after_tools_grace_ms: u64,
+    /// The turn ends with so many blocks, whether others end it or not; 0 is without limit.
+    #[arg(
+        long,
+        env = "PROXY_TOOL_BLOCK_MAX",
+        value_name = "BLOCKS",
+        default_value_t = 0
+    )]
+    tool_block_max: u32,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum StopMode {
+    Burst,
+    First,
+}
+
+impl ToolTailArgs {
+    /// The rule that they come to; `None` when they ask for nothing.
+    fn rule(&self) -> Option<ToolTail> {
+        let max_blocks = NonZeroU32::new(self.tool_block_max);
+        let grace = Duration::from_millis(self.stop_after_tools_grace_ms);
+        let rule = match (self.stop_after_tools, self.stop_after_tools_mode) {
+            (true, StopMode::First) => ToolTail {
+                grace: None,
+                max_blocks: Some(NonZeroU32::MIN),
+            },
+            (true, StopMode::Burst) => ToolTail {
+                grace: Some(grace),
+                max_blocks,
+            },
+            (false, _) => ToolTail {
+                grace: None,
+                max_blocks,
+            },
+        };
+        let cuts = rule != ToolTail::default() || self.suppress_tail_after_tools;
+        cuts.then_some(rule)
+    }
 }
 
 /// Milliseconds; 0 turns the timer off.
@@ -475,6 +555,7 @@ impl From<Raw> for Config {
             workers,
             models,
             turns,
+            tool_tail,
         } = raw;
         let slots = NonZeroUsize::new(turns.sse_max_concurrency);
         let overrides = models.models.unwrap_or_default();
@@ -515,6 +596,8 @@ impl From<Raw> for Config {
             },
             keepalive: server.sse_keepalive_ms.0,
             kill_on_disconnect: turns.kill_on_disconnect,
+            max_prompt_tokens: NonZeroU64::new(turns.max_prompt_tokens),
+            tool_tail: tool_tail.rule(),
             max_body_bytes: server.max_body_bytes,
             drain: Duration::from_millis(server.drain_ms),
             protect_models: models.protect_models,
@@ -578,6 +661,38 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_behind_tool_blocks_follows_one_rule() {
+        let rule = |grace_ms: Option<u64>, max_blocks| {
+            Some(ToolTail {
+                grace: grace_ms.map(Duration::from_millis),
+                max_blocks: NonZeroU32::new(max_blocks),
+            })
+        };
+        for (flags, expected) in [
+            ("", None),
+            ("--stop-after-tools-mode=first", None),
+            ("--suppress-tail-after-tools=1", rule(None, 0)),
+            ("--stop-after-tools=true", rule(Some(300), 0)),
+            (
+                "--stop-after-tools=on --stop-after-tools-grace-ms=0",
+                rule(Some(0), 0),
+            ),
+            (
+                "--stop-after-tools=yes --stop-after-tools-mode=First --tool-block-max=3",
+                rule(None, 1),
+            ),
+            (
+                "--stop-after-tools=true --tool-block-max=2",
+                rule(Some(300), 2),
+            ),
+            ("--tool-block-max=2", rule(None, 2)),
+        ] {
+            let args: Vec<_> = flags.split_whitespace().collect();
+            assert_eq!(parse(&args).unwrap().tool_tail, expected, "{flags}");
+        }
+    }
+
+    #[test]
     fn a_wrong_value_is_refused_by_name() {
         for (args, named) in [
             (["--timeout-ms", "5m"], "--timeout-ms"),
@@ -590,6 +705,10 @@ mod tests {
             (["--kill-on-disconnect", "maybe"], "--kill-on-disconnect"),
             (["--codex-protocol", "v2"], "app-server"),
             (["--codex-proto-pool", "0"], "--codex-proto-pool"),
+            (["--max-prompt-tokens", "5k"], "--max-prompt-tokens"),
+            (["--stop-after-tools", "2"], "--stop-after-tools"),
+            (["--stop-after-tools-mode", "last"], "first"),
+            (["--tool-block-max", "many"], "--tool-block-max"),
         ] {
             let message = parse(&args).unwrap_err();
             assert!(message.contains(named), "{args:?}: {message}");

@@ -2,6 +2,7 @@
 //! The table of routes is the contract's section 2.
 
 use std::convert::Infallible;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,13 +20,11 @@ use tracing::{Instrument, Span, info_span};
 
 use crate::codex::{Backend, Readiness};
 use crate::config::Config;
-use crate::dialect::chat;
-use crate::dialect::completions;
 use crate::dialect::models::ModelAccess;
-use crate::dialect::{ApiError, Delivery, Ignored, event_stream};
+use crate::dialect::{ApiError, Delivery, Ignored, chat, completions, event_stream};
 use crate::recall::{Listener, Recall};
 use crate::request_line::{Followed, Importance, RequestLine};
-use crate::turn::{Attended, CutRules, Profile, Timers, TurnRequest};
+use crate::turn::{Attended, CutRules, Profile, Timers, TurnRequest, Usage};
 
 /// A body that is whole or a stream.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -204,8 +203,11 @@ impl Routes {
         let body = self.read_body(head, body).await?;
         let client = text(&head.headers, &EDGE_CLIENT).unwrap_or_default();
         let recall = |call_id: &str| self.recall.before(client, call_id);
-        let (turn, reply) = chat::parse(&body, &self.models(head), self.profile(head), &recall)?;
+        let (turn, mut reply) =
+            chat::parse(&body, &self.models(head), self.profile(head), &recall)?;
         drop(body);
+        self.check_prompt(&turn, "messages")?;
+        reply.cut.tools = self.config.tool_tail;
         let turn = self.begin(turn, reply.delivery, &reply.cut).await?;
         let listener = Listener::new(Arc::clone(&self.recall), client.to_owned());
         let mut response = match reply.delivery {
@@ -221,9 +223,11 @@ impl Routes {
 
     async fn completions(&self, head: &Parts, body: Incoming) -> Result<Response<Body>, ApiError> {
         let body = self.read_body(head, body).await?;
-        let (turn, reply, echo) =
+        let (turn, mut reply, echo) =
             completions::parse(&body, &self.models(head), self.profile(head))?;
         drop(body);
+        self.check_prompt(&turn, "prompt")?;
+        reply.cut.tools = self.config.tool_tail;
         let turn = self.begin(turn, reply.delivery, &reply.cut).await?;
         let mut response = match reply.delivery {
             Delivery::Gathered => json(
@@ -242,6 +246,17 @@ impl Routes {
     fn plan(&self) -> Option<(HeaderName, HeaderValue)> {
         let field = HeaderValue::from_str(&self.backend.plan().to_field()?).ok()?;
         Some((EDGE_PLAN, field))
+    }
+
+    /// Holds a prompt against the operator's own limit, before it takes a slot; `param` is where it stands.
+    fn check_prompt(&self, turn: &TurnRequest, param: &str) -> Result<(), ApiError> {
+        let Some(max) = self.config.max_prompt_tokens.map(NonZeroU64::get) else {
+            return Ok(());
+        };
+        match Usage::estimate(turn.prompt_chars(), 0).input_tokens {
+            tokens if tokens > max => Err(ApiError::prompt_too_long(tokens, max).at(param)),
+            _ => Ok(()),
+        }
     }
 
     /// Begins a turn that ends with its client, or does not, as the operator wants it.

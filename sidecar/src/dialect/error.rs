@@ -78,6 +78,14 @@ impl ApiError {
         Self::bad_request("unsupported_value", message).at(param)
     }
 
+    /// 400: the prompt is over the operator's own limit; both are estimates in tokens.
+    pub fn prompt_too_long(tokens: u64, max: u64) -> Self {
+        let message = format!(
+            "The prompt has about {tokens} tokens, and this deployment takes at most {max}; shorten it and try again."
+        );
+        Self::bad_request("context_length_exceeded", message)
+    }
+
     /// 403: the client's key does not include the model.
     pub fn model_not_allowed(id: &str) -> Self {
         let message = format!(

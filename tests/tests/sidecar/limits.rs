@@ -1,6 +1,7 @@
 //! How many turns there may be at once, and what becomes of those whose client leaves.
 
 use serde_json::json;
+use tests::http::post;
 
 use crate::stack::{SOON, ask, assert_error, chat, start_with, stream};
 
@@ -124,4 +125,29 @@ async fn many_turns_share_a_worker_and_no_text_goes_astray() {
     });
     futures_util::future::join_all(asking).await;
     assert_eq!(sidecar.children().len(), 1);
+}
+
+#[tokio::test]
+async fn a_prompt_over_the_operators_limit_is_refused_before_it_takes_a_slot() {
+    let (model, sidecar) = start_with(|options| options.env("PROXY_MAX_PROMPT_TOKENS", "10")).await;
+    let mut client = sidecar.connect().await;
+    for (path, param) in [
+        ("/v1/chat/completions", "messages"),
+        ("/v1/completions", "prompt"),
+    ] {
+        for (chars, status) in [(40, 200), (41, 400)] {
+            let text = "é".repeat(chars);
+            let body = json!({
+                "messages": [{"role": "user", "content": &text}],
+                "prompt": &text,
+            });
+            let answer = client.send(post(path, body.to_string())).await.unwrap();
+            assert_eq!(answer.status, status, "{path} {chars}: {answer:?}");
+            if status == 400 {
+                assert_error(&answer, 400, "context_length_exceeded");
+                assert_eq!(answer.json()["error"]["param"], param);
+            }
+        }
+    }
+    assert_eq!(model.requests().len(), 2);
 }

@@ -10,5 +10,6 @@ mod limits;
 mod proto;
 mod stack;
 mod stages;
+mod tails;
 mod tools;
 mod workers;
