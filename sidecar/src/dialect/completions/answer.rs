@@ -40,7 +40,10 @@ impl<'a> Choice<'a> {
             text,
             index: 0,
             logprobs: None,
-            finish_reason: stop.map(finish_reason),
+            finish_reason: stop.map(|stop| match stop {
+                Stop::ToolCalls => "stop", // This dialect knows no calls, and nobody offered a tool.
+                other => finish_reason(other),
+            }),
         }
     }
 }
@@ -74,7 +77,7 @@ impl EventFrames for ChunkWriter {
             | Event::Reasoning(_)
             | Event::NextReasoningPart
             | Event::Reasoned(_)
-            | Event::ToolCall(_) => {} // The first without a field here, the last never: no tool is offered.
+            | Event::ToolCall(_) => {} // There is no field for them.
             Event::Finished(Outcome::Completed { stop, usage }) => {
                 self.frames.write(&Choice::new("", Some(*stop)), out);
                 self.frames.write_end(*usage, &self.text, out);
