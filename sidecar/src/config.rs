@@ -357,7 +357,7 @@ struct ModelArgs {
     proxy_env: String,
     /// More ids, as JSON: {"fast": {"model": "gpt-5.5", "effort": "low"}}.
     #[arg(long, env = "PROXY_MODELS", value_name = "JSON", value_parser = parse_models)]
-    models: Option<Vec<ModelOverride>>,
+    models: Option<OwnModels>,
     /// Whether /v1/models is for key holders only.
     #[arg(long, env = "PROXY_PROTECT_MODELS", value_name = "BOOL", default_value = "false", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
     protect_models: bool,
@@ -526,8 +526,13 @@ fn parse_provider(name: &str) -> Result<String, String> {
     }
 }
 
-fn parse_models(json: &str) -> Result<Vec<ModelOverride>, String> {
-    ModelOverride::parse_all(json).map_err(|error| error.to_string())
+/// All ids of one value; clap would take a bare `Vec` for a flag that comes several times.
+#[derive(Debug, Clone, Default)]
+struct OwnModels(Vec<ModelOverride>);
+
+fn parse_models(json: &str) -> Result<OwnModels, String> {
+    let models = ModelOverride::parse_all(json).map_err(|error| error.to_string())?;
+    Ok(OwnModels(models))
 }
 
 /// The command, blind to variables that are set to nothing, as compose files do with `${NAME:-}`.
@@ -558,7 +563,7 @@ impl From<Raw> for Config {
             tool_tail,
         } = raw;
         let slots = NonZeroUsize::new(turns.sse_max_concurrency);
-        let overrides = models.models.unwrap_or_default();
+        let OwnModels(overrides) = models.models.unwrap_or_default();
         Self {
             listen: server.listen,
             codex_bin: codex.codex_bin,
@@ -608,6 +613,7 @@ impl From<Raw> for Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::turn::Effort;
 
     fn parse(args: &[&str]) -> Result<Config, String> {
         let args = ["sidecar"].iter().chain(args).map(OsString::from);
@@ -626,6 +632,19 @@ mod tests {
         assert_eq!(config.timers.request, Some(Duration::from_secs(300)));
         assert_eq!(config.max_body_bytes, 16 << 20);
         assert!(config.kill_on_disconnect);
+    }
+
+    /// It ended the sidecar with a panic, since clap was told another type than its parser returns.
+    #[test]
+    fn models_of_the_operators_own_are_taken() {
+        let json = r#"{"fast":{"model":"gpt-5.5","effort":"low"},"plain":{}}"#;
+        let catalogue = parse(&["--models", json]).unwrap().catalogue;
+        let fast = catalogue.find("FAST").unwrap();
+        assert_eq!(
+            (fast.name.as_str(), fast.effort),
+            ("gpt-5.5", Some(Effort::Low))
+        );
+        assert_eq!(catalogue.find("plain").unwrap().name, "gpt-5");
     }
 
     #[test]
