@@ -1,6 +1,8 @@
 //! The models that clients may name, and what each stands for.
 //! The contract's section on configuration: `codex-5` and `codev-5` with efforts, `CODEX_MODEL` itself, `PROXY_MODELS`.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use crate::turn::{Effort, Model};
@@ -23,6 +25,7 @@ struct Entry {
     id: String,
     model: Model,
     advertised: bool,
+    context_window: Option<u64>,
 }
 
 /// An id of the operator's own.
@@ -46,7 +49,7 @@ impl ModelOverride {
     /// # Errors
     /// It is not of that shape, or names an effort that does not exist.
     pub fn parse_all(json: &str) -> Result<Vec<Self>, serde_json::Error> {
-        let raw: std::collections::BTreeMap<String, RawOverride> = serde_json::from_str(json)?;
+        let raw: BTreeMap<String, RawOverride> = serde_json::from_str(json)?;
         raw.into_iter()
             .map(|(id, raw)| {
                 let effort = raw.effort.as_deref().map(parse_effort).transpose()?;
@@ -105,16 +108,30 @@ impl Catalogue {
             id,
             model: Model { name, effort },
             advertised,
+            context_window: None,
         });
+    }
+
+    /// Adds what Codex knows of its models: their windows in tokens, by the names that it has for them.
+    pub fn learn_context_windows(&mut self, windows: &BTreeMap<String, u64>) {
+        for entry in &mut self.entries {
+            entry.context_window = windows.get(&entry.model.name).copied();
+        }
+    }
+
+    fn entry(&self, id: &str) -> Option<&Entry> {
+        let mut entries = self.entries.iter();
+        entries.find(|entry| entry.id.eq_ignore_ascii_case(id.trim()))
     }
 
     /// What `id` stands for, without regard to case.
     pub fn find(&self, id: &str) -> Option<&Model> {
-        let entry = self
-            .entries
-            .iter()
-            .find(|entry| entry.id.eq_ignore_ascii_case(id.trim()));
-        entry.map(|entry| &entry.model)
+        self.entry(id).map(|entry| &entry.model)
+    }
+
+    /// The context window of what `id` stands for, in tokens, where Codex tells it.
+    pub fn context_window(&self, id: &str) -> Option<u64> {
+        self.entry(id)?.context_window
     }
 
     /// The id of a request that names none.

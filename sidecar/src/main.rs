@@ -60,7 +60,7 @@ fn subscribe() {
 }
 
 /// Listens, serves, drains, interrupts what is left, stops the children.
-async fn run(config: Config) -> ExitCode {
+async fn run(mut config: Config) -> ExitCode {
     let (Ok(terminate), Ok(interrupt)) = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
@@ -92,6 +92,9 @@ async fn run(config: Config) -> ExitCode {
         }
     };
     info!(codex = launch.version(), protocol = launch.protocol().as_str(), listen = ?config.listen, "sidecar starts");
+    config
+        .catalogue
+        .learn_context_windows(launch.context_windows());
     let (life, mut tasks) = (Life::default(), JoinSet::new());
     let backend = Backend::start(launch, config.limits, &mut tasks, &life.hurry);
     tasks.spawn(home.keep_small(life.hurry.clone()));

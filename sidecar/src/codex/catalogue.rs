@@ -1,7 +1,19 @@
 //! The model catalogue that Codex is started with, made from the one that its binary carries.
 //! Shapes are those of `codex debug models --bundled` of Codex 0.169.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
+
+/// The context windows of the bundled models, in tokens, by the models' names.
+pub(super) fn context_windows(bundled: &Value) -> BTreeMap<String, u64> {
+    let models = bundled.get("models").and_then(Value::as_array);
+    let windows = models.into_iter().flatten().filter_map(|model| {
+        let name = model.get("slug")?.as_str()?;
+        Some((name.to_owned(), model.get("context_window")?.as_u64()?))
+    });
+    windows.collect()
+}
 
 /// The bundled models, and those of `names` that are missing, which get the metadata of a plain one.
 /// `None` when it lists no models.
@@ -78,6 +90,18 @@ mod tests {
             assert_eq!(model["shell_type"], "disabled");
             assert_eq!(model.get("tool_mode"), None);
         }
+    }
+
+    #[test]
+    fn a_window_is_known_only_where_it_is_told() {
+        let bundled = json!({"models": [
+            {"slug": "told", "context_window": 272_000, "max_context_window": 872_000},
+            {"slug": "untold"},
+            {"slug": "null", "context_window": null},
+        ]});
+        let windows = context_windows(&bundled);
+        assert_eq!(windows, BTreeMap::from([("told".to_owned(), 272_000)]));
+        assert!(context_windows(&json!([])).is_empty());
     }
 
     #[test]

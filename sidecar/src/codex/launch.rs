@@ -1,6 +1,7 @@
 //! How a Codex is started: its binary, home, environment, provider and model catalogue.
 //! Whatever of Codex's command line both protocols share, `-c key=value` with a value in TOML.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -99,6 +100,7 @@ pub struct Launch {
     work: PathBuf,
     agent: Agent,
     sandbox_works: bool,
+    context_windows: BTreeMap<String, u64>,
     private: TempDir,
 }
 
@@ -132,6 +134,7 @@ impl Launch {
                 work.clone(),
             ),
             sandbox_works: false,
+            context_windows: BTreeMap::new(),
             work,
             private,
         };
@@ -140,7 +143,7 @@ impl Launch {
             version::decide(config.protocol, &config.codex_bin, &said)?;
         match launch.protocol {
             Protocol::AppServer => {
-                launch.write_catalogues(&config.codex_models()).await?;
+                launch.read_models(&config.codex_models()).await?;
                 launch.sandbox_works = launch.probe_sandbox().await;
             }
             Protocol::Proto => {
@@ -176,6 +179,11 @@ impl Launch {
     /// Codex's protocol.
     pub fn protocol(&self) -> Protocol {
         self.protocol
+    }
+
+    /// The context windows that the binary knows, in tokens, by the names of models; empty with `proto`.
+    pub fn context_windows(&self) -> &BTreeMap<String, u64> {
+        &self.context_windows
     }
 
     /// Codex's home, with the login.
@@ -268,7 +276,8 @@ impl Launch {
         Ok(())
     }
 
-    async fn write_catalogues(&self, models: &[String]) -> Result<(), LaunchError> {
+    /// Keeps what the binary tells of its models, and writes the catalogues that children are started with.
+    async fn read_models(&mut self, models: &[String]) -> Result<(), LaunchError> {
         let failed = |error: &dyn std::fmt::Display| LaunchError::Models(error.to_string());
         let output = self
             .output(&["debug", "models", "--bundled"])
@@ -278,6 +287,7 @@ impl Launch {
             return Err(failed(&String::from_utf8_lossy(&output.stderr).trim()));
         }
         let bundled = serde_json::from_slice(&output.stdout).map_err(|error| failed(&error))?;
+        self.context_windows = catalogue::context_windows(&bundled);
         let complete = catalogue::complete(bundled, models);
         let complete = complete.ok_or_else(|| failed(&"it lists no models"))?;
         write(&agent_catalogue(self.private.path()), &complete.to_string())?;

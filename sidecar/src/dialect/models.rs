@@ -1,5 +1,5 @@
 //! `/v1/models`: the ids that a client may use.
-//! OpenAI API reference, "Models".
+//! OpenAI API reference, "Models", and what clients read beyond it: the context window, for which it has no field.
 
 use serde::Serialize;
 
@@ -27,15 +27,28 @@ struct Entry<'a> {
     object: &'static str,
     owned_by: &'static str,
     created: u64,
+    /// Left out where Codex does not tell it: a client's own guess is better than ours.
+    #[serde(flatten)]
+    window: Option<Window>,
 }
 
-impl<'a> Entry<'a> {
-    fn new(id: &'a str) -> Self {
+/// One number, in tokens, by each of the names that clients look for.
+#[derive(Serialize)]
+struct Window {
+    /// Codex's own and Groq's.
+    context_window: u64,
+    /// OpenRouter's.
+    context_length: u64,
+    /// vLLM's.
+    max_model_len: u64,
+}
+
+impl From<u64> for Window {
+    fn from(tokens: u64) -> Self {
         Self {
-            id,
-            object: "model",
-            owned_by: "codex",
-            created: 0,
+            context_window: tokens,
+            context_length: tokens,
+            max_model_len: tokens,
         }
     }
 }
@@ -72,7 +85,7 @@ impl<'a> ModelAccess<'a> {
             .catalogue
             .advertised()
             .filter(|id| self.allows(id))
-            .map(Entry::new);
+            .map(|id| self.entry(id));
         to_json(&List {
             object: "list",
             data: data.collect(),
@@ -85,8 +98,18 @@ impl<'a> ModelAccess<'a> {
     /// The id is unknown, or not this client's.
     pub fn one(&self, id: &str) -> Result<Vec<u8>, ApiError> {
         match self.resolve(Some(id)) {
-            Ok((id, _)) => Ok(to_json(&Entry::new(&id))),
+            Ok((id, _)) => Ok(to_json(&self.entry(&id))),
             Err(_unknown_or_not_allowed) => Err(ApiError::model_not_found(id)),
+        }
+    }
+
+    fn entry<'id>(&self, id: &'id str) -> Entry<'id> {
+        Entry {
+            id,
+            object: "model",
+            owned_by: "codex",
+            created: 0,
+            window: self.catalogue.context_window(id).map(Window::from),
         }
     }
 

@@ -2,7 +2,7 @@
 //! OpenAI API reference, "Chat completions".
 
 use serde_json::{Value, json};
-use tests::http::{get, post, with};
+use tests::http::{post, with};
 use tests::sse::{self, Events};
 
 use crate::stack::{SOON, ask, chat, content, start, start_with, stream};
@@ -199,37 +199,4 @@ async fn silence_is_filled_with_comments_unless_the_client_cannot_read_them() {
         assert_eq!(seen == 0, !comments, "{events:?}");
     }
     assert!(model.wait_for_requests(3, SOON).await.is_ok());
-}
-
-#[tokio::test]
-async fn models_are_listed_and_found() {
-    let (_model, sidecar) = start().await;
-    let mut client = sidecar.connect().await;
-    let list = client.send(get("/v1/models")).await.unwrap();
-    assert_eq!(list.header("cache-control"), "public, max-age=60");
-    let ids: Vec<_> = list.json()["data"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|model| model["id"].clone())
-        .collect();
-    let expected = [
-        "codex-5",
-        "codex-5-low",
-        "codex-5-medium",
-        "codex-5-high",
-        "codex-5-minimal",
-        "gpt-5",
-    ];
-    assert_eq!(ids, expected);
-    let one = client.send(get("/v1/models/codex-5-low")).await.unwrap();
-    assert_eq!(one.json()["id"], "codex-5-low");
-    let limited = with(
-        with(get("/v1/models"), "x-codex-edge-client", "a"),
-        "x-codex-edge-models",
-        "*-low",
-    );
-    let limited = client.send(limited).await.unwrap();
-    assert_eq!(limited.header("cache-control"), "private");
-    assert_eq!(limited.json()["data"].as_array().map(Vec::len), Some(1));
 }

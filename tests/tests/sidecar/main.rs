@@ -7,6 +7,7 @@ mod deaf;
 mod errors;
 mod life;
 mod limits;
+mod models;
 mod proto;
 mod stack;
 mod stages;
