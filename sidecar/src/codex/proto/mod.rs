@@ -218,8 +218,13 @@ impl Proto {
         {
             step.events.push(self.answer.on_message(message));
         }
+        let stop = if self.answer.has_text() {
+            Stop::Natural
+        } else {
+            Stop::Silent
+        };
         self.finish(Outcome::Completed {
-            stop: Stop::Natural,
+            stop,
             usage: self.usage,
         })
     }

@@ -76,13 +76,16 @@ fn transcript(name: &str) -> String {
 }
 
 fn completed(usage: Option<(u64, u64, u64, u64)>) -> Outcome {
+    ended(Stop::Natural, usage)
+}
+
+fn ended(stop: Stop, usage: Option<(u64, u64, u64, u64)>) -> Outcome {
     let usage = usage.map(|(input, cached, output, reasoning)| Usage {
         input_tokens: input,
         cached_input_tokens: cached,
         output_tokens: output,
         reasoning_tokens: reasoning,
     });
-    let stop = Stop::Natural;
     Outcome::Completed { stop, usage }
 }
 
@@ -109,7 +112,7 @@ fn table() -> Vec<(&'static str, &'static str, Outcome)> {
         ("patch-denied", HELLO, two_calls()),
         ("approval-policy-never", HELLO, two_calls()),
         ("exec-auto", HELLO, two_calls()),
-        ("refusal", "", one_call()),
+        ("refusal", "", ended(Stop::Silent, Some((11, 3, 5, 0)))),
         ("interrupt", HELLO, Outcome::Interrupted),
         (
             "stream-cut-once",
