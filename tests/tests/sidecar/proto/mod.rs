@@ -4,6 +4,7 @@ mod chat;
 mod children;
 mod confinement;
 mod failures;
+mod features;
 mod launch;
 
 use tests::scripted_model::ScriptedModel;

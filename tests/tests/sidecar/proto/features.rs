@@ -1,0 +1,165 @@
+//! What of a chat applies to `proto`, and what is refused with a word about what is needed instead.
+
+use serde_json::{Value, json};
+use tests::http::post;
+use tests::sidecar::Sidecar;
+
+use super::{start, start_with};
+use crate::completions;
+use crate::stack::{SOON, ask, assert_error};
+
+/// Sends a chat and returns its answer, which is one.
+async fn send(sidecar: &Sidecar, body: &Value) -> Value {
+    let mut client = sidecar.connect().await;
+    let request = post("/v1/chat/completions", body.to_string());
+    let answer = client.send(request).await.expect("the sidecar answers");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()
+}
+
+fn tools() -> Value {
+    json!([{"type": "function", "function": {"name": "get_weather"}}])
+}
+
+#[tokio::test]
+async fn tools_need_a_newer_codex_and_the_refusal_says_which() {
+    let (model, sidecar) = start().await;
+    let script = json!({"text": "Hi."});
+    let refused = ask(&sidecar, script.clone(), json!({"tools": tools()})).await;
+    assert_error(&refused, 400, "unsupported_value");
+    let error = &refused.json()["error"];
+    assert_eq!(error["param"], "tools");
+    let message = error["message"].as_str().unwrap();
+    assert!(
+        message.contains("0.42.0") && message.contains("0.169 or newer"),
+        "{message}"
+    );
+    assert!(model.requests().is_empty());
+    let none = json!({"tools": tools(), "tool_choice": "none"});
+    assert_eq!(
+        ask(&sidecar, script, none).await.status,
+        200,
+        "none is offered"
+    );
+}
+
+#[tokio::test]
+async fn calls_of_an_earlier_codex_are_told_as_history() {
+    let (model, sidecar) = start().await;
+    let body = json!({"messages": [
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}]},
+        {"role": "tool", "tool_call_id": "c1", "content": "-3 degrees"},
+        {"role": "user", "content": "And now?"},
+    ]});
+    send(&sidecar, &body).await;
+    let sent = model.requests()[0].body["input"].to_string();
+    assert!(
+        sent.contains("get_weather") && sent.contains("-3 degrees"),
+        "{sent}"
+    );
+}
+
+#[tokio::test]
+async fn a_schema_reaches_the_model() {
+    let (model, sidecar) = start().await;
+    let schema = json!({"type": "object", "properties": {"z": {"type": "string"}}, "required": ["z"], "additionalProperties": false});
+    let format = json!({"type": "json_schema", "json_schema": {"name": "one", "schema": schema}});
+    let script = json!({"text": "{\"z\":\"1\"}"});
+    let answer = ask(&sidecar, script, json!({"response_format": format})).await;
+    assert_eq!(
+        answer.json()["choices"][0]["message"]["content"],
+        "{\"z\":\"1\"}"
+    );
+    let sent = model.requests()[0].body["text"]["format"].clone();
+    assert_eq!(
+        (&sent["type"], &sent["schema"]),
+        (&json!("json_schema"), &schema)
+    );
+    let question = json!([{"role": "user", "content": "Say something."}]);
+    let words = json!({"messages": question, "response_format": {"type": "json_object"}});
+    send(&sidecar, &words).await;
+    let sent = model.requests()[1].body["input"].to_string();
+    assert!(sent.contains("one JSON object"), "{sent}");
+}
+
+#[tokio::test]
+async fn an_answer_without_a_word_is_a_refusal() {
+    let (_model, sidecar) = start().await;
+    let answer = ask(&sidecar, json!({"refusal": "I will not."}), json!({})).await;
+    let message = &answer.json()["choices"][0]["message"];
+    assert!(
+        message["refusal"].as_str().unwrap().contains("refused"),
+        "{message}"
+    );
+    assert_eq!(message["content"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_text_is_cut_and_its_child_goes_no_further() {
+    let (model, sidecar) = start_with(|options| options.env("PROXY_TOOL_BLOCK_MAX", "1")).await;
+    let script = |text: &str| json!([{"text": text, "open": true, "delta_chars": 3}, {"hold": "for ever"}, {"text": "."}]);
+    for (text, fields, cut, reason) in [
+        (
+            "one two END three",
+            json!({"stop": ["END"]}),
+            "one two ",
+            "stop",
+        ),
+        (
+            "one two END three",
+            json!({"max_tokens": 1}),
+            "one ",
+            "length",
+        ),
+        (
+            "A<use_tool>a</use_tool> B",
+            json!({}),
+            "A<use_tool>a</use_tool>",
+            "stop",
+        ),
+    ] {
+        let answer = ask(&sidecar, script(text), fields).await.json();
+        assert_eq!(answer["choices"][0]["message"]["content"], cut);
+        assert_eq!(answer["choices"][0]["finish_reason"], reason);
+    }
+    let cut = model.wait_for_cut(3, SOON).await;
+    assert!(cut.is_ok(), "each turn was ended in its child");
+}
+
+#[tokio::test]
+async fn images_of_the_whole_conversation_are_attached() {
+    let (model, sidecar) = start().await;
+    let first = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+    let second = "data:image/png;base64,iVBORw0KGgo=";
+    let image = |url: &str| json!([{"type": "image_url", "image_url": {"url": url}}]);
+    let body = json!({"messages": [
+        {"role": "user", "content": image(first)},
+        {"role": "assistant", "content": "A dot."},
+        {"role": "user", "content": image(second)},
+    ]});
+    send(&sidecar, &body).await;
+    let sent = model.requests()[0].body["input"].to_string();
+    let places = [first, second].map(|url| sent.find(url));
+    assert!(places[0].is_some() && places[0] < places[1], "{sent}");
+}
+
+#[tokio::test]
+async fn a_legacy_completion_is_answered() {
+    let (model, sidecar) = start().await;
+    let script = json!({"text": "Héllo wörld", "delta_chars": 4});
+    let answer = completions::ask(&sidecar, &script, &json!({"max_tokens": 2}))
+        .await
+        .json();
+    assert_eq!(answer["choices"][0]["text"], "Héllo wö");
+    assert_eq!(answer["choices"][0]["finish_reason"], "length");
+    let more = json!({"stream": true, "include_usage": true});
+    let events = completions::stream(&sidecar, &script, &more).await;
+    assert_eq!(completions::texts(&events), ["Héll", "o wö", "rld"]);
+    assert_eq!(events.last().unwrap(), "data: [DONE]");
+    let item = &model.requests()[0].body["input"];
+    assert!(
+        item.to_string().contains("Héllo wörld"),
+        "the prompt is sent as it is: {item}"
+    );
+}
