@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use super::head::Head;
 use super::request::ModelRequest;
-use super::script::{Act, Answer, Content, End, Message, MessageOptions, Pace, Script, Writes};
+use super::script::{Act, Answer, Auto, End, Pace, Script, Writes};
 
 /// Characters of the prompt that are quoted.
 const QUOTED_CHARS: usize = 80;
@@ -23,21 +23,17 @@ pub(super) fn script(request: &ModelRequest) -> Script {
         Some(output) => format!("Your tool answered “{}”", quote(output)),
         None => format!("You wrote “{}”", quote(&request.last_user_text())),
     };
-    let text = format!(
+    let words = format!(
         "Hello! {read}, and this is all I can say to it: I am a scripted model, so no thinking happens here, but \
          everything on the way was real. Envoy checked your key, the sidecar made a turn of your request, and Codex \
          asked me as it would ask {}. Log in to Codex and start again, and a real model answers in my place.",
         request.model
     );
-    let message = Message {
-        content: Content::Text(text),
-        options: MessageOptions::default(),
-    };
     Script {
         before: Vec::new(),
         answer: Answer::Stream {
             head: Head::default(),
-            acts: vec![Act::Message(message, PACE)],
+            acts: vec![Act::Auto(Auto { words }, PACE)],
             end: End::Completed,
         },
     }

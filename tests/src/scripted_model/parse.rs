@@ -46,7 +46,7 @@ enum Step {
 type ParseStep = fn(Fields) -> Result<Step, Error>;
 
 /// The member that names a step, and how the step is read; the first one that is there decides.
-const KINDS: [(&str, ParseStep); 15] = [
+const KINDS: [(&str, ParseStep); 16] = [
     ("text", |step| message("text", step)),
     ("chars", |step| message("chars", step)),
     ("echo", |step| message("echo", step)),
@@ -54,6 +54,7 @@ const KINDS: [(&str, ParseStep); 15] = [
     ("reasoning", |step| paced(step, Act::Reasoning)),
     ("call", |step| paced(step, Act::Call)),
     ("custom_call", |step| paced(step, Act::CustomCall)),
+    ("auto", |step| paced(step, Act::Auto)),
     ("pause_ms", |step| {
         let pause = Duration::from_millis(sole(step)?);
         Ok(Step::Act(Act::Wait(Wait::Pause(pause))))
@@ -161,10 +162,11 @@ impl Draft {
     fn add_act(&mut self, act: Act) -> Result<(), &'static str> {
         match &act {
             Act::Message(message, _) => self.open_message = message.options.open,
-            Act::Reasoning(..) | Act::Call(..) | Act::CustomCall(..) if self.open_message => {
-                return Err(OPEN_MESSAGE);
+            Act::Reasoning(..) | Act::Call(..) | Act::CustomCall(..) | Act::Auto(..) => {
+                if self.open_message {
+                    return Err(OPEN_MESSAGE);
+                }
             }
-            Act::Reasoning(..) | Act::Call(..) | Act::CustomCall(..) => {}
             Act::Wait(_) | Act::Usage(_) => {}
         }
         self.acts.push(act);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::auto;
 use super::holds::Holds;
 use super::items::{
     ARGUMENTS, CUSTOM_INPUT, Item, OUTPUT_TEXT, Part, REASONING_SUMMARY, REASONING_TEXT, REFUSAL,
@@ -74,19 +75,28 @@ impl Player {
             self.writer.write(event, writes).await;
         }
         for act in acts {
-            match act {
-                Act::Wait(wait) => {
-                    self.writer.flush().await;
-                    wait.wait(&self.holds).await;
-                }
-                Act::Message(message, pace) => self.message(message, pace).await,
-                Act::Reasoning(reasoning, pace) => self.reasoning(&reasoning, pace).await,
-                Act::Call(call, pace) => self.call(&call, pace).await,
-                Act::CustomCall(call, pace) => self.custom_call(&call, pace).await,
-                Act::Usage(usage) => self.usage = usage,
-            }
+            self.act(act).await;
         }
         self.end(end).await
+    }
+
+    async fn act(&mut self, act: Act) {
+        match act {
+            Act::Wait(wait) => {
+                self.writer.flush().await;
+                wait.wait(&self.holds).await;
+            }
+            Act::Message(message, pace) => self.message(message, pace).await,
+            Act::Reasoning(reasoning, pace) => self.reasoning(&reasoning, pace).await,
+            Act::Call(call, pace) => self.call(&call, pace).await,
+            Act::CustomCall(call, pace) => self.custom_call(&call, pace).await,
+            Act::Auto(auto, pace) => {
+                for act in auto::acts(auto, pace, &self.request) {
+                    Box::pin(self.act(act)).await;
+                }
+            }
+            Act::Usage(usage) => self.usage = usage,
+        }
     }
 
     async fn message(&mut self, message: Message, pace: Pace) {
@@ -233,7 +243,8 @@ impl Act {
             Self::Message(_, pace)
             | Self::Reasoning(_, pace)
             | Self::Call(_, pace)
-            | Self::CustomCall(_, pace) => pace.writes,
+            | Self::CustomCall(_, pace)
+            | Self::Auto(_, pace) => pace.writes,
             Self::Wait(_) | Self::Usage(_) => Writes::default(),
         }
     }

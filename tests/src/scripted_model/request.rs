@@ -69,6 +69,33 @@ impl ModelRequest {
             .collect()
     }
 
+    /// What the last message of the user asks for, with what was said after it; what was said before is history.
+    pub(super) fn asked(&self) -> String {
+        if let Some(text) = self.body["input"].as_str() {
+            return text.to_owned();
+        }
+        let items = self.since_user().iter();
+        let texts = items.map(|item| text_of(&item["content"]));
+        texts.collect::<Vec<_>>().join("\n")
+    }
+
+    /// The functions that may be called.
+    pub(super) fn function_tools(&self) -> impl Iterator<Item = &Value> + Clone {
+        let tools = self.body["tools"].as_array().into_iter().flatten();
+        tools.filter(|tool| tool["type"] == "function")
+    }
+
+    /// The shape that the answer must have.
+    pub(super) fn schema(&self) -> Option<&Value> {
+        self.body.pointer("/text/format/schema")
+    }
+
+    /// Whether a summary of the reasoning is asked for.
+    pub(super) fn wants_summary(&self) -> bool {
+        let summary = self.body["reasoning"]["summary"].as_str();
+        summary.is_some_and(|word| word != "none")
+    }
+
     /// How many times the model has been asked since the last message of the user: each batch of tool outputs
     /// asks once more.
     pub(super) fn round(&self) -> usize {

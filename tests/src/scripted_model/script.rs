@@ -45,6 +45,7 @@ pub(super) enum Act {
     Reasoning(Reasoning, Pace),
     Call(Call, Pace),
     CustomCall(CustomCall, Pace),
+    Auto(Auto, Pace),
     Usage(Usage),
 }
 
@@ -157,6 +158,15 @@ pub(super) struct CustomCall {
     #[serde(default)]
     pub(super) input: String,
     pub(super) call_id: Option<String>,
+}
+
+/// What an obedient model does.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Auto {
+    /// What it says when nothing else is asked for.
+    #[serde(rename = "auto")]
+    pub(super) words: String,
 }
 
 /// Token counts that the answer reports; what is absent is computed from bytes.
