@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 
 use crate::catalogue::{Catalogue, ModelOverride};
+use crate::response_store::StoreLimits;
 use crate::turn::{Profile, ToolTail};
 
 /// The configuration, valid as a whole.
@@ -42,6 +43,8 @@ pub struct Config {
     pub limits: Limits,
     /// How long they may take.
     pub timers: TimerConfig,
+    /// How many responses are kept for the clients that may come back to them.
+    pub responses: StoreLimits,
     /// Silence of a stream after which a comment is sent; `None` sends none.
     pub keepalive: Option<Duration>,
     /// Whether a client that leaves ends its turn.
@@ -191,6 +194,8 @@ struct Raw {
     turns: TurnArgs,
     #[command(flatten)]
     tool_tail: ToolTailArgs,
+    #[command(flatten)]
+    responses: ResponseArgs,
 }
 
 #[derive(Debug, Args)]
@@ -501,6 +506,35 @@ impl ToolTailArgs {
     }
 }
 
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Stored responses")]
+struct ResponseArgs {
+    /// Responses of all clients that are kept, in memory; 0 keeps none. What was not asked for longest goes first.
+    #[arg(
+        long,
+        env = "PROXY_RESPONSES_MAX",
+        value_name = "RESPONSES",
+        default_value_t = 4096
+    )]
+    responses_max: usize,
+    /// Memory that they may take, in MiB, with the conversations that they go on from.
+    #[arg(
+        long,
+        env = "PROXY_RESPONSES_MAX_MIB",
+        value_name = "MIB",
+        default_value_t = 64
+    )]
+    responses_max_mib: usize,
+    /// How long each is kept, in milliseconds; 0 is for ever.
+    #[arg(
+        long,
+        env = "PROXY_RESPONSES_TTL_MS",
+        value_name = "MS",
+        default_value = "86400000"
+    )]
+    responses_ttl_ms: Timer,
+}
+
 /// Milliseconds; 0 turns the timer off.
 #[derive(Debug, Clone, Copy)]
 struct Timer(Option<Duration>);
@@ -561,6 +595,7 @@ impl From<Raw> for Config {
             models,
             turns,
             tool_tail,
+            responses,
         } = raw;
         let slots = NonZeroUsize::new(turns.sse_max_concurrency);
         let OwnModels(overrides) = models.models.unwrap_or_default();
@@ -598,6 +633,11 @@ impl From<Raw> for Config {
                 first_sign: turns.idle_timeout_ms.0,
                 gathered_silence: turns.proto_idle_ms.0,
                 streamed_silence: turns.stream_idle_timeout_ms.0,
+            },
+            responses: StoreLimits {
+                responses: NonZeroUsize::new(responses.responses_max),
+                bytes: responses.responses_max_mib << 20,
+                age: responses.responses_ttl_ms.0,
             },
             keepalive: server.sse_keepalive_ms.0,
             kill_on_disconnect: turns.kill_on_disconnect,

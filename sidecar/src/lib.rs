@@ -12,6 +12,7 @@ pub mod leftovers;
 pub mod process;
 pub mod recall;
 pub mod request_line;
+pub mod response_store;
 pub mod routes;
 pub mod server;
 pub mod turn;

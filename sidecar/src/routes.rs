@@ -21,9 +21,11 @@ use tracing::{Instrument, Span, info_span};
 use crate::codex::{Backend, Readiness};
 use crate::config::Config;
 use crate::dialect::models::ModelAccess;
-use crate::dialect::{ApiError, Delivery, Ignored, chat, completions, event_stream};
+use crate::dialect::responses::{self, Page, Shelf};
+use crate::dialect::{self, ApiError, Delivery, Ignored, chat, completions, event_stream};
 use crate::recall::{Listener, Recall};
 use crate::request_line::{Followed, Importance, RequestLine};
+use crate::response_store::ResponseStore;
 use crate::turn::{Attended, CutRules, Profile, Timers, TurnRequest, Usage};
 
 /// A body that is whole or a stream.
@@ -52,6 +54,7 @@ pub struct Routes {
     backend: Backend,
     background: TaskTracker,
     recall: Arc<Recall>,
+    responses: Arc<ResponseStore>,
 }
 
 /// Where a request goes.
@@ -63,6 +66,10 @@ enum Route<'a> {
     Model(&'a str),
     Chat,
     Completions,
+    Responses,
+    Response(&'a str),
+    InputItems(&'a str),
+    Cancel(&'a str),
     /// Another verb of a path that exists, with those that it knows.
     OtherVerb(&'static str),
     Options,
@@ -83,15 +90,38 @@ impl<'a> Route<'a> {
             "/v1/models" => (Self::Models, reads),
             "/v1/chat/completions" => (Self::Chat, generates),
             "/v1/completions" => (Self::Completions, generates),
-            _ => match path.strip_prefix("/v1/models/") {
-                Some(id) => (Self::Model(id), reads),
-                None => return Self::Unknown,
+            "/v1/responses" => (Self::Responses, generates),
+            _ => match (
+                path.strip_prefix("/v1/models/"),
+                path.strip_prefix("/v1/responses/"),
+            ) {
+                (Some(id), _) => (Self::Model(id), reads),
+                (None, Some(rest)) => return Self::of_response(method, rest),
+                (None, None) => return Self::Unknown,
             },
         };
         match (known_verb, route) {
             (true, route) => route,
-            (false, Self::Chat | Self::Completions) => Self::OtherVerb("POST, HEAD, OPTIONS"),
+            (false, Self::Chat | Self::Completions | Self::Responses) => {
+                Self::OtherVerb("POST, HEAD, OPTIONS")
+            }
             (false, _) => Self::OtherVerb("GET, HEAD, OPTIONS"),
+        }
+    }
+
+    /// What lies below `/v1/responses/`. OpenAI has verbs of its own there (`compact`) that are none of our ids.
+    fn of_response(method: &Method, rest: &'a str) -> Self {
+        let (id, below) = rest.split_once('/').unwrap_or((rest, ""));
+        let reads = method == Method::GET || method == Method::HEAD;
+        match below {
+            _ if !id.starts_with("resp_") => Self::Unknown,
+            "" if reads || method == Method::DELETE => Self::Response(id),
+            "" => Self::OtherVerb("GET, DELETE, HEAD, OPTIONS"),
+            "input_items" if reads => Self::InputItems(id),
+            "input_items" => Self::OtherVerb("GET, HEAD, OPTIONS"),
+            "cancel" if method == Method::POST => Self::Cancel(id),
+            "cancel" => Self::OtherVerb("POST, OPTIONS"),
+            _ => Self::Unknown,
         }
     }
 }
@@ -100,6 +130,7 @@ impl Routes {
     /// Routes to the children of `backend`; turns without a client go on in `background`.
     pub fn new(config: Config, backend: Backend, background: TaskTracker) -> Self {
         Self {
+            responses: Arc::new(ResponseStore::new(config.responses)),
             config,
             backend,
             background,
@@ -142,11 +173,15 @@ impl Routes {
             Route::Ready => self.ready(),
             Route::Models => Ok(self.cached(head, self.models(head).list())),
             Route::Model(id) => Ok(self.cached(head, self.models(head).one(id)?)),
-            Route::Chat | Route::Completions if head.method == Method::HEAD => {
+            Route::Chat | Route::Completions | Route::Responses if head.method == Method::HEAD => {
                 Ok(json(StatusCode::OK, Vec::new()))
             }
             Route::Chat => self.chat(head, body).await,
             Route::Completions => self.completions(head, body).await,
+            Route::Responses => self.respond(head, body).await,
+            Route::Response(id) => self.stored_response(head, id),
+            Route::InputItems(id) => self.input_items(head, id),
+            Route::Cancel(id) => self.cancel(head, id).await,
             Route::OtherVerb(allow) => {
                 Err(ApiError::method_not_allowed(head.method.as_str(), allow))
             }
@@ -259,6 +294,87 @@ impl Routes {
         }
     }
 
+    async fn respond(&self, head: &Parts, body: Incoming) -> Result<Response<Body>, ApiError> {
+        use responses::{Delivery, ResponseWriter};
+        let body = self.read_body(head, body).await?;
+        let shelf = self.shelf(head);
+        let (turn, reply) =
+            responses::parse(&body, &self.models(head), self.profile(head), &shelf)?;
+        drop(body);
+        self.check_prompt(&turn, "input")?;
+        let (delivery, ignored) = (reply.delivery, ignored(&reply.ignored));
+        let waits = match delivery {
+            Delivery::Stream => dialect::Delivery::Stream {
+                include_usage: true,
+            },
+            Delivery::Gathered | Delivery::Background => dialect::Delivery::Gathered,
+        };
+        let mut turn = self.begin(turn, waits, &reply.cut).await?;
+        let writer = ResponseWriter::new(reply, &self.responses, shelf.client);
+        if let Some(stop) = writer.stop() {
+            turn = turn.until(stop);
+        }
+        let mut response = match delivery {
+            Delivery::Stream => stream(event_stream(turn, writer, self.keepalive(head))),
+            Delivery::Gathered => json(StatusCode::OK, responses::gather(writer, turn).await?),
+            Delivery::Background => {
+                let begun = writer.in_progress();
+                self.background.spawn(responses::gather(writer, turn));
+                json(StatusCode::OK, begun)
+            }
+        };
+        response.headers_mut().extend(ignored);
+        Ok(response)
+    }
+
+    /// The responses that the caller may refer to.
+    fn shelf<'a>(&'a self, head: &'a Parts) -> Shelf<'a> {
+        Shelf {
+            store: &self.responses,
+            client: text(&head.headers, &EDGE_CLIENT).unwrap_or_default(),
+        }
+    }
+
+    fn stored_response(&self, head: &Parts, id: &str) -> Result<Response<Body>, ApiError> {
+        let Shelf { store, client } = self.shelf(head);
+        if head.method == Method::DELETE {
+            return if store.delete(client, id) {
+                Ok(json(StatusCode::OK, responses::deleted(id)))
+            } else if store.is_running(client, id) {
+                Err(ApiError::invalid(
+                    "The response is still being made; cancel it first.",
+                ))
+            } else {
+                Err(ApiError::response_not_found(id))
+            };
+        }
+        if query(head).any(|(name, value)| name == "stream" && value == "true") {
+            let text = "A response that is over cannot be streamed again; leave out stream.";
+            return Err(ApiError::unsupported("stream", text));
+        }
+        let document = store.document(client, id);
+        let document = document.ok_or_else(|| ApiError::response_not_found(id))?;
+        Ok(json(StatusCode::OK, document))
+    }
+
+    fn input_items(&self, head: &Parts, id: &str) -> Result<Response<Body>, ApiError> {
+        let Shelf { store, client } = self.shelf(head);
+        let page = Page::parse(query(head))?;
+        let stored = store.stored(client, id);
+        let stored = stored.ok_or_else(|| ApiError::response_not_found(id))?;
+        let items = responses::input_items(id, &stored, &page)?;
+        Ok(json(StatusCode::OK, items))
+    }
+
+    /// Ends a response that is being made; one that is over stays as it is, as with OpenAI.
+    async fn cancel(&self, head: &Parts, id: &str) -> Result<Response<Body>, ApiError> {
+        let Shelf { store, client } = self.shelf(head);
+        store.cancel(client, id).await;
+        let document = store.document(client, id);
+        let document = document.ok_or_else(|| ApiError::response_not_found(id))?;
+        Ok(json(StatusCode::OK, document))
+    }
+
     /// Begins a turn that ends with its client, or does not, as the operator wants it.
     async fn begin(
         &self,
@@ -350,8 +466,13 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn whole(bytes: Vec<u8>) -> Body {
-    Full::new(Bytes::from(bytes)).boxed_unsync()
+fn query(head: &Parts) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = head.uri.query().unwrap_or_default().split('&');
+    pairs.filter_map(|pair| pair.split_once('='))
+}
+
+fn whole(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).boxed_unsync()
 }
 
 fn stream(
@@ -369,7 +490,7 @@ fn stream(
     response
 }
 
-fn json(status: StatusCode, body: Vec<u8>) -> Response<Body> {
+fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(whole(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, JSON);

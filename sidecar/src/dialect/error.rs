@@ -8,6 +8,9 @@ use serde::Serialize;
 
 use crate::turn::{Deadline, Outcome, TurnError};
 
+/// The conversation is longer than the model's context.
+const CONTEXT_LENGTH_EXCEEDED: &str = "context_length_exceeded";
+
 /// An error in OpenAI's shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
@@ -30,13 +33,14 @@ struct Body<'a> {
     error: Inner<'a>,
 }
 
-#[derive(Serialize)]
-struct Inner<'a> {
-    message: &'a str,
+/// The fields of an error.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Inner<'a> {
+    pub(super) message: &'a str,
     #[serde(rename = "type")]
-    kind: &'a str,
-    param: Option<&'a str>,
-    code: &'a str,
+    pub(super) kind: &'a str,
+    pub(super) param: Option<&'a str>,
+    pub(super) code: &'a str,
 }
 
 impl ApiError {
@@ -110,6 +114,22 @@ impl ApiError {
             message,
         );
         error.at("model")
+    }
+
+    /// 404: the response is unknown, forgotten, or another client's.
+    pub fn response_not_found(id: &str) -> Self {
+        let message = format!("Response with id '{id}' not found.");
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "invalid_request_error",
+            "response_not_found",
+            message,
+        )
+    }
+
+    /// 400: the client itself cancelled the response that this is told of.
+    pub fn response_cancelled() -> Self {
+        Self::bad_request("response_cancelled", "The response was cancelled.")
     }
 
     /// 404: there is nothing at that path.
@@ -197,6 +217,16 @@ impl ApiError {
         self
     }
 
+    /// Names the field that holds the conversation, where that is what is wrong; chats call it `messages`.
+    #[must_use]
+    pub(super) fn with_prompt_in(self, field: &str) -> Self {
+        if self.code == CONTEXT_LENGTH_EXCEEDED {
+            self.at(field)
+        } else {
+            self
+        }
+    }
+
     fn after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
@@ -207,15 +237,20 @@ impl ApiError {
         self.code
     }
 
+    /// What a client reads of it.
+    pub(super) fn inner(&self) -> Inner<'_> {
+        Inner {
+            message: &self.message,
+            kind: self.kind,
+            param: self.param.as_deref(),
+            code: self.code,
+        }
+    }
+
     /// The JSON body, `{"error":{…}}`.
     pub fn body(&self) -> Vec<u8> {
         let body = Body {
-            error: Inner {
-                message: &self.message,
-                kind: self.kind,
-                param: self.param.as_deref(),
-                code: self.code,
-            },
+            error: self.inner(),
         };
         serde_json::to_vec(&body).expect("strings always serialise")
     }
@@ -231,7 +266,7 @@ impl From<TurnError> for ApiError {
             |code, message| Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, code, message);
         match error {
             TurnError::ContextLength => {
-                Self::bad_request("context_length_exceeded", message).at("messages")
+                Self::bad_request(CONTEXT_LENGTH_EXCEEDED, message).at("messages")
             }
             TurnError::Rejected(_) => Self::bad_request("invalid_request_error", message),
             TurnError::NoTools(_) => Self::unsupported("tools", message),

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::error::ApiError;
 use super::tools::is_name;
-use crate::turn::{Effort, Summary};
+use crate::turn::{Content, Effort, Item, Message, Role, Summary};
 
 /// Stop sequences in one request.
 const MAX_STOPS: usize = 4;
@@ -117,6 +117,16 @@ pub(super) fn check_schema(name: &str, param: &str) -> Result<(), ApiError> {
     }
     let text = format!("{name:?} is no name for a schema; use 1 to 64 of a-z, A-Z, 0-9, _ and -.");
     Err(ApiError::invalid(text).at(param))
+}
+
+/// How a model is asked for any JSON object at all: that is no schema that the provider would take as strict, which is
+/// how Codex sends each; so the model is told in words.
+pub(super) fn json_object_instruction() -> Item {
+    let text = "Answer with one JSON object and nothing else: no prose, no code fence.";
+    Item::Message(Message {
+        role: Role::Developer,
+        content: vec![Content::Text(text.to_owned())],
+    })
 }
 
 /// The effort that the first of these fields names, if any does.

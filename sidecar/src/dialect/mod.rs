@@ -9,7 +9,9 @@ mod error;
 mod fields;
 mod image;
 pub mod models;
+pub mod responses;
 mod sse;
+mod text_or;
 mod tools;
 
 pub use answer::Reply;

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::channel::sleep_until_if;
@@ -17,6 +18,8 @@ pub struct Attended {
     /// Where it goes on without its client; `None` interrupts it instead.
     background: Option<TaskTracker>,
     cutter: Option<Cutter>,
+    /// Fires when the client wants no more of it, and says so elsewhere.
+    stop: Option<CancellationToken>,
     /// Events that came of one.
     ready: VecDeque<Event>,
 }
@@ -29,8 +32,16 @@ impl Attended {
             turn: Some(turn),
             background,
             cutter: cuts.then(|| Cutter::new(rules)),
+            stop: None,
             ready: VecDeque::new(),
         }
+    }
+
+    /// Lets `stop` end it as `Interrupted`, wherever it would go on without its client.
+    #[must_use]
+    pub fn until(mut self, stop: CancellationToken) -> Self {
+        self.stop = Some(stop);
+        self
     }
 
     /// As [`Turn::next`]. A text that is cut ends the turn: it is interrupted, and `Finished` says why.
@@ -43,6 +54,7 @@ impl Attended {
             let turn = self.turn.as_mut()?;
             tokio::select! {
                 biased;
+                () = fired(self.stop.as_ref()) => self.finish(Outcome::Interrupted),
                 event = turn.next() => self.pass(event?),
                 () = sleep_until_if(deadline) => self.expire(),
             }
@@ -98,10 +110,20 @@ impl Attended {
     }
 
     fn end(&mut self, stop: Stop) {
-        self.turn = None;
         let usage = None; // Codex reports none for a turn that is interrupted in its text.
-        self.ready
-            .push_back(Event::Finished(Outcome::Completed { stop, usage }));
+        self.finish(Outcome::Completed { stop, usage });
+    }
+
+    fn finish(&mut self, outcome: Outcome) {
+        self.turn = None;
+        self.ready.push_back(Event::Finished(outcome));
+    }
+}
+
+async fn fired(stop: Option<&CancellationToken>) {
+    match stop {
+        Some(stop) => stop.cancelled().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -63,7 +63,7 @@ pub enum Outcome {
         /// What it cost, when Codex told.
         usage: Option<Usage>,
     },
-    /// We ended it: the client left, or the process is shutting down.
+    /// We ended it: the client left or took it back, or the process is shutting down.
     Interrupted,
     /// It did not come to an end.
     Failed(TurnError),

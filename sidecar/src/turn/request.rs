@@ -151,6 +151,17 @@ pub enum Item {
 }
 
 impl Item {
+    /// Bytes that it takes in memory, about.
+    pub fn size(&self) -> usize {
+        let content = match self {
+            Self::Message(message) => size_of_contents(&message.content),
+            Self::ToolCall(call) => call.call_id.len() + call.name.len() + call.arguments.len(),
+            Self::ToolOutput(output) => output.call_id.len() + size_of_contents(&output.content),
+            Self::Reasoning(item) => item.size(),
+        };
+        size_of::<Self>() + content
+    }
+
     fn chars(&self) -> usize {
         match self {
             Self::Message(message) => chars_of(&message.content),
@@ -159,6 +170,17 @@ impl Item {
             Self::Reasoning(_) => 0,
         }
     }
+}
+
+fn size_of_contents(contents: &[Content]) -> usize {
+    let sizes = contents.iter().map(|content| {
+        let text = match content {
+            Content::Text(text) => text,
+            Content::Image(image) => &image.url,
+        };
+        size_of::<Content>() + text.len()
+    });
+    sizes.sum()
 }
 
 fn chars_of(contents: &[Content]) -> usize {

@@ -3,10 +3,11 @@
 
 use std::fmt;
 
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{self, MapAccess, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::dialect::text_or::TextOr;
 use crate::dialect::{ApiError, Ignored, image};
 use crate::turn::{Content, Detail, Item, Message, ReasoningItem, Role, ToolCall, ToolOutput};
 
@@ -16,7 +17,7 @@ const MAX_MESSAGES: usize = 16_384;
 #[derive(Deserialize)]
 pub(super) struct RawMessage {
     role: String,
-    content: Option<RawContent>,
+    content: Option<TextOr<RawPart>>,
     refusal: Option<String>,
     name: Option<String>,
     tool_calls: Option<Vec<RawToolCall>>,
@@ -38,40 +39,6 @@ struct RawFunction {
     arguments: String,
 }
 
-enum RawContent {
-    Text(String),
-    Parts(Vec<RawPart>),
-}
-
-/// By hand, since an untagged enum would copy a long prompt once more and lose the path to a wrong part.
-impl<'de> Deserialize<'de> for RawContent {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ContentVisitor;
-
-        impl<'de> Visitor<'de> for ContentVisitor {
-            type Value = RawContent;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string or an array of content parts")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<RawContent, E> {
-                Ok(RawContent::Text(text.to_owned()))
-            }
-
-            fn visit_string<E: de::Error>(self, text: String) -> Result<RawContent, E> {
-                Ok(RawContent::Text(text))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, parts: A) -> Result<RawContent, A::Error> {
-                Deserialize::deserialize(SeqAccessDeserializer::new(parts)).map(RawContent::Parts)
-            }
-        }
-
-        deserializer.deserialize_any(ContentVisitor)
-    }
-}
-
 #[derive(Deserialize)]
 struct RawPart {
     #[serde(rename = "type")]
@@ -89,7 +56,7 @@ struct ImageObject {
 
 struct ImageUrl(ImageObject);
 
-/// By hand for the same reasons; some clients write the address without the object around it.
+/// By hand, so that the path to a wrong field is not lost; some clients write the address without the object around it.
 impl<'de> Deserialize<'de> for ImageUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct UrlVisitor;
@@ -280,15 +247,18 @@ impl Conversation<'_> {
 }
 
 /// `None` when there is none; an empty list is none that can be meant.
-fn content(index: usize, content: Option<RawContent>) -> Result<Option<Vec<Content>>, ApiError> {
+fn content(
+    index: usize,
+    content: Option<TextOr<RawPart>>,
+) -> Result<Option<Vec<Content>>, ApiError> {
     match content {
         None => Ok(None),
-        Some(RawContent::Text(text)) => Ok(Some(vec![Content::Text(text)])),
-        Some(RawContent::Parts(parts)) if parts.is_empty() => {
+        Some(TextOr::Text(text)) => Ok(Some(vec![Content::Text(text)])),
+        Some(TextOr::List(parts)) if parts.is_empty() => {
             let text = "A list of content parts needs at least one part.";
             Err(ApiError::invalid(text).at(format!("messages[{index}].content")))
         }
-        Some(RawContent::Parts(parts)) => {
+        Some(TextOr::List(parts)) => {
             let numbered = parts.into_iter().enumerate();
             let parts = numbered.map(|(number, part)| {
                 read_part(part, &format!("messages[{index}].content[{number}]"))

@@ -13,7 +13,7 @@ use crate::dialect::answer::Reply;
 use crate::dialect::fields::StreamOptions;
 use crate::dialect::models::ModelAccess;
 use crate::dialect::{ApiError, Delivery, Ignored, body, fields};
-use crate::turn::{Content, CutRules, Item, Message, Profile, Role, Summary, TurnRequest};
+use crate::turn::{CutRules, Item, Profile, Summary, TurnRequest};
 
 /// The fields that OpenAI documents. `null` is as good as absent, everywhere.
 #[derive(Deserialize)]
@@ -199,8 +199,7 @@ fn summary(body: &Body) -> Result<Summary, ApiError> {
     fields::summary("reasoning.summary", word)
 }
 
-/// A schema is Codex's affair. Any JSON object at all is no schema that the provider would take as strict, which is
-/// how Codex sends each; so the model is told in words.
+/// A schema is Codex's affair.
 fn schema(
     format: ResponseFormat,
     conversation: &mut Vec<Item>,
@@ -208,11 +207,7 @@ fn schema(
     match (format.kind.as_str(), format.json_schema) {
         ("text", _) => Ok(None),
         ("json_object", _) => {
-            let text = "Answer with one JSON object and nothing else: no prose, no code fence.";
-            conversation.push(Item::Message(Message {
-                role: Role::Developer,
-                content: vec![Content::Text(text.to_owned())],
-            }));
+            conversation.push(fields::json_object_instruction());
             Ok(None)
         }
         (
@@ -261,7 +256,7 @@ fn delivery(body: &Body) -> Delivery {
 mod tests {
     use super::*;
     use crate::catalogue::Catalogue;
-    use crate::turn::{Effort, Image, ReasoningItem, ToolCall, ToolOutput};
+    use crate::turn::{Content, Effort, Image, Message, ReasoningItem, Role, ToolCall, ToolOutput};
 
     const PIXEL: &str = "data:image/png;base64,iVBORw0KGgo=";
 

@@ -1,0 +1,111 @@
+//! What of a request comes back in its response.
+//! OpenAI API reference, "The response object"; where a client says nothing, OpenAI's defaults.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// The fields of a response that its request decides.
+#[derive(Debug, Serialize)]
+pub(super) struct Echo {
+    pub(super) model: String,
+    pub(super) background: bool,
+    pub(super) instructions: Option<String>,
+    pub(super) max_output_tokens: Option<u64>,
+    pub(super) max_tool_calls: Option<u64>,
+    pub(super) metadata: BTreeMap<String, String>,
+    pub(super) parallel_tool_calls: bool,
+    pub(super) previous_response_id: Option<String>,
+    pub(super) prompt_cache_key: Option<String>,
+    pub(super) reasoning: ReasoningEcho,
+    pub(super) safety_identifier: Option<String>,
+    pub(super) service_tier: &'static str,
+    pub(super) store: bool,
+    pub(super) temperature: f64,
+    pub(super) text: TextEcho,
+    pub(super) tool_choice: ChoiceEcho,
+    pub(super) tools: Vec<ToolEcho>,
+    pub(super) top_logprobs: u64,
+    pub(super) top_p: f64,
+    pub(super) presence_penalty: f64,
+    pub(super) frequency_penalty: f64,
+    pub(super) truncation: String,
+    pub(super) user: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct ReasoningEcho {
+    pub(super) effort: Option<&'static str>,
+    pub(super) summary: Option<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct TextEcho {
+    pub(super) format: Format,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) verbosity: Option<String>,
+}
+
+/// The shape of the answer, as it is asked for and as it is echoed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Format {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) schema: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) strict: Option<bool>,
+}
+
+impl Format {
+    pub(super) fn text() -> Self {
+        Self {
+            kind: "text".to_owned(),
+            name: None,
+            description: None,
+            schema: None,
+            strict: None,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct ToolEcho {
+    pub(super) r#type: &'static str,
+    pub(super) name: String,
+    pub(super) description: Option<String>,
+    pub(super) parameters: Option<Box<RawValue>>,
+    pub(super) strict: Option<bool>,
+}
+
+/// Which tools may be called, as it is asked for and as it is echoed.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected auto, none, required, {\"type\": \"function\", \"name\": …} or allowed_tools"
+)]
+pub(super) enum ChoiceEcho {
+    Word(String),
+    Object {
+        #[serde(rename = "type")]
+        kind: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mode: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tools: Option<Vec<Named>>,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Named {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) name: Option<String>,
+}

@@ -1,0 +1,18 @@
+//! `/v1/responses`: a request body -> a turn, its events -> typed events or one response; and what is kept of it.
+//! OpenAI API reference, "Responses" and "Responses streaming"; Open Responses where OpenAI leaves a shape open.
+
+mod answer;
+mod echo;
+mod event;
+mod input;
+mod item;
+mod list;
+mod object;
+mod output;
+mod parts;
+mod request;
+mod tools;
+
+pub use answer::{ResponseWriter, gather};
+pub use list::{Page, deleted, input_items};
+pub use request::{Delivery, Reply, Shelf, parse};

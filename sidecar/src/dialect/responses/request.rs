@@ -1,0 +1,407 @@
+//! A request for a response: strict where a mistake would be silent, tolerant where clients are sloppy.
+//! OpenAI API reference, "Create a model response".
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::echo::{ChoiceEcho, Echo, Format, ReasoningEcho, TextEcho, ToolEcho};
+use super::input::{RawItem, items};
+use super::tools::{OtherTools, RawTool, functions, tools};
+use crate::dialect::models::ModelAccess;
+use crate::dialect::text_or::TextOr;
+use crate::dialect::{ApiError, Ignored, body, fields};
+use crate::response_store::{Exchange, ResponseStore};
+use crate::turn::{Content, CutRules, Effort, Item, Message, Profile, Role, Summary, TurnRequest};
+
+/// What the answer needs to know of the request.
+#[derive(Debug)]
+pub struct Reply {
+    /// How to answer.
+    pub delivery: Delivery,
+    /// Fields that were read and not honoured.
+    pub ignored: Ignored,
+    /// Where the text ends before the model does.
+    pub cut: CutRules,
+    /// Whether the response is kept.
+    pub store: bool,
+    /// Whether the client reads the thoughts that only the provider understands.
+    pub(super) encrypted_reasoning: bool,
+    pub(super) echo: Echo,
+    /// What the conversation goes on from.
+    pub(super) before: Option<Arc<Exchange>>,
+    /// What the request brought.
+    pub(super) input: Vec<Item>,
+    /// For the estimate of a usage that Codex does not report.
+    pub(super) prompt_chars: usize,
+}
+
+/// How the answer shall be delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Typed events as they happen.
+    Stream,
+    /// One JSON document at the end.
+    Gathered,
+    /// At once, as a response that is being made; the client asks for it again.
+    Background,
+}
+
+/// The responses that a client can refer to.
+#[derive(Debug, Clone, Copy)]
+pub struct Shelf<'a> {
+    /// Those of all clients.
+    pub store: &'a ResponseStore,
+    /// Whose they have to be.
+    pub client: &'a str,
+}
+
+/// The fields that OpenAI documents. `null` is as good as absent, everywhere.
+#[derive(Deserialize)]
+struct Body {
+    model: Option<String>,
+    input: Option<TextOr<RawItem>>,
+    instructions: Option<String>,
+    stream: Option<bool>,
+    store: Option<bool>,
+    background: Option<bool>,
+    previous_response_id: Option<String>,
+    include: Option<Vec<String>>,
+    tools: Option<Vec<RawTool>>,
+    tool_choice: Option<ChoiceEcho>,
+    parallel_tool_calls: Option<bool>,
+    max_tool_calls: Option<u64>,
+    text: Option<Text>,
+    reasoning: Option<Reasoning>,
+    max_output_tokens: Option<u64>,
+    metadata: Option<BTreeMap<String, String>>,
+    truncation: Option<String>,
+    temperature: Option<f64>,
+    top_p: Option<f64>,
+    presence_penalty: Option<f64>,
+    frequency_penalty: Option<f64>,
+    top_logprobs: Option<u64>,
+    service_tier: Option<String>,
+    user: Option<String>,
+    safety_identifier: Option<String>,
+    prompt_cache_key: Option<String>,
+    prompt: Option<IgnoredAny>,
+    conversation: Option<IgnoredAny>,
+    /// Codex itself sends it, and nobody else does.
+    client_metadata: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Text {
+    format: Option<Format>,
+    verbosity: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Reasoning {
+    effort: Option<String>,
+    summary: Option<String>,
+    generate_summary: Option<String>,
+}
+
+/// Reads a request body.
+///
+/// # Errors
+/// The body is not JSON, a field is wrong, or asks for what Codex cannot do; `param` points at the place.
+pub fn parse(
+    body: &[u8],
+    models: &ModelAccess<'_>,
+    profile: Profile,
+    shelf: &Shelf<'_>,
+) -> Result<(TurnRequest, Reply), ApiError> {
+    let mut ignored = Ignored::default();
+    let mut body: Body = body::read(body, &mut ignored)?;
+    refuse_unsupported(&body)?;
+    check_ranges(&body)?;
+    note_unused(&body, &mut ignored);
+    let (model_id, mut model) = models.resolve(Some(named(&body)?))?;
+    let (effort, summary) = reasoning(&body)?;
+    model.effort = effort.or(model.effort);
+
+    let before = before(&body, shelf)?;
+    let mut conversation = before
+        .as_ref()
+        .map_or_else(Vec::new, |it| it.conversation());
+    let input = body.input.take();
+    let input = input.ok_or_else(|| {
+        ApiError::invalid("A response needs an input: a string, or items.").at("input")
+    })?;
+    let input = items(input, &conversation, shelf, &mut ignored)?;
+    conversation.extend(input.iter().cloned());
+    if let Some(instructions) = &body.instructions {
+        conversation.insert(0, developer(instructions));
+    }
+    let text = text_echo(body.text.take());
+    let schema = schema(&text.format, &mut conversation)?;
+
+    let others = match body.client_metadata {
+        Some(_) => OtherTools::Drop,
+        None => OtherTools::Refuse,
+    };
+    let described = functions(body.tools.take().unwrap_or_default(), others, &mut ignored)?;
+    let choice = body.tool_choice.take();
+    let choice = choice.unwrap_or_else(|| ChoiceEcho::Word("auto".to_owned()));
+    let turn = TurnRequest {
+        profile,
+        conversation,
+        tools: tools(&described, &choice, body.parallel_tool_calls != Some(false))?,
+        schema,
+        summary,
+        model,
+    };
+    let reasoning = ReasoningEcho {
+        effort: turn.model.effort.map(Effort::as_str),
+        summary: (summary != Summary::None).then_some(summary.as_str()),
+    };
+    let reply = Reply {
+        delivery: delivery(&body)?,
+        ignored,
+        cut: CutRules {
+            max_tokens: fields::max_tokens("max_output_tokens", body.max_output_tokens)?,
+            ..CutRules::default()
+        },
+        store: body.store != Some(false),
+        encrypted_reasoning: includes_encrypted_reasoning(body.include.as_deref())?,
+        before,
+        input,
+        prompt_chars: turn.prompt_chars(),
+        echo: echo(body, model_id, reasoning, text, choice, described),
+    };
+    Ok((turn, reply))
+}
+
+/// Unlike a chat, a response has no default model: that is what OpenAI's clients and checks expect.
+fn named(body: &Body) -> Result<&str, ApiError> {
+    let missing =
+        || ApiError::invalid("A response needs a model; GET /v1/models lists them.").at("model");
+    body.model.as_deref().ok_or_else(missing)
+}
+
+/// What the OpenAI API knows and Codex cannot do is refused rather than forgotten.
+fn refuse_unsupported(body: &Body) -> Result<(), ApiError> {
+    let unsupported = [
+        (
+            body.prompt.is_some(),
+            "prompt",
+            "There are no stored prompts here; send instructions and input.",
+        ),
+        (
+            body.conversation.is_some(),
+            "conversation",
+            "There are no conversation objects here; use previous_response_id.",
+        ),
+        (
+            body.top_logprobs.is_some_and(|top| top != 0),
+            "top_logprobs",
+            "Codex reports no log probabilities.",
+        ),
+    ];
+    match unsupported.into_iter().find(|(present, ..)| *present) {
+        Some((_, param, text)) => Err(ApiError::unsupported(param, text)),
+        None => Ok(()),
+    }
+}
+
+/// Also of what is not honoured: a client that sends nonsense is told now, not when it moves elsewhere.
+fn check_ranges(body: &Body) -> Result<(), ApiError> {
+    fields::check_range("temperature", body.temperature, 0.0..=2.0)?;
+    fields::check_range("top_p", body.top_p, 0.0..=1.0)?;
+    fields::check_range("presence_penalty", body.presence_penalty, -2.0..=2.0)?;
+    fields::check_range("frequency_penalty", body.frequency_penalty, -2.0..=2.0)?;
+    check_word(
+        "truncation",
+        body.truncation.as_deref(),
+        &["auto", "disabled"],
+    )?;
+    let verbosity = body
+        .text
+        .as_ref()
+        .and_then(|text| text.verbosity.as_deref());
+    check_word("text.verbosity", verbosity, &["low", "medium", "high"])?;
+    fields::check_metadata(body.metadata.as_ref())
+}
+
+fn check_word(param: &str, word: Option<&str>, known: &[&str]) -> Result<(), ApiError> {
+    match word {
+        Some(word) if !known.contains(&word) => {
+            let text = format!("{word:?} is none of {}.", known.join(", "));
+            Err(ApiError::invalid(text).at(param))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Codex has no field for these; some of them are echoed all the same.
+fn note_unused(body: &Body, ignored: &mut Ignored) {
+    let tier = body.service_tier.as_deref();
+    let verbosity = body.text.as_ref().and_then(|text| text.verbosity.as_ref());
+    for (name, present) in [
+        ("temperature", body.temperature.is_some()),
+        ("top_p", body.top_p.is_some()),
+        ("presence_penalty", body.presence_penalty.is_some()),
+        ("frequency_penalty", body.frequency_penalty.is_some()),
+        ("max_tool_calls", body.max_tool_calls.is_some()),
+        ("truncation", body.truncation.as_deref() == Some("auto")),
+        ("text.verbosity", verbosity.is_some()),
+        (
+            "service_tier",
+            tier.is_some_and(|tier| !matches!(tier, "auto" | "default")),
+        ),
+        ("user", body.user.is_some()),
+        ("safety_identifier", body.safety_identifier.is_some()),
+        ("prompt_cache_key", body.prompt_cache_key.is_some()),
+        ("client_metadata", body.client_metadata.is_some()),
+    ] {
+        ignored.note(name, present);
+    }
+}
+
+fn reasoning(body: &Body) -> Result<(Option<Effort>, Summary), ApiError> {
+    let Some(reasoning) = &body.reasoning else {
+        return Ok((None, Summary::None));
+    };
+    let effort = fields::effort([("reasoning.effort", reasoning.effort.as_deref())])?;
+    let word = reasoning
+        .summary
+        .as_ref()
+        .or(reasoning.generate_summary.as_ref());
+    let summary = fields::summary("reasoning.summary", word.map(String::as_str))?;
+    Ok((effort, summary))
+}
+
+fn before(body: &Body, shelf: &Shelf<'_>) -> Result<Option<Arc<Exchange>>, ApiError> {
+    let Some(id) = body.previous_response_id.as_deref() else {
+        return Ok(None);
+    };
+    let refused =
+        |code, text: String| Err(ApiError::bad_request(code, text).at("previous_response_id"));
+    match shelf.store.stored(shelf.client, id) {
+        Some(stored) if stored.continuable => Ok(Some(Arc::clone(&stored.exchange))),
+        Some(_) => refused(
+            "invalid_request_error",
+            format!(
+                "Response with id '{id}' failed or was cancelled: it has no end to go on from."
+            ),
+        ),
+        None if shelf.store.is_running(shelf.client, id) => refused(
+            "invalid_request_error",
+            format!("Response with id '{id}' is still being made; wait until it is over."),
+        ),
+        None => refused(
+            "previous_response_not_found",
+            format!("Previous response with id '{id}' not found; send the conversation as input."),
+        ),
+    }
+}
+
+fn developer(text: &str) -> Item {
+    Item::Message(Message {
+        role: Role::Developer,
+        content: vec![Content::Text(text.to_owned())],
+    })
+}
+
+fn text_echo(text: Option<Text>) -> TextEcho {
+    let (format, verbosity) = text.map_or((None, None), |text| (text.format, text.verbosity));
+    TextEcho {
+        format: format.unwrap_or_else(Format::text),
+        verbosity,
+    }
+}
+
+/// A schema is Codex's affair.
+fn schema(
+    format: &Format,
+    conversation: &mut Vec<Item>,
+) -> Result<Option<Box<RawValue>>, ApiError> {
+    match (format.kind.as_str(), &format.name, &format.schema) {
+        ("text", ..) => Ok(None),
+        ("json_object", ..) => {
+            conversation.push(fields::json_object_instruction());
+            Ok(None)
+        }
+        ("json_schema", Some(name), Some(schema)) => {
+            fields::check_schema(name, "text.format.name")?;
+            Ok(Some(schema.clone()))
+        }
+        ("json_schema", ..) => {
+            let text = "This format needs a name and a schema: {\"type\": \"json_schema\", \"name\": …, \"schema\": …}.";
+            Err(ApiError::invalid(text).at("text.format"))
+        }
+        (other, ..) => {
+            let text = format!("{other:?} is no format; use text, json_object or json_schema.");
+            Err(ApiError::invalid(text).at("text.format.type"))
+        }
+    }
+}
+
+fn includes_encrypted_reasoning(include: Option<&[String]>) -> Result<bool, ApiError> {
+    const ENCRYPTED: &str = "reasoning.encrypted_content";
+    let include = include.unwrap_or_default();
+    match include.iter().position(|name| name != ENCRYPTED) {
+        Some(index) => {
+            let text = format!("{:?} cannot be included; use {ENCRYPTED}.", include[index]);
+            Err(ApiError::unsupported(format!("include[{index}]"), text))
+        }
+        None => Ok(!include.is_empty()),
+    }
+}
+
+fn delivery(body: &Body) -> Result<Delivery, ApiError> {
+    match (body.background == Some(true), body.stream == Some(true)) {
+        (false, false) => Ok(Delivery::Gathered),
+        (false, true) => Ok(Delivery::Stream),
+        (true, false) if body.store != Some(false) => Ok(Delivery::Background),
+        (true, false) => {
+            let text = "A response in the background has to be stored, or nobody could read it.";
+            Err(ApiError::invalid(text).at("store"))
+        }
+        (true, true) => {
+            let text = "A response in the background cannot be streamed; ask for it again instead.";
+            Err(ApiError::unsupported("background", text))
+        }
+    }
+}
+
+fn echo(
+    body: Body,
+    model: String,
+    reasoning: ReasoningEcho,
+    text: TextEcho,
+    tool_choice: ChoiceEcho,
+    tools: Vec<ToolEcho>,
+) -> Echo {
+    Echo {
+        model,
+        background: body.background == Some(true),
+        instructions: body.instructions,
+        max_output_tokens: body.max_output_tokens,
+        max_tool_calls: body.max_tool_calls,
+        metadata: body.metadata.unwrap_or_default(),
+        parallel_tool_calls: body.parallel_tool_calls != Some(false),
+        previous_response_id: body.previous_response_id,
+        prompt_cache_key: body.prompt_cache_key,
+        reasoning,
+        safety_identifier: body.safety_identifier,
+        service_tier: "default",
+        store: body.store != Some(false),
+        temperature: body.temperature.unwrap_or(1.0),
+        text,
+        tool_choice,
+        tools,
+        top_logprobs: 0,
+        top_p: body.top_p.unwrap_or(1.0),
+        presence_penalty: body.presence_penalty.unwrap_or(0.0),
+        frequency_penalty: body.frequency_penalty.unwrap_or(0.0),
+        truncation: body.truncation.unwrap_or_else(|| "disabled".to_owned()),
+        user: body.user,
+    }
+}
