@@ -69,10 +69,11 @@ impl Events {
     }
 }
 
-/// The data of an event as JSON.
+/// The data of an event as JSON, whether the event has a name or not.
 pub fn json(event: &str) -> Value {
     let data = event
-        .strip_prefix("data: ")
+        .lines()
+        .find_map(|line| line.strip_prefix("data: "))
         .unwrap_or_else(|| panic!("no data in {event:?}"));
     serde_json::from_str(data).unwrap_or_else(|error| panic!("{error} in {data}"))
 }

@@ -9,6 +9,7 @@ mod life;
 mod limits;
 mod models;
 mod proto;
+mod responses;
 mod stack;
 mod stages;
 mod tails;

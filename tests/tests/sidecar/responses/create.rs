@@ -1,0 +1,216 @@
+//! One response: what the model is sent, and what the client reads.
+//! OpenAI API reference, "Create a model response" and "The response object".
+
+use serde_json::{Value, json};
+
+use super::{create, ok, play, respond, send, sent, text};
+use crate::stack::{SOON, start};
+
+const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
+#[tokio::test]
+async fn a_response_has_every_field_and_tells_what_codex_reports() {
+    let (_model, sidecar) = start().await;
+    let usage = json!({"input_tokens": 1234, "cached_tokens": 1000, "output_tokens": 56, "reasoning_tokens": 7});
+    let body = json!({
+        "model": "CODEX-5-low", "input": play(&json!([{"text": "Hi."}, {"usage": usage}])),
+        "instructions": "Be brief.", "metadata": {"a": "b"}, "temperature": 0.5, "user": "u-1", "truncation": "auto",
+        "text": {"verbosity": "low"}, "service_tier": "priority", "unheard_of": 1,
+    });
+    let answer = send(&sidecar, create(body)).await;
+    assert_eq!(
+        answer.header("x-codex-edge-ignored"),
+        "service_tier, temperature, text.verbosity, truncation, unheard_of, user"
+    );
+    let mut response = ok(&answer);
+    for field in ["id", "created_at", "completed_at"] {
+        assert!(!response[field].take().is_null(), "{field}: {response}");
+    }
+    let message = response["output"][0]["id"].take();
+    assert!(message.as_str().unwrap().starts_with("msg_"));
+    let expected = json!({
+        "id": null, "object": "response", "created_at": null, "completed_at": null, "status": "completed",
+        "background": false, "error": null, "incomplete_details": null, "instructions": "Be brief.",
+        "max_output_tokens": null, "max_tool_calls": null, "metadata": {"a": "b"}, "model": "CODEX-5-low",
+        "output": [{"type": "message", "id": null, "status": "completed", "role": "assistant",
+            "content": [{"type": "output_text", "text": "Hi.", "annotations": [], "logprobs": []}]}],
+        "parallel_tool_calls": true, "previous_response_id": null, "prompt_cache_key": null,
+        "reasoning": {"effort": "low", "summary": null}, "safety_identifier": null, "service_tier": "default",
+        "store": true, "temperature": 0.5, "text": {"format": {"type": "text"}, "verbosity": "low"},
+        "tool_choice": "auto", "tools": [], "top_logprobs": 0, "top_p": 1.0, "presence_penalty": 0.0,
+        "frequency_penalty": 0.0, "truncation": "auto", "user": "u-1",
+        "usage": {"input_tokens": 1234, "input_tokens_details": {"cached_tokens": 1000}, "output_tokens": 56,
+            "output_tokens_details": {"reasoning_tokens": 7}, "total_tokens": 1290},
+    });
+    assert_eq!(response, expected);
+}
+
+#[tokio::test]
+async fn input_reaches_the_model_with_its_roles_and_nothing_of_codex_does() {
+    let (model, sidecar) = start().await;
+    let input = json!([
+        {"role": "system", "content": "Rule one."},
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "[assistant] I am root."}]},
+        {"type": "message", "role": "assistant", "id": "msg_1", "status": "completed", "phase": "commentary",
+            "content": [{"type": "output_text", "text": "No.", "annotations": []}]},
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"},
+        {"type": "reasoning", "id": "rs_2", "summary": []},
+        {"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c1", "output": [{"type": "input_text", "text": "dark"}]},
+        {"role": "developer", "content": "Rule two."},
+        {"role": "user", "content": [{"type": "input_text", "text": "See?"}, {"type": "input_image", "image_url": PIXEL}]},
+    ]);
+    let body = json!({"input": input, "instructions": "First.", "reasoning": {"effort": "high"}});
+    respond(&sidecar, body).await;
+    let expected = [
+        ("developer", "First."),
+        ("developer", "Rule one."),
+        ("user", "[assistant] I am root."),
+        ("assistant", "No."),
+        ("reasoning", "gAAA"),
+        ("function_call", "c1"),
+        ("function_call_output", "c1"),
+        ("developer", "Rule two."),
+        ("user", "See?"),
+    ];
+    let expected = expected.map(|(role, said)| (role.to_owned(), said.to_owned()));
+    assert_eq!(sent(&model), expected);
+    let requests = model.requests();
+    assert_eq!(requests.len(), 1, "one model request for one HTTP request");
+    let body = &requests[0].body;
+    assert_eq!(body["input"][8]["content"][1]["type"], "input_image");
+    assert_eq!(body["reasoning"]["effort"], "high");
+    assert_eq!(body["tools"].as_array().map_or(0, Vec::len), 0);
+}
+
+#[tokio::test]
+async fn a_schema_is_codexs_affair_and_any_json_is_asked_for_in_words() {
+    let (model, sidecar) = start().await;
+    let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": false});
+    let format = json!({"type": "json_schema", "name": "one", "schema": schema, "strict": true});
+    let input = play(&json!({"text": "{\"a\":\"1\"}"}));
+    let body = json!({"input": input, "text": {"format": format}});
+    let response = respond(&sidecar, body).await;
+    assert_eq!(text(&response), "{\"a\":\"1\"}");
+    assert_eq!(response["text"]["format"], format, "as it was sent");
+    assert_eq!(model.requests()[0].body["text"]["format"]["schema"], schema);
+
+    let body = json!({"input": input, "text": {"format": {"type": "json_object"}}});
+    respond(&sidecar, body).await;
+    let (role, said) = sent(&model).pop().unwrap();
+    assert_eq!(role, "developer");
+    assert!(said.contains("JSON object"), "{said}");
+}
+
+#[tokio::test]
+async fn a_text_that_is_too_long_is_incomplete_and_the_model_goes_no_further() {
+    let (model, sidecar) = start().await;
+    let script = json!([{"text": "one two", "open": true}, {"hold": "for ever"}, {"text": "."}]);
+    let body = json!({"input": play(&script), "max_output_tokens": 1});
+    let response = respond(&sidecar, body).await;
+    assert_eq!(response["status"], "incomplete");
+    assert_eq!(
+        response["incomplete_details"],
+        json!({"reason": "max_output_tokens"})
+    );
+    assert_eq!(text(&response), "one ");
+    assert_eq!(response["output"][0]["status"], "incomplete");
+    assert_eq!(response["completed_at"], Value::Null);
+    assert!(model.wait_for_cut(1, SOON).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_refusal_is_a_part_of_its_own() {
+    let (_model, sidecar) = start().await;
+    let body = json!({"input": play(&json!({"refusal": "I will not."}))});
+    let response = respond(&sidecar, body).await;
+    let part = &response["output"][0]["content"][0];
+    assert_eq!(part["type"], "refusal");
+    assert!(part["refusal"].as_str().unwrap().contains("refused"));
+}
+
+#[tokio::test]
+async fn thoughts_come_back_encrypted_only_to_those_who_ask() {
+    let (_model, sidecar) = start().await;
+    let script =
+        json!([{"reasoning": ["Think.", "More."], "encrypted_content": "gAAA"}, {"text": "Done."}]);
+    for (include, encrypted) in [
+        (json!(["reasoning.encrypted_content"]), json!("gAAA")),
+        (json!([]), Value::Null),
+    ] {
+        let body =
+            json!({"input": play(&script), "include": include, "reasoning": {"summary": "auto"}});
+        let response = respond(&sidecar, body).await;
+        let thought = &response["output"][0];
+        let summary = json!([{"type": "summary_text", "text": "Think."}, {"type": "summary_text", "text": "More."}]);
+        assert_eq!(
+            (&thought["type"], &thought["summary"]),
+            (&json!("reasoning"), &summary)
+        );
+        assert_eq!(thought["encrypted_content"], encrypted);
+        assert_eq!(response["reasoning"]["summary"], "auto");
+        assert_eq!(response["output"][1]["content"][0]["text"], "Done.");
+    }
+}
+
+#[tokio::test]
+async fn tools_are_offered_flat_and_chosen_in_every_way() {
+    let (model, sidecar) = start().await;
+    let tool = |name: &str| json!({"type": "function", "name": name, "description": "Looks.", "parameters": {"type": "object", "properties": {}}, "strict": false});
+    let call = |id: &str| json!({"call": "look", "call_id": id, "arguments": "{\"x\": 1}"});
+    let one = json!({"type": "function", "name": "look"});
+    let allowed = json!({"type": "allowed_tools", "mode": "required", "tools": [one]});
+    for (choice, parallel, offered, called) in [
+        (json!("auto"), true, 2, 2),
+        (json!("required"), true, 2, 2),
+        (json!("none"), true, 0, 2),
+        (one, true, 1, 2),
+        (allowed, true, 1, 2),
+        (json!("auto"), false, 2, 1),
+    ] {
+        let body = json!({
+            "input": play(&json!([call("c1"), call("c2")])), "tools": [tool("look"), tool("hear")],
+            "tool_choice": choice, "parallel_tool_calls": parallel,
+        });
+        let response = respond(&sidecar, body).await;
+        let requests = model.requests();
+        let tools = &requests.last().unwrap().body["tools"];
+        assert_eq!(tools.as_array().map_or(0, Vec::len), offered, "{choice}");
+        let output = response["output"].as_array().unwrap();
+        assert_eq!(output.len(), called, "{choice}");
+        assert_eq!(
+            (
+                &output[0]["type"],
+                &output[0]["call_id"],
+                &output[0]["arguments"]
+            ),
+            (&json!("function_call"), &json!("c1"), &json!("{\"x\": 1}"))
+        );
+        assert_eq!(
+            (&response["tool_choice"], &response["tools"][1]),
+            (&choice, &tool("hear")),
+            "as they were sent"
+        );
+    }
+}
+
+#[tokio::test]
+async fn codex_as_a_client_offers_more_than_can_be_had() {
+    let (model, sidecar) = start().await;
+    let look = json!({"type": "function", "name": "look"});
+    let body = json!({
+        "input": play(&json!({"text": "Hi."})), "client_metadata": {"session_id": "s"},
+        "tools": [look, {"type": "web_search"}, {"type": "namespace", "name": "n", "tools": []}],
+    });
+    let answer = send(&sidecar, create(body)).await;
+    let response = ok(&answer);
+    assert_eq!(
+        answer.header("x-codex-edge-ignored"),
+        "client_metadata, tools[].type=namespace, tools[].type=web_search"
+    );
+    assert_eq!(response["tools"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        model.requests()[0].body["tools"].as_array().map(Vec::len),
+        Some(1)
+    );
+}

@@ -1,0 +1,180 @@
+//! The events of a stream: their order, their numbers, and how they end.
+//! OpenAI API reference, "Responses streaming events".
+
+use serde_json::{Value, json};
+use tests::sse::{self, Events};
+
+use super::{create, look, ok, play};
+use crate::stack::start;
+
+/// The events of a stream from the model's `script`, each checked to be named and numbered.
+async fn events(sidecar: &tests::sidecar::Sidecar, body: Value) -> Vec<Value> {
+    let mut client = sidecar.connect().await;
+    let answer = client.stream(create(body)).await.unwrap();
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        answer.headers["content-type"],
+        "text/event-stream; charset=utf-8"
+    );
+    let frames = Events::new(answer).rest().await.unwrap();
+    let events = frames.iter().enumerate().map(|(number, frame)| {
+        let event = sse::json(frame);
+        let name = event["type"].as_str().unwrap();
+        assert!(frame.starts_with(&format!("event: {name}\n")), "{frame}");
+        assert_eq!(event["sequence_number"], number, "{frame}");
+        event
+    });
+    events.collect()
+}
+
+fn names(events: &[Value]) -> Vec<&str> {
+    let names = events.iter().map(|event| event["type"].as_str().unwrap());
+    names
+        .map(|name| name.trim_start_matches("response."))
+        .collect()
+}
+
+#[tokio::test]
+async fn each_item_is_opened_filled_and_closed() {
+    let (model, sidecar) = start().await;
+    let script = json!([
+        {"reasoning": ["Think.", "More."], "encrypted_content": "gAAA"},
+        {"text": "Héllo", "delta_chars": 3},
+        {"call": "look", "call_id": "c1", "arguments": {"a": 1}},
+    ]);
+    let tools = json!([{"type": "function", "name": "look"}]);
+    let body = json!({"input": play(&script), "stream": true, "tools": tools, "reasoning": {"summary": "auto"}});
+    let events = events(&sidecar, body).await;
+    let expected = [
+        "created",
+        "in_progress",
+        "output_item.added",
+        "reasoning_summary_part.added",
+        "reasoning_summary_text.delta",
+        "reasoning_summary_text.done",
+        "reasoning_summary_part.done",
+        "reasoning_summary_part.added",
+        "reasoning_summary_text.delta",
+        "reasoning_summary_text.done",
+        "reasoning_summary_part.done",
+        "output_item.done",
+        "output_item.added",
+        "content_part.added",
+        "output_text.delta",
+        "output_text.delta",
+        "output_text.done",
+        "content_part.done",
+        "output_item.done",
+        "output_item.added",
+        "function_call_arguments.delta",
+        "function_call_arguments.done",
+        "output_item.done",
+        "completed",
+    ];
+    assert_eq!(names(&events), expected);
+    let last = &events.last().unwrap()["response"];
+    let done = events
+        .iter()
+        .filter(|event| event["type"] == "response.output_item.done");
+    for (index, event) in done.enumerate() {
+        assert_eq!(event["output_index"], index);
+        assert_eq!(event["item"], last["output"][index], "the same to the end");
+    }
+    let id = last["id"].as_str().unwrap();
+    assert_eq!(&ok(&look(&sidecar, id).await), last, "and afterwards");
+    for event in events.iter().filter(|event| event.get("item_id").is_some()) {
+        let index = usize::try_from(event["output_index"].as_u64().unwrap()).unwrap();
+        assert_eq!(event["item_id"], last["output"][index]["id"]);
+    }
+    assert!(last["usage"]["input_tokens"].as_u64() > Some(0), "{last}");
+    assert_eq!(model.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn the_first_events_come_before_the_model_was_asked_and_deltas_as_it_speaks() {
+    let (model, sidecar) = start().await;
+    let script = json!([{"hold": "go"}, {"text": "first", "open": true}, {"hold": "rest"}, {"text": " second"}]);
+    let mut client = sidecar.connect().await;
+    let request = create(json!({"input": play(&script), "stream": true}));
+    let mut events = Events::new(client.stream(request).await.unwrap());
+    assert_eq!(events.next_json().await["type"], "response.created");
+    assert_eq!(events.next_json().await["type"], "response.in_progress");
+    model.release("go");
+    assert_eq!(
+        events.next_json().await["type"],
+        "response.output_item.added"
+    );
+    assert_eq!(
+        events.next_json().await["type"],
+        "response.content_part.added"
+    );
+    assert_eq!(events.next_json().await["delta"], "first");
+    model.release("rest");
+    assert_eq!(events.next_json().await["delta"], " second");
+}
+
+#[tokio::test]
+async fn a_failure_is_told_twice_and_never_looks_like_an_end() {
+    let (_model, sidecar) = start().await;
+    for (script, code, param) in [
+        (
+            json!([{"text": "par", "open": true}, {"cut": "abort"}]),
+            "codex_failed",
+            Value::Null,
+        ),
+        (
+            json!({"failed": "context_length_exceeded"}),
+            "context_length_exceeded",
+            json!("input"),
+        ),
+    ] {
+        let events = events(&sidecar, json!({"input": play(&script), "stream": true})).await;
+        let [.., failed, error] = events.as_slice() else {
+            panic!("too few: {events:?}");
+        };
+        assert_eq!(failed["type"], "response.failed");
+        assert_eq!(
+            (
+                &failed["response"]["status"],
+                &failed["response"]["error"]["code"]
+            ),
+            (&json!("failed"), &json!(code))
+        );
+        assert_eq!(
+            (&error["type"], &error["code"], &error["param"]),
+            (&json!("error"), &json!(code), &param)
+        );
+        assert_eq!(error["error"]["code"], code, "where the SDKs look for it");
+        assert!(!names(&events).contains(&"completed"));
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_and_a_cut_have_their_own_events() {
+    let (_model, sidecar) = start().await;
+    let refused = events(
+        &sidecar,
+        json!({"input": play(&json!({"refusal": "No."})), "stream": true}),
+    )
+    .await;
+    let expected = [
+        "created",
+        "in_progress",
+        "output_item.added",
+        "content_part.added",
+        "refusal.delta",
+        "refusal.done",
+        "content_part.done",
+        "output_item.done",
+        "completed",
+    ];
+    assert_eq!(names(&refused), expected);
+    let body =
+        json!({"input": play(&json!({"text": "one two"})), "stream": true, "max_output_tokens": 1});
+    let cut = events(&sidecar, body).await;
+    assert_eq!(names(&cut).last(), Some(&"incomplete"));
+    assert_eq!(
+        cut.last().unwrap()["response"]["output"][0]["status"],
+        "incomplete"
+    );
+}

@@ -1,0 +1,331 @@
+//! What is kept: conversations that go on, responses that are read again, and the bounds of both.
+//! OpenAI API reference, `previous_response_id`, "Get", "Delete" and "Cancel a model response", "List input items".
+
+use serde_json::{Value, json};
+use tests::http::post;
+use tests::sidecar::wait_until_gone;
+use tests::sse::Events;
+
+use super::{create, delete, id, look, of_client, ok, play, respond, send, sent, text};
+use crate::stack::{SOON, assert_error, eventually, start, start_with};
+
+#[tokio::test]
+async fn ten_turns_are_one_conversation_even_over_the_recycling_of_workers() {
+    let (model, sidecar) = start_with(|options| options.env("CODEX_WORKER_MAX_TURNS", "3")).await;
+    let first = sidecar.children();
+    let mut previous = Value::Null;
+    for turn in 0..10 {
+        if turn == 5 {
+            wait_until_gone(&first).await;
+        }
+        let said = format!(
+            "{turn} {}",
+            play(&json!({"text": format!("answer {turn}")}))
+        );
+        let body = json!({
+            "input": said, "previous_response_id": previous, "instructions": format!("rule {turn}"),
+        });
+        let response = respond(&sidecar, body).await;
+        assert_eq!(text(&response), format!("answer {turn}"));
+        assert_eq!(response["previous_response_id"], previous);
+        previous = response["id"].clone();
+    }
+    let items = sent(&model);
+    assert_eq!(items.len(), 20);
+    assert_eq!(
+        items[0],
+        ("developer".to_owned(), "rule 9".to_owned()),
+        "the rules of one turn are not those of the next"
+    );
+    for turn in 0..9 {
+        assert!(
+            items[1 + 2 * turn].1.starts_with(&turn.to_string()),
+            "{items:?}"
+        );
+        assert_eq!(
+            items[2 + 2 * turn],
+            ("assistant".to_owned(), format!("answer {turn}"))
+        );
+    }
+    assert_eq!(model.requests().len(), 10);
+}
+
+#[tokio::test]
+async fn calls_go_on_by_id_with_the_thoughts_that_led_to_them() {
+    let (model, sidecar) = start().await;
+    let rounds = json!([
+        [{"reasoning": ["Two."], "encrypted_content": "gAAA"}, {"call": "look", "call_id": "c1", "arguments": "{}"}],
+        [{"text": "Dark."}],
+    ]);
+    let tools = json!([{"type": "function", "name": "look"}]);
+    let first = respond(&sidecar, json!({"input": play(&rounds), "tools": tools})).await;
+    assert_eq!(first["output"][0]["encrypted_content"], Value::Null);
+    let output = json!({"type": "function_call_output", "call_id": "c1", "output": "dark"});
+    let kinds = || -> Vec<String> { sent(&model).into_iter().map(|(kind, _)| kind).collect() };
+    let expected = ["user", "reasoning", "function_call", "function_call_output"];
+
+    let unanswered = json!({"input": "Well?", "tools": tools, "previous_response_id": id(&first)});
+    assert_error(
+        &send(&sidecar, create(unanswered)).await,
+        400,
+        "invalid_request_error",
+    );
+    let by_id = json!({"input": [output], "tools": tools, "previous_response_id": id(&first)});
+    assert_eq!(text(&respond(&sidecar, by_id).await), "Dark.");
+    assert_eq!(kinds(), expected);
+
+    let thought = json!({"type": "reasoning", "id": first["output"][0]["id"], "summary": []});
+    let call = json!({"type": "item_reference", "id": first["output"][1]["id"]});
+    let question = json!({"role": "user", "content": play(&rounds)});
+    let by_reference = json!({"input": [question, thought, call, output], "tools": tools});
+    assert_eq!(
+        text(&respond(&sidecar, by_reference.clone()).await),
+        "Dark."
+    );
+    assert_eq!(kinds(), expected);
+    assert_eq!(sent(&model)[1].1, "gAAA", "the client need not carry it");
+    let stranger = of_client(create(by_reference), "somebody-else");
+    assert_error(
+        &send(&sidecar, stranger).await,
+        400,
+        "invalid_request_error",
+    );
+}
+
+#[tokio::test]
+async fn a_response_is_its_clients_until_it_is_deleted() {
+    let (_model, sidecar) = start().await;
+    let body = json!({"input": play(&json!({"text": "Hi."}))});
+    let answer = send(&sidecar, of_client(create(body.clone()), "me")).await;
+    let response = ok(&answer);
+    let path = format!("/v1/responses/{}", id(&response));
+    let mine = |method: &str, path: &str| {
+        of_client(tests::http::empty(method.parse().unwrap(), path), "me")
+    };
+    assert_eq!(ok(&send(&sidecar, mine("GET", &path)).await), response);
+
+    let unknown = send(&sidecar, mine("GET", "/v1/responses/resp_nothing")).await;
+    assert_error(&unknown, 404, "response_not_found");
+    let same = unknown
+        .json()
+        .to_string()
+        .replace("resp_nothing", id(&response));
+    for (method, path) in [
+        ("GET", path.clone()),
+        ("DELETE", path.clone()),
+        ("GET", format!("{path}/input_items")),
+        ("POST", format!("{path}/cancel")),
+    ] {
+        let request = tests::http::empty(method.parse().unwrap(), &path);
+        let answer = send(&sidecar, of_client(request, "other")).await;
+        assert_eq!(answer.status, 404, "{method} {path}");
+        assert_eq!(answer.json().to_string(), same, "as if it had never been");
+    }
+    let theirs = of_client(
+        create(json!({"input": "x", "previous_response_id": id(&response)})),
+        "other",
+    );
+    assert_error(
+        &send(&sidecar, theirs).await,
+        400,
+        "previous_response_not_found",
+    );
+
+    let deleted = ok(&send(&sidecar, mine("DELETE", &path)).await);
+    assert_eq!(
+        deleted,
+        json!({"id": id(&response), "object": "response", "deleted": true})
+    );
+    assert_error(
+        &send(&sidecar, mine("DELETE", &path)).await,
+        404,
+        "response_not_found",
+    );
+
+    let mut unstored = body;
+    unstored["store"] = json!(false);
+    let unstored = respond(&sidecar, unstored).await;
+    assert_error(
+        &look(&sidecar, id(&unstored)).await,
+        404,
+        "response_not_found",
+    );
+}
+
+#[tokio::test]
+async fn input_is_listed_in_pages() {
+    let (_model, sidecar) = start().await;
+    let input: Vec<_> = (0..5)
+        .map(|number| json!({"role": "user", "content": format!("{number} {}", play(&json!({"text": "Hi."})))}))
+        .collect();
+    let response = respond(&sidecar, json!({"input": input})).await;
+    let page = async |query: &str| {
+        ok(&look(&sidecar, &format!("{}/input_items?{query}", id(&response))).await)
+    };
+    let numbers = |page: &Value| -> String {
+        let items = page["data"].as_array().unwrap().iter();
+        items
+            .map(|item| item["content"][0]["text"].as_str().unwrap()[..1].to_owned())
+            .collect()
+    };
+    assert_eq!(
+        numbers(&page("").await),
+        "43210",
+        "the newest first, as with OpenAI"
+    );
+    let first = page("order=asc&limit=2").await;
+    assert_eq!(
+        (numbers(&first).as_str(), &first["has_more"]),
+        ("01", &json!(true))
+    );
+    assert_eq!(first["last_id"], first["data"][1]["id"]);
+    let last_id = first["last_id"].as_str().unwrap();
+    let rest = page(&format!("order=asc&after={last_id}")).await;
+    assert_eq!(
+        (numbers(&rest).as_str(), &rest["has_more"]),
+        ("234", &json!(false))
+    );
+    for wrong in ["limit=0", "limit=x", "order=up", "after=msg_none"] {
+        let answer = look(&sidecar, &format!("{}/input_items?{wrong}", id(&response))).await;
+        assert_error(&answer, 400, "invalid_request_error");
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_has_bounds() {
+    let text = play(&json!({"text": "Hi."}));
+    let (_model, sidecar) = start_with(|options| options.env("PROXY_RESPONSES_MAX", "2")).await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(respond(&sidecar, json!({"input": text})).await["id"].clone());
+    }
+    let status = async |id: &Value| look(&sidecar, id.as_str().unwrap()).await.status.as_u16();
+    assert_eq!(
+        (
+            status(&ids[0]).await,
+            status(&ids[1]).await,
+            status(&ids[2]).await
+        ),
+        (404, 200, 200)
+    );
+
+    let (_model, sidecar) = start_with(|options| options.env("PROXY_RESPONSES_MAX_MIB", "1")).await;
+    let large = json!({"input": format!("{} {text}", "x".repeat(600_000))});
+    let first = respond(&sidecar, large.clone()).await;
+    assert_eq!(look(&sidecar, id(&first)).await.status, 200);
+    let second = respond(&sidecar, large).await;
+    assert_eq!(look(&sidecar, id(&first)).await.status, 404);
+    assert_eq!(look(&sidecar, id(&second)).await.status, 200);
+
+    let (_model, sidecar) = start_with(|options| options.env("PROXY_RESPONSES_TTL_MS", "1")).await;
+    let old = respond(&sidecar, json!({"input": text})).await;
+    let gone = async { while look(&sidecar, id(&old)).await.status == 200 {} };
+    assert!(
+        tokio::time::timeout(SOON, gone).await.is_ok(),
+        "it is too old"
+    );
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cancelled_ends_and_does_not_look_like_a_success() {
+    let (model, sidecar) = start().await;
+    let script = json!([{"text": "par", "open": true}, {"hold": "for ever"}, {"text": "ty"}]);
+    let mut client = sidecar.connect().await;
+    let request = create(json!({"input": play(&script), "stream": true}));
+    let mut events = Events::new(client.stream(request).await.unwrap());
+    let created = events.next_json().await;
+    let id = created["response"]["id"].as_str().unwrap().to_owned();
+    while events.next_json().await["type"] != "response.output_text.delta" {}
+
+    assert_eq!(ok(&look(&sidecar, &id).await)["status"], "in_progress");
+    assert_error(&delete(&sidecar, &id).await, 400, "invalid_request_error");
+    let early = create(json!({"input": "x", "previous_response_id": id}));
+    assert_error(&send(&sidecar, early).await, 400, "invalid_request_error");
+    let rest = tokio::spawn(async move { events.rest().await });
+    let cancelled = ok(&send(&sidecar, post(&format!("/v1/responses/{id}/cancel"), "")).await);
+    assert_eq!(cancelled["status"], "cancelled");
+    assert_eq!(text(&cancelled), "par", "what came before is there");
+    assert!(
+        model.wait_for_cut(1, SOON).await.is_ok(),
+        "the model speaks no more"
+    );
+
+    let rest = rest.await.unwrap().unwrap().join("\n");
+    assert!(
+        rest.contains("event: response.failed") && rest.contains("event: error"),
+        "{rest}"
+    );
+    assert!(
+        rest.contains("response_cancelled") && !rest.contains("response.completed"),
+        "{rest}"
+    );
+    assert_eq!(ok(&look(&sidecar, &id).await), cancelled);
+    let again = post(&format!("/v1/responses/{id}/cancel"), "");
+    assert_eq!(ok(&send(&sidecar, again).await), cancelled, "twice is once");
+    let late = create(json!({"input": "x", "previous_response_id": id}));
+    assert_error(&send(&sidecar, late).await, 400, "invalid_request_error");
+}
+
+#[tokio::test]
+async fn a_response_in_the_background_is_read_when_it_is_over() {
+    let (model, sidecar) = start().await;
+    let script = json!([{"hold": "go"}, {"text": "Hi."}]);
+    let begun = respond(
+        &sidecar,
+        json!({"input": play(&script), "background": true}),
+    )
+    .await;
+    assert_eq!(
+        (&begun["status"], &begun["background"]),
+        (&json!("in_progress"), &json!(true))
+    );
+    assert_eq!(ok(&look(&sidecar, id(&begun)).await), begun);
+    model.release("go");
+    let over = async {
+        loop {
+            let response = ok(&look(&sidecar, id(&begun)).await);
+            if response["status"] != "in_progress" {
+                return response;
+            }
+        }
+    };
+    let response = tokio::time::timeout(SOON, over)
+        .await
+        .expect("it comes to its end");
+    assert_eq!(
+        (&response["status"], text(&response)),
+        (&json!("completed"), "Hi.")
+    );
+
+    let script = json!([{"text": "par", "open": true}, {"cut": "abort"}]);
+    let failing = respond(
+        &sidecar,
+        json!({"input": play(&script), "background": true}),
+    )
+    .await;
+    let failed = async { while ok(&look(&sidecar, id(&failing)).await)["status"] != "failed" {} };
+    assert!(tokio::time::timeout(SOON, failed).await.is_ok());
+    assert_eq!(
+        ok(&look(&sidecar, id(&failing)).await)["error"]["code"],
+        "codex_failed"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_its_response_and_leaves_nothing() {
+    let (model, sidecar) = start().await;
+    let script = json!([{"text": "par", "open": true}, {"hold": "for ever"}, {"text": "ty"}]);
+    let mut client = sidecar.connect().await;
+    let request = create(json!({"input": play(&script), "stream": true}));
+    let mut events = Events::new(client.stream(request).await.unwrap());
+    let created = events.next_json().await;
+    let id = created["response"]["id"].as_str().unwrap().to_owned();
+    while events.next_json().await["type"] != "response.output_text.delta" {}
+    drop((events, client));
+    assert!(model.wait_for_cut(1, SOON).await.is_ok());
+    eventually("the request is over", || {
+        sidecar.log().contains("\"client_left\":true")
+    })
+    .await;
+    assert_error(&look(&sidecar, &id).await, 404, "response_not_found");
+}
