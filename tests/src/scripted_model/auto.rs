@@ -7,7 +7,7 @@ use super::instance::instance;
 use super::request::ModelRequest;
 use super::script::{Act, Auto, Call, Content, Message, MessageOptions, Pace, Reasoning};
 
-/// Words that ask for a call of whichever tool there is.
+/// Words of the application that ask for a call of whichever tool there is; a person may just talk about tools.
 const ANY_TOOL: [&str; 4] = ["function", "functions", "tool", "tools"];
 
 /// What such a model does; it says the words of `auto` when nothing else is asked for.
@@ -40,7 +40,8 @@ fn called_tool(request: &ModelRequest) -> Option<&Value> {
         let name = tool["name"].as_str().unwrap_or_default().to_lowercase();
         words(&name).any(|word| asked.contains(&word))
     };
-    let any = asked.iter().any(|word| ANY_TOOL.contains(word));
+    let told = request.instructed().to_lowercase();
+    let any = words(&told).any(|word| ANY_TOOL.contains(&word));
     let mut tools = request.function_tools();
     let named = tools.clone().find(is_named);
     named.or_else(|| tools.next().filter(|_| any))

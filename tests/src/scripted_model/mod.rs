@@ -20,7 +20,7 @@
 //! | `"text": "..."` | a message; options `phase` (`commentary`, `final_answer`), `open`, and the pace |
 //! | `"chars": N` | a message of N generated characters; options as above |
 //! | `"echo": P` | a message that reads back a part of the request as JSON: `input`, `tools`, `headers`, `body`; options as above |
-//! | `"auto": "..."` | what a small obedient model does: a thought when a summary of the reasoning is asked for; then a call of the tool that the words of the prompt name (or ask for: "function", "tool"), unless one has answered; else the smallest value that fits the output schema; else a message with this text; option: the pace |
+//! | `"auto": "..."` | what a small obedient model does: a thought when a summary of the reasoning is asked for; then a call of the tool that the words of the prompt name (or, said by the application, any: "function", "tool"), unless one has answered; else the smallest value that fits the output schema; else a message with this text; option: the pace |
 //! | `"refusal": "..."` | a message that is a refusal; options as above |
 //! | `"reasoning": ["...", ...]` | a reasoning item with these summary parts; options `raw` (text), `encrypted_content`, and the pace |
 //! | `"call": NAME` | a function call; options `arguments` (an object, or a text sent as it is), `call_id`, `namespace`, and the pace |

@@ -79,6 +79,14 @@ impl ModelRequest {
         texts.collect::<Vec<_>>().join("\n")
     }
 
+    /// What the application says after the last message of the user.
+    pub(super) fn instructed(&self) -> String {
+        let items = self.since_user().iter();
+        let told = items.filter(|item| item["role"] == "developer");
+        let texts = told.map(|item| text_of(&item["content"]));
+        texts.collect::<Vec<_>>().join("\n")
+    }
+
     /// The functions that may be called.
     pub(super) fn function_tools(&self) -> impl Iterator<Item = &Value> + Clone {
         let tools = self.body["tools"].as_array().into_iter().flatten();

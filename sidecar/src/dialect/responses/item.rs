@@ -38,6 +38,9 @@ impl ResponseId {
 pub(super) fn place_of(item_id: &str) -> Option<(String, usize)> {
     let (_kind, rest) = item_id.split_once('_')?;
     let (random, number) = rest.split_at_checked(fresh_id("").len())?;
+    if !random.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return None;
+    }
     let number = usize::from_str_radix(number, 16).ok()?;
     Some((format!("{RESPONSE}{random}"), number))
 }
