@@ -7,6 +7,8 @@ pub mod chat;
 pub mod completions;
 mod error;
 mod fields;
+#[cfg(test)]
+mod fields_table;
 mod image;
 pub mod models;
 pub mod responses;

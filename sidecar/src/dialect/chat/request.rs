@@ -256,6 +256,7 @@ fn delivery(body: &Body) -> Delivery {
 mod tests {
     use super::*;
     use crate::catalogue::Catalogue;
+    use crate::dialect::fields_table::{self, Parsed};
     use crate::turn::{Content, Effort, Image, Message, ReasoningItem, Role, ToolCall, ToolOutput};
 
     const PIXEL: &str = "data:image/png;base64,iVBORw0KGgo=";
@@ -312,6 +313,18 @@ mod tests {
             (reply.model_id.as_str(), reply.delivery),
             ("CODEX-5-low", Delivery::Gathered)
         );
+    }
+
+    #[test]
+    fn the_table_of_fields_is_so() {
+        let base = r#"{"messages":[{"role":"user","content":"Hi."}]}"#;
+        fields_table::check::<Body>("/v1/chat/completions", base, |body| {
+            let (turn, reply) = read(std::str::from_utf8(body).unwrap())?;
+            Ok(Parsed {
+                meaning: format!("{turn:?} {:?} {:?}", reply.cut, reply.delivery),
+                ignored: reply.ignored.list(),
+            })
+        });
     }
 
     #[test]

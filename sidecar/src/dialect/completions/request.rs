@@ -196,6 +196,7 @@ fn delivery(body: &Body) -> Delivery {
 mod tests {
     use super::*;
     use crate::catalogue::Catalogue;
+    use crate::dialect::fields_table::{self, Parsed};
 
     fn read(body: &str) -> Result<(TurnRequest, Reply, Echo), ApiError> {
         let catalogue = Catalogue::new("gpt-5", "", Vec::new());
@@ -229,6 +230,17 @@ mod tests {
                 "prompts stay out of the log"
             );
         }
+    }
+
+    #[test]
+    fn the_table_of_fields_is_so() {
+        fields_table::check::<Body>("/v1/completions", r#"{"prompt":"Hi."}"#, |body| {
+            let (turn, reply, echo) = read(std::str::from_utf8(body).unwrap())?;
+            Ok(Parsed {
+                meaning: format!("{turn:?} {:?} {:?} {echo:?}", reply.cut, reply.delivery),
+                ignored: reply.ignored.list(),
+            })
+        });
     }
 
     #[test]
