@@ -35,7 +35,7 @@ async fn openai_node_streams_gathers_and_names_its_errors() {
 }
 
 /// Runs a client's script, which says nothing and succeeds when all is as it should be.
-async fn run(interpreter: &Path, script: impl AsRef<Path>) {
+pub(crate) async fn run(interpreter: &Path, script: impl AsRef<Path>) {
     let stack = Stack::start().await;
     let mut client = Command::new(interpreter);
     client

@@ -4,5 +4,6 @@ mod browser;
 mod chain;
 mod clients;
 mod readme;
+mod responses;
 mod stack;
 mod up;
