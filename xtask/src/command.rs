@@ -102,7 +102,7 @@ fn line(command: &Command) -> String {
 fn cannot_start(command: &Command) -> String {
     let program = command.get_program().to_string_lossy();
     let fix = match &*program {
-        "python3" => ": install Python 3.10 or newer",
+        "python3" => ": install Python 3.11 or newer",
         "npm" => ": install Node.js 20 or newer, which brings it",
         "rustup" => ": install it, or add the compiler's target wasm32-wasip1 in another way",
         "tar" => ": install it",

@@ -2,6 +2,7 @@
 //! OpenAI API reference, "Responses" and "Responses streaming"; Open Responses where OpenAI leaves a shape open.
 
 mod answer;
+mod body;
 mod echo;
 mod event;
 mod input;
@@ -11,6 +12,8 @@ mod object;
 mod output;
 mod parts;
 mod request;
+#[cfg(test)]
+mod tests;
 mod tools;
 
 pub use answer::{ResponseWriter, gather};

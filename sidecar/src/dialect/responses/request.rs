@@ -1,19 +1,16 @@
 //! A request for a response: strict where a mistake would be silent, tolerant where clients are sloppy.
 //! OpenAI API reference, "Create a model response".
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::body::{Body, Text};
 use super::echo::{ChoiceEcho, Echo, Format, ReasoningEcho, TextEcho, ToolEcho};
-use super::input::{RawItem, items};
-use super::tools::{OtherTools, RawTool, functions, tools};
+use super::input::items;
+use super::tools::{OtherTools, functions, tools};
 use crate::dialect::models::ModelAccess;
-use crate::dialect::text_or::TextOr;
-use crate::dialect::{ApiError, Ignored, body, fields};
+use crate::dialect::{ApiError, Ignored, fields};
 use crate::response_store::{Exchange, ResponseStore};
 use crate::turn::{Content, CutRules, Effort, Item, Message, Profile, Role, Summary, TurnRequest};
 
@@ -59,54 +56,6 @@ pub struct Shelf<'a> {
     pub client: &'a str,
 }
 
-/// The fields that OpenAI documents. `null` is as good as absent, everywhere.
-#[derive(Deserialize)]
-struct Body {
-    model: Option<String>,
-    input: Option<TextOr<RawItem>>,
-    instructions: Option<String>,
-    stream: Option<bool>,
-    store: Option<bool>,
-    background: Option<bool>,
-    previous_response_id: Option<String>,
-    include: Option<Vec<String>>,
-    tools: Option<Vec<RawTool>>,
-    tool_choice: Option<ChoiceEcho>,
-    parallel_tool_calls: Option<bool>,
-    max_tool_calls: Option<u64>,
-    text: Option<Text>,
-    reasoning: Option<Reasoning>,
-    max_output_tokens: Option<u64>,
-    metadata: Option<BTreeMap<String, String>>,
-    truncation: Option<String>,
-    temperature: Option<f64>,
-    top_p: Option<f64>,
-    presence_penalty: Option<f64>,
-    frequency_penalty: Option<f64>,
-    top_logprobs: Option<u64>,
-    service_tier: Option<String>,
-    user: Option<String>,
-    safety_identifier: Option<String>,
-    prompt_cache_key: Option<String>,
-    prompt: Option<IgnoredAny>,
-    conversation: Option<IgnoredAny>,
-    /// Codex itself sends it, and nobody else does.
-    client_metadata: Option<IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-struct Text {
-    format: Option<Format>,
-    verbosity: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Reasoning {
-    effort: Option<String>,
-    summary: Option<String>,
-    generate_summary: Option<String>,
-}
-
 /// Reads a request body.
 ///
 /// # Errors
@@ -118,10 +67,7 @@ pub fn parse(
     shelf: &Shelf<'_>,
 ) -> Result<(TurnRequest, Reply), ApiError> {
     let mut ignored = Ignored::default();
-    let mut body: Body = body::read(body, &mut ignored)?;
-    refuse_unsupported(&body)?;
-    check_ranges(&body)?;
-    note_unused(&body, &mut ignored);
+    let mut body = Body::read(body, &mut ignored)?;
     let (model_id, mut model) = models.resolve(Some(named(&body)?))?;
     let (effort, summary) = reasoning(&body)?;
     model.effort = effort.or(model.effort);
@@ -183,85 +129,6 @@ fn named(body: &Body) -> Result<&str, ApiError> {
     let missing =
         || ApiError::invalid("A response needs a model; GET /v1/models lists them.").at("model");
     body.model.as_deref().ok_or_else(missing)
-}
-
-/// What the OpenAI API knows and Codex cannot do is refused rather than forgotten.
-fn refuse_unsupported(body: &Body) -> Result<(), ApiError> {
-    let unsupported = [
-        (
-            body.prompt.is_some(),
-            "prompt",
-            "There are no stored prompts here; send instructions and input.",
-        ),
-        (
-            body.conversation.is_some(),
-            "conversation",
-            "There are no conversation objects here; use previous_response_id.",
-        ),
-        (
-            body.top_logprobs.is_some_and(|top| top != 0),
-            "top_logprobs",
-            "Codex reports no log probabilities.",
-        ),
-    ];
-    match unsupported.into_iter().find(|(present, ..)| *present) {
-        Some((_, param, text)) => Err(ApiError::unsupported(param, text)),
-        None => Ok(()),
-    }
-}
-
-/// Also of what is not honoured: a client that sends nonsense is told now, not when it moves elsewhere.
-fn check_ranges(body: &Body) -> Result<(), ApiError> {
-    fields::check_range("temperature", body.temperature, 0.0..=2.0)?;
-    fields::check_range("top_p", body.top_p, 0.0..=1.0)?;
-    fields::check_range("presence_penalty", body.presence_penalty, -2.0..=2.0)?;
-    fields::check_range("frequency_penalty", body.frequency_penalty, -2.0..=2.0)?;
-    check_word(
-        "truncation",
-        body.truncation.as_deref(),
-        &["auto", "disabled"],
-    )?;
-    let verbosity = body
-        .text
-        .as_ref()
-        .and_then(|text| text.verbosity.as_deref());
-    check_word("text.verbosity", verbosity, &["low", "medium", "high"])?;
-    fields::check_metadata(body.metadata.as_ref())
-}
-
-fn check_word(param: &str, word: Option<&str>, known: &[&str]) -> Result<(), ApiError> {
-    match word {
-        Some(word) if !known.contains(&word) => {
-            let text = format!("{word:?} is none of {}.", known.join(", "));
-            Err(ApiError::invalid(text).at(param))
-        }
-        Some(_) | None => Ok(()),
-    }
-}
-
-/// Codex has no field for these; some of them are echoed all the same.
-fn note_unused(body: &Body, ignored: &mut Ignored) {
-    let tier = body.service_tier.as_deref();
-    let verbosity = body.text.as_ref().and_then(|text| text.verbosity.as_ref());
-    for (name, present) in [
-        ("temperature", body.temperature.is_some()),
-        ("top_p", body.top_p.is_some()),
-        ("presence_penalty", body.presence_penalty.is_some()),
-        ("frequency_penalty", body.frequency_penalty.is_some()),
-        ("max_tool_calls", body.max_tool_calls.is_some()),
-        ("truncation", body.truncation.as_deref() == Some("auto")),
-        ("text.verbosity", verbosity.is_some()),
-        (
-            "service_tier",
-            tier.is_some_and(|tier| !matches!(tier, "auto" | "default")),
-        ),
-        ("user", body.user.is_some()),
-        ("safety_identifier", body.safety_identifier.is_some()),
-        ("prompt_cache_key", body.prompt_cache_key.is_some()),
-        ("client_metadata", body.client_metadata.is_some()),
-    ] {
-        ignored.note(name, present);
-    }
 }
 
 fn reasoning(body: &Body) -> Result<(Option<Effort>, Summary), ApiError> {

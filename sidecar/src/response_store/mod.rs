@@ -4,6 +4,10 @@
 //! No thread of a child is kept for a conversation: one ephemeral thread a request is the contract with Codex, so any
 //! child can serve the next turn, a recycled one loses nothing, and a conversation at rest costs no child memory.
 
+mod exchange;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,9 +19,8 @@ use lru::LruCache;
 use tokio_util::sync::CancellationToken;
 
 use crate::turn::Item;
-
-/// Bytes that an entry costs beside its content.
-const OVERHEAD: usize = 512;
+use exchange::Charge;
+pub use exchange::Exchange;
 
 /// How much is kept; what was not asked for longest goes first.
 #[derive(Debug, Clone, Copy)]
@@ -58,22 +61,6 @@ pub struct Stored {
     pub continuable: bool,
     since: Instant,
     _charge: Charge,
-}
-
-/// One request and its answer; those before it are shared with the other responses that go on from them.
-#[derive(Debug)]
-pub struct Exchange {
-    before: Option<Arc<Exchange>>,
-    items: Vec<Item>,
-    inputs: usize,
-    _charge: Charge,
-}
-
-/// Bytes that are held as long as this lives.
-#[derive(Debug)]
-struct Charge {
-    bytes: usize,
-    total: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -186,12 +173,7 @@ impl ResponseStore {
     }
 
     fn charge(&self, bytes: usize) -> Charge {
-        let bytes = bytes + OVERHEAD;
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        Charge {
-            bytes,
-            total: Arc::clone(&self.bytes),
-        }
+        Charge::new(bytes, &self.bytes)
     }
 
     fn lock(&self) -> MutexGuard<'_, Shelves> {
@@ -203,42 +185,6 @@ impl ResponseStore {
 
 fn key(client: &str, id: &str) -> Key {
     (client.to_owned(), id.to_owned())
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-impl Exchange {
-    /// The whole conversation, oldest first.
-    pub fn conversation(&self) -> Vec<Item> {
-        let chain = std::iter::successors(Some(self), |exchange| exchange.before.as_deref());
-        let exchanges: Vec<_> = chain.collect();
-        let items = exchanges.iter().rev().flat_map(|exchange| &exchange.items);
-        items.cloned().collect()
-    }
-
-    /// What the request brought.
-    pub fn input(&self) -> &[Item] {
-        &self.items[..self.inputs]
-    }
-
-    /// An item of the request or, numbered on, of its answer.
-    pub fn item(&self, number: usize) -> Option<&Item> {
-        self.items.get(number)
-    }
-}
-
-/// In a loop, since a long conversation would be as deep a recursion.
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        let mut next = self.before.take();
-        while let Some(mut only) = next.and_then(Arc::into_inner) {
-            next = only.before.take();
-        }
-    }
 }
 
 /// A response that is being made. Dropping it is its end, whether it was kept or not.
@@ -295,113 +241,5 @@ impl Drop for Recording {
         if let Some(running) = self.store.lock().running.remove(&self.key) {
             running.over.cancel();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::turn::{Content, Message, Role};
-
-    fn store(responses: usize, bytes: usize, age: Option<Duration>) -> Arc<ResponseStore> {
-        Arc::new(ResponseStore::new(StoreLimits {
-            responses: NonZeroUsize::new(responses),
-            bytes,
-            age,
-        }))
-    }
-
-    fn said(bytes: usize) -> Item {
-        Item::Message(Message {
-            role: Role::User,
-            content: vec![Content::Text("x".repeat(bytes))],
-        })
-    }
-
-    /// Keeps a response of one item that goes on from `previous`.
-    fn keep(store: &Arc<ResponseStore>, id: &str, previous: Option<&str>, bytes: usize) {
-        let before = previous.map(|id| Arc::clone(&store.stored("a", id).unwrap().exchange));
-        let record = Record {
-            document: Bytes::from_static(b"{}"),
-            before,
-            items: vec![said(bytes)],
-            inputs: 1,
-            continuable: true,
-        };
-        store.begin("a", id, Bytes::new()).keep(record);
-    }
-
-    fn has(store: &ResponseStore, id: &str) -> bool {
-        store.document("a", id).is_some()
-    }
-
-    #[test]
-    fn what_was_not_asked_for_longest_goes_first() {
-        let store = store(2, 1 << 20, None);
-        keep(&store, "one", None, 1);
-        keep(&store, "two", None, 1);
-        assert!(has(&store, "one"));
-        keep(&store, "three", None, 1);
-        assert!(has(&store, "one") && has(&store, "three") && !has(&store, "two"));
-        assert!(store.document("b", "one").is_none(), "it is one client's");
-    }
-
-    #[test]
-    fn bytes_are_counted_once_and_freed_with_the_last_who_holds_them() {
-        let store = store(100, 100_000, None);
-        keep(&store, "one", None, 60_000);
-        keep(&store, "two", Some("one"), 10);
-        let shared = store.bytes.load(Ordering::Relaxed);
-        assert!((60_000..70_000).contains(&shared), "{shared}");
-        assert!(store.delete("a", "one"));
-        assert_eq!(
-            store
-                .stored("a", "two")
-                .unwrap()
-                .exchange
-                .conversation()
-                .len(),
-            2
-        );
-        assert!(store.bytes.load(Ordering::Relaxed) > 60_000);
-        keep(&store, "three", None, 60_000);
-        assert!(!has(&store, "two") && has(&store, "three"));
-        assert!(store.bytes.load(Ordering::Relaxed) < 70_000);
-        keep(&store, "four", None, 100_000);
-        assert!(!has(&store, "four"), "larger than all there is room for");
-        assert_eq!(store.bytes.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn what_is_too_old_is_forgotten() {
-        let store = store(100, 1 << 20, Some(Duration::ZERO));
-        keep(&store, "one", None, 1);
-        assert!(!has(&store, "one"));
-    }
-
-    #[test]
-    fn a_conversation_of_any_length_can_be_dropped() {
-        let store = store(1, 1 << 30, None);
-        keep(&store, "0", None, 0);
-        for turn in 1..100_000 {
-            keep(&store, &turn.to_string(), Some(&(turn - 1).to_string()), 0);
-        }
-        assert!(store.delete("a", "99999"));
-        assert_eq!(store.bytes.load(Ordering::Relaxed), 0);
-    }
-
-    #[tokio::test]
-    async fn a_response_that_runs_is_found_and_can_be_cancelled() {
-        let store = store(1, 1 << 20, None);
-        let recording = store.begin("a", "one", Bytes::from_static(b"running"));
-        assert_eq!(store.document("a", "one").unwrap(), "running");
-        assert!(store.is_running("a", "one") && !store.is_running("b", "one"));
-        let stop = recording.stop().clone();
-        let made = async move {
-            stop.cancelled().await;
-            drop(recording);
-        };
-        tokio::join!(store.cancel("a", "one"), made);
-        assert!(!has(&store, "one"));
     }
 }

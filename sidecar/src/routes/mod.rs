@@ -1,6 +1,8 @@
 //! Method and path -> dialect; who calls, the body's limit, the request's span and its line in the log.
 //! The table of routes is the contract's section 2.
 
+mod responses;
+
 use std::convert::Infallible;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -21,8 +23,7 @@ use tracing::{Instrument, Span, info_span};
 use crate::codex::{Backend, Readiness};
 use crate::config::Config;
 use crate::dialect::models::ModelAccess;
-use crate::dialect::responses::{self, Page, Shelf};
-use crate::dialect::{self, ApiError, Delivery, Ignored, chat, completions, event_stream};
+use crate::dialect::{ApiError, Delivery, Ignored, chat, completions, event_stream};
 use crate::recall::{Listener, Recall};
 use crate::request_line::{Followed, Importance, RequestLine};
 use crate::response_store::ResponseStore;
@@ -292,87 +293,6 @@ impl Routes {
             tokens if tokens > max => Err(ApiError::prompt_too_long(tokens, max).at(param)),
             _ => Ok(()),
         }
-    }
-
-    async fn respond(&self, head: &Parts, body: Incoming) -> Result<Response<Body>, ApiError> {
-        use responses::{Delivery, ResponseWriter};
-        let body = self.read_body(head, body).await?;
-        let shelf = self.shelf(head);
-        let (turn, reply) =
-            responses::parse(&body, &self.models(head), self.profile(head), &shelf)?;
-        drop(body);
-        self.check_prompt(&turn, "input")?;
-        let (delivery, ignored) = (reply.delivery, ignored(&reply.ignored));
-        let waits = match delivery {
-            Delivery::Stream => dialect::Delivery::Stream {
-                include_usage: true,
-            },
-            Delivery::Gathered | Delivery::Background => dialect::Delivery::Gathered,
-        };
-        let mut turn = self.begin(turn, waits, &reply.cut).await?;
-        let writer = ResponseWriter::new(reply, &self.responses, shelf.client);
-        if let Some(stop) = writer.stop() {
-            turn = turn.until(stop);
-        }
-        let mut response = match delivery {
-            Delivery::Stream => stream(event_stream(turn, writer, self.keepalive(head))),
-            Delivery::Gathered => json(StatusCode::OK, responses::gather(writer, turn).await?),
-            Delivery::Background => {
-                let begun = writer.in_progress();
-                self.background.spawn(responses::gather(writer, turn));
-                json(StatusCode::OK, begun)
-            }
-        };
-        response.headers_mut().extend(ignored);
-        Ok(response)
-    }
-
-    /// The responses that the caller may refer to.
-    fn shelf<'a>(&'a self, head: &'a Parts) -> Shelf<'a> {
-        Shelf {
-            store: &self.responses,
-            client: text(&head.headers, &EDGE_CLIENT).unwrap_or_default(),
-        }
-    }
-
-    fn stored_response(&self, head: &Parts, id: &str) -> Result<Response<Body>, ApiError> {
-        let Shelf { store, client } = self.shelf(head);
-        if head.method == Method::DELETE {
-            return if store.delete(client, id) {
-                Ok(json(StatusCode::OK, responses::deleted(id)))
-            } else if store.is_running(client, id) {
-                Err(ApiError::invalid(
-                    "The response is still being made; cancel it first.",
-                ))
-            } else {
-                Err(ApiError::response_not_found(id))
-            };
-        }
-        if query(head).any(|(name, value)| name == "stream" && value == "true") {
-            let text = "A response that is over cannot be streamed again; leave out stream.";
-            return Err(ApiError::unsupported("stream", text));
-        }
-        let document = store.document(client, id);
-        let document = document.ok_or_else(|| ApiError::response_not_found(id))?;
-        Ok(json(StatusCode::OK, document))
-    }
-
-    fn input_items(&self, head: &Parts, id: &str) -> Result<Response<Body>, ApiError> {
-        let Shelf { store, client } = self.shelf(head);
-        let page = Page::parse(query(head))?;
-        let stored = store.stored(client, id);
-        let stored = stored.ok_or_else(|| ApiError::response_not_found(id))?;
-        let items = responses::input_items(id, &stored, &page)?;
-        Ok(json(StatusCode::OK, items))
-    }
-
-    /// Ends a response that is being made; one that is over stays as it is, as with OpenAI.
-    async fn cancel(&self, head: &Parts, id: &str) -> Result<Response<Body>, ApiError> {
-        let Shelf { store, client } = self.shelf(head);
-        store.cancel(client, id).await;
-        let document = store.document(client, id);
-        let document = document.ok_or_else(|| ApiError::response_not_found(id))?;
-        Ok(json(StatusCode::OK, document))
     }
 
     /// Begins a turn that ends with its client, or does not, as the operator wants it.
