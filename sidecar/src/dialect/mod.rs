@@ -58,9 +58,11 @@ fn unix_seconds() -> u64 {
     since_epoch.unwrap_or(Duration::ZERO).as_secs()
 }
 
+/// Characters of an id behind its prefix.
+const ID_CHARACTERS: usize = 24;
+
 /// A fresh id such as `chatcmpl-Xy…`, hard to guess and never used twice.
 fn fresh_id(prefix: &str) -> String {
-    const RANDOM_CHARACTERS: usize = 24;
-    let random = std::iter::repeat_with(fastrand::alphanumeric).take(RANDOM_CHARACTERS);
+    let random = std::iter::repeat_with(fastrand::alphanumeric).take(ID_CHARACTERS);
     prefix.chars().chain(random).collect()
 }

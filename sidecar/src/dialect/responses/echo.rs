@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::turn::{Effort, Summary};
+
 /// The fields of a response that its request decides.
 #[derive(Debug, Serialize)]
 pub(super) struct Echo {
@@ -38,6 +40,15 @@ pub(super) struct Echo {
 pub(super) struct ReasoningEcho {
     pub(super) effort: Option<&'static str>,
     pub(super) summary: Option<&'static str>,
+}
+
+impl ReasoningEcho {
+    pub(super) fn of(effort: Option<Effort>, summary: Summary) -> Self {
+        Self {
+            effort: effort.map(Effort::as_str),
+            summary: (summary != Summary::None).then_some(summary.as_str()),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -101,6 +112,12 @@ pub(super) enum ChoiceEcho {
         #[serde(skip_serializing_if = "Option::is_none")]
         tools: Option<Vec<Named>>,
     },
+}
+
+impl ChoiceEcho {
+    pub(super) fn auto() -> Self {
+        Self::Word("auto".to_owned())
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]

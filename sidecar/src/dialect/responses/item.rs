@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::dialect::fresh_id;
+use crate::dialect::{ID_CHARACTERS, fresh_id};
 use crate::turn::{Content, Detail, Item, Message, Role, ToolCall, ToolOutput};
 
 const RESPONSE: &str = "resp_";
@@ -37,10 +37,7 @@ impl ResponseId {
 /// The response that an item is of, and its number there; `None` for an id that is none of ours.
 pub(super) fn place_of(item_id: &str) -> Option<(String, usize)> {
     let (_kind, rest) = item_id.split_once('_')?;
-    let (random, number) = rest.split_at_checked(fresh_id("").len())?;
-    if !random.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return None;
-    }
+    let (random, number) = rest.split_at_checked(ID_CHARACTERS)?;
     let number = usize::from_str_radix(number, 16).ok()?;
     Some((format!("{RESPONSE}{random}"), number))
 }
@@ -236,12 +233,7 @@ mod tests {
             let place = place_of(&response.item("msg", number));
             assert_eq!(place, Some((response.as_str().to_owned(), number)));
         }
-        for foreign in [
-            "msg_1",
-            "",
-            "rs",
-            "msg_ef65c478-35b4-5138-9043-7c64898ed3bc",
-        ] {
+        for foreign in ["", "rs", "msg_1", "msg_0123456789abcdefghijklmn-7"] {
             assert_eq!(place_of(foreign), None, "{foreign}");
         }
     }

@@ -12,7 +12,9 @@ use super::tools::{OtherTools, functions, tools};
 use crate::dialect::models::ModelAccess;
 use crate::dialect::{ApiError, Ignored, fields};
 use crate::response_store::{Exchange, ResponseStore};
-use crate::turn::{Content, CutRules, Effort, Item, Message, Profile, Role, Summary, TurnRequest};
+use crate::turn::{
+    Content, CutRules, Effort, Item, Message, Profile, Role, Summary, Tools, TurnRequest,
+};
 
 /// What the answer needs to know of the request.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ pub struct Reply {
     /// Where the text ends before the model does.
     pub cut: CutRules,
     /// Whether the response is kept.
-    pub store: bool,
+    pub(super) store: bool,
     /// Whether the client reads the thoughts that only the provider understands.
     pub(super) encrypted_reasoning: bool,
     pub(super) echo: Echo,
@@ -72,56 +74,89 @@ pub fn parse(
     let (effort, summary) = reasoning(&body)?;
     model.effort = effort.or(model.effort);
 
-    let before = before(&body, shelf)?;
-    let mut conversation = before
-        .as_ref()
-        .map_or_else(Vec::new, |it| it.conversation());
-    let input = body.input.take();
-    let input = input.ok_or_else(|| {
-        ApiError::invalid("A response needs an input: a string, or items.").at("input")
-    })?;
-    let input = items(input, &conversation, shelf, &mut ignored)?;
-    conversation.extend(input.iter().cloned());
-    if let Some(instructions) = &body.instructions {
-        conversation.insert(0, developer(instructions));
-    }
+    let mut said = said(&mut body, shelf, &mut ignored)?;
     let text = text_echo(body.text.take());
-    let schema = schema(&text.format, &mut conversation)?;
-
-    let others = match body.client_metadata {
-        Some(_) => OtherTools::Drop,
-        None => OtherTools::Refuse,
-    };
-    let described = functions(body.tools.take().unwrap_or_default(), others, &mut ignored)?;
-    let choice = body.tool_choice.take();
-    let choice = choice.unwrap_or_else(|| ChoiceEcho::Word("auto".to_owned()));
+    let schema = schema(&text.format, &mut said.conversation)?;
+    let offered = offered(&mut body, &mut ignored)?;
     let turn = TurnRequest {
         profile,
-        conversation,
-        tools: tools(&described, &choice, body.parallel_tool_calls != Some(false))?,
+        conversation: said.conversation,
+        tools: offered.tools,
         schema,
         summary,
         model,
     };
-    let reasoning = ReasoningEcho {
-        effort: turn.model.effort.map(Effort::as_str),
-        summary: (summary != Summary::None).then_some(summary.as_str()),
-    };
     let reply = Reply {
         delivery: delivery(&body)?,
         ignored,
-        cut: CutRules {
-            max_tokens: fields::max_tokens("max_output_tokens", body.max_output_tokens)?,
-            ..CutRules::default()
-        },
+        cut: cut(&body)?,
         store: body.store != Some(false),
         encrypted_reasoning: includes_encrypted_reasoning(body.include.as_deref())?,
-        before,
-        input,
+        before: said.before,
+        input: said.input,
         prompt_chars: turn.prompt_chars(),
-        echo: echo(body, model_id, reasoning, text, choice, described),
+        echo: Echo {
+            reasoning: ReasoningEcho::of(turn.model.effort, summary),
+            text,
+            tool_choice: offered.choice,
+            tools: offered.functions,
+            ..echo(body, model_id)
+        },
     };
     Ok((turn, reply))
+}
+
+/// What is said in a turn.
+struct Said {
+    before: Option<Arc<Exchange>>,
+    input: Vec<Item>,
+    /// All of it, with the instructions, which are those of this turn alone.
+    conversation: Vec<Item>,
+}
+
+fn said(body: &mut Body, shelf: &Shelf<'_>, ignored: &mut Ignored) -> Result<Said, ApiError> {
+    let before = before(body, shelf)?;
+    let earlier = before.as_deref().map(Exchange::conversation);
+    let earlier = earlier.unwrap_or_default();
+    let input = body.input.take().ok_or_else(|| {
+        ApiError::invalid("A response needs an input: a string, or items.").at("input")
+    })?;
+    let input = items(input, &earlier, shelf, ignored)?;
+    let instructions = body.instructions.as_deref().map(developer).into_iter();
+    let conversation = instructions.chain(earlier).chain(input.iter().cloned());
+    Ok(Said {
+        conversation: conversation.collect(),
+        before,
+        input,
+    })
+}
+
+/// What the model may call, and how that is echoed.
+struct Offered {
+    tools: Tools,
+    functions: Vec<ToolEcho>,
+    choice: ChoiceEcho,
+}
+
+fn offered(body: &mut Body, ignored: &mut Ignored) -> Result<Offered, ApiError> {
+    let others = match body.client_metadata {
+        Some(_) => OtherTools::Drop,
+        None => OtherTools::Refuse,
+    };
+    let functions = functions(body.tools.take().unwrap_or_default(), others, ignored)?;
+    let choice = body.tool_choice.take().unwrap_or_else(ChoiceEcho::auto);
+    Ok(Offered {
+        tools: tools(&functions, &choice, body.parallel_tool_calls != Some(false))?,
+        functions,
+        choice,
+    })
+}
+
+fn cut(body: &Body) -> Result<CutRules, ApiError> {
+    Ok(CutRules {
+        max_tokens: fields::max_tokens("max_output_tokens", body.max_output_tokens)?,
+        ..CutRules::default()
+    })
 }
 
 /// Unlike a chat, a response has no default model: that is what OpenAI's clients and checks expect.
@@ -238,14 +273,8 @@ fn delivery(body: &Body) -> Result<Delivery, ApiError> {
     }
 }
 
-fn echo(
-    body: Body,
-    model: String,
-    reasoning: ReasoningEcho,
-    text: TextEcho,
-    tool_choice: ChoiceEcho,
-    tools: Vec<ToolEcho>,
-) -> Echo {
+/// What comes back as it was sent, with OpenAI's defaults for the rest.
+fn echo(body: Body, model: String) -> Echo {
     Echo {
         model,
         background: body.background == Some(true),
@@ -256,14 +285,14 @@ fn echo(
         parallel_tool_calls: body.parallel_tool_calls != Some(false),
         previous_response_id: body.previous_response_id,
         prompt_cache_key: body.prompt_cache_key,
-        reasoning,
+        reasoning: ReasoningEcho::of(None, Summary::None),
         safety_identifier: body.safety_identifier,
         service_tier: "default",
         store: body.store != Some(false),
         temperature: body.temperature.unwrap_or(1.0),
-        text,
-        tool_choice,
-        tools,
+        text: text_echo(body.text),
+        tool_choice: body.tool_choice.unwrap_or_else(ChoiceEcho::auto),
+        tools: Vec::new(),
         top_logprobs: 0,
         top_p: body.top_p.unwrap_or(1.0),
         presence_penalty: body.presence_penalty.unwrap_or(0.0),

@@ -10,16 +10,16 @@ use crate::stack::start;
 /// The events of a stream from the model's `script`, each checked to be named and numbered.
 async fn events(sidecar: &tests::sidecar::Sidecar, body: Value) -> Vec<Value> {
     let mut client = sidecar.connect().await;
-    let answer = client.stream(create(body)).await.unwrap();
+    let answer = client.stream(create(body)).await.expect("an answer");
     assert_eq!(answer.status, 200);
     assert_eq!(
         answer.headers["content-type"],
         "text/event-stream; charset=utf-8"
     );
-    let frames = Events::new(answer).rest().await.unwrap();
+    let frames = Events::new(answer).rest().await.expect("it ends well");
     let events = frames.iter().enumerate().map(|(number, frame)| {
         let event = sse::json(frame);
-        let name = event["type"].as_str().unwrap();
+        let name = event["type"].as_str().expect("a name");
         assert!(frame.starts_with(&format!("event: {name}\n")), "{frame}");
         assert_eq!(event["sequence_number"], number, "{frame}");
         event
@@ -28,7 +28,9 @@ async fn events(sidecar: &tests::sidecar::Sidecar, body: Value) -> Vec<Value> {
 }
 
 fn names(events: &[Value]) -> Vec<&str> {
-    let names = events.iter().map(|event| event["type"].as_str().unwrap());
+    let names = events
+        .iter()
+        .map(|event| event["type"].as_str().expect("a name"));
     names
         .map(|name| name.trim_start_matches("response."))
         .collect()

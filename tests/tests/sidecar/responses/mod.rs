@@ -63,8 +63,8 @@ fn id(response: &Value) -> &str {
 /// The text of the last message of a response.
 fn text(response: &Value) -> &str {
     let output = response["output"].as_array().expect("items");
-    let messages = output.iter().filter(|item| item["type"] == "message");
-    let last = messages.last().expect("a message");
+    let mut messages = output.iter().filter(|item| item["type"] == "message");
+    let last = messages.next_back().expect("a message");
     last["content"][0]["text"].as_str().expect("a text")
 }
 

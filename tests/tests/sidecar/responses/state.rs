@@ -241,8 +241,9 @@ async fn a_stream_that_is_cancelled_ends_and_does_not_look_like_a_success() {
     assert_error(&delete(&sidecar, &id).await, 400, "invalid_request_error");
     let early = create(json!({"input": "x", "previous_response_id": id}));
     assert_error(&send(&sidecar, early).await, 400, "invalid_request_error");
-    let rest = tokio::spawn(async move { events.rest().await });
-    let cancelled = ok(&send(&sidecar, post(&format!("/v1/responses/{id}/cancel"), "")).await);
+    let cancel = post(&format!("/v1/responses/{id}/cancel"), "");
+    let (rest, cancelled) = tokio::join!(events.rest(), send(&sidecar, cancel));
+    let cancelled = ok(&cancelled);
     assert_eq!(cancelled["status"], "cancelled");
     assert_eq!(text(&cancelled), "par", "what came before is there");
     assert!(
@@ -250,7 +251,7 @@ async fn a_stream_that_is_cancelled_ends_and_does_not_look_like_a_success() {
         "the model speaks no more"
     );
 
-    let rest = rest.await.unwrap().unwrap().join("\n");
+    let rest = rest.unwrap().join("\n");
     assert!(
         rest.contains("event: response.failed") && rest.contains("event: error"),
         "{rest}"
