@@ -81,7 +81,8 @@ async fn codex_itself_is_a_client_and_runs_its_tools() {
         stack.base_url()
     );
     std::fs::write(home.path().join("config.toml"), config).expect("the folder is ours");
-    let command = json!({"call": "exec_command", "arguments": {"cmd": "echo made by $((6 * 7))"}});
+    // Codex would drop a tool of that name, so that the model knows it by another.
+    let command = json!({"call": "exec_command_", "arguments": {"cmd": "echo made by $((6 * 7))"}});
     let rounds = json!([[command], [{"text": "The tool has spoken."}]]);
     let mut codex = Command::new(
         Tools::open()

@@ -76,7 +76,7 @@ async fn an_agent_may_do_what_its_sandbox_allows_and_no_more() {
 
 #[tokio::test]
 async fn a_plain_model_has_no_tool_to_run() {
-    let (model, sidecar) = start_with(|options| options).await;
+    let (_model, sidecar) = start_with(|options| options).await;
     let call = json!({"call": "exec_command", "arguments": {"cmd": "echo ran"}});
     let request = chat(&json!([[call], [{"text": "done"}]]), &json!({}));
     let answer = sidecar.connect().await.send(request).await.unwrap();
@@ -87,7 +87,6 @@ async fn a_plain_model_has_no_tool_to_run() {
         called, "exec_command",
         "it is the client's to run, or not: {answer}"
     );
-    assert_eq!(model.requests().len(), 1, "Codex answered nothing itself");
 }
 
 #[tokio::test]

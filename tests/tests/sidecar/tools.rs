@@ -183,6 +183,29 @@ async fn a_stream_has_one_chunk_for_each_call() {
 }
 
 #[tokio::test]
+async fn tools_that_are_named_like_codexs_own_are_the_clients() {
+    let (model, sidecar) = start().await;
+    for name in [
+        "exec_command",
+        "shell_command",
+        "apply_patch",
+        "update_plan",
+    ] {
+        model.clear();
+        let tools = json!({"tools": [tool(name)]});
+        let offered = ask(&sidecar, json!({"echo": "tools"}), tools.clone()).await;
+        let offered = offered.json()["choices"][0]["message"]["content"].clone();
+        let offered: Value = serde_json::from_str(offered.as_str().unwrap()).unwrap();
+        let known_as = offered[0]["name"].as_str().expect("it is offered");
+        assert!(known_as.starts_with(name), "{known_as}");
+        let called = ask(&sidecar, json!({"call": known_as, "call_id": "c1"}), tools).await;
+        let called = called.json()["choices"][0]["message"]["tool_calls"][0].clone();
+        assert_eq!(called["function"]["name"], name);
+        assert_eq!(model.requests().len(), 2, "one for each of ours");
+    }
+}
+
+#[tokio::test]
 async fn a_choice_is_honoured_or_the_request_fails() {
     let (model, sidecar) = start().await;
     let tools = json!([tool("get_weather"), tool("other")]);

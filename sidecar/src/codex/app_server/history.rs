@@ -1,7 +1,11 @@
 //! The conversation as the items that `thread/inject_items` takes.
 //! OpenAI API reference, "Responses", input items; what Codex 0.169 does to each of them was seen by experiment.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
+
+use super::names;
 
 use crate::turn::{Content, Detail, Item, Message, Role, Tools, TurnRequest};
 
@@ -15,7 +19,7 @@ pub(super) enum HistoryItem<'a> {
     },
     FunctionCall {
         call_id: &'a str,
-        name: &'a str,
+        name: Cow<'a, str>,
         arguments: &'a str,
     },
     FunctionCallOutput {
@@ -79,7 +83,7 @@ fn history_item(item: &Item) -> HistoryItem<'_> {
         Item::Message(message) => history_message(message),
         Item::ToolCall(call) => HistoryItem::FunctionCall {
             call_id: &call.call_id,
-            name: &call.name,
+            name: names::to_codex(&call.name),
             arguments: &call.arguments,
         },
         Item::ToolOutput(output) => HistoryItem::FunctionCallOutput {

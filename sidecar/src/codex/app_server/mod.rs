@@ -4,6 +4,7 @@
 mod command_line;
 mod failure;
 mod history;
+mod names;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{failure, history, wire};
+use super::{failure, history, names, wire};
 use crate::turn::{
     Event, Outcome, Profile, ReasoningItem, Stop, ToolCall, TurnError, TurnRequest, Usage,
 };
@@ -221,15 +221,19 @@ impl Thread {
     }
 
     /// A plain model has no tools but the client's, so that every call is the client's, by whatever name.
-    fn on_call(&mut self, call: ToolCall) -> Option<Event> {
+    fn on_call(&mut self, mut call: ToolCall) -> Option<Event> {
         let tools = &self.request.tools;
         let is_clients = self.request.profile == Profile::Chat
-            || tools.offered.iter().any(|tool| tool.name == call.name);
+            || tools
+                .offered
+                .iter()
+                .any(|tool| names::to_codex(&tool.name) == call.name);
         let is_enough = tools.one_at_a_time && !self.called.is_empty();
         if !is_clients || is_enough || self.called.contains(&call.call_id) {
             return None;
         }
         self.called.push(call.call_id.clone());
+        call.name = names::from_codex(call.name);
         Some(Event::ToolCall(call))
     }
 

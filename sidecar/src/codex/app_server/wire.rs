@@ -1,6 +1,7 @@
 //! The messages of `codex app-server` that we write and read (protocol v2, JSON-RPC 2.0 without its version field).
 //! Only the fields that we use; unknown ones are ignored, as the protocol adds fields with each release.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -9,6 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::history::HistoryItem;
+use super::names;
 use crate::codex::agent::Workspace;
 use crate::codex::plan::{Plan, PlanWindow};
 use crate::turn::{ReasoningItem, Tool, ToolCall, TurnRequest, Usage};
@@ -27,7 +29,7 @@ pub(super) struct Incoming<'a> {
     #[serde(borrow)]
     pub(super) id: Option<&'a RawValue>,
     #[serde(borrow)]
-    pub(super) method: Option<std::borrow::Cow<'a, str>>,
+    pub(super) method: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub(super) params: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -92,7 +94,7 @@ pub(super) struct ThreadStart<'a> {
 #[serde(rename_all = "camelCase")]
 struct DynamicTool<'a> {
     r#type: &'static str,
-    name: &'a str,
+    name: Cow<'a, str>,
     description: &'a str,
     input_schema: &'a RawValue,
 }
@@ -101,7 +103,7 @@ impl<'a> From<&'a Tool> for DynamicTool<'a> {
     fn from(tool: &'a Tool) -> Self {
         Self {
             r#type: "function",
-            name: &tool.name,
+            name: names::to_codex(&tool.name),
             description: &tool.description,
             input_schema: &tool.parameters,
         }
@@ -211,7 +213,7 @@ pub(super) struct TurnStarted {
 #[serde(rename_all = "camelCase")]
 pub(super) struct AboutThread<'a> {
     #[serde(borrow)]
-    pub(super) thread_id: std::borrow::Cow<'a, str>,
+    pub(super) thread_id: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -228,7 +230,7 @@ pub(super) struct ItemCompleted<'a> {
 #[derive(Deserialize)]
 pub(super) struct Kind<'a> {
     #[serde(rename = "type", borrow)]
-    pub(super) kind: std::borrow::Cow<'a, str>,
+    pub(super) kind: Cow<'a, str>,
 }
 
 /// An item as the provider sent it. Those that we put into the history come back under another turn's id.
@@ -236,7 +238,7 @@ pub(super) struct Kind<'a> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct RawItemCompleted<'a> {
     #[serde(borrow)]
-    pub(super) turn_id: std::borrow::Cow<'a, str>,
+    pub(super) turn_id: Cow<'a, str>,
     #[serde(borrow)]
     pub(super) item: &'a RawValue,
 }
@@ -316,7 +318,7 @@ impl From<ToolCallRequest> for ToolCall {
 #[serde(rename_all = "camelCase")]
 pub(super) struct ResponseCompleted<'a> {
     #[serde(borrow)]
-    pub(super) turn_id: std::borrow::Cow<'a, str>,
+    pub(super) turn_id: Cow<'a, str>,
     pub(super) usage: Option<Tokens>,
 }
 
