@@ -106,6 +106,11 @@ async fn codex_itself_is_a_client_and_runs_its_tools() {
         2,
         "one model request for each of Codex's: {said}"
     );
+    let offered = requests[0].body["tools"].to_string();
+    assert!(
+        offered.contains("\"exec_command_\""),
+        "its shell is offered: {offered}"
+    );
     let sent = requests[1].body["input"].to_string();
     assert!(sent.contains("made by 42"), "its shell ran: {sent}");
 }

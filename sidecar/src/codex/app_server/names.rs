@@ -1,6 +1,7 @@
 //! The names of a client's tools as Codex takes them.
 //! Codex 0.169 keeps two names for its own shell: it drops a client's tool of such a name without a word, even where
-//! that shell is turned off. Agents that are our clients have tools of just these names.
+//! that shell is turned off; of 273 names that were offered, these two were missing at the model. Agents that are our
+//! clients have tools of just these names.
 
 use std::borrow::Cow;
 

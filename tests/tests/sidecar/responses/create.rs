@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{create, ok, play, respond, send, sent, text};
-use crate::stack::{SOON, start};
+use crate::stack::{SOON, start, start_with};
 
 const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
@@ -212,5 +212,59 @@ async fn codex_as_a_client_offers_more_than_can_be_had() {
     assert_eq!(
         model.requests()[0].body["tools"].as_array().map(Vec::len),
         Some(1)
+    );
+}
+
+#[tokio::test]
+async fn a_codex_that_speaks_proto_responds_as_well() {
+    let options =
+        |options: tests::sidecar::Options| options.env("CODEX_BIN", &crate::proto::codex());
+    let (_model, sidecar) = start_with(options).await;
+    let script = json!([{"reasoning": ["Think."]}, {"text": "Hi."}]);
+    let body = json!({"input": play(&script), "reasoning": {"summary": "auto"}});
+    let first = respond(&sidecar, body).await;
+    assert_eq!(first["output"][0]["summary"][0]["text"], "Think.");
+    assert_eq!(text(&first), "Hi.");
+    let next =
+        json!({"input": play(&json!({"echo": "input"})), "previous_response_id": first["id"]});
+    assert!(
+        text(&respond(&sidecar, next).await).contains("Hi."),
+        "it goes on"
+    );
+}
+
+#[tokio::test]
+async fn tools_with_names_that_codex_keeps_for_its_own_reach_the_model() {
+    let (model, sidecar) = start().await;
+    for name in ["exec_command", "shell_command"] {
+        let tools = json!([{"type": "function", "name": name}, {"type": "function", "name": format!("{name}_")}]);
+        let rounds = json!([[{"call": format!("{name}_"), "call_id": "c1"}], [{"text": "Done."}]]);
+        let asked = json!({"input": play(&rounds), "tools": tools});
+        let first = respond(&sidecar, asked).await;
+        assert_eq!(first["output"][0]["name"], name, "as the client knows it");
+        let output = json!({"type": "function_call_output", "call_id": "c1", "output": "x"});
+        let more = json!({"input": [output], "tools": tools, "previous_response_id": first["id"]});
+        assert_eq!(text(&respond(&sidecar, more).await), "Done.");
+        let sent = model.requests().pop().expect("the model was asked").body;
+        let offered: Vec<_> = sent["tools"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|tool| &tool["name"])
+            .collect();
+        assert_eq!(
+            offered,
+            [&json!(format!("{name}_")), &json!(format!("{name}__"))]
+        );
+        assert_eq!(
+            sent["input"][1]["name"],
+            format!("{name}_"),
+            "as the model knows it"
+        );
+    }
+    assert_eq!(
+        model.requests().len(),
+        4,
+        "one model request for one HTTP request"
     );
 }
