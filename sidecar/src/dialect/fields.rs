@@ -6,6 +6,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::error::ApiError;
 use super::tools::is_name;
@@ -107,16 +108,26 @@ pub(super) fn check_metadata(metadata: Option<&BTreeMap<String, String>>) -> Res
     Ok(())
 }
 
-/// Checks the name of an output schema, which Codex replaces by one of its own.
+/// Checks an output schema and its name, which Codex replaces by one of its own; `param` is where both are.
 ///
 /// # Errors
-/// It is none that OpenAI takes.
-pub(super) fn check_schema(name: &str, param: &str) -> Result<(), ApiError> {
-    if is_name(name) {
-        return Ok(());
+/// They are none that OpenAI takes.
+pub(super) fn check_schema(name: &str, schema: &RawValue, param: &str) -> Result<(), ApiError> {
+    if !is_name(name) {
+        let text =
+            format!("{name:?} is no name for a schema; use 1 to 64 of a-z, A-Z, 0-9, _ and -.");
+        return Err(ApiError::invalid(text).at(format!("{param}.name")));
     }
-    let text = format!("{name:?} is no name for a schema; use 1 to 64 of a-z, A-Z, 0-9, _ and -.");
-    Err(ApiError::invalid(text).at(param))
+    if !is_object(schema) {
+        let text = "A schema is a JSON object: {\"type\": \"object\", \"properties\": …}.";
+        return Err(ApiError::invalid(text).at(format!("{param}.schema")));
+    }
+    Ok(())
+}
+
+/// Whether a value is a JSON object: it was parsed, so its first character says so.
+pub(super) fn is_object(value: &RawValue) -> bool {
+    value.get().starts_with('{')
 }
 
 /// How a model is asked for any JSON object at all: that is no schema that the provider would take as strict, which is
@@ -132,21 +143,22 @@ pub(super) fn json_object_instruction() -> Item {
 /// The effort that the first of these fields names, if any does.
 ///
 /// # Errors
-/// The word is no effort.
+/// A word is no effort, be it one that another overrides.
 pub(super) fn effort<const N: usize>(
     fields: [(&str, Option<&str>); N],
 ) -> Result<Option<Effort>, ApiError> {
     let named = fields
         .into_iter()
-        .find_map(|(param, word)| Some((param, word?)));
-    let Some((param, word)) = named else {
-        return Ok(None);
-    };
-    let unknown = || {
-        let text = format!("{word:?} is no effort; use minimal, low, medium or high.");
-        ApiError::unsupported(param, text)
-    };
-    Effort::parse(word).ok_or_else(unknown).map(Some)
+        .filter_map(|(param, word)| Some((param, word?)));
+    let efforts = named.map(|(param, word)| {
+        let unknown = || {
+            let text = format!("{word:?} is no effort; use minimal, low, medium or high.");
+            ApiError::unsupported(param, text)
+        };
+        Effort::parse(word).ok_or_else(unknown)
+    });
+    let efforts = efforts.collect::<Result<Vec<_>, _>>()?;
+    Ok(efforts.first().copied())
 }
 
 /// How much of the reasoning the client wants to read.

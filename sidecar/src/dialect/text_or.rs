@@ -8,7 +8,9 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// A text, or several of something.
+use super::body::Object;
+
+/// A text, or several objects.
 #[derive(Debug)]
 pub(super) enum TextOr<T> {
     Text(String),
@@ -39,6 +41,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for TextOrVisitor<T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<TextOr<T>, A::Error> {
-        Deserialize::deserialize(SeqAccessDeserializer::new(list)).map(TextOr::List)
+        let list: Vec<Object<T>> = Deserialize::deserialize(SeqAccessDeserializer::new(list))?;
+        let list = list.into_iter().map(|Object(item)| item);
+        Ok(TextOr::List(list.collect()))
     }
 }

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use serde_json::value::RawValue;
 
 use super::error::ApiError;
+use super::fields::is_object;
 use crate::turn::{Tool, Tools};
 
 /// Tools in one request. OpenAI takes 128; agents with several tool servers were seen to send more.
@@ -103,6 +104,15 @@ fn check(described: &[Description]) -> Result<(), ApiError> {
                 "{name:?} is no name for a tool; use 1 to {MAX_NAME} of a-z, A-Z, 0-9, _ and -."
             );
             return Err(ApiError::invalid(text).at(&tool.param));
+        }
+        if tool
+            .parameters
+            .as_deref()
+            .is_some_and(|schema| !is_object(schema))
+        {
+            let text = "The parameters of a tool are a JSON schema, an object: {\"type\": \"object\", \"properties\": …}.";
+            let place = tool.param.trim_end_matches("name");
+            return Err(ApiError::invalid(text).at(format!("{place}parameters")));
         }
         if !names.insert(name) {
             let text =

@@ -48,6 +48,10 @@ const EDGE_PLAN: HeaderName = HeaderName::from_static("x-codex-edge-plan");
 /// Fields of the request that were read and not honoured.
 const EDGE_IGNORED: HeaderName = HeaderName::from_static("x-codex-edge-ignored");
 
+/// What of a body that no route reads is waited for: more bytes, or later ones, are worth no connection.
+const UNREAD_BYTES: usize = 64 << 10;
+const UNREAD_WAIT: Duration = Duration::from_secs(1);
+
 /// What answers requests.
 #[derive(Debug)]
 pub struct Routes {
@@ -141,7 +145,7 @@ impl Routes {
 
     /// Answers one request. Dropping the future, or the body of its answer, is the client leaving.
     pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Followed<Body>> {
-        let (head, body) = request.into_parts();
+        let (head, mut body) = request.into_parts();
         let span = info_span!(
             "request",
             id = text(&head.headers, &X_REQUEST_ID).unwrap_or("-"),
@@ -156,7 +160,8 @@ impl Routes {
         };
         let line = RequestLine::new(span.clone(), importance);
         async move {
-            let answered = self.dispatch(&head, body).await;
+            let answered = self.dispatch(&head, &mut body).await;
+            discard(&mut body).await;
             let mut response = answered.unwrap_or_else(|error| error_response(&error));
             response.headers_mut().extend(request_id(&head));
             if head.method == Method::POST {
@@ -168,7 +173,11 @@ impl Routes {
         .await
     }
 
-    async fn dispatch(&self, head: &Parts, body: Incoming) -> Result<Response<Body>, ApiError> {
+    async fn dispatch(
+        &self,
+        head: &Parts,
+        body: &mut Incoming,
+    ) -> Result<Response<Body>, ApiError> {
         match Route::of(&head.method, head.uri.path()) {
             Route::Health => Ok(json(StatusCode::OK, self.health())),
             Route::Ready => self.ready(),
@@ -235,7 +244,7 @@ impl Routes {
         response
     }
 
-    async fn chat(&self, head: &Parts, body: Incoming) -> Result<Response<Body>, ApiError> {
+    async fn chat(&self, head: &Parts, body: &mut Incoming) -> Result<Response<Body>, ApiError> {
         let body = self.read_body(head, body).await?;
         let client = text(&head.headers, &EDGE_CLIENT).unwrap_or_default();
         let recall = |call_id: &str| self.recall.before(client, call_id);
@@ -257,7 +266,11 @@ impl Routes {
         Ok(response)
     }
 
-    async fn completions(&self, head: &Parts, body: Incoming) -> Result<Response<Body>, ApiError> {
+    async fn completions(
+        &self,
+        head: &Parts,
+        body: &mut Incoming,
+    ) -> Result<Response<Body>, ApiError> {
         let body = self.read_body(head, body).await?;
         let (turn, mut reply, echo) =
             completions::parse(&body, &self.models(head), self.profile(head))?;
@@ -307,7 +320,7 @@ impl Routes {
         Ok(Attended::new(turn, background, cut))
     }
 
-    async fn read_body(&self, head: &Parts, body: Incoming) -> Result<Bytes, ApiError> {
+    async fn read_body(&self, head: &Parts, body: &mut Incoming) -> Result<Bytes, ApiError> {
         check_media_type(&head.headers)?;
         let limit = self.config.max_body_bytes;
         match Limited::new(body, limit).collect().await {
@@ -353,6 +366,13 @@ fn state(readiness: Readiness) -> &'static str {
         Readiness::LoginRequired => "login_required",
         Readiness::Unavailable => "unavailable",
     }
+}
+
+/// Reads what no route wanted to read: a connection that is closed over unread bytes may take the answer with it, and
+/// Envoy would tell the client that nobody is there.
+async fn discard(body: &mut Incoming) {
+    let rest = Limited::new(body, UNREAD_BYTES).collect();
+    let _given_up = tokio::time::timeout(UNREAD_WAIT, rest).await;
 }
 
 /// JSON and nothing else; a client that does not say is believed to send it.
@@ -457,4 +477,82 @@ fn ignored(ignored: &Ignored) -> Option<(HeaderName, HeaderValue)> {
 fn request_id(head: &Parts) -> Option<(HeaderName, HeaderValue)> {
     let id = head.headers.get(X_REQUEST_ID)?;
     Some((X_REQUEST_ID, id.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    /// One of each route that has a path.
+    const ROUTES: [Route<'_>; 10] = [
+        Route::Health,
+        Route::Ready,
+        Route::Models,
+        Route::Model("codex-5"),
+        Route::Chat,
+        Route::Completions,
+        Route::Responses,
+        Route::Response("resp_1"),
+        Route::InputItems("resp_1"),
+        Route::Cancel("resp_1"),
+    ];
+
+    /// Where a route is, as the description writes it. A new route does not compile without its line here; it belongs
+    /// among the `ROUTES` too.
+    fn paths(route: Route<'_>) -> &'static [&'static str] {
+        match route {
+            Route::Health => &["/healthz", "/livez"],
+            Route::Ready => &["/readyz"],
+            Route::Models => &["/v1/models"],
+            Route::Model(_) => &["/v1/models/{model}"],
+            Route::Chat => &["/v1/chat/completions"],
+            Route::Completions => &["/v1/completions"],
+            Route::Responses => &["/v1/responses"],
+            Route::Response(_) => &["/v1/responses/{response}"],
+            Route::InputItems(_) => &["/v1/responses/{response}/input_items"],
+            Route::Cancel(_) => &["/v1/responses/{response}/cancel"],
+            Route::OtherVerb(_) | Route::Options | Route::Unknown => &[],
+        }
+    }
+
+    /// The description of the API, `docs/openapi.json`.
+    fn described() -> Value {
+        let description = include_str!("../../../docs/openapi.json");
+        serde_json::from_str(description).expect("the description is JSON")
+    }
+
+    #[test]
+    fn what_is_described_is_what_is_routed() {
+        let description = described();
+        let described = description["paths"].as_object().expect("it has paths");
+        let routed: BTreeSet<_> = ROUTES.into_iter().flat_map(paths).copied().collect();
+        assert_eq!(
+            described
+                .keys()
+                .map(String::as_str)
+                .collect::<BTreeSet<_>>(),
+            routed
+        );
+        for (path, item) in described {
+            let real = path.replace("{model}", "codex-5");
+            let real = real.replace("{response}", "resp_1");
+            for verb in [
+                Method::GET,
+                Method::HEAD,
+                Method::POST,
+                Method::PUT,
+                Method::PATCH,
+                Method::DELETE,
+            ] {
+                let route = Route::of(&verb, &real);
+                let is_described = item.get(verb.as_str().to_lowercase()).is_some();
+                let is_routed = paths(route).contains(&path.as_str());
+                assert_eq!(is_routed, is_described, "{verb} {path} is {route:?}");
+            }
+        }
+    }
 }

@@ -19,7 +19,7 @@ impl Routes {
     pub(super) async fn respond(
         &self,
         head: &Parts,
-        body: Incoming,
+        body: &mut Incoming,
     ) -> Result<Response<Body>, ApiError> {
         let body = self.read_body(head, body).await?;
         let shelf = self.shelf(head);

@@ -7,6 +7,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::dialect::body;
 use crate::dialect::text_or::TextOr;
 use crate::dialect::{ApiError, Ignored, image};
 use crate::turn::{Content, Detail, Item, Message, ReasoningItem, Role, ToolCall, ToolOutput};
@@ -20,6 +21,7 @@ pub(super) struct RawMessage {
     content: Option<TextOr<RawPart>>,
     refusal: Option<String>,
     name: Option<String>,
+    #[serde(default, deserialize_with = "body::objects")]
     tool_calls: Option<Vec<RawToolCall>>,
     tool_call_id: Option<String>,
     function_call: Option<de::IgnoredAny>,
@@ -30,6 +32,7 @@ struct RawToolCall {
     id: String,
     #[serde(rename = "type")]
     kind: Option<String>,
+    #[serde(default, deserialize_with = "body::object")]
     function: Option<RawFunction>,
 }
 
@@ -117,6 +120,11 @@ pub(super) fn conversation(
         conversation.push(index, message)?;
     }
     conversation.check_answered()?;
+    // Codex begins no turn with a history of nothing.
+    if conversation.items.is_empty() {
+        let text = "A conversation of empty messages of the assistant leaves nothing to answer.";
+        return Err(ApiError::invalid(text).at("messages"));
+    }
     Ok(conversation.items)
 }
 

@@ -19,14 +19,19 @@ use crate::turn::{CutRules, Item, Profile, Summary, TurnRequest};
 #[derive(Deserialize)]
 struct Body {
     model: Option<String>,
+    #[serde(default, deserialize_with = "body::objects")]
     messages: Option<Vec<RawMessage>>,
     stream: Option<bool>,
+    #[serde(default, deserialize_with = "body::object")]
     stream_options: Option<StreamOptions>,
     include_usage: Option<bool>,
+    #[serde(default, deserialize_with = "body::objects")]
     tools: Option<Vec<RawTool>>,
     tool_choice: Option<RawChoice>,
     parallel_tool_calls: Option<bool>,
+    #[serde(default, deserialize_with = "body::object")]
     response_format: Option<ResponseFormat>,
+    #[serde(default, deserialize_with = "body::object")]
     reasoning: Option<Reasoning>,
     reasoning_effort: Option<String>,
     #[serde(rename = "reasoningEffort")]
@@ -63,6 +68,7 @@ struct Reasoning {
 struct ResponseFormat {
     #[serde(rename = "type")]
     kind: String,
+    #[serde(default, deserialize_with = "body::object")]
     json_schema: Option<JsonSchema>,
 }
 
@@ -217,7 +223,7 @@ fn schema(
                 schema: Some(schema),
             }),
         ) => {
-            fields::check_schema(&name, "response_format.json_schema.name")?;
+            fields::check_schema(&name, &schema, "response_format.json_schema")?;
             Ok(Some(schema))
         }
         ("json_schema", _) => {
@@ -233,13 +239,11 @@ fn schema(
 
 /// The newer of the two names wins, as with OpenAI.
 fn cut(body: Body) -> Result<CutRules, ApiError> {
-    let (param, max_tokens) = match (body.max_completion_tokens, body.max_tokens) {
-        (Some(max), _) => ("max_completion_tokens", Some(max)),
-        (None, max) => ("max_tokens", max),
-    };
+    let older = fields::max_tokens("max_tokens", body.max_tokens)?;
+    let newer = fields::max_tokens("max_completion_tokens", body.max_completion_tokens)?;
     Ok(CutRules {
         stop: fields::stop(body.stop)?,
-        max_tokens: fields::max_tokens(param, max_tokens)?,
+        max_tokens: newer.or(older),
         ..CutRules::default()
     })
 }
@@ -347,6 +351,12 @@ mod tests {
                 r#""messages[0].content""#,
             ),
             (
+                r#"{"messages":[{"role":"assistant","content":""},{"role":"assistant"}]}"#,
+                400,
+                "invalid_request_error",
+                r#""messages""#,
+            ),
+            (
                 r#"{"messages":[{"content":"x"}]}"#,
                 400,
                 "invalid_request_error",
@@ -433,7 +443,47 @@ mod tests {
                 "invalid_request_error",
                 "metadata.k",
             ),
+            (
+                r#""reasoning":[null,null]"#,
+                "invalid_request_error",
+                "reasoning",
+            ),
+            (
+                r#""tools":[["function"]]"#,
+                "invalid_request_error",
+                "tools[0]",
+            ),
+            (
+                r#""tool_choice":["f"]"#,
+                "invalid_request_error",
+                "tool_choice",
+            ),
             (r#""max_tokens":0"#, "invalid_request_error", "max_tokens"),
+            (
+                r#""max_tokens":0,"max_completion_tokens":5"#,
+                "invalid_request_error",
+                "max_tokens",
+            ),
+            (
+                r#""reasoning":{"effort":"low"},"reasoning_effort":"huge""#,
+                "unsupported_value",
+                "reasoning_effort",
+            ),
+            (
+                r#""tools":[{"function":{"name":"f","parameters":7}}]"#,
+                "invalid_request_error",
+                "tools[0].function.parameters",
+            ),
+            (
+                r#""tools":[{"name":"f","parameters":[]}]"#,
+                "invalid_request_error",
+                "tools[0].parameters",
+            ),
+            (
+                r#""response_format":{"type":"json_schema","json_schema":{"name":"s","schema":true}}"#,
+                "invalid_request_error",
+                "response_format.json_schema.schema",
+            ),
             (
                 r#""max_completion_tokens":-1"#,
                 "invalid_request_error",

@@ -4,6 +4,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::dialect::body::{self, Object};
 use crate::dialect::tools::{Choice, Description, offer};
 use crate::dialect::{ApiError, Ignored};
 use crate::turn::Tools;
@@ -13,6 +14,7 @@ use crate::turn::Tools;
 pub(super) struct RawTool {
     #[serde(rename = "type")]
     kind: Option<String>,
+    #[serde(default, deserialize_with = "body::object")]
     function: Option<RawFunction>,
     name: Option<String>,
     description: Option<String>,
@@ -35,8 +37,13 @@ struct RawFunction {
 )]
 pub(super) enum RawChoice {
     Word(String),
-    Function { function: Named },
-    Flat { name: String },
+    Function(Object<FunctionChoice>),
+    Flat(Object<Named>),
+}
+
+#[derive(Deserialize)]
+pub(super) struct FunctionChoice {
+    function: Object<Named>,
 }
 
 #[derive(Deserialize)]
@@ -62,10 +69,10 @@ pub(super) fn tools(
             ApiError::invalid(text).at("tool_choice")
         })?,
         Some(
-            RawChoice::Function {
-                function: Named { name },
-            }
-            | RawChoice::Flat { name },
+            RawChoice::Function(Object(FunctionChoice {
+                function: Object(Named { name }),
+            }))
+            | RawChoice::Flat(Object(Named { name })),
         ) => Choice::Named(name),
     };
     let numbered = tools.into_iter().enumerate();

@@ -29,6 +29,7 @@ struct Body {
     model: Option<String>,
     prompt: Option<Prompt>,
     stream: Option<bool>,
+    #[serde(default, deserialize_with = "body::object")]
     stream_options: Option<StreamOptions>,
     include_usage: Option<bool>,
     echo: Option<bool>,

@@ -231,7 +231,7 @@ fn schema(
             Ok(None)
         }
         ("json_schema", Some(name), Some(schema)) => {
-            fields::check_schema(name, "text.format.name")?;
+            fields::check_schema(name, schema, "text.format")?;
             Ok(Some(schema.clone()))
         }
         ("json_schema", ..) => {
