@@ -1,24 +1,80 @@
-// The official Node client against the chain; arguments: base URL, key.
+// The official Node client against the chain; arguments: base URL, key, the model's control routes.
 import assert from "node:assert/strict";
-import OpenAI, { AuthenticationError, NotFoundError } from "openai";
+import { setTimeout } from "node:timers/promises";
+import OpenAI, { APIUserAbortError, AuthenticationError, NotFoundError } from "openai";
 
-const [baseURL, apiKey] = process.argv.slice(2);
+const [baseURL, apiKey, control] = process.argv.slice(2);
 const client = new OpenAI({ baseURL, apiKey, maxRetries: 0 });
-const say = '[[model:{"text":"Hello from the model.","delta_chars":3}]]';
-const request = { model: "codex-5", messages: [{ role: "user", content: say }] };
+const user = (script) => [{ role: "user", content: `[[model:${JSON.stringify(script)}]]` }];
+const say = { model: "codex-5", messages: user({ text: "Hello from the model.", delta_chars: 3 }) };
 
-let text = "";
-let finish = [];
-for await (const chunk of await client.chat.completions.create({ ...request, stream: true })) {
-  text += chunk.choices[0].delta.content ?? "";
-  finish.push(chunk.choices[0].finish_reason);
+async function modelRequests() {
+  return (await fetch(`${control}/requests`)).json();
 }
-assert.equal(text, "Hello from the model.");
-assert.deepEqual(finish.filter((reason) => reason !== null), ["stop"]);
 
-const completion = await client.chat.completions.create(request);
-assert.equal(completion.choices[0].message.content, "Hello from the model.");
+async function streams() {
+  let text = "";
+  let finish = [];
+  for await (const chunk of await client.chat.completions.create({ ...say, stream: true })) {
+    text += chunk.choices[0].delta.content ?? "";
+    finish.push(chunk.choices[0].finish_reason);
+  }
+  assert.equal(text, "Hello from the model.");
+  assert.deepEqual(finish.filter((reason) => reason !== null), ["stop"]);
+  const final = await client.chat.completions.stream(say).finalContent();
+  assert.equal(final, "Hello from the model.");
+}
 
-const stranger = new OpenAI({ baseURL, apiKey: "wrong", maxRetries: 0 });
-await assert.rejects(stranger.chat.completions.create(request), AuthenticationError);
-await assert.rejects(client.chat.completions.create({ ...request, model: "gpt-4" }), NotFoundError);
+async function gathers() {
+  const completion = await client.chat.completions.create(say);
+  assert.equal(completion.choices[0].message.content, "Hello from the model.");
+}
+
+async function runsTools() {
+  const call = (city) => ({ call: "get_weather", call_id: `call_${city}`, arguments: { city } });
+  const messages = user([[call("Oslo"), call("Rome")], [call("Bern")], [{ text: "Rome is the warmest." }]]);
+  const asked = [];
+  const weather = {
+    name: "get_weather",
+    description: "The weather of a city.",
+    parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] },
+    parse: JSON.parse,
+    function: ({ city }) => asked.push(city) && `It is mild in ${city}.`,
+  };
+  const before = (await modelRequests()).length;
+  const runner = client.chat.completions.runTools({ ...say, messages, tools: [{ type: "function", function: weather }] });
+  assert.equal(await runner.finalContent(), "Rome is the warmest.");
+  assert.deepEqual(asked.sort(), ["Bern", "Oslo", "Rome"]);
+  const sent = (await modelRequests()).slice(before);
+  assert.equal(sent.length, 3, "one request to the model for each of ours");
+  const outputs = sent.at(-1).body.input.filter((item) => item.type === "function_call_output");
+  assert.deepEqual(outputs.map((item) => item.call_id), ["call_Oslo", "call_Rome", "call_Bern"]);
+}
+
+async function aborts() {
+  const messages = user([{ text: "par", open: true }, { hold: "for ever" }, { text: "ty" }]);
+  const stream = await client.chat.completions.create({ ...say, messages, stream: true });
+  let text = "";
+  for await (const chunk of stream) {
+    text += chunk.choices[0].delta.content ?? "";
+    if (text) stream.controller.abort();
+  }
+  assert.equal(text, "par");
+  const cut = async () => (await modelRequests()).at(-1).delivery === "cut_by_client";
+  // The test ends a script that waits for too long.
+  while (!(await cut())) await setTimeout(10);
+  const signal = AbortSignal.abort();
+  await assert.rejects(client.chat.completions.create(say, { signal }), APIUserAbortError);
+}
+
+async function namesItsErrors() {
+  const stranger = new OpenAI({ baseURL, apiKey: "wrong", maxRetries: 0 });
+  await assert.rejects(stranger.chat.completions.create(say), AuthenticationError);
+  await assert.rejects(client.chat.completions.create({ ...say, model: "gpt-4" }), NotFoundError);
+}
+
+await streams();
+await gathers();
+await runsTools();
+await aborts();
+await namesItsErrors();

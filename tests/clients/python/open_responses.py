@@ -7,7 +7,7 @@ import urllib.request
 
 import openresponses_types as types
 
-BASE_URL, KEY = sys.argv[1:]
+BASE_URL, KEY = sys.argv[1:3]
 TOOL = {"type": "function", "name": "look", "description": "Looks.", "parameters": {"type": "object"}, "strict": False}
 SCRIPTS = {
     "text": [{"text": "Hello.", "delta_chars": 2}],

@@ -6,7 +6,7 @@ import sys
 import openai
 import pydantic
 
-BASE_URL, KEY = sys.argv[1:]
+BASE_URL, KEY = sys.argv[1:3]
 client = openai.OpenAI(base_url=BASE_URL, api_key=KEY, max_retries=0, timeout=30)
 responses = client.responses
 USAGE = {"usage": {"input_tokens": 21, "output_tokens": 8}}

@@ -3,6 +3,7 @@
 mod browser;
 mod chain;
 mod clients;
+mod llm_comply;
 mod readme;
 mod responses;
 mod stack;

@@ -9,17 +9,17 @@ use tests::scripted_model::Script;
 use tokio::process::Command;
 use xtask::tools::{Tool, Tools};
 
-use crate::clients::run;
+use crate::clients::{python, run_python};
 use crate::stack::{KEY, Stack};
 
 #[tokio::test]
 async fn openai_python_responds_in_every_way() {
-    run(&python(), "python/responses.py").await;
+    run_python("responses.py").await;
 }
 
 #[tokio::test]
 async fn every_object_and_event_is_one_of_open_responses() {
-    run(&python(), "python/open_responses.py").await;
+    run_python("open_responses.py").await;
 }
 
 /// The cases of `llm-comply` 0.5.0 for the format open-responses.
@@ -113,11 +113,6 @@ async fn codex_itself_is_a_client_and_runs_its_tools() {
     );
     let sent = requests[1].body["input"].to_string();
     assert!(sent.contains("made by 42"), "its shell ran: {sent}");
-}
-
-fn python() -> std::path::PathBuf {
-    let python = Tools::open().python();
-    python.expect("the clients were fetched: `cargo xtask fetch`")
 }
 
 async fn finish(mut client: Command) -> Output {

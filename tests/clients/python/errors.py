@@ -1,0 +1,81 @@
+"""What goes wrong, as the official Python client tells it: the classes of errors, and when it tries again by itself."""
+
+import time
+
+import openai
+
+from edge import LOW_KEY, SLOW_KEY, client, fails, model_requests, order, play, user
+
+SAY = play({"text": "Hello."})
+
+
+def ask(content=SAY, key=None, options={}, **more):
+    caller = client(key, **options) if key else client(**options)
+    return lambda: caller.chat.completions.create(**({"model": "codex-5", "messages": user(content)} | more))
+
+
+def have_classes():
+    fails(openai.AuthenticationError, ask(key="wrong"), code="invalid_api_key", type="authentication_error")
+    fails(openai.PermissionDeniedError, ask(key=LOW_KEY), code="model_not_allowed", param="model")
+    fails(openai.NotFoundError, ask(model="gpt-4"), code="model_not_found", param="model")
+    fails(openai.NotFoundError, lambda: client().models.retrieve("gpt-4"), code="model_not_found")
+    fails(openai.BadRequestError, ask(messages=[]), code="invalid_request_error", param="messages")
+    fails(openai.BadRequestError, ask(n=2), code="unsupported_value", param="n")
+    long = play({"failed": "context_length_exceeded"})
+    fails(openai.BadRequestError, ask(long), code="context_length_exceeded", param="messages")
+    cut = play([{"text": "par"}, {"cut": "abort"}])
+    failed = fails(openai.InternalServerError, ask(cut), code="codex_failed", status_code=502)
+    assert failed.request_id, "an error can be found in the logs"
+    fails(openai.InternalServerError, ask(play({"status": 401})), code="codex_login_required", status_code=503)
+    fails(openai.APIError, lambda: list(ask(cut, stream=True)()), code="codex_failed", type="server_error")
+    fails(openai.APITimeoutError, ask(play({"hold": "for ever"}), options={"timeout": 0.5}))
+
+
+def watched(max_retries):
+    """Options of a client that tries again, and the list of answers that it gets: when, and what."""
+    answers = []
+    see = lambda answer: answers.append((time.monotonic(), answer))
+    http_client = openai.DefaultHttpxClient(event_hooks={"response": [see]})
+    return {"max_retries": max_retries, "http_client": http_client}, answers
+
+
+def wait_out_a_rate_limit():
+    options, answers = watched(3)
+    # On a slow machine the bucket may be full again before the second request: then there was nothing to wait for.
+    for _ in range(20):
+        ask(key=SLOW_KEY, options=options)()
+        if any(answer.status_code == 429 for _, answer in answers):
+            break
+    refused = next(number for number, (_, answer) in enumerate(answers) if answer.status_code == 429)
+    (then, refusal), (later, _) = answers[refused], answers[refused + 1]
+    wait = int(refusal.headers["retry-after-ms"]) / 1000
+    assert 0 < wait <= int(refusal.headers["retry-after"]) <= 2, refusal.headers
+    assert later - then >= wait, (later - then, wait)
+    assert answers[-1][1].status_code == 200
+
+
+def wait_for_a_sidecar_that_is_gone():
+    order("stop")
+    fails(openai.InternalServerError, ask(), code="codex_unavailable", status_code=503)
+    options, answers = watched(5)
+    back = lambda answer: len(answers) == 1 and order("start")
+    options["http_client"].event_hooks["response"].append(back)
+    completion = ask(options=options)()
+    assert completion.choices[0].message.content == "Hello."
+    assert [answer.status_code for _, answer in answers] == [503, 200]
+    assert int(answers[0][1].headers["retry-after"]) >= 1
+
+
+def do_not_repeat_what_is_final():
+    options, answers = watched(5)
+    before = len(model_requests())
+    used_up = play({"status": 429, "error": {"type": "usage_limit_reached"}})
+    fails(openai.RateLimitError, ask(used_up, options=options), code="insufficient_quota", type="rate_limit_error")
+    assert [answer.headers.get("x-should-retry") for _, answer in answers] == ["false"], answers
+    assert len(model_requests()) == before + 1
+
+
+have_classes()
+wait_out_a_rate_limit()
+wait_for_a_sidecar_that_is_gone()
+do_not_repeat_what_is_final()
