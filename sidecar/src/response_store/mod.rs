@@ -2,7 +2,8 @@
 //! OpenAI API reference, "Responses", `store` and `previous_response_id`.
 //!
 //! No thread of a child is kept for a conversation: one ephemeral thread a request is the contract with Codex, so any
-//! child can serve the next turn, a recycled one loses nothing, and a conversation at rest costs no child memory.
+//! child can serve the next turn, a recycled one loses nothing, and a conversation at rest costs no child memory. There
+//! is little to save: with a model that answers at once, a turn took 28 ms on its own and 32 ms behind 19 others of 2 KB.
 
 mod exchange;
 #[cfg(test)]
