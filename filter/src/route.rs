@@ -32,6 +32,8 @@ impl Route {
             | Path::Models
             | Path::Generate
             | Path::Response
+            | Path::InputItems
+            | Path::Cancel
             | Path::Usage
             | Path::Other => Self::Guarded,
         }
@@ -43,7 +45,9 @@ pub fn allowed_methods(target: &[u8]) -> &'static str {
     match Path::of(target) {
         Path::Health | Path::Models | Path::Verify => "GET, HEAD, OPTIONS",
         Path::Generate => "POST, HEAD, OPTIONS",
-        Path::Response => "GET, POST, DELETE, HEAD, OPTIONS",
+        Path::Response => "GET, DELETE, HEAD, OPTIONS",
+        Path::InputItems => "GET, HEAD, OPTIONS",
+        Path::Cancel => "POST, OPTIONS",
         Path::Usage => "GET, OPTIONS",
         Path::Other => "GET, POST, DELETE, HEAD, OPTIONS",
     }
@@ -61,6 +65,8 @@ enum Path {
     Models,
     Generate,
     Response,
+    InputItems,
+    Cancel,
     Usage,
     Verify,
     Other,
@@ -79,7 +85,11 @@ impl Path {
             b"/v1/usage" | b"/v1/usage/raw" => Self::Usage,
             b"/verify" => Self::Verify,
             path if path.starts_with(b"/verify/") => Self::Verify,
-            path if path.starts_with(b"/v1/responses/") => Self::Response,
+            path if path.starts_with(b"/v1/responses/") => match path {
+                path if path.ends_with(b"/input_items") => Self::InputItems,
+                path if path.ends_with(b"/cancel") => Self::Cancel,
+                _ => Self::Response,
+            },
             path if path
                 .strip_prefix(b"/v1/models/")
                 .is_some_and(is_plain_segment) =>
@@ -146,6 +156,21 @@ mod tests {
                 route,
                 "{method} {target}"
             );
+        }
+    }
+
+    #[test]
+    fn each_path_of_responses_has_verbs_of_its_own() {
+        for (target, verbs) in [
+            ("/v1/responses", "POST, HEAD, OPTIONS"),
+            ("/v1/responses/resp_1", "GET, DELETE, HEAD, OPTIONS"),
+            (
+                "/v1/responses/resp_1/input_items?limit=1",
+                "GET, HEAD, OPTIONS",
+            ),
+            ("/v1/responses/resp_1/cancel/", "POST, OPTIONS"),
+        ] {
+            assert_eq!(allowed_methods(target.as_bytes()), verbs, "{target}");
         }
     }
 

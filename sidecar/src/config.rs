@@ -59,6 +59,8 @@ pub struct Config {
     pub drain: Duration,
     /// Whether `/v1/models` is for key holders only, which the filter decides; here it makes the answer private.
     pub protect_models: bool,
+    /// Whether each request has to name a model; without one it gets the default.
+    pub require_model: bool,
 }
 
 impl Config {
@@ -366,6 +368,9 @@ struct ModelArgs {
     /// Whether /v1/models is for key holders only.
     #[arg(long, env = "PROXY_PROTECT_MODELS", value_name = "BOOL", default_value = "false", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
     protect_models: bool,
+    /// Whether each request has to name a model, as with OpenAI; if not, one without gets that of CODEX_MODEL.
+    #[arg(long, env = "PROXY_REQUIRE_MODEL", value_name = "BOOL", default_value = "true", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
+    require_model: bool,
 }
 
 #[derive(Debug, Args)]
@@ -646,6 +651,7 @@ impl From<Raw> for Config {
             max_body_bytes: server.max_body_bytes,
             drain: Duration::from_millis(server.drain_ms),
             protect_models: models.protect_models,
+            require_model: models.require_model,
         }
     }
 }

@@ -13,6 +13,7 @@ pub struct ModelAccess<'a> {
     catalogue: &'a Catalogue,
     /// Patterns of the client's key, separated by commas; `None` allows all.
     patterns: Option<&'a str>,
+    required: bool,
 }
 
 #[derive(Serialize)]
@@ -59,14 +60,25 @@ impl<'a> ModelAccess<'a> {
         Self {
             catalogue,
             patterns,
+            required: false,
         }
     }
 
-    /// The id to answer with and the model that it stands for; no id is the default one.
+    /// Whether each request has to name a model, as with OpenAI.
+    #[must_use]
+    pub fn required(self, required: bool) -> Self {
+        Self { required, ..self }
+    }
+
+    /// The id to answer with and the model that it stands for; no id is the default one, unless one is required.
     ///
     /// # Errors
-    /// The id is unknown, or the client's key does not include it. The filter says the same at the edge.
+    /// The id is missing, unknown, or the client's key does not include it. The filter says the last two at the edge.
     pub fn resolve(&self, id: Option<&str>) -> Result<(String, Model), ApiError> {
+        if id.is_none() && self.required {
+            let text = "A request names a model; GET /v1/models lists them.";
+            return Err(ApiError::invalid(text).at("model"));
+        }
         let id = id.unwrap_or(self.catalogue.default_id());
         let model = self
             .catalogue

@@ -217,7 +217,7 @@ impl Routes {
 
     fn models<'a>(&'a self, head: &'a Parts) -> ModelAccess<'a> {
         let patterns = text(&head.headers, &EDGE_MODELS);
-        ModelAccess::new(&self.config.catalogue, patterns)
+        ModelAccess::new(&self.config.catalogue, patterns).required(self.config.require_model)
     }
 
     /// The profile of the caller's key, which the filter knows, or the deployment's own.

@@ -24,8 +24,8 @@ def document():
     wrong field among them would go unnoticed."""
     schemas = DOCUMENT["components"]["schemas"]
     models = [model.id for model in client().models.list()]
-    for name in ("ChatCompletionRequest", "CompletionRequest"):
-        schemas[name]["properties"]["model"] = {"enum": [*models, None]}
+    for name in ("ChatCompletionRequest", "CompletionRequest", "ResponseRequest"):
+        schemas[name]["properties"]["model"] = {"enum": models}
     chat = schemas["ChatCompletionRequest"]
     chat["required"].append("tools")
     chat["properties"]["tools"] |= {"type": "array", "minItems": 1, "maxItems": 1}

@@ -10,7 +10,7 @@ from edge import BASE_URL, KEY, LOW_KEY, play
 
 DOCUMENT = json.loads((pathlib.Path(__file__).parents[3] / "docs/openapi.json").read_text())
 VERBS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
-CHAT, LEGACY = "/v1/chat/completions", "/v1/completions"
+CHAT, LEGACY, RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/responses"
 http = httpx2.Client(base_url=BASE_URL.removesuffix("/v1"), headers={"authorization": f"Bearer {KEY}"}, timeout=30)
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -40,6 +40,13 @@ def component(name):
 
 def chat(script=EMPTY, **more):
     return {"model": "codex-5", "messages": [{"role": "user", "content": play(script)}]} | more
+
+
+BODIES = {
+    CHAT: chat(),
+    LEGACY: {"model": "codex-5", "prompt": "Hi."},
+    RESPONSES: {"model": "codex-5", "input": "Hi."},
+}
 
 
 def check(answer, path, verb):
@@ -76,7 +83,7 @@ def are_answers_as_described():
         if "choices" in said:
             reasons.add(said["choices"][0]["finish_reason"])
         check_stream(streamed, "ChatCompletionChunk", fails="choices" not in said)
-        prompt = {"prompt": body["messages"][0]["content"], "max_tokens": more.get("max_tokens")}
+        prompt = {"model": "codex-5", "prompt": body["messages"][0]["content"], "max_tokens": more.get("max_tokens")}
         if "tools" not in more:
             component("CompletionRequest").validate(prompt)
             said = check(http.post(LEGACY, json=prompt), LEGACY, "post")
@@ -121,9 +128,13 @@ def are_verbs_as_described():
         allowed = {verb for verb in VERBS if verb.lower() in item}
         for verb in VERBS:
             # A body that no route reads takes no answer with it.
-            body = chat() if path == CHAT else {"prompt": "Hi."}
+            body = BODIES.get(path, BODIES[LEGACY])
             request = {"json": body} if verb == "POST" or verb not in allowed else {}
-            answer = http.request(verb, path.replace("{model}", "codex-5"), **request)
+            target = path.replace("{model}", "codex-5")
+            if "{response}" in path:
+                made = http.post(RESPONSES, json=BODIES[RESPONSES])
+                target = path.replace("{response}", made.json()["id"])
+            answer = http.request(verb, target, **request)
             if verb in allowed:
                 assert answer.status_code == 200, (verb, path, answer)
                 check(answer, path, verb.lower())
@@ -149,6 +160,7 @@ def is_what_is_described_what_is_taken():
         (True, {"messages": [user, {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "tool_call_id": "c"}]}),
         (True, {"messages": [user | {"content": [{"type": "text", "text": "Hi."}], "name": "x"}], "unknown": {}}),
         (True, {"stop": ["a", "b"], "max_tokens": 5, "reasoning_effort": "low", "logit_bias": {"1": -1}}),
+        (False, {"model": None}),
         (False, {"messages": []}),
         (False, {"messages": [{"role": "user"}]}),
         (False, {"messages": [{"role": "narrator", "content": "x"}]}),
@@ -175,7 +187,7 @@ def is_what_is_described_what_is_taken():
         (False, {"functions": []}),
         (False, {"audio": {}}),
     ):
-        body = {"messages": [user]} | more
+        body = {"model": "codex-5", "messages": [user]} | more
         assert fits.is_valid(body) == taken, f"the description says otherwise of {more}"
         answer = http.post(CHAT, json=body)
         assert answer.status_code == (200 if taken else 400), (more, answer.text)

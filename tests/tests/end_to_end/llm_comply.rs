@@ -3,15 +3,14 @@
 
 use std::process::Stdio;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::process::Command;
 
 use crate::clients::{RUN, python, start};
 use crate::stack::KEY;
 
-/// Its case of an error is a chat without a model, which the contract answers with the deployment's own.
 #[tokio::test]
-async fn llm_comply_finds_nothing_but_the_model_that_need_not_be_named() {
+async fn llm_comply_passes_all_of_its_cases() {
     let stack = start().await;
     let mut comply = Command::new(python());
     comply.args(["-m", "llm_comply.cli", "--format", "openai-chat", "--json"]);
@@ -31,10 +30,6 @@ async fn llm_comply_finds_nothing_but_the_model_that_need_not_be_named() {
     let results = report["results"].as_array().expect("it has results");
     assert_eq!(results.len(), 9, "{report}");
     for result in results {
-        let known = (result["id"] == "chat-error-handling")
-            .then(|| json!(["HTTP 200 (expected [400, 422])"]));
-        let expected = if known.is_some() { "failed" } else { "passed" };
-        assert_eq!(result["status"], expected, "{result}");
-        assert_eq!(result.get("errors").cloned(), known, "{result}");
+        assert_eq!(result["status"], "passed", "{result}");
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tests::http::{post, with};
 use tests::sse::{self, Events};
 
-use crate::stack::{SOON, ask, chat, content, start, start_with, stream};
+use crate::stack::{SOON, ask, assert_error, chat, content, start, start_with, stream};
 
 #[tokio::test]
 async fn frames_come_in_order_and_the_first_before_the_model_was_asked() {
@@ -141,15 +141,13 @@ async fn images_and_efforts_reach_the_model() {
     const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
     let (model, sidecar) = start().await;
     let content = json!([{"type": "text", "text": "See?"}, {"type": "image_url", "image_url": {"url": PIXEL}}]);
-    let body =
-        json!({"messages": [{"role": "user", "content": content}], "reasoning_effort": "low"});
+    let body = json!({"model": "codex-5", "messages": [{"role": "user", "content": content}], "reasoning_effort": "low"});
     let mut client = sidecar.connect().await;
     let answer = client
         .send(post("/v1/chat/completions", body.to_string()))
         .await
         .unwrap();
     assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(answer.json()["model"], "gpt-5", "the default");
     let sent = &model.requests()[0].body;
     assert_eq!(
         sent["input"][0]["content"][1]["type"], "input_image",
@@ -199,4 +197,18 @@ async fn silence_is_filled_with_comments_unless_the_client_cannot_read_them() {
         assert_eq!(seen == 0, !comments, "{events:?}");
     }
     assert!(model.wait_for_requests(3, SOON).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_request_names_its_model_unless_the_operator_lets_it_be() {
+    let body = json!({"messages": [{"role": "user", "content": "[[model:{\"text\": \"Hi.\"}]]"}]});
+    let (_model, sidecar) = start().await;
+    let mut client = sidecar.connect().await;
+    let request = || post("/v1/chat/completions", body.to_string());
+    let refused = client.send(request()).await.unwrap();
+    assert_error(&refused, 400, "invalid_request_error");
+    assert_eq!(refused.json()["error"]["param"], "model");
+    let (_model, sidecar) = start_with(|options| options.env("PROXY_REQUIRE_MODEL", "false")).await;
+    let answer = sidecar.connect().await.send(request()).await.unwrap();
+    assert_eq!(answer.json()["model"], "gpt-5", "the default: {answer:?}");
 }

@@ -14,7 +14,7 @@ use crate::workers::{Faulty, group_of};
 
 /// Asks with far more text than a pipe holds.
 async fn ask_at_length(sidecar: &Sidecar) -> Answer {
-    let body = json!({"messages": [
+    let body = json!({"model": "codex-5", "messages": [
         {"role": "user", "content": "x".repeat(1 << 20)},
         {"role": "user", "content": "[[model:{\"text\":\"Hi.\"}]]"},
     ]});

@@ -137,8 +137,7 @@ async fn a_prompt_over_the_operators_limit_is_refused_before_it_takes_a_slot() {
     ] {
         for (chars, status) in [(40, 200), (41, 400)] {
             let text = "é".repeat(chars);
-            let body = json!({
-                "messages": [{"role": "user", "content": &text}],
+            let body = json!({"model": "codex-5", "messages": [{"role": "user", "content": &text}],
                 "prompt": &text,
             });
             let answer = client.send(post(path, body.to_string())).await.unwrap();

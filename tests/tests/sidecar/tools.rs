@@ -47,7 +47,8 @@ async fn a_loop_of_calls_is_one_conversation_to_the_model_even_over_a_restart() 
         json!({"role": "user", "content": format!("Weather? [[model:{rounds}]]")}),
     ];
     for (round, calls) in [(0, vec!["c1", "c2"]), (1, vec!["c3"]), (2, vec![])] {
-        let body = json!({"messages": messages, "tools": [tool("get_weather")]});
+        let body =
+            json!({"model": "codex-5", "messages": messages, "tools": [tool("get_weather")]});
         let answer = send(&sidecar, &body).await;
         assert_eq!(
             model.requests().len(),
@@ -124,10 +125,14 @@ async fn thoughts_go_back_with_the_outputs_of_the_calls_they_led_to() {
     ]);
     let question = json!({"role": "user", "content": format!("Weather? [[model:{rounds}]]")});
     let tools = json!([tool("get_weather")]);
-    let first = send(&sidecar, &json!({"messages": [question], "tools": tools})).await;
+    let first = send(
+        &sidecar,
+        &json!({"model": "codex-5", "messages": [question], "tools": tools}),
+    )
+    .await;
     let answer = first["choices"][0]["message"].clone();
     let result = json!({"role": "tool", "tool_call_id": "c1", "content": "-3"});
-    let body = json!({"messages": [question, answer, result], "tools": tools});
+    let body = json!({"model": "codex-5", "messages": [question, answer, result], "tools": tools});
     send(&sidecar, &body).await;
     let items = sent(&model);
     assert_eq!(items[1]["type"], "reasoning", "{items:?}");
@@ -268,7 +273,11 @@ async fn two_hundred_tools_and_images_in_results_reach_the_model() {
         {"role": "assistant", "content": null, "tool_calls": [called]},
         {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "a picture"}, image]},
     ]);
-    let answer = send(&sidecar, &json!({"messages": messages, "tools": tools})).await;
+    let answer = send(
+        &sidecar,
+        &json!({"model": "codex-5", "messages": messages, "tools": tools}),
+    )
+    .await;
     assert_eq!(answer["choices"][0]["message"]["content"], "Seen.");
     let requests = model.requests();
     assert_eq!(

@@ -70,7 +70,7 @@ pub fn parse(
 ) -> Result<(TurnRequest, Reply), ApiError> {
     let mut ignored = Ignored::default();
     let mut body = Body::read(body, &mut ignored)?;
-    let (model_id, mut model) = models.resolve(Some(named(&body)?))?;
+    let (model_id, mut model) = models.resolve(body.model.as_deref())?;
     let (effort, summary) = reasoning(&body)?;
     model.effort = effort.or(model.effort);
 
@@ -157,13 +157,6 @@ fn cut(body: &Body) -> Result<CutRules, ApiError> {
         max_tokens: fields::max_tokens("max_output_tokens", body.max_output_tokens)?,
         ..CutRules::default()
     })
-}
-
-/// Unlike a chat, a response has no default model: that is what OpenAI's clients and checks expect.
-fn named(body: &Body) -> Result<&str, ApiError> {
-    let missing =
-        || ApiError::invalid("A response needs a model; GET /v1/models lists them.").at("model");
-    body.model.as_deref().ok_or_else(missing)
 }
 
 fn reasoning(body: &Body) -> Result<(Option<Effort>, Summary), ApiError> {

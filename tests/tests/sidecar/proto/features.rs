@@ -46,7 +46,7 @@ async fn tools_need_a_newer_codex_and_the_refusal_says_which() {
 #[tokio::test]
 async fn calls_of_an_earlier_codex_are_told_as_history() {
     let (model, sidecar) = start().await;
-    let body = json!({"messages": [
+    let body = json!({"model": "codex-5", "messages": [
         {"role": "user", "content": "Weather?"},
         {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}]},
         {"role": "tool", "tool_call_id": "c1", "content": "-3 degrees"},
@@ -77,7 +77,7 @@ async fn a_schema_reaches_the_model() {
         (&json!("json_schema"), &schema)
     );
     let question = json!([{"role": "user", "content": "Say something."}]);
-    let words = json!({"messages": question, "response_format": {"type": "json_object"}});
+    let words = json!({"model": "codex-5", "messages": question, "response_format": {"type": "json_object"}});
     send(&sidecar, &words).await;
     let sent = model.requests()[1].body["input"].to_string();
     assert!(sent.contains("one JSON object"), "{sent}");
@@ -133,7 +133,7 @@ async fn images_of_the_whole_conversation_are_attached() {
     let first = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
     let second = "data:image/png;base64,iVBORw0KGgo=";
     let image = |url: &str| json!([{"type": "image_url", "image_url": {"url": url}}]);
-    let body = json!({"messages": [
+    let body = json!({"model": "codex-5", "messages": [
         {"role": "user", "content": image(first)},
         {"role": "assistant", "content": "A dot."},
         {"role": "user", "content": image(second)},
