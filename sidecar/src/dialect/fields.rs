@@ -91,6 +91,20 @@ pub(super) fn check_range<T: PartialOrd + fmt::Display>(
     }
 }
 
+/// Refuses the first of these that is there: what the OpenAI API knows and Codex cannot do is not forgotten. Each has
+/// whether it is there, its name, and what to do instead.
+///
+/// # Errors
+/// One of them is there.
+pub(super) fn refuse<const N: usize>(
+    unsupported: [(bool, &'static str, &'static str); N],
+) -> Result<(), ApiError> {
+    match unsupported.into_iter().find(|(present, ..)| *present) {
+        Some((_, param, text)) => Err(ApiError::unsupported(param, text)),
+        None => Ok(()),
+    }
+}
+
 /// Checks what a client wants to keep with the answer.
 ///
 /// # Errors

@@ -12,6 +12,7 @@ mod fields_table;
 mod image;
 pub mod models;
 pub mod responses;
+mod sampling;
 mod sse;
 mod text_or;
 mod tools;

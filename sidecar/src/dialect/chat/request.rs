@@ -12,6 +12,7 @@ use super::tools::{RawChoice, RawTool, tools};
 use crate::dialect::answer::Reply;
 use crate::dialect::fields::StreamOptions;
 use crate::dialect::models::ModelAccess;
+use crate::dialect::sampling::Sampling;
 use crate::dialect::{ApiError, Delivery, Ignored, body, fields};
 use crate::turn::{CutRules, Item, Profile, Summary, TurnRequest};
 
@@ -91,7 +92,7 @@ pub fn parse(
     let mut ignored = Ignored::default();
     let mut body: Body = body::read(body, &mut ignored)?;
     refuse_unsupported(&body)?;
-    check_ranges(&body)?;
+    check_ranges(&body, &mut ignored)?;
     note_unused(&body, &mut ignored);
     let (model_id, mut model) = models.resolve(body.model.as_deref())?;
     if let Some(effort) = effort(&body)? {
@@ -123,11 +124,10 @@ pub fn parse(
     Ok((turn, reply))
 }
 
-/// What the OpenAI API knows and Codex cannot do is refused rather than forgotten.
 fn refuse_unsupported(body: &Body) -> Result<(), ApiError> {
     let speaks = body.modalities.iter().flatten().any(|kind| kind != "text");
     let tools_instead = "Functions are deprecated; send tools and tool_choice.";
-    let unsupported = [
+    fields::refuse([
         (
             body.n.is_some_and(|n| n != 1),
             "n",
@@ -152,29 +152,23 @@ fn refuse_unsupported(body: &Body) -> Result<(), ApiError> {
             "web_search_options",
             "Web search is not supported.",
         ),
-    ];
-    match unsupported.into_iter().find(|(present, ..)| *present) {
-        Some((_, param, text)) => Err(ApiError::unsupported(param, text)),
-        None => Ok(()),
-    }
+    ])
 }
 
-/// Also of what is not honoured: a client that sends nonsense is told now, not when it moves elsewhere.
-fn check_ranges(body: &Body) -> Result<(), ApiError> {
-    fields::check_range("temperature", body.temperature, 0.0..=2.0)?;
-    fields::check_range("top_p", body.top_p, 0.0..=1.0)?;
-    fields::check_range("presence_penalty", body.presence_penalty, -2.0..=2.0)?;
-    fields::check_range("frequency_penalty", body.frequency_penalty, -2.0..=2.0)?;
+fn check_ranges(body: &Body, ignored: &mut Ignored) -> Result<(), ApiError> {
+    let sampling = Sampling {
+        temperature: body.temperature,
+        top_p: body.top_p,
+        presence_penalty: body.presence_penalty,
+        frequency_penalty: body.frequency_penalty,
+    };
+    sampling.check(ignored)?;
     fields::check_metadata(body.metadata.as_ref())
 }
 
 /// Codex has no field for these.
 fn note_unused(body: &Body, ignored: &mut Ignored) {
     for (name, present) in [
-        ("temperature", body.temperature.is_some()),
-        ("top_p", body.top_p.is_some()),
-        ("presence_penalty", body.presence_penalty.is_some()),
-        ("frequency_penalty", body.frequency_penalty.is_some()),
         ("logit_bias", body.logit_bias.is_some()),
         ("seed", body.seed.is_some()),
         ("user", body.user.is_some()),

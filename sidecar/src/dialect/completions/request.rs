@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::dialect::answer::Reply;
 use crate::dialect::fields::{self, StreamOptions};
 use crate::dialect::models::ModelAccess;
+use crate::dialect::sampling::Sampling;
 use crate::dialect::{ApiError, Delivery, Ignored, body};
 use crate::turn::{Content, CutRules, Item, Message, Profile, Role, Summary, Tools, TurnRequest};
 
@@ -69,7 +70,7 @@ pub fn parse(
     let mut ignored = Ignored::default();
     let mut body: Body = body::read(body, &mut ignored)?;
     refuse_unsupported(&body)?;
-    check_ranges(&body)?;
+    check_ranges(&body, &mut ignored)?;
     note_unused(&body, &mut ignored);
     let (model_id, model) = models.resolve(body.model.as_deref())?;
     let prompt = prompt(body.prompt.take(), &mut ignored)?;
@@ -95,10 +96,9 @@ pub fn parse(
     Ok((turn, reply, echo))
 }
 
-/// What the OpenAI API knows and Codex cannot do is refused rather than forgotten.
 fn refuse_unsupported(body: &Body) -> Result<(), ApiError> {
     let inserts = body.suffix.as_ref().is_some_and(|text| !text.is_empty());
-    let unsupported = [
+    fields::refuse([
         (
             body.n.is_some_and(|n| n != 1),
             "n",
@@ -119,28 +119,22 @@ fn refuse_unsupported(body: &Body) -> Result<(), ApiError> {
             "suffix",
             "Codex cannot write what stands before a text; say in the prompt what follows.",
         ),
-    ];
-    match unsupported.into_iter().find(|(present, ..)| *present) {
-        Some((_, param, text)) => Err(ApiError::unsupported(param, text)),
-        None => Ok(()),
-    }
+    ])
 }
 
-/// Also of what is not honoured: a client that sends nonsense is told now, not when it moves elsewhere.
-fn check_ranges(body: &Body) -> Result<(), ApiError> {
-    fields::check_range("temperature", body.temperature, 0.0..=2.0)?;
-    fields::check_range("top_p", body.top_p, 0.0..=1.0)?;
-    fields::check_range("presence_penalty", body.presence_penalty, -2.0..=2.0)?;
-    fields::check_range("frequency_penalty", body.frequency_penalty, -2.0..=2.0)
+fn check_ranges(body: &Body, ignored: &mut Ignored) -> Result<(), ApiError> {
+    let sampling = Sampling {
+        temperature: body.temperature,
+        top_p: body.top_p,
+        presence_penalty: body.presence_penalty,
+        frequency_penalty: body.frequency_penalty,
+    };
+    sampling.check(ignored)
 }
 
 /// Codex has no field for these.
 fn note_unused(body: &Body, ignored: &mut Ignored) {
     for (name, present) in [
-        ("temperature", body.temperature.is_some()),
-        ("top_p", body.top_p.is_some()),
-        ("presence_penalty", body.presence_penalty.is_some()),
-        ("frequency_penalty", body.frequency_penalty.is_some()),
         ("logit_bias", body.logit_bias.is_some()),
         ("seed", body.seed.is_some()),
         ("user", body.user.is_some()),

@@ -9,6 +9,7 @@ use serde::de::IgnoredAny;
 use super::echo::{ChoiceEcho, Format};
 use super::input::RawItem;
 use super::tools::RawTool;
+use crate::dialect::sampling::Sampling;
 use crate::dialect::text_or::TextOr;
 use crate::dialect::{ApiError, Ignored, body, fields};
 
@@ -68,15 +69,14 @@ impl Body {
     pub(super) fn read(json: &[u8], ignored: &mut Ignored) -> Result<Self, ApiError> {
         let body: Self = body::read(json, ignored)?;
         refuse_unsupported(&body)?;
-        check_ranges(&body)?;
+        check_ranges(&body, ignored)?;
         note_unused(&body, ignored);
         Ok(body)
     }
 }
 
-/// What the OpenAI API knows and Codex cannot do is refused rather than forgotten.
 fn refuse_unsupported(body: &Body) -> Result<(), ApiError> {
-    let unsupported = [
+    fields::refuse([
         (
             body.prompt.is_some(),
             "prompt",
@@ -92,19 +92,17 @@ fn refuse_unsupported(body: &Body) -> Result<(), ApiError> {
             "top_logprobs",
             "Codex reports no log probabilities.",
         ),
-    ];
-    match unsupported.into_iter().find(|(present, ..)| *present) {
-        Some((_, param, text)) => Err(ApiError::unsupported(param, text)),
-        None => Ok(()),
-    }
+    ])
 }
 
-/// Also of what is not honoured: a client that sends nonsense is told now, not when it moves elsewhere.
-fn check_ranges(body: &Body) -> Result<(), ApiError> {
-    fields::check_range("temperature", body.temperature, 0.0..=2.0)?;
-    fields::check_range("top_p", body.top_p, 0.0..=1.0)?;
-    fields::check_range("presence_penalty", body.presence_penalty, -2.0..=2.0)?;
-    fields::check_range("frequency_penalty", body.frequency_penalty, -2.0..=2.0)?;
+fn check_ranges(body: &Body, ignored: &mut Ignored) -> Result<(), ApiError> {
+    let sampling = Sampling {
+        temperature: body.temperature,
+        top_p: body.top_p,
+        presence_penalty: body.presence_penalty,
+        frequency_penalty: body.frequency_penalty,
+    };
+    sampling.check(ignored)?;
     check_word(
         "truncation",
         body.truncation.as_deref(),
@@ -133,10 +131,6 @@ fn note_unused(body: &Body, ignored: &mut Ignored) {
     let tier = body.service_tier.as_deref();
     let verbosity = body.text.as_ref().and_then(|text| text.verbosity.as_ref());
     for (name, present) in [
-        ("temperature", body.temperature.is_some()),
-        ("top_p", body.top_p.is_some()),
-        ("presence_penalty", body.presence_penalty.is_some()),
-        ("frequency_penalty", body.frequency_penalty.is_some()),
         ("max_tool_calls", body.max_tool_calls.is_some()),
         ("truncation", body.truncation.as_deref() == Some("auto")),
         ("text.verbosity", verbosity.is_some()),

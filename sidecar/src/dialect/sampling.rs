@@ -1,0 +1,34 @@
+//! What clients say about how a model chooses its words. Codex has no field for any of it: it is checked all the same,
+//! so that a client that sends nonsense is told now and not when it moves elsewhere, and named among the ignored.
+//! OpenAI API reference, "Create chat completion".
+
+use super::error::ApiError;
+use super::{Ignored, fields};
+
+/// The numbers that every dialect takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sampling {
+    pub(super) temperature: Option<f64>,
+    pub(super) top_p: Option<f64>,
+    pub(super) presence_penalty: Option<f64>,
+    pub(super) frequency_penalty: Option<f64>,
+}
+
+impl Sampling {
+    /// Checks the ranges, and notes what is there.
+    ///
+    /// # Errors
+    /// A number is out of its range.
+    pub(super) fn check(self, ignored: &mut Ignored) -> Result<(), ApiError> {
+        for (name, number, range) in [
+            ("temperature", self.temperature, 0.0..=2.0),
+            ("top_p", self.top_p, 0.0..=1.0),
+            ("presence_penalty", self.presence_penalty, -2.0..=2.0),
+            ("frequency_penalty", self.frequency_penalty, -2.0..=2.0),
+        ] {
+            fields::check_range(name, number, range)?;
+            ignored.note(name, number.is_some());
+        }
+        Ok(())
+    }
+}
