@@ -149,6 +149,27 @@ async fn thoughts_go_back_with_the_outputs_of_the_calls_they_led_to() {
 }
 
 #[tokio::test]
+async fn history_is_what_the_client_says_it_is() {
+    let (model, sidecar) = start().await;
+    let edited = json!({"id": "mine", "type": "function", "function": {"name": "gone", "arguments": "{\"edited\": true}"}});
+    let messages = json!([
+        {"role": "user", "content": "First. [[model:{\"text\": \"x\"}]]"},
+        {"role": "assistant", "content": "Made up.", "tool_calls": [edited]},
+        {"role": "tool", "tool_call_id": "mine", "content": "Error: no such city"},
+        {"role": "assistant", "content": "Sorry."},
+        {"role": "user", "content": "Again. [[model:{\"text\": \"Done.\"}]]"},
+    ]);
+    let body = json!({"model": "codex-5", "messages": messages, "tools": [tool("get_weather")]});
+    let answer = send(&sidecar, &body).await;
+    assert_eq!(answer["choices"][0]["message"]["content"], "Done.");
+    let items = sent(&model);
+    assert_eq!(items.len(), 6, "{items:?}");
+    assert_eq!(items[2]["name"], "gone", "a tool that is offered no more");
+    assert_eq!(items[2]["arguments"], "{\"edited\": true}");
+    assert_eq!(items[3]["output"], "Error: no such city");
+}
+
+#[tokio::test]
 async fn a_stream_has_one_chunk_for_each_call() {
     let (_model, sidecar) = start().await;
     let script = json!([{"text": "Let me see."}, call("c1", "Oslo"), {"call": "made_up", "call_id": "c2", "arguments": "{broken"}]);
