@@ -1,6 +1,7 @@
 //! The protocol of `codex app-server` as a state machine without IO: lines in, lines and events out.
 //! Codex app-server, protocol v2, as Codex 0.169 speaks it; one ephemeral thread a turn, many turns at once.
 
+mod calls;
 mod command_line;
 mod failure;
 mod history;
@@ -12,7 +13,7 @@ mod tests;
 mod thread;
 mod wire;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -20,18 +21,12 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::codex::agent::Workspace;
-use crate::codex::json_line::json_line;
 use crate::codex::plan::PlanBoard;
 use crate::turn::{Event, Outcome, TurnError, TurnRequest};
+use calls::{Call, Calls};
 use thread::{Next, Thread};
 
 pub(super) use command_line::arguments;
-
-/// Calls that may be unanswered at a time. The child was seen to drop some of 200, and never one of 160.
-const MAX_UNANSWERED_CALLS: usize = 48;
-
-/// Time that a call may take. The slowest, `thread/start` among 256 others, was seen to take a second.
-const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Time that a turn may go on after its interrupt; 2 to 5 ms were seen.
 const INTERRUPT_DEADLINE: Duration = Duration::from_secs(2);
@@ -90,42 +85,12 @@ pub(super) enum ProtocolError {
     Silent(&'static str),
 }
 
-/// What we called, and for which turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Call {
-    Initialize,
-    AuthStatus,
-    AccountRead,
-    ThreadStart(TurnKey),
-    InjectItems(TurnKey),
-    TurnStart(TurnKey),
-    TurnInterrupt(TurnKey),
-    ThreadUnsubscribe(TurnKey),
-}
-
-impl Call {
-    fn method(self) -> &'static str {
-        match self {
-            Self::Initialize => "initialize",
-            Self::AuthStatus => "getAuthStatus",
-            Self::AccountRead => "account/read",
-            Self::ThreadStart(_) => "thread/start",
-            Self::InjectItems(_) => "thread/inject_items",
-            Self::TurnStart(_) => "turn/start",
-            Self::TurnInterrupt(_) => "turn/interrupt",
-            Self::ThreadUnsubscribe(_) => "thread/unsubscribe",
-        }
-    }
-}
-
 /// One `codex app-server` process, seen from the other end of its pipes.
 #[derive(Debug)]
 pub(super) struct AppServer {
     state: State,
     now: Instant,
-    next_call: u64,
-    unanswered: HashMap<u64, (Call, Instant)>,
-    backlog: VecDeque<(u64, Call, Vec<u8>)>,
+    calls: Calls,
     threads: HashMap<TurnKey, Thread>,
     keys: HashMap<String, TurnKey>,
     stuck_threads: usize,
@@ -142,9 +107,7 @@ impl AppServer {
         let mut this = Self {
             state: State::Starting,
             now,
-            next_call: 0,
-            unanswered: HashMap::new(),
-            backlog: VecDeque::new(),
+            calls: Calls::default(),
             threads: HashMap::new(),
             keys: HashMap::new(),
             stuck_threads: 0,
@@ -194,17 +157,9 @@ impl AppServer {
     /// The child is of no more use.
     pub(super) fn tick(&mut self, now: Instant) -> Result<Step, ProtocolError> {
         self.now = now;
-        let overdue: Vec<u64> = self
-            .unanswered
-            .iter()
-            .filter(|(_, (_, sent))| now.duration_since(*sent) > CALL_DEADLINE)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in overdue {
-            if let Some((call, _)) = self.unanswered.remove(&id) {
-                self.send_from_backlog();
-                self.on_silence(call)?;
-            }
+        for call in self.calls.overdue(now) {
+            self.send_next();
+            self.on_silence(call)?;
         }
         self.give_up_uninterruptible();
         self.end_quiet_callers();
@@ -236,25 +191,14 @@ impl AppServer {
         std::mem::take(&mut self.step)
     }
 
-    /// Writes a call, or keeps it back while too many are unanswered.
     fn call(&mut self, call: Call, params: &impl Serialize) {
-        let id = self.next_call;
-        self.next_call += 1;
-        let line = json_line(&wire::Call {
-            id,
-            method: call.method(),
-            params,
-        });
-        if self.unanswered.len() < MAX_UNANSWERED_CALLS {
-            self.send(id, call, line);
-        } else {
-            self.backlog.push_back((id, call, line));
-        }
+        let line = self.calls.make(call, params, self.now);
+        self.step.write.extend(line);
     }
 
-    fn send(&mut self, id: u64, call: Call, line: Vec<u8>) {
-        self.unanswered.insert(id, (call, self.now));
-        self.step.write.push(line);
+    fn send_next(&mut self) {
+        let line = self.calls.next_line(self.now);
+        self.step.write.extend(line);
     }
 
     fn on_answer(
@@ -263,15 +207,10 @@ impl AppServer {
         result: Option<&RawValue>,
         error: Option<wire::CallError>,
     ) -> Result<(), ProtocolError> {
-        let Some((call, _)) = id
-            .get()
-            .parse()
-            .ok()
-            .and_then(|id: u64| self.unanswered.remove(&id))
-        else {
+        let Some(call) = self.calls.answered(id.get()) else {
             return Ok(()); // Late: the call was given up before.
         };
-        self.send_from_backlog();
+        self.send_next();
         match error {
             Some(error) => self.on_refusal(call, error),
             None => self.on_result(call, result.map_or("null", RawValue::get)),
@@ -413,12 +352,6 @@ impl AppServer {
         self.call(Call::AuthStatus, &params);
     }
 
-    fn send_from_backlog(&mut self) {
-        if let Some((id, call, line)) = self.backlog.pop_front() {
-            self.send(id, call, line);
-        }
-    }
-
     fn on_notification(
         &mut self,
         method: &str,
@@ -453,8 +386,7 @@ impl AppServer {
 
     /// A login of ChatGPT that was revoked shows only here: the child claims to have it, and reads no other.
     fn look_at_account(&mut self) {
-        let mut calls = self.unanswered.values().map(|(call, _)| *call);
-        if !calls.any(|call| call == Call::AccountRead) {
+        if !self.calls.waits_for(Call::AccountRead) {
             self.call(Call::AccountRead, &serde_json::json!({}));
         }
     }

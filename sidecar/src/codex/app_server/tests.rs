@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::calls::{CALL_DEADLINE, MAX_UNANSWERED_CALLS};
 use super::*;
 use crate::turn::{
     Content, Effort, Item, Message, Model, Profile, ReasoningItem, Role, Stop, Summary, Tool,
