@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(more: Value, expected: &[&str]) {
+    fn check(more: &Value, expected: &[&str]) {
         let mut body =
             json!({"model": "m", "stream": true, "input": "What is the weather in Oslo?"});
         let fields = body.as_object_mut().unwrap();
@@ -105,24 +105,24 @@ mod tests {
 
     #[test]
     fn it_does_what_it_is_asked_for() {
-        check(json!({}), &["Fine."]);
+        check(&json!({}), &["Fine."]);
         check(
-            json!({"reasoning": {"summary": "auto"}}),
+            &json!({"reasoning": {"summary": "auto"}}),
             &["thinks", "Fine."],
         );
         let weather = "get_weather {\"city\":\"\"}";
         check(
-            json!({"tools": [tool("stop"), tool("get_weather")]}),
+            &json!({"tools": [tool("stop"), tool("get_weather")]}),
             &[weather],
         );
         check(
-            json!({"tools": [tool("stop"), {"type": "web_search"}]}),
+            &json!({"tools": [tool("stop"), {"type": "web_search"}]}),
             &["Fine."],
         );
         let schema =
             json!({"type": "object", "properties": {"a": {"type": "null"}}, "required": ["a"]});
         let format = json!({"format": {"type": "json_schema", "name": "s", "schema": schema}});
-        check(json!({"text": format}), &["{\"a\":null}"]);
+        check(&json!({"text": format}), &["{\"a\":null}"]);
     }
 
     #[test]
@@ -132,14 +132,14 @@ mod tests {
         let tools = json!([tool("x"), tool("y")]);
         let call = "x {\"city\":\"\"}";
         check(
-            json!({"tools": tools, "input": [told, question]}),
+            &json!({"tools": tools, "input": [told, question]}),
             &["Fine."],
         );
-        check(json!({"tools": tools, "input": [question, told]}), &[call]);
+        check(&json!({"tools": tools, "input": [question, told]}), &[call]);
         let called =
             json!({"type": "function_call", "call_id": "1", "name": "x", "arguments": "{}"});
         let output = json!({"type": "function_call_output", "call_id": "1", "output": "-3 C"});
         let input = json!([question, called, output, told]);
-        check(json!({"tools": tools, "input": input}), &["Fine."]);
+        check(&json!({"tools": tools, "input": input}), &["Fine."]);
     }
 }
