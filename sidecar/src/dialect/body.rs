@@ -6,7 +6,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::error::ApiError;
@@ -21,7 +21,9 @@ pub struct Ignored(BTreeSet<String>);
 impl Ignored {
     /// Adds a field that is known; `present` says whether the client sent it.
     pub(super) fn note(&mut self, name: &str, present: bool) {
-        if present && self.0.len() < MAX_IGNORED {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-.[]=".contains(c);
+        let is_plain = name.len() <= 64 && name.chars().all(plain);
+        if present && is_plain && self.0.len() < MAX_IGNORED {
             self.0.insert(name.to_owned());
         }
     }
@@ -35,8 +37,7 @@ impl Ignored {
         else {
             return;
         };
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        self.note(key, key.len() <= 64 && key.chars().all(plain));
+        self.note(key, true);
     }
 
     /// The value of `x-codex-edge-ignored`; `None` when all was honoured.
@@ -94,8 +95,49 @@ pub(super) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 pub(super) fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<T>>, D::Error> {
-    let objects = Option::<Vec<Object<T>>>::deserialize(deserializer)?;
-    Ok(objects.map(|objects| objects.into_iter().map(|Object(object)| object).collect()))
+    let objects = Option::<Objects<T>>::deserialize(deserializer)?;
+    Ok(objects.map(|Objects(objects)| objects))
+}
+
+/// Objects in one list. A small body must not become a large one by what each of its braces takes in memory.
+const MAX_OBJECTS: usize = 16_384;
+
+/// A list of objects.
+struct Objects<T>(Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Objects<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectsVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectsVisitor<T> {
+            type Value = Objects<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Objects<T>, A::Error> {
+                read_objects(list).map(Objects)
+            }
+        }
+
+        deserializer.deserialize_seq(ObjectsVisitor(PhantomData))
+    }
+}
+
+/// The objects of a list, up to a number that no client needs.
+pub(super) fn read_objects<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
+    mut list: A,
+) -> Result<Vec<T>, A::Error> {
+    let mut objects = Vec::new();
+    while let Some(Object(object)) = list.next_element()? {
+        if objects.len() == MAX_OBJECTS {
+            let text = format!("more than {MAX_OBJECTS} elements are too many");
+            return Err(serde::de::Error::custom(text));
+        }
+        objects.push(object);
+    }
+    Ok(objects)
 }
 
 fn wrong_body(error: &serde_json::Error, path: &serde_path_to_error::Path) -> ApiError {

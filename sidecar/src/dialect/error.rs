@@ -270,7 +270,9 @@ impl From<TurnError> for ApiError {
             }
             TurnError::Rejected(_) => Self::bad_request("invalid_request_error", message),
             TurnError::NoTools(_) => Self::unsupported("tools", message),
-            TurnError::ModelNotFound | TurnError::ToolNotCalled => failed("codex_failed", message),
+            TurnError::ModelNotFound | TurnError::ToolNotCalled | TurnError::UnaskedCall => {
+                failed("codex_failed", message)
+            }
             TurnError::QuotaExceeded { retry_after } => Self {
                 retry_after,
                 final_answer: true,

@@ -6,6 +6,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::error::ApiError;
@@ -14,6 +15,9 @@ use crate::turn::{Content, Effort, Item, Message, Role, Summary};
 
 /// Stop sequences in one request.
 const MAX_STOPS: usize = 4;
+
+/// Levels of a schema. Codex's parser goes 128 deep, a few of which our message takes.
+const MAX_SCHEMA_DEPTH: usize = 100;
 
 /// Pairs of `metadata`, and the characters of their keys and values.
 const MAX_METADATA: (usize, usize, usize) = (16, 64, 512);
@@ -133,15 +137,26 @@ pub(super) fn check_schema(name: &str, schema: &RawValue, param: &str) -> Result
         return Err(ApiError::invalid(text).at(format!("{param}.name")));
     }
     if !is_object(schema) {
-        let text = "A schema is a JSON object: {\"type\": \"object\", \"properties\": …}.";
+        let text = "A schema is a JSON object, at most 100 levels deep: {\"type\": \"object\", \"properties\": …}.";
         return Err(ApiError::invalid(text).at(format!("{param}.schema")));
     }
     Ok(())
 }
 
-/// Whether a value is a JSON object: it was parsed, so its first character says so.
+/// Whether a value is a JSON object that Codex can read: it refuses what is nested deeper than its parser goes, and
+/// characters that are none; it would then drop our whole message without a word.
 pub(super) fn is_object(value: &RawValue) -> bool {
-    value.get().starts_with('{')
+    let read: Result<Value, _> = serde_json::from_str(value.get());
+    read.is_ok_and(|value| value.is_object() && depth(&value) <= MAX_SCHEMA_DEPTH)
+}
+
+fn depth(value: &Value) -> usize {
+    let deepest = match value {
+        Value::Array(items) => items.iter().map(depth).max(),
+        Value::Object(fields) => fields.values().map(depth).max(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return 0,
+    };
+    1 + deepest.unwrap_or(0)
 }
 
 /// How a model is asked for any JSON object at all: that is no schema that the provider would take as strict, which is

@@ -4,11 +4,10 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::body::Object;
+use super::body::read_objects;
 
 /// A text, or several objects.
 #[derive(Debug)]
@@ -41,8 +40,6 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for TextOrVisitor<T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<TextOr<T>, A::Error> {
-        let list: Vec<Object<T>> = Deserialize::deserialize(SeqAccessDeserializer::new(list))?;
-        let list = list.into_iter().map(|Object(item)| item);
-        Ok(TextOr::List(list.collect()))
+        read_objects(list).map(TextOr::List)
     }
 }

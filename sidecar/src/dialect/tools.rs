@@ -110,7 +110,7 @@ fn check(described: &[Description]) -> Result<(), ApiError> {
             .as_deref()
             .is_some_and(|schema| !is_object(schema))
         {
-            let text = "The parameters of a tool are a JSON schema, an object: {\"type\": \"object\", \"properties\": …}.";
+            let text = "The parameters of a tool are a JSON schema, an object of at most 100 levels: {\"type\": \"object\", \"properties\": …}.";
             let place = tool.param.trim_end_matches("name");
             return Err(ApiError::invalid(text).at(format!("{place}parameters")));
         }

@@ -89,6 +89,10 @@ impl Routes {
     pub(super) fn input_items(&self, head: &Parts, id: &str) -> Result<Response<Body>, ApiError> {
         let Shelf { store, client } = self.shelf(head);
         let page = Page::parse(query(head))?;
+        if store.is_running(client, id) {
+            let text = "The response is still being made; ask again when it is over.";
+            return Err(ApiError::invalid(text));
+        }
         let stored = store.stored(client, id);
         let stored = stored.ok_or_else(|| ApiError::response_not_found(id))?;
         let items = responses::input_items(id, &stored, &page)?;

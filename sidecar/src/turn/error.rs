@@ -17,6 +17,9 @@ pub enum TurnError {
         "the model did not call a tool although `tool_choice` requires it; try again, or allow an answer without a call"
     )]
     ToolNotCalled,
+    /// The model made a call although it was offered no tool.
+    #[error("the model called a tool although the request allows none; try again")]
+    UnaskedCall,
     /// This Codex cannot offer a client's tools to the model.
     #[error("Codex {0} cannot offer tools to the model; the operator must install 0.169 or newer")]
     NoTools(String),

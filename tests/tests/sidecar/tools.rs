@@ -7,7 +7,7 @@ use tests::scripted_model::ScriptedModel;
 use tests::sidecar::Sidecar;
 use tests::sse::Events;
 
-use crate::stack::{SOON, ask, chat, start};
+use crate::stack::{SOON, ask, assert_error, chat, start};
 
 /// A tool that takes a city.
 fn tool(name: &str) -> Value {
@@ -360,4 +360,39 @@ async fn a_text_is_cut_where_the_client_said_and_the_model_goes_no_further() {
         model.wait_for_cut(2, SOON).await.is_ok(),
         "both turns were interrupted"
     );
+}
+
+#[tokio::test]
+async fn a_model_that_breaks_off_after_a_call_is_a_failure_in_time() {
+    let (_model, sidecar) = start().await;
+    let tools = json!({"tools": [tool("get_weather")]});
+    for end in [json!({"cut": "abort"}), json!({"failed": "server_error"})] {
+        let answer = ask(&sidecar, json!([call("c1", "Oslo"), end]), tools.clone()).await;
+        assert_error(&answer, 502, "codex_failed");
+    }
+}
+
+#[tokio::test]
+async fn schemas_that_codex_cannot_read_are_refused_and_cost_nobody_else_anything() {
+    let (model, sidecar) = start().await;
+    let deep = "[".repeat(120) + &"]".repeat(120);
+    for schema in [
+        format!("{{\"a\":{deep}}}"),
+        "{\"a\":\"\\ud800\"}".to_owned(),
+    ] {
+        for field in [
+            format!(r#""tools":[{{"name":"f","parameters":{schema}}}]"#),
+            format!(
+                r#""response_format":{{"type":"json_schema","json_schema":{{"name":"s","schema":{schema}}}}}"#
+            ),
+        ] {
+            let body = format!(
+                r#"{{"model":"codex-5","messages":[{{"role":"user","content":"x"}}],{field}}}"#
+            );
+            let mut client = sidecar.connect().await;
+            let answer = client.send(post("/v1/chat/completions", body)).await;
+            assert_error(&answer.expect("an answer"), 400, "invalid_request_error");
+        }
+    }
+    assert_eq!(model.requests().len(), 0);
 }

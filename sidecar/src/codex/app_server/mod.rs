@@ -35,6 +35,12 @@ const INTERRUPT_DEADLINE: Duration = Duration::from_secs(2);
 /// so. Time passes in steps of about a second.
 const CALLS_QUIET: Duration = Duration::from_secs(2);
 
+/// Silence after which a child that waits for what came of a call is told that nothing did.
+const CALLS_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is said of a call whose output the child shall not wait for.
+const NO_OUTPUT: &str = r#""result":{"contentItems":[],"success":false}"#;
+
 /// Time between two looks at whether Codex has been logged in.
 const LOGIN_POLL: Duration = Duration::from_secs(2);
 
@@ -140,7 +146,7 @@ impl AppServer {
     ) -> Step {
         let start = wire::ThreadStart::new(&request, workspace);
         self.call(Call::ThreadStart(key), &start);
-        self.threads.insert(key, Thread::new(request));
+        self.threads.insert(key, Thread::new(request, self.now));
         self.take_step()
     }
 
@@ -163,6 +169,7 @@ impl AppServer {
         }
         self.give_up_uninterruptible();
         self.end_quiet_callers();
+        self.answer_stale_requests();
         if self.state == State::LoginRequired
             && now.duration_since(self.login_looked_at) > LOGIN_POLL
         {
@@ -346,6 +353,14 @@ impl AppServer {
         }
     }
 
+    fn answer_stale_requests(&mut self) {
+        let now = self.now;
+        let threads = self.threads.values_mut();
+        let stale = threads.flat_map(|thread| thread.stale_requests(now, CALLS_PATIENCE));
+        let lines = stale.map(|id| answer(&id, NO_OUTPUT));
+        self.step.write.extend(lines);
+    }
+
     fn look_at_login(&mut self) {
         self.login_looked_at = self.now;
         let params = serde_json::json!({"includeToken": false, "refreshToken": false});
@@ -411,7 +426,7 @@ impl AppServer {
             return;
         };
         if let Some(thread) = self.threads.get_mut(&key) {
-            let event = thread.on_tool_call(asked.into(), self.now);
+            let event = thread.on_tool_call(id.get().to_owned(), asked.into(), self.now);
             self.step.events.extend(event.map(|event| (key, event)));
         }
     }
@@ -419,7 +434,7 @@ impl AppServer {
     /// Nothing may ever wait for a human: an unanswered request would block its turn for ever.
     fn refuse_request(&mut self, method: &str, id: &RawValue) {
         tracing::warn!(method, "request of the child refused");
-        let answer = match method {
+        let refusal = match method {
             "item/commandExecution/requestApproval" | "item/fileChange/requestApproval" => {
                 r#""result":{"decision":"decline"}"#
             }
@@ -428,11 +443,10 @@ impl AppServer {
             "mcpServer/elicitation/request" => {
                 r#""result":{"action":"decline","content":null,"_meta":null}"#
             }
-            "item/tool/call" => r#""result":{"contentItems":[],"success":false}"#,
+            "item/tool/call" => NO_OUTPUT,
             _ => r#""error":{"code":-32601,"message":"not supported by this client"}"#,
         };
-        let line = format!("{{\"id\":{},{answer}}}\n", id.get());
-        self.step.write.push(line.into_bytes());
+        self.step.write.push(answer(id.get(), refusal));
     }
 
     fn fail(&mut self, key: TurnKey, error: TurnError) {
@@ -475,6 +489,11 @@ impl AppServer {
             self.step.closed.push(key);
         }
     }
+}
+
+/// The line that answers a request of the child.
+fn answer(id: &str, answer: &str) -> Vec<u8> {
+    format!("{{\"id\":{id},{answer}}}\n").into_bytes()
 }
 
 fn parse_answer<T: serde::de::DeserializeOwned>(

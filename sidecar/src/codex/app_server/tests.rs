@@ -548,7 +548,7 @@ fn an_agents_own_tools_are_never_shown_as_the_clients() {
 }
 
 #[test]
-fn a_required_call_that_does_not_come_is_a_failure_unless_the_model_is_silent() {
+fn a_required_call_that_does_not_come_is_a_failure() {
     let required = || with_tools(|tools| tools.required = true);
     let mut peer = Peer::running_with(required());
     let items = peer.last("thread/inject_items")["params"]["items"].clone();
@@ -558,13 +558,35 @@ fn a_required_call_that_does_not_come_is_a_failure_unless_the_model_is_silent() 
     peer.completes("completed", &Value::Null);
     assert_eq!(peer.events.last(), Some(&failed(TurnError::ToolNotCalled)));
 
-    let mut peer = Peer::running_with(required());
-    peer.completes("completed", &Value::Null);
-    let completed = Outcome::Completed {
-        stop: Stop::Silent,
-        usage: None,
-    };
-    assert_eq!(peer.events.last(), Some(&Event::Finished(completed)));
+    let mut silent = Peer::running_with(required());
+    silent.completes("completed", &Value::Null);
+    assert_eq!(silent.events, [failed(TurnError::ToolNotCalled)]);
+}
+
+#[test]
+fn a_call_that_nobody_allowed_is_a_failure_of_the_model() {
+    let mut peer = Peer::running();
+    peer.call("c1", "look");
+    peer.notifies("rawResponse/completed", json!({"usage": null}));
+    assert_eq!(peer.events, [failed(TurnError::UnaskedCall)]);
+    assert_eq!(peer.methods().last(), Some(&"turn/interrupt"));
+}
+
+#[test]
+fn a_child_that_waits_for_the_output_of_a_call_only_is_told_that_there_is_none() {
+    let mut peer = Peer::running_with(with_tools(|_| {}));
+    peer.call("c1", "look");
+    let params = json!({"threadId": "T", "callId": "c1", "tool": "look", "arguments": {}});
+    peer.says(&json!({"id": 5, "method": "item/tool/call", "params": params}).to_string());
+    assert!(!peer.methods().contains(&"answer"));
+    let step = peer.server.tick(Instant::now() + CALLS_PATIENCE * 2);
+    peer.note(step.unwrap());
+    assert_eq!(peer.last("answer")["id"], 5);
+    peer.completes(
+        "failed",
+        &json!({"message": "cut", "codexErrorInfo": "other"}),
+    );
+    assert_eq!(peer.events.last(), Some(&failed(TurnError::ProviderFailed)));
 }
 
 #[test]

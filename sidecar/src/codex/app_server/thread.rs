@@ -49,13 +49,19 @@ pub(super) struct Thread {
     called: Vec<String>,
     /// When the child asked for a call that no raw item had told.
     asked_at: Option<Instant>,
+    /// The ids of the child's requests for what came of calls, none of which is answered.
+    open_requests: Vec<String>,
+    /// A call came although nothing was offered.
+    unasked: bool,
+    /// When the child said something of this thread last.
+    heard_at: Instant,
     usage: Option<Usage>,
 }
 
 type Notified = Result<(Option<Event>, Next), serde_json::Error>;
 
 impl Thread {
-    pub(super) fn new(request: TurnRequest) -> Self {
+    pub(super) fn new(request: TurnRequest, now: Instant) -> Self {
         Self {
             request,
             phase: Phase::Opening,
@@ -66,6 +72,9 @@ impl Thread {
             reasoned: false,
             called: Vec::new(),
             asked_at: None,
+            open_requests: Vec::new(),
+            unasked: false,
+            heard_at: now,
             usage: None,
         }
     }
@@ -179,6 +188,7 @@ impl Thread {
         quota_reset: Option<Duration>,
         now: Instant,
     ) -> Notified {
+        self.heard_at = now;
         match method {
             "item/agentMessage/delta" => self.on_text(serde_json::from_str(params)?),
             "item/completed" => self.on_item(&serde_json::from_str(params)?),
@@ -220,7 +230,8 @@ impl Thread {
         Ok((event, Next::Wait))
     }
 
-    /// A plain model has no tools but the client's, so that every call is the client's, by whatever name.
+    /// A plain model has no tools but the client's, so that every call is the client's, by whatever name. Where there
+    /// are none at all it is nobody's.
     fn on_call(&mut self, mut call: ToolCall) -> Option<Event> {
         let tools = &self.request.tools;
         let is_clients = self.request.profile == Profile::Chat
@@ -228,8 +239,12 @@ impl Thread {
                 .offered
                 .iter()
                 .any(|tool| names::to_codex(&tool.name) == call.name);
+        if is_clients && tools.offered.is_empty() {
+            self.unasked = true;
+            return None;
+        }
         let is_enough = tools.one_at_a_time && !self.called.is_empty();
-        if !is_clients || is_enough || self.called.contains(&call.call_id) {
+        if !is_clients || is_enough {
             return None;
         }
         self.called.push(call.call_id.clone());
@@ -239,10 +254,28 @@ impl Thread {
 
     /// The child asks for what came of a call. A raw item has told it before, unless a later Codex has no raw items;
     /// then all calls are known when no more are asked for.
-    pub(super) fn on_tool_call(&mut self, call: ToolCall, now: Instant) -> Option<Event> {
+    pub(super) fn on_tool_call(
+        &mut self,
+        request: String,
+        call: ToolCall,
+        now: Instant,
+    ) -> Option<Event> {
+        self.open_requests.push(request);
+        if self.called.contains(&call.call_id) {
+            return None;
+        }
         let event = self.on_call(call)?;
         self.asked_at = Some(now);
         Some(event)
+    }
+
+    /// The open requests of a child that waits for nothing but their answers: when a response of the model breaks off
+    /// after a call, it says so only then. They are open no longer.
+    pub(super) fn stale_requests(&mut self, now: Instant, patience: Duration) -> Vec<String> {
+        if now.duration_since(self.heard_at) < patience {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.open_requests)
     }
 
     /// When it was last asked for a call that no raw item had told.
@@ -262,6 +295,10 @@ impl Thread {
 
     /// The client's calls end the turn: the next request brings what came of them.
     fn on_response(&mut self, completed: wire::ResponseCompleted<'_>, now: Instant) -> Notified {
+        if completed.turn_id == self.turn_id && self.unasked {
+            let failed = Event::Finished(Outcome::Failed(TurnError::UnaskedCall));
+            return Ok((Some(failed), self.interrupt(now)));
+        }
         if completed.turn_id != self.turn_id || self.called.is_empty() {
             return Ok((Some(Event::Progress), Next::Wait));
         }
@@ -318,10 +355,10 @@ impl Thread {
 
     /// An agent may do its work without a word.
     fn completed(&self) -> Outcome {
-        let silent = !self.said && self.request.profile == Profile::Chat;
-        if self.request.tools.required && !silent {
+        if self.request.tools.required {
             return Outcome::Failed(TurnError::ToolNotCalled);
         }
+        let silent = !self.said && self.request.profile == Profile::Chat;
         Outcome::Completed {
             stop: if silent { Stop::Silent } else { Stop::Natural },
             usage: self.usage,

@@ -1,6 +1,7 @@
 //! The messages of a chat -> the steps of a conversation, with every call of a tool answered.
 //! OpenAI API reference, "Create chat completion", `messages`.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::value::MapAccessDeserializer;
@@ -111,7 +112,7 @@ pub(super) fn conversation(
     }
     let mut conversation = Conversation {
         items: Vec::with_capacity(messages.len()),
-        unanswered: Vec::new(),
+        unanswered: HashSet::new(),
         caller: 0,
         recall,
     };
@@ -131,7 +132,7 @@ pub(super) fn conversation(
 /// A conversation so far, with the calls that wait for their answers.
 struct Conversation<'a> {
     items: Vec<Item>,
-    unanswered: Vec<String>,
+    unanswered: HashSet<String>,
     /// The message that made those calls.
     caller: usize,
     recall: &'a Recall<'a>,
@@ -209,11 +210,10 @@ impl Conversation<'_> {
                 return Err(ApiError::unsupported(format!("{param}.type"), text));
             }
         };
-        if self.unanswered.contains(&call.id) {
+        if !self.unanswered.insert(call.id.clone()) {
             let text = format!("Two calls of one message have the id {:?}.", call.id);
             return Err(ApiError::invalid(text).at(format!("{param}.id")));
         }
-        self.unanswered.push(call.id.clone());
         self.items.push(Item::ToolCall(ToolCall {
             call_id: call.id,
             name: function.name,
@@ -228,13 +228,12 @@ impl Conversation<'_> {
                 "A message of the role tool needs the tool_call_id of the call that it answers.";
             ApiError::invalid(text).at(format!("messages[{index}].tool_call_id"))
         })?;
-        let Some(place) = self.unanswered.iter().position(|id| *id == call_id) else {
+        if !self.unanswered.remove(&call_id) {
             let text = format!(
                 "A message of the role tool answers a call of the assistant's message before it, and none there has the id {call_id:?}."
             );
             return Err(ApiError::invalid(text).at(format!("messages[{index}].tool_call_id")));
-        };
-        self.unanswered.remove(place);
+        }
         let content = content(index, message.content)?.unwrap_or_default();
         self.items
             .push(Item::ToolOutput(ToolOutput { call_id, content }));
@@ -248,10 +247,19 @@ impl Conversation<'_> {
         }
         let text = format!(
             "Each call has to be answered by a message of the role tool right after it; there is none for {}.",
-            self.unanswered.join(", ")
+            some_of(&self.unanswered)
         );
         Err(ApiError::invalid(text).at(format!("messages[{}].tool_calls", self.caller)))
     }
+}
+
+/// As many as fit into a sentence, always the same ones.
+fn some_of(ids: &HashSet<String>) -> String {
+    const MOST: usize = 5;
+    let mut ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    ids.sort_unstable();
+    ids.truncate(MOST);
+    ids.join(", ")
 }
 
 /// `None` when there is none; an empty list is none that can be meant.

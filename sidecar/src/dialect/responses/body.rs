@@ -24,11 +24,14 @@ pub(super) struct Body {
     pub(super) background: Option<bool>,
     pub(super) previous_response_id: Option<String>,
     pub(super) include: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "body::objects")]
     pub(super) tools: Option<Vec<RawTool>>,
     pub(super) tool_choice: Option<ChoiceEcho>,
     pub(super) parallel_tool_calls: Option<bool>,
     pub(super) max_tool_calls: Option<u64>,
+    #[serde(default, deserialize_with = "body::object")]
     pub(super) text: Option<Text>,
+    #[serde(default, deserialize_with = "body::object")]
     pub(super) reasoning: Option<Reasoning>,
     pub(super) max_output_tokens: Option<u64>,
     pub(super) metadata: Option<BTreeMap<String, String>>,
@@ -50,6 +53,7 @@ pub(super) struct Body {
 
 #[derive(Deserialize)]
 pub(super) struct Text {
+    #[serde(default, deserialize_with = "body::object")]
     pub(super) format: Option<Format>,
     pub(super) verbosity: Option<String>,
 }

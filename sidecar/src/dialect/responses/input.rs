@@ -1,6 +1,8 @@
 //! The input of a response -> the steps of a conversation, with every call of a tool answered.
 //! OpenAI API reference, "Create a model response", `input`.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 
 use super::item::place_of;
@@ -12,6 +14,9 @@ use crate::turn::{Content, Item, Message, ReasoningItem, Role, ToolCall, ToolOut
 
 /// Items of one request; far above what fits into a model's context.
 const MAX_ITEMS: usize = 16_384;
+
+/// Bytes of all items that a request refers to by id: a few of them must not make a conversation of any length.
+const MAX_REFERENCED_BYTES: usize = 16 << 20;
 
 /// An item of any type: which fields it needs depends on that.
 #[derive(Deserialize)]
@@ -56,13 +61,22 @@ pub(super) fn items(
         return Err(ApiError::invalid(text).at("input"));
     }
     let mut items = Vec::with_capacity(raw.len());
+    let mut referenced = 0;
     for (index, item) in raw.into_iter().enumerate() {
         let place = Place {
             param: format!("input[{index}]"),
             shelf,
         };
+        let is_reference = item.kind.as_deref() == Some("item_reference");
         match place.read(item)? {
-            Some(item) => items.push((index, item)),
+            Some(item) => {
+                referenced += if is_reference { item.size() } else { 0 };
+                if referenced > MAX_REFERENCED_BYTES {
+                    let text = "The items that are referred to are too long together; use previous_response_id.";
+                    return Err(ApiError::invalid(text).at(place.param));
+                }
+                items.push((index, item));
+            }
             None => ignored.note("input[].encrypted_content", true),
         }
     }
@@ -82,30 +96,29 @@ fn whole(items: Vec<(usize, Item)>, before: &[Item]) -> Result<Vec<Item>, ApiErr
     let brought = items
         .iter()
         .map(|(index, item)| (item, format!("input[{index}].call_id")));
-    let mut open: Vec<(&str, String)> = Vec::new();
+    let mut open: HashMap<&str, String> = HashMap::new();
     for (item, param) in earlier.chain(brought) {
         match item {
             Item::ToolCall(call) => {
-                if open.iter().any(|(id, _)| *id == call.call_id) {
+                if open.contains_key(call.call_id.as_str()) {
                     let text = format!("Two open calls have the id {:?}.", call.call_id);
                     return Err(ApiError::invalid(text).at(param));
                 }
-                open.push((&call.call_id, param));
+                open.insert(&call.call_id, param);
             }
             Item::ToolOutput(output) => {
-                let Some(answered) = open.iter().position(|(id, _)| *id == output.call_id) else {
+                if open.remove(output.call_id.as_str()).is_none() {
                     let text = format!(
                         "No tool call found for function call output with call_id {}.",
                         output.call_id
                     );
                     return Err(ApiError::invalid(text).at(param));
-                };
-                open.remove(answered);
+                }
             }
             Item::Message(_) | Item::Reasoning(_) => {}
         }
     }
-    if let Some((call_id, param)) = open.first() {
+    if let Some((call_id, param)) = open.iter().min() {
         let text = format!("No tool output found for function call {call_id}.");
         return Err(ApiError::invalid(text).at(param.as_str()));
     }

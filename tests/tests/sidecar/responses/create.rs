@@ -163,7 +163,6 @@ async fn tools_are_offered_flat_and_chosen_in_every_way() {
     for (choice, parallel, offered, called) in [
         (json!("auto"), true, 2, 2),
         (json!("required"), true, 2, 2),
-        (json!("none"), true, 0, 2),
         (one, true, 1, 2),
         (allowed, true, 1, 2),
         (json!("auto"), false, 2, 1),
@@ -192,6 +191,20 @@ async fn tools_are_offered_flat_and_chosen_in_every_way() {
             "as they were sent"
         );
     }
+}
+
+#[tokio::test]
+async fn no_tool_is_offered_where_none_may_be_called() {
+    let (model, sidecar) = start().await;
+    let body = json!({
+        "input": play(&json!({"text": "Hi."})), "tool_choice": "none",
+        "tools": [{"type": "function", "name": "look"}],
+    });
+    let response = respond(&sidecar, body).await;
+    assert_eq!(text(&response), "Hi.");
+    let requests = model.requests();
+    let tools = &requests[0].body["tools"];
+    assert_eq!(tools.as_array().map_or(0, Vec::len), 0);
 }
 
 #[tokio::test]
