@@ -514,7 +514,7 @@ impl ToolTailArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Stored responses")]
 struct ResponseArgs {
-    /// Responses of all clients that are kept, in memory; 0 keeps none. What was not asked for longest goes first.
+    /// Responses of all clients that are kept, in memory; 0 keeps none. The client that keeps most makes room first.
     #[arg(
         long,
         env = "PROXY_RESPONSES_MAX",

@@ -15,7 +15,7 @@ pub struct Exchange {
     pub(super) before: Option<Arc<Exchange>>,
     pub(super) items: Vec<Item>,
     pub(super) inputs: usize,
-    pub(super) _charge: Charge,
+    pub(super) charge: Charge,
 }
 
 /// Bytes that are held as long as this lives.
@@ -34,6 +34,11 @@ impl Charge {
             bytes,
             total: Arc::clone(total),
         }
+    }
+
+    /// What it added.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 

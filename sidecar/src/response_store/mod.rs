@@ -48,6 +48,23 @@ struct Shelves {
     running: HashMap<Key, Running>,
 }
 
+impl Shelves {
+    /// Forgets one response of the client that has the most on the shelf, the one that was not asked for longest: who
+    /// fills it makes room. False when there is none.
+    fn evict(&mut self) -> bool {
+        let mut held: HashMap<&str, usize> = HashMap::new();
+        for ((client, _), stored) in &self.kept {
+            *held.entry(client).or_default() += stored.size();
+        }
+        let Some((heaviest, _)) = held.into_iter().max_by_key(|(_, bytes)| *bytes) else {
+            return false;
+        };
+        let mut oldest_first = self.kept.iter().rev().map(|(key, _)| key);
+        let evicted = oldest_first.find(|(client, _)| client == heaviest).cloned();
+        evicted.is_some_and(|key| self.kept.pop(&key).is_some())
+    }
+}
+
 /// Whose response it is, and its id.
 type Key = (String, String);
 
@@ -61,7 +78,14 @@ pub struct Stored {
     /// Whether a conversation can go on from here.
     pub continuable: bool,
     since: Instant,
-    _charge: Charge,
+    charge: Charge,
+}
+
+impl Stored {
+    /// Bytes that are counted for the document and for what it adds to its conversation.
+    fn size(&self) -> usize {
+        self.charge.bytes() + self.exchange.charge.bytes()
+    }
 }
 
 #[derive(Debug)]
@@ -160,14 +184,15 @@ impl ResponseStore {
         let mut shelves = self.lock();
         shelves.kept.put(key, Arc::new(stored));
         let most = self.limits.responses.map_or(0, NonZeroUsize::get);
-        while shelves.kept.len() > most
-            || self.bytes.load(Ordering::Relaxed) > self.limits.bytes
-            || shelves
-                .kept
-                .peek_lru()
-                .is_some_and(|(_, oldest)| self.is_stale(oldest))
+        while shelves
+            .kept
+            .peek_lru()
+            .is_some_and(|(_, oldest)| self.is_stale(oldest))
         {
-            if shelves.kept.pop_lru().is_none() {
+            shelves.kept.pop_lru();
+        }
+        while shelves.kept.len() > most || self.bytes.load(Ordering::Relaxed) > self.limits.bytes {
+            if !shelves.evict() {
                 break;
             }
         }
@@ -224,11 +249,11 @@ impl Recording {
             before: record.before,
             items: record.items,
             inputs: record.inputs,
-            _charge: self.store.charge(size),
+            charge: self.store.charge(size),
         };
         let stored = Stored {
             since: Instant::now(),
-            _charge: self.store.charge(record.document.len()),
+            charge: self.store.charge(record.document.len()),
             document: record.document,
             exchange: Arc::new(exchange),
             continuable: record.continuable,

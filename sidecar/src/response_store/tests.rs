@@ -20,7 +20,17 @@ fn said(bytes: usize) -> Item {
 
 /// Keeps a response of one item that goes on from `previous`.
 fn keep(store: &Arc<ResponseStore>, id: &str, previous: Option<&str>, bytes: usize) {
-    let before = previous.map(|id| Arc::clone(&store.stored("a", id).unwrap().exchange));
+    keep_for("a", store, id, previous, bytes);
+}
+
+fn keep_for(
+    client: &str,
+    store: &Arc<ResponseStore>,
+    id: &str,
+    previous: Option<&str>,
+    bytes: usize,
+) {
+    let before = previous.map(|id| Arc::clone(&store.stored(client, id).unwrap().exchange));
     let record = Record {
         document: Bytes::from_static(b"{}"),
         before,
@@ -28,7 +38,7 @@ fn keep(store: &Arc<ResponseStore>, id: &str, previous: Option<&str>, bytes: usi
         inputs: 1,
         continuable: true,
     };
-    store.begin("a", id, Bytes::new()).keep(record);
+    store.begin(client, id, Bytes::new()).keep(record);
 }
 
 fn has(store: &ResponseStore, id: &str) -> bool {
@@ -103,4 +113,22 @@ async fn a_response_that_runs_is_found_and_can_be_cancelled() {
     };
     tokio::join!(store.cancel("a", "one"), made);
     assert!(!has(&store, "one"));
+}
+
+#[test]
+fn who_fills_the_store_makes_room() {
+    let store = store(100, 100_000, None);
+    keep(&store, "mine", None, 10);
+    for number in 0..5 {
+        keep_for("b", &store, &format!("b{number}"), None, 60_000);
+    }
+    assert!(has(&store, "mine"), "of a client that keeps little");
+    assert!(
+        store.document("b", "b4").is_some(),
+        "and the newest of the other"
+    );
+    assert!(store.document("b", "b3").is_none());
+    keep_for("b", &store, "huge", None, 200_000);
+    assert!(has(&store, "mine"));
+    assert!(store.document("b", "huge").is_none());
 }
