@@ -16,6 +16,22 @@ pub struct PlanWindow {
     pub resets_at: Option<SystemTime>,
 }
 
+impl PlanWindow {
+    /// A window as Codex describes it, whose length is told in minutes.
+    pub(super) fn new(
+        used_percent: f64,
+        minutes: Option<u64>,
+        resets_at: Option<SystemTime>,
+    ) -> Self {
+        let length = |minutes: u64| Duration::from_secs(minutes.saturating_mul(60));
+        Self {
+            used_percent,
+            length: minutes.map(length),
+            resets_at,
+        }
+    }
+}
+
 /// The windows that a plan has.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Plan {

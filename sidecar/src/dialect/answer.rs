@@ -21,8 +21,8 @@ pub struct Reply {
     pub cut: CutRules,
     /// The id that the client chose for the model.
     pub(super) model_id: String,
-    /// For the estimate of a usage that Codex does not report.
-    pub(super) prompt_chars: usize,
+    /// For the operator's limit, and for the estimate of a usage that Codex does not report.
+    pub prompt_chars: usize,
 }
 
 /// What never changes within an answer.

@@ -4,6 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::error::ApiError;
 use crate::turn::{Detail, Image};
 
 /// The largest image, in bytes; what the OpenAI API takes.
@@ -25,6 +26,21 @@ const KINDS: [&[u8]; 5] = [
 pub(super) fn read(url: String, detail: Option<Detail>) -> Result<Image, String> {
     check(&url)?;
     Ok(Image { url, detail })
+}
+
+/// How closely a client wants an image to be looked at; `param` is where the image stands.
+///
+/// # Errors
+/// The word is none for it.
+pub(super) fn detail(word: Option<&str>, param: &str) -> Result<Option<Detail>, ApiError> {
+    let Some(word) = word else {
+        return Ok(None);
+    };
+    let unknown = || {
+        let text = format!("{word:?} is no detail; use auto, low or high.");
+        ApiError::invalid(text).at(format!("{param}.detail"))
+    };
+    Detail::parse(word).ok_or_else(unknown).map(Some)
 }
 
 fn check(url: &str) -> Result<(), String> {

@@ -251,7 +251,7 @@ impl Routes {
         let (turn, mut reply) =
             chat::parse(&body, &self.models(head), self.profile(head), &recall)?;
         drop(body);
-        self.check_prompt(&turn, "messages")?;
+        self.check_prompt(reply.prompt_chars, "messages")?;
         reply.cut.tools = self.config.tool_tail;
         let turn = self.begin(turn, reply.delivery, &reply.cut).await?;
         let listener = Listener::new(Arc::clone(&self.recall), client.to_owned());
@@ -275,7 +275,7 @@ impl Routes {
         let (turn, mut reply, echo) =
             completions::parse(&body, &self.models(head), self.profile(head))?;
         drop(body);
-        self.check_prompt(&turn, "prompt")?;
+        self.check_prompt(reply.prompt_chars, "prompt")?;
         reply.cut.tools = self.config.tool_tail;
         let turn = self.begin(turn, reply.delivery, &reply.cut).await?;
         let mut response = match reply.delivery {
@@ -298,11 +298,11 @@ impl Routes {
     }
 
     /// Holds a prompt against the operator's own limit, before it takes a slot; `param` is where it stands.
-    fn check_prompt(&self, turn: &TurnRequest, param: &str) -> Result<(), ApiError> {
+    fn check_prompt(&self, chars: usize, param: &str) -> Result<(), ApiError> {
         let Some(max) = self.config.max_prompt_tokens.map(NonZeroU64::get) else {
             return Ok(());
         };
-        match Usage::estimate(turn.prompt_chars(), 0).input_tokens {
+        match Usage::estimate(chars, 0).input_tokens {
             tokens if tokens > max => Err(ApiError::prompt_too_long(tokens, max).at(param)),
             _ => Ok(()),
         }

@@ -26,7 +26,7 @@ impl Routes {
         let (turn, reply) =
             responses::parse(&body, &self.models(head), self.profile(head), &shelf)?;
         drop(body);
-        self.check_prompt(&turn, "input")?;
+        self.check_prompt(reply.prompt_chars, "input")?;
         let (delivery, ignored) = (reply.delivery, ignored(&reply.ignored));
         let waits = match delivery {
             Delivery::Stream => dialect::Delivery::Stream {

@@ -409,14 +409,10 @@ struct RateLimitWindow {
 
 impl From<RateLimits> for Plan {
     fn from(limits: RateLimits) -> Self {
-        let window = |window: RateLimitWindow| PlanWindow {
-            used_percent: window.used_percent,
-            length: window
-                .window_duration_mins
-                .map(|minutes| Duration::from_secs(minutes.saturating_mul(60))),
-            resets_at: window
-                .resets_at
-                .and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds))),
+        let window = |window: RateLimitWindow| {
+            let since_epoch = window.resets_at.map(Duration::from_secs);
+            let resets_at = since_epoch.and_then(|time| UNIX_EPOCH.checked_add(time));
+            PlanWindow::new(window.used_percent, window.window_duration_mins, resets_at)
         };
         Self {
             primary: limits.primary.map(window),

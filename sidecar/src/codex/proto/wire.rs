@@ -214,14 +214,10 @@ struct RateLimitWindow {
 impl From<RateLimits> for Plan {
     fn from(limits: RateLimits) -> Self {
         let now = SystemTime::now();
-        let window = |window: RateLimitWindow| PlanWindow {
-            used_percent: window.used_percent,
-            length: window
-                .window_minutes
-                .map(|minutes| Duration::from_secs(minutes.saturating_mul(60))),
-            resets_at: window
-                .resets_in_seconds
-                .and_then(|seconds| now.checked_add(Duration::from_secs(seconds))),
+        let window = |window: RateLimitWindow| {
+            let resets_in = window.resets_in_seconds.map(Duration::from_secs);
+            let resets_at = resets_in.and_then(|wait| now.checked_add(wait));
+            PlanWindow::new(window.used_percent, window.window_minutes, resets_at)
         };
         Self {
             primary: limits.primary.map(window),

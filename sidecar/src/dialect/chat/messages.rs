@@ -11,10 +11,7 @@ use serde::{Deserialize, Deserializer};
 use crate::dialect::body;
 use crate::dialect::text_or::TextOr;
 use crate::dialect::{ApiError, Ignored, image};
-use crate::turn::{Content, Detail, Item, Message, ReasoningItem, Role, ToolCall, ToolOutput};
-
-/// Messages of one conversation; far above what fits into a model's context.
-const MAX_MESSAGES: usize = 16_384;
+use crate::turn::{Content, Item, Message, ReasoningItem, Role, ToolCall, ToolOutput};
 
 #[derive(Deserialize)]
 pub(super) struct RawMessage {
@@ -103,11 +100,6 @@ pub(super) fn conversation(
 ) -> Result<Vec<Item>, ApiError> {
     if messages.is_empty() {
         let text = "A conversation needs at least one message: messages: [{\"role\": \"user\", \"content\": \"…\"}].";
-        return Err(ApiError::invalid(text).at("messages"));
-    }
-    if messages.len() > MAX_MESSAGES {
-        let text =
-            format!("More than {MAX_MESSAGES} messages are too many; shorten the conversation.");
         return Err(ApiError::invalid(text).at("messages"));
     }
     let mut conversation = Conversation {
@@ -311,14 +303,8 @@ fn read_part(part: RawPart, param: &str) -> Result<Content, ApiError> {
 
 fn read_image(image_url: ImageUrl, param: &str) -> Result<Content, ApiError> {
     let ImageUrl(ImageObject { url, detail }) = image_url;
-    let detail = detail.map(|word| {
-        let unknown = || {
-            let text = format!("{word:?} is no detail; use auto, low or high.");
-            ApiError::invalid(text).at(format!("{param}.detail"))
-        };
-        Detail::parse(&word).ok_or_else(unknown)
-    });
-    let image = image::read(url, detail.transpose()?)
+    let detail = image::detail(detail.as_deref(), param)?;
+    let image = image::read(url, detail)
         .map_err(|text| ApiError::unsupported(format!("{param}.url"), text))?;
     Ok(Content::Image(image))
 }

@@ -40,10 +40,7 @@ impl<'a> Choice<'a> {
             text,
             index: 0,
             logprobs: None,
-            finish_reason: stop.map(|stop| match stop {
-                Stop::ToolCalls => "stop", // This dialect knows no calls, and nobody offered a tool.
-                other => finish_reason(other),
-            }),
+            finish_reason: stop.map(finish_reason),
         }
     }
 }
@@ -135,11 +132,8 @@ fn completion(
 
 /// What is too long for the model is the prompt.
 fn error(outcome: &Outcome) -> ApiError {
-    match of_outcome(outcome) {
-        Some(error) if error.code() == "context_length_exceeded" => error.at("prompt"),
-        Some(error) => error,
-        None => ApiError::shutting_down(),
-    }
+    let error = of_outcome(outcome).unwrap_or_else(ApiError::shutting_down);
+    error.with_prompt_in("prompt")
 }
 
 #[cfg(test)]

@@ -194,13 +194,13 @@ impl EventFrames for ResponseWriter {
 /// # Errors
 /// The turn did not complete: what had come of it is no answer.
 pub async fn gather(mut writer: ResponseWriter, mut turn: Attended) -> Result<Bytes, ApiError> {
-    let mut events = BytesMut::new();
+    writer.output.events.silence();
+    let mut nothing = BytesMut::new();
     while let Some(event) = turn.next().await {
         if let Event::Finished(outcome) = &event {
-            return writer.finish(outcome, &mut events);
+            return writer.finish(outcome, &mut nothing);
         }
-        writer.write(&event, &mut events);
-        events.clear();
+        writer.write(&event, &mut nothing);
     }
     Err(ApiError::shutting_down())
 }

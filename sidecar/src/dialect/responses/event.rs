@@ -170,10 +170,19 @@ impl StreamEvent<'_> {
 #[derive(Debug, Default)]
 pub(super) struct Numbered {
     next: u64,
+    silent: bool,
 }
 
 impl Numbered {
+    /// Writes no more: nobody reads the events of an answer that is gathered.
+    pub(super) fn silence(&mut self) {
+        self.silent = true;
+    }
+
     pub(super) fn write(&mut self, event: &StreamEvent<'_>, out: &mut BytesMut) {
+        if self.silent {
+            return;
+        }
         let frame = Frame {
             r#type: event.name(),
             sequence_number: self.next,

@@ -1,6 +1,7 @@
 //! The input of a response -> the steps of a conversation, with every call of a tool answered.
 //! OpenAI API reference, "Create a model response", `input`.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use serde::Deserialize;
@@ -11,9 +12,6 @@ use super::request::Shelf;
 use crate::dialect::text_or::TextOr;
 use crate::dialect::{ApiError, Ignored};
 use crate::turn::{Content, Item, Message, ReasoningItem, Role, ToolCall, ToolOutput};
-
-/// Items of one request; far above what fits into a model's context.
-const MAX_ITEMS: usize = 16_384;
 
 /// Bytes of all items that a request refers to by id: a few of them must not make a conversation of any length.
 const MAX_REFERENCED_BYTES: usize = 16 << 20;
@@ -56,27 +54,16 @@ pub(super) fn items(
     if raw.is_empty() && before.is_empty() {
         return Err(ApiError::invalid("The input needs at least one item.").at("input"));
     }
-    if raw.len() > MAX_ITEMS {
-        let text = format!("More than {MAX_ITEMS} items are too many; shorten the conversation.");
-        return Err(ApiError::invalid(text).at("input"));
-    }
     let mut items = Vec::with_capacity(raw.len());
-    let mut referenced = 0;
+    let referenced_bytes = Cell::new(0);
     for (index, item) in raw.into_iter().enumerate() {
         let place = Place {
             param: format!("input[{index}]"),
             shelf,
+            referenced_bytes: &referenced_bytes,
         };
-        let is_reference = item.kind.as_deref() == Some("item_reference");
         match place.read(item)? {
-            Some(item) => {
-                referenced += if is_reference { item.size() } else { 0 };
-                if referenced > MAX_REFERENCED_BYTES {
-                    let text = "The items that are referred to are too long together; use previous_response_id.";
-                    return Err(ApiError::invalid(text).at(place.param));
-                }
-                items.push((index, item));
-            }
+            Some(item) => items.push((index, item)),
             None => ignored.note("input[].encrypted_content", true),
         }
     }
@@ -129,6 +116,8 @@ fn whole(items: Vec<(usize, Item)>, before: &[Item]) -> Result<Vec<Item>, ApiErr
 struct Place<'a> {
     param: String,
     shelf: &'a Shelf<'a>,
+    /// Of all items that the request has referred to so far.
+    referenced_bytes: &'a Cell<usize>,
 }
 
 impl Place<'_> {
@@ -147,7 +136,7 @@ impl Place<'_> {
             "message" => self.message(item).map(Some),
             "function_call" => self.call(item).map(Some),
             "function_call_output" => self.output(item).map(Some),
-            "reasoning" => Ok(self.reasoning(item)),
+            "reasoning" => self.reasoning(item),
             "item_reference" => self.reference(item).map(Some),
             other => {
                 let text = format!(
@@ -196,30 +185,46 @@ impl Place<'_> {
     }
 
     /// Only the provider can read a thought; if the client does not bring it along, we may know it still.
-    fn reasoning(&self, item: RawItem) -> Option<Item> {
+    fn reasoning(&self, item: RawItem) -> Result<Option<Item>, ApiError> {
         if item.encrypted_content.is_none() {
-            let known = item.id.and_then(|id| self.known(&id));
-            return known.filter(|item| matches!(item, Item::Reasoning(_)));
+            let known = item.id.map(|id| self.known(&id)).transpose()?.flatten();
+            return Ok(known.filter(|item| matches!(item, Item::Reasoning(_))));
         }
         let summary = item.summary.unwrap_or_default().into_iter();
-        Some(Item::Reasoning(ReasoningItem {
+        Ok(Some(Item::Reasoning(ReasoningItem {
             summary: summary.map(|part| part.text).collect(),
             encrypted_content: item.encrypted_content,
-        }))
+        })))
     }
 
     fn reference(&self, item: RawItem) -> Result<Item, ApiError> {
         let id = item.id.ok_or_else(|| self.missing("id"))?;
-        self.known(&id).ok_or_else(|| {
+        self.known(&id)?.ok_or_else(|| {
             let text =
                 format!("Item with id '{id}' not found; it was not stored, or is forgotten.");
             ApiError::invalid(text).at(format!("{}.id", self.param))
         })
     }
 
-    fn known(&self, id: &str) -> Option<Item> {
-        let (response, number) = place_of(id)?;
-        let stored = self.shelf.store.stored(self.shelf.client, &response)?;
-        stored.exchange.item(number).cloned()
+    /// The item of a stored response that has this id.
+    fn known(&self, id: &str) -> Result<Option<Item>, ApiError> {
+        let stored = place_of(id).and_then(|(response, number)| {
+            let stored = self.shelf.store.stored(self.shelf.client, &response)?;
+            Some((stored, number))
+        });
+        let item = stored
+            .as_ref()
+            .and_then(|(stored, number)| stored.exchange.item(*number));
+        let Some(item) = item else {
+            return Ok(None);
+        };
+        let bytes = self.referenced_bytes.get() + item.size();
+        if bytes > MAX_REFERENCED_BYTES {
+            let text =
+                "The items that are referred to are too long together; use previous_response_id.";
+            return Err(ApiError::invalid(text).at(self.param.as_str()));
+        }
+        self.referenced_bytes.set(bytes);
+        Ok(Some(item.clone()))
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::dialect::text_or::TextOr;
 use crate::dialect::{ApiError, image};
-use crate::turn::{Content, Detail};
+use crate::turn::Content;
 
 #[derive(Deserialize)]
 pub(super) struct RawPart {
@@ -52,7 +52,7 @@ fn read(part: RawPart, param: &str) -> Result<Content, ApiError> {
                     "Images are taken in data URLs only: image_url: \"data:image/png;base64,…\".";
                 ApiError::unsupported(format!("{param}.image_url"), text)
             })?;
-            let detail = detail(part.detail.as_deref(), param)?;
+            let detail = image::detail(part.detail.as_deref(), param)?;
             let image = image::read(url, detail)
                 .map_err(|text| ApiError::unsupported(format!("{param}.image_url"), text))?;
             Ok(Content::Image(image))
@@ -64,13 +64,4 @@ fn read(part: RawPart, param: &str) -> Result<Content, ApiError> {
             Err(ApiError::unsupported(format!("{param}.type"), text))
         }
     }
-}
-
-fn detail(word: Option<&str>, param: &str) -> Result<Option<Detail>, ApiError> {
-    let unknown = |word| {
-        let text = format!("{word:?} is no detail; use auto, low or high.");
-        ApiError::invalid(text).at(format!("{param}.detail"))
-    };
-    word.map(|word| Detail::parse(word).ok_or_else(|| unknown(word)))
-        .transpose()
 }

@@ -34,8 +34,8 @@ pub struct Reply {
     pub(super) before: Option<Arc<Exchange>>,
     /// What the request brought.
     pub(super) input: Vec<Item>,
-    /// For the estimate of a usage that Codex does not report.
-    pub(super) prompt_chars: usize,
+    /// For the operator's limit, and for the estimate of a usage that Codex does not report.
+    pub prompt_chars: usize,
 }
 
 /// How the answer shall be delivered.
