@@ -1,181 +1,17 @@
-//! Flags and environment -> validated `Config`. Every flag has a variable of the same name; an empty variable is unset.
-//! The names are those of the contract, which keeps those of the Node proxy where their meaning is the same.
+//! The flags, each with a variable of the same name, and what they come to.
+//! The doc comments are what `--help` says.
 
-use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{Args, CommandFactory, Parser, ValueEnum};
 
+use super::{Config, Limits, Listen, ProtocolChoice, SandboxMode, TimerConfig, Wear};
 use crate::catalogue::{Catalogue, ModelOverride};
 use crate::response_store::StoreLimits;
 use crate::turn::{Profile, ToolTail};
-
-/// The configuration, valid as a whole.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Where Envoy reaches us.
-    pub listen: Listen,
-    /// The Codex binary.
-    pub codex_bin: PathBuf,
-    /// What to speak with it.
-    pub protocol: ProtocolChoice,
-    /// Codex's home, private to us.
-    pub codex_home: PathBuf,
-    /// What may gather in it, in bytes.
-    pub codex_home_max_bytes: u64,
-    /// A provider of that home's `config.toml`, instead of our own.
-    pub force_provider: Option<String>,
-    /// The children's working directory; a private one when absent.
-    pub workdir: Option<PathBuf>,
-    /// Names of further variables that a child gets.
-    pub env_passthrough: Vec<String>,
-    /// The sandbox of Codex's own tools, as `/healthz` shows it.
-    pub sandbox_mode: SandboxMode,
-    /// What Codex is for clients whose key does not say.
-    pub profile: Profile,
-    /// The models that clients may name.
-    pub catalogue: Catalogue,
-    /// How many turns there may be.
-    pub limits: Limits,
-    /// How long they may take.
-    pub timers: TimerConfig,
-    /// How many responses are kept for the clients that may come back to them.
-    pub responses: StoreLimits,
-    /// Silence of a stream after which a comment is sent; `None` sends none.
-    pub keepalive: Option<Duration>,
-    /// Whether a client that leaves ends its turn.
-    pub kill_on_disconnect: bool,
-    /// Largest prompt, in tokens at four characters each; `None` leaves it to the model.
-    pub max_prompt_tokens: Option<NonZeroU64>,
-    /// What becomes of text behind `<use_tool>` blocks; `None` forwards it.
-    pub tool_tail: Option<ToolTail>,
-    /// Largest request body, in bytes.
-    pub max_body_bytes: usize,
-    /// Time that running turns have after SIGTERM.
-    pub drain: Duration,
-    /// Whether `/v1/models` is for key holders only, which the filter decides; here it makes the answer private.
-    pub protect_models: bool,
-    /// Whether each request has to name a model; without one it gets the default.
-    pub require_model: bool,
-}
-
-impl Config {
-    /// Reads arguments and environment.
-    ///
-    /// # Errors
-    /// A value that cannot be used, named; or a wish for help or the version.
-    pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let matches = command().try_get_matches_from(args)?;
-        Ok(Self::from(Raw::from_arg_matches(&matches)?))
-    }
-
-    /// The names that Codex is asked for, without repetition.
-    pub fn codex_models(&self) -> Vec<String> {
-        self.catalogue.codex_models()
-    }
-}
-
-/// Where the sidecar listens. It trusts whoever reaches it, so nothing but this machine may.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Listen {
-    /// A Unix socket, mode 0660.
-    Unix(PathBuf),
-    /// A loopback address.
-    Loopback(SocketAddr),
-}
-
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
-            return Ok(Self::Unix(path.into()));
-        }
-        match text.parse::<SocketAddr>() {
-            Ok(address) if address.ip().is_loopback() => Ok(Self::Loopback(address)),
-            Ok(_) => Err("the sidecar trusts whoever reaches it: only a loopback address or unix:/path will do".into()),
-            Err(_) => Err("expected unix:/path/to/socket or a loopback address such as 127.0.0.1:8787".into()),
-        }
-    }
-}
-
-/// What to speak with Codex.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ProtocolChoice {
-    /// What its version speaks.
-    Auto,
-    /// `codex app-server`, which current versions speak.
-    AppServer,
-    /// `codex proto`, which versions up to 0.42 speak.
-    Proto,
-}
-
-/// What Codex's own tools may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SandboxMode {
-    /// Read files, nothing else.
-    ReadOnly,
-    /// Write in the working directory.
-    WorkspaceWrite,
-    /// Anything that the sidecar's user may do.
-    DangerFullAccess,
-}
-
-impl SandboxMode {
-    /// Codex's own word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ReadOnly => "read-only",
-            Self::WorkspaceWrite => "workspace-write",
-            Self::DangerFullAccess => "danger-full-access",
-        }
-    }
-}
-
-/// How many turns there may be, and how many children serve them.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Long-lived children.
-    pub workers: NonZeroUsize,
-    /// How long each of them serves.
-    pub wear: Wear,
-    /// Children of one turn that are started ahead.
-    pub proto_pool: NonZeroUsize,
-    /// Turns at once; `None` is without limit.
-    pub turns: Option<NonZeroUsize>,
-    /// Requests that may wait for a slot.
-    pub queue: usize,
-    /// How long each of them waits.
-    pub queue_timeout: Duration,
-}
-
-/// When a long-lived child is replaced, without cutting a turn; `None` is never.
-#[derive(Debug, Clone, Copy)]
-pub struct Wear {
-    /// Turns that it has begun.
-    pub turns: Option<NonZeroU64>,
-    /// Time since it was started.
-    pub age: Option<Duration>,
-    /// Memory that it holds, in bytes.
-    pub rss_bytes: Option<NonZeroU64>,
-}
-
-/// How long turns may take; `None` is for ever.
-#[derive(Debug, Clone, Copy)]
-pub struct TimerConfig {
-    /// A whole request.
-    pub request: Option<Duration>,
-    /// Silence before the child's first sign of life.
-    pub first_sign: Option<Duration>,
-    /// Silence of a turn whose answer is gathered.
-    pub gathered_silence: Option<Duration>,
-    /// Silence of a turn whose answer is streamed.
-    pub streamed_silence: Option<Duration>,
-}
 
 #[derive(Debug, Parser)]
 #[command(
@@ -183,7 +19,7 @@ pub struct TimerConfig {
     version,
     about = "Owns the Codex child processes of codex-edge and answers OpenAI-shaped requests that Envoy lets through."
 )]
-struct Raw {
+pub(super) struct Raw {
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
@@ -575,7 +411,7 @@ fn parse_models(json: &str) -> Result<OwnModels, String> {
 }
 
 /// The command, blind to variables that are set to nothing, as compose files do with `${NAME:-}`.
-fn command() -> clap::Command {
+pub(super) fn command() -> clap::Command {
     let command = Raw::command();
     let empty: Vec<_> = command
         .get_arguments()
@@ -652,131 +488,6 @@ impl From<Raw> for Config {
             drain: Duration::from_millis(server.drain_ms),
             protect_models: models.protect_models,
             require_model: models.require_model,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::turn::Effort;
-
-    fn parse(args: &[&str]) -> Result<Config, String> {
-        let args = ["sidecar"].iter().chain(args).map(OsString::from);
-        Config::from_args(args).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn the_defaults_are_the_contract() {
-        let config = parse(&[]).unwrap();
-        assert_eq!(
-            config.listen,
-            Listen::Unix("/run/codex-edge/sidecar.sock".into())
-        );
-        assert_eq!(config.sandbox_mode, SandboxMode::ReadOnly);
-        assert_eq!(config.limits.turns.map(NonZeroUsize::get), Some(4));
-        assert_eq!(config.timers.request, Some(Duration::from_secs(300)));
-        assert_eq!(config.max_body_bytes, 16 << 20);
-        assert!(config.kill_on_disconnect);
-    }
-
-    /// It ended the sidecar with a panic, since clap was told another type than its parser returns.
-    #[test]
-    fn models_of_the_operators_own_are_taken() {
-        let json = r#"{"fast":{"model":"gpt-5.5","effort":"low"},"plain":{}}"#;
-        let catalogue = parse(&["--models", json]).unwrap().catalogue;
-        let fast = catalogue.find("FAST").unwrap();
-        assert_eq!(
-            (fast.name.as_str(), fast.effort),
-            ("gpt-5.5", Some(Effort::Low))
-        );
-        assert_eq!(catalogue.find("plain").unwrap().name, "gpt-5");
-    }
-
-    #[test]
-    fn no_more_children_wait_than_there_can_be_turns() {
-        for (args, expected) in [
-            (&[][..], 2),
-            (&["--sse-max-concurrency", "1"], 1),
-            (
-                &["--sse-max-concurrency", "0", "--codex-proto-pool", "5"],
-                5,
-            ),
-        ] {
-            let pool = parse(args).unwrap().limits.proto_pool;
-            assert_eq!(pool.get(), expected, "{args:?}");
-        }
-    }
-
-    #[test]
-    fn zero_turns_a_limit_off() {
-        let config = parse(&[
-            "--timeout-ms",
-            "0",
-            "--sse-max-concurrency",
-            "0",
-            "--sse-keepalive-ms",
-            "0",
-        ])
-        .unwrap();
-        assert_eq!(
-            (config.timers.request, config.limits.turns, config.keepalive),
-            (None, None, None)
-        );
-    }
-
-    #[test]
-    fn what_stands_behind_tool_blocks_follows_one_rule() {
-        let rule = |grace_ms: Option<u64>, max_blocks| {
-            Some(ToolTail {
-                grace: grace_ms.map(Duration::from_millis),
-                max_blocks: NonZeroU32::new(max_blocks),
-            })
-        };
-        for (flags, expected) in [
-            ("", None),
-            ("--stop-after-tools-mode=first", None),
-            ("--suppress-tail-after-tools=1", rule(None, 0)),
-            ("--stop-after-tools=true", rule(Some(300), 0)),
-            (
-                "--stop-after-tools=on --stop-after-tools-grace-ms=0",
-                rule(Some(0), 0),
-            ),
-            (
-                "--stop-after-tools=yes --stop-after-tools-mode=First --tool-block-max=3",
-                rule(None, 1),
-            ),
-            (
-                "--stop-after-tools=true --tool-block-max=2",
-                rule(Some(300), 2),
-            ),
-            ("--tool-block-max=2", rule(None, 2)),
-        ] {
-            let args: Vec<_> = flags.split_whitespace().collect();
-            assert_eq!(parse(&args).unwrap().tool_tail, expected, "{flags}");
-        }
-    }
-
-    #[test]
-    fn a_wrong_value_is_refused_by_name() {
-        for (args, named) in [
-            (["--timeout-ms", "5m"], "--timeout-ms"),
-            (["--listen", "0.0.0.0:80"], "loopback"),
-            (["--listen", "unix:"], "unix:/path"),
-            (["--sandbox-mode", "none"], "read-only"),
-            (["--codex-force-provider", "a.b"], "model_providers"),
-            (["--models", "[]"], "--models"),
-            (["--models", r#"{"x":{"effort":"much"}}"#], "effort"),
-            (["--kill-on-disconnect", "maybe"], "--kill-on-disconnect"),
-            (["--codex-protocol", "v2"], "app-server"),
-            (["--codex-proto-pool", "0"], "--codex-proto-pool"),
-            (["--max-prompt-tokens", "5k"], "--max-prompt-tokens"),
-            (["--stop-after-tools", "2"], "--stop-after-tools"),
-            (["--stop-after-tools-mode", "last"], "first"),
-            (["--tool-block-max", "many"], "--tool-block-max"),
-        ] {
-            let message = parse(&args).unwrap_err();
-            assert!(message.contains(named), "{args:?}: {message}");
         }
     }
 }
