@@ -4,11 +4,13 @@
 //! [`turn::Event`]s, which the dialect writes as the answer. Dropping the answer is the client leaving: the turn is
 //! interrupted in the child. Who may call was decided in Envoy, by the filter.
 
+pub mod admin;
 pub mod catalogue;
 pub mod codex;
 pub mod config;
 pub mod dialect;
 pub mod leftovers;
+pub mod metrics;
 pub mod process;
 pub mod recall;
 pub mod request_line;
@@ -16,6 +18,7 @@ pub mod response_store;
 pub mod routes;
 pub mod server;
 pub mod turn;
+pub mod usage;
 
 use std::error::Error;
 

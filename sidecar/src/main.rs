@@ -1,21 +1,28 @@
 //! Configuration, subscriber, signals, exit code.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
+use sidecar::admin::Admin;
 use sidecar::codex::{Backend, Home, Launch};
 use sidecar::config::Config;
 use sidecar::routes::Routes;
-use sidecar::server::{Life, Listener};
+use sidecar::server::{Access, Life, Listener};
+use sidecar::usage::{Books, UsageLog};
 use sidecar::{error_chain, leftovers, process};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
 /// `EX_USAGE` of sysexits(3): a configuration that cannot be used.
 const UNUSABLE_CONFIGURATION: u8 = 64;
+
+/// Time for the last records to reach the disk.
+const LAST_RECORDS: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let config = match Config::from_args(std::env::args_os()) {
@@ -43,7 +50,9 @@ fn main() -> ExitCode {
     };
     // On a task of its own: children follow the thread that spawned them, and workers outlive this call.
     let running = runtime.spawn(run(config));
-    runtime.block_on(running).unwrap_or(ExitCode::FAILURE)
+    let code = runtime.block_on(running).unwrap_or(ExitCode::FAILURE);
+    runtime.shutdown_background(); // What is left waits for a disk that hangs.
+    code
 }
 
 /// JSON lines for machines, text on a terminal; `RUST_LOG` says how much.
@@ -77,6 +86,14 @@ async fn run(mut config: Config) -> ExitCode {
             return UNUSABLE_CONFIGURATION.into();
         }
     };
+    let (usage_log, log_writer) = match UsageLog::open(&config.usage_log) {
+        Ok(opened) => opened,
+        Err(error) => {
+            let path = config.usage_log.path.display();
+            error!(%error, "TOKEN_LOG_PATH={path} cannot be written");
+            return UNUSABLE_CONFIGURATION.into();
+        }
+    };
     let launch = match Launch::prepare(&config).await {
         Ok(launch) => launch,
         Err(error) => {
@@ -84,10 +101,10 @@ async fn run(mut config: Config) -> ExitCode {
             return UNUSABLE_CONFIGURATION.into();
         }
     };
-    let listener = match Listener::bind(&config.listen).await {
-        Ok(listener) => listener,
+    let (listener, admin_listener) = match listeners(&config).await {
+        Ok(listeners) => listeners,
         Err(error) => {
-            error!(%error, listen = ?config.listen, "cannot listen");
+            error!(%error, listen = ?config.listen, admin = ?config.admin_listen, "cannot listen");
             return ExitCode::FAILURE;
         }
     };
@@ -100,11 +117,32 @@ async fn run(mut config: Config) -> ExitCode {
     tasks.spawn(home.keep_small(life.hurry.clone()));
     tasks.spawn(on_signals(terminate, interrupt, life.clone()));
     let drain = config.drain;
-    let routes = Arc::new(Routes::new(config, backend, life.background.clone()));
+    let books = Books {
+        log: usage_log,
+        metrics: Arc::default(),
+    };
+    let log_writer = tokio::task::spawn_blocking(|| log_writer.run());
+    let routes = Arc::new(Routes::new(config, backend, life.background.clone(), books));
+    if let Some(listener) = admin_listener {
+        let admin = Admin::new(Arc::clone(&routes));
+        tasks.spawn(admin.serve(listener, life.hurry.clone()));
+    }
     listener.serve(routes, &life, drain).await;
     while tasks.join_next().await.is_some() {}
+    if timeout(LAST_RECORDS, log_writer).await.is_err() {
+        error!("the last usage records cannot be written");
+    }
     info!("sidecar ends");
     ExitCode::SUCCESS
+}
+
+/// Where Envoy comes, and where the operator does.
+async fn listeners(config: &Config) -> io::Result<(Listener, Option<Listener>)> {
+    let admin = match &config.admin_listen {
+        Some(listen) => Some(Listener::bind(listen, Access::Owner).await?),
+        None => None,
+    };
+    Ok((Listener::bind(&config.listen, Access::Group).await?, admin))
 }
 
 /// The first signal begins the drain, the second one ends it.

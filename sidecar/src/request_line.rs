@@ -1,7 +1,8 @@
-//! One line a request in the log, written when its answer is over or its client has left.
+//! One line a request in the log, and one count, when its answer is over or its client has left.
 //! The line lives in the body of the answer, so that no end of a request can be missed.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Response;
@@ -9,11 +10,19 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 use tracing::{Span, debug, info};
 
+use crate::metrics::Metrics;
+
+/// The status of a request whose client left before there was one, as nginx logs it.
+pub const CLIENT_CLOSED_REQUEST: u16 = 499;
+
 /// The line of one request; dropping it writes it.
 #[derive(Debug)]
 pub struct RequestLine {
     span: Span,
     importance: Importance,
+    metrics: Arc<Metrics>,
+    /// What the metrics call where it went.
+    route: &'static str,
     started: Instant,
     status: Option<u16>,
     complete: bool,
@@ -30,10 +39,17 @@ pub enum Importance {
 
 impl RequestLine {
     /// The line of a request that has just come.
-    pub fn new(span: Span, importance: Importance) -> Self {
+    pub fn new(
+        span: Span,
+        importance: Importance,
+        metrics: Arc<Metrics>,
+        route: &'static str,
+    ) -> Self {
         Self {
             span,
             importance,
+            metrics,
+            route,
             started: Instant::now(),
             status: None,
             complete: false,
@@ -53,7 +69,13 @@ impl RequestLine {
 impl Drop for RequestLine {
     fn drop(&mut self) {
         let _entered = self.span.enter();
-        let elapsed_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let elapsed = self.started.elapsed();
+        self.metrics.count_request(
+            self.route,
+            self.status.unwrap_or(CLIENT_CLOSED_REQUEST),
+            elapsed,
+        );
+        let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let client_left = !self.complete;
         match self.importance {
             Importance::Request => info!(status = self.status, elapsed_ms, client_left, "request"),

@@ -40,6 +40,15 @@ pub enum Listener {
     Tcp(TcpListener),
 }
 
+/// Who may connect to a Unix socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// User and group, mode 0660: Envoy may run as either.
+    Group,
+    /// The user alone, mode 0600.
+    Owner,
+}
+
 /// The file of a Unix socket.
 #[derive(Debug)]
 pub struct SocketFile(PathBuf);
@@ -55,12 +64,12 @@ impl Listener {
     ///
     /// # Errors
     /// The address is in use or may not be used.
-    pub async fn bind(listen: &Listen) -> io::Result<Self> {
+    pub async fn bind(listen: &Listen, access: Access) -> io::Result<Self> {
         match listen {
             Listen::Loopback(address) => Ok(Self::Tcp(TcpListener::bind(address).await?)),
             Listen::Unix(path) => {
                 remove_stale_socket(path)?;
-                let listener = bind_private(path)?;
+                let listener = bind_private(path, access)?;
                 Ok(Self::Unix(listener, SocketFile(path.clone())))
             }
         }
@@ -101,7 +110,11 @@ impl Listener {
         connections.shutdown().await;
     }
 
-    async fn accept(&self) -> io::Result<Either<UnixStream, TcpStream>> {
+    /// The next connection.
+    ///
+    /// # Errors
+    /// The system's, as when too many descriptors are open.
+    pub async fn accept(&self) -> io::Result<Either<UnixStream, TcpStream>> {
         match self {
             Self::Unix(listener, _) => Ok(Either::Left(listener.accept().await?.0)),
             Self::Tcp(listener) => Ok(Either::Right(listener.accept().await?.0)),
@@ -172,10 +185,13 @@ fn remove_stale_socket(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Mode 0660 from the first moment on: user and group are whom Envoy runs as.
-fn bind_private(path: &Path) -> io::Result<UnixListener> {
+/// With its mode from the first moment on.
+fn bind_private(path: &Path, access: Access) -> io::Result<UnixListener> {
     use nix::sys::stat::{Mode, umask};
-    let before = umask(Mode::from_bits_truncate(0o117));
+    let before = umask(Mode::from_bits_truncate(match access {
+        Access::Group => 0o117,
+        Access::Owner => 0o177,
+    }));
     let listener = UnixListener::bind(path);
     umask(before);
     listener

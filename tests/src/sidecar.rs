@@ -105,6 +105,10 @@ fn run_in(dir: &Path, env: &[(String, String)]) -> Child {
             "SIDECAR_LISTEN",
             format!("unix:{}", dir.join("sidecar.sock").display()),
         )
+        .env(
+            "SIDECAR_ADMIN_LISTEN",
+            format!("unix:{}", dir.join("admin.sock").display()),
+        )
         .envs(env.iter().cloned())
         .process_group(0)
         .stdin(Stdio::null())
@@ -118,6 +122,18 @@ impl Sidecar {
     /// Where it listens.
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join("sidecar.sock")
+    }
+
+    /// Where its operator reaches it.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.dir.path().join("admin.sock")
+    }
+
+    /// A new connection to it, as its operator makes one.
+    pub async fn connect_admin(&self) -> Client {
+        Client::connect_unix(&self.admin_socket())
+            .await
+            .expect("the sidecar accepts a connection")
     }
 
     /// Its private folder: socket, log, Codex's home, and what it makes in `TMPDIR`.

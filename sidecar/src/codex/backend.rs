@@ -1,6 +1,7 @@
 //! Which child takes a turn, how many turns there may be, and who waits.
 //! A slot is a value that travels with its turn and is dropped with it, so that no path leaks one.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,6 +18,7 @@ use super::proto::Pool;
 use super::version::Protocol;
 use super::worker::Worker;
 use crate::config::Limits;
+use crate::process::LivingChild;
 use crate::turn::{Event, Outcome, Profile, Timers, Turn, TurnError, TurnRequest, channel};
 
 /// Turns that were admitted and wait for a child to look up; it looks up within microseconds, or, when it has
@@ -28,7 +30,8 @@ const ORDERS_WAITING: usize = 64;
 pub struct Backend {
     orders: async_channel::Sender<Order>,
     workers: Vec<watch::Receiver<Readiness>>,
-    slots: Option<Arc<Semaphore>>,
+    /// As many as there may be, or as the semaphore can hold.
+    slots: Arc<Semaphore>,
     limits: Limits,
     queued: AtomicUsize,
     launch: Arc<Launch>,
@@ -85,9 +88,7 @@ impl Backend {
         Self {
             orders,
             workers,
-            slots: limits
-                .turns
-                .map(|turns| Arc::new(Semaphore::new(turns.get()))),
+            slots: Arc::new(Semaphore::new(slots(limits))),
             limits,
             queued: AtomicUsize::new(0),
             launch,
@@ -104,6 +105,18 @@ impl Backend {
     /// The windows of the Codex plan, as the children heard of them last.
     pub fn plan(&self) -> Plan {
         self.plan.read()
+    }
+
+    /// What happens in it now.
+    pub fn status(&self) -> Status {
+        Status {
+            workers: self.workers.iter().map(|worker| *worker.borrow()).collect(),
+            turns: slots(self.limits) - self.slots.available_permits(),
+            turns_limit: self.limits.turns,
+            queued: self.queued.load(Ordering::Relaxed).min(self.limits.queue),
+            children: self.launch.roster().living(),
+            child_starts: self.launch.roster().started(),
+        }
     }
 
     /// The version of Codex.
@@ -151,16 +164,14 @@ impl Backend {
         Ok(turn)
     }
 
-    async fn slot(&self) -> Result<Option<Slot>, TurnError> {
-        let Some(slots) = &self.slots else {
-            return Ok(None);
-        };
+    async fn slot(&self) -> Result<Slot, TurnError> {
+        let slots = &self.slots;
         if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
-            return Ok(Some(slot));
+            return Ok(slot);
         }
         let _place = self.queue().ok_or(TurnError::Busy)?;
         match timeout(self.limits.queue_timeout, Arc::clone(slots).acquire_owned()).await {
-            Ok(Ok(slot)) => Ok(Some(slot)),
+            Ok(Ok(slot)) => Ok(slot),
             Ok(Err(_)) | Err(_) => Err(TurnError::Busy),
         }
     }
@@ -171,6 +182,29 @@ impl Backend {
         let before = self.queued.fetch_add(1, Ordering::Relaxed);
         (before < self.limits.queue).then_some(place)
     }
+}
+
+/// What happens in a backend at a moment.
+#[derive(Debug)]
+pub struct Status {
+    /// What each worker can do; with `proto` one pool speaks for all of its children.
+    pub workers: Vec<Readiness>,
+    /// Turns that hold a slot.
+    pub turns: usize,
+    /// How many of them there may be; `None` is without limit.
+    pub turns_limit: Option<NonZeroUsize>,
+    /// Requests that wait for a slot.
+    pub queued: usize,
+    /// The children that live.
+    pub children: Vec<LivingChild>,
+    /// How many children were ever started.
+    pub child_starts: u64,
+}
+
+fn slots(limits: Limits) -> usize {
+    limits
+        .turns
+        .map_or(Semaphore::MAX_PERMITS, NonZeroUsize::get)
 }
 
 /// Ends the turns that got a slot when the children were told to stop already; they would wait for ever.

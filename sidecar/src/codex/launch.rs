@@ -18,7 +18,7 @@ use super::version::{self, Protocol};
 use super::{app_server, catalogue, proto};
 use crate::config::Config;
 use crate::leftovers;
-use crate::process::Program;
+use crate::process::{Program, Roster};
 use crate::turn::TurnError;
 
 /// Time that `codex --version` and `codex debug models` may take; 0.3 s were seen on a cold start.
@@ -102,6 +102,7 @@ pub struct Launch {
     sandbox_works: bool,
     context_windows: BTreeMap<String, u64>,
     private: TempDir,
+    roster: Roster,
 }
 
 impl Launch {
@@ -137,6 +138,7 @@ impl Launch {
             context_windows: BTreeMap::new(),
             work,
             private,
+            roster: Roster::default(),
         };
         let said = launch.ask_version().await?;
         (launch.version, launch.protocol) =
@@ -184,6 +186,11 @@ impl Launch {
     /// The context windows that the binary knows, in tokens, by the names of models; empty with `proto`.
     pub fn context_windows(&self) -> &BTreeMap<String, u64> {
         &self.context_windows
+    }
+
+    /// Where its children are entered while they live.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
     }
 
     /// Codex's home, with the login.

@@ -13,7 +13,7 @@ mod proto;
 mod version;
 mod worker;
 
-pub use backend::Backend;
+pub use backend::{Backend, Status};
 pub use home::Home;
 pub use launch::{Launch, LaunchError};
 pub use order::Readiness;

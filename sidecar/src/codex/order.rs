@@ -14,7 +14,7 @@ pub(super) struct Order {
     pub(super) events: EventWriter,
     pub(super) cancel: CancellationToken,
     /// Held until the child knows nothing of the turn any more.
-    pub(super) slot: Option<Slot>,
+    pub(super) slot: Slot,
     /// An agent's; removed when the child knows nothing of the turn any more.
     pub(super) workspace: Option<Workspace>,
 }
@@ -39,6 +39,24 @@ pub enum Readiness {
 }
 
 impl Readiness {
+    /// Each of them, the best last.
+    pub const ALL: [Self; 4] = [
+        Self::Unavailable,
+        Self::Starting,
+        Self::LoginRequired,
+        Self::Ready,
+    ];
+
+    /// Its name, as `/healthz` and the metrics show it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Starting => "starting",
+            Self::LoginRequired => "login_required",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
     /// Why a turn cannot begin now.
     ///
     /// # Errors

@@ -30,6 +30,14 @@ impl PlanWindow {
             resets_at,
         }
     }
+
+    /// Percent of it that is used now: a window whose end has passed is a new one, of which nothing is used yet.
+    pub fn used_percent_now(&self) -> f64 {
+        match self.resets_at.map(remaining) {
+            Some(None) => 0.0,
+            Some(Some(_)) | None => self.used_percent.clamp(0.0, 1000.0),
+        }
+    }
 }
 
 /// The windows that a plan has.
@@ -50,30 +58,31 @@ impl Plan {
         resets.max()
     }
 
+    /// Those that Codex has told something of, by name.
+    pub fn windows(&self) -> impl Iterator<Item = (&'static str, PlanWindow)> {
+        let named = [("primary", self.primary), ("secondary", self.secondary)];
+        named
+            .into_iter()
+            .filter_map(|(name, window)| Some((name, window?)))
+    }
+
     /// The windows as a list of RFC 9651, times in seconds: `primary;used=13;window=18000;reset=3540, secondary;…`.
     /// `None` when nothing is known.
     pub fn to_field(&self) -> Option<String> {
-        let named = [("primary", self.primary), ("secondary", self.secondary)];
-        let items: Vec<String> = named
-            .into_iter()
-            .filter_map(|(name, window)| Some(item(name, &window?)))
+        let items: Vec<String> = self
+            .windows()
+            .map(|(name, window)| item(name, &window))
             .collect();
         (!items.is_empty()).then(|| items.join(", "))
     }
 }
 
-/// A window whose end has passed is a new one, of which nothing is used yet.
 fn item(name: &str, window: &PlanWindow) -> String {
-    let reset = window.resets_at.map(remaining);
-    let used = match reset {
-        Some(None) => 0.0,
-        Some(Some(_)) | None => window.used_percent,
-    };
-    let mut item = format!("{name};used={:.0}", used.clamp(0.0, 1000.0));
+    let mut item = format!("{name};used={:.0}", window.used_percent_now());
     if let Some(length) = window.length {
         let _infallible = write!(item, ";window={}", length.as_secs());
     }
-    if let Some(Some(reset)) = reset {
+    if let Some(reset) = window.resets_at.and_then(remaining) {
         let _infallible = write!(item, ";reset={}", reset.as_secs());
     }
     item

@@ -26,7 +26,7 @@ use super::order::{Order, Orders, Readiness, Slot};
 use super::plan::PlanBoard;
 use crate::config::Wear;
 use crate::error_chain;
-use crate::process::{Child, Lines, Pipes, Stderr, Stdin};
+use crate::process::{Child, Entered, Lines, Pipes, Stderr, Stdin};
 use crate::turn::EventWriter;
 
 /// How often deadlines are looked at.
@@ -133,6 +133,7 @@ struct Running {
     /// When the login was written that the child has read; it never reads another.
     login_written: Option<SystemTime>,
     _databases: TempDir,
+    _entered: Entered,
 }
 
 impl Running {
@@ -140,6 +141,7 @@ impl Running {
         let login_written = worker.launch.login_written();
         let (program, databases) = worker.launch.app_server()?;
         let (child, pipes) = Child::spawn(&program)?;
+        let entered = worker.launch.roster().enter(child.pid());
         let link = Link::new(pipes, worker.plan.clone(), worker.readiness.clone());
         Ok(Self {
             child,
@@ -147,6 +149,7 @@ impl Running {
             started: Instant::now(),
             login_written,
             _databases: databases,
+            _entered: entered,
         })
     }
 
@@ -257,7 +260,7 @@ struct Link {
 /// What a turn holds while the child knows of it.
 struct Held {
     events: EventWriter,
-    _slot: Option<Slot>,
+    _slot: Slot,
     _workspace: Option<Workspace>,
 }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, ValueEnum};
 
-use super::{Config, Limits, Listen, ProtocolChoice, SandboxMode, TimerConfig, Wear};
+use super::{
+    Config, Limits, Listen, ProtocolChoice, SandboxMode, TimerConfig, UsageLogConfig, Wear,
+};
 use crate::catalogue::{Catalogue, ModelOverride};
 use crate::response_store::StoreLimits;
 use crate::turn::{Profile, ToolTail};
@@ -34,6 +36,8 @@ pub(super) struct Raw {
     tool_tail: ToolTailArgs,
     #[command(flatten)]
     responses: ResponseArgs,
+    #[command(flatten)]
+    records: RecordArgs,
 }
 
 #[derive(Debug, Args)]
@@ -66,6 +70,34 @@ struct ServerArgs {
         default_value_t = 30_000
     )]
     drain_ms: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Seeing what happens")]
+struct RecordArgs {
+    /// Where /metrics and the status page are: unix:/path (mode 0600) or a loopback address. By default nowhere.
+    #[arg(long, env = "SIDECAR_ADMIN_LISTEN", value_name = "ADDRESS")]
+    admin_listen: Option<Listen>,
+    /// The log of tokens and times, a JSON line a request; by default usage.ndjson in CODEX_HOME.
+    #[arg(long, env = "TOKEN_LOG_PATH", value_name = "FILE")]
+    token_log_path: Option<PathBuf>,
+    /// Its size, in MiB, at which it becomes FILE.1, in place of the FILE.1 before; 0 lets it grow.
+    #[arg(
+        long,
+        env = "TOKEN_LOG_MAX_MIB",
+        value_name = "MIB",
+        default_value_t = 32
+    )]
+    token_log_max_mib: u64,
+    /// Whether each line between the sidecar and Codex is logged, without texts and credentials.
+    #[arg(long, env = "PROXY_LOG_PROTO", value_name = "BOOL", default_value = "false", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
+    log_proto: bool,
+    /// Where; by default codex-proto-events.ndjson in CODEX_HOME. Treated like the log of tokens.
+    #[arg(long, env = "PROTO_LOG_PATH", value_name = "FILE")]
+    proto_log_path: Option<PathBuf>,
+    /// Whether /__test/conc tells how many turns run.
+    #[arg(long, env = "PROXY_TEST_ENDPOINTS", value_name = "BOOL", default_value = "false", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
+    test_endpoints: bool,
 }
 
 #[derive(Debug, Args)]
@@ -437,11 +469,23 @@ impl From<Raw> for Config {
             turns,
             tool_tail,
             responses,
+            records,
         } = raw;
+        let in_home =
+            |path: Option<PathBuf>, name| path.unwrap_or_else(|| codex.codex_home.join(name));
         let slots = NonZeroUsize::new(turns.sse_max_concurrency);
         let OwnModels(overrides) = models.models.unwrap_or_default();
         Self {
             listen: server.listen,
+            admin_listen: records.admin_listen,
+            usage_log: UsageLogConfig {
+                path: in_home(records.token_log_path, "usage.ndjson"),
+                max_bytes: NonZeroU64::new(records.token_log_max_mib << 20),
+            },
+            protocol_log: records
+                .log_proto
+                .then(|| in_home(records.proto_log_path, "codex-proto-events.ndjson")),
+            test_endpoints: records.test_endpoints,
             codex_bin: codex.codex_bin,
             protocol: codex.codex_protocol,
             codex_home: codex.codex_home,

@@ -23,6 +23,14 @@ use crate::turn::{Profile, ToolTail};
 pub struct Config {
     /// Where Envoy reaches us.
     pub listen: Listen,
+    /// Where its operator reaches us, for metrics and the status page; nowhere when absent.
+    pub admin_listen: Option<Listen>,
+    /// The log of what each turn cost.
+    pub usage_log: UsageLogConfig,
+    /// Where each line between us and Codex is logged; nowhere when absent.
+    pub protocol_log: Option<PathBuf>,
+    /// Whether routes for tests of the deployment answer.
+    pub test_endpoints: bool,
     /// The Codex binary.
     pub codex_bin: PathBuf,
     /// What to speak with it.
@@ -138,6 +146,15 @@ impl SandboxMode {
             Self::DangerFullAccess => "danger-full-access",
         }
     }
+}
+
+/// The log of what each turn cost.
+#[derive(Debug, Clone)]
+pub struct UsageLogConfig {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size at which it is put aside, in place of the one before; `None` lets it grow.
+    pub max_bytes: Option<NonZeroU64>,
 }
 
 /// How many turns there may be, and how many children serve them.

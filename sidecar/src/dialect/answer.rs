@@ -20,7 +20,7 @@ pub struct Reply {
     /// Where the text ends before the model does.
     pub cut: CutRules,
     /// The id that the client chose for the model.
-    pub(super) model_id: String,
+    pub model_id: String,
     /// For the operator's limit, and for the estimate of a usage that Codex does not report.
     pub prompt_chars: usize,
 }
@@ -182,7 +182,7 @@ pub(super) async fn outcome(mut turn: Attended, mut push: impl FnMut(&Event)) ->
     Outcome::Interrupted
 }
 
-pub(super) fn finish_reason(stop: Stop) -> &'static str {
+pub(crate) fn finish_reason(stop: Stop) -> &'static str {
     match stop {
         Stop::Natural | Stop::Silent => "stop",
         Stop::ToolCalls => "tool_calls",

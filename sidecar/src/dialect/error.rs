@@ -90,6 +90,26 @@ impl ApiError {
         Self::bad_request("context_length_exceeded", message)
     }
 
+    /// 403: the client's key is not for that.
+    pub fn permission_denied(message: &str) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "permission_error",
+            "permission_denied",
+            message,
+        )
+    }
+
+    /// 500: our own failure, which the log explains.
+    pub fn internal(message: &str) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "server_error",
+            "internal_error",
+            message,
+        )
+    }
+
     /// 403: the client's key does not include the model.
     pub fn model_not_allowed(id: &str) -> Self {
         let message = format!(

@@ -16,8 +16,10 @@ mod sampling;
 mod sse;
 mod text_or;
 mod tools;
+pub mod usage;
 
 pub use answer::Reply;
+pub(crate) use answer::finish_reason;
 pub use body::Ignored;
 pub use error::ApiError;
 pub use sse::event_stream;

@@ -15,6 +15,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::pipes::Pipes;
+use super::roster::rss_bytes;
 
 /// Time that a child has to go by itself after its stdin is closed, and again after SIGTERM.
 /// Codex's app-server takes some 30 ms for either.
@@ -124,14 +125,9 @@ impl Child {
         self.group.as_raw()
     }
 
-    /// Memory that the child holds, in bytes; 0 when it is gone. Linux's proc(5), `VmRSS` of `status`.
+    /// Memory that the child holds, in bytes; 0 when it is gone.
     pub fn rss_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.group));
-        let status = status.unwrap_or_default();
-        let field = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kibibytes =
-            field.and_then(|field| field.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        kibibytes.unwrap_or(0) * 1024
+        rss_bytes(self.pid())
     }
 
     /// Ends the child and its group, from polite to firm, and reaps it. The caller has closed its stdin.

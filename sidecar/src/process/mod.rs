@@ -3,6 +3,8 @@
 
 mod child;
 mod pipes;
+mod roster;
 
 pub use child::{Child, Program, keep_descriptors_to_ourselves};
 pub use pipes::{Lines, Pipes, Stderr, Stdin};
+pub use roster::{Entered, LivingChild, Roster, open_descriptors, rss_bytes};

@@ -2,7 +2,10 @@
 //! The table of routes is the contract's section 2.
 
 mod responses;
+mod route;
+mod usage;
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -20,14 +23,17 @@ use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, info_span};
 
-use crate::codex::{Backend, Readiness};
+use crate::codex::Backend;
 use crate::config::Config;
 use crate::dialect::models::ModelAccess;
-use crate::dialect::{ApiError, Delivery, Ignored, chat, completions, event_stream};
+use crate::dialect::{ApiError, Delivery, Ignored, Reply, chat, completions, event_stream};
+use crate::metrics::{Codex, Now};
 use crate::recall::{Listener, Recall};
 use crate::request_line::{Followed, Importance, RequestLine};
 use crate::response_store::ResponseStore;
 use crate::turn::{Attended, CutRules, Profile, Timers, TurnRequest, Usage};
+use crate::usage::{Account, Books, Entry};
+use route::Route;
 
 /// A body that is whole or a stream.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -48,6 +54,9 @@ const EDGE_PLAN: HeaderName = HeaderName::from_static("x-codex-edge-plan");
 /// Fields of the request that were read and not honoured.
 const EDGE_IGNORED: HeaderName = HeaderName::from_static("x-codex-edge-ignored");
 
+/// Characters of a request id that are recorded; the filter lets no longer one through.
+const MAX_REQUEST_ID: usize = 128;
+
 /// What of a body that no route reads is waited for: more bytes, or later ones, are worth no connection.
 const UNREAD_BYTES: usize = 64 << 10;
 const UNREAD_WAIT: Duration = Duration::from_secs(1);
@@ -60,86 +69,19 @@ pub struct Routes {
     background: TaskTracker,
     recall: Arc<Recall>,
     responses: Arc<ResponseStore>,
-}
-
-/// Where a request goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Route<'a> {
-    Health,
-    Ready,
-    Models,
-    Model(&'a str),
-    Chat,
-    Completions,
-    Responses,
-    Response(&'a str),
-    InputItems(&'a str),
-    Cancel(&'a str),
-    /// Another verb of a path that exists, with those that it knows.
-    OtherVerb(&'static str),
-    Options,
-    Unknown,
-}
-
-impl<'a> Route<'a> {
-    fn of(method: &Method, path: &'a str) -> Self {
-        if *method == Method::OPTIONS {
-            return Self::Options;
-        }
-        let reads = method == Method::GET || method == Method::HEAD;
-        let generates = method == Method::POST || method == Method::HEAD;
-        let path = path.strip_suffix('/').unwrap_or(path);
-        let (route, known_verb) = match path {
-            "/healthz" | "/livez" => (Self::Health, reads),
-            "/readyz" => (Self::Ready, reads),
-            "/v1/models" => (Self::Models, reads),
-            "/v1/chat/completions" => (Self::Chat, generates),
-            "/v1/completions" => (Self::Completions, generates),
-            "/v1/responses" => (Self::Responses, generates),
-            _ => match (
-                path.strip_prefix("/v1/models/"),
-                path.strip_prefix("/v1/responses/"),
-            ) {
-                (Some(id), _) => (Self::Model(id), reads),
-                (None, Some(rest)) => return Self::of_response(method, rest),
-                (None, None) => return Self::Unknown,
-            },
-        };
-        match (known_verb, route) {
-            (true, route) => route,
-            (false, Self::Chat | Self::Completions | Self::Responses) => {
-                Self::OtherVerb("POST, HEAD, OPTIONS")
-            }
-            (false, _) => Self::OtherVerb("GET, HEAD, OPTIONS"),
-        }
-    }
-
-    /// What lies below `/v1/responses/`. OpenAI has verbs of its own there (`compact`) that are none of our ids.
-    fn of_response(method: &Method, rest: &'a str) -> Self {
-        let (id, below) = rest.split_once('/').unwrap_or((rest, ""));
-        let reads = method == Method::GET || method == Method::HEAD;
-        match below {
-            _ if !id.starts_with("resp_") => Self::Unknown,
-            "" if reads || method == Method::DELETE => Self::Response(id),
-            "" => Self::OtherVerb("GET, DELETE, HEAD, OPTIONS"),
-            "input_items" if reads => Self::InputItems(id),
-            "input_items" => Self::OtherVerb("GET, HEAD, OPTIONS"),
-            "cancel" if method == Method::POST => Self::Cancel(id),
-            "cancel" => Self::OtherVerb("POST, OPTIONS"),
-            _ => Self::Unknown,
-        }
-    }
+    books: Books,
 }
 
 impl Routes {
     /// Routes to the children of `backend`; turns without a client go on in `background`.
-    pub fn new(config: Config, backend: Backend, background: TaskTracker) -> Self {
+    pub fn new(config: Config, backend: Backend, background: TaskTracker, books: Books) -> Self {
         Self {
             responses: Arc::new(ResponseStore::new(config.responses)),
             config,
             backend,
             background,
             recall: Arc::default(),
+            books,
         }
     }
 
@@ -154,11 +96,13 @@ impl Routes {
             path = head.uri.path(),
             code = tracing::field::Empty,
         );
-        let importance = match Route::of(&head.method, head.uri.path()) {
-            Route::Health | Route::Ready => Importance::Probe,
+        let route = Route::of(&head.method, head.uri.path());
+        let importance = match route {
+            Route::Health | Route::Live | Route::Ready => Importance::Probe,
             _ => Importance::Request,
         };
-        let line = RequestLine::new(span.clone(), importance);
+        let metrics = Arc::clone(&self.books.metrics);
+        let line = RequestLine::new(span.clone(), importance, metrics, route.pattern());
         async move {
             let answered = self.dispatch(&head, &mut body).await;
             discard(&mut body).await;
@@ -179,7 +123,7 @@ impl Routes {
         body: &mut Incoming,
     ) -> Result<Response<Body>, ApiError> {
         match Route::of(&head.method, head.uri.path()) {
-            Route::Health => Ok(json(StatusCode::OK, self.health())),
+            Route::Health | Route::Live => Ok(json(StatusCode::OK, self.health())),
             Route::Ready => self.ready(),
             Route::Models => Ok(self.cached(head, self.models(head).list())),
             Route::Model(id) => Ok(self.cached(head, self.models(head).one(id)?)),
@@ -192,11 +136,40 @@ impl Routes {
             Route::Response(id) => self.stored_response(head, id),
             Route::InputItems(id) => self.input_items(head, id),
             Route::Cancel(id) => self.cancel(head, id).await,
+            Route::Usage => self.usage(head).await,
+            Route::UsageRecords => self.usage_records(head).await,
+            Route::Concurrency if self.config.test_endpoints => {
+                Ok(json(StatusCode::OK, self.concurrency()))
+            }
             Route::OtherVerb(allow) => {
                 Err(ApiError::method_not_allowed(head.method.as_str(), allow))
             }
             Route::Options => Ok(options()),
-            Route::Unknown => Err(ApiError::unknown_url(head.method.as_str(), head.uri.path())),
+            Route::Concurrency | Route::Unknown => {
+                Err(ApiError::unknown_url(head.method.as_str(), head.uri.path()))
+            }
+        }
+    }
+
+    /// What happens now, for metrics and the status page.
+    pub fn now(&self) -> Now {
+        Now {
+            status: self.backend.status(),
+            readiness: self.backend.readiness(),
+            plan: self.backend.plan(),
+        }
+    }
+
+    /// All counters and gauges as text.
+    pub fn metrics(&self) -> String {
+        self.books.metrics.expose(&self.now(), self.codex())
+    }
+
+    /// What is behind it.
+    pub fn codex(&self) -> Codex<'_> {
+        Codex {
+            version: self.backend.version(),
+            protocol: self.backend.protocol().as_str(),
         }
     }
 
@@ -205,9 +178,15 @@ impl Routes {
             "ok": true,
             "sandbox_mode": self.config.sandbox_mode.as_str(),
             "version": env!("CARGO_PKG_VERSION"),
-            "codex": {"version": self.backend.version(), "protocol": self.backend.protocol().as_str(), "state": state(self.backend.readiness())},
+            "codex": {"version": self.backend.version(), "protocol": self.backend.protocol().as_str(), "state": self.backend.readiness().as_str()},
         });
         health.to_string().into_bytes()
+    }
+
+    /// How many turns run.
+    fn concurrency(&self) -> Vec<u8> {
+        let turns = serde_json::json!({"conc": self.backend.status().turns});
+        turns.to_string().into_bytes()
     }
 
     fn ready(&self) -> Result<Response<Body>, ApiError> {
@@ -253,7 +232,7 @@ impl Routes {
         drop(body);
         self.check_prompt(reply.prompt_chars, "messages")?;
         reply.cut.tools = self.config.tool_tail;
-        let turn = self.begin(turn, reply.delivery, &reply.cut).await?;
+        let turn = self.begin_reply(head, turn, &reply).await?;
         let listener = Listener::new(Arc::clone(&self.recall), client.to_owned());
         let mut response = match reply.delivery {
             Delivery::Gathered => json(StatusCode::OK, chat::gather(&reply, turn, listener).await?),
@@ -277,7 +256,7 @@ impl Routes {
         drop(body);
         self.check_prompt(reply.prompt_chars, "prompt")?;
         reply.cut.tools = self.config.tool_tail;
-        let turn = self.begin(turn, reply.delivery, &reply.cut).await?;
+        let turn = self.begin_reply(head, turn, &reply).await?;
         let mut response = match reply.delivery {
             Delivery::Gathered => json(
                 StatusCode::OK,
@@ -308,16 +287,41 @@ impl Routes {
         }
     }
 
+    /// Begins the turn of a chat or a completion.
+    async fn begin_reply(
+        &self,
+        head: &Parts,
+        turn: TurnRequest,
+        reply: &Reply,
+    ) -> Result<Attended, ApiError> {
+        let stream = matches!(reply.delivery, Delivery::Stream { .. });
+        let entry = Entry {
+            stream,
+            status_ahead: stream,
+            ..entry(head, &turn, &reply.model_id, reply.prompt_chars)
+        };
+        self.begin(turn, reply.delivery, &reply.cut, entry).await
+    }
+
     /// Begins a turn that ends with its client, or does not, as the operator wants it.
     async fn begin(
         &self,
         turn: TurnRequest,
         delivery: Delivery,
         cut: &CutRules,
+        entry: Entry,
     ) -> Result<Attended, ApiError> {
-        let turn = self.backend.begin(turn, self.timers(delivery)).await?;
+        let account = Account::open(self.books.clone(), entry);
+        let begun = self.backend.begin(turn, self.timers(delivery)).await;
+        let turn = match begun.map_err(ApiError::from) {
+            Ok(turn) => turn,
+            Err(error) => {
+                account.refuse(&error);
+                return Err(error);
+            }
+        };
         let background = (!self.config.kill_on_disconnect).then(|| self.background.clone());
-        Ok(Attended::new(turn, background, cut))
+        Ok(Attended::new(turn, background, cut, Box::new(account)))
     }
 
     async fn read_body(&self, head: &Parts, body: &mut Incoming) -> Result<Bytes, ApiError> {
@@ -345,8 +349,7 @@ impl Routes {
     /// Some clients take a comment for an event; they can say so, and those that cannot are known by name.
     fn keepalive(&self, head: &Parts) -> Option<Duration> {
         let by_header = text(&head.headers, &X_NO_KEEPALIVE) == Some("1");
-        let query = head.uri.query().unwrap_or_default();
-        let by_query = query.split('&').any(|pair| pair == "no_keepalive=1");
+        let by_query = query(head).any(|(name, value)| name == "no_keepalive" && value == "1");
         let agent = text(&head.headers, &USER_AGENT)
             .unwrap_or_default()
             .to_ascii_lowercase();
@@ -359,12 +362,20 @@ impl Routes {
     }
 }
 
-fn state(readiness: Readiness) -> &'static str {
-    match readiness {
-        Readiness::Ready => "ready",
-        Readiness::Starting => "starting",
-        Readiness::LoginRequired => "login_required",
-        Readiness::Unavailable => "unavailable",
+/// What is known of a turn whose answer is gathered; a longer request id than any sane one is cut.
+fn entry(head: &Parts, turn: &TurnRequest, model_id: &str, prompt_chars: usize) -> Entry {
+    let request_id = text(&head.headers, &X_REQUEST_ID).unwrap_or_default();
+    Entry {
+        request_id: request_id.chars().take(MAX_REQUEST_ID).collect(),
+        client: text(&head.headers, &EDGE_CLIENT)
+            .unwrap_or_default()
+            .to_owned(),
+        route: Route::of(&head.method, head.uri.path()).pattern(),
+        requested_model: model_id.to_owned(),
+        effective_model: turn.model.name.clone(),
+        stream: false,
+        status_ahead: false,
+        prompt_chars,
     }
 }
 
@@ -406,9 +417,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn query(head: &Parts) -> impl Iterator<Item = (&str, &str)> {
-    let pairs = head.uri.query().unwrap_or_default().split('&');
-    pairs.filter_map(|pair| pair.split_once('='))
+fn query(head: &Parts) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes())
 }
 
 fn whole(bytes: impl Into<Bytes>) -> Body {
@@ -477,82 +487,4 @@ fn ignored(ignored: &Ignored) -> Option<(HeaderName, HeaderValue)> {
 fn request_id(head: &Parts) -> Option<(HeaderName, HeaderValue)> {
     let id = head.headers.get(X_REQUEST_ID)?;
     Some((X_REQUEST_ID, id.clone()))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use serde_json::Value;
-
-    use super::*;
-
-    /// One of each route that has a path.
-    const ROUTES: [Route<'_>; 10] = [
-        Route::Health,
-        Route::Ready,
-        Route::Models,
-        Route::Model("codex-5"),
-        Route::Chat,
-        Route::Completions,
-        Route::Responses,
-        Route::Response("resp_1"),
-        Route::InputItems("resp_1"),
-        Route::Cancel("resp_1"),
-    ];
-
-    /// Where a route is, as the description writes it. A new route does not compile without its line here; it belongs
-    /// among the `ROUTES` too.
-    fn paths(route: Route<'_>) -> &'static [&'static str] {
-        match route {
-            Route::Health => &["/healthz", "/livez"],
-            Route::Ready => &["/readyz"],
-            Route::Models => &["/v1/models"],
-            Route::Model(_) => &["/v1/models/{model}"],
-            Route::Chat => &["/v1/chat/completions"],
-            Route::Completions => &["/v1/completions"],
-            Route::Responses => &["/v1/responses"],
-            Route::Response(_) => &["/v1/responses/{response}"],
-            Route::InputItems(_) => &["/v1/responses/{response}/input_items"],
-            Route::Cancel(_) => &["/v1/responses/{response}/cancel"],
-            Route::OtherVerb(_) | Route::Options | Route::Unknown => &[],
-        }
-    }
-
-    /// The description of the API, `docs/openapi.json`.
-    fn described() -> Value {
-        let description = include_str!("../../../docs/openapi.json");
-        serde_json::from_str(description).expect("the description is JSON")
-    }
-
-    #[test]
-    fn what_is_described_is_what_is_routed() {
-        let description = described();
-        let described = description["paths"].as_object().expect("it has paths");
-        let routed: BTreeSet<_> = ROUTES.into_iter().flat_map(paths).copied().collect();
-        assert_eq!(
-            described
-                .keys()
-                .map(String::as_str)
-                .collect::<BTreeSet<_>>(),
-            routed
-        );
-        for (path, item) in described {
-            let real = path.replace("{model}", "codex-5");
-            let real = real.replace("{response}", "resp_1");
-            for verb in [
-                Method::GET,
-                Method::HEAD,
-                Method::POST,
-                Method::PUT,
-                Method::PATCH,
-                Method::DELETE,
-            ] {
-                let route = Route::of(&verb, &real);
-                let is_described = item.get(verb.as_str().to_lowercase()).is_some();
-                let is_routed = paths(route).contains(&path.as_str());
-                assert_eq!(is_routed, is_described, "{verb} {path} is {route:?}");
-            }
-        }
-    }
 }

@@ -8,9 +8,10 @@ use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
-use super::{Body, EDGE_CLIENT, Routes, ignored, json, query, stream, text};
+use super::{Body, EDGE_CLIENT, Routes, entry, ignored, json, query, stream, text};
 use crate::dialect::responses::{self, Delivery, Page, ResponseWriter, Shelf};
 use crate::dialect::{self, ApiError, event_stream};
+use crate::usage::Entry;
 
 /// Time that a cancelled response has to come to its end. One whose reader has stopped reading has not.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(2);
@@ -34,7 +35,12 @@ impl Routes {
             },
             Delivery::Gathered | Delivery::Background => dialect::Delivery::Gathered,
         };
-        let mut turn = self.begin(turn, waits, &reply.cut).await?;
+        let entry = Entry {
+            stream: delivery == Delivery::Stream,
+            status_ahead: delivery != Delivery::Gathered,
+            ..entry(head, &turn, reply.model_id(), reply.prompt_chars)
+        };
+        let mut turn = self.begin(turn, waits, &reply.cut, entry).await?;
         let writer = ResponseWriter::new(reply, &self.responses, shelf.client);
         if let Some(stop) = writer.stop() {
             turn = turn.until(stop);

@@ -2,6 +2,7 @@
 //! The rules of cutting are in `cut`; here they meet the events and the clock.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -9,6 +10,17 @@ use tokio_util::task::TaskTracker;
 
 use super::channel::sleep_until_if;
 use super::{CutRules, Cutter, Event, Outcome, Stop, Turn};
+
+/// Sees what a client is given of a turn. One that is dropped before it has seen `Finished` has seen a client leave.
+pub trait Witness: fmt::Debug + Send {
+    /// Is shown every event, in order.
+    fn see(&mut self, event: &Event);
+}
+
+/// Sees and keeps nothing.
+impl Witness for () {
+    fn see(&mut self, _event: &Event) {}
+}
 
 /// A turn that knows what shall become of it when its client leaves.
 #[derive(Debug)]
@@ -22,11 +34,18 @@ pub struct Attended {
     stop: Option<CancellationToken>,
     /// Events that came of one.
     ready: VecDeque<Event>,
+    /// Goes along when the turn is handed on.
+    witness: Box<dyn Witness>,
 }
 
 impl Attended {
     /// A turn whose text is cut by `rules`, and that is interrupted when this is dropped, or goes on in `background`.
-    pub fn new(turn: Turn, background: Option<TaskTracker>, rules: &CutRules) -> Self {
+    pub fn new(
+        turn: Turn,
+        background: Option<TaskTracker>,
+        rules: &CutRules,
+        witness: Box<dyn Witness>,
+    ) -> Self {
         let cuts = *rules != CutRules::default();
         Self {
             turn: Some(turn),
@@ -34,6 +53,7 @@ impl Attended {
             cutter: cuts.then(|| Cutter::new(rules)),
             stop: None,
             ready: VecDeque::new(),
+            witness,
         }
     }
 
@@ -47,7 +67,7 @@ impl Attended {
     /// As [`Turn::next`]. A text that is cut ends the turn: it is interrupted, and `Finished` says why.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
+            if let Some(event) = self.next_ready() {
                 return Some(event);
             }
             let deadline = self.cutter.as_ref().and_then(Cutter::deadline);
@@ -64,12 +84,18 @@ impl Attended {
     /// As [`Turn::try_next`].
     pub fn try_next(&mut self) -> Option<Event> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
+            if let Some(event) = self.next_ready() {
                 return Some(event);
             }
             let event = self.turn.as_mut()?.try_next()?;
             self.pass(event);
         }
+    }
+
+    fn next_ready(&mut self) -> Option<Event> {
+        let event = self.ready.pop_front()?;
+        self.witness.see(&event);
+        Some(event)
     }
 
     /// Lets an event through, with what the rules leave of its text. Text that is held back goes before whatever
@@ -132,7 +158,12 @@ impl Drop for Attended {
         if let (Some(mut turn), Some(background)) = (self.turn.take(), &self.background)
             && !turn.is_over()
         {
-            background.spawn(async move { while turn.next().await.is_some() {} });
+            let mut witness = std::mem::replace(&mut self.witness, Box::new(()));
+            background.spawn(async move {
+                while let Some(event) = turn.next().await {
+                    witness.see(&event);
+                }
+            });
         }
     }
 }

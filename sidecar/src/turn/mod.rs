@@ -8,7 +8,7 @@ mod error;
 mod event;
 mod request;
 
-pub use attended::Attended;
+pub use attended::{Attended, Witness};
 pub use channel::{EventWriter, Timers, Turn, channel};
 pub use cut::{Cut, CutRules, Cutter, ToolTail};
 pub use error::{Deadline, TurnError};

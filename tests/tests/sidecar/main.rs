@@ -1,5 +1,6 @@
 //! The sidecar binary with a real Codex behind it and the scripted model behind that, spoken to as Envoy speaks to it.
 
+mod admin;
 mod agent;
 mod chat;
 mod completions;
@@ -14,4 +15,5 @@ mod stack;
 mod stages;
 mod tails;
 mod tools;
+mod usage;
 mod workers;

@@ -102,6 +102,7 @@ impl Starter {
         program.environment.extend(home.environment());
         let spawned = confine::spawn(program, home.reach()).await;
         let (child, pipes, _parent) = spawned.map_err(Broken::Spawn)?;
+        let _entered = launch.roster().enter(child.pid());
         let span = info_span!("child", pid = child.pid());
         self.attend(child, pipes).instrument(span).await
     }

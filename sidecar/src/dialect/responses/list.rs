@@ -1,6 +1,8 @@
 //! The input of a stored response in pages, and what is said of one that was deleted.
 //! OpenAI API reference, "List input items" and "Delete a model response".
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::item::{ItemBody, ResponseId};
@@ -20,7 +22,9 @@ impl Page {
     ///
     /// # Errors
     /// A value is out of its range; `param` names it.
-    pub fn parse<'a>(query: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Self, ApiError> {
+    pub fn parse<'a>(
+        query: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
+    ) -> Result<Self, ApiError> {
         const LIMITS: std::ops::RangeInclusive<usize> = 1..=100;
         let mut page = Self {
             limit: 20,
@@ -28,16 +32,16 @@ impl Page {
             newest_first: true,
         };
         for (name, value) in query {
-            match name {
+            match name.as_ref() {
                 "limit" => {
                     let limit = value.parse().ok().filter(|limit| LIMITS.contains(limit));
                     page.limit = limit.ok_or_else(|| {
                         ApiError::invalid("The limit has to be between 1 and 100.").at("limit")
                     })?;
                 }
-                "after" => page.after = Some(value.to_owned()),
+                "after" => page.after = Some(value.into_owned()),
                 "order" => {
-                    page.newest_first = match value {
+                    page.newest_first = match value.as_ref() {
                         "asc" => false,
                         "desc" => true,
                         _ => {

@@ -38,6 +38,13 @@ pub struct Reply {
     pub prompt_chars: usize,
 }
 
+impl Reply {
+    /// The id that the client chose for the model.
+    pub fn model_id(&self) -> &str {
+        &self.echo.model
+    }
+}
+
 /// How the answer shall be delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {

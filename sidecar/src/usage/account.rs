@@ -1,0 +1,193 @@
+//! The account of one turn: sees what its client is given, and closes with a record and its metrics.
+//! It is closed by being dropped, so that no end of a turn can be missed.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+use super::{Record, TokenSource, UsageLog};
+use crate::dialect::{ApiError, finish_reason};
+use crate::metrics::Metrics;
+use crate::request_line::CLIENT_CLOSED_REQUEST;
+use crate::turn::{Event, Outcome, Usage, Witness};
+
+/// Where accounts are kept.
+#[derive(Debug, Clone)]
+pub struct Books {
+    /// A line a turn.
+    pub log: UsageLog,
+    /// Sums of all turns.
+    pub metrics: Arc<Metrics>,
+}
+
+/// What is known of a turn before it begins.
+#[derive(Debug)]
+pub struct Entry {
+    /// The id that the client's answer carries.
+    pub request_id: String,
+    /// The id of the caller's key.
+    pub client: String,
+    /// The path that was asked.
+    pub route: &'static str,
+    /// The model that the client named.
+    pub requested_model: String,
+    /// The model that Codex is told to use.
+    pub effective_model: String,
+    /// Whether the answer is a stream.
+    pub stream: bool,
+    /// Whether the status goes out before the turn has ended, whatever comes of it.
+    pub status_ahead: bool,
+    /// For the estimate of tokens that Codex does not report.
+    pub prompt_chars: usize,
+}
+
+/// The account of one turn.
+#[derive(Debug)]
+pub struct Account {
+    books: Books,
+    entry: Entry,
+    came: SystemTime,
+    started: Instant,
+    first_token: Option<Duration>,
+    answer_chars: usize,
+    end: End,
+}
+
+/// How it ended, as far as that was seen.
+#[derive(Debug)]
+enum End {
+    /// The client was to be given more.
+    Open,
+    Refused(ApiError),
+    Over(Outcome),
+}
+
+impl Account {
+    /// Opens the account of a request that was understood a moment ago.
+    pub fn open(books: Books, entry: Entry) -> Self {
+        Self {
+            books,
+            entry,
+            came: SystemTime::now(),
+            started: Instant::now(),
+            first_token: None,
+            answer_chars: 0,
+            end: End::Open,
+        }
+    }
+
+    /// Closes it for a turn that did not begin.
+    pub fn refuse(mut self, error: &ApiError) {
+        self.end = End::Refused(error.clone());
+    }
+
+    /// What the turn cost, and who counted. What was asked of the model is paid for once it has said a word.
+    fn usage(&self) -> (Usage, TokenSource) {
+        match &self.end {
+            End::Over(Outcome::Completed {
+                usage: Some(usage), ..
+            }) => (*usage, TokenSource::Reported),
+            End::Over(Outcome::Completed { usage: None, .. }) => self.estimate(),
+            _ if self.first_token.is_some() => self.estimate(),
+            _ => (Usage::default(), TokenSource::None),
+        }
+    }
+
+    fn estimate(&self) -> (Usage, TokenSource) {
+        let usage = Usage::estimate(self.entry.prompt_chars, self.answer_chars);
+        (usage, TokenSource::Estimated)
+    }
+
+    /// The status of the answer, and what became of the turn where the model did not come to an end.
+    fn failure(&self) -> (u16, Option<&str>) {
+        const OK: u16 = 200;
+        let ahead = |status: u16| if self.entry.status_ahead { OK } else { status };
+        match &self.end {
+            End::Open => (ahead(CLIENT_CLOSED_REQUEST), Some(Record::CLIENT_LEFT)),
+            End::Refused(error) => (error.status.as_u16(), Some(error.code())),
+            End::Over(Outcome::Completed { .. }) => (OK, None),
+            End::Over(Outcome::Interrupted) => {
+                let status = ApiError::shutting_down().status;
+                (ahead(status.as_u16()), Some(Record::INTERRUPTED))
+            }
+            End::Over(Outcome::Failed(error)) => {
+                let error = ApiError::from(error.clone());
+                (ahead(error.status.as_u16()), Some(error.code()))
+            }
+        }
+    }
+
+    fn record(&self, usage: &Usage, token_source: TokenSource, duration: Duration) -> Record {
+        let (entry, (status, error)) = (&self.entry, self.failure());
+        Record {
+            ts: millis(self.came.duration_since(UNIX_EPOCH).unwrap_or_default()),
+            request_id: entry.request_id.clone(),
+            client: entry.client.clone(),
+            route: entry.route.to_owned(),
+            requested_model: entry.requested_model.clone(),
+            effective_model: entry.effective_model.clone(),
+            stream: entry.stream,
+            prompt_tokens: usage.input_tokens,
+            cached_tokens: usage.cached_input_tokens,
+            completion_tokens: usage.output_tokens,
+            reasoning_tokens: usage.reasoning_tokens,
+            total_tokens: usage.total_tokens(),
+            token_source,
+            duration_ms: millis(duration),
+            time_to_first_token_ms: self.first_token.map(millis),
+            status,
+            finish_reason: match &self.end {
+                End::Over(Outcome::Completed { stop, .. }) => Some(finish_reason(*stop).to_owned()),
+                _ => None,
+            },
+            error: error.map(str::to_owned),
+        }
+    }
+
+    fn note_first_token(&mut self) {
+        if self.first_token.is_none() {
+            let after = self.started.elapsed();
+            self.first_token = Some(after);
+            self.books.metrics.note_first_token(self.entry.route, after);
+        }
+    }
+}
+
+impl Witness for Account {
+    fn see(&mut self, event: &Event) {
+        match event {
+            Event::Text(text) | Event::Reasoning(text) => {
+                self.note_first_token();
+                self.answer_chars += text.chars().count();
+            }
+            Event::ToolCall(call) => {
+                self.note_first_token();
+                self.answer_chars += call.name.chars().count() + call.arguments.chars().count();
+            }
+            Event::Reasoned(_) => self.note_first_token(),
+            Event::Finished(outcome) => self.end = End::Over(outcome.clone()),
+            Event::Progress | Event::MessageEnded | Event::NextReasoningPart => {}
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let duration = self.started.elapsed();
+        let (usage, source) = self.usage();
+        match &self.end {
+            End::Open => self
+                .books
+                .metrics
+                .count_turn(&Outcome::Interrupted, &usage, duration),
+            End::Over(outcome) => self.books.metrics.count_turn(outcome, &usage, duration),
+            End::Refused(_) => {}
+        }
+        self.books.log.write(self.record(&usage, source, duration));
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

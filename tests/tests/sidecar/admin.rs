@@ -1,0 +1,202 @@
+//! What the operator reaches on the admin socket: metrics, status, usage, and the page that shows them.
+
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::json;
+use tests::http::{Answer, empty, get, with};
+use tests::sidecar::Sidecar;
+
+use crate::stack::{ask, assert_error, start, stream};
+
+async fn ask_admin(sidecar: &Sidecar, path: &str) -> Answer {
+    let mut client = sidecar.connect_admin().await;
+    let request = with(get(path), "host", "localhost");
+    client.send(request).await.expect("an answer")
+}
+
+/// The value of a sample such as `sidecar_turns_total{outcome="completed"}`.
+fn sample(exposition: &str, name: &str) -> Option<f64> {
+    let mut lines = exposition.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.map(|value| value.parse().expect("a sample has a number"))
+}
+
+#[tokio::test]
+async fn metrics_tell_of_requests_turns_tokens_and_children() {
+    let (_model, sidecar) = start().await;
+    let plan = json!({"primary": {"used_percent": 25, "window_minutes": 300, "resets_at": 4_000_000_000_u64}});
+    let script = json!([
+        {"head": {"rate_limits": plan}},
+        {"text": "Hello."},
+        {"usage": {"input_tokens": 100, "cached_tokens": 40, "output_tokens": 20, "reasoning_tokens": 5}},
+    ]);
+    assert_eq!(ask(&sidecar, script, json!({})).await.status, 200);
+    let failing =
+        json!({"status": 400, "error": {"type": "invalid_request_error", "message": "no"}});
+    assert_eq!(ask(&sidecar, failing, json!({})).await.status, 400);
+    let mut running = stream(&sidecar, json!([{"hold": "for ever"}, {"text": "x"}])).await;
+    running.next_json().await;
+
+    let answer = ask_admin(&sidecar, "/metrics").await;
+    assert!(
+        answer
+            .header("content-type")
+            .starts_with("application/openmetrics-text")
+    );
+    let text = String::from_utf8(answer.body.to_vec()).unwrap();
+    assert!(
+        text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1,
+        "{text}"
+    );
+    let chat = r#"route="/v1/chat/completions""#;
+    for (name, expected) in [
+        (
+            format!("sidecar_requests_total{{{chat},status=\"200\"}}"),
+            1.0,
+        ),
+        (
+            format!("sidecar_requests_total{{{chat},status=\"400\"}}"),
+            1.0,
+        ),
+        (
+            format!("sidecar_request_duration_seconds_count{{{chat}}}"),
+            2.0,
+        ),
+        (
+            format!("sidecar_time_to_first_token_seconds_count{{{chat}}}"),
+            1.0,
+        ),
+        ("sidecar_turns_total{outcome=\"completed\"}".into(), 1.0),
+        ("sidecar_turns_total{outcome=\"failed\"}".into(), 1.0),
+        ("sidecar_turn_duration_seconds_count".into(), 2.0),
+        ("sidecar_tokens_total{kind=\"prompt\"}".into(), 100.0),
+        ("sidecar_tokens_total{kind=\"cached\"}".into(), 40.0),
+        ("sidecar_tokens_total{kind=\"completion\"}".into(), 20.0),
+        ("sidecar_tokens_total{kind=\"reasoning\"}".into(), 5.0),
+        ("sidecar_turns_active".into(), 1.0),
+        ("sidecar_turns_limit".into(), 4.0),
+        ("sidecar_queue_length".into(), 0.0),
+        ("sidecar_ready".into(), 1.0),
+        ("sidecar_workers{state=\"ready\"}".into(), 1.0),
+        ("sidecar_workers{state=\"starting\"}".into(), 0.0),
+        ("sidecar_child_starts_total".into(), 1.0),
+        ("sidecar_plan_used_ratio{window=\"primary\"}".into(), 0.25),
+        (
+            "sidecar_plan_reset_timestamp_seconds{window=\"primary\"}".into(),
+            4e9,
+        ),
+        (
+            "sidecar_build_info{version=\"0.1.0\",codex=\"0.169.0\",protocol=\"app-server\"}"
+                .into(),
+            1.0,
+        ),
+    ] {
+        assert_eq!(sample(&text, &name), Some(expected), "{name} in\n{text}");
+    }
+    for name in [
+        "sidecar_child_resident_bytes",
+        "process_resident_memory_bytes",
+        "process_open_fds",
+    ] {
+        assert!(
+            sample(&text, name).is_some_and(|value| value > 0.0),
+            "{name} in\n{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn status_and_usage_are_told_without_a_key() {
+    let (_model, sidecar) = start().await;
+    assert_eq!(
+        ask(&sidecar, json!({"text": "x"}), json!({})).await.status,
+        200
+    );
+    let status = ask_admin(&sidecar, "/status").await.json();
+    for (field, expected) in [
+        ("turns", json!(0)),
+        ("turns_limit", json!(4)),
+        ("queued", json!(0)),
+        ("workers", json!(["ready"])),
+        (
+            "codex",
+            json!({"version": "0.169.0", "protocol": "app-server", "state": "ready"}),
+        ),
+    ] {
+        assert_eq!(status[field], expected, "{status}");
+    }
+    assert_eq!(
+        status["children"][0]["pid"],
+        sidecar.children()[0],
+        "{status}"
+    );
+    assert_eq!(
+        ask_admin(&sidecar, "/usage?group=hour").await.json()["requests"],
+        1
+    );
+    assert_eq!(
+        ask_admin(&sidecar, "/usage/raw?limit=5").await.json()["count"],
+        1
+    );
+    for path in ["/", "/page.js", "/page.css"] {
+        let answer = ask_admin(&sidecar, path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(
+            answer
+                .header("content-security-policy")
+                .contains("default-src 'none'"),
+            "{path}"
+        );
+        assert!(!answer.body.is_empty(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_admin_socket_is_its_owners_and_no_web_pages() {
+    let (_model, sidecar) = start().await;
+    let mode = std::fs::metadata(sidecar.admin_socket())
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let send = async |request| {
+        let mut client = sidecar.connect_admin().await;
+        client.send(request).await.expect("an answer")
+    };
+    for host in [
+        "evil.example",
+        "evil.example:9464",
+        "127.0.0.1.evil.example",
+        "",
+    ] {
+        let answer = send(with(get("/status"), "host", host)).await;
+        assert_error(&answer, 403, "permission_denied");
+    }
+    for host in [
+        "localhost:9464",
+        "127.0.0.1:9464",
+        "[::1]:9464",
+        "localhost",
+        "[::1]",
+    ] {
+        assert_eq!(
+            send(with(get("/status"), "host", host)).await.status,
+            200,
+            "{host}"
+        );
+    }
+    assert_error(
+        &send(with(empty(http::Method::POST, "/metrics"), "host", "[::1]")).await,
+        405,
+        "method_not_allowed",
+    );
+    assert_error(
+        &send(with(get("/v1/models"), "host", "[::1]")).await,
+        404,
+        "unknown_url",
+    );
+    let mut public = sidecar.connect().await;
+    for path in ["/metrics", "/status", "/usage", "/"] {
+        assert_error(&public.send(get(path)).await.unwrap(), 404, "unknown_url");
+    }
+}
