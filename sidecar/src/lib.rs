@@ -10,6 +10,7 @@ pub mod codex;
 pub mod config;
 pub mod dialect;
 pub mod leftovers;
+pub mod line_log;
 pub mod metrics;
 pub mod process;
 pub mod recall;
@@ -17,6 +18,7 @@ pub mod request_line;
 pub mod response_store;
 pub mod routes;
 pub mod server;
+pub mod trace_context;
 pub mod turn;
 pub mod usage;
 

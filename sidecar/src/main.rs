@@ -1,13 +1,15 @@
 //! Configuration, subscriber, signals, exit code.
 
 use std::io::{self, IsTerminal};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sidecar::admin::Admin;
-use sidecar::codex::{Backend, Home, Launch};
+use sidecar::codex::{Backend, Home, Launch, Wiretap};
 use sidecar::config::Config;
+use sidecar::line_log::LineLog;
 use sidecar::routes::Routes;
 use sidecar::server::{Access, Life, Listener};
 use sidecar::usage::{Books, UsageLog};
@@ -15,14 +17,14 @@ use sidecar::{error_chain, leftovers, process};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 /// `EX_USAGE` of sysexits(3): a configuration that cannot be used.
 const UNUSABLE_CONFIGURATION: u8 = 64;
 
-/// Time for the last records to reach the disk.
-const LAST_RECORDS: Duration = Duration::from_secs(2);
+/// Time for the last lines of our logs to reach the disk.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let config = match Config::from_args(std::env::args_os()) {
@@ -86,16 +88,16 @@ async fn run(mut config: Config) -> ExitCode {
             return UNUSABLE_CONFIGURATION.into();
         }
     };
-    let (usage_log, log_writer) = match UsageLog::open(&config.usage_log) {
-        Ok(opened) => opened,
+    let mut writers = JoinSet::new();
+    let (usage_log, wiretap) = match logs(&config, &mut writers) {
+        Ok(logs) => logs,
         Err(error) => {
-            let path = config.usage_log.path.display();
-            error!(%error, "TOKEN_LOG_PATH={path} cannot be written");
+            error!(%error, "TOKEN_LOG_PATH or PROTO_LOG_PATH cannot be used");
             return UNUSABLE_CONFIGURATION.into();
         }
     };
     let launch = match Launch::prepare(&config).await {
-        Ok(launch) => launch,
+        Ok(launch) => launch.tapped(wiretap),
         Err(error) => {
             error!(error = error_chain(&error), "codex cannot be started");
             return UNUSABLE_CONFIGURATION.into();
@@ -121,7 +123,6 @@ async fn run(mut config: Config) -> ExitCode {
         log: usage_log,
         metrics: Arc::default(),
     };
-    let log_writer = tokio::task::spawn_blocking(|| log_writer.run());
     let routes = Arc::new(Routes::new(config, backend, life.background.clone(), books));
     if let Some(listener) = admin_listener {
         let admin = Admin::new(Arc::clone(&routes));
@@ -129,11 +130,31 @@ async fn run(mut config: Config) -> ExitCode {
     }
     listener.serve(routes, &life, drain).await;
     while tasks.join_next().await.is_some() {}
-    if timeout(LAST_RECORDS, log_writer).await.is_err() {
-        error!("the last usage records cannot be written");
+    let written = async { while writers.join_next().await.is_some() {} };
+    if timeout(LAST_LINES, written).await.is_err() {
+        error!("the last lines of the logs cannot be written");
     }
     info!("sidecar ends");
     ExitCode::SUCCESS
+}
+
+/// The log of what turns cost, and that of what passes between us and the children, if it is wanted.
+fn logs(config: &Config, writers: &mut JoinSet<()>) -> io::Result<(UsageLog, Wiretap)> {
+    let (usage_log, writer) = UsageLog::open(&config.usage_log)
+        .map_err(|error| of_file(&config.usage_log.path, &error))?;
+    writers.spawn_blocking(|| writer.run());
+    let Some(path) = &config.protocol_log else {
+        return Ok((usage_log, Wiretap::default()));
+    };
+    let (lines, writer) =
+        LineLog::open(path, config.usage_log.max_bytes).map_err(|error| of_file(path, &error))?;
+    writers.spawn_blocking(|| writer.run());
+    warn!(path = %path.display(), "each line between the sidecar and codex is logged, its texts left out");
+    Ok((usage_log, Wiretap::new(lines)))
+}
+
+fn of_file(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// Where Envoy comes, and where the operator does.

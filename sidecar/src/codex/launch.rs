@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::agent::Agent;
 use super::version::{self, Protocol};
+use super::wiretap::Wiretap;
 use super::{app_server, catalogue, proto};
 use crate::config::Config;
 use crate::leftovers;
@@ -103,6 +104,7 @@ pub struct Launch {
     context_windows: BTreeMap<String, u64>,
     private: TempDir,
     roster: Roster,
+    wiretap: Wiretap,
 }
 
 impl Launch {
@@ -139,6 +141,7 @@ impl Launch {
             work,
             private,
             roster: Roster::default(),
+            wiretap: Wiretap::default(),
         };
         let said = launch.ask_version().await?;
         (launch.version, launch.protocol) =
@@ -186,6 +189,16 @@ impl Launch {
     /// The context windows that the binary knows, in tokens, by the names of models; empty with `proto`.
     pub fn context_windows(&self) -> &BTreeMap<String, u64> {
         &self.context_windows
+    }
+
+    /// Lets `wiretap` hear what passes between us and its children.
+    #[must_use]
+    pub fn tapped(self, wiretap: Wiretap) -> Self {
+        Self { wiretap, ..self }
+    }
+
+    pub(super) fn wiretap(&self) -> &Wiretap {
+        &self.wiretap
     }
 
     /// Where its children are entered while they live.

@@ -11,6 +11,7 @@ mod order;
 mod plan;
 mod proto;
 mod version;
+mod wiretap;
 mod worker;
 
 pub use backend::{Backend, Status};
@@ -19,3 +20,4 @@ pub use launch::{Launch, LaunchError};
 pub use order::Readiness;
 pub use plan::{Plan, PlanWindow};
 pub use version::Protocol;
+pub use wiretap::Wiretap;

@@ -24,6 +24,7 @@ use super::app_server::{AppServer, ProtocolError, State, Step, TurnKey};
 use super::launch::Launch;
 use super::order::{Order, Orders, Readiness, Slot};
 use super::plan::PlanBoard;
+use super::wiretap::Tap;
 use crate::config::Wear;
 use crate::error_chain;
 use crate::process::{Child, Entered, Lines, Pipes, Stderr, Stdin};
@@ -142,7 +143,8 @@ impl Running {
         let (program, databases) = worker.launch.app_server()?;
         let (child, pipes) = Child::spawn(&program)?;
         let entered = worker.launch.roster().enter(child.pid());
-        let link = Link::new(pipes, worker.plan.clone(), worker.readiness.clone());
+        let tap = worker.launch.wiretap().on(child.pid());
+        let link = Link::new(pipes, tap, worker.plan.clone(), worker.readiness.clone());
         Ok(Self {
             child,
             link,
@@ -246,6 +248,7 @@ struct Link {
     stdin: Stdin,
     stdout: Lines<ChildStdout>,
     stderr: Stderr,
+    tap: Tap,
     protocol: AppServer,
     turns: HashMap<TurnKey, Held>,
     cancelled: FuturesUnordered<BoxFuture<'static, TurnKey>>,
@@ -265,12 +268,13 @@ struct Held {
 }
 
 impl Link {
-    fn new(pipes: Pipes, plan: PlanBoard, readiness: watch::Sender<Readiness>) -> Self {
+    fn new(pipes: Pipes, tap: Tap, plan: PlanBoard, readiness: watch::Sender<Readiness>) -> Self {
         let (protocol, first) = AppServer::start(plan, Instant::now());
         let mut link = Self {
             stdin: pipes.stdin,
             stdout: pipes.stdout,
             stderr: pipes.stderr,
+            tap,
             protocol,
             turns: HashMap::new(),
             cancelled: FuturesUnordered::new(),
@@ -340,6 +344,7 @@ impl Link {
         let line = line.ok_or(Ended::Closed)??;
         self.heard = Instant::now();
         tracing::trace!(line, "codex says");
+        self.tap.heard(line.as_bytes());
         let step = self.protocol.read_line(&line)?;
         self.carry_out(step);
         Ok(())
@@ -367,6 +372,7 @@ impl Link {
 
     fn write(&mut self, lines: Vec<Vec<u8>>) {
         for line in lines {
+            self.tap.told(&line);
             self.stdin.push(line);
         }
     }

@@ -31,6 +31,7 @@ use crate::metrics::{Codex, Now};
 use crate::recall::{Listener, Recall};
 use crate::request_line::{Followed, Importance, RequestLine};
 use crate::response_store::ResponseStore;
+use crate::trace_context::trace_id;
 use crate::turn::{Attended, CutRules, Profile, Timers, TurnRequest, Usage};
 use crate::usage::{Account, Books, Entry};
 use route::Route;
@@ -41,6 +42,7 @@ pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const X_NO_KEEPALIVE: HeaderName = HeaderName::from_static("x-no-keepalive");
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -94,6 +96,7 @@ impl Routes {
             client = text(&head.headers, &EDGE_CLIENT).unwrap_or("-"),
             method = %head.method,
             path = head.uri.path(),
+            trace_id = text(&head.headers, &TRACEPARENT).and_then(trace_id),
             code = tracing::field::Empty,
         );
         let route = Route::of(&head.method, head.uri.path());

@@ -1,6 +1,7 @@
 //! The routes of usage: sums of what turns cost, and the records that they are made of.
 
 use std::collections::VecDeque;
+use std::io;
 use std::time::SystemTime;
 
 use http::request::Parts;
@@ -9,8 +10,7 @@ use http::{HeaderName, Response, StatusCode};
 use super::{Body, EDGE_CLIENT, Routes, json, query, text};
 use crate::dialect::ApiError;
 use crate::dialect::usage::{self, Query, Reader};
-use crate::error_chain;
-use crate::usage::{Sums, UsageLogError};
+use crate::usage::Sums;
 
 /// Whether the caller's key may see what others used.
 const EDGE_ADMIN: HeaderName = HeaderName::from_static("x-codex-edge-admin");
@@ -70,8 +70,8 @@ fn reader(head: &Parts) -> Reader<'_> {
     }
 }
 
-fn unreadable(error: &UsageLogError) -> ApiError {
-    tracing::error!(error = error_chain(error), "usage cannot be told");
+fn unreadable(error: &io::Error) -> ApiError {
+    tracing::error!(%error, "usage cannot be told");
     ApiError::internal(
         "The usage log cannot be read; the operator finds the reason in the sidecar's log.",
     )

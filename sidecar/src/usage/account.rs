@@ -184,7 +184,7 @@ impl Drop for Account {
             End::Over(outcome) => self.books.metrics.count_turn(outcome, &usage, duration),
             End::Refused(_) => {}
         }
-        self.books.log.write(self.record(&usage, source, duration));
+        self.books.log.write(&self.record(&usage, source, duration));
     }
 }
 

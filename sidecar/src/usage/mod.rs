@@ -7,6 +7,6 @@ mod record;
 mod sums;
 
 pub use account::{Account, Books, Entry};
-pub use log::{LogWriter, UsageLog, UsageLogError};
+pub use log::UsageLog;
 pub use record::{Record, TokenSource};
 pub use sums::{Group, Selection, Sums, Totals};

@@ -20,6 +20,8 @@ async fn a_request_that_passed_has_every_field() {
         "user-agent",
         "a \"client\"/1",
     );
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let request = with(request, "traceparent", traceparent);
     let answer = envoy
         .connect(Version::H1)
         .await
@@ -44,7 +46,7 @@ async fn a_request_that_passed_has_every_field() {
             .ends_with('Z')
     );
     let expected = json!({
-        "request_id": "passed", "client": "default", "reason": null,
+        "request_id": "passed", "traceparent": traceparent, "client": "default", "reason": null,
         "method": "POST", "path": CHAT, "protocol": "HTTP/1.1",
         "status": 200, "details": "via_upstream", "flags": "-",
         "bytes_received": body.len(), "bytes_sent": answer.body.len(),

@@ -8,6 +8,7 @@ mod deaf;
 mod errors;
 mod life;
 mod limits;
+mod logs;
 mod models;
 mod proto;
 mod responses;

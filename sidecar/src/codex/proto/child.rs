@@ -19,6 +19,7 @@ use super::{Phase, Proto, ProtocolError, Step, command_line, confine};
 use crate::codex::launch::Launch;
 use crate::codex::order::{Order, Orders};
 use crate::codex::plan::PlanBoard;
+use crate::codex::wiretap::Tap;
 use crate::error_chain;
 use crate::process::{Child, Lines, Pipes, Stderr, Stdin};
 use crate::turn::{Event, EventWriter, Outcome, TurnError, TurnRequest};
@@ -111,6 +112,7 @@ impl Starter {
         let directory = self.launch.work().to_string_lossy().into_owned();
         let mut link = Link::new(
             pipes,
+            self.launch.wiretap().on(child.pid()),
             Proto::start(directory, self.plan.clone(), Instant::now()),
         );
         match self.wait(&mut link).await {
@@ -177,15 +179,17 @@ struct Link {
     stdin: Stdin,
     stdout: Lines<ChildStdout>,
     stderr: Stderr,
+    tap: Tap,
     protocol: Proto,
 }
 
 impl Link {
-    fn new(pipes: Pipes, protocol: Proto) -> Self {
+    fn new(pipes: Pipes, tap: Tap, protocol: Proto) -> Self {
         Self {
             stdin: pipes.stdin,
             stdout: pipes.stdout,
             stderr: pipes.stderr,
+            tap,
             protocol,
         }
     }
@@ -197,6 +201,7 @@ impl Link {
             line = self.stdout.next() => {
                 let line = line.ok_or(Fault::Closed)??;
                 tracing::trace!(line, "codex says");
+                self.tap.heard(line.as_bytes());
                 let step = self.protocol.read_line(&line)?;
                 Ok(self.carry_out(step))
             }
@@ -211,6 +216,7 @@ impl Link {
 
     fn carry_out(&mut self, step: Step) -> Vec<Event> {
         for line in step.write {
+            self.tap.told(&line);
             self.stdin.push(line);
         }
         step.events

@@ -1,0 +1,67 @@
+//! The trace that a request belongs to, so that our log lines can be found from it.
+//! W3C Trace Context, section 3.2 ("traceparent").
+
+/// The trace id of a `traceparent`; `None` when it is not one. Later versions may add fields behind those that we know.
+pub fn trace_id(traceparent: &str) -> Option<&str> {
+    let mut fields = traceparent.splitn(4, '-');
+    let (version, trace, parent) = (fields.next()?, fields.next()?, fields.next()?);
+    let flags = fields.next()?;
+    let known = version != "00" || flags.len() == 2;
+    let valid = is_hex(version, 2)
+        && version != "ff"
+        && is_hex(trace, 32)
+        && is_hex(parent, 16)
+        && flags.get(..2).is_some_and(|flags| is_hex(flags, 2));
+    let zero = |id: &str| id.bytes().all(|digit| digit == b'0');
+    (known && valid && !zero(trace) && !zero(parent)).then_some(trace)
+}
+
+fn is_hex(text: &str, digits: usize) -> bool {
+    let lower = |digit: u8| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit);
+    text.len() == digits && text.bytes().all(lower)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_valid_parent_has_a_trace() {
+        const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+        for (text, expected) in [
+            (
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+                Some(TRACE),
+            ),
+            (
+                "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-the-future",
+                Some(TRACE),
+            ),
+            (
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+                None,
+            ),
+            (
+                "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+                None,
+            ),
+            (
+                "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+                None,
+            ),
+            (
+                "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+                None,
+            ),
+            (
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+                None,
+            ),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7", None),
+            ("00-4bf92f3577b34da6-00f067aa0ba902b7-01", None),
+            ("", None),
+        ] {
+            assert_eq!(trace_id(text), expected, "{text}");
+        }
+    }
+}
