@@ -8,3 +8,4 @@ mod readme;
 mod responses;
 mod stack;
 mod up;
+mod usage;
