@@ -271,6 +271,9 @@ fn spawn(dir: &Path, options: &Options) -> Child {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    if let Some(yaml) = &options.config_yaml {
+        command.args(["--config-yaml", yaml]);
+    }
     bound_to_us(command.as_std_mut(), Signal::SIGKILL);
     command.spawn().expect("Envoy is executable")
 }

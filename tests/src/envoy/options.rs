@@ -18,6 +18,7 @@ pub struct Options {
     filter: Map<String, Value>,
     replacements: Vec<(String, String)>,
     filter_replacements: Vec<(String, String)>,
+    pub(super) config_yaml: Option<String>,
 }
 
 impl Options {
@@ -30,6 +31,7 @@ impl Options {
             filter: Map::new(),
             replacements: Vec::new(),
             filter_replacements: Vec::new(),
+            config_yaml: None,
         }
     }
 
@@ -58,6 +60,13 @@ impl Options {
     #[must_use]
     pub fn replace(mut self, from: &str, to: &str) -> Self {
         self.replacements.push((from.to_owned(), to.to_owned()));
+        self
+    }
+
+    /// Hands Envoy `yaml` beside its file, which it merges into that: single fields win, lists grow.
+    #[must_use]
+    pub fn config_yaml(mut self, yaml: String) -> Self {
+        self.config_yaml = Some(yaml);
         self
     }
 

@@ -12,6 +12,9 @@ use crate::envoy_config::Placement;
 use crate::tools::{Tool, Tools};
 use crate::{build, workspace};
 
+/// What Envoy gets beside `envoy.yaml` where many share one limit.
+const SHARED_LIMIT: &str = "deploy/ratelimit/envoy.yaml";
+
 /// A listener with the filter, to be followed by the filter's own `typed_config`.
 const LISTENER: &str = r#"
 static_resources:
@@ -45,19 +48,28 @@ pub(super) fn configuration(tools: &Tools) -> Result<()> {
     let bootstrap = dir.join("envoy.yaml");
     placement.write(&bootstrap)?;
     let envoy = tools.executable(Tool::Envoy)?;
-    validate(&envoy, &bootstrap)?;
+    validate(&envoy, &bootstrap, &[])?;
+    let overlay = workspace::root().join(SHARED_LIMIT);
+    let overlay = fs::read_to_string(&overlay)
+        .with_context(|| format!("cannot read {}", overlay.display()))?;
+    validate(&envoy, &bootstrap, &["--config-yaml", &overlay])?;
 
     let filter = fs::read_to_string(&placement.filter_yaml)?;
     let with_filter = dir.join("with-filter.yaml");
     fs::write(&with_filter, inlined(&filter)?)?;
-    validate(&envoy, &with_filter)
+    validate(&envoy, &with_filter, &[])
 }
 
-fn validate(envoy: &Path, bootstrap: &Path) -> Result<()> {
+fn validate(envoy: &Path, bootstrap: &Path, more: &[&str]) -> Result<()> {
     let mut command = Command::new(envoy);
     command.args(["--mode", "validate", "--log-level", "warning", "-c"]);
     // The filter refuses to load without a key; any will do.
-    output(command.arg(bootstrap).env("PROXY_API_KEY", "any"))?;
+    output(
+        command
+            .arg(bootstrap)
+            .args(more)
+            .env("PROXY_API_KEY", "any"),
+    )?;
     Ok(())
 }
 
