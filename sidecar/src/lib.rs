@@ -18,6 +18,7 @@ pub mod request_line;
 pub mod response_store;
 pub mod routes;
 pub mod server;
+pub mod tied;
 pub mod trace_context;
 pub mod turn;
 pub mod usage;

@@ -80,7 +80,7 @@ async fn run(mut config: Config) -> ExitCode {
         return ExitCode::FAILURE;
     };
     leftovers::end();
-    let home = match Home::lock(&config.codex_home, config.codex_home_max_bytes) {
+    let home = match Home::take(&config.codex_home, config.codex_home_max_bytes).await {
         Ok(home) => home,
         Err(error) => {
             let home = config.codex_home.display();
@@ -116,7 +116,7 @@ async fn run(mut config: Config) -> ExitCode {
         .learn_context_windows(launch.context_windows());
     let (life, mut tasks) = (Life::default(), JoinSet::new());
     let backend = Backend::start(launch, config.limits, &mut tasks, &life.hurry);
-    tasks.spawn(home.keep_small(life.hurry.clone()));
+    tasks.spawn(home.keep_small(life.stop.clone()));
     tasks.spawn(on_signals(terminate, interrupt, life.clone()));
     let drain = config.drain;
     let books = Books {
@@ -126,7 +126,7 @@ async fn run(mut config: Config) -> ExitCode {
     let routes = Arc::new(Routes::new(config, backend, life.background.clone(), books));
     if let Some(listener) = admin_listener {
         let admin = Admin::new(Arc::clone(&routes));
-        tasks.spawn(admin.serve(listener, life.hurry.clone()));
+        tasks.spawn(admin.serve(listener, life.stop.clone())); // A successor takes its address.
     }
     listener.serve(routes, &life, drain).await;
     while tasks.join_next().await.is_some() {}

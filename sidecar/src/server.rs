@@ -1,6 +1,11 @@
 //! Accepts connections, serves them, and drains: the sidecar's own life.
 //! A connection belongs to the set in here; whoever is still in it when the drain is over is cut.
+//!
+//! The end loses no request that another sidecar could serve: the socket's name is free at once, so that a successor
+//! can take it; who is on the way to us by then is told that nothing was done for it, and Envoy asks again; and it is
+//! Envoy that closes a connection, since a request that meets our close may have been read or not.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream as BlockingUnixStream;
@@ -9,6 +14,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Either as EitherBody};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,7 +29,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Listen;
-use crate::routes::Routes;
+use crate::dialect::ApiError;
+use crate::routes::{Body, Routes, error_response};
+use crate::tied::Tied;
 
 /// Time that a peer has to send a request's head. The peer is Envoy, which sends it at once.
 const HEAD_DEADLINE: Duration = Duration::from_secs(30);
@@ -28,14 +39,21 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(30);
 /// Time for the last frame of an interrupted turn to reach Envoy; a child answers an interrupt within milliseconds.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// Time for who looked up the socket's name before it went to connect; that is one system call of Envoy's.
+const LATE: Duration = Duration::from_millis(100);
+
+/// Silence on a connection after which Envoy sends nothing on it any more: twice the `idle_timeout` of the cluster in
+/// `envoy.yaml`, at which Envoy closes it.
+const QUIET: Duration = Duration::from_secs(2);
+
 /// Pause after an accept that failed, which it does when the process has too many descriptors open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where connections come from.
 #[derive(Debug)]
 pub enum Listener {
-    /// A Unix socket; its file is removed when this is dropped.
-    Unix(UnixListener, SocketFile),
+    /// A Unix socket and its name, as long as that is ours.
+    Unix(UnixListener, Option<SocketFile>),
     /// A loopback address.
     Tcp(TcpListener),
 }
@@ -49,7 +67,7 @@ pub enum Access {
     Owner,
 }
 
-/// The file of a Unix socket.
+/// The file of a Unix socket, removed when this is dropped; later on it may be the successor's.
 #[derive(Debug)]
 pub struct SocketFile(PathBuf);
 
@@ -70,30 +88,22 @@ impl Listener {
             Listen::Unix(path) => {
                 remove_stale_socket(path)?;
                 let listener = bind_private(path, access)?;
-                Ok(Self::Unix(listener, SocketFile(path.clone())))
+                Ok(Self::Unix(listener, Some(SocketFile(path.clone()))))
             }
         }
     }
 
     /// Serves until `life.stop` fires, then drains: answers have `drain` to come to their end, or until `life.hurry`
     /// fires, which it does when `drain` is over; then they are told the truth, and what is still open is cut.
-    pub async fn serve(self, routes: Arc<Routes>, life: &Life, drain: Duration) {
+    pub async fn serve(mut self, routes: Arc<Routes>, life: &Life, drain: Duration) {
         let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                () = life.stop.cancelled() => break,
-                Some(_ended) = connections.join_next() => {}
-                accepted = self.accept() => match accepted {
-                    Ok(stream) => {
-                        connections.spawn(connection(stream, Arc::clone(&routes), life.stop.clone()));
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "connection cannot be accepted");
-                        sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-            }
+        let stopped = life.stop.cancelled();
+        self.welcome(&mut connections, &routes, life, stopped).await;
+        if let Self::Unix(_, name) = &mut self {
+            drop(name.take()); // The successor may have it.
         }
+        self.welcome(&mut connections, &routes, life, sleep(LATE))
+            .await;
         drop(self); // Nobody new.
         tokio::select! {
             () = all_over(&mut connections, life) => {}
@@ -108,6 +118,32 @@ impl Listener {
             tracing::warn!(connections = connections.len(), "answers are cut");
         }
         connections.shutdown().await;
+    }
+
+    /// Accepts connections until `end`.
+    async fn welcome(
+        &self,
+        connections: &mut JoinSet<()>,
+        routes: &Arc<Routes>,
+        life: &Life,
+        end: impl Future<Output = ()>,
+    ) {
+        let mut end = pin!(end);
+        loop {
+            tokio::select! {
+                () = end.as_mut() => return,
+                Some(_ended) = connections.join_next() => {}
+                accepted = self.accept() => match accepted {
+                    Ok(stream) => {
+                        connections.spawn(connection(stream, Arc::clone(routes), life.clone()));
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "connection cannot be accepted");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
     }
 
     /// The next connection.
@@ -139,15 +175,20 @@ async fn all_over(connections: &mut JoinSet<()>, life: &Life) {
     life.background.wait().await;
 }
 
-/// Serves one connection; when `stop` fires, the request that runs on it is its last.
-async fn connection(
-    stream: Either<UnixStream, TcpStream>,
-    routes: Arc<Routes>,
-    stop: CancellationToken,
-) {
-    let service = service_fn(move |request| {
-        let routes = Arc::clone(&routes);
-        async move { Ok::<_, std::convert::Infallible>(routes.answer(request).await) }
+/// Serves one connection, which Envoy closes; we do so once we are told to stop and Envoy has had the time.
+async fn connection(stream: Either<UnixStream, TcpStream>, routes: Arc<Routes>, life: Life) {
+    let requests = TaskTracker::new();
+    let service = service_fn(|request| {
+        let (routes, stopping) = (Arc::clone(&routes), life.stop.is_cancelled());
+        let running = requests.token();
+        async move {
+            let response = if stopping {
+                turn_away(request).await.map(EitherBody::Left)
+            } else {
+                routes.answer(request).await.map(EitherBody::Right)
+            };
+            Ok::<_, Infallible>(response.map(|body| Tied::new(body, running)))
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -156,7 +197,7 @@ async fn connection(
     let mut serving = pin!(serving);
     let served = tokio::select! {
         served = serving.as_mut() => served,
-        () = stop.cancelled() => {
+        () = out_of_use(&requests, &life) => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }
@@ -164,6 +205,30 @@ async fn connection(
     if let Err(error) = served {
         tracing::debug!(%error, "connection ended early");
     }
+}
+
+/// Waits until a connection is not needed any more: we were told to stop, its requests are over, and no more can come.
+async fn out_of_use(requests: &TaskTracker, life: &Life) {
+    life.stop.cancelled().await;
+    requests.close();
+    let quiet = async {
+        requests.wait().await;
+        sleep(QUIET).await;
+    };
+    tokio::select! {
+        () = quiet => {}
+        () = life.hurry.cancelled() => {}
+    }
+}
+
+/// Leaves a request to the successor. Its body is read, since closing on it could take the answer along.
+async fn turn_away(mut request: Request<Incoming>) -> Response<Body> {
+    while let Some(Ok(_unread)) = request.body_mut().frame().await {}
+    tracing::debug!(path = request.uri().path(), "request is turned away");
+    let mut response = error_response(&ApiError::turned_away());
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+    response
 }
 
 fn remove_stale_socket(path: &Path) -> io::Result<()> {

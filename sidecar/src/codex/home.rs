@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use nix::fcntl::{Flock, FlockArg};
-use tokio::time::interval;
+use tokio::time::{Instant, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// Folders of which nothing is needed once the turn that wrote it is over.
@@ -22,6 +22,12 @@ const GROWING: [&str; 5] = [
 /// How often the home is looked at.
 const LOOK: Duration = Duration::from_secs(10 * 60);
 
+/// Time that a predecessor has to hear that it shall stop; the first thing that it does then is to let go of the home.
+const HANDOVER: Duration = Duration::from_secs(5);
+
+/// Time between two tries to take the home.
+const TRY: Duration = Duration::from_millis(100);
+
 /// The home, locked for this process.
 #[derive(Debug)]
 pub struct Home {
@@ -31,11 +37,26 @@ pub struct Home {
 }
 
 impl Home {
-    /// Takes the home for this process alone; `max_bytes` is what may gather in it.
+    /// Takes the home for this process alone, once a predecessor that is about to stop has let go of it; `max_bytes`
+    /// is what may gather in it.
     ///
     /// # Errors
-    /// Another process has it (`WouldBlock`), or it cannot be written.
-    pub fn lock(folder: &Path, max_bytes: u64) -> io::Result<Self> {
+    /// Another process keeps it (`WouldBlock`), or it cannot be written.
+    pub async fn take(folder: &Path, max_bytes: u64) -> io::Result<Self> {
+        let deadline = Instant::now() + HANDOVER;
+        loop {
+            match Self::lock(folder, max_bytes) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline =>
+                {
+                    sleep(TRY).await;
+                }
+                taken => return taken,
+            }
+        }
+    }
+
+    fn lock(folder: &Path, max_bytes: u64) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let file = fs::File::create(folder.join(".codex-edge.lock"))?;
         let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock);
@@ -47,7 +68,8 @@ impl Home {
         })
     }
 
-    /// Prunes now and then until `stop` fires.
+    /// Prunes now and then until `stop` fires, and lets go of the home. Turns that still run write nothing to it that
+    /// two children of one sidecar would not write side by side.
     pub async fn keep_small(self, stop: CancellationToken) {
         let mut look = interval(LOOK);
         loop {

@@ -20,6 +20,8 @@ pub struct ApiError {
     pub retry_after: Option<Duration>,
     /// Whether the client should not try again by itself, whatever the status says.
     pub final_answer: bool,
+    /// Whether nothing was done for the request, so that sending it again cannot run a turn twice.
+    pub unbegun: bool,
     /// The verbs that the path knows, for a 405.
     pub allow: Option<&'static str>,
     kind: &'static str,
@@ -54,6 +56,7 @@ impl ApiError {
             status,
             retry_after: None,
             final_answer: false,
+            unbegun: false,
             allow: None,
             kind,
             code,
@@ -220,6 +223,14 @@ impl ApiError {
         )
     }
 
+    /// 503: the process is about to end, and leaves the request to its successor.
+    pub fn turned_away() -> Self {
+        Self {
+            unbegun: true,
+            ..Self::shutting_down()
+        }
+    }
+
     fn unavailable(code: &'static str, message: String) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -310,7 +321,10 @@ impl From<TurnError> for ApiError {
             TurnError::Unauthorized | TurnError::LoginRequired => {
                 Self::unavailable("codex_login_required", message).after(Duration::from_secs(30))
             }
-            TurnError::Starting => Self::unavailable("codex_starting", message),
+            TurnError::Starting => Self {
+                unbegun: true,
+                ..Self::unavailable("codex_starting", message)
+            },
             TurnError::Unavailable | TurnError::NoSandbox => {
                 Self::unavailable("codex_unavailable", message).after(Duration::from_secs(10))
             }

@@ -459,7 +459,8 @@ fn options() -> Response<Body> {
     response
 }
 
-fn error_response(error: &ApiError) -> Response<Body> {
+/// An error as it goes out. Envoy sends a request again only when its answer says that it should.
+pub(crate) fn error_response(error: &ApiError) -> Response<Body> {
     Span::current().record("code", error.code());
     let mut response = json(error.status, error.body());
     let headers = response.headers_mut();
@@ -473,6 +474,9 @@ fn error_response(error: &ApiError) -> Response<Body> {
     }
     if error.final_answer {
         headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    if error.unbegun {
+        headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("true"));
     }
     response
 }

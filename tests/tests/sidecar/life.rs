@@ -8,7 +8,7 @@ use tests::http::get;
 use tests::sidecar::{Options, Sidecar, wait_until_gone};
 use tests::sse;
 
-use crate::stack::{SOON, ask, start, start_with, stream};
+use crate::stack::{SOON, ask, assert_error, chat, eventually, start, start_with, stream};
 
 #[tokio::test]
 async fn told_to_stop_it_lets_a_running_turn_finish_and_leaves_nothing() {
@@ -54,6 +54,41 @@ async fn a_turn_that_outlives_the_drain_is_ended_honestly() {
     );
     drop(events);
     assert_eq!(sidecar.wait().await, Some(0), "{}", sidecar.log());
+}
+
+/// A request that meets a closed connection is lost: whoever sent it cannot know whether it was read.
+#[tokio::test]
+async fn who_is_on_the_way_when_it_stops_is_told_to_ask_again() {
+    let (model, mut sidecar) = start().await;
+    let (mut used, mut unused) = (sidecar.connect().await, sidecar.connect().await);
+    used.send(get("/v1/models")).await.unwrap();
+    sidecar.signal(Signal::SIGTERM);
+    eventually("its name is free", || !sidecar.socket().exists()).await;
+    let long = "word ".repeat(1 << 18);
+    for client in [&mut used, &mut unused] {
+        let answer = client.send(chat(&json!({"text": long}), &json!({}))).await;
+        let answer = answer.expect("it is the client who closes");
+        assert_error(&answer, 503, "codex_unavailable");
+        let fields = ["x-should-retry", "retry-after", "connection"];
+        assert_eq!(
+            fields.map(|name| answer.header(name)),
+            ["true", "1", "close"]
+        );
+    }
+    assert_eq!(sidecar.wait().await, Some(0), "{}", sidecar.log());
+    assert!(model.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_uses_does_not_keep_it() {
+    let (_model, mut sidecar) = start().await;
+    let mut client = sidecar.connect().await;
+    client.send(get("/v1/models")).await.unwrap();
+    sidecar.signal(Signal::SIGTERM);
+    let drain = std::time::Duration::from_secs(30);
+    let ended = tokio::time::timeout(drain / 2, sidecar.ended()).await;
+    assert_eq!(ended, Ok(Some(0)), "{}", sidecar.log());
+    assert!(client.send(get("/v1/models")).await.is_err());
 }
 
 #[tokio::test]
