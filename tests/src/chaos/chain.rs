@@ -23,9 +23,9 @@ pub(super) const SLOTS: usize = 6;
 /// `CODEX_WORKERS`.
 pub(super) const WORKERS: usize = 2;
 
-/// Within this time every request that a client stays for has come to an end: its wait in the queue (2 s), its turn
-/// (8 s), the last words of a sidecar that is told to stop (5 s).
-pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
+/// Within this time every request that a client stays for has come to an end: Envoy's wait for a sidecar (20 s at
+/// most), its wait in the queue (2 s), its turn (8 s), the last words of a sidecar that is told to stop (5 s).
+pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(35);
 
 /// Within this time a sidecar that is told to stop has ended: its drain (1.5 s), last words (5 s), and children that
 /// must be killed (4 s); the rest is for a machine under load.

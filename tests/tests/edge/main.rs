@@ -19,6 +19,7 @@ mod paths;
 mod protocols;
 mod rate_limit;
 mod request_id;
+mod retries;
 mod shared_limit;
 mod smuggling;
 mod stack;

@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::stack::{CHAT, GUARDED, assert_error, chat, keyed_get, raw_request, start_with};
+use crate::stack::{CHAT, GUARDED, assert_error, chat, keyed_get, raw_request, start, start_with};
 
 /// What deadlines are turned down to.
 const SOON: &str = "0.3s";
@@ -128,11 +128,7 @@ async fn a_turn_may_last_longer_than_envoys_default() {
 
 #[tokio::test]
 async fn an_idle_connection_to_the_upstream_is_closed_before_the_upstream_does() {
-    let deadline = format!("idle_timeout: {SOON}");
-    let (upstream, envoy) = start_with(Script::Echo, |options| {
-        options.replace("idle_timeout: 15s", &deadline)
-    })
-    .await;
+    let (upstream, envoy) = start().await;
     let mut client = envoy.connect(Version::H1).await;
     client.send(keyed_get(GUARDED)).await.unwrap();
     envoy
