@@ -30,6 +30,10 @@ pub struct Sidecar {
     process: Child,
 }
 
+/// A sidecar that was told to stop and has a successor.
+#[derive(Debug)]
+pub struct Predecessor(Child);
+
 /// A sidecar that is about to be started.
 #[derive(Debug)]
 pub struct Options {
@@ -216,6 +220,23 @@ impl Sidecar {
         self.process = run_in(self.dir.path(), &self.env);
     }
 
+    /// Tells it to stop and starts its successor at once, as an upgrade does; waits until that listens.
+    pub async fn upgrade(&mut self) -> Predecessor {
+        let starts = |log: String| log.matches("sidecar starts").count();
+        let before = starts(self.log());
+        self.signal(Signal::SIGTERM);
+        let successor = run_in(self.dir.path(), &self.env);
+        let predecessor = Predecessor(std::mem::replace(&mut self.process, successor));
+        let started = async {
+            while starts(self.log()) == before {
+                sleep(POLL).await;
+            }
+        };
+        let started = timeout(DEADLINE, started).await;
+        assert!(started.is_ok(), "no successor:\n{}", self.log());
+        predecessor
+    }
+
     /// Its end, however long that takes: the exit code, if it was not a signal. May be dropped before it is ready.
     pub async fn ended(&mut self) -> Option<i32> {
         let status = self.process.wait().await;
@@ -226,6 +247,21 @@ impl Sidecar {
     pub async fn wait(&mut self) -> Option<i32> {
         let code = timeout(DEADLINE * 2, self.ended()).await;
         code.unwrap_or_else(|_| panic!("the sidecar does not end:\n{}", self.log()))
+    }
+}
+
+impl Predecessor {
+    /// Waits for its end and returns the exit code, if it was not a signal.
+    pub async fn wait(mut self) -> Option<i32> {
+        let status = timeout(DEADLINE * 2, self.0.wait()).await;
+        let status = status.expect("it ends when its turns are over");
+        status.expect("the child is ours").code()
+    }
+}
+
+impl Drop for Predecessor {
+    fn drop(&mut self) {
+        let _reaped = self.0.start_kill();
     }
 }
 

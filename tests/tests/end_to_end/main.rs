@@ -3,9 +3,12 @@
 mod browser;
 mod chain;
 mod clients;
+mod drain;
 mod llm_comply;
 mod readme;
 mod responses;
+mod restart;
 mod stack;
+mod traffic;
 mod up;
 mod usage;

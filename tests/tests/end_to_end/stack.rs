@@ -25,12 +25,25 @@ impl Stack {
 
     /// The chain, with what `change` changes of its Envoy.
     pub(crate) async fn start_with(change: impl FnOnce(envoy::Options) -> envoy::Options) -> Self {
+        Self::assemble(|sidecar| sidecar, change).await
+    }
+
+    /// The chain, with what `change` changes of its sidecar.
+    pub(crate) async fn start_with_sidecar(
+        change: impl FnOnce(sidecar::Options) -> sidecar::Options,
+    ) -> Self {
+        Self::assemble(change, |envoy| envoy).await
+    }
+
+    async fn assemble(
+        change_sidecar: impl FnOnce(sidecar::Options) -> sidecar::Options,
+        change_envoy: impl FnOnce(envoy::Options) -> envoy::Options,
+    ) -> Self {
         let model = ScriptedModel::start()
             .await
             .expect("a loopback port is free");
-        let sidecar = sidecar::Options::new(&model).start().await;
-        let options = envoy::Options::new(sidecar.socket()).env("PROXY_API_KEY", KEY);
-        let envoy = Envoy::start(change(options)).await;
+        let sidecar = change_sidecar(sidecar::Options::new(&model)).start().await;
+        let envoy = Envoy::start(change_envoy(envoy_before(&sidecar))).await;
         Self {
             envoy,
             sidecar,
@@ -55,6 +68,11 @@ impl Stack {
             .filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.filter(|line| line["message"] == "request").collect()
     }
+}
+
+/// The Envoy that ships, before `sidecar`, with the key.
+pub(crate) fn envoy_before(sidecar: &Sidecar) -> envoy::Options {
+    envoy::Options::new(sidecar.socket()).env("PROXY_API_KEY", KEY)
 }
 
 /// A streamed chat whose message tells the model to play `script`.
