@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, SystemTime};
@@ -14,6 +13,10 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::agent::Agent;
+use super::config_toml::ConfigToml;
+use super::folders::{existing_folder, private_folder};
+use super::launch_error::LaunchError;
+use super::login::{self, Login};
 use super::version::{self, Protocol};
 use super::wiretap::Wiretap;
 use super::{app_server, catalogue, proto};
@@ -49,46 +52,6 @@ const ENVIRONMENT: [&str; 17] = [
 /// The provider that we define when none is forced: OpenAI's, with retries that never repeat a text.
 const PROVIDER: &str = "codex-edge";
 
-/// Why no Codex can be started. Each names what was found and what is needed.
-#[derive(Debug, thiserror::Error)]
-pub enum LaunchError {
-    /// There is no such program.
-    #[error(
-        "CODEX_BIN={0} is not a program that can be run; install Codex (npm package @openai/codex) or name its path"
-    )]
-    NoBinary(PathBuf, #[source] io::Error),
-    /// The program is no Codex, or one that we do not know how to talk to.
-    #[error("CODEX_BIN={path} says its version is {found:?}; {needed} is needed")]
-    Version {
-        /// What `CODEX_BIN` names.
-        path: PathBuf,
-        /// The first line of `--version`.
-        found: String,
-        /// The versions that will do.
-        needed: String,
-    },
-    /// What keeps a model from running commands is not there.
-    #[error(
-        "this kernel has no Landlock (Linux 5.13), without which a model can run commands on this machine through Codex {version}; use codex-cli 0.169 or newer"
-    )]
-    Unconfined {
-        /// Codex's version.
-        version: String,
-        /// Why.
-        #[source]
-        source: landlock::RulesetError,
-    },
-    /// The program does not list its models.
-    #[error("`codex debug models --bundled` failed: {0}")]
-    Models(String),
-    /// A folder cannot be used.
-    #[error("{0} cannot be used")]
-    Folder(PathBuf, #[source] io::Error),
-    /// A file of Codex's home cannot be read.
-    #[error("{0} in CODEX_HOME cannot be read; it must be a file of the sidecar's user")]
-    Home(PathBuf, #[source] io::Error),
-}
-
 /// A Codex that can be started, again and again. Dropping it removes the private folder.
 #[derive(Debug)]
 pub struct Launch {
@@ -114,7 +77,11 @@ impl Launch {
     /// The binary or a folder cannot be used.
     pub async fn prepare(config: &Config) -> Result<Self, LaunchError> {
         let home = private_folder(&config.codex_home)?;
-        check_readable(&home)?;
+        Login::check_file(&home)?;
+        let config_toml = ConfigToml::read(&home)?;
+        if let Some(forced) = &config.force_provider {
+            config_toml.check_provider(&home, forced)?;
+        }
         let private = tempfile::Builder::new()
             .prefix(&leftovers::folder_prefix())
             .tempdir()
@@ -213,7 +180,7 @@ impl Launch {
 
     /// When the login was written last, by `codex login` or by Codex itself; `None` when there is none.
     pub(super) fn login_written(&self) -> Option<SystemTime> {
-        let file = std::fs::metadata(self.home.join("auth.json"));
+        let file = std::fs::metadata(self.home.join(login::FILE));
         file.and_then(|file| file.modified()).ok()
     }
 
@@ -261,6 +228,11 @@ impl Launch {
 
     fn catalogue_path(&self) -> PathBuf {
         self.private.path().join("models.json")
+    }
+
+    /// Whether turns of the `agent` profile are taken: the sandbox that was asked for works here.
+    pub fn takes_agents(&self) -> bool {
+        self.sandbox_works
     }
 
     /// How turns of the `agent` profile are kept.
@@ -373,38 +345,6 @@ fn write(path: &Path, text: &str) -> Result<(), LaunchError> {
     std::fs::write(path, text).map_err(|error| LaunchError::Folder(path.to_owned(), error))
 }
 
-/// Makes the folder if need be, and closes it to everybody else.
-fn private_folder(folder: &Path) -> Result<PathBuf, LaunchError> {
-    let failed = |error| LaunchError::Folder(folder.to_owned(), error);
-    let mut builder = std::fs::DirBuilder::new();
-    builder
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(failed)?;
-    let private = std::fs::Permissions::from_mode(0o700);
-    std::fs::set_permissions(folder, private).map_err(failed)?;
-    folder.canonicalize().map_err(failed)
-}
-
-fn existing_folder(folder: &Path) -> Result<PathBuf, LaunchError> {
-    let failed = |error| LaunchError::Folder(folder.to_owned(), error);
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    folder.canonicalize().map_err(failed)
-}
-
-/// `sudo codex login` leaves files that we cannot read; Codex would only say that there is no login.
-fn check_readable(home: &Path) -> Result<(), LaunchError> {
-    for name in ["auth.json", "config.toml"] {
-        match std::fs::read(home.join(name)) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(LaunchError::Home(home.join(name), error)),
-        }
-    }
-    Ok(())
-}
-
 /// `COMMAND -c key=value -c ...`, which is what follows the program's name.
 pub(super) fn setting_arguments(
     command: &str,
@@ -427,18 +367,6 @@ pub(super) fn toml_string(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_home_that_cannot_be_read_is_named() {
-        let home = tempfile::tempdir().unwrap();
-        assert!(check_readable(home.path()).is_ok(), "there is nothing yet");
-        std::fs::create_dir(home.path().join("auth.json")).unwrap();
-        let error = check_readable(home.path()).unwrap_err().to_string();
-        assert!(
-            error.contains("auth.json") && error.contains("CODEX_HOME"),
-            "{error}"
-        );
-    }
 
     #[test]
     fn a_child_gets_no_variable_that_is_not_on_the_list() {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::launch::LaunchError;
+use super::launch_error::LaunchError;
 use crate::config::ProtocolChoice;
 
 /// The last release that speaks `proto`.

@@ -7,7 +7,6 @@ mod command_line;
 mod confine;
 mod failure;
 mod home;
-mod login;
 pub(super) mod native;
 mod pool;
 mod prompt;

@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::child::{Broken, End, Note, Starter};
-use super::login::Login;
 use crate::codex::launch::Launch;
+use crate::codex::login::Login;
 use crate::codex::order::{Orders, Readiness};
 use crate::codex::plan::PlanBoard;
 use crate::error_chain;
@@ -75,8 +75,11 @@ impl Pool {
     async fn login(&self) -> Login {
         loop {
             let login = Login::look(&self.launch).await;
-            if login != Login::Missing {
+            if login.is_there() {
                 return login;
+            }
+            if let Login::Unknown(reason) = login {
+                tracing::warn!(reason, "codex cannot say whether it has a login");
             }
             self.readiness.send_replace(Readiness::LoginRequired);
             sleep(LOGIN_POLL).await;
