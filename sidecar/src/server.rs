@@ -8,7 +8,6 @@
 use std::convert::Infallible;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixStream as BlockingUnixStream;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,6 +20,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use nix::unistd::{AccessFlags, eaccess};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -30,6 +30,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Listen;
 use crate::dialect::ApiError;
+use crate::process::Holder;
 use crate::routes::{Body, Routes, error_response};
 use crate::tied::Tied;
 
@@ -86,7 +87,14 @@ impl Listener {
         match listen {
             Listen::Loopback(address) => Ok(Self::Tcp(TcpListener::bind(address).await?)),
             Listen::Unix(path) => {
-                remove_stale_socket(path)?;
+                match look_at_socket(path).await? {
+                    Place::Free => {}
+                    Place::Stale => std::fs::remove_file(path)?,
+                    Place::Held(holder) => {
+                        let taken = format!("another process answers on it: {holder}");
+                        return Err(io::Error::new(io::ErrorKind::AddrInUse, taken));
+                    }
+                }
                 let listener = bind_private(path, access)?;
                 Ok(Self::Unix(listener, Some(SocketFile(path.clone()))))
             }
@@ -231,9 +239,45 @@ async fn turn_away(mut request: Request<Incoming>) -> Response<Body> {
     response
 }
 
-fn remove_stale_socket(path: &Path) -> io::Result<()> {
+/// What stands where we want to listen.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Nothing.
+    Free,
+    /// The socket of a process that is gone.
+    Stale,
+    /// Somebody listens.
+    Held(Holder),
+}
+
+/// Looks whether `Listener::bind` would get its address now, and leaves nothing there.
+///
+/// # Errors
+/// It would not, whoever listens there or not.
+pub async fn look_at(listen: &Listen) -> io::Result<Place> {
+    match listen {
+        Listen::Loopback(address) => match std::net::TcpListener::bind(address) {
+            Ok(_free) => Ok(Place::Free),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                Ok(Place::Held(Holder { pid: None }))
+            }
+            Err(error) => Err(error),
+        },
+        Listen::Unix(path) => {
+            let _short_enough = std::os::unix::net::SocketAddr::from_pathname(path)?;
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
+            eaccess(folder, AccessFlags::W_OK | AccessFlags::X_OK)?;
+            look_at_socket(path).await
+        }
+    }
+}
+
+async fn look_at_socket(path: &Path) -> io::Result<Place> {
     let Ok(metadata) = std::fs::symlink_metadata(path) else {
-        return Ok(());
+        return Ok(Place::Free);
     };
     if !metadata.file_type().is_socket() {
         return Err(io::Error::new(
@@ -241,13 +285,14 @@ fn remove_stale_socket(path: &Path) -> io::Result<()> {
             "there is a file that is no socket",
         ));
     }
-    match BlockingUnixStream::connect(path) {
-        Ok(_answers) => Err(io::Error::new(
-            io::ErrorKind::AddrInUse,
-            "another process answers on it",
-        )),
-        Err(_nobody) => std::fs::remove_file(path),
-    }
+    Ok(match UnixStream::connect(path).await {
+        Ok(stream) => {
+            let peer = stream.peer_cred().ok();
+            let pid = peer.and_then(|peer| peer.pid()).filter(|pid| *pid > 0);
+            Place::Held(Holder { pid })
+        }
+        Err(_nobody) => Place::Stale,
+    })
 }
 
 /// With its mode from the first moment on.

@@ -2,13 +2,16 @@
 //! What Codex 0.42 and 0.169 were seen to write there: rollouts below `sessions`, logs, snapshots of shells.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::time::{Instant, interval, sleep};
 use tokio_util::sync::CancellationToken;
+
+use crate::process::Holder;
 
 /// Folders of which nothing is needed once the turn that wrote it is over.
 const GROWING: [&str; 5] = [
@@ -18,6 +21,9 @@ const GROWING: [&str; 5] = [
     "shell_snapshots",
     "tmp",
 ];
+
+/// The file that is locked; whoever has the home writes its pid into it.
+const LOCK: &str = ".codex-edge.lock";
 
 /// How often the home is looked at.
 const LOOK: Duration = Duration::from_secs(10 * 60);
@@ -58,14 +64,35 @@ impl Home {
 
     fn lock(folder: &Path, max_bytes: u64) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let file = fs::File::create(folder.join(".codex-edge.lock"))?;
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock);
-        let lock = lock.map_err(|(_file, error)| io::Error::from(error))?;
+        let mut options = fs::File::options();
+        let file = options.create(true).truncate(false).read(true).write(true);
+        let file = file.open(folder.join(LOCK))?;
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(refusal)?;
+        lock.set_len(0)?;
+        write!(&*lock, "{}", std::process::id())?;
         Ok(Self {
             folder: folder.to_owned(),
             max_bytes,
             _lock: lock,
         })
+    }
+
+    /// Who has the home now; makes nothing.
+    ///
+    /// # Errors
+    /// Its lock cannot be read.
+    pub fn holder(folder: &Path) -> io::Result<Option<Holder>> {
+        let file = match fs::File::open(folder.join(LOCK)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // Shared, so that two that look do not take one another for a sidecar.
+        match Flock::lock(file, FlockArg::LockSharedNonblock) {
+            Ok(_free) => Ok(None),
+            Err((file, Errno::EWOULDBLOCK)) => Ok(Some(read_holder(&file))),
+            Err((_file, error)) => Err(error.into()),
+        }
     }
 
     /// Prunes now and then until `stop` fires, and lets go of the home. Turns that still run write nothing to it that
@@ -98,6 +125,26 @@ impl Home {
         if removed > 0 {
             tracing::info!(removed, "old files of codex home removed");
         }
+    }
+}
+
+/// Who wrote into the lock.
+fn read_holder(lock: &fs::File) -> Holder {
+    let mut pid = String::new();
+    let _unknown = lock.take(20).read_to_string(&mut pid);
+    Holder {
+        pid: pid.parse().ok(),
+    }
+}
+
+/// Why the lock cannot be had.
+fn refusal((lock, error): (fs::File, Errno)) -> io::Error {
+    match error {
+        Errno::EWOULDBLOCK => io::Error::new(
+            io::ErrorKind::WouldBlock,
+            format!("another sidecar has it: {}", read_holder(&lock)),
+        ),
+        _ => error.into(),
     }
 }
 
@@ -140,9 +187,14 @@ mod tests {
     fn a_home_has_one_writer() {
         let folder = tempfile::tempdir().unwrap();
         let first = Home::lock(folder.path(), 0).unwrap();
+        let own = i32::try_from(std::process::id()).unwrap();
         let second = Home::lock(folder.path(), 0).unwrap_err();
         assert_eq!(second.kind(), io::ErrorKind::WouldBlock);
+        assert!(second.to_string().ends_with(&format!("pid {own}")));
+        let holder = || Home::holder(folder.path()).unwrap();
+        assert_eq!(holder(), Some(Holder { pid: Some(own) }));
         drop(first);
+        assert_eq!(holder(), None);
         assert!(Home::lock(folder.path(), 0).is_ok());
     }
 
