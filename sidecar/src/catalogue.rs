@@ -147,6 +147,12 @@ impl Catalogue {
             .map(|entry| entry.id.as_str())
     }
 
+    /// All ids in order, what each stands for, and whether it is shown to clients.
+    pub fn ids(&self) -> impl Iterator<Item = (&str, &Model, bool)> {
+        let entries = self.entries.iter();
+        entries.map(|entry| (entry.id.as_str(), &entry.model, entry.advertised))
+    }
+
     /// The names that Codex is asked for, without repetition.
     pub fn codex_models(&self) -> Vec<String> {
         let mut names: Vec<_> = self

@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod catalogue;
+pub mod check;
 pub mod codex;
 pub mod config;
 pub mod dialect;

@@ -1,6 +1,6 @@
 //! Configuration, subscriber, signals, exit code.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sidecar::admin::Admin;
 use sidecar::codex::{Backend, Home, Launch, Wiretap};
-use sidecar::config::Config;
+use sidecar::config::{Config, Setting, Wish};
 use sidecar::line_log::LineLog;
 use sidecar::routes::Routes;
 use sidecar::server::{Access, Life, Listener};
@@ -27,8 +27,8 @@ const UNUSABLE_CONFIGURATION: u8 = 64;
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    let config = match Config::from_args(std::env::args_os()) {
-        Ok(config) => config,
+    let wish = match Wish::from_args(std::env::args_os()) {
+        Ok(wish) => wish,
         Err(error) => {
             let _closed = error.print();
             return if error.use_stderr() {
@@ -38,7 +38,9 @@ fn main() -> ExitCode {
             };
         }
     };
-    subscribe();
+    if let Wish::Serve(_) = wish {
+        subscribe();
+    }
     process::keep_descriptors_to_ourselves();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -51,7 +53,10 @@ fn main() -> ExitCode {
         }
     };
     // On a task of its own: children follow the thread that spawned them, and workers outlive this call.
-    let running = runtime.spawn(run(config));
+    let running = match wish {
+        Wish::Serve(config) => runtime.spawn(run(config)),
+        Wish::Check(config, settings) => runtime.spawn(check(config, settings)),
+    };
     let code = runtime.block_on(running).unwrap_or(ExitCode::FAILURE);
     runtime.shutdown_background(); // What is left waits for a disk that hangs.
     code
@@ -67,6 +72,17 @@ fn subscribe() {
         log.init();
     } else {
         log.json().flatten_event(true).with_span_list(false).init();
+    }
+}
+
+/// Says whether it would start, and what would run.
+async fn check(config: Config, settings: Vec<Setting>) -> ExitCode {
+    let report = sidecar::check::check(&config, settings).await;
+    let _closed = write!(io::stdout(), "{report}");
+    if report.would_start() {
+        ExitCode::SUCCESS
+    } else {
+        UNUSABLE_CONFIGURATION.into()
     }
 }
 

@@ -313,7 +313,7 @@ pub fn children_of(pid: i32) -> Vec<i32> {
 }
 
 /// Builds the sidecar if it is not fresh, and returns its path.
-fn sidecar_binary() -> &'static Path {
+pub fn sidecar_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let build = ["build", "--quiet", "--package=sidecar"];

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, ValueEnum};
 
 use super::{
-    Config, Limits, Listen, ProtocolChoice, SandboxMode, TimerConfig, UsageLogConfig, Wear,
+    Config, Limits, Listen, ProtocolChoice, SandboxMode, TimerConfig, UsageLogConfig, Wear, help,
 };
 use crate::catalogue::{Catalogue, ModelOverride};
 use crate::response_store::StoreLimits;
@@ -18,10 +18,15 @@ use crate::turn::{Profile, ToolTail};
 #[derive(Debug, Parser)]
 #[command(
     name = "sidecar",
+    about = help::ABOUT,
+    after_help = help::AFTER,
     version,
-    about = "Owns the Codex child processes of codex-edge and answers OpenAI-shaped requests that Envoy lets through."
+    long_version = help::VERSION
 )]
 pub(super) struct Raw {
+    /// Say whether it would start here and now, what is to be done if not, and what would run; starts nothing.
+    #[arg(long)]
+    pub(super) check: bool,
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
@@ -442,9 +447,14 @@ fn parse_models(json: &str) -> Result<OwnModels, String> {
     Ok(OwnModels(models))
 }
 
+/// The flags as they are declared. Their help shows names and defaults; what they come to is `--check`'s.
+pub(super) fn declared() -> clap::Command {
+    Raw::command().mut_args(|argument| argument.hide_env_values(true))
+}
+
 /// The command, blind to variables that are set to nothing, as compose files do with `${NAME:-}`.
 pub(super) fn command() -> clap::Command {
-    let command = Raw::command();
+    let command = declared();
     let empty: Vec<_> = command
         .get_arguments()
         .filter(|argument| argument.get_env().is_some_and(is_empty_variable))
@@ -462,6 +472,7 @@ fn is_empty_variable(name: &std::ffi::OsStr) -> bool {
 impl From<Raw> for Config {
     fn from(raw: Raw) -> Self {
         let Raw {
+            check: _,
             server,
             codex,
             workers,

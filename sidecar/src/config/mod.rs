@@ -2,6 +2,8 @@
 //! The names are those of the contract, which keeps those of the Node proxy where their meaning is the same.
 
 mod args;
+mod help;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +15,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{FromArgMatches, ValueEnum};
+
+pub use settings::{Setting, Source, variables};
 
 use crate::catalogue::Catalogue;
 use crate::response_store::StoreLimits;
@@ -75,16 +79,32 @@ pub struct Config {
     pub require_model: bool,
 }
 
-impl Config {
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Wish {
+    /// To serve.
+    Serve(Config),
+    /// To say whether that would work, and what each flag came to.
+    Check(Config, Vec<Setting>),
+}
+
+impl Wish {
     /// Reads arguments and environment.
     ///
     /// # Errors
     /// A value that cannot be used, named; or a wish for help or the version.
     pub fn from_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let matches = args::command().try_get_matches_from(args)?;
-        Ok(Self::from(args::Raw::from_arg_matches(&matches)?))
+        let raw = args::Raw::from_arg_matches(&matches)?;
+        Ok(if raw.check {
+            Self::Check(raw.into(), settings::read(&matches))
+        } else {
+            Self::Serve(raw.into())
+        })
     }
+}
 
+impl Config {
     /// The names that Codex is asked for, without repetition.
     pub fn codex_models(&self) -> Vec<String> {
         self.catalogue.codex_models()

@@ -6,7 +6,10 @@ use crate::turn::{Effort, ToolTail};
 
 fn parse(args: &[&str]) -> Result<Config, String> {
     let args = ["sidecar"].iter().chain(args).map(OsString::from);
-    Config::from_args(args).map_err(|error| error.to_string())
+    match Wish::from_args(args) {
+        Ok(Wish::Serve(config) | Wish::Check(config, _)) => Ok(config),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[test]

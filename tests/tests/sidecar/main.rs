@@ -3,6 +3,7 @@
 mod admin;
 mod agent;
 mod chat;
+mod check;
 mod completions;
 mod deaf;
 mod errors;

@@ -39,7 +39,7 @@ const SETTINGS: [(&str, &str); 13] = [
 ];
 
 /// What follows the program's name; without `instructions` Codex sends its own.
-pub(super) fn arguments(
+pub(in crate::codex) fn arguments(
     provider: Vec<(String, String)>,
     instructions: Option<&Path>,
 ) -> Vec<OsString> {

@@ -23,6 +23,7 @@ use crate::turn::{Event, Outcome, Stop, TurnError, TurnRequest, Usage};
 use answer::Answer;
 use wire::{Op, SandboxPolicy};
 
+pub(super) use command_line::arguments;
 pub(super) use confine::is_possible as confinement_is_possible;
 pub(super) use pool::Pool;
 
