@@ -12,7 +12,8 @@ use super::{DEFAULT_LIMIT, MAX_NAME_BYTES, read_limit, read_patterns};
 use crate::auth::{Client, KeyHash, Keyring, Profile};
 use crate::rate_limit::Limit;
 
-const KNOWN: &str = "id, sha256, key, models, rate_limit, expires_at, disabled, admin, profile";
+pub(super) const KNOWN: &str =
+    "id, sha256, key, models, rate_limit, expires_at, disabled, admin, profile";
 
 /// Reads the keys that are not disabled, and warns of those that are written out.
 pub(super) fn read_keys(

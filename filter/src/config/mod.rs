@@ -4,6 +4,8 @@
 mod environment;
 mod fields;
 mod keys;
+#[cfg(test)]
+mod readme;
 
 use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};

@@ -3,6 +3,8 @@
 
 mod args;
 mod help;
+#[cfg(test)]
+mod page;
 mod settings;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ mod agent;
 mod chat;
 mod check;
 mod completions;
+mod configuration;
 mod deaf;
 mod errors;
 mod life;
