@@ -12,6 +12,7 @@ pub mod config;
 pub mod dialect;
 pub mod leftovers;
 pub mod line_log;
+pub mod listener;
 pub mod metrics;
 pub mod process;
 pub mod recall;

@@ -10,10 +10,11 @@ use sidecar::admin::Admin;
 use sidecar::codex::{Backend, Home, Launch, Wiretap};
 use sidecar::config::{Config, Setting, Wish};
 use sidecar::line_log::LineLog;
+use sidecar::listener::{Access, Listener};
 use sidecar::routes::Routes;
-use sidecar::server::{Access, Life, Listener};
+use sidecar::server::Life;
 use sidecar::usage::{Books, UsageLog};
-use sidecar::{error_chain, leftovers, process};
+use sidecar::{error_chain, leftovers, process, server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -144,7 +145,7 @@ async fn run(mut config: Config) -> ExitCode {
         let admin = Admin::new(Arc::clone(&routes));
         tasks.spawn(admin.serve(listener, life.stop.clone())); // A successor takes its address.
     }
-    listener.serve(routes, &life, drain).await;
+    server::serve(listener, routes, &life, drain).await;
     while tasks.join_next().await.is_some() {}
     let written = async { while writers.join_next().await.is_some() {} };
     if timeout(LAST_LINES, written).await.is_err() {

@@ -19,17 +19,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::dialect::ApiError;
 use crate::dialect::usage::{Query, Reader};
+use crate::listener::Listener;
 use crate::metrics;
 use crate::routes::Routes;
-use crate::server::Listener;
-
-/// Pause after an accept that failed, which it does when the process has too many descriptors open.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Time that an operator's client has for a request's head.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
@@ -65,24 +62,18 @@ impl Admin {
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(_ended) = connections.join_next() => {}
-                accepted = listener.accept() => match accepted {
-                    Ok(stream) => {
+                stream = listener.accept() => {
+                    let admin = Arc::clone(&admin);
+                    let service = service_fn(move |request| {
                         let admin = Arc::clone(&admin);
-                        let service = service_fn(move |request| {
-                            let admin = Arc::clone(&admin);
-                            async move { Ok::<_, Infallible>(admin.answer(&request).await) }
-                        });
-                        let connection = http1::Builder::new()
-                            .timer(TokioTimer::new())
-                            .header_read_timeout(HEAD_DEADLINE)
-                            .serve_connection(TokioIo::new(stream), service);
-                        connections.spawn(connection);
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "admin connection cannot be accepted");
-                        sleep(ACCEPT_PAUSE).await;
-                    }
-                },
+                        async move { Ok::<_, Infallible>(admin.answer(&request).await) }
+                    });
+                    let connection = http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        .header_read_timeout(HEAD_DEADLINE)
+                        .serve_connection(TokioIo::new(stream), service);
+                    connections.spawn(connection);
+                }
             }
         }
     }

@@ -11,13 +11,13 @@ use super::report::Finding;
 use super::report::Verdict::{Fail, Fine, Warn};
 use crate::codex::{Home, can_be_appended, can_be_filled};
 use crate::config::{Config, Listen};
+use crate::listener::{self, Place};
 use crate::process::Holder;
-use crate::server::{self, Place};
 
 /// Looks at all of them.
 pub(super) async fn look(config: &Config) -> Vec<Finding> {
     let home = Home::holder(&config.codex_home);
-    let address = server::look_at(&config.listen).await;
+    let address = listener::look_at(&config.listen).await;
     let predecessor = predecessor(&home, &address);
     let mut findings = vec![judge_home(&config.codex_home, &home, predecessor)];
     findings.extend(config.workdir.as_deref().map(judge_workdir));
@@ -33,7 +33,7 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
         predecessor,
     ));
     if let Some(listen) = &config.admin_listen {
-        let address = server::look_at(listen).await;
+        let address = listener::look_at(listen).await;
         findings.push(judge_address("admin", listen, &address, predecessor));
     }
     findings.extend(predecessor.map(|holder| {

@@ -106,8 +106,8 @@ async fn killed_at_any_stage_it_takes_its_children_along_and_its_successor_the_r
         let remains = scene.sidecar.remains();
         assert_eq!(
             remains.len(),
-            2,
-            "{case}: {remains:?}, not a socket and a folder"
+            3,
+            "{case}: {remains:?}, not two sockets and a folder"
         );
         let answer = ask(&scene.sidecar, json!({"text": "Again."}), json!({})).await;
         assert_eq!(answer.status, 200, "{case}: {answer:?}");
