@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use xtask::chaos::ChaosArgs;
+use xtask::image::ImageArgs;
 use xtask::test::TestArgs;
 use xtask::tools::{Tool, Tools};
 use xtask::up::UpArgs;
@@ -20,6 +21,8 @@ enum Command {
     Test(TestArgs),
     /// Kill random parts of the stack under load, and count what is left behind
     Chaos(ChaosArgs),
+    /// Write the filter as an OCI image, for Istio and Envoy Gateway
+    Image(ImageArgs),
     /// Check formatting, lints, docs, Envoy's configuration and dependencies
     Check,
     /// Fetch the pinned tools and clients
@@ -41,10 +44,11 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Up(args) => return xtask::up::up(args),
         Command::Test(args) => xtask::test::test(args)?,
         Command::Chaos(args) => xtask::chaos::chaos(args)?,
+        Command::Image(args) => xtask::image::image(args)?,
         Command::Check => xtask::check::check()?,
         Command::Fetch => {
             let tools = Tools::open();
-            tools.fetch(&[Tool::Envoy, Tool::Codex, Tool::CodexProto, Tool::CargoDeny])?;
+            tools.fetch(&Tool::ALL)?;
             tools.fetch_clients()?;
         }
     }

@@ -2,10 +2,10 @@
 //! Wheels are zip files (PyPA, binary distribution format), npm packages gzipped tar files.
 
 use std::fs::{self, File, Permissions};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{fmt::Write as _, io};
 
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
@@ -73,11 +73,7 @@ pub(super) fn sha256_hex(path: &Path) -> Result<String> {
     let mut file = File::open(path).with_context(cannot_read)?;
     let mut hasher = HashWriter(Sha256::new());
     io::copy(&mut file, &mut hasher).with_context(cannot_read)?;
-    let mut hex = String::with_capacity(64);
-    for byte in hasher.0.finalize() {
-        write!(hex, "{byte:02x}")?;
-    }
-    Ok(hex)
+    Ok(hex::encode(hasher.0.finalize()))
 }
 
 struct HashWriter(Sha256);

