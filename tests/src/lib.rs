@@ -11,6 +11,7 @@ pub mod processes;
 pub mod scripted_model;
 pub mod sidecar;
 pub mod sse;
+pub mod traefik;
 pub mod upstream;
 #[cfg(feature = "wasm-host")]
 pub mod wasm_host;

@@ -1,0 +1,11 @@
+#!/bin/sh
+# Lets Envoy's streams end before Envoy does: ExecStop of codex-edge-envoy.service, and in Kubernetes the hook before
+# the sidecar's end. It waits for five minutes at most, the sidecar's longest turn.
+admin() { curl --silent --fail --max-time 5 --unix-socket /run/codex-edge/envoy-admin.sock "$@"; }
+admin --request POST 'http://envoy/drain_listeners?graceful&skip_exit' || exit 0
+sleep 5
+for second in $(seq 300); do
+  active=$(admin 'http://envoy/stats?filter=^http.public.downstream_rq_active$') || exit 0
+  case $active in *': 0') exit 0 ;; esac
+  sleep 1
+done

@@ -1,0 +1,267 @@
+//! The Kubernetes manifests, against the schemas of Kubernetes and against what is theirs alone to keep in step.
+//! kubernetes-validate, which has the API's OpenAPI as JSON Schema; kustomize has no schema and no package, so its one
+//! file is read here as closely.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde::Deserialize;
+use serde_json::Value;
+use xtask::command::output;
+use xtask::tools::Tools;
+
+use crate::files::{names, of_workspace, parse, path, text, yaml};
+
+/// The first Kubernetes that runs containers beside others as `statefulset.yaml` asks for, and a current one.
+const VERSIONS: [&str; 2] = ["1.29", "1.37"];
+
+/// Each with the number of objects in it.
+const MANIFESTS: [(&str, usize); 7] = [
+    ("kubernetes/autoscaler.yaml", 1),
+    ("kubernetes/disruption-budget.yaml", 1),
+    ("kubernetes/namespace.yaml", 1),
+    ("kubernetes/network-policy.yaml", 1),
+    ("kubernetes/service.yaml", 1),
+    ("kubernetes/statefulset.yaml", 1),
+    ("ratelimit/kubernetes.yaml", 7),
+];
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Kustomization {
+    #[serde(rename = "apiVersion")]
+    _api_version: String,
+    kind: String,
+    namespace: String,
+    resources: Vec<String>,
+    images: Vec<Image>,
+    config_map_generator: Vec<ConfigMap>,
+    generator_options: GeneratorOptions,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Image {
+    name: String,
+    new_name: String,
+    new_tag: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfigMap {
+    name: String,
+    #[serde(default)]
+    files: Vec<String>,
+    #[serde(default)]
+    envs: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct GeneratorOptions {
+    disable_name_suffix_hash: bool,
+}
+
+/// What kubernetes-validate says of manifests.
+fn validate(manifests: &[PathBuf], version: &str) -> Result<String, String> {
+    let python = Tools::open().python();
+    let mut validate = Command::new(python.expect("it was fetched: `cargo xtask fetch`"));
+    validate.args(["-m", "kubernetes_validate", "--strict", "-k", version]);
+    output(validate.args(manifests)).map_err(|error| error.to_string())
+}
+
+/// The pod of the set.
+pub(crate) fn pod() -> Value {
+    yaml(&text("kubernetes/statefulset.yaml"))["spec"]["template"]["spec"].take()
+}
+
+/// Its containers of both kinds.
+fn containers() -> Vec<Value> {
+    let pod = pod();
+    let kinds = ["initContainers", "containers"].into_iter();
+    let lists = kinds.map(|kind| pod[kind].as_array().expect("there are some").clone());
+    lists.flatten().collect()
+}
+
+/// The container of this name.
+pub(crate) fn container(name: &str) -> Value {
+    let mut containers = containers().into_iter();
+    let found = containers.find(|container| container["name"] == name);
+    found.unwrap_or_else(|| panic!("there is no {name}"))
+}
+
+#[test]
+fn kubernetes_knows_every_field() {
+    let manifests = MANIFESTS.map(|(name, _)| path(name));
+    let objects: usize = MANIFESTS.iter().map(|(_, objects)| objects).sum();
+    for version in VERSIONS {
+        let said = validate(&manifests, version).unwrap_or_else(|error| panic!("{error}"));
+        // A kind without a schema would pass with a warning only.
+        let passed = said.matches(" passed for resource ").count();
+        assert_eq!(passed, objects, "{version}: {said}");
+    }
+}
+
+#[test]
+fn kubernetes_refuses_a_field_that_it_does_not_know() {
+    let typos = [
+        ("statefulset.yaml", "preStop:", "beforeStop:"),
+        ("statefulset.yaml", "runAsNonRoot: true", "runAsNonRoot: 1"),
+        ("network-policy.yaml", "podSelector:", "pods:"),
+        ("disruption-budget.yaml", "maxUnavailable", "maxGone"),
+        ("service.yaml", "targetPort", "target"),
+        ("autoscaler.yaml", "containerResource:", "resource:"),
+        ("namespace.yaml", "labels:", "label:"),
+    ];
+    let dir = tempfile::TempDir::new().unwrap();
+    let manifests = typos.map(|(name, field, typo)| {
+        let text = text(&format!("kubernetes/{name}")).replace(field, typo);
+        let manifest = dir.path().join(typo).with_extension("yaml");
+        std::fs::write(&manifest, text).unwrap();
+        manifest
+    });
+    let refusal = validate(&manifests, VERSIONS[1]).expect_err("all are wrong");
+    for manifest in manifests {
+        let line = format!("ERROR {} did not validate", manifest.display());
+        assert!(refusal.contains(&line), "{line}: {refusal}");
+    }
+}
+
+fn kustomization() -> (String, Kustomization) {
+    let text = text("kubernetes/kustomization.yaml");
+    let kustomization: Kustomization = parse(&text).expect("kustomize knows it");
+    assert_eq!(kustomization.kind, "Kustomization");
+    parse::<Kustomization>(&text.replace("newTag", "tag")).expect_err("a typo is found");
+    (text, kustomization)
+}
+
+#[test]
+fn the_kustomization_names_what_is_there() {
+    let (text, kustomization) = kustomization();
+    let maps = &kustomization.config_map_generator;
+    let generated = maps
+        .iter()
+        .flat_map(|map| map.files.iter().chain(&map.envs));
+    let named: Vec<_> = kustomization.resources.iter().chain(generated).collect();
+    let there = names("kubernetes");
+    assert!(named.iter().all(|name| there.contains(name)), "{named:?}");
+    for name in &there {
+        // What is off at first is there to be switched on.
+        let optional = text.contains(&format!("# - {name}"));
+        let page = ["README.md", "kustomization.yaml"].contains(&&**name);
+        assert!(page || optional || named.contains(&name), "{name} is idle");
+    }
+}
+
+#[test]
+fn what_the_kustomization_fills_in_is_what_the_pod_uses() {
+    let (_, kustomization) = kustomization();
+    let namespace = yaml(&text("kubernetes/namespace.yaml"));
+    assert_eq!(namespace["metadata"]["name"], kustomization.namespace);
+    // A name with a hash would start new pods for a new key.
+    assert!(kustomization.generator_options.disable_name_suffix_hash);
+    let pod = pod().to_string();
+    for map in &kustomization.config_map_generator {
+        let name = format!("\"name\":\"{}\"", map.name);
+        assert!(pod.contains(&name), "{name} is not used");
+    }
+    for container in containers() {
+        let mut images = kustomization.images.iter();
+        let image = images.find(|image| container["image"] == image.name);
+        let image = image.unwrap_or_else(|| panic!("{container}"));
+        assert!(image.new_name.ends_with(&image.name));
+        assert_eq!(image.new_tag, env!("CARGO_PKG_VERSION"));
+    }
+}
+
+/// The Pod Security Standards, "restricted", which the namespace enforces; and a root that nothing writes to.
+#[test]
+fn nothing_asks_for_more_than_it_needs() {
+    let pod = pod();
+    let context = &pod["securityContext"];
+    assert_eq!(context["runAsNonRoot"], true);
+    assert_eq!(context["seccompProfile"]["type"], "RuntimeDefault");
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    // Who shares processes with Envoy reads its keys from /proc.
+    assert_eq!(pod.get("shareProcessNamespace"), None);
+    for container in containers() {
+        let context = &container["securityContext"];
+        assert_eq!(context["allowPrivilegeEscalation"], false, "{container}");
+        assert_eq!(context["readOnlyRootFilesystem"], true, "{container}");
+        assert_eq!(context["capabilities"]["drop"][0], "ALL", "{container}");
+        assert_eq!(context.get("runAsUser"), None, "{container}");
+        assert!(container["resources"]["limits"]["memory"].is_string());
+    }
+    for volume in pod["volumes"].as_array().expect("there are some") {
+        assert!(volume.get("emptyDir").is_some() || volume.get("configMap").is_some());
+    }
+    // No key reaches the sidecar.
+    let sidecar = container("sidecar").to_string();
+    assert!(!sidecar.contains("secret"), "{sidecar}");
+}
+
+#[test]
+fn the_filter_is_the_one_that_ships() {
+    let below_the_comment = |text: &str| {
+        let start = text.find("\nresources:").expect("it has resources");
+        text[start..].to_owned()
+    };
+    let shipped = below_the_comment(&of_workspace("envoy/filter.yaml"));
+    let ours = below_the_comment(&text("kubernetes/filter.yaml"));
+    let (theirs, here) = ("/etc/codex-edge/filter.wasm", "/opt/codex-edge/filter.wasm");
+    assert_eq!(shipped.replace(theirs, here), ours);
+    assert_ne!(shipped, ours);
+}
+
+/// Whether `volume` is at `path` in the container `name`.
+fn is_mounted(name: &str, volume: &str, path: &str) -> bool {
+    let container = container(name);
+    let mut mounts = container["volumeMounts"].as_array().into_iter().flatten();
+    mounts.any(|mount| mount["name"] == volume && mount["mountPath"] == path)
+}
+
+#[test]
+fn envoy_and_sidecar_find_their_files() {
+    let envoy_yaml = of_workspace("envoy/envoy.yaml");
+    assert!(envoy_yaml.contains("path: /etc/codex-edge/filter.yaml"));
+    assert!(is_mounted("envoy", "filter", "/etc/codex-edge"));
+    assert!(is_mounted("files", "files", "/opt/codex-edge"));
+    assert!(is_mounted("envoy", "files", "/opt/codex-edge"));
+    let config = &container("envoy")["args"][1];
+    assert_eq!(config, "/opt/codex-edge/envoy.yaml");
+    for socket in ["sidecar.sock", "envoy-admin.sock"] {
+        assert!(envoy_yaml.contains(&format!("/run/codex-edge/{socket}")));
+    }
+    for name in ["envoy", "sidecar"] {
+        assert!(is_mounted(name, "sockets", "/run/codex-edge"), "{name}");
+    }
+    for name in ["login", "sidecar"] {
+        assert!(is_mounted(name, "codex", "/var/lib/codex-edge"), "{name}");
+    }
+}
+
+#[test]
+fn the_images_have_what_the_pod_uses() {
+    let dockerfile = of_workspace("Dockerfile");
+    let copies = |file: &str| {
+        let mut lines = dockerfile.lines().filter(|line| line.starts_with("COPY "));
+        lines.any(|line| line.contains(file) && line.contains(" /etc/codex-edge/"))
+    };
+    let files = container("files")["command"].to_string();
+    for file in ["envoy.yaml", "filter.wasm"] {
+        assert!(files.contains(&format!("/etc/codex-edge/{file}")) && copies(file));
+    }
+    for words in [
+        "ENTRYPOINT [\"envoy\"]",
+        "ENTRYPOINT [\"sidecar\"]",
+        "USER 10001:10001",
+        // The probes and the hook.
+        " curl",
+        "/usr/local/bin/codex",
+    ] {
+        assert!(dockerfile.contains(words), "{words}");
+    }
+    let user = &pod()["securityContext"]["runAsUser"];
+    assert_eq!(user, 10001);
+}

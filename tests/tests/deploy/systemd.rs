@@ -1,0 +1,178 @@
+//! The systemd units, read by systemd itself: systemd.exec(5), systemd-analyze(1), sysusers.d(5).
+//! Nothing is started: a unit runs under a manager of its own machine only.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+use tests::filter_wasm::filter_wasm;
+use tests::sidecar::sidecar_binary;
+use xtask::command::output;
+use xtask::tools::{Tool, Tools};
+use xtask::workspace;
+
+use crate::files::{path, text};
+
+const SIDECAR: &str = "codex-edge-sidecar.service";
+const ENVOY: &str = "codex-edge-envoy.service";
+
+/// The most that `systemd-analyze security` may find, in tenths; a unit without a line of hardening has 96.
+const EXPOSURE: &str = "20";
+
+/// The units in a folder of their own, with the programs of this machine, after `change`.
+fn units(change: impl Fn(String) -> String) -> TempDir {
+    let dir = TempDir::new().expect("the temporary folder can be written");
+    let envoy = Tools::open().executable(Tool::Envoy);
+    let envoy = envoy.expect("Envoy was fetched: `cargo xtask fetch`");
+    let programs = [
+        ("/usr/local/bin/sidecar", sidecar_binary().to_owned()),
+        ("/usr/local/bin/envoy", envoy),
+        (
+            "/usr/local/lib/codex-edge/drain.sh",
+            path("systemd/drain.sh"),
+        ),
+    ];
+    for name in [SIDECAR, ENVOY] {
+        let unit = programs
+            .iter()
+            .fold(text(&format!("systemd/{name}")), |unit, (program, ours)| {
+                unit.replace(program, &ours.display().to_string())
+            });
+        fs::write(dir.path().join(name), change(unit)).expect("the folder is ours");
+    }
+    dir
+}
+
+/// What `systemd-analyze` says against the units in `dir`; nothing when it has no complaint.
+fn analyze(dir: &Path, arguments: &[&str], units: &[&str]) -> String {
+    let mut analyze = Command::new("systemd-analyze");
+    analyze
+        .args(arguments)
+        .args(units.iter().map(|unit| dir.join(unit)))
+        // Units of this folder, with their drop-ins, before those of the system.
+        .env("SYSTEMD_UNIT_PATH", format!("{}:", dir.display()));
+    let output = analyze
+        .output()
+        .expect("systemd-analyze is there: `apt-get install systemd`, as .ci/run does");
+    let said = String::from_utf8_lossy(&output.stderr);
+    match output.status.success() {
+        true => said.into_owned(),
+        false => format!("{}\n{said}", output.status),
+    }
+}
+
+fn verify(dir: &Path) -> String {
+    analyze(dir, &["verify", "--man=no"], &[SIDECAR, ENVOY])
+}
+
+#[test]
+fn systemd_has_no_complaint() {
+    let dir = units(|unit| unit);
+    assert_eq!(verify(dir.path()), "");
+    let drop_in = dir.path().join(format!("{SIDECAR}.d"));
+    fs::create_dir(&drop_in).unwrap();
+    fs::write(drop_in.join("agent.conf"), text("systemd/agent.conf")).unwrap();
+    assert_eq!(verify(dir.path()), "");
+}
+
+#[test]
+fn systemd_complains_of_what_it_does_not_know() {
+    for (directive, typo) in [
+        ("ProtectSystem=", "ProtectTheSystem="),
+        ("@system-service", "@system-services"),
+        ("Type=exec", "Type=program"),
+    ] {
+        let complaint = verify(units(|unit| unit.replace(directive, typo)).path());
+        assert!(!complaint.is_empty(), "{typo} passes");
+    }
+}
+
+#[test]
+fn little_is_exposed() {
+    let threshold = format!("--threshold={EXPOSURE}");
+    let arguments = ["security", "--offline=true", &threshold];
+    let dir = units(|unit| unit);
+    for unit in [SIDECAR, ENVOY] {
+        assert_eq!(analyze(dir.path(), &arguments, &[unit]), "", "{unit}");
+    }
+    let open = units(|unit| {
+        unit.replace("SystemCallFilter=", "#")
+            .replace("CapabilityBoundingSet=", "#")
+    });
+    for unit in [SIDECAR, ENVOY] {
+        assert_ne!(analyze(open.path(), &arguments, &[unit]), "", "{unit}");
+    }
+}
+
+/// The page's lines before anything is started, run into an empty folder with what was built for the tests.
+fn installed() -> TempDir {
+    let root = TempDir::new().expect("the temporary folder can be written");
+    fs::create_dir(root.path().join("etc")).expect("the folder is ours");
+    let page = text("systemd/README.md");
+    let (_, lines) = page.split_once("```sh\n").expect("it has commands");
+    let (lines, _) = lines.split_once("systemctl").expect("it starts the units");
+    let at_root = root.path().display();
+    let mut script = format!("set -eu\n{lines}");
+    for folder in ["usr", "opt", "etc"] {
+        for before in [" ", ">"] {
+            let ours = format!("{before}{at_root}/{folder}/");
+            script = script.replace(&format!("{before}/{folder}/"), &ours);
+        }
+    }
+    let sysusers = format!("systemd-sysusers --root={at_root} codex-edge.conf");
+    let built = [
+        ("\nsystemd-sysusers", format!("\n{sysusers}")),
+        (
+            "target/release/sidecar",
+            sidecar_binary().display().to_string(),
+        ),
+        (
+            "target/wasm32-wasip1/wasm/filter.wasm",
+            filter_wasm().display().to_string(),
+        ),
+        (".tools/", format!("{}/", Tools::open().dir().display())),
+    ];
+    for (shipped, ours) in built {
+        assert!(script.contains(shipped), "{shipped}");
+        script = script.replace(shipped, &ours);
+    }
+    let mut bash = Command::new("bash");
+    bash.args(["-c", &script]).current_dir(workspace::root());
+    output(&mut bash).unwrap_or_else(|error| panic!("{error}"));
+    root
+}
+
+#[test]
+fn what_the_page_installs_is_what_the_units_need() {
+    let root = installed();
+    let read = |file: &str| fs::read_to_string(root.path().join(file)).expect(file);
+    let (users, groups) = (read("etc/passwd"), read("etc/group"));
+    let is_there = |path: &str| root.path().join(path.trim_start_matches('/')).exists();
+    for name in [SIDECAR, ENVOY] {
+        for line in read(&format!("etc/systemd/system/{name}")).lines() {
+            let known = match line.split_once('=') {
+                Some(("User", name)) => users.contains(&format!("{name}:")),
+                Some(("Group" | "SupplementaryGroups", name)) => {
+                    groups.contains(&format!("{name}:"))
+                }
+                Some(("ExecStart" | "ExecStop" | "EnvironmentFile", path)) => {
+                    let absent_is_fine = path.starts_with('-');
+                    let mut words = path.split(' ').filter(|word| word.starts_with('/'));
+                    absent_is_fine || words.all(is_there)
+                }
+                _ => true,
+            };
+            assert!(known, "{name}: {line}");
+        }
+    }
+    let key = root.path().join("etc/codex-edge/envoy.env");
+    let mode = fs::metadata(key)
+        .expect("the key is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let link = fs::read_link(root.path().join("usr/local/bin/codex")).expect("it is a link");
+    assert!(link.is_file(), "{}", link.display());
+}
