@@ -12,6 +12,8 @@ use crate::workspace;
 
 const SIDECAR_SOCKET: &str = "/run/codex-edge/sidecar.sock";
 const ADMIN_SOCKET: &str = "/run/codex-edge/envoy-admin.sock";
+const SIDECAR_ADMIN_SOCKET: &str = "/run/codex-edge/sidecar-admin.sock";
+const METRICS_PORT: &str = "9464";
 const CONFIGURATION_DIR: &str = "/etc/codex-edge";
 const FILTER_YAML: &str = "/etc/codex-edge/filter.yaml";
 const FILTER_WASM: &str = "/etc/codex-edge/filter.wasm";
@@ -21,10 +23,14 @@ const FILTER_WASM: &str = "/etc/codex-edge/filter.wasm";
 pub struct Placement {
     /// Address of the public listener; port 0 lets the kernel choose.
     pub listen: SocketAddrV4,
+    /// Port of the loopback listener for Prometheus; 0 lets the kernel choose.
+    pub metrics_port: u16,
     /// Unix socket of the sidecar.
     pub sidecar_socket: PathBuf,
     /// Unix socket of Envoy's admin interface.
     pub admin_socket: PathBuf,
+    /// Unix socket of the sidecar's admin interface.
+    pub sidecar_admin_socket: PathBuf,
     /// The rendered `filter.yaml`, which Envoy watches.
     pub filter_yaml: PathBuf,
     /// The compiled filter.
@@ -36,8 +42,10 @@ impl Placement {
     pub fn in_dir(dir: &Path, listen: SocketAddrV4) -> Self {
         Self {
             listen,
+            metrics_port: 0,
             sidecar_socket: dir.join("sidecar.sock"),
             admin_socket: dir.join("envoy-admin.sock"),
+            sidecar_admin_socket: dir.join("sidecar-admin.sock"),
             filter_yaml: dir.join("filter.yaml"),
             filter_wasm: dir.join("filter.wasm"),
         }
@@ -61,10 +69,17 @@ impl Placement {
     /// When a literal is not in the template, or a path needs quotes in YAML.
     pub fn render_bootstrap(&self, template: &str) -> Result<String> {
         let port = self.listen.port().to_string();
-        let mut text = replace(template, "0.0.0.0", &self.listen.ip().to_string())?;
+        // First, since another port may have the same digits in it.
+        let mut text = replace(template, METRICS_PORT, &self.metrics_port.to_string())?;
+        text = replace(&text, "0.0.0.0", &self.listen.ip().to_string())?;
         text = replace(&text, "11435", &port)?;
         text = replace(&text, SIDECAR_SOCKET, plain(&self.sidecar_socket)?)?;
         text = replace(&text, ADMIN_SOCKET, plain(&self.admin_socket)?)?;
+        text = replace(
+            &text,
+            SIDECAR_ADMIN_SOCKET,
+            plain(&self.sidecar_admin_socket)?,
+        )?;
         text = replace(&text, FILTER_YAML, plain(&self.filter_yaml)?)?;
         // What is left of the folder is the watch on it.
         let watched = self.filter_yaml.parent().unwrap_or(Path::new("/"));
@@ -118,11 +133,11 @@ fn write(path: &Path, text: &str) -> Result<()> {
 mod tests {
     use super::*;
 
-    const TEMPLATE: &str = "0.0.0.0:11435 # 11435\n/run/codex-edge/sidecar.sock\n\
-        /run/codex-edge/envoy-admin.sock\n/etc/codex-edge/filter.yaml in /etc/codex-edge";
+    const TEMPLATE: &str = "0.0.0.0:11435 # 11435\n127.0.0.1:9464\n/run/codex-edge/sidecar.sock\n\
+        /run/codex-edge/envoy-admin.sock\n/run/codex-edge/sidecar-admin.sock\n/etc/codex-edge/filter.yaml in /etc/codex-edge";
 
     fn placement(dir: &str) -> Placement {
-        Placement::in_dir(Path::new(dir), "127.0.0.1:4000".parse().unwrap())
+        Placement::in_dir(Path::new(dir), "127.0.0.1:19464".parse().unwrap())
     }
 
     #[test]
@@ -130,7 +145,8 @@ mod tests {
         let text = placement("/tmp/r").render_bootstrap(TEMPLATE).unwrap();
         assert_eq!(
             text,
-            "127.0.0.1:4000 # 4000\n/tmp/r/sidecar.sock\n/tmp/r/envoy-admin.sock\n/tmp/r/filter.yaml in /tmp/r"
+            "127.0.0.1:19464 # 19464\n127.0.0.1:0\n/tmp/r/sidecar.sock\n/tmp/r/envoy-admin.sock\n\
+             /tmp/r/sidecar-admin.sock\n/tmp/r/filter.yaml in /tmp/r"
         );
     }
 
@@ -140,7 +156,9 @@ mod tests {
             "0.0.0.0",
             "11435",
             SIDECAR_SOCKET,
+            METRICS_PORT,
             ADMIN_SOCKET,
+            SIDECAR_ADMIN_SOCKET,
             FILTER_YAML,
         ] {
             let template = TEMPLATE.replace(literal, "elsewhere");

@@ -77,6 +77,12 @@ impl Envoy {
         self.address
     }
 
+    /// Where Prometheus finds what is counted.
+    pub async fn metrics_address(&self) -> SocketAddr {
+        let address = self.listener("metrics").await;
+        address.expect("Envoy has a listener for Prometheus")
+    }
+
     /// A new connection to the public listener.
     pub async fn connect(&self, version: Version) -> Client {
         Client::connect(self.address, version).await
@@ -193,7 +199,7 @@ impl Envoy {
                 if let Some(status) = self.process.try_wait().expect("the child is ours") {
                     return Err(status);
                 }
-                if let Some(address) = self.listener().await {
+                if let Some(address) = self.public_listener().await {
                     return Ok(address);
                 }
                 sleep(POLL).await;
@@ -206,18 +212,22 @@ impl Envoy {
         }
     }
 
-    async fn listener(&self) -> Option<SocketAddr> {
+    async fn public_listener(&self) -> Option<SocketAddr> {
         let ready = self.try_admin("/ready").await?;
         if ready.body != Bytes::from_static(b"LIVE\n") {
             return None;
         }
+        self.listener("public").await
+    }
+
+    /// The address of the listener `name`, all of which are on loopback here.
+    async fn listener(&self, name: &str) -> Option<SocketAddr> {
         let listeners = self.try_admin("/listeners?format=json").await?.json();
-        let address = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
-        let port = address["port_value"].as_u64()?;
-        Some(SocketAddr::from((
-            [127, 0, 0, 1],
-            u16::try_from(port).ok()?,
-        )))
+        let statuses = listeners["listener_statuses"].as_array()?;
+        let status = statuses.iter().find(|status| status["name"] == name)?;
+        let address = &status["local_address"]["socket_address"];
+        let port = u16::try_from(address["port_value"].as_u64()?).ok()?;
+        Some(SocketAddr::from(([127, 0, 0, 1], port)))
     }
 
     async fn try_admin(&self, path: &str) -> Option<Answer> {

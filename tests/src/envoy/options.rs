@@ -13,6 +13,7 @@ use crate::filter_wasm::filter_wasm;
 #[derive(Clone, Debug)]
 pub struct Options {
     upstream: PathBuf,
+    sidecar_admin: Option<PathBuf>,
     pub(super) concurrency: u16,
     pub(super) env: Vec<(String, String)>,
     filter: Map<String, Value>,
@@ -26,6 +27,7 @@ impl Options {
     pub fn new(upstream: impl Into<PathBuf>) -> Self {
         Self {
             upstream: upstream.into(),
+            sidecar_admin: None,
             concurrency: 1,
             env: Vec::new(),
             filter: Map::new(),
@@ -33,6 +35,13 @@ impl Options {
             filter_replacements: Vec::new(),
             config_yaml: None,
         }
+    }
+
+    /// Has `socket` in place of the sidecar's admin interface; without, nothing listens there.
+    #[must_use]
+    pub fn sidecar_admin(mut self, socket: impl Into<PathBuf>) -> Self {
+        self.sidecar_admin = Some(socket.into());
+        self
     }
 
     /// Runs this many workers.
@@ -84,6 +93,9 @@ pub(super) fn place(dir: &Path, options: &Options) -> Placement {
     let listen = "127.0.0.1:0".parse().expect("an address");
     let mut placement = Placement::in_dir(dir, listen);
     placement.sidecar_socket.clone_from(&options.upstream);
+    if let Some(socket) = &options.sidecar_admin {
+        placement.sidecar_admin_socket.clone_from(socket);
+    }
     placement.filter_wasm = filter_wasm().to_owned();
     let bootstrap = dir.join(BOOTSTRAP);
     placement

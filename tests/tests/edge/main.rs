@@ -14,6 +14,7 @@ mod headers;
 mod key_rotation;
 mod keys;
 mod malformed;
+mod metrics;
 mod models;
 mod paths;
 mod protocols;

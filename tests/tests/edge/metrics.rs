@@ -1,0 +1,61 @@
+//! The listener for Prometheus: what Envoy and the sidecar count, on loopback, and nothing else that an admin may do.
+//! Follows Envoy's `/stats/prometheus` and the sidecar's `/metrics`.
+
+use http::{Method, StatusCode};
+use tests::envoy::{Envoy, Options};
+use tests::http::{Client, Version, empty, get};
+use tests::upstream::{Script, Upstream};
+
+use crate::stack::{GUARDED, KEY, start};
+
+#[tokio::test]
+async fn envoy_says_there_what_it_counts() {
+    let (_upstream, envoy) = start().await;
+    let mut client = envoy.connect(Version::H1).await;
+    client.send(get(GUARDED)).await.unwrap();
+    let address = envoy.metrics_address().await;
+    let mut client = Client::connect(address, Version::H1).await;
+    let answer = client.send(get("/stats/prometheus")).await.unwrap();
+    let text = String::from_utf8_lossy(&answer.body);
+    let line = "codex_edge_requests_total{verdict=\"invalid_api_key\"} 1\n";
+    assert!(text.contains(line), "no {line} in {text}");
+}
+
+#[tokio::test]
+async fn the_sidecar_is_asked_for_its_metrics_at_its_admin_socket() {
+    let (public, admin) = (Upstream::start(Script::Echo), Upstream::start(Script::Echo));
+    let options = Options::new(public.socket()).sidecar_admin(admin.socket());
+    let envoy = Envoy::start(options.env("PROXY_API_KEY", KEY)).await;
+    let address = envoy.metrics_address().await;
+    let mut client = Client::connect(address, Version::H1).await;
+    let answer = client.send(get("/metrics")).await.unwrap();
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(admin.seen().remove(0).head.uri, "/metrics");
+    assert_eq!(public.seen().len(), 0);
+}
+
+#[tokio::test]
+async fn nothing_else_of_an_admin_interface_is_there() {
+    let (upstream, admin) = (Upstream::start(Script::Echo), Upstream::start(Script::Echo));
+    let options = Options::new(upstream.socket()).sidecar_admin(admin.socket());
+    let envoy = Envoy::start(options.env("PROXY_API_KEY", KEY)).await;
+    let address = envoy.metrics_address().await;
+    for (method, path) in [
+        (Method::GET, "/"),
+        (Method::GET, "/status"),
+        (Method::GET, "/config_dump"),
+        (Method::GET, "/stats"),
+        (Method::GET, "/stats/prometheus/../../config_dump"),
+        (Method::GET, "/metrics/../status"),
+        (Method::GET, "/metrics/"),
+        (Method::GET, "/metrics%2F..%2Fstatus"),
+        (Method::POST, "/quitquitquit"),
+        (Method::POST, "/stats/prometheus"),
+        (Method::POST, "/metrics"),
+    ] {
+        let mut client = Client::connect(address, Version::H1).await;
+        let answer = client.send(empty(method.clone(), path)).await.unwrap();
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{method} {path}");
+    }
+    assert_eq!(admin.seen().len(), 0);
+}
