@@ -48,7 +48,8 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Check => xtask::check::check()?,
         Command::Fetch => {
             let tools = Tools::open();
-            tools.fetch(&Tool::ALL)?;
+            tools.fetch(&Tool::of_tests())?;
+            tools.fetch(&[Tool::CargoDeny])?;
             tools.fetch_clients()?;
         }
     }

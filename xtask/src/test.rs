@@ -32,7 +32,7 @@ pub fn test(args: &TestArgs) -> Result<()> {
         return run(&mut tests);
     }
     let tools = Tools::open();
-    tools.fetch(&[Tool::Envoy, Tool::Codex, Tool::CodexProto, Tool::Traefik])?;
+    tools.fetch(&Tool::of_tests())?;
     tools.fetch_clients()?;
     // The end-to-end tests start these; `cargo test` builds them only where a package tests its own.
     run(&mut cargo(&[

