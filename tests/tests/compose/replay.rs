@@ -1,0 +1,158 @@
+//! What the Dockerfile runs to make the images, run on this machine: with folders of its own for those of the images.
+//! The commands are the Dockerfile's, word by word; packages of Debian and the users of the images are left out.
+
+use std::env::consts::ARCH;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+use xtask::command::output;
+use xtask::envoy_config::Placement;
+use xtask::tools::{Tool, Tools};
+use xtask::workspace;
+
+use crate::dockerfile::Dockerfile;
+use crate::image::is_sent;
+
+/// The wasm target's part of a target folder.
+const WASM: &str = "wasm32-wasip1/wasm";
+
+#[test]
+fn the_build_makes_what_the_images_take_out_of_what_is_sent() {
+    let out = TempDir::new().unwrap();
+    let target = workspace::target_dir();
+    let script = script("build", "cargo build")
+        .replace("/target/", &format!("{}/", target.display()))
+        .replace("/out", &out.path().display().to_string());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).current_dir(workspace::root());
+    output(shell.env("CARGO_TARGET_DIR", &target)).unwrap();
+
+    let mut made: Vec<_> = fs::read_dir(out.path()).unwrap().flatten().collect();
+    made.sort_by_key(fs::DirEntry::file_name);
+    let names: Vec<_> = made.iter().map(fs::DirEntry::file_name).collect();
+    assert_eq!(names, ["filter.wasm", "scripted-model", "sidecar"]);
+
+    let filter = target.join(WASM).join("filter.d");
+    let sources = [
+        filter,
+        target.join("release/sidecar.d"),
+        target.join("release/scripted-model.d"),
+    ];
+    let sources: Vec<_> = sources.iter().flat_map(|path| sources_of(path)).collect();
+    assert!(sources.len() > 50, "{sources:?}");
+    for source in sources
+        .iter()
+        .map(String::as_str)
+        .chain(["Cargo.lock", ".cargo/config.toml"])
+    {
+        assert!(is_sent(source), "{source} is not sent to the builder");
+    }
+}
+
+#[test]
+fn codex_is_fetched_checked_and_found() {
+    let image = TempDir::new().unwrap();
+    let codex = image.path().join("codex");
+    fs::create_dir(&codex).unwrap();
+    let arch = match ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => panic!("no image is made for {other}"),
+    };
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &script("codex", "npm pack")])
+        .current_dir(&codex);
+    output(shell.env("TARGETARCH", arch)).unwrap();
+    let mut left: Vec<_> = fs::read_dir(&codex)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
+    left.sort();
+    assert_eq!(
+        left,
+        ["bin", "codex-package.json", "codex-path", "codex-resources"]
+    );
+
+    let link = image.path().join("link");
+    let script = script("sidecar", "ln -s")
+        .replace("/opt/codex", &codex.display().to_string())
+        .replace("/usr/local/bin/codex", &link.display().to_string());
+    output(Command::new("sh").args(["-c", &script])).unwrap();
+    let said = output(
+        Command::new(link)
+            .arg("--version")
+            .env("CODEX_HOME", image.path()),
+    )
+    .unwrap();
+    assert!(said.contains(Tool::Codex.version().unwrap()), "{said}");
+}
+
+#[test]
+fn a_processor_without_a_codex_is_refused() {
+    let image = TempDir::new().unwrap();
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &script("codex", "npm pack")])
+        .current_dir(image.path());
+    let refused = output(shell.env("TARGETARCH", "s390x"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("no Codex is pinned for 's390x'"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn envoy_takes_the_command_of_its_image() {
+    let image = TempDir::new().unwrap();
+    let mut placement = Placement::in_dir(image.path(), "127.0.0.1:11435".parse().unwrap());
+    placement.filter_wasm = tests::filter_wasm::filter_wasm().to_owned();
+    placement.write(&image.path().join("envoy.yaml")).unwrap();
+    let command = Dockerfile::read().command("envoy");
+    let (program, arguments) = command.split_first().unwrap();
+    assert_eq!(program, "envoy");
+    let folder = image.path().display().to_string();
+    let arguments = arguments
+        .iter()
+        .map(|word| word.replace("/etc/codex-edge", &folder));
+    let mut envoy = Command::new(envoy());
+    envoy
+        .args(arguments)
+        .args(["--mode", "validate"])
+        .env("PROXY_API_KEY", "any");
+    output(&mut envoy).unwrap();
+}
+
+/// The one `RUN` of a stage that has `words` in it.
+fn script(stage: &str, words: &str) -> String {
+    let scripts = Dockerfile::read().scripts(stage);
+    let mut scripts = scripts.into_iter().filter(|script| script.contains(words));
+    let script = scripts
+        .next()
+        .unwrap_or_else(|| panic!("{stage} does not `{words}`"));
+    assert_eq!(scripts.next(), None, "{stage} does `{words}` once");
+    script
+}
+
+/// The files of the workspace that cargo says it has read to make something.
+fn sources_of(dep_info: &Path) -> Vec<String> {
+    let text = fs::read_to_string(dep_info)
+        .unwrap_or_else(|error| panic!("{}: {error}", dep_info.display()));
+    let (_, sources) = text.split_once(": ").expect("cargo writes a rule of make");
+    let root = format!("{}/", workspace::root().display());
+    let sources = sources
+        .split_whitespace()
+        .filter_map(|path| path.strip_prefix(&root));
+    sources.map(str::to_owned).collect()
+}
+
+fn envoy() -> PathBuf {
+    Tools::open()
+        .executable(Tool::Envoy)
+        .expect("Envoy was fetched")
+}

@@ -1,0 +1,175 @@
+//! Which services there are, and what each of them may do: nothing that it does not need.
+//! Follows the compose specification and `docker-compose.yml`.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use xtask::workspace;
+
+use crate::dockerfile::Dockerfile;
+use crate::project::{DEV, KEY, MAIN, compose, project, services};
+
+#[test]
+fn a_profile_has_its_services() {
+    for (profiles, expected) in [
+        (vec!["live"], "envoy sidecar"),
+        (vec!["demo"], "envoy model sidecar-demo"),
+        (
+            vec!["live", "observability"],
+            "envoy grafana prometheus sidecar",
+        ),
+        (
+            vec!["demo", "observability"],
+            "envoy grafana model prometheus sidecar-demo",
+        ),
+        // The file says in its first lines to choose one; Envoy alone would answer nothing.
+        (vec![], ""),
+    ] {
+        for files in [MAIN, DEV] {
+            let names: Vec<_> = running(&project(files, &profiles, KEY))
+                .into_iter()
+                .collect();
+            assert_eq!(names.join(" "), expected, "{profiles:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_starts_without_a_key() {
+    let refused = compose(MAIN, &["live"], &[], &[]).unwrap_err();
+    assert!(
+        refused.contains("PROXY_API_KEY") && refused.contains("put a key into .env"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn every_container_is_contained() {
+    for files in [MAIN, DEV] {
+        let project = project(files, &["*"], KEY);
+        for (name, service) in services(&project) {
+            for (field, expected) in [
+                ("init", json!(true)),
+                ("read_only", json!(true)),
+                ("cap_drop", json!(["ALL"])),
+                ("security_opt", json!(["no-new-privileges:true"])),
+                ("restart", json!("unless-stopped")),
+            ] {
+                assert_eq!(service[field], expected, "{name}: {field}");
+            }
+            for field in ["privileged", "cap_add", "devices", "pid", "ipc"] {
+                assert_eq!(service[field], Value::Null, "{name}: {field}");
+            }
+            let ours = service["build"].is_object();
+            let user = if ours {
+                json!("10001:10001")
+            } else {
+                Value::Null
+            };
+            assert_eq!(service["user"], user, "{name}: theirs say it themselves");
+            assert!(service["healthcheck"]["test"].is_array(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn only_loopback_is_published_unless_told_otherwise() {
+    for (files, expected) in [
+        (MAIN, "envoy:11435 grafana:3000"),
+        (DEV, "envoy:11435 envoy:9090 grafana:3000"),
+    ] {
+        let project = project(files, &["*"], KEY);
+        let mut published = BTreeSet::new();
+        for (name, service) in services(&project) {
+            for port in service["ports"].as_array().into_iter().flatten() {
+                assert_eq!(port["host_ip"], "127.0.0.1", "{name}");
+                published.insert(format!("{name}:{}", port["target"]));
+            }
+        }
+        let published: Vec<_> = published.into_iter().collect();
+        assert_eq!(published.join(" "), expected);
+    }
+    let opened = [KEY[0], ("PROXY_HOST", "0.0.0.0"), ("GRAFANA_PORT", "4000")];
+    let opened = project(MAIN, &["*"], &opened);
+    assert_eq!(
+        opened["services"]["envoy"]["ports"][0]["host_ip"],
+        "0.0.0.0"
+    );
+    assert_eq!(
+        opened["services"]["grafana"]["ports"][0]["host_ip"],
+        "127.0.0.1"
+    );
+    assert_eq!(
+        opened["services"]["grafana"]["ports"][0]["published"],
+        "4000"
+    );
+}
+
+#[test]
+fn envoy_and_the_sidecar_meet_at_their_sockets_alone() {
+    let project = project(MAIN, &["*"], KEY);
+    let networks = |name: &str| -> BTreeSet<String> {
+        let networks = project["services"][name]["networks"].as_object();
+        networks.expect("networks").keys().cloned().collect()
+    };
+    for sidecar in ["sidecar", "sidecar-demo"] {
+        assert!(
+            networks("envoy").is_disjoint(&networks(sidecar)),
+            "{sidecar}"
+        );
+        for name in ["envoy", sidecar] {
+            let volumes = project["services"][name]["volumes"].as_array();
+            let sockets = |volume: &&Value| {
+                volume["source"] == "sockets" && volume["target"] == "/run/codex-edge"
+            };
+            assert_eq!(
+                volumes.expect("volumes").iter().filter(sockets).count(),
+                1,
+                "{name}"
+            );
+        }
+    }
+    assert_eq!(
+        project["services"]["prometheus"]["network_mode"],
+        "service:envoy"
+    );
+}
+
+#[test]
+fn every_file_folder_and_stage_that_is_named_exists() {
+    let dockerfile = Dockerfile::read();
+    let project = project(DEV, &["*"], KEY);
+    for (name, service) in services(&project) {
+        if let Some(target) = service["build"]["target"].as_str() {
+            assert!(dockerfile.has_stage(target), "{name}: {target}");
+            assert_eq!(
+                service["build"]["context"],
+                workspace::root().to_str().unwrap()
+            );
+        }
+        let mounts = service["volumes"].as_array().into_iter().flatten();
+        let mounts = mounts.filter(|volume| volume["type"] == "bind");
+        let watched = service["develop"]["watch"].as_array().into_iter().flatten();
+        let sources = mounts.map(|mount| &mount["source"]);
+        for path in sources.chain(watched.map(|watch| &watch["path"])) {
+            let path = path.as_str().expect("a path");
+            assert!(std::path::Path::new(path).exists(), "{name}: {path}");
+        }
+    }
+}
+
+#[test]
+fn images_of_others_are_pinned_by_digest() {
+    let project = project(MAIN, &["*"], KEY);
+    let images = services(&project).filter_map(|(_, service)| service["image"].as_str());
+    let images: Vec<_> = images.collect();
+    assert_eq!(images.len(), 2, "{images:?}");
+    for image in images {
+        assert!(crate::dockerfile::has_digest(image), "{image}");
+    }
+}
+
+/// The services that run; Compose also lists those that only optional dependencies name.
+fn running(project: &Value) -> BTreeSet<String> {
+    services(project).map(|(name, _)| name.to_owned()).collect()
+}

@@ -1,0 +1,166 @@
+//! The variables: what `.env.example` says, what compose passes on, and what the programs read are one list.
+//! Follows `sidecar --help` and the filter's `host_env_keys`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use serde_json::Value;
+use tests::sidecar::sidecar_binary;
+use xtask::command::output;
+use xtask::workspace;
+
+use crate::project::{DEV, KEY, MAIN, compose, project, services, variables};
+
+/// Where things are, which the image decides, and what only tests need.
+const OF_THE_IMAGE: &[&str] = &[
+    "CODEX_BIN",
+    "CODEX_HOME",
+    "PROTO_LOG_PATH",
+    "PROXY_CODEX_WORKDIR",
+    "PROXY_TEST_ENDPOINTS",
+    "SIDECAR_ADMIN_LISTEN",
+    "SIDECAR_LISTEN",
+    "TOKEN_LOG_PATH",
+];
+/// What is read by other code than that of the flags.
+const OF_THE_LOG: &str = "RUST_LOG";
+
+#[test]
+fn env_example_has_what_compose_reads_and_nothing_else() {
+    let documented: BTreeSet<_> = documented().into_keys().collect();
+    let project = project(DEV, &["*"], KEY);
+    let mut read: BTreeSet<String> = interpolated();
+    for (_, service) in services(&project) {
+        let environment = service["environment"].as_object();
+        let passed_on = environment.into_iter().flatten();
+        let passed_on = passed_on.filter(|(_, value)| value.is_null());
+        read.extend(passed_on.map(|(name, _)| name.clone()));
+    }
+    // Compose reads this one for itself.
+    read.insert("COMPOSE_PROFILES".into());
+    assert_eq!(documented, read);
+}
+
+#[test]
+fn every_setting_of_the_sidecar_is_passed_on() {
+    let project = project(MAIN, &["*"], KEY);
+    let settings = settings();
+    let mut expected: BTreeSet<&str> = settings.keys().map(String::as_str).collect();
+    for name in OF_THE_IMAGE {
+        expected.remove(name);
+    }
+    expected.insert(OF_THE_LOG);
+    for sidecar in ["sidecar", "sidecar-demo"] {
+        let passed_on = variables(&project["services"][sidecar]);
+        assert_eq!(passed_on, expected, "{sidecar}");
+    }
+}
+
+#[test]
+fn every_setting_of_the_filter_is_passed_on() {
+    let filter = fs::read_to_string(workspace::root().join("envoy/filter.yaml")).unwrap();
+    let (_, keys) = filter.split_once("host_env_keys:\n").unwrap();
+    let keys: BTreeSet<_> = keys
+        .lines()
+        .map_while(|line| line.trim().strip_prefix("- "))
+        .collect();
+    assert!(keys.contains("PROXY_API_KEY"));
+    let project = project(MAIN, &["*"], KEY);
+    assert_eq!(variables(&project["services"]["envoy"]), keys);
+}
+
+#[test]
+fn a_value_reaches_the_containers_and_the_key_reaches_envoy_alone() {
+    let names = documented();
+    let set: Vec<_> = names
+        .keys()
+        .filter(|name| *name != "COMPOSE_PROFILES" && !name.ends_with("PORT"))
+        .map(|name| {
+            (
+                name.as_str(),
+                if name == "PROXY_HOST" {
+                    "127.0.0.2"
+                } else {
+                    "a value"
+                },
+            )
+        })
+        .collect();
+    let project = project(MAIN, &["*"], &set);
+    for (name, service) in services(&project) {
+        for (variable, value) in service["environment"].as_object().into_iter().flatten() {
+            let ours = names.contains_key(variable);
+            assert!(!ours || value == "a value", "{name}: {variable} is {value}");
+        }
+        let has_key = variables(service).contains("PROXY_API_KEY");
+        assert_eq!(has_key, name == "envoy", "{name}");
+    }
+    let address = &project["services"]["envoy"]["ports"][0]["host_ip"];
+    assert_eq!(address, "127.0.0.2");
+}
+
+#[test]
+fn env_example_shows_the_values_that_count_otherwise() {
+    let settings = settings();
+    let mut compared = 0;
+    for (name, shown) in documented() {
+        if let Some(default) = settings.get(&name) {
+            assert_eq!(&shown, default, "{name}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 30, "only {compared} are left");
+    let project = project(DEV, &["*"], KEY);
+    let published = |service: &str, port: usize| -> Value {
+        project["services"][service]["ports"][port]["published"].clone()
+    };
+    let documented = documented();
+    assert_eq!(published("envoy", 0), documented["PORT"]);
+    assert_eq!(published("envoy", 1), documented["PROMETHEUS_PORT"]);
+    assert_eq!(published("grafana", 0), documented["GRAFANA_PORT"]);
+}
+
+/// The variables of `.env.example` with the values that it shows, commented out or not.
+fn documented() -> BTreeMap<String, String> {
+    let text = fs::read_to_string(workspace::root().join(".env.example"));
+    let text = text.expect("there is an example");
+    let mut found = BTreeMap::new();
+    for line in text.lines() {
+        let line = line.strip_prefix('#').unwrap_or(line);
+        let Some((name, value)) = line.split_once('=') else {
+            continue;
+        };
+        if name.chars().all(|c| c.is_ascii_uppercase() || c == '_') {
+            let before = found.insert(name.to_owned(), value.to_owned());
+            assert_eq!(before, None, "{name} is there twice");
+        }
+    }
+    found
+}
+
+/// What the files say as `${NAME}`.
+fn interpolated() -> BTreeSet<String> {
+    let table = compose(DEV, &["*"], KEY, &["--variables"]);
+    let table = table.expect("Compose accepts its files");
+    let rows = table.lines().skip(1);
+    rows.filter_map(|row| row.split_whitespace().next())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The variables of `sidecar --help` with their defaults, empty where there is none.
+fn settings() -> BTreeMap<String, String> {
+    let mut help = std::process::Command::new(sidecar_binary());
+    let help = output(help.arg("--help").env_clear());
+    let help = help.expect("the sidecar has a help");
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let settings = help.split("[env: ").skip(1).map(|part| {
+        let (name, rest) = part.split_once(']').expect("clap writes [env: NAME]");
+        let default = rest
+            .split_once("[default: ")
+            .and_then(|(_, rest)| rest.split_once(']'));
+        let default = default.map_or("", |(value, _)| value.trim_matches('"'));
+        (name.to_owned(), default.to_owned())
+    });
+    settings.collect()
+}
