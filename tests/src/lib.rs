@@ -8,6 +8,7 @@ pub mod filter_wasm;
 pub mod http;
 pub mod nginx;
 pub mod processes;
+pub mod prometheus;
 pub mod scripted_model;
 pub mod sidecar;
 pub mod sse;

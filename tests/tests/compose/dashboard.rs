@@ -1,0 +1,143 @@
+//! What Grafana is given: a data source, a provider, and the dashboard, each of which names the others as they are.
+//! Follows Grafana's dashboard JSON model and its provisioning; what the queries return, `prometheus.rs` looks at.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::Value;
+use xtask::workspace;
+
+use crate::project::{KEY, MAIN, project};
+
+/// Columns of Grafana's grid.
+const COLUMNS: u64 = 24;
+
+/// One query of the dashboard.
+pub(crate) struct Query {
+    pub(crate) panel: String,
+    pub(crate) expression: String,
+}
+
+/// Every query of the dashboard.
+pub(crate) fn queries() -> Vec<Query> {
+    let mut queries = Vec::new();
+    for panel in panels(&dashboard()) {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            queries.push(Query {
+                panel: text(&panel["title"]),
+                expression: text(&target["expr"]),
+            });
+        }
+    }
+    queries
+}
+
+#[test]
+fn panels_have_ids_places_and_queries_of_their_own() {
+    let dashboard = dashboard();
+    assert_eq!(
+        (&dashboard["title"], &dashboard["uid"]),
+        (&"codex-edge".into(), &"codex-edge".into())
+    );
+    let (mut ids, mut cells) = (BTreeSet::new(), BTreeSet::new());
+    for panel in panels(&dashboard) {
+        let title = text(&panel["title"]);
+        assert!(
+            ids.insert(panel["id"].as_u64()),
+            "{title} has the id of another"
+        );
+        let at = |side: &str| panel["gridPos"][side].as_u64().expect("a number");
+        assert!(at("x") + at("w") <= COLUMNS, "{title} is too wide");
+        for cell in (at("x")..at("x") + at("w"))
+            .flat_map(|x| (at("y")..at("y") + at("h")).map(move |y| (x, y)))
+        {
+            assert!(cells.insert(cell), "{title} lies on another");
+        }
+        let targets = panel["targets"].as_array().map_or(0, Vec::len);
+        assert_eq!(targets == 0, panel["type"] == "row", "{title}");
+        let kind = text(&panel["type"]);
+        assert!(
+            ["row", "stat", "timeseries"].contains(&kind.as_str()),
+            "{title}: {kind}"
+        );
+    }
+}
+
+#[test]
+fn the_data_source_is_the_prometheus_of_compose() {
+    let provisioned = provisioned("datasources/prometheus.yml");
+    for panel in panels(&dashboard()) {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            assert_eq!(
+                (&target["datasource"], &panel["datasource"]),
+                (&panel["datasource"], &target["datasource"])
+            );
+            let uid = text(&target["datasource"]["uid"]);
+            assert!(
+                provisioned.contains(&format!("\n  uid: {uid}\n")),
+                "no data source {uid}"
+            );
+        }
+    }
+    let project = project(MAIN, &["*"], KEY);
+    let network = text(&project["services"]["prometheus"]["network_mode"]);
+    let owner = network
+        .strip_prefix("service:")
+        .expect("a service's network");
+    assert!(
+        provisioned.contains(&format!("\n  url: http://{owner}:9090\n")),
+        "{provisioned}"
+    );
+    let scraped =
+        fs::read_to_string(workspace::root().join("deploy/prometheus/prometheus.yml")).unwrap();
+    let (_, interval) = scraped.split_once("scrape_interval: ").unwrap();
+    let interval = interval.lines().next().unwrap();
+    assert!(
+        provisioned.contains(&format!("timeInterval: {interval} ")),
+        "{interval}"
+    );
+}
+
+#[test]
+fn dashboards_are_looked_for_where_compose_puts_them() {
+    let project = project(MAIN, &["*"], KEY);
+    let grafana = &project["services"]["grafana"];
+    let source_of = |target: &str| {
+        let volumes = grafana["volumes"].as_array().expect("volumes");
+        let volume = volumes.iter().find(|volume| volume["target"] == target);
+        text(&volume.unwrap_or_else(|| panic!("nothing is mounted at {target}"))["source"])
+    };
+    assert!(source_of("/etc/grafana/provisioning").ends_with("deploy/grafana/provisioning"));
+    let provider = provisioned("dashboards/codex-edge.yml");
+    let home = text(&grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]);
+    let (folder, file) = home.rsplit_once('/').unwrap();
+    assert!(provider.contains(&format!("path: {folder} ")), "{provider}");
+    let path = std::path::Path::new(&source_of(folder)).join(file);
+    assert!(path.is_file(), "{}", path.display());
+}
+
+fn dashboard() -> Value {
+    let path = workspace::root().join("deploy/grafana/dashboards/codex-edge.json");
+    let text = fs::read_to_string(path).expect("there is a dashboard");
+    serde_json::from_str(&text).expect("the dashboard is JSON")
+}
+
+fn panels(dashboard: &Value) -> Vec<Value> {
+    let panels = dashboard["panels"].as_array().expect("panels");
+    assert!(panels.len() > 20, "only {} are left", panels.len());
+    panels.clone()
+}
+
+fn provisioned(file: &str) -> String {
+    let path = workspace::root()
+        .join("deploy/grafana/provisioning")
+        .join(file);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("{value} is no text"))
+        .to_owned()
+}
