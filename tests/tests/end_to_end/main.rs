@@ -3,6 +3,8 @@
 mod browser;
 mod chain;
 mod clients;
+mod curl;
+mod docs;
 mod drain;
 mod llm_comply;
 mod readme;

@@ -43,7 +43,16 @@ impl Stack {
             .await
             .expect("a loopback port is free");
         let sidecar = change_sidecar(sidecar::Options::new(&model)).start().await;
-        let envoy = Envoy::start(change_envoy(envoy_before(&sidecar))).await;
+        Self::start_over(model, sidecar, change_envoy).await
+    }
+
+    /// The chain over a model and a sidecar of the test's own, with what `change` changes of its Envoy.
+    pub(crate) async fn start_over(
+        model: ScriptedModel,
+        sidecar: Sidecar,
+        change: impl FnOnce(envoy::Options) -> envoy::Options,
+    ) -> Self {
+        let envoy = Envoy::start(change(envoy_before(&sidecar))).await;
         Self {
             envoy,
             sidecar,

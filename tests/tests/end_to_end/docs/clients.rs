@@ -1,0 +1,151 @@
+//! `docs/clients.md`: each client is configured and run as its section says, and answers from the path that it names.
+//! A section that is not run says why.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+
+use futures_util::{StreamExt as _, stream};
+use serde_json::json;
+use tempfile::TempDir;
+use tests::scripted_model::{Script, ScriptedModel};
+use tests::sidecar;
+use tokio::process::Command;
+use xtask::tools::Tools;
+
+use super::page::{Section, code_words, read, sections};
+use crate::clients::{RUN, python};
+use crate::stack::Stack;
+
+/// What the page calls the edge and the key.
+const PAGE_EDGE: &str = "http://127.0.0.1:11435";
+const PAGE_KEY: &str = "sk-…";
+/// What a section says that is not run.
+const NOT_RUN: &str = "Not run by a test:";
+/// Clients that run at once; each keeps a core busy for most of its time.
+const AT_ONCE: usize = 2;
+
+const ANSWER: &str = "Hello there.";
+
+#[tokio::test]
+async fn every_client_works_as_its_section_says() {
+    let page = sections(&read("docs/clients.md"));
+    let is_client = |section: &&Section| section.prose.starts_with("\nAsks `");
+    let clients: Vec<_> = page.iter().filter(is_client).collect();
+    let (skipped, run): (Vec<_>, Vec<_>) = clients
+        .into_iter()
+        .partition(|section| section.prose.contains(NOT_RUN));
+    assert!(run.len() >= 9 && skipped.len() <= 4, "{skipped:?}");
+    let stack = start(&run).await;
+    let runs = run.into_iter().map(|section| check(&stack, section));
+    stream::iter(runs)
+        .buffer_unordered(AT_ONCE)
+        .collect::<()>()
+        .await;
+}
+
+/// The chain with a key for each client, a model that takes its time, and comments in every pause.
+async fn start(clients: &[&Section]) -> Stack {
+    let model = ScriptedModel::start()
+        .await
+        .expect("a loopback port is free");
+    let script = json!({"text": ANSWER, "delta_chars": 4, "delay_ms": 50});
+    model.set_default(Some(Script::parse(script).expect("a script")));
+    let sidecar = sidecar::Options::new(&model)
+        .env("PROXY_SSE_KEEPALIVE_MS", "20")
+        .env("PROXY_SSE_MAX_CONCURRENCY", "0");
+    let sidecar = sidecar.start().await;
+    let keys = clients.iter().map(|client| {
+        let id = id(client);
+        json!({"id": id, "key": key(&id)})
+    });
+    let keys = keys.collect();
+    Stack::start_over(model, sidecar, |options| options.filter("keys", keys)).await
+}
+
+/// A client's name, as a key may have it.
+fn id(section: &Section) -> String {
+    section.title.replace([' ', ','], "-").to_lowercase()
+}
+
+fn key(id: &str) -> String {
+    format!("sk-of-{id}")
+}
+
+/// Does what a section says in a home of its own.
+async fn check(stack: &Stack, section: &Section) {
+    let title = &section.title;
+    let home = TempDir::new().expect("the temporary folder can be written");
+    let id = id(section);
+    let edge = format!("http://{}", stack.envoy.address());
+    let local = |text: &str| text.replace(PAGE_EDGE, &edge).replace(PAGE_KEY, &key(&id));
+    let files = section.blocks.iter().filter(|block| block.language != "sh");
+    for block in files {
+        if let Some(name) = file_name(&block.lead) {
+            write(&home.path().join(name), &local(&block.code));
+        }
+    }
+    let script: Vec<_> = section
+        .blocks_of("sh")
+        .map(|block| local(&block.code))
+        .collect();
+    let said = run(home.path(), &script.join("\n")).await;
+    assert!(said.contains(ANSWER), "{title}: {said}");
+    let asks = code_words(&section.prose)
+        .next()
+        .expect("the section says what it asks");
+    let served = |entry: &serde_json::Value| entry["client"] == id && entry["status"] == 200;
+    let entry = stack.envoy.access_log_entry(served).await;
+    assert_eq!(entry["path"], asks, "{title}");
+}
+
+/// The file that a lead such as "`~/.codex/config.toml`:" names, below the home.
+fn file_name(lead: &str) -> Option<&str> {
+    let name = lead.strip_prefix('`')?.strip_suffix("`:")?;
+    Some(name.strip_prefix("~/").unwrap_or(name))
+}
+
+fn write(path: &Path, text: &str) {
+    let folder = path.parent().expect("a file is in a folder");
+    fs::create_dir_all(folder).expect("the folder is ours");
+    fs::write(path, text).expect("the folder is ours");
+}
+
+/// Runs a script with the pinned clients in its path, and nothing but this machine to talk to.
+async fn run(home: &Path, script: &str) -> String {
+    let tools = Tools::open();
+    let node = tools
+        .node_clients()
+        .expect("the clients were fetched: `cargo xtask fetch`")
+        .join("node_modules");
+    // Node looks for packages beside a script.
+    std::os::unix::fs::symlink(&node, home.join("node_modules")).expect("the folder is ours");
+    let python = python();
+    let path = [
+        python.parent().expect("it is in a folder").to_owned(),
+        node.join(".bin"),
+        node.join("opencode-linux-x64-baseline/bin"),
+        node.join("opencode-linux-arm64/bin"),
+        tools.dir().join("bin"),
+    ];
+    let inherited = std::env::var_os("PATH").unwrap_or_default();
+    let path = path.into_iter().chain(std::env::split_paths(&inherited));
+    let path = std::env::join_paths(path).expect("no folder has a colon");
+    let mut shell = Command::new("bash");
+    shell.args(["-euc", script]).current_dir(home);
+    shell.env_clear().env("PATH", path).env("HOME", home);
+    // A proxy that is not there: a client that would fetch something else fails at once.
+    for name in ["HTTP_PROXY", "HTTPS_PROXY"] {
+        shell.env(name, "http://127.0.0.1:9");
+    }
+    shell.env("NO_PROXY", "127.0.0.1").stdin(Stdio::null());
+    let output = tokio::time::timeout(RUN, shell.kill_on_drop(true).output()).await;
+    let output = output.expect("the client ends").expect("bash is there");
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(output.status.success(), "{script}\n{said}");
+    said
+}

@@ -1,0 +1,5 @@
+//! What the pages of `docs/` say is done and compared: commands are run, and names are looked up in the sources.
+
+mod clients;
+mod page;
+mod troubleshooting;

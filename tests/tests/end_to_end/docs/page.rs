@@ -1,0 +1,84 @@
+//! A page of `docs/` as the tests read it: its sections, and in each the prose and the blocks of code.
+//! Markdown as our pages have it: CommonMark's ATX headings and fenced code blocks.
+
+use xtask::workspace;
+
+/// What stands below a heading of the second or third level.
+#[derive(Debug, Default)]
+pub(crate) struct Section {
+    /// The heading, without its marks.
+    pub(crate) title: String,
+    /// Two or three, as its marks are.
+    pub(crate) level: usize,
+    /// All but the blocks.
+    pub(crate) prose: String,
+    /// The blocks of code, in order.
+    pub(crate) blocks: Vec<Block>,
+}
+
+/// A fenced block.
+#[derive(Debug)]
+pub(crate) struct Block {
+    /// What stands behind the opening fence.
+    pub(crate) language: String,
+    /// The last line of prose before it.
+    pub(crate) lead: String,
+    /// What is in it.
+    pub(crate) code: String,
+}
+
+/// The text of a file in the tree.
+pub(crate) fn read(path: &str) -> String {
+    let text = std::fs::read_to_string(workspace::root().join(path));
+    text.unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The sections of a page; what stands before the first heading belongs to none.
+pub(crate) fn sections(page: &str) -> Vec<Section> {
+    let mut sections: Vec<Section> = Vec::new();
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        if let Some((level, title)) = heading(line) {
+            sections.push(Section {
+                title: title.to_owned(),
+                level,
+                ..Section::default()
+            });
+        } else if let Some(section) = sections.last_mut() {
+            match line.strip_prefix("```") {
+                Some(language) => section.add_block(language, &mut lines),
+                None => section.prose.extend([line, "\n"]),
+            }
+        }
+    }
+    sections
+}
+
+fn heading(line: &str) -> Option<(usize, &str)> {
+    let (marks, title) = line.split_once(' ')?;
+    matches!(marks, "##" | "###").then_some((marks.len(), title))
+}
+
+impl Section {
+    /// The blocks of this language.
+    pub(crate) fn blocks_of(&self, language: &str) -> impl Iterator<Item = &Block> {
+        self.blocks
+            .iter()
+            .filter(move |block| block.language == language)
+    }
+
+    fn add_block<'a>(&mut self, language: &str, lines: &mut impl Iterator<Item = &'a str>) {
+        let lead = self.prose.lines().rfind(|line| !line.is_empty());
+        let code: Vec<_> = lines.take_while(|line| *line != "```").collect();
+        self.blocks.push(Block {
+            language: language.to_owned(),
+            lead: lead.unwrap_or_default().to_owned(),
+            code: code.join("\n"),
+        });
+    }
+}
+
+/// The words of a text that are written as code.
+pub(crate) fn code_words(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
