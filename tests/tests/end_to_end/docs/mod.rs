@@ -1,5 +1,6 @@
 //! What the pages of `docs/` say is done and compared: commands are run, and names are looked up in the sources.
 
 mod clients;
+mod migration;
 mod page;
 mod troubleshooting;
