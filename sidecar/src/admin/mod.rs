@@ -1,6 +1,7 @@
 //! What an operator reaches on a listener of its own: metrics, and a page that shows them to those who would rather look.
 //! No key is asked for, so that it listens on a Unix socket of its owner or on a loopback address, and on nothing else.
 
+mod page;
 mod status;
 
 use std::convert::Infallible;
@@ -104,19 +105,10 @@ impl Admin {
                 "GET, HEAD",
             ));
         }
+        if let Some(asset) = page::asset(path) {
+            return Ok(document(asset.media_type, asset.text));
+        }
         match path {
-            "/" => Ok(document(
-                "text/html; charset=utf-8",
-                include_str!("page.html"),
-            )),
-            "/page.css" => Ok(document(
-                "text/css; charset=utf-8",
-                include_str!("page.css"),
-            )),
-            "/page.js" => Ok(document(
-                "text/javascript; charset=utf-8",
-                include_str!("page.js"),
-            )),
             "/metrics" => Ok(document(metrics::CONTENT_TYPE, self.routes.metrics())),
             "/status" => Ok(document(JSON, self.status())),
             "/usage" => Ok(document(

@@ -11,6 +11,7 @@ mod readme;
 mod responses;
 mod restart;
 mod stack;
+mod status_page;
 mod traffic;
 mod up;
 mod usage;

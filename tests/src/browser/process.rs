@@ -1,0 +1,94 @@
+//! The process of a browser: the real Chromium without a window, with a profile of its own.
+//! Follows Chromium's command line.
+
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use xtask::command::bound_to_us;
+
+/// As much of Chromium as a page needs: nothing that calls home, and no sandbox, which it refuses to have as root. The
+/// pages are ours.
+const FLAGS: [&str; 11] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-breakpad",
+    "--disable-crash-reporter",
+];
+
+/// It takes commands from descriptor 3 and answers on 4.
+const ON_PIPES: &str =
+    "exec chromium --remote-debugging-pipe \"$@\" 3<&0 4>&1 </dev/null >/dev/null";
+
+/// A running browser; killed when dropped.
+#[derive(Debug)]
+pub(super) struct Browser {
+    process: Child,
+    _profile: TempDir,
+}
+
+impl Browser {
+    /// Opens `url` and is not heard of again.
+    pub(super) fn open(url: &str) -> Self {
+        let mut command = Command::new("chromium");
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Self::start(command, url)
+    }
+
+    /// Opens an empty page, and the DevTools protocol on two pipes.
+    pub(super) fn open_to_commands() -> (Self, ChildStdin, ChildStdout) {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", ON_PIPES, "sh"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut browser = Self::start(command, "about:blank");
+        let commands = browser.process.stdin.take();
+        let answers = browser.process.stdout.take();
+        (
+            browser,
+            commands.expect("it is piped"),
+            answers.expect("it is piped"),
+        )
+    }
+
+    fn start(mut command: Command, url: &str) -> Self {
+        let profile = TempDir::new().expect("the temporary folder can be written");
+        command
+            .args(FLAGS)
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg(url)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", profile.path())
+            .process_group(0)
+            // It complains of the desktop that is not there.
+            .stderr(Stdio::null());
+        bound_to_us(command.as_std_mut(), Signal::SIGKILL);
+        let process = command.spawn();
+        Self {
+            process: process
+                .expect("Chromium is there: `apt-get install chromium`, as .ci/run does"),
+            _profile: profile,
+        }
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        if let Some(id) = self.process.id() {
+            let group = Pid::from_raw(i32::try_from(id).expect("a pid fits"));
+            // Fails only when the group is gone already.
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+}

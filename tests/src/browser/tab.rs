@@ -1,0 +1,118 @@
+//! A page that a test looks into: what it shows, and what the browser had to complain of.
+//! The Chrome DevTools Protocol (Target, Page, Runtime, Log) on pipes, where a zero byte ends each message.
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{ChildStdin, ChildStdout};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::process::Browser;
+use super::{PAGE_DEADLINE, POLL};
+
+/// An open page; its browser is killed when it is dropped.
+#[derive(Debug)]
+pub struct Tab {
+    commands: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    /// Of the page, once the browser has given one.
+    session: Option<String>,
+    last_id: u64,
+    complaints: Vec<String>,
+    _browser: Browser,
+}
+
+impl Tab {
+    /// Opens `url` and waits until all of it is loaded.
+    pub async fn open(url: &str) -> Self {
+        let (browser, commands, answers) = Browser::open_to_commands();
+        let mut tab = Self {
+            commands,
+            answers: BufReader::new(answers),
+            session: None,
+            last_id: 0,
+            complaints: Vec::new(),
+            _browser: browser,
+        };
+        let target = tab
+            .call("Target.createTarget", json!({"url": "about:blank"}))
+            .await;
+        let which = json!({"targetId": target["targetId"], "flatten": true});
+        let attached = tab.call("Target.attachToTarget", which).await;
+        tab.session = attached["sessionId"].as_str().map(str::to_owned);
+        for domain in ["Runtime.enable", "Log.enable"] {
+            tab.call(domain, json!({})).await;
+        }
+        tab.call("Page.navigate", json!({"url": url})).await;
+        tab.wait_until("location.href !== 'about:blank' && document.readyState === 'complete'")
+            .await;
+        tab
+    }
+
+    /// The value of a JavaScript expression in the page.
+    pub async fn evaluate(&mut self, expression: &str) -> Value {
+        let what = json!({"expression": expression, "returnByValue": true});
+        let mut evaluated = self.call("Runtime.evaluate", what).await;
+        assert_eq!(
+            evaluated["exceptionDetails"],
+            Value::Null,
+            "{expression} throws"
+        );
+        evaluated["result"]["value"].take()
+    }
+
+    /// Waits until `expression` is true in the page.
+    pub async fn wait_until(&mut self, expression: &str) {
+        let deadline = Instant::now() + PAGE_DEADLINE;
+        while self.evaluate(expression).await != true {
+            if Instant::now() > deadline {
+                let shown = self.evaluate("document.body.innerText").await;
+                panic!("{expression} does not come true: {shown}");
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// What the browser and the page wrote to the console so far: errors, refused content, exceptions, messages.
+    pub fn complaints(&self) -> &[String] {
+        &self.complaints
+    }
+
+    async fn call(&mut self, method: &str, params: Value) -> Value {
+        self.last_id += 1;
+        let mut message = json!({"id": self.last_id, "method": method, "params": params});
+        if let Some(session) = &self.session {
+            message["sessionId"] = json!(session);
+        }
+        let message = format!("{message}\0");
+        let written = self.commands.write_all(message.as_bytes()).await;
+        written.expect("the browser takes commands");
+        loop {
+            let mut message = timeout(PAGE_DEADLINE, self.read())
+                .await
+                .expect("the browser answers");
+            if message["id"] == self.last_id {
+                assert_eq!(message["error"], Value::Null, "{method}");
+                return message["result"].take();
+            }
+            self.note(&message);
+        }
+    }
+
+    async fn read(&mut self) -> Value {
+        let mut message = Vec::new();
+        let read = self.answers.read_until(0, &mut message).await;
+        read.expect("the browser can be read");
+        assert_eq!(message.pop(), Some(0), "the browser goes on");
+        serde_json::from_slice(&message).expect("the browser answers in JSON")
+    }
+
+    fn note(&mut self, message: &Value) {
+        let about = match message["method"].as_str() {
+            Some("Log.entryAdded") => "entry",
+            Some("Runtime.exceptionThrown") => "exceptionDetails",
+            Some("Runtime.consoleAPICalled") => "args",
+            _ => return,
+        };
+        self.complaints.push(message["params"][about].to_string());
+    }
+}

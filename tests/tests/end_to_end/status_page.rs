@@ -1,0 +1,237 @@
+//! The sidecar's status page in a real browser: what it shows of turns, tokens and refusals, and what of silence.
+//! The page is `sidecar/src/admin/page`; the browser is asked what it shows, and whether it had to complain.
+
+use http::Request;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tests::browser::Tab;
+use tests::http::{Body, post, with};
+use tests::scripted_model::ScriptedModel;
+use tests::sidecar::{Options, Sidecar};
+use tests::sse::Events;
+
+/// A client's id and a model's name that would be more than text to a page that is careless.
+const CLIENT: &str = "<img src=x onerror=document.title='owned'>";
+const MODEL: &str = "<script>document.title='owned'</script>";
+
+/// What a sidecar has to be told for a page at this URL.
+fn with_page(options: Options) -> (Options, String) {
+    let free =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let address = free.expect("a loopback port is free").to_string();
+    let options = options.env("SIDECAR_ADMIN_LISTEN", &address);
+    (options, format!("http://{address}/"))
+}
+
+fn chat(client: &str, script: &Value, stream: bool) -> Request<Body> {
+    let message = json!({"role": "user", "content": format!("[[model:{script}]]")});
+    let body = json!({"model": MODEL, "stream": stream, "messages": [message]});
+    let request = post("/v1/chat/completions", body.to_string());
+    with(request, "x-codex-edge-client", client)
+}
+
+async fn ask(sidecar: &Sidecar, client: &str, script: Value) -> u16 {
+    let mut connection = sidecar.connect().await;
+    let answer = connection.send(chat(client, &script, false)).await;
+    answer.expect("an answer").status.as_u16()
+}
+
+/// The texts of all elements that `selector` finds.
+async fn texts(tab: &mut Tab, selector: &str) -> Value {
+    let found = format!("[...document.querySelectorAll(\"{selector}\")]");
+    tab.evaluate(&format!("{found}.map((one) => one.textContent)"))
+        .await
+}
+
+/// What the columns of the table of usage come to.
+async fn column_sums(tab: &mut Tab) -> Value {
+    let rows = "[...document.querySelectorAll('#buckets tbody tr')]";
+    let number = "Number(row.cells[column].textContent.replaceAll(',', ''))";
+    let sum = format!("{rows}.reduce((sum, row) => sum + {number}, 0)");
+    tab.evaluate(&format!("[1, 2, 3, 4, 5].map((column) => {sum})"))
+        .await
+}
+
+#[tokio::test]
+async fn the_page_shows_what_happens_and_what_has_happened() {
+    let model = ScriptedModel::start()
+        .await
+        .expect("a loopback port is free");
+    let own = json!({MODEL: {"model": "gpt-5"}}).to_string();
+    let (options, url) = with_page(Options::new(&model).env("PROXY_MODELS", &own));
+    let sidecar = options.start().await;
+    let mut tab = Tab::open(&url).await;
+    tab.wait_until("document.querySelector('#state').textContent === '● Ready'")
+        .await;
+    tab.wait_until("document.querySelector('#requests-note').textContent.startsWith('None yet')")
+        .await;
+
+    let plan = json!({"primary": {"used_percent": 85, "window_minutes": 300, "resets_at": 4_000_000_000_u64}});
+    let answered = json!([
+        {"head": {"rate_limits": plan}},
+        {"text": "Hello."},
+        {"usage": {"input_tokens": 1234, "cached_tokens": 1000, "output_tokens": 56, "reasoning_tokens": 7}},
+    ]);
+    let refused =
+        json!({"status": 400, "error": {"type": "invalid_request_error", "message": "no"}});
+    assert_eq!(ask(&sidecar, CLIENT, answered).await, 200);
+    assert_eq!(ask(&sidecar, "bob", refused).await, 400);
+    let held = json!([{"text": "x", "open": true}, {"hold": "the end"}, {"text": "y"}]);
+    let mut connection = sidecar.connect().await;
+    let stream = connection.stream(chat("carol", &held, true)).await;
+    let mut events = Events::new(stream.expect("an answer"));
+    events.next_json().await;
+
+    tab.wait_until("document.querySelector('#turns').textContent === '1'")
+        .await;
+    assert_eq!(
+        texts(&mut tab, "#turns-limit, #queue").await,
+        json!(["of 4", "No request waits."])
+    );
+    let meter = "document.querySelector('#turns-meter').getAttribute('aria-valuenow')";
+    assert_eq!(tab.evaluate(meter).await, "1");
+    assert_eq!(
+        texts(&mut tab, "#workers li").await,
+        json!(["● Worker: ready"])
+    );
+    let pids: Vec<_> = sidecar.children().iter().map(i32::to_string).collect();
+    assert_eq!(
+        texts(&mut tab, "#children td:first-child").await,
+        json!(pids)
+    );
+    let plan = texts(&mut tab, "#plan li").await[0].take();
+    assert!(
+        plan.as_str()
+            .is_some_and(|plan| plan.starts_with("5 h window 85 % used, nearly used up")),
+        "{plan}"
+    );
+
+    tab.wait_until("document.querySelectorAll('#requests tbody tr').length === 2")
+        .await;
+    assert_eq!(
+        texts(&mut tab, "#totals dd").await,
+        json!(["234", "1,000", "56", "2", "1"])
+    );
+    assert_eq!(column_sums(&mut tab).await, json!([234, 1000, 56, 2, 1]));
+    assert_drawn(&mut tab).await;
+    let rows = texts(&mut tab, "#requests tbody tr").await;
+    let (failed, ended) = (
+        rows[0].as_str().unwrap_or_default(),
+        rows[1].as_str().unwrap_or_default(),
+    );
+    for part in ["bob", MODEL, "✕ invalid_request_error", "status 400", "–"] {
+        assert!(failed.contains(part), "{part} in {failed}");
+    }
+    for part in [
+        CLIENT,
+        MODEL,
+        "gpt-5 · /v1/chat/completions",
+        "✓ stop",
+        "1,234 in, 56 out",
+        "1,000 cached · 7 reasoning",
+    ] {
+        assert!(ended.contains(part), "{part} in {ended}");
+    }
+    assert_eq!(
+        texts(&mut tab, "main :is(img, script)").await,
+        json!([]),
+        "text stays text"
+    );
+    assert_eq!(
+        tab.evaluate("document.title").await,
+        "1 active · codex-edge"
+    );
+
+    tab.evaluate("document.querySelector('[value=day]').click()")
+        .await;
+    tab.wait_until("document.querySelectorAll('#buckets tbody tr').length === 30")
+        .await;
+    assert_eq!(column_sums(&mut tab).await, json!([234, 1000, 56, 2, 1]));
+    model.release("the end");
+    events.rest().await.expect("it ends well");
+    tab.wait_until("document.querySelector('#turns').textContent === '0'")
+        .await;
+    tab.wait_until("document.querySelectorAll('#requests tbody tr').length === 3")
+        .await;
+    assert_eq!(tab.complaints(), [""; 0]);
+}
+
+/// Each of the hours has a column, and what came has bars.
+async fn assert_drawn(tab: &mut Tab) {
+    let visible = |name: &str| {
+        format!(
+            "[...document.querySelectorAll('#chart .{name}')].filter((bar) => bar.getBBox().height > 0).length"
+        )
+    };
+    assert_eq!(tab.evaluate(&visible("column")).await, 24);
+    for name in ["prompt", "cached", "completion", "asked", "failed"] {
+        let bars = tab.evaluate(&visible(name)).await;
+        // The turns may have come before and after a full hour.
+        assert!(bars == 1 || bars == 2, "{bars} bars of {name}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_says_what_to_do_and_outlives_its_sidecar() {
+    let model = ScriptedModel::start()
+        .await
+        .expect("a loopback port is free");
+    let (options, url) = with_page(Options::new(&model).env("CODEX_FORCE_PROVIDER", ""));
+    let mut sidecar = options.spawn();
+    let not_ready =
+        |answer: &tests::http::Answer| answer.json()["error"]["code"] == "codex_login_required";
+    sidecar.wait_for_readiness(not_ready).await;
+    let mut tab = Tab::open(&url).await;
+    tab.wait_until("document.querySelector('#state').textContent === '! Login required'")
+        .await;
+    let notice = tab
+        .evaluate("document.querySelector('#notice').innerText")
+        .await;
+    assert!(
+        notice
+            .as_str()
+            .is_some_and(|notice| notice.contains("Run “codex login”")),
+        "{notice}"
+    );
+
+    let login = sidecar.dir().join("codex-home/auth.json");
+    std::fs::write(login, r#"{"OPENAI_API_KEY":"sk-test"}"#).expect("the folder is ours");
+    tab.wait_until("document.querySelector('#state').textContent === '● Ready'")
+        .await;
+    assert_eq!(
+        tab.evaluate("document.querySelector('#notice').hidden")
+            .await,
+        true
+    );
+    assert_eq!(tab.complaints(), [""; 0]);
+
+    sidecar.signal(Signal::SIGTERM);
+    sidecar.wait().await;
+    tab.wait_until(
+        "document.querySelector('#state').textContent.startsWith('✕ Not reachable since')",
+    )
+    .await;
+    let notice = tab
+        .evaluate("document.querySelector('#notice').innerText")
+        .await;
+    assert!(
+        notice
+            .as_str()
+            .is_some_and(|notice| notice.contains("What you see is from")),
+        "{notice}"
+    );
+    assert_eq!(
+        texts(&mut tab, "#turns, #turns-limit").await,
+        json!(["0", "of 4"]),
+        "the last that was known stays"
+    );
+
+    sidecar.restart();
+    tab.wait_until("document.querySelector('#state').textContent === '● Ready'")
+        .await;
+    assert_eq!(
+        tab.evaluate("document.body.classList.contains('stale')")
+            .await,
+        false
+    );
+}
