@@ -23,6 +23,8 @@ struct Up {
     lines: Lines<BufReader<ChildStdout>>,
     temp: PathBuf,
     curl: String,
+    /// Where the status page is.
+    status_page: String,
 }
 
 impl Up {
@@ -36,6 +38,7 @@ impl Up {
             .env("PROXY_API_KEY", "sk-of-the-test")
             .env("TMPDIR", temp)
             .env_remove("CODEX_HOME")
+            .env_remove("SIDECAR_ADMIN_LISTEN")
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
@@ -43,25 +46,29 @@ impl Up {
         let mut process = command.spawn().expect("cargo is there");
         let stdout = process.stdout.take().expect("stdout is piped");
         let mut lines = BufReader::new(stdout).lines();
-        let curl = timeout(BUILD_DEADLINE, wait_for_curl(&mut lines))
+        let (said, curl) = timeout(BUILD_DEADLINE, wait_for_curl(&mut lines))
             .await
             .expect("it gets ready");
+        let status_page = said
+            .lines()
+            .find_map(|line| line.strip_prefix("  status    "));
         Self {
             process,
             lines,
             temp: temp.to_owned(),
             curl,
+            status_page: status_page.expect("it is told").to_owned(),
         }
     }
 
     /// Runs the line that it printed, as a person would paste it.
     async fn answer(&self) -> String {
-        let output = Command::new("bash").args(["-c", &self.curl]).output();
-        let output = timeout(DEADLINE, output)
-            .await
-            .expect("curl ends")
-            .expect("bash is there");
-        String::from_utf8(output.stdout).expect("an answer is UTF-8")
+        bash(&self.curl).await
+    }
+
+    /// The status page, as a person would open it.
+    async fn status_page(&self) -> String {
+        bash(&format!("curl {}", self.status_page)).await
     }
 
     /// All processes below it.
@@ -98,11 +105,21 @@ impl Up {
     }
 }
 
-async fn wait_for_curl(lines: &mut Lines<BufReader<ChildStdout>>) -> String {
+async fn bash(line: &str) -> String {
+    let output = Command::new("bash").args(["-c", line]).output();
+    let output = timeout(DEADLINE, output)
+        .await
+        .expect("curl ends")
+        .expect("bash is there");
+    String::from_utf8(output.stdout).expect("an answer is UTF-8")
+}
+
+/// What it says before the curl line, and that line.
+async fn wait_for_curl(lines: &mut Lines<BufReader<ChildStdout>>) -> (String, String) {
     let mut said = String::new();
     while let Some(line) = lines.next_line().await.expect("its output can be read") {
         if line.starts_with("curl ") {
-            return line;
+            return (said, line);
         }
         said = said + &line + "\n";
     }
@@ -124,6 +141,8 @@ async fn up_answers_stops_and_starts_again() {
         "{answer}"
     );
     assert!(answer.trim_end().ends_with("data: [DONE]"), "{answer}");
+    let page = up.status_page().await;
+    assert!(page.contains("<h1>codex-edge</h1>"), "{page}");
     let (all, own) = (up.descendants(), up.process.id().unwrap());
     assert!(
         all.len() >= 5,

@@ -1,4 +1,4 @@
-//! What a person reads when the stack is ready: URL, key, mode, a command to paste.
+//! What a person reads when the stack is ready: URL, key, mode, status page, a command to paste.
 //! The command is for POSIX shells (IEEE 1003.1, single quotes).
 
 use std::fmt;
@@ -11,6 +11,8 @@ pub(super) struct Banner<'a> {
     /// Base URL for clients, ending in `/v1`.
     pub(super) base_url: &'a str,
     pub(super) key: &'a str,
+    /// Where a person looks at what happens.
+    pub(super) status_page: &'a str,
     pub(super) mode: &'a Mode,
 }
 
@@ -25,7 +27,8 @@ impl fmt::Display for Banner<'_> {
         writeln!(f, "\ncodex-edge is ready; Ctrl-C stops it\n")?;
         writeln!(f, "  base URL  {}", self.base_url)?;
         writeln!(f, "  API key   {}", self.key)?;
-        writeln!(f, "  mode      {mode}\n")?;
+        writeln!(f, "  mode      {mode}")?;
+        writeln!(f, "  status    {}\n", self.status_page)?;
         writeln!(f, "{}", curl(self.base_url, self.key))
     }
 }

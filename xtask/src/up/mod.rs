@@ -1,6 +1,7 @@
 //! `cargo xtask up`: from a clone to a running stack, and from Ctrl-C to nothing left.
 //! What is told to whom follows the contracts of `envoy/`, the sidecar's configuration and Codex's `config.toml`.
 
+mod admin;
 mod banner;
 mod mode;
 mod ready;
@@ -81,6 +82,7 @@ pub fn up(args: &UpArgs) -> Result<ExitCode> {
     let services = Services {
         run_dir: run_dir.path(),
         listen,
+        admin_listen: admin::choose(args.port)?,
         concurrency: args.concurrency,
         key: match env::var("PROXY_API_KEY") {
             Ok(key) if !key.is_empty() => key,
@@ -132,6 +134,7 @@ fn serve(services: &Services<'_>, stack: &mut Stack) -> Result<Reason> {
     }
     let banner = Banner {
         base_url: &format!("http://{edge}/v1"),
+        status_page: &admin::url(&services.admin_listen),
         key: &services.key,
         mode: &services.mode,
     };

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::admin;
 use super::mode::{self, Mode};
 use crate::envoy_config::Placement;
 use crate::workspace;
@@ -18,6 +19,8 @@ use crate::workspace;
 pub(super) struct Services<'a> {
     pub(super) run_dir: &'a Path,
     pub(super) listen: SocketAddrV4,
+    /// Where the sidecar shows its operator what happens.
+    pub(super) admin_listen: String,
     pub(super) concurrency: Option<NonZeroU32>,
     pub(super) key: String,
     pub(super) envoy: PathBuf,
@@ -53,6 +56,7 @@ impl Services<'_> {
         let socket = self.placement().sidecar_socket;
         sidecar
             .env("SIDECAR_LISTEN", format!("unix:{}", socket.display()))
+            .env(admin::VARIABLE, &self.admin_listen)
             .env("CODEX_BIN", &self.codex)
             // What it makes there goes with the run, even when it is killed.
             .env("TMPDIR", self.run_dir)

@@ -1,0 +1,63 @@
+//! Where the sidecar's status page is: where the operator wants it, or on the first free port above the public one.
+//! The value is that of the sidecar's `SIDECAR_ADMIN_LISTEN`: `unix:/path` or a loopback address.
+
+use std::env;
+use std::net::{Ipv4Addr, TcpListener};
+
+use anyhow::{Context, Result};
+
+/// The sidecar's variable.
+pub(super) const VARIABLE: &str = "SIDECAR_ADMIN_LISTEN";
+
+/// The operator's choice, or a loopback address with a port above `port`.
+pub(super) fn choose(port: u16) -> Result<String> {
+    match env::var(VARIABLE) {
+        Ok(chosen) if !chosen.is_empty() => Ok(chosen),
+        _ => free_above(port),
+    }
+}
+
+/// What a browser is given; a socket has no URL, and is told as it is.
+pub(super) fn url(listen: &str) -> String {
+    if listen.starts_with("unix:") {
+        listen.to_owned()
+    } else {
+        format!("http://{listen}/")
+    }
+}
+
+fn free_above(port: u16) -> Result<String> {
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let free = (port..=u16::MAX).skip(1).find(is_free);
+    let free = free.with_context(|| {
+        format!("no port above {port} is free for the status page; {VARIABLE} chooses an address")
+    })?;
+    Ok(format!("{}:{free}", Ipv4Addr::LOCALHOST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_taken_is_passed_over() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let free = free_above(port - 1).unwrap();
+        let free: u16 = free.strip_prefix("127.0.0.1:").unwrap().parse().unwrap();
+        assert!(free > port, "{free} after {port}");
+        let none = free_above(u16::MAX).unwrap_err().to_string();
+        assert!(none.contains(VARIABLE), "{none}");
+    }
+
+    #[test]
+    fn an_address_has_a_url_and_a_socket_has_none() {
+        for (listen, expected) in [
+            ("127.0.0.1:11436", "http://127.0.0.1:11436/"),
+            ("[::1]:9464", "http://[::1]:9464/"),
+            ("unix:/run/admin.sock", "unix:/run/admin.sock"),
+        ] {
+            assert_eq!(url(listen), expected);
+        }
+    }
+}
