@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dialect::ApiError;
 use crate::dialect::usage::{Query, Reader};
-use crate::listener::Listener;
+use crate::listener::{Connection, Listener};
 use crate::metrics;
 use crate::routes::Routes;
 
@@ -65,9 +65,10 @@ impl Admin {
                 Some(_ended) = connections.join_next() => {}
                 stream = listener.accept() => {
                     let admin = Arc::clone(&admin);
+                    let door = Door::of(&stream);
                     let service = service_fn(move |request| {
                         let admin = Arc::clone(&admin);
-                        async move { Ok::<_, Infallible>(admin.answer(&request).await) }
+                        async move { Ok::<_, Infallible>(admin.answer(&request, door).await) }
                     });
                     let connection = http1::Builder::new()
                         .timer(TokioTimer::new())
@@ -79,8 +80,11 @@ impl Admin {
         }
     }
 
-    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        let answered = self.dispatch(request).await;
+    async fn answer(&self, request: &Request<Incoming>, door: Door) -> Response<Full<Bytes>> {
+        let answered = match door.check(request) {
+            Ok(()) => self.dispatch(request).await,
+            Err(error) => Err(error),
+        };
         answered.unwrap_or_else(|error| {
             let mut response = document(JSON, error.body());
             *response.status_mut() = error.status;
@@ -97,7 +101,6 @@ impl Admin {
         &self,
         request: &Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, ApiError> {
-        check_host(request)?;
         let path = request.uri().path();
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Err(ApiError::method_not_allowed(
@@ -129,6 +132,31 @@ impl Admin {
             self.routes.codex(),
             self.started.elapsed(),
         )
+    }
+}
+
+/// Which way somebody came.
+#[derive(Debug, Clone, Copy)]
+enum Door {
+    /// By a socket that the file system guards.
+    File,
+    /// By a port that any program of this machine reaches, a browser too.
+    Port,
+}
+
+impl Door {
+    fn of(connection: &Connection) -> Self {
+        match connection {
+            Connection::Left(_) => Self::File,
+            Connection::Right(_) => Self::Port,
+        }
+    }
+
+    fn check(self, request: &Request<Incoming>) -> Result<(), ApiError> {
+        match self {
+            Self::File => Ok(()),
+            Self::Port => check_host(request),
+        }
     }
 }
 

@@ -3,15 +3,14 @@
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
-use tests::http::{Answer, empty, get, with};
+use tests::http::{Answer, Client, Version, empty, get, with};
 use tests::sidecar::Sidecar;
 
-use crate::stack::{ask, assert_error, start, stream};
+use crate::stack::{ask, assert_error, start, start_with, stream};
 
 async fn ask_admin(sidecar: &Sidecar, path: &str) -> Answer {
     let mut client = sidecar.connect_admin().await;
-    let request = with(get(path), "host", "localhost");
-    client.send(request).await.expect("an answer")
+    client.send(get(path)).await.expect("an answer")
 }
 
 /// The value of a sample such as `sidecar_turns_total{outcome="completed"}`.
@@ -152,51 +151,52 @@ async fn status_and_usage_are_told_without_a_key() {
 }
 
 #[tokio::test]
-async fn the_admin_socket_is_its_owners_and_no_web_pages() {
+async fn the_admin_socket_is_its_owners_and_shows_nothing_but_its_own() {
     let (_model, sidecar) = start().await;
-    let mode = std::fs::metadata(sidecar.admin_socket())
-        .unwrap()
-        .permissions()
-        .mode();
-    assert_eq!(mode & 0o777, 0o600);
-    let send = async |request| {
-        let mut client = sidecar.connect_admin().await;
-        client.send(request).await.expect("an answer")
-    };
-    for host in [
-        "evil.example",
-        "evil.example:9464",
-        "127.0.0.1.evil.example",
-        "",
+    let file = std::fs::metadata(sidecar.admin_socket()).unwrap();
+    assert_eq!(file.permissions().mode() & 0o777, 0o600);
+    let mut admin = sidecar.connect_admin().await;
+    for (request, status, code) in [
+        (
+            empty(http::Method::POST, "/metrics"),
+            405,
+            "method_not_allowed",
+        ),
+        (get("/v1/models"), 404, "unknown_url"),
     ] {
-        let answer = send(with(get("/status"), "host", host)).await;
-        assert_error(&answer, 403, "permission_denied");
+        assert_error(&admin.send(request).await.unwrap(), status, code);
     }
-    for host in [
-        "localhost:9464",
-        "127.0.0.1:9464",
-        "[::1]:9464",
-        "localhost",
-        "[::1]",
-    ] {
-        assert_eq!(
-            send(with(get("/status"), "host", host)).await.status,
-            200,
-            "{host}"
-        );
-    }
-    assert_error(
-        &send(with(empty(http::Method::POST, "/metrics"), "host", "[::1]")).await,
-        405,
-        "method_not_allowed",
-    );
-    assert_error(
-        &send(with(get("/v1/models"), "host", "[::1]")).await,
-        404,
-        "unknown_url",
-    );
     let mut public = sidecar.connect().await;
     for path in ["/metrics", "/status", "/usage", "/"] {
         assert_error(&public.send(get(path)).await.unwrap(), 404, "unknown_url");
+    }
+}
+
+#[tokio::test]
+async fn an_admin_port_answers_to_names_of_this_machine_and_to_no_web_pages() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let by_port = |options: tests::sidecar::Options| {
+        options.env("SIDECAR_ADMIN_LISTEN", &address.to_string())
+    };
+    let (_model, _sidecar) = start_with(by_port).await;
+    let mut client = Client::connect(address, Version::H1).await;
+    for (host, status) in [
+        ("evil.example", 403),
+        ("evil.example:9464", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("", 403),
+        ("localhost:9464", 200),
+        ("127.0.0.1:9464", 200),
+        ("[::1]:9464", 200),
+        ("localhost", 200),
+        ("[::1]", 200),
+    ] {
+        let answer = client
+            .send(with(get("/status"), "host", host))
+            .await
+            .unwrap();
+        assert_eq!(answer.status, status, "{host}");
     }
 }
