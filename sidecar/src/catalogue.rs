@@ -47,11 +47,12 @@ impl ModelOverride {
     /// Reads `{"id": {"model": "name", "effort": "low"}}`; both fields may be left out.
     ///
     /// # Errors
-    /// It is not of that shape, or names an effort that does not exist.
+    /// It is not of that shape, has an id that no request can name, or names an effort that does not exist.
     pub fn parse_all(json: &str) -> Result<Vec<Self>, serde_json::Error> {
         let raw: BTreeMap<String, RawOverride> = serde_json::from_str(json)?;
         raw.into_iter()
             .map(|(id, raw)| {
+                check_id(&id)?;
                 let effort = raw.effort.as_deref().map(parse_effort).transpose()?;
                 Ok(Self {
                     id,
@@ -61,6 +62,15 @@ impl ModelOverride {
             })
             .collect()
     }
+}
+
+/// White space around an id is not looked at in requests.
+fn check_id(id: &str) -> Result<(), serde_json::Error> {
+    if id.is_empty() || id.trim() != id {
+        let text = format!("no request can name the model {id:?}");
+        return Err(serde::de::Error::custom(text));
+    }
+    Ok(())
 }
 
 fn parse_effort(word: &str) -> Result<Effort, serde_json::Error> {
@@ -187,6 +197,18 @@ mod tests {
             assert_eq!(ids[5..], ["gpt-5", "Fast"]);
             assert!(
                 catalogue.find("codex-5").is_some() && catalogue.find("codev-5-high").is_some()
+            );
+        }
+    }
+
+    #[test]
+    fn an_id_that_no_request_can_name_is_refused() {
+        for id in ["", " ", " fast", "fast\\n"] {
+            let json = format!(r#"{{"{id}":{{}}}}"#);
+            let error = ModelOverride::parse_all(&json).unwrap_err();
+            assert!(
+                error.to_string().starts_with("no request can name"),
+                "{error}"
             );
         }
     }
