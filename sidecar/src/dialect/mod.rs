@@ -22,7 +22,7 @@ pub use answer::Reply;
 pub(crate) use answer::finish_reason;
 pub use body::Ignored;
 pub use error::ApiError;
-pub use sse::event_stream;
+pub use sse::{EventFrames, event_stream};
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -35,16 +35,16 @@ const TASK_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What follows from a line or a new turn.
 #[derive(Debug, Default)]
-struct Step {
+pub(super) struct Step {
     /// Lines for the child, each with its end.
-    write: Vec<Vec<u8>>,
+    pub(super) write: Vec<Vec<u8>>,
     /// What happened in the turn.
-    events: Vec<Event>,
+    pub(super) events: Vec<Event>,
 }
 
 /// The child broke its protocol and cannot be used any longer.
 #[derive(Debug, thiserror::Error)]
-enum ProtocolError {
+pub(super) enum ProtocolError {
     #[error("a line is not an event")]
     NotAnEvent(#[from] serde_json::Error),
     #[error("{0} did not come in time")]
@@ -55,7 +55,7 @@ enum ProtocolError {
 
 /// How far a child has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// Until `session_configured`.
     Starting {
         until: Instant,
@@ -73,7 +73,7 @@ enum Phase {
 
 /// One `codex proto` process, seen from the other end of its pipes.
 #[derive(Debug)]
-struct Proto {
+pub(super) struct Proto {
     phase: Phase,
     /// The child's working directory.
     directory: String,
@@ -84,7 +84,7 @@ struct Proto {
 
 impl Proto {
     /// A child that has just been started.
-    fn start(directory: String, plan: PlanBoard, now: Instant) -> Self {
+    pub(super) fn start(directory: String, plan: PlanBoard, now: Instant) -> Self {
         Self {
             phase: Phase::Starting {
                 until: now + START_DEADLINE,
@@ -96,12 +96,12 @@ impl Proto {
         }
     }
 
-    fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> Phase {
         self.phase
     }
 
     /// When the child must have said what is expected of it, and what that is.
-    fn deadline(&self) -> Option<(Instant, ProtocolError)> {
+    pub(super) fn deadline(&self) -> Option<(Instant, ProtocolError)> {
         match self.phase {
             Phase::Starting { until } => Some((until, ProtocolError::Silent("session_configured"))),
             Phase::Submitted { until } => Some((until, ProtocolError::Silent("task_started"))),
@@ -110,7 +110,7 @@ impl Proto {
     }
 
     /// Begins the turn of a child that is ready.
-    fn begin(&mut self, request: &TurnRequest, now: Instant) -> Step {
+    pub(super) fn begin(&mut self, request: &TurnRequest, now: Instant) -> Step {
         let turn = Op::UserTurn {
             items: prompt::items(&request.conversation),
             cwd: &self.directory,
@@ -142,7 +142,7 @@ impl Proto {
     ///
     /// # Errors
     /// The child broke its protocol and is of no more use.
-    fn read_line(&mut self, line: &str) -> Result<Step, ProtocolError> {
+    pub(super) fn read_line(&mut self, line: &str) -> Result<Step, ProtocolError> {
         let said = wire::Said::parse(line)?;
         let mut step = Step::default();
         match self.phase {
