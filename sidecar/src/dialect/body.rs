@@ -50,9 +50,11 @@ impl Ignored {
 /// Reads a body, and notes the fields that `T` does not have.
 ///
 /// # Errors
-/// It is not JSON, or a field has the wrong type; `param` points at it.
+/// It is not JSON in UTF-8, or a field has the wrong type; `param` points at it.
 pub(super) fn read<T: DeserializeOwned>(body: &[u8], ignored: &mut Ignored) -> Result<T, ApiError> {
-    let mut json = serde_json::Deserializer::from_slice(body);
+    // A field that nobody reads would otherwise be passed over with whatever bytes it has.
+    let body = std::str::from_utf8(body).map_err(|error| invalid_json(&error))?;
+    let mut json = serde_json::Deserializer::from_str(body);
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
     let read = serde_ignored::deserialize(tracked, |path| ignored.note_unknown(&path));
@@ -152,9 +154,35 @@ fn wrong_body(error: &serde_json::Error, path: &serde_path_to_error::Path) -> Ap
         }
         serde_json::error::Category::Io
         | serde_json::error::Category::Syntax
-        | serde_json::error::Category::Eof => ApiError::bad_request(
-            "invalid_json",
-            format!("The request body is not valid JSON: {error}."),
-        ),
+        | serde_json::error::Category::Eof => invalid_json(error),
+    }
+}
+
+fn invalid_json(error: &impl fmt::Display) -> ApiError {
+    let text = format!("The request body is not valid JSON: {error}.");
+    ApiError::bad_request("invalid_json", text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Known {
+        #[expect(dead_code, reason = "its type is what counts")]
+        known: Option<Value>,
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_refused_in_a_field_that_nobody_reads() {
+        for body in [&b"{\"known\":\"\xff\"}"[..], b"{\"unknown\":\"\xff\"}"] {
+            let error = read::<Known>(body, &mut Ignored::default()).unwrap_err();
+            let expected =
+                "The request body is not valid JSON: invalid utf-8 sequence of 1 bytes from index";
+            assert_eq!(error.code(), "invalid_json");
+            assert!(error.inner().message.starts_with(expected), "{error:?}");
+        }
     }
 }
