@@ -1,15 +1,12 @@
 //! A bucket never gives more than it held and what came back as the clock went forward, whatever the clock does and
 //! whoever gets in between a read and a write.
 
-#![no_main]
-
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroU32;
 use std::time::{Duration, UNIX_EPOCH};
 
-use arbitrary::Arbitrary;
+use arbitrary::{Arbitrary, Unstructured};
 use filter::rate_limit::{Limit, SharedData};
-use libfuzzer_sys::fuzz_target;
 
 /// The most requests, and the longest window in milliseconds, that a configuration may have.
 const MAX_LIMIT: (u32, u64) = (1_000_000, 24 * 60 * 60 * 1000);
@@ -31,7 +28,10 @@ struct Charge {
     rival_clock_nanos: Option<i64>,
 }
 
-fuzz_target!(|play: Play| {
+pub(crate) fn check(input: &[u8]) {
+    let Ok(play) = Play::arbitrary_take_rest(Unstructured::new(input)) else {
+        return;
+    };
     let requests = play
         .requests
         .min(NonZeroU32::new(MAX_LIMIT.0).expect("not zero"));
@@ -48,7 +48,7 @@ fuzz_target!(|play: Play| {
     let most = requests + bucket.forward_nanos.get() * requests / window.as_nanos();
     let accepted = bucket.accepted.get();
     assert!(accepted <= most, "{accepted} of {most}");
-});
+}
 
 /// Shared data with one key, and the clock of the worker that is at work.
 struct Bucket {

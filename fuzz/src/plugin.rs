@@ -1,16 +1,13 @@
 //! A plugin configuration of any bytes is refused, or has a usable key; and what is said of it never repeats a key.
 
-#![no_main]
-
 use std::time::UNIX_EPOCH;
 
 use filter::config::{Auth, Config, Environment};
-use libfuzzer_sys::fuzz_target;
 
 /// What no message may repeat; seeds have it wherever a key may stand.
 const SECRET: &str = "sk-the-secret";
 
-fuzz_target!(|json: &[u8]| {
+pub(crate) fn check(json: &[u8]) {
     let key = ("PROXY_API_KEY".to_owned(), SECRET.to_owned());
     for environment in [Environment::new(), Environment::from([key])] {
         match Config::load(json, &environment, UNIX_EPOCH) {
@@ -25,4 +22,4 @@ fuzz_target!(|json: &[u8]| {
             Err(error) => assert!(!error.to_string().contains(SECRET), "{error}"),
         }
     }
-});
+}

@@ -1,10 +1,7 @@
 //! The scanner finds the model that serde_json finds, however the body is cut.
 //! What the scanner leaves to the sidecar's parser is told in `filter/src/scan/mod.rs`.
 
-#![no_main]
-
 use filter::scan::{Fault, Finding, ModelScanner};
-use libfuzzer_sys::fuzz_target;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::error::Category;
@@ -12,7 +9,7 @@ use serde_json::error::Category;
 /// A name in the catalogue is no longer than this, in bytes.
 const MAX_MODEL_BYTES: usize = 256;
 
-fuzz_target!(|body: &[u8]| {
+pub(crate) fn check(body: &[u8]) {
     let mut scanner = ModelScanner::default();
     let is_early = scanner.feed(body).is_some();
     let finding = scanner.finish();
@@ -30,7 +27,7 @@ fuzz_target!(|body: &[u8]| {
         }
         Err(_) => {}
     }
-});
+}
 
 fn scan<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Finding {
     let mut scanner = ModelScanner::default();

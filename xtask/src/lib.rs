@@ -6,6 +6,7 @@ pub mod chaos;
 pub mod check;
 pub mod command;
 pub mod envoy_config;
+pub mod fuzz;
 pub mod image;
 pub mod test;
 pub mod tools;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use xtask::chaos::ChaosArgs;
+use xtask::fuzz::FuzzArgs;
 use xtask::image::ImageArgs;
 use xtask::test::TestArgs;
 use xtask::tools::{Tool, Tools};
@@ -23,6 +24,8 @@ enum Command {
     Chaos(ChaosArgs),
     /// Write the filter as an OCI image, for Istio and Envoy Gateway
     Image(ImageArgs),
+    /// Attack every parser that meets the outside with inputs that nobody would send
+    Fuzz(FuzzArgs),
     /// Check formatting, lints, docs, Envoy's configuration and dependencies
     Check,
     /// Fetch the pinned tools and clients
@@ -45,6 +48,7 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Test(args) => xtask::test::test(args)?,
         Command::Chaos(args) => xtask::chaos::chaos(args)?,
         Command::Image(args) => xtask::image::image(args)?,
+        Command::Fuzz(args) => xtask::fuzz::fuzz(args)?,
         Command::Check => xtask::check::check()?,
         Command::Fetch => {
             let tools = Tools::open();

@@ -1,0 +1,111 @@
+//! Request bodies of each dialect: taken or refused, and then as OpenAI refuses; and the model is the one that the
+//! filter has found in the same bytes, or a key could name one model to the filter and another one to Codex.
+
+use std::num::NonZeroUsize;
+use std::sync::LazyLock;
+
+use filter::scan::{Fault, Finding, ModelScanner};
+use serde::Deserialize;
+use serde_json::Value;
+use sidecar::catalogue::Catalogue;
+use sidecar::dialect::models::ModelAccess;
+use sidecar::dialect::{ApiError, chat, completions, responses};
+use sidecar::response_store::{ResponseStore, StoreLimits};
+use sidecar::turn::{Profile, TurnRequest};
+
+static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::new("gpt-5", "", Vec::new()));
+
+/// The id that a body has when it names none.
+const DEFAULT_MODEL: &str = "gpt-5";
+
+pub(crate) fn check_chat(body: &[u8]) {
+    let parsed = chat::parse(body, &models(), Profile::Chat, &|_| Vec::new());
+    check(body, parsed.map(|(turn, reply)| (turn, reply.model_id)));
+}
+
+pub(crate) fn check_completions(body: &[u8]) {
+    let parsed = completions::parse(body, &models(), Profile::Chat);
+    check(body, parsed.map(|(turn, reply, _)| (turn, reply.model_id)));
+}
+
+pub(crate) fn check_responses(body: &[u8]) {
+    let store = ResponseStore::new(StoreLimits {
+        responses: NonZeroUsize::new(1),
+        bytes: 1 << 20,
+        age: None,
+    });
+    let client = "alice";
+    let shelf = responses::Shelf {
+        store: &store,
+        client,
+    };
+    let parsed = responses::parse(body, &models(), Profile::Chat, &shelf);
+    check(
+        body,
+        parsed.map(|(turn, reply)| (turn, reply.model_id().to_owned())),
+    );
+}
+
+fn models() -> ModelAccess<'static> {
+    ModelAccess::new(&CATALOGUE, None)
+}
+
+fn check(body: &[u8], parsed: Result<(TurnRequest, String), ApiError>) {
+    match parsed {
+        Ok((turn, model_id)) => {
+            let text = std::str::from_utf8(body).expect("what is taken is UTF-8");
+            serde_json::from_str::<serde::de::IgnoredAny>(text).expect("what is taken is JSON");
+            let found = model_of(body);
+            assert!(
+                found.is_none_or(|found| found == model_id),
+                "filter and sidecar agree"
+            );
+            assert!(
+                !turn.conversation.is_empty(),
+                "there is something to answer"
+            );
+        }
+        Err(error) => check_refusal(&error),
+    }
+}
+
+/// The model as the filter finds it; `None` when it lets nothing through.
+fn model_of(body: &[u8]) -> Option<String> {
+    let mut scanner = ModelScanner::default();
+    scanner.feed(body);
+    match scanner.finish() {
+        Finding::Named(model) => Some(model),
+        Finding::Unnamed => Some(DEFAULT_MODEL.to_owned()),
+        // Only what nobody reads can be so deep here.
+        Finding::Refused(Fault::TooDeep) => None,
+        Finding::Refused(fault) => panic!("the filter refuses it: {fault:?}"),
+    }
+}
+
+/// `{"error":{"message","type","param","code"}}`, and nothing else in it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Refusal {
+    error: Inner,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Inner {
+    message: String,
+    r#type: String,
+    param: Value,
+    code: String,
+}
+
+fn check_refusal(error: &ApiError) {
+    assert!(error.status.is_client_error(), "{error:?}");
+    let body = error.body();
+    let Refusal { error } = serde_json::from_slice(&body).expect("a refusal has OpenAI's shape");
+    assert!(!error.message.is_empty() && !error.r#type.is_empty() && !error.code.is_empty());
+    assert!(
+        error.param.is_null() || error.param.is_string(),
+        "{}",
+        error.param
+    );
+}

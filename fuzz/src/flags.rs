@@ -1,0 +1,27 @@
+//! The sidecar's flags, one argument a line: refused with a text, or a configuration that keeps the sidecar private.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use sidecar::config::{Listen, Wish};
+
+pub(crate) fn check(input: &[u8]) {
+    let lines = input.split(|byte| *byte == b'\n').map(<[u8]>::to_vec);
+    let args = [OsString::from("sidecar")].into_iter();
+    match Wish::from_args(args.chain(lines.map(OsString::from_vec))) {
+        Ok(Wish::Serve(config) | Wish::Check(config, _)) => {
+            let listeners = [Some(config.listen), config.admin_listen];
+            for listen in listeners.into_iter().flatten() {
+                assert!(is_private(&listen), "{listen:?}");
+            }
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+fn is_private(listen: &Listen) -> bool {
+    match listen {
+        Listen::Unix(_) => true,
+        Listen::Loopback(address) => address.ip().is_loopback(),
+    }
+}

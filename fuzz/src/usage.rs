@@ -1,0 +1,50 @@
+//! The usage log and questions about it: a query on the first line, and a file that anybody may have edited.
+//! Who is no administrator sees nothing of anybody else's, whatever the query says.
+
+use std::collections::VecDeque;
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde_json::Value;
+use sidecar::codex::Plan;
+use sidecar::dialect::usage::{self, Query, Reader};
+use sidecar::usage::{Record, Sums};
+
+const CLIENT: &str = "alice";
+
+pub(crate) fn check(input: &[u8]) {
+    let mut lines = input.split(|byte| *byte == b'\n');
+    let query = lines.next().unwrap_or_default();
+    let records: VecDeque<Record> = lines
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect();
+    for admin in [false, true] {
+        answer(query, &records, admin);
+    }
+}
+
+fn answer(query: &[u8], records: &VecDeque<Record>, admin: bool) {
+    let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let reader = Reader {
+        client: CLIENT,
+        admin,
+    };
+    let Ok(query) = Query::parse(form_urlencoded::parse(query), reader, now) else {
+        return;
+    };
+    assert!(admin || query.selection.client.as_deref() == Some(CLIENT));
+    assert!((1..=10_000).contains(&query.limit));
+    let selected = records
+        .iter()
+        .filter(|record| query.selection.holds(record));
+    let selected: VecDeque<Record> = selected.cloned().collect();
+    assert!(admin || selected.iter().all(|record| record.client == CLIENT));
+    let mut sums = Sums::default();
+    for record in &selected {
+        sums.add(record, query.group);
+    }
+    assert_eq!(sums.totals.requests, selected.len() as u64);
+    let told = usage::sums(&query, &sums, &Plan::default());
+    serde_json::from_slice::<Value>(&told).expect("sums are JSON");
+    let told = usage::records(&selected);
+    serde_json::from_slice::<Value>(&told).expect("records are JSON");
+}
