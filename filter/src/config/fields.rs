@@ -168,14 +168,16 @@ impl Object {
         }
     }
 
-    /// Refuses what nobody has taken, by name.
+    /// Refuses what nobody has taken, by name. A key that was pasted in its place is not repeated: it has something
+    /// else than letters in it, which no field of ours has but `sha256`.
     pub(super) fn end(self, known: &str) -> Result<(), ConfigError> {
         match self.fields.keys().next() {
             Some(name) => {
-                // A name is no secret by itself, but a key pasted in the wrong place would be one.
-                let name: String = name.chars().take(32).collect();
+                let is_letter = |c: char| c.is_ascii_alphabetic() || c == '_';
+                let is_word = name.len() <= 32 && name.chars().all(is_letter);
+                let name = if is_word { name } else { "[redacted]" };
                 Err(ConfigError::new(
-                    &self.place_of(&name.escape_debug().to_string()),
+                    &self.place_of(name),
                     format_args!("unknown field; known are {known}"),
                 ))
             }

@@ -243,6 +243,10 @@ fn every_mistake_has_a_name() {
             "kyes: unknown field; known are auth, keys, models, default_model, protect_models, cors, rate_limit, unauthenticated_rate_limit, hold_headers, max_body_bytes",
         ),
         (
+            r#"{"sk-short-secret": {"id": "a"}}"#,
+            "[redacted]: unknown field; known are auth, keys, models, default_model, protect_models, cors, rate_limit, unauthenticated_rate_limit, hold_headers, max_body_bytes",
+        ),
+        (
             r#"{"keys": "sk-secret"}"#,
             "keys: expected an array, found a string",
         ),
