@@ -105,7 +105,7 @@ fn cannot_start(command: &Command) -> String {
         "python3" => ": install Python 3.11 or newer",
         "npm" => ": install Node.js 20 or newer, which brings it",
         "rustup" => ": install it, or add the compiler's target wasm32-wasip1 in another way",
-        "tar" => ": install it",
+        "tar" | "valgrind" => ": install it",
         _ => "",
     };
     format!("cannot start `{program}`{fix}")

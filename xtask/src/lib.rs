@@ -5,6 +5,7 @@ pub mod build;
 pub mod chaos;
 pub mod check;
 pub mod command;
+pub mod counts;
 pub mod envoy_config;
 pub mod fuzz;
 pub mod image;

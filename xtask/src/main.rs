@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use xtask::chaos::ChaosArgs;
+use xtask::counts::CountsArgs;
 use xtask::fuzz::FuzzArgs;
 use xtask::image::ImageArgs;
 use xtask::test::TestArgs;
@@ -24,6 +25,8 @@ enum Command {
     Chaos(ChaosArgs),
     /// Write the filter as an OCI image, for Istio and Envoy Gateway
     Image(ImageArgs),
+    /// Count the instructions of the hot paths, and compare them with those that are kept
+    Counts(CountsArgs),
     /// Attack every parser that meets the outside with inputs that nobody would send
     Fuzz(FuzzArgs),
     /// Check formatting, lints, docs, Envoy's configuration and dependencies
@@ -48,6 +51,7 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Test(args) => xtask::test::test(args)?,
         Command::Chaos(args) => xtask::chaos::chaos(args)?,
         Command::Image(args) => xtask::image::image(args)?,
+        Command::Counts(args) => xtask::counts::counts(args)?,
         Command::Fuzz(args) => xtask::fuzz::fuzz(args)?,
         Command::Check => xtask::check::check()?,
         Command::Fetch => {

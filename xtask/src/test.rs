@@ -1,10 +1,11 @@
-//! `cargo xtask test`: every test of the workspace, with its peers fetched first.
+//! `cargo xtask test`: every test of the workspace, with its peers fetched first, and the instruction counts.
 //! The runner is `cargo test`, whose closing lines stay the last that a run prints.
 
 use anyhow::Result;
 use clap::Args;
 
 use crate::command::{cargo, run};
+use crate::counts::{CountsArgs, counts};
 use crate::tools::{Tool, Tools};
 
 /// The integration tests that need neither Envoy nor Codex nor a client.
@@ -13,7 +14,7 @@ const FAST: &[&str] = &["filter", "scripted_model", "wasm_host"];
 /// What `test` is told on the command line.
 #[derive(Debug, Args)]
 pub struct TestArgs {
-    /// Leave out what needs Envoy, Codex or the SDK clients
+    /// Leave out what needs Envoy, Codex, the SDK clients or Valgrind
     #[arg(long)]
     fast: bool,
 }
@@ -21,7 +22,7 @@ pub struct TestArgs {
 /// Runs the tests, all of them even when one fails.
 ///
 /// # Errors
-/// When a peer cannot be fetched, or a test fails.
+/// When a peer cannot be fetched, a test fails, or a hot path costs something else than is kept.
 pub fn test(args: &TestArgs) -> Result<()> {
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     if args.fast {
@@ -38,5 +39,7 @@ pub fn test(args: &TestArgs) -> Result<()> {
     run(&mut cargo(&[
         "build", "-p", "sidecar", "-p", "tests", "--bins",
     ]))?;
-    run(tests.env("CODEX_EDGE_TOOLS", tools.dir()))
+    let counted = counts(&CountsArgs::default());
+    run(tests.env("CODEX_EDGE_TOOLS", tools.dir()))?;
+    counted
 }
