@@ -15,6 +15,9 @@ use crate::catalogue::{Catalogue, ModelOverride};
 use crate::response_store::StoreLimits;
 use crate::turn::{Profile, ToolTail};
 
+/// Bytes.
+const MIB: u64 = 1 << 20;
+
 #[derive(Debug, Parser)]
 #[command(
     name = "sidecar",
@@ -491,7 +494,7 @@ impl From<Raw> for Config {
             admin_listen: records.admin_listen,
             usage_log: UsageLogConfig {
                 path: in_home(records.token_log_path, "usage.ndjson"),
-                max_bytes: NonZeroU64::new(records.token_log_max_mib << 20),
+                max_bytes: NonZeroU64::new(records.token_log_max_mib.saturating_mul(MIB)),
             },
             protocol_log: records
                 .log_proto
@@ -500,7 +503,7 @@ impl From<Raw> for Config {
             codex_bin: codex.codex_bin,
             protocol: codex.codex_protocol,
             codex_home: codex.codex_home,
-            codex_home_max_bytes: codex.codex_home_max_mib << 20,
+            codex_home_max_bytes: codex.codex_home_max_mib.saturating_mul(MIB),
             force_provider: codex.codex_force_provider,
             workdir: codex.codex_workdir,
             env_passthrough: codex.codex_env_passthrough,
@@ -518,7 +521,9 @@ impl From<Raw> for Config {
                 wear: Wear {
                     turns: NonZeroU64::new(workers.codex_worker_max_turns),
                     age: workers.codex_worker_max_age_ms.0,
-                    rss_bytes: NonZeroU64::new(workers.codex_worker_max_rss_mib << 20),
+                    rss_bytes: NonZeroU64::new(
+                        workers.codex_worker_max_rss_mib.saturating_mul(MIB),
+                    ),
                 },
                 turns: slots,
                 queue: turns.queue_max,
@@ -532,7 +537,7 @@ impl From<Raw> for Config {
             },
             responses: StoreLimits {
                 responses: NonZeroUsize::new(responses.responses_max),
-                bytes: responses.responses_max_mib << 20,
+                bytes: responses.responses_max_mib.saturating_mul(1 << 20),
                 age: responses.responses_ttl_ms.0,
             },
             keepalive: server.sse_keepalive_ms.0,

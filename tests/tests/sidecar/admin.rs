@@ -1,16 +1,28 @@
 //! What the operator reaches on the admin socket: metrics, status, usage, and the page that shows them.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use serde_json::json;
 use tests::http::{Answer, Client, Version, empty, get, with};
 use tests::sidecar::Sidecar;
+use tokio::time::{sleep, timeout};
 
-use crate::stack::{ask, assert_error, start, start_with, stream};
+use crate::stack::{SOON, ask, assert_error, start, start_with, stream};
 
 async fn ask_admin(sidecar: &Sidecar, path: &str) -> Answer {
     let mut client = sidecar.connect_admin().await;
     client.send(get(path)).await.expect("an answer")
+}
+
+/// A turn may hold its slot for a moment after its answer.
+async fn wait_for_turns(sidecar: &Sidecar, turns: u64) {
+    let so = async {
+        while ask_admin(sidecar, "/status").await.json()["turns"] != turns {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, so).await.expect("the slots are free");
 }
 
 /// The value of a sample such as `sidecar_turns_total{outcome="completed"}`.
@@ -35,6 +47,7 @@ async fn metrics_tell_of_requests_turns_tokens_and_children() {
     assert_eq!(ask(&sidecar, failing, json!({})).await.status, 400);
     let mut running = stream(&sidecar, json!([{"hold": "for ever"}, {"text": "x"}])).await;
     running.next_json().await;
+    wait_for_turns(&sidecar, 1).await;
 
     let answer = ask_admin(&sidecar, "/metrics").await;
     assert!(
@@ -111,6 +124,7 @@ async fn status_and_usage_are_told_without_a_key() {
         ask(&sidecar, json!({"text": "x"}), json!({})).await.status,
         200
     );
+    wait_for_turns(&sidecar, 0).await;
     let status = ask_admin(&sidecar, "/status").await.json();
     for (field, expected) in [
         ("turns", json!(0)),
