@@ -11,6 +11,7 @@ pub mod processes;
 pub mod prometheus;
 pub mod scripted_model;
 pub mod sidecar;
+pub mod soak;
 pub mod sse;
 pub mod traefik;
 pub mod upstream;

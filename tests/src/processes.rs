@@ -59,6 +59,14 @@ pub fn hears(pid: i32, signal: Signal) -> bool {
     caught.is_some_and(|mask| mask & (1 << (signal as i32 - 1)) != 0)
 }
 
+/// Memory that `pid` has in use, in KiB; 0 when it is gone.
+pub fn resident_kib(pid: i32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+    kib.unwrap_or_default()
+}
+
 /// Descriptors that `pid` has open.
 pub fn descriptors(pid: i32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)

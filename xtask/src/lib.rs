@@ -9,6 +9,7 @@ pub mod counts;
 pub mod envoy_config;
 pub mod fuzz;
 pub mod image;
+pub mod soak;
 pub mod test;
 pub mod tools;
 pub mod up;

@@ -9,6 +9,7 @@ use xtask::chaos::ChaosArgs;
 use xtask::counts::CountsArgs;
 use xtask::fuzz::FuzzArgs;
 use xtask::image::ImageArgs;
+use xtask::soak::SoakArgs;
 use xtask::test::TestArgs;
 use xtask::tools::{Tool, Tools};
 use xtask::up::UpArgs;
@@ -23,6 +24,8 @@ enum Command {
     Test(TestArgs),
     /// Kill random parts of the stack under load, and count what is left behind
     Chaos(ChaosArgs),
+    /// Have mixed traffic and faults pass over the stack, and account for everything afterwards
+    Soak(SoakArgs),
     /// Write the filter as an OCI image, for Istio and Envoy Gateway
     Image(ImageArgs),
     /// Count the instructions of the hot paths, and compare them with those that are kept
@@ -50,6 +53,7 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Up(args) => return xtask::up::up(args),
         Command::Test(args) => xtask::test::test(args)?,
         Command::Chaos(args) => xtask::chaos::chaos(args)?,
+        Command::Soak(args) => xtask::soak::soak(args)?,
         Command::Image(args) => xtask::image::image(args)?,
         Command::Counts(args) => xtask::counts::counts(args)?,
         Command::Fuzz(args) => xtask::fuzz::fuzz(args)?,

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::chain::{ANSWER_DEADLINE, Chain, SLOTS, STOP_DEADLINE, WORKERS, workers};
 use super::report::Report;
-use super::verdict::{Outcome, judge};
+use super::verdict::Outcome;
 use super::visit::Visit;
 use crate::http::{Client, Version};
 use crate::processes;
@@ -27,7 +27,7 @@ const POLL: Duration = Duration::from_millis(20);
 const HOLD: &str = "until all slots were counted";
 
 /// Looks at what the storm has left, and stops it piece by piece. `descriptors` is what the first sidecar had open.
-pub(super) async fn check(mut chain: Chain, descriptors: usize, report: &mut Report) {
+pub(crate) async fn check(mut chain: Chain, descriptors: usize, report: &mut Report) {
     chain.sidecar.wait_until_ready().await;
     alive(&chain, report).await;
     slots(&chain, report).await;
@@ -45,7 +45,12 @@ pub(super) async fn check(mut chain: Chain, descriptors: usize, report: &mut Rep
 }
 
 /// Counts until `wanted` is there, or time is over. What is found then is written down.
-async fn expect(report: &mut Report, what: &'static str, wanted: usize, count: impl Fn() -> usize) {
+pub(crate) async fn expect(
+    report: &mut Report,
+    what: &'static str,
+    wanted: usize,
+    count: impl Fn() -> usize,
+) {
     let settled = async {
         while count() != wanted {
             sleep(POLL).await;
@@ -55,7 +60,7 @@ async fn expect(report: &mut Report, what: &'static str, wanted: usize, count: i
     note(report, what, wanted, count());
 }
 
-fn note(report: &mut Report, what: &'static str, wanted: usize, found: usize) {
+pub(crate) fn note(report: &mut Report, what: &'static str, wanted: usize, found: usize) {
     report.add_count(what, found);
     if found != wanted {
         report.add_violation(format!("{what}: {found} instead of {wanted}"));
@@ -116,7 +121,7 @@ async fn gone(sidecar: &Sidecar, report: &mut Report) {
 async fn ask(mut visit: Visit, mut client: Client) -> Result<Outcome, String> {
     let received = timeout(ANSWER_DEADLINE, visit.run(&mut client)).await;
     let received = received.map_err(|elapsed| elapsed.to_string())?;
-    judge(&received, visit.streamed, &visit.canary)
+    visit.judge(&received)
 }
 
 fn running(model: &ScriptedModel) -> usize {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::chain::ANSWER_DEADLINE;
 use super::report::Report;
-use super::verdict::{Outcome, Received, judge};
+use super::verdict::{Outcome, Received};
 use super::visit::{Stage, Visit};
 use crate::http::{Client, Version};
 
@@ -129,7 +129,7 @@ fn note(seen: &mut Report, visit: &Visit, received: Option<&Received>, sidecar_k
         seen.add_violation(format!("{ANSWER_DEADLINE:?} without an end: {visit:?}"));
         return;
     };
-    match judge(received, visit.streamed, &visit.canary) {
+    match visit.judge(received) {
         Ok(Outcome::Finished) if visit.streamed => seen.add_outcome("stream finished"),
         Ok(Outcome::Finished) => seen.add_outcome("gathered answer finished"),
         Ok(Outcome::Refused(status, code)) => seen.add_outcome(format!("status {status} {code}")),

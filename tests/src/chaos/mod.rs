@@ -4,13 +4,14 @@
 //! The seed decides what is killed, in which order and after which pause, and what each client asks and how it reads;
 //! what that meets is up to the machine.
 
-mod aftermath;
-mod chain;
+pub(crate) mod aftermath;
+pub(crate) mod answer;
+pub(crate) mod chain;
 mod load;
 mod plan;
 mod report;
 mod storm;
-mod verdict;
+pub(crate) mod verdict;
 mod visit;
 
 pub use report::Report;

@@ -1,4 +1,4 @@
-//! What was seen: how often each death and each outcome, what was counted afterwards, and every broken promise.
+//! What was seen: how often each fault and each outcome, what was counted afterwards, and every broken promise.
 //! `Display` is the table that a run prints.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::fmt;
 #[derive(Debug, Default)]
 pub struct Report {
     seed: u64,
-    kills: BTreeMap<&'static str, usize>,
+    faults: BTreeMap<&'static str, usize>,
     outcomes: BTreeMap<String, usize>,
     counts: Vec<(&'static str, String)>,
     violations: Vec<String>,
@@ -16,7 +16,7 @@ pub struct Report {
 
 impl Report {
     /// Nothing seen yet.
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             seed,
             ..Self::default()
@@ -33,9 +33,9 @@ impl Report {
         self.outcomes.values().sum()
     }
 
-    /// Deaths.
-    pub fn kills(&self) -> usize {
-        self.kills.values().sum()
+    /// Deaths and other faults.
+    pub fn faults(&self) -> usize {
+        self.faults.values().sum()
     }
 
     /// Requests that ended like this.
@@ -43,26 +43,26 @@ impl Report {
         self.outcomes.get(name).copied().unwrap_or_default()
     }
 
-    pub(super) fn add_kill(&mut self, kind: &'static str) {
-        *self.kills.entry(kind).or_default() += 1;
+    pub(crate) fn add_fault(&mut self, kind: &'static str) {
+        *self.faults.entry(kind).or_default() += 1;
     }
 
-    pub(super) fn add_outcome(&mut self, outcome: impl Into<String>) {
+    pub(crate) fn add_outcome(&mut self, outcome: impl Into<String>) {
         *self.outcomes.entry(outcome.into()).or_default() += 1;
     }
 
-    pub(super) fn add_count(&mut self, what: &'static str, count: impl fmt::Display) {
+    pub(crate) fn add_count(&mut self, what: &'static str, count: impl fmt::Display) {
         self.counts.push((what, count.to_string()));
     }
 
-    pub(super) fn add_violation(&mut self, violation: impl Into<String>) {
+    pub(crate) fn add_violation(&mut self, violation: impl Into<String>) {
         self.violations.push(violation.into());
     }
 
     /// Takes in what another has seen in the same run.
-    pub(super) fn absorb(&mut self, other: Self) {
-        for (kind, count) in other.kills {
-            *self.kills.entry(kind).or_default() += count;
+    pub(crate) fn absorb(&mut self, other: Self) {
+        for (kind, count) in other.faults {
+            *self.faults.entry(kind).or_default() += count;
         }
         for (outcome, count) in other.outcomes {
             *self.outcomes.entry(outcome).or_default() += count;
@@ -74,8 +74,8 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        section(f, &format!("kills, seed {}", self.seed), &self.kills)?;
-        row(f, "all", self.kills())?;
+        section(f, &format!("faults, seed {}", self.seed), &self.faults)?;
+        row(f, "all", self.faults())?;
         section(f, "requests", &self.outcomes)?;
         row(f, "all", self.requests())?;
         section(

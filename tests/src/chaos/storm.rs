@@ -58,7 +58,7 @@ impl<'a> Storm<'a> {
             }
         };
         if struck {
-            self.report.add_kill(blow.kind.name());
+            self.report.add_fault(blow.kind.name());
         } else {
             self.report
                 .add_violation(format!("nothing to strike: {}", blow.kind.name()));

@@ -1,21 +1,67 @@
 //! Whether what a client got is an honest end: its own text whole, or an error that says so.
-//! OpenAI API reference, "Chat completions"; an error frame is `data: {"error":{...}}`.
+//! The contract's section 2, "Errors": a failure never looks like a success; what an answer says is read in `answer`.
 
-use serde_json::Value;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::answer::{Answer, Dialect, End, code};
+use crate::http::Stream;
+
+/// Pause of a slow reader after each piece.
+const SLOW: Duration = Duration::from_millis(60);
 
 /// What came over the wire.
 #[derive(Debug)]
-pub(super) struct Received {
+pub(crate) struct Received {
     /// `None` when the connection ended before the head.
-    pub(super) status: Option<u16>,
-    pub(super) body: Vec<u8>,
+    pub(crate) status: Option<u16>,
+    pub(crate) body: Vec<u8>,
     /// Whether HTTP says that the body is complete.
-    pub(super) complete: bool,
+    pub(crate) complete: bool,
+}
+
+impl Outcome {
+    /// The code of the error that it is.
+    pub(crate) fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused(_, code) | Self::Failed(code) => Some(code),
+            Self::Finished | Self::BrokenOff => None,
+        }
+    }
+}
+
+impl Received {
+    /// The connection ended before the head.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            status: None,
+            body: Vec::new(),
+            complete: false,
+        }
+    }
+
+    /// Reads to the end, whatever that is.
+    pub(crate) async fn read(mut stream: Stream, slow: bool) -> Self {
+        let mut received = Self::nothing();
+        received.status = Some(stream.status.as_u16());
+        while let Ok(piece) = stream.next().await {
+            let Some(piece) = piece else {
+                received.complete = true;
+                break;
+            };
+            received.body.extend_from_slice(&piece.data);
+            if slow {
+                sleep(SLOW).await;
+            }
+        }
+        received
+    }
 }
 
 /// An end that a client can trust.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// The whole text, and the word that it is whole.
     Finished,
     /// An HTTP error with this status and code.
@@ -26,79 +72,107 @@ pub(super) enum Outcome {
     BrokenOff,
 }
 
-/// Judges what the client got who should have got `canary`.
+/// What a client may be told, if all goes well.
+#[derive(Debug, Clone)]
+pub(crate) enum Expected {
+    /// This text and no other.
+    Text(String),
+    /// A text in which this occurs.
+    Quote(String),
+    /// A call with these arguments, and no text.
+    Call(String),
+}
+
+/// Judges what the client got who should have got what is expected. What it said comes with an honest end.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn judge(received: &Received, streamed: bool, canary: &str) -> Result<Outcome, String> {
+pub(crate) fn judge(
+    received: &Received,
+    dialect: Dialect,
+    streamed: bool,
+    expected: &Expected,
+) -> Result<(Outcome, Answer), String> {
     let body = String::from_utf8_lossy(&received.body);
-    match received.status {
-        None => Ok(Outcome::BrokenOff),
-        Some(200) if streamed => stream(&body, received.complete, canary),
-        Some(_) if !received.complete => Ok(Outcome::BrokenOff),
-        Some(200) => gathered(&body, canary),
-        Some(status) => {
-            let code =
-                code(&body).ok_or_else(|| format!("status {status} with {}", head(&body)))?;
-            Ok(Outcome::Refused(status, code))
+    let outcome = match received.status {
+        None => Outcome::BrokenOff,
+        Some(200) if streamed => {
+            let answer = dialect.read_stream(&body);
+            return Ok((stream(&answer, received.complete, expected, &body)?, answer));
         }
+        Some(_) if !received.complete => Outcome::BrokenOff,
+        Some(200) => {
+            let answer = dialect.read_whole(&body);
+            if answer.end != End::Whole {
+                return Err(format!("it does not say that it is whole: {}", head(&body)));
+            }
+            expected.check(&answer)?;
+            return Ok((Outcome::Finished, answer));
+        }
+        Some(status) => {
+            let code = code(&serde_json::from_str(&body).unwrap_or_default());
+            let code = code.ok_or_else(|| format!("status {status} with {}", head(&body)))?;
+            Outcome::Refused(status, code)
+        }
+    };
+    Ok((outcome, Answer::default()))
+}
+
+fn stream(
+    answer: &Answer,
+    complete: bool,
+    expected: &Expected,
+    body: &str,
+) -> Result<Outcome, String> {
+    if !expected.allows_begun(&answer.text) {
+        return Err(format!("not the client's own text: {}", head(&answer.text)));
+    }
+    match &answer.end {
+        End::Whole => expected.check(answer).map(|()| Outcome::Finished),
+        End::Failed(code) => Ok(Outcome::Failed(code.clone())),
+        End::Unsaid if complete => Err(format!("it ends as if all was said: {}", tail(body))),
+        End::Unsaid => Ok(Outcome::BrokenOff),
     }
 }
 
-fn gathered(body: &str, canary: &str) -> Result<Outcome, String> {
-    let answer: Value = serde_json::from_str(body).unwrap_or_default();
-    let choice = &answer["choices"][0];
-    if choice["message"]["content"] == canary && choice["finish_reason"] == "stop" {
-        Ok(Outcome::Finished)
-    } else {
+impl Expected {
+    /// Whether a text that breaks off here may be its beginning.
+    fn allows_begun(&self, begun: &str) -> bool {
+        match self {
+            Self::Text(text) => text.starts_with(begun),
+            Self::Quote(_) => true,
+            Self::Call(_) => begun.is_empty(),
+        }
+    }
+
+    /// An answer that calls itself whole is so.
+    fn check(&self, answer: &Answer) -> Result<(), String> {
+        let is_met = match self {
+            Self::Text(text) => answer.text == *text && answer.call.is_none(),
+            Self::Quote(quote) => answer.text.contains(quote),
+            Self::Call(arguments) => {
+                answer.text.is_empty() && answer.call.as_ref() == Some(arguments)
+            }
+        };
+        if is_met {
+            return Ok(());
+        }
+        let (bytes, text) = (answer.text.len(), head(&answer.text));
         Err(format!(
-            "not the client's own text, or not all: {}",
-            head(body)
+            "not the client's own, or not all, in {bytes} bytes: {text}"
         ))
     }
-}
-
-fn stream(body: &str, complete: bool, canary: &str) -> Result<Outcome, String> {
-    let whole_events = body.rsplit_once("\n\n").map_or("", |(events, _cut)| events);
-    let events = whole_events.split("\n\n");
-    let data: Vec<_> = events
-        .filter_map(|event| event.strip_prefix("data: "))
-        .collect();
-    let text: String = data.iter().filter_map(|data| delta(data)).collect();
-    if !canary.starts_with(&text) {
-        return Err(format!("not the client's own text: {}", head(&text)));
-    }
-    let last = data.last().copied().unwrap_or_default();
-    match (last, code(last)) {
-        ("[DONE]", _) if text == canary => Ok(Outcome::Finished),
-        ("[DONE]", _) => {
-            let (got, all) = (text.len(), canary.len());
-            Err(format!("[DONE] after {got} of {all} bytes of text"))
-        }
-        (_, Some(code)) => Ok(Outcome::Failed(code)),
-        (_, None) if complete => Err(format!("it ends as if all was said after {}", head(last))),
-        (_, None) => Ok(Outcome::BrokenOff),
-    }
-}
-
-fn delta(data: &str) -> Option<String> {
-    let chunk: Value = serde_json::from_str(data).ok()?;
-    let content = chunk["choices"][0]["delta"]["content"].as_str();
-    content.map(str::to_owned)
-}
-
-/// The code of an error in OpenAI's shape.
-fn code(body: &str) -> Option<String> {
-    let body: Value = serde_json::from_str(body).ok()?;
-    let error = body["error"].as_object()?;
-    let is_told = error["message"].is_string() && error["type"].is_string();
-    let code = error["code"].as_str().filter(|_| is_told);
-    code.map(str::to_owned)
 }
 
 /// Enough of a text to recognise it.
 fn head(text: &str) -> String {
     format!("{:?}", text.chars().take(200).collect::<String>())
+}
+
+/// Enough of a stream to see how it ended.
+fn tail(text: &str) -> String {
+    let last: Vec<_> = text.chars().rev().take(200).collect();
+    format!("{:?}", last.iter().rev().collect::<String>())
 }
 
 #[cfg(test)]
@@ -125,8 +199,10 @@ mod tests {
             body: body.into(),
             complete,
         };
-        let judged = judge(&received, streamed, "canary");
-        assert_eq!(judged.as_ref().ok(), expected, "{judged:?}");
+        let canary = Expected::Text("canary".into());
+        let judged = judge(&received, Dialect::Chat, streamed, &canary);
+        let outcome = judged.as_ref().ok().map(|(outcome, _)| outcome);
+        assert_eq!(outcome, expected, "{judged:?}");
     }
 
     #[test]

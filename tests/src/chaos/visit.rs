@@ -1,19 +1,14 @@
 //! One request of one client: what it asks, how it reads, and how far it came.
 //! Each has a text of its own, so that a text that is cut or goes astray is seen.
 
-use std::time::Duration;
-
 use fastrand::Rng;
 use http::Request;
 use serde_json::{Value, json};
-use tokio::time::sleep;
 
+use super::answer::Dialect;
 use super::chain::{AGENT_KEY, KEY};
-use super::verdict::Received;
+use super::verdict::{Expected, Outcome, Received, judge};
 use crate::http::{Body, Client, bearer, post};
-
-/// Pause of a slow reader after each piece.
-const SLOW: Duration = Duration::from_millis(60);
 
 /// How far a client came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,27 +82,21 @@ impl Visit {
 
     /// Asks, and reads to the end.
     pub(super) async fn run(&mut self, client: &mut Client) -> Received {
-        let mut received = Received {
-            status: None,
-            body: Vec::new(),
-            complete: false,
-        };
-        let Ok(mut stream) = client.stream(self.request()).await else {
-            return received;
+        let Ok(stream) = client.stream(self.request()).await else {
+            return Received::nothing();
         };
         self.stage = Stage::Reading;
-        received.status = Some(stream.status.as_u16());
-        while let Ok(piece) = stream.next().await {
-            let Some(piece) = piece else {
-                received.complete = true;
-                break;
-            };
-            received.body.extend_from_slice(&piece.data);
-            if self.slow {
-                sleep(SLOW).await;
-            }
-        }
-        received
+        Received::read(stream, self.slow).await
+    }
+
+    /// How it ended.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn judge(&self, received: &Received) -> Result<Outcome, String> {
+        let expected = Expected::Text(self.canary.clone());
+        let judged = judge(received, Dialect::Chat, self.streamed, &expected);
+        judged.map(|(outcome, _)| outcome)
     }
 
     fn request(&self) -> Request<Body> {

@@ -24,6 +24,7 @@ use xtask::envoy_config::Placement;
 use xtask::tools::{Tool, Tools};
 
 use crate::http::{Answer, Client, DEADLINE, Version, empty, get};
+use crate::processes;
 use log::{Log, read_lines};
 pub use options::Options;
 use options::{BOOTSTRAP, place, with_fields};
@@ -127,6 +128,17 @@ impl Envoy {
         };
         let reached = timeout(DEADLINE, reached).await;
         assert!(reached.is_ok(), "{name} does not reach {value}");
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        let id = self.process.id().and_then(|id| i32::try_from(id).ok());
+        id.expect("Envoy was not reaped yet")
+    }
+
+    /// Descriptors that it has open.
+    pub fn descriptors(&self) -> usize {
+        processes::descriptors(self.pid())
     }
 
     /// Octets of memory that Envoy has in use, as the kernel sees it.

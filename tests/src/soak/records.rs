@@ -1,0 +1,138 @@
+//! The usage log, as it lies on disk, and whether the sums made of it are its sums.
+//! The contract's section 8: lines of JSON, the older part in `usage.ndjson.1`.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde_json::Value;
+
+use super::samples::Samples;
+use crate::chaos::Report;
+use crate::http::{get, with};
+use crate::sidecar::Sidecar;
+
+/// Every record, oldest first.
+#[derive(Debug)]
+pub(super) struct Records(pub(super) Vec<Value>);
+
+impl Records {
+    /// Reads what is there now.
+    pub(super) fn read(sidecar: &Sidecar) -> Self {
+        let home = sidecar.dir().join("codex-home");
+        let parts = ["usage.ndjson.1", "usage.ndjson"];
+        let texts = parts.map(|name| fs::read_to_string(home.join(name)).unwrap_or_default());
+        let lines = texts.iter().flat_map(|text| text.lines());
+        let records = lines.map(|line| serde_json::from_str(line).unwrap_or(Value::Null));
+        Self(records.collect())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The records of each request.
+    pub(super) fn by_id(&self) -> BTreeMap<&str, Vec<&Value>> {
+        let mut by_id: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for record in &self.0 {
+            let id = record["request_id"].as_str().unwrap_or_default();
+            by_id.entry(id).or_default().push(record);
+        }
+        by_id
+    }
+
+    /// The counters grew between two moments by what the records since `from` come to.
+    pub(super) fn check_counters(
+        &self,
+        from: usize,
+        before: &Samples,
+        after: &Samples,
+        report: &mut Report,
+    ) {
+        let records = &self.0[from..];
+        let sum = |field: &str| {
+            let numbers = records.iter().filter_map(|record| record[field].as_f64());
+            numbers.sum::<f64>()
+        };
+        let with = |field: &str, name: &str| {
+            let is = |record: &&Value| record[field].as_str() == Some(name);
+            count(records.iter().filter(is))
+        };
+        let with_number =
+            |field: &str| count(records.iter().filter(|record| record[field].is_u64()));
+        for (name, expected) in [
+            (
+                "sidecar_turns_total{outcome=\"completed\"}",
+                with("finish_reason", "stop"),
+            ),
+            (
+                "sidecar_turns_total{outcome=\"tool_calls\"}",
+                with("finish_reason", "tool_calls"),
+            ),
+            (
+                "sidecar_turns_total{outcome=\"interrupted\"}",
+                with("error", "client_left"),
+            ),
+            (
+                "sidecar_tokens_total{kind=\"prompt\"}",
+                sum("prompt_tokens"),
+            ),
+            (
+                "sidecar_tokens_total{kind=\"cached\"}",
+                sum("cached_tokens"),
+            ),
+            (
+                "sidecar_tokens_total{kind=\"completion\"}",
+                sum("completion_tokens"),
+            ),
+            (
+                "sidecar_tokens_total{kind=\"reasoning\"}",
+                sum("reasoning_tokens"),
+            ),
+        ] {
+            agree(report, name, after.since(before, name), expected);
+        }
+        let first_tokens = after.sum_since(before, "sidecar_time_to_first_token_seconds_count");
+        agree(
+            report,
+            "first tokens",
+            first_tokens,
+            with_number("time_to_first_token_ms"),
+        );
+    }
+
+    /// `/v1/usage` sees as many requests and tokens as there are.
+    pub(super) async fn check_usage(&self, sidecar: &Sidecar, report: &mut Report) {
+        let mut client = sidecar.connect().await;
+        let request = with(get("/v1/usage"), "x-codex-edge-admin", "true");
+        let answer = client.send(request).await.map(|answer| answer.json());
+        let sums = answer.unwrap_or_default();
+        let tokens = self
+            .0
+            .iter()
+            .filter_map(|record| record["total_tokens"].as_f64());
+        for (name, field, expected) in [
+            ("requests in /v1/usage", "requests", count(self.0.iter())),
+            ("tokens in /v1/usage", "total_tokens", tokens.sum()),
+        ] {
+            agree(
+                report,
+                name,
+                sums[field].as_f64().unwrap_or_default(),
+                expected,
+            );
+        }
+    }
+}
+
+#[expect(clippy::float_cmp, reason = "both are whole numbers far below 2^53")]
+fn agree(report: &mut Report, name: &'static str, counted: f64, expected: f64) {
+    report.add_count(name, counted);
+    if counted != expected {
+        report.add_violation(format!("{name}: {counted}, and {expected} by the records"));
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+fn count<'a>(records: impl Iterator<Item = &'a Value>) -> f64 {
+    records.count() as f64
+}
