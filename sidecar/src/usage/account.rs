@@ -77,7 +77,7 @@ impl Account {
         }
     }
 
-    /// Closes it for a turn that did not begin.
+    /// Closes it for a turn that did not begin. One that Envoy will ask for again is told of when it has.
     pub fn refuse(mut self, error: &ApiError) {
         self.end = End::Refused(error.clone());
     }
@@ -174,6 +174,11 @@ impl Witness for Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
+        if let End::Refused(error) = &self.end
+            && error.unbegun
+        {
+            return;
+        }
         let duration = self.started.elapsed();
         let (usage, source) = self.usage();
         match &self.end {
@@ -190,4 +195,48 @@ impl Drop for Account {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::UsageLogConfig;
+    use crate::turn::TurnError;
+
+    fn entry() -> Entry {
+        Entry {
+            request_id: "r".into(),
+            client: "alice".into(),
+            route: "/v1/chat/completions",
+            requested_model: "codex-5".into(),
+            effective_model: "gpt-5".into(),
+            stream: false,
+            status_ahead: false,
+            prompt_chars: 4,
+        }
+    }
+
+    /// Envoy asks again for what was not begun, so that one request would have a record for each try.
+    #[tokio::test]
+    async fn a_try_that_envoy_repeats_is_not_recorded() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = UsageLogConfig {
+            path: folder.path().join("usage.ndjson"),
+            max_bytes: None,
+        };
+        let (log, writer) = UsageLog::open(&config).unwrap();
+        let writer = tokio::task::spawn_blocking(|| writer.run());
+        let books = Books {
+            log: log.clone(),
+            metrics: Arc::default(),
+        };
+        for error in [TurnError::Starting, TurnError::Busy] {
+            Account::open(books.clone(), entry()).refuse(&error.into());
+        }
+        let errors = log.read(Vec::new(), |seen, record| seen.push(record.error));
+        let errors = errors.await.unwrap();
+        assert_eq!(errors, [Some("concurrency_exceeded".to_owned())]);
+        drop((log, books));
+        writer.await.unwrap();
+    }
 }

@@ -143,6 +143,8 @@ fn is_try(record: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use serde_json::json;
 
     use super::*;
@@ -169,10 +171,10 @@ mod tests {
         let stopped = json!({"request_id": "a1-0", "status": 503, "error": "interrupted"});
         let again = json!({"request_id": "a1-0", "status": 503, "token_source": "none"});
         let foreign = json!({"request_id": "a2-0", "status": 200});
-        check(200, None, &[good.clone()], 0);
+        check(200, None, slice::from_ref(&good), 0);
         check(200, None, &[again, good.clone()], 0);
-        check(502, Some("codex_failed"), &[failed.clone()], 0);
-        check(503, Some("codex_unavailable"), &[stopped.clone()], 0);
+        check(502, Some("codex_failed"), slice::from_ref(&failed), 0);
+        check(503, Some("codex_unavailable"), slice::from_ref(&stopped), 0);
         check(503, Some("codex_starting"), &[stopped], 1);
         check(401, Some("invalid_api_key"), &[], 0);
         check(200, None, &[], 1);
