@@ -26,6 +26,7 @@ const POLL: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Sidecar {
     dir: TempDir,
+    program: PathBuf,
     env: Vec<(String, String)>,
     process: Child,
 }
@@ -37,6 +38,7 @@ pub struct Predecessor(Child);
 /// A sidecar that is about to be started.
 #[derive(Debug)]
 pub struct Options {
+    program: Option<PathBuf>,
     env: Vec<(String, String)>,
 }
 
@@ -45,11 +47,21 @@ impl Options {
     pub fn new(model: &ScriptedModel) -> Self {
         let codex = Tools::open().executable(Tool::Codex);
         let codex = codex.expect("Codex was fetched: `cargo xtask fetch`");
-        let options = Self { env: Vec::new() };
+        let options = Self {
+            program: None,
+            env: Vec::new(),
+        };
         options
             .env("CODEX_BIN", &codex.to_string_lossy())
             .env("CODEX_FORCE_PROVIDER", "scripted")
             .env("SCRIPTED_MODEL_URL", &model.base_url())
+    }
+
+    /// Another build of the sidecar than that of the tests.
+    #[must_use]
+    pub fn program(mut self, program: PathBuf) -> Self {
+        self.program = Some(program);
+        self
     }
 
     /// Sets a variable; nothing but `PATH` and what is set here is in the sidecar's environment.
@@ -82,9 +94,11 @@ impl Options {
             );
             fs::write(home.join("config.toml"), provider).expect("the folder is ours");
         }
-        let process = run_in(dir.path(), &self.env);
+        let program = self.program.unwrap_or_else(|| sidecar_binary().to_owned());
+        let process = run_in(dir.path(), &program, &self.env);
         Sidecar {
             dir,
+            program,
             env: self.env,
             process,
         }
@@ -92,13 +106,13 @@ impl Options {
 }
 
 /// Starts a sidecar whose whole world is `dir`; its log goes on where that of an earlier one ended.
-fn run_in(dir: &Path, env: &[(String, String)]) -> Child {
+fn run_in(dir: &Path, program: &Path, env: &[(String, String)]) -> Child {
     let log = fs::File::options()
         .create(true)
         .append(true)
         .open(dir.join("log"))
         .expect("the folder is ours");
-    let mut command = Command::new(sidecar_binary());
+    let mut command = Command::new(program);
     command
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -217,7 +231,7 @@ impl Sidecar {
     /// Starts it again, in the same folder and with the same settings, and waits for nothing. It has ended.
     pub fn restart(&mut self) {
         assert_eq!(self.id(), None, "the sidecar was reaped");
-        self.process = run_in(self.dir.path(), &self.env);
+        self.process = run_in(self.dir.path(), &self.program, &self.env);
     }
 
     /// Tells it to stop and starts its successor at once, as an upgrade does; waits until that listens.

@@ -6,7 +6,7 @@ mod options;
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +69,7 @@ impl Envoy {
             log,
             _readers: readers,
         };
-        envoy.address = envoy.wait_until_listening().await;
+        envoy.address = envoy.wait_until_listening(options.patience).await;
         envoy
     }
 
@@ -175,6 +175,12 @@ impl Envoy {
         self.log.stderr()
     }
 
+    /// Its pid.
+    pub fn pid(&self) -> i32 {
+        let id = self.process.id().and_then(|id| i32::try_from(id).ok());
+        id.expect("Envoy was not reaped yet")
+    }
+
     /// The folder with the rendered configuration and the sockets.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -205,7 +211,7 @@ impl Envoy {
         }
     }
 
-    async fn wait_until_listening(&mut self) -> SocketAddr {
+    async fn wait_until_listening(&mut self, patience: Duration) -> SocketAddr {
         let listening = async {
             loop {
                 if let Some(status) = self.process.try_wait().expect("the child is ours") {
@@ -217,7 +223,7 @@ impl Envoy {
                 sleep(POLL).await;
             }
         };
-        match timeout(DEADLINE, listening).await {
+        match timeout(patience, listening).await {
             Ok(Ok(address)) => address,
             Ok(Err(status)) => panic!("Envoy ended with {status}:\n{}", self.stderr()),
             Err(_) => panic!("Envoy does not get ready:\n{}", self.stderr()),
@@ -272,8 +278,11 @@ fn spawn(dir: &Path, options: &Options) -> Child {
     let envoy = Tools::open()
         .executable(Tool::Envoy)
         .expect("Envoy was fetched");
-    let mut command = Command::new(envoy);
+    let under = options.under.iter().map(PathBuf::from);
+    let mut words = under.chain([envoy]);
+    let mut command = Command::new(words.next().expect("Envoy is one"));
     command
+        .args(words)
         .arg("--config-path")
         .arg(dir.join(BOOTSTRAP))
         .args(["--concurrency", &options.concurrency.to_string()])

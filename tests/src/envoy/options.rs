@@ -3,11 +3,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use xtask::envoy_config::Placement;
 
 use crate::filter_wasm::filter_wasm;
+use crate::http::DEADLINE;
 
 /// How a test's Envoy differs from the one that ships.
 #[derive(Clone, Debug)]
@@ -20,6 +22,9 @@ pub struct Options {
     replacements: Vec<(String, String)>,
     filter_replacements: Vec<(String, String)>,
     pub(super) config_yaml: Option<String>,
+    other_filters: Option<String>,
+    pub(super) under: Vec<String>,
+    pub(super) patience: Duration,
 }
 
 impl Options {
@@ -34,6 +39,9 @@ impl Options {
             replacements: Vec::new(),
             filter_replacements: Vec::new(),
             config_yaml: None,
+            other_filters: None,
+            under: Vec::new(),
+            patience: DEADLINE,
         }
     }
 
@@ -79,6 +87,21 @@ impl Options {
         self
     }
 
+    /// Has `yaml`, items of `http_filters` or none, in the place of our filter.
+    #[must_use]
+    pub fn filters_instead(mut self, yaml: &str) -> Self {
+        self.other_filters = Some(yaml.to_owned());
+        self
+    }
+
+    /// Runs Envoy under another program that takes its command line, and gives it so much time to get ready.
+    #[must_use]
+    pub fn under(mut self, command: &[&str], patience: Duration) -> Self {
+        self.under = command.iter().map(|&word| word.to_owned()).collect();
+        self.patience = patience;
+        self
+    }
+
     /// Replaces `from`, which stands in `filter.yaml` once, to load the filter as somebody else's Envoy may.
     #[must_use]
     pub fn replace_in_filter(mut self, from: &str, to: &str) -> Self {
@@ -102,6 +125,9 @@ pub(super) fn place(dir: &Path, options: &Options) -> Placement {
         .write(&bootstrap)
         .expect("the shipped configuration can be rendered");
     rewrite(&bootstrap, |text| replace_all(text, &options.replacements));
+    if let Some(yaml) = &options.other_filters {
+        rewrite(&bootstrap, |text| without_filter(&text, yaml));
+    }
     rewrite(&placement.filter_yaml, |text| {
         let text = replace_all(text, &options.filter_replacements);
         with_fields(&text, &options.filter)
@@ -122,6 +148,17 @@ fn replace_all(text: String, replacements: &[(String, String)]) -> String {
         assert_eq!(text.matches(from).count(), 1, "`{from}` is in it once");
         text.replace(from, to)
     })
+}
+
+/// `bootstrap` with `yaml` where our filter stands, which ends where the next item and its comment begin.
+fn without_filter(bootstrap: &str, yaml: &str) -> String {
+    let (before, item) = bootstrap
+        .split_once("          - name: codex_edge\n")
+        .expect("envoy.yaml has our filter");
+    let (_item, after) = item
+        .split_once("\n          # ")
+        .expect("another filter follows, with its comment");
+    format!("{before}{yaml}          # {after}")
 }
 
 /// `filter_yaml` with `fields` put into the JSON that the filter gets as its configuration.
