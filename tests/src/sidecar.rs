@@ -239,7 +239,7 @@ impl Sidecar {
         let starts = |log: String| log.matches("sidecar starts").count();
         let before = starts(self.log());
         self.signal(Signal::SIGTERM);
-        let successor = run_in(self.dir.path(), &self.env);
+        let successor = run_in(self.dir.path(), &self.program, &self.env);
         let predecessor = Predecessor(std::mem::replace(&mut self.process, successor));
         let started = async {
             while starts(self.log()) == before {

@@ -1,6 +1,7 @@
 //! The repository's own tool, `cargo xtask`: fetches, builds, starts, tests and checks; it has no product logic.
 //! The end-to-end tests use [`tools`] and [`envoy_config`], so that they run what `up` runs.
 
+pub mod bench;
 pub mod build;
 pub mod chaos;
 pub mod check;

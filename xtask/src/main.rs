@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use xtask::bench::BenchArgs;
 use xtask::chaos::ChaosArgs;
 use xtask::counts::CountsArgs;
 use xtask::fuzz::FuzzArgs;
@@ -32,6 +33,8 @@ enum Command {
     Counts(CountsArgs),
     /// Attack every parser that meets the outside with inputs that nobody would send
     Fuzz(FuzzArgs),
+    /// Measure the chain and its parts, beside what they are compared with
+    Bench(BenchArgs),
     /// Check formatting, lints, docs, Envoy's configuration and dependencies
     Check,
     /// Fetch the pinned tools and clients
@@ -57,6 +60,7 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Image(args) => xtask::image::image(args)?,
         Command::Counts(args) => xtask::counts::counts(args)?,
         Command::Fuzz(args) => xtask::fuzz::fuzz(args)?,
+        Command::Bench(args) => xtask::bench::bench(args)?,
         Command::Check => xtask::check::check()?,
         Command::Fetch => {
             let tools = Tools::open();

@@ -175,12 +175,6 @@ impl Envoy {
         self.log.stderr()
     }
 
-    /// Its pid.
-    pub fn pid(&self) -> i32 {
-        let id = self.process.id().and_then(|id| i32::try_from(id).ok());
-        id.expect("Envoy was not reaped yet")
-    }
-
     /// The folder with the rendered configuration and the sockets.
     pub fn dir(&self) -> &Path {
         self.dir.path()

@@ -1,0 +1,146 @@
+//! What stands in our filter's place: nothing, Envoy's own filters, those and Lua, or our filter.
+//! Envoy's documentation of `cors`, `api_key_auth`, `local_ratelimit` and `lua`.
+
+use std::path::PathBuf;
+
+use anyhow::ensure;
+use serde_json::json;
+use tests::envoy::{Envoy, Options};
+use tests::http::{Version, bearer, post};
+
+use crate::suites::stack::quiet;
+use crate::visit::KEY;
+
+/// Requests a second: a limit that is counted and never reached.
+const LIMIT: u32 = 1_000_000;
+
+/// What decides who may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Variant {
+    /// Nobody: Envoy forwards.
+    None,
+    /// CORS, key and rate limit by Envoy's own filters, which have no gate for models in a body.
+    Native,
+    /// CORS and rate limit by Envoy's own filters, key and model by Lua.
+    Lua,
+    /// Our filter as it ships.
+    Ours,
+}
+
+impl Variant {
+    pub(super) const ALL: [Self; 4] = [Self::None, Self::Native, Self::Lua, Self::Ours];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Native => "native, no model gate",
+            Self::Lua => "native + Lua",
+            Self::Ours => "ours",
+        }
+    }
+
+    pub(super) fn options(self, upstream: PathBuf) -> Options {
+        let options = quiet(Options::new(upstream)).env("PROXY_API_KEY", KEY);
+        match self {
+            Self::None => options.filters_instead(""),
+            Self::Native => with_cors(options)
+                .filters_instead(&[CORS, &api_key_auth(), &local_rate_limit()].concat()),
+            Self::Lua => {
+                with_cors(options).filters_instead(&[CORS, &lua(), &local_rate_limit()].concat())
+            }
+            Self::Ours => {
+                let limit = json!({"requests": LIMIT, "window_ms": 1000});
+                options
+                    .filter("rate_limit", limit.clone())
+                    .filter("unauthenticated_rate_limit", limit)
+            }
+        }
+    }
+
+    /// Asks what has to be refused: a gate that lets everybody in looks fast.
+    ///
+    /// # Errors
+    /// When an answer is not what this variant promises.
+    pub(super) async fn check(self, envoy: &Envoy) -> anyhow::Result<()> {
+        let (no_key, unknown_model) = match self {
+            Self::None => (200, 200),
+            Self::Native => (401, 200),
+            Self::Lua | Self::Ours => (401, 404),
+        };
+        let chat = |model: &str| post("/v1/chat/completions", json!({"model": model}).to_string());
+        for (request, expected) in [
+            (chat("codex-5"), no_key),
+            (bearer(chat("gpt-4"), KEY), unknown_model),
+            (bearer(chat("codex-5"), KEY), 200),
+        ] {
+            let mut client = envoy.connect(Version::H1).await;
+            let status = client.send(request).await?.status.as_u16();
+            ensure!(
+                status == expected,
+                "{self:?}: {status} instead of {expected}"
+            );
+        }
+        Ok(())
+    }
+}
+
+const CORS: &str = r#"          - name: envoy.filters.http.cors
+            typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors }
+"#;
+
+/// Gives the virtual host the policy that the `cors` filter looks for there.
+fn with_cors(options: Options) -> Options {
+    let place = "              request_body_buffer_limit: 16777216\n";
+    let policy = r#"              typed_per_filter_config:
+                envoy.filters.http.cors:
+                  "@type": type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy
+                  allow_origin_string_match: [{ safe_regex: { regex: ".*" } }]
+                  allow_methods: GET, POST, DELETE, HEAD, OPTIONS
+                  allow_headers: authorization, content-type
+                  expose_headers: x-request-id, retry-after
+                  allow_credentials: true
+                  max_age: "600"
+"#;
+    options.replace(place, &format!("{place}{policy}"))
+}
+
+fn api_key_auth() -> String {
+    format!(
+        r#"          - name: envoy.filters.http.api_key_auth
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.api_key_auth.v3.ApiKeyAuth
+              credentials: [{{ key: {KEY}, client: default }}]
+              key_sources: [{{ header: Authorization }}]
+              forwarding: {{ header: x-codex-edge-client, hide_credentials: true }}
+"#
+    )
+}
+
+fn lua() -> String {
+    let script = include_str!("gate.lua").replace("@KEY@", KEY);
+    let script = serde_json::Value::from(script);
+    format!(
+        r#"          - name: envoy.filters.http.lua
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua
+              default_source_code: {{ inline_string: {script} }}
+"#
+    )
+}
+
+/// A bucket a client.
+fn local_rate_limit() -> String {
+    let bucket = format!("{{ max_tokens: {LIMIT}, tokens_per_fill: {LIMIT}, fill_interval: 1s }}");
+    format!(
+        r#"          - name: envoy.filters.http.local_ratelimit
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
+              stat_prefix: bench
+              token_bucket: {bucket}
+              filter_enabled: {{ default_value: {{ numerator: 100 }} }}
+              filter_enforced: {{ default_value: {{ numerator: 100 }} }}
+              rate_limits: [{{ actions: [{{ request_headers: {{ header_name: x-codex-edge-client, descriptor_key: client }} }}] }}]
+              descriptors: [{{ entries: [{{ key: client, value: default }}], token_bucket: {bucket} }}]
+"#
+    )
+}

@@ -1,0 +1,47 @@
+//! A smoke run of every suite that needs no package beside the pinned tools, so that the harness cannot rot.
+//! Its numbers mean nothing; that every request was answered as it should be, the suites see to themselves.
+
+use std::path::PathBuf;
+
+use bench::report::{Cell, markdown};
+use bench::{Settings, Suite};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_suite_measures_something() {
+    let settings = Settings {
+        quick: true,
+        rounds: 1,
+        instructions: false,
+        sidecar: None,
+        instant_codex: PathBuf::from(env!("CARGO_BIN_EXE_instant-codex")),
+        peers: None,
+    };
+    for suite in [
+        Suite::Envoy,
+        Suite::Sidecar,
+        Suite::Codex,
+        Suite::Chain,
+        Suite::Overload,
+        Suite::Peers,
+    ] {
+        let section = bench::run(suite, &settings).await.unwrap();
+        assert!(!section.tables.is_empty(), "{suite:?}");
+        for table in &section.tables {
+            assert!(!table.rows.is_empty(), "{}", table.title);
+            for row in &table.rows {
+                let first = row.cells.first();
+                let measured = matches!(first, Some(Cell::Number(number)) if *number > 0.0);
+                assert!(measured, "{}: {row:?}", table.title);
+            }
+        }
+        for figure in &section.figures {
+            let svg = figure.svg().unwrap();
+            assert!(
+                svg.contains("<rect") || svg.contains("<polyline"),
+                "{}",
+                figure.file
+            );
+        }
+        println!("{}", markdown(&section, "."));
+    }
+}
