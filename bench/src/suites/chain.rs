@@ -24,7 +24,7 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
     let model = model().await?;
     let sidecar = settings
         .sidecar(&model)
-        .env("PROXY_SSE_MAX_CONCURRENCY", "64");
+        .env("PROXY_SSE_MAX_CONCURRENCY", "0");
     let stack = Stack::start(sidecar, model).await;
     let (mut middle, mut late) = (Vec::new(), Vec::new());
     for clients in settings.pick(vec![1, 2, 4, 8, 16, 32, 64], vec![2]) {

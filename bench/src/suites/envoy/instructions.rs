@@ -43,7 +43,7 @@ pub(super) async fn run(
     );
     let mut base: Option<Vec<f64>> = None;
     let mut series = Vec::new();
-    for variant in Variant::ALL {
+    for variant in Variant::COUNTED {
         let totals = count_variant(settings, variant, upstream).await?;
         let none = base.get_or_insert_with(|| totals.clone());
         let pairs = || totals.iter().zip(none.iter());
@@ -52,7 +52,7 @@ pub(super) async fn run(
             _ => Cell::Text(format!("{total:.0} ({:+.0})", total - none)),
         });
         table.row(variant.name(), cells);
-        if variant != Variant::None {
+        if Variant::ALL.contains(&variant) && variant != Variant::None {
             let added = pairs().take(AIMS.len()).zip(0u32..);
             let points = added.map(|((total, none), group)| (f64::from(group), total - none));
             series.push(Series {

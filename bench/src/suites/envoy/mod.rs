@@ -18,6 +18,12 @@ use requests::{Kind, Workload};
 use upstream::Upstream;
 use variant::Variant;
 
+/// Slices are short and many: what disturbs the machine for a second then disturbs every variant, or few slices.
+const SLICE: Duration = Duration::from_millis(300);
+
+/// Slices of each variant in a round.
+const SLICES: usize = 4;
+
 /// Connections of the load: enough that Envoy's one worker never waits for work.
 const CLIENTS: usize = 16;
 
@@ -62,14 +68,14 @@ struct Cells {
     cpu: f64,
 }
 
-/// Every variant in turn, in every round; nothing where the variant does not do what the workload asks.
+/// Every variant in turn, again and again; nothing where the variant does not do what the workload asks.
 async fn measure(
     settings: &Settings,
     envoys: &[(Variant, Envoy)],
     workload: Workload,
 ) -> anyhow::Result<Vec<Option<Cells>>> {
     let mut slices: Vec<Vec<Cells>> = envoys.iter().map(|_| Vec::new()).collect();
-    for round in 0..settings.rounds() + 1 {
+    for slice_number in 0..settings.pick(settings.rounds() * SLICES, 1) + 1 {
         let mut base = None;
         for ((variant, envoy), slices) in envoys.iter().zip(&mut slices) {
             let Some(status) = workload.status(*variant) else {
@@ -77,8 +83,8 @@ async fn measure(
             };
             let cells = slice(settings, envoy, workload, status, base).await?;
             base.get_or_insert(cells.rate);
-            // The first round warms up.
-            if round > 0 {
+            // The first one warms up.
+            if slice_number > 0 {
                 slices.push(cells);
             }
         }
@@ -95,7 +101,7 @@ async fn slice(
 ) -> anyhow::Result<Cells> {
     let door = Door::Tcp(envoy.address());
     let before = crate::cost::cpu(envoy.pid());
-    let time = settings.pick(Duration::from_secs(1), settings.slice());
+    let time = settings.pick(SLICE, SLICE / 2);
     let request = move || workload.request();
     let load = closed_loop(&door, CLIENTS, time, request)
         .await?

@@ -23,12 +23,27 @@ pub(super) enum Variant {
     Native,
     /// CORS and rate limit by Envoy's own filters, key and model by Lua.
     Lua,
-    /// Our filter as it ships.
+    /// Our filter as it ships, with a rate limit.
     Ours,
+    /// As it ships, which is without one.
+    OursWithoutLimit,
+    /// And without CORS: keys and models alone.
+    OursGateOnly,
 }
 
 impl Variant {
+    /// Those that are compared.
     pub(super) const ALL: [Self; 4] = [Self::None, Self::Native, Self::Lua, Self::Ours];
+
+    /// Those that show what ours consists of, too.
+    pub(super) const COUNTED: [Self; 6] = [
+        Self::None,
+        Self::Native,
+        Self::Lua,
+        Self::Ours,
+        Self::OursWithoutLimit,
+        Self::OursGateOnly,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -36,6 +51,8 @@ impl Variant {
             Self::Native => "native, no model gate",
             Self::Lua => "native + Lua",
             Self::Ours => "ours",
+            Self::OursWithoutLimit => "ours, no rate limit",
+            Self::OursGateOnly => "ours, no rate limit, no CORS",
         }
     }
 
@@ -48,12 +65,13 @@ impl Variant {
             Self::Lua => {
                 with_cors(options).filters_instead(&[CORS, &lua(), &local_rate_limit()].concat())
             }
-            Self::Ours => {
-                let limit = json!({"requests": LIMIT, "window_ms": 1000});
-                options
-                    .filter("rate_limit", limit.clone())
-                    .filter("unauthenticated_rate_limit", limit)
-            }
+            Self::OursWithoutLimit => options.filter("unauthenticated_rate_limit", limit()),
+            Self::OursGateOnly => options
+                .filter("unauthenticated_rate_limit", limit())
+                .filter("cors", json!({"enabled": false})),
+            Self::Ours => options
+                .filter("rate_limit", limit())
+                .filter("unauthenticated_rate_limit", limit()),
         }
     }
 
@@ -65,7 +83,7 @@ impl Variant {
         let (no_key, unknown_model) = match self {
             Self::None => (200, 200),
             Self::Native => (401, 200),
-            Self::Lua | Self::Ours => (401, 404),
+            Self::Lua | Self::Ours | Self::OursWithoutLimit | Self::OursGateOnly => (401, 404),
         };
         let chat = |model: &str| post("/v1/chat/completions", json!({"model": model}).to_string());
         for (request, expected) in [
@@ -82,6 +100,10 @@ impl Variant {
         }
         Ok(())
     }
+}
+
+fn limit() -> serde_json::Value {
+    json!({"requests": LIMIT, "window_ms": 1000})
 }
 
 const CORS: &str = r#"          - name: envoy.filters.http.cors
