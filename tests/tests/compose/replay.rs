@@ -51,6 +51,23 @@ fn the_build_makes_what_the_images_take_out_of_what_is_sent() {
     }
 }
 
+/// Cargo reads the manifest of each member, whichever of them it builds.
+#[test]
+fn every_member_of_the_workspace_is_sent() {
+    let manifest = fs::read_to_string(workspace::root().join("Cargo.toml")).unwrap();
+    let members = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("members = "));
+    let members: Vec<String> = serde_json::from_str(members.expect("one line has them")).unwrap();
+    assert!(members.len() > 4, "{members:?}");
+    for member in members {
+        for file in ["Cargo.toml", "src/lib.rs"] {
+            let sent = is_sent(&format!("{member}/{file}"));
+            assert!(sent, "{member} is not sent to the builder");
+        }
+    }
+}
+
 #[test]
 fn codex_is_fetched_checked_and_found() {
     let image = TempDir::new().unwrap();
