@@ -10,6 +10,8 @@ use crate::reply::LocalReply;
 use crate::scan::{Finding, ModelScanner};
 
 /// How much of a body is read at once: a whole body would make the guest's memory grow, and it never shrinks.
+/// Less than that is read of the first piece, for most clients name the model there or write no more, and at the end;
+/// in between, a read costs the host as much as the scan of some thousand bytes.
 const MAX_READ_BYTES: usize = 64 << 10;
 
 /// A body that is being watched.
@@ -41,6 +43,7 @@ pub enum Progress {
 #[derive(Debug)]
 pub struct Gate {
     scanner: ModelScanner,
+    held_bytes: usize,
     read_bytes: usize,
     client: Option<Rc<Client>>,
 }
@@ -55,6 +58,7 @@ impl Body {
     pub fn gated(client: Option<Rc<Client>>) -> Self {
         Self::Gated(Gate {
             scanner: ModelScanner::default(),
+            held_bytes: 0,
             read_bytes: 0,
             client,
         })
@@ -77,7 +81,7 @@ impl Body {
         }
         let progress = match self {
             Self::Flowing { .. } => Progress::Flow,
-            Self::Gated(gate) => gate.read(config, size, read),
+            Self::Gated(gate) => gate.on_held(config, size, read),
         };
         if matches!(progress, Progress::Flow | Progress::Admit(_)) {
             *self = Self::Flowing { bytes: total };
@@ -85,28 +89,57 @@ impl Body {
         progress
     }
 
-    /// Takes notice of the end, with or without trailers.
-    pub fn on_end(&mut self, config: &Config) -> Progress {
+    /// Takes notice of the end, with or without trailers; `read` is that of [`Self::on_data`].
+    pub fn on_end(
+        &mut self,
+        config: &Config,
+        read: impl Fn(usize, usize) -> Option<Vec<u8>>,
+    ) -> Progress {
         match std::mem::replace(self, Self::flowing()) {
             Self::Flowing { .. } => Progress::Flow,
-            Self::Gated(Gate {
-                scanner,
-                read_bytes,
-                client,
-            }) => decide(config, &scanner.finish(), read_bytes, client.as_deref()),
+            Self::Gated(gate) => gate.on_end(config, read),
         }
     }
 }
 
 impl Gate {
-    fn read(
+    fn on_held(
         &mut self,
         config: &Config,
         size: usize,
         read: impl Fn(usize, usize) -> Option<Vec<u8>>,
     ) -> Progress {
-        while self.read_bytes < size {
-            let length = MAX_READ_BYTES.min(size - self.read_bytes);
+        self.held_bytes = size;
+        let is_first = self.read_bytes == 0;
+        if is_first || size.saturating_sub(self.read_bytes) >= MAX_READ_BYTES {
+            self.read(config, read)
+        } else {
+            Progress::Hold
+        }
+    }
+
+    fn on_end(
+        mut self,
+        config: &Config,
+        read: impl Fn(usize, usize) -> Option<Vec<u8>>,
+    ) -> Progress {
+        match self.read(config, read) {
+            Progress::Hold => {
+                let finding = self.scanner.finish();
+                decide(config, &finding, self.read_bytes, self.client.as_deref())
+            }
+            progress => progress,
+        }
+    }
+
+    /// Reads all that is held and was not read yet, or as much of it as tells the model.
+    fn read(
+        &mut self,
+        config: &Config,
+        read: impl Fn(usize, usize) -> Option<Vec<u8>>,
+    ) -> Progress {
+        while self.read_bytes < self.held_bytes {
+            let length = MAX_READ_BYTES.min(self.held_bytes - self.read_bytes);
             let Some(piece) = read(self.read_bytes, length).filter(|piece| !piece.is_empty())
             else {
                 return Progress::Refuse(LocalReply::host_failure());
@@ -149,24 +182,20 @@ mod tests {
         let (mut body, mut held, mut upstream) = (Body::gated(None), Vec::new(), Vec::new());
         for piece in pieces {
             held.extend_from_slice(piece);
-            let read =
-                |start: usize, length: usize| held.get(start..start + length).map(<[u8]>::to_vec);
-            match body.on_data(config, held.len(), read) {
+            match body.on_data(config, held.len(), reader(&held)) {
                 Progress::Hold => {}
                 Progress::Flow | Progress::Admit(_) => upstream.append(&mut held),
                 Progress::Refuse(reply) => return (upstream, Some(reply.status)),
             }
         }
-        match body.on_end(config) {
+        match body.on_end(config, reader(&held)) {
             Progress::Refuse(reply) => (upstream, Some(reply.status)),
-            _ => (
-                {
-                    upstream.append(&mut held);
-                    upstream
-                },
-                None,
-            ),
+            _ => ([upstream, held].concat(), None),
         }
+    }
+
+    fn reader(held: &[u8]) -> impl Fn(usize, usize) -> Option<Vec<u8>> {
+        |start, length| held.get(start..start + length).map(<[u8]>::to_vec)
     }
 
     #[test]
@@ -206,14 +235,19 @@ mod tests {
     fn a_long_body_is_read_in_pieces() {
         let config = config(1 << 20);
         let body = [b"{\"a\":\"", &[b'a'; 200_000][..], b"\"}"].concat();
-        let longest = std::cell::Cell::new(0);
-        let mut gated = Body::gated(None);
-        let progress = gated.on_data(&config, body.len(), |start, length| {
-            longest.set(longest.get().max(length));
+        let reads = std::cell::RefCell::new(Vec::new());
+        let read = |start: usize, length: usize| {
+            reads.borrow_mut().push(length);
             Some(body[start..start + length].to_vec())
-        });
-        assert_eq!((progress, longest.get()), (Progress::Hold, MAX_READ_BYTES));
-        assert_eq!(gated.on_end(&config), Progress::Admit(body.len()));
+        };
+        let mut gated = Body::gated(None);
+        for held in (16_000..body.len()).step_by(16_000).chain([body.len()]) {
+            assert_eq!(gated.on_data(&config, held, read), Progress::Hold);
+        }
+        assert_eq!(gated.on_end(&config, read), Progress::Admit(body.len()));
+        // The first piece; what is there with the fifth after it, and with the fifth after that; the end.
+        let expected = [16_000, 65_536, 14_464, 65_536, 14_464, 24_008];
+        assert_eq!(*reads.borrow(), expected);
     }
 
     proptest! {
