@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use super::grammar::{Move, State};
 use super::nesting::{Container, Nesting};
-use super::text::{closing_quote, ends_escaped};
+use super::text::closing_quote;
 
 /// Longest name that is taken for a model's, in bytes; nothing in a catalogue comes near it.
 const MAX_MODEL_BYTES: usize = 256;
@@ -126,15 +126,13 @@ impl ModelScanner {
 
     /// Reads what `chunk` has of a string, up to and with its closing quote; returns what follows.
     fn read_text<'a>(&mut self, chunk: &'a [u8]) -> Step<&'a [u8]> {
-        match closing_quote(chunk, self.escaped) {
+        match closing_quote(chunk, &mut self.escaped) {
             Some(at) => {
-                self.escaped = false;
                 self.keep(chunk.get(..at).unwrap_or_default());
                 self.close_text()?;
                 ControlFlow::Continue(chunk.get(at + 1..).unwrap_or_default())
             }
             None => {
-                self.escaped = ends_escaped(chunk, self.escaped);
                 self.keep(chunk);
                 ControlFlow::Continue(&[])
             }
