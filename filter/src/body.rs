@@ -24,6 +24,8 @@ pub enum Body {
     },
     /// Is held until its model is known.
     Gated(Gate),
+    /// Is held until it ends, and thrown away: this is the answer.
+    Discarded(LocalReply),
 }
 
 /// What to do with the piece at hand.
@@ -73,7 +75,7 @@ impl Body {
     ) -> Progress {
         let before = match self {
             Self::Flowing { bytes } => *bytes,
-            Self::Gated(_) => 0,
+            Self::Gated(_) | Self::Discarded(_) => 0,
         };
         let total = before.saturating_add(size as u64);
         if total > config.max_body_bytes {
@@ -82,6 +84,7 @@ impl Body {
         let progress = match self {
             Self::Flowing { .. } => Progress::Flow,
             Self::Gated(gate) => gate.on_held(config, size, read),
+            Self::Discarded(_) => Progress::Hold,
         };
         if matches!(progress, Progress::Flow | Progress::Admit(_)) {
             *self = Self::Flowing { bytes: total };
@@ -98,6 +101,7 @@ impl Body {
         match std::mem::replace(self, Self::flowing()) {
             Self::Flowing { .. } => Progress::Flow,
             Self::Gated(gate) => gate.on_end(config, read),
+            Self::Discarded(reply) => Progress::Refuse(reply),
         }
     }
 }

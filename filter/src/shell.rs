@@ -99,6 +99,10 @@ impl Stream {
         self.answer = Some(decision.answer);
         match decision.verdict {
             _ if !is_changed => self.reply(LocalReply::host_failure()),
+            Verdict::Reply(reply) if decision.takes_body_first && !end_of_stream => {
+                self.body = Some(Body::Discarded(reply));
+                Action::Pause
+            }
             Verdict::Reply(reply) => self.reply(reply),
             Verdict::Forward(body) => self.forward(&plugin.config, body, end_of_stream),
         }
@@ -136,9 +140,9 @@ impl Stream {
     fn forward(&mut self, config: &Config, mut body: Body, end_of_stream: bool) -> Action {
         let progress = match body {
             Body::Flowing { .. } => Progress::Admit(0),
-            Body::Gated(_) if end_of_stream => body.on_end(config, calls::request_body),
-            Body::Gated(_) if config.hold_headers => Progress::Hold,
-            Body::Gated(_) => Progress::Flow,
+            _ if end_of_stream => body.on_end(config, calls::request_body),
+            _ if config.hold_headers => Progress::Hold,
+            _ => Progress::Flow,
         };
         self.body = Some(body);
         self.carry_out(progress)

@@ -1,7 +1,7 @@
 //! The variables that fill what the plugin's JSON leaves out, turned into the JSON that they stand for.
 //! Names and meanings as the sidecar has them, so that both can be started from one environment file.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -10,7 +10,7 @@ use super::fields::ConfigError;
 use super::keys::is_sendable;
 
 /// Environment variables by name.
-pub type Environment = HashMap<String, String>;
+pub type Environment = BTreeMap<String, String>;
 
 /// The models that exist under a public name; each also with an effort.
 const PUBLIC_MODELS: [&str; 2] = ["codex-5", "codev-5"];

@@ -1,7 +1,7 @@
 //! The `keys` of a configuration: who may pass, and what each may do.
 //! RFC 6750 says which tokens can be sent, RFC 3339 how a time is written.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use time::OffsetDateTime;
@@ -21,7 +21,7 @@ pub(super) fn read_keys(
     default_limit: Option<Limit>,
     warnings: &mut Vec<String>,
 ) -> Result<Keyring, ConfigError> {
-    let (mut keyring, mut ids) = (Keyring::default(), HashSet::new());
+    let (mut keyring, mut ids) = (Keyring::default(), BTreeSet::new());
     for item in field.map_or(Ok(Vec::new()), Field::items)? {
         let mut object = item.object()?;
         let place = object.place_of("id");

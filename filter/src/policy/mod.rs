@@ -19,6 +19,10 @@ use crate::route::{self, Route};
 
 const REQUEST_ID: &str = "x-request-id";
 
+/// The longest body that is taken in from somebody who is refused: most chats, and no more than Envoy reads from a
+/// connection before anybody has decided anything (`per_connection_buffer_limit_bytes`).
+const MAX_DISCARDED_BYTES: u64 = 64 << 10;
+
 /// What a decision may ask of the host.
 pub trait Host: SharedData {
     /// The time of day.
@@ -40,6 +44,9 @@ pub struct Decision<'a> {
     pub is_id_fresh: bool,
     /// What the answer says, whoever gives it.
     pub answer: Answer,
+    /// Whether a refusal is better given when the body has come. It is the same one, but Envoy closes an HTTP/1
+    /// connection on which it is given earlier, and a client that is still writing may never see it.
+    pub takes_body_first: bool,
     /// Where the request goes.
     pub verdict: Verdict,
 }
@@ -94,6 +101,7 @@ pub fn on_request_head<'a>(
             quota: None,
             becomes_grpc: head.looks_like_grpc,
         },
+        takes_body_first: false,
         verdict: Verdict::Forward(Body::flowing()),
     };
     decision
@@ -125,6 +133,8 @@ fn check(
     if route == Route::Verify {
         return Err(verify(config, head, host, decision));
     }
+    decision.takes_body_first =
+        route == Route::Generate && config.hold_headers && has_short_body(head);
     if decision.client.is_none() && needs_key(config, route) {
         return Err(refuse_stranger(config, host));
     }
@@ -238,6 +248,12 @@ fn declared_length(head: &RequestHead) -> Option<u64> {
         .ok()?
         .parse()
         .ok()
+}
+
+/// Whether a body was declared that can be taken in although nobody will read it. To be asked where a body belongs:
+/// a proxy that asks `/verify` may declare the one that it keeps to itself.
+fn has_short_body(head: &RequestHead) -> bool {
+    declared_length(head).is_some_and(|length| (1..=MAX_DISCARDED_BYTES).contains(&length))
 }
 
 /// An id that can stand in every log and field as it is.

@@ -54,7 +54,7 @@ const CONFIG: &str = r#"{
 }"#;
 
 fn load(json: &str) -> Config {
-    Config::load(json.as_bytes(), &HashMap::new(), SystemTime::UNIX_EPOCH).unwrap()
+    Config::load(json.as_bytes(), &Default::default(), SystemTime::UNIX_EPOCH).unwrap()
 }
 
 /// A request as lines: `GET /path`, then `name: value`.
@@ -84,6 +84,7 @@ fn describe(decision: &Decision) -> String {
     match &decision.verdict {
         Verdict::Forward(Body::Flowing { .. }) => "forward".to_owned(),
         Verdict::Forward(Body::Gated(_)) => "gate".to_owned(),
+        Verdict::Forward(Body::Discarded(_)) => panic!("what is refused goes nowhere"),
         Verdict::Reply(reply) => format!("{} {}", reply.status, reply.outcome.name()),
     }
 }
@@ -386,6 +387,24 @@ fn a_preflight_is_answered_in_full() {
         decision.answer.cors,
         Cors::Origin("https://app.example".to_owned())
     );
+}
+
+#[test]
+fn a_refusal_waits_for_a_short_body_where_heads_can_be_held() {
+    let holding = CONFIG.replacen('{', r#"{"hold_headers": true,"#, 1);
+    for (config, request, length, expected) in [
+        (holding.as_str(), "POST /v1/chat/completions", 0, false),
+        (&holding, "POST /v1/chat/completions", 1, true),
+        (&holding, "POST /v1/responses", 65_536, true),
+        (&holding, "POST /v1/chat/completions", 65_537, false),
+        (&holding, "POST /verify", 1, false),
+        (&holding, "GET /v1/models", 1, false),
+        (CONFIG, "POST /v1/chat/completions", 1, false),
+    ] {
+        let request = format!("{request}\ncontent-length: {length}");
+        let decision = decide(&load(config), &FakeHost::default(), &request);
+        assert_eq!(decision.takes_body_first, expected, "{request}");
+    }
 }
 
 proptest! {

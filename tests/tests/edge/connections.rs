@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use tests::http::Version;
+use tests::http::{Version, bearer, post};
 use tests::upstream::Script;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::stack::{GUARDED, assert_error, chat, keyed_get, start, start_with};
+use crate::stack::{CHAT, GUARDED, assert_error, chat, keyed_get, start, start_with};
 
 #[tokio::test]
 async fn a_connection_too_many_is_closed() {
@@ -47,6 +47,20 @@ async fn a_connection_too_many_is_closed() {
     timeout(Duration::from_secs(5), again)
         .await
         .expect("a place is free again");
+}
+
+/// Envoy closes an HTTP/1 connection on which it answers before the request has ended.
+#[tokio::test]
+async fn who_is_refused_keeps_the_connection_unless_the_body_is_long() {
+    let (upstream, envoy) = start().await;
+    let mut client = envoy.connect(Version::H1).await;
+    for (length, connection) in [(1, ""), (60_000, ""), (70_000, "close")] {
+        let request = bearer(post(CHAT, " ".repeat(length)), "sk-wrong");
+        let answer = client.send(request).await.unwrap();
+        assert_error(&answer, 401, "authentication_error", "invalid_api_key");
+        assert_eq!(answer.header("connection"), connection, "{length} octets");
+    }
+    assert!(upstream.seen().is_empty());
 }
 
 /// Envoy's default is 1024 of each, and a 503 for the rest.

@@ -1,6 +1,6 @@
-//! A trap in the filter, provoked on purpose in the real Envoy: it costs its request, never the gate.
-//! Follows `failure_policy` in `envoy/filter.yaml`. What provokes it is Envoy's `capability_restriction_config`: a host
-//! call that is not on the list fails as the SDK never expects, which is a panic, and on wasm a trap.
+//! A host call that fails, provoked on purpose in the real Envoy: it costs its request, never the gate, not even when the
+//! filter dies of it. Follows `failure_policy` in `envoy/filter.yaml`. What provokes it is Envoy's
+//! `capability_restriction_config`: a call that is not on the list fails.
 
 use std::time::Duration;
 
@@ -16,29 +16,38 @@ use tokio::time::{sleep, timeout};
 use crate::stack::{GUARDED, assert_error, keyed_get, start_with};
 
 /// The call that sets a response field; the filter makes it for pages on the list of origins, and for nobody else.
-const WITHHELD: &str = "proxy_replace_header_map_value";
+const SET_FIELD: &str = "proxy_replace_header_map_value";
 
 const PAGE: &str = "https://app.example";
 
-/// `filter.yaml`'s line for a plugin that may do everything but [`WITHHELD`].
-fn restriction() -> String {
+/// The call that Rust's standard library cannot do without: where it fails, that is a panic, and on wasm a trap. The
+/// filter needs it for an id of its own, and that only when the client's cannot be used.
+const RANDOM: &str = "random_get";
+
+const NO_ID: &str = "no id";
+
+/// `filter.yaml`'s line for a plugin that may do everything but `withheld`.
+fn restriction(withheld: &str) -> String {
     let module = FilterModule::load(filter_wasm()).expect("the filter loads");
     let (imports, exports) = (module.imports(), module.exports());
-    assert!(imports.iter().any(|name| name == WITHHELD));
+    assert!(imports.iter().any(|name| name == withheld));
     let names = imports.into_iter().chain(exports);
-    let allowed = names.filter(|name| name != WITHHELD);
+    let allowed = names.filter(|name| name != withheld);
     let allowed: Map<String, Value> = allowed.map(|name| (name, json!({}))).collect();
     let config = json!({"allowed_capabilities": allowed});
     format!("capability_restriction_config: {config}")
 }
 
-/// An edge whose filter traps on requests from [`PAGE`].
-async fn start() -> (Upstream, Envoy) {
+/// An edge whose filter may not make one of its calls.
+async fn start_without(withheld: &str) -> (Upstream, Envoy) {
     let policy = "failure_policy: FAIL_RELOAD";
     start_with(Script::Echo, |options| {
         options
             .filter("cors", json!({"allowed_origins": [PAGE]}))
-            .replace_in_filter(policy, &format!("{policy}\n      {}", restriction()))
+            .replace_in_filter(
+                policy,
+                &format!("{policy}\n      {}", restriction(withheld)),
+            )
     })
     .await
 }
@@ -64,11 +73,12 @@ async fn answer_of_the_next_filter(envoy: &Envoy, version: Version) -> Answer {
 
 #[tokio::test]
 async fn after_a_trap_the_next_request_is_guarded() {
-    let (upstream, envoy) = start().await;
+    let (upstream, envoy) = start_without(RANDOM).await;
     for (reloads, version) in [(1, Version::H1), (2, Version::H2)] {
         let answer = send(&envoy, version, keyed_get(GUARDED)).await;
-        assert_eq!(answer.status, 200, "all is well without a page");
-        let trapped = send(&envoy, version, with(keyed_get(GUARDED), "origin", PAGE)).await;
+        assert_eq!(answer.status, 200, "all is well with an id");
+        let request = with(keyed_get(GUARDED), "x-request-id", NO_ID);
+        let trapped = send(&envoy, version, request).await;
         assert_error(&trapped, 503, "server_error", "codex_unavailable");
         let passed = upstream.seen().len();
         let answer = answer_of_the_next_filter(&envoy, version).await;
@@ -84,10 +94,10 @@ async fn after_a_trap_the_next_request_is_guarded() {
 
 #[tokio::test]
 async fn a_stranger_who_provokes_traps_does_not_get_in() {
-    let (upstream, envoy) = start().await;
+    let (upstream, envoy) = start_without(RANDOM).await;
     let mut traps = 0;
     for _ in 0..50 {
-        for request in [with(get(GUARDED), "origin", PAGE), get(GUARDED)] {
+        for request in [with(get(GUARDED), "x-request-id", NO_ID), get(GUARDED)] {
             let answer = send(&envoy, Version::H1, request).await;
             assert!([401, 503].contains(&answer.status.as_u16()), "{answer:?}");
             traps += usize::from(answer.status == 503);
@@ -96,4 +106,20 @@ async fn a_stranger_who_provokes_traps_does_not_get_in() {
     }
     assert!(traps > 0 && upstream.seen().is_empty(), "{traps}");
     assert!(envoy.stat("wasm.codex_edge.vm_reload_success").await > 0);
+}
+
+#[tokio::test]
+async fn a_call_that_fails_costs_its_request_and_no_more() {
+    let (upstream, envoy) = start_without(SET_FIELD).await;
+    for version in [Version::H1, Version::H2] {
+        let request = with(keyed_get(GUARDED), "origin", PAGE);
+        let answer = send(&envoy, version, request).await;
+        assert_error(&answer, 500, "server_error", "internal_error");
+        let answer = send(&envoy, version, with(get(GUARDED), "origin", PAGE)).await;
+        assert!(answer.status.is_client_error() || answer.status.is_server_error());
+        assert_eq!(send(&envoy, version, keyed_get(GUARDED)).await.status, 200);
+    }
+    // What came of the page's requests did not come back to it.
+    assert_eq!(upstream.seen().len(), 4);
+    assert_eq!(envoy.stat("wasm.codex_edge.vm_reload_success").await, 0);
 }
