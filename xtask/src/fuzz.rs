@@ -16,7 +16,7 @@ use crate::workspace;
 /// What tells libFuzzer where an input has led.
 const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-    -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
+    -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Zsanitizer=address";
 
 /// What `fuzz` is told on the command line.
 #[derive(Debug, Args)]
@@ -59,7 +59,7 @@ pub fn fuzz(args: &FuzzArgs) -> Result<()> {
         .args(["--target", &target])
         .arg("--target-dir")
         .arg(&target_dir);
-    run(build.env("RUSTFLAGS", COVERAGE))?;
+    run(build.env("RUSTFLAGS", COVERAGE).env("RUSTC_BOOTSTRAP", "1"))?;
     let program = target_dir.join(target).join("fuzz/fuzz");
     chosen
         .iter()
