@@ -1,5 +1,6 @@
 //! Codex's home: one writer, and no growth without bound. The login in it is never touched.
-//! What Codex 0.42 and 0.169 were seen to write there: rollouts below `sessions`, logs, snapshots of shells.
+//! What Codex 0.42 and 0.169 were seen to write there: rollouts below `sessions`, logs, snapshots of shells, and below
+//! `tmp/arg0-linux` a folder of links for each child.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -21,6 +22,16 @@ const GROWING: [&str; 5] = [
     "shell_snapshots",
     "tmp",
 ];
+
+/// Where Codex has its folders of links.
+const LINKS: &str = "tmp/arg0-linux";
+
+/// What a child locks in its folder of links. Every start of Codex removes those whose lock is free, but never those
+/// without one: their child was killed before it made the lock, or while it removed the folder of another.
+const LINKS_LOCK: &str = ".lock";
+
+/// After this time a folder of links without a lock is nobody's; a child makes and removes one in milliseconds.
+const ABANDONED: Duration = Duration::from_secs(60);
 
 /// The file that is locked; whoever has the home writes its pid into it.
 const LOCK: &str = ".codex-edge.lock";
@@ -101,7 +112,10 @@ impl Home {
         let mut look = interval(LOOK);
         loop {
             tokio::select! {
-                _now = look.tick() => self.prune(),
+                _now = look.tick() => {
+                    self.prune();
+                    self.remove_abandoned();
+                }
                 () = stop.cancelled() => return,
             }
         }
@@ -126,6 +140,26 @@ impl Home {
             tracing::info!(removed, "old files of codex home removed");
         }
     }
+
+    /// Removes the folders of links that no start of Codex will remove.
+    fn remove_abandoned(&self) {
+        let folders = fs::read_dir(self.folder.join(LINKS)).into_iter().flatten();
+        let abandoned = folders.flatten().filter(is_abandoned);
+        let removed = abandoned
+            .filter(|folder| fs::remove_dir_all(folder.path()).is_ok())
+            .count();
+        if removed > 0 {
+            tracing::info!(removed, "folders of killed children removed");
+        }
+    }
+}
+
+fn is_abandoned(entry: &fs::DirEntry) -> bool {
+    let is_old = |metadata: fs::Metadata| {
+        let age = metadata.modified().ok().and_then(|at| at.elapsed().ok());
+        metadata.is_dir() && age.is_some_and(|age| age > ABANDONED)
+    };
+    entry.metadata().is_ok_and(is_old) && !entry.path().join(LINKS_LOCK).exists()
 }
 
 /// Who wrote into the lock.
@@ -154,7 +188,7 @@ struct GrownFile {
     modified: SystemTime,
 }
 
-/// Regular files, in subfolders too; links are left alone.
+/// Regular files that have bytes, in subfolders too; links are left alone, and so is the lock of a child that lives.
 fn files_below(folder: &Path) -> Vec<GrownFile> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let files = entries.flat_map(|entry| {
@@ -170,7 +204,7 @@ fn files_below(folder: &Path) -> Vec<GrownFile> {
             bytes: metadata.len(),
             modified,
         };
-        if metadata.is_file() {
+        if metadata.is_file() && file.bytes > 0 {
             vec![file]
         } else {
             Vec::new()
@@ -181,6 +215,8 @@ fn files_below(folder: &Path) -> Vec<GrownFile> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
@@ -201,21 +237,54 @@ mod tests {
     #[test]
     fn the_oldest_goes_first_and_the_login_never() {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, age_secs: u64| {
+        let write = |name: &str, bytes: usize, age_secs: u64| {
             let path = folder.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, [0; 100]).unwrap();
+            fs::write(&path, vec![0; bytes]).unwrap();
             let file = fs::File::options().write(true).open(&path).unwrap();
             file.set_modified(SystemTime::now() - Duration::from_secs(age_secs))
                 .unwrap();
         };
-        write("auth.json", 9000);
-        write("sessions/2026/01/old.jsonl", 3000);
-        write("sessions/2026/02/new.jsonl", 1000);
-        write("log/middle.log", 2000);
+        let lock = "tmp/arg0-linux/codex-arg0alive/.lock";
+        write("auth.json", 100, 9000);
+        write(lock, 0, 8000);
+        write("sessions/2026/01/old.jsonl", 100, 3000);
+        write("sessions/2026/02/new.jsonl", 100, 1000);
+        write("log/middle.log", 100, 2000);
         Home::lock(folder.path(), 250).unwrap().prune();
         let left = |name: &str| folder.path().join(name).exists();
         assert!(left("auth.json") && left("sessions/2026/02/new.jsonl") && left("log/middle.log"));
+        assert!(left(lock), "it would be taken for a dead child's");
         assert!(!left("sessions/2026/01/old.jsonl"));
+    }
+
+    #[test]
+    fn links_of_a_child_that_was_killed_do_not_gather() {
+        let folder = tempfile::tempdir().unwrap();
+        let links = folder.path().join(LINKS);
+        let old = SystemTime::now() - ABANDONED - Duration::from_secs(1);
+        for (name, lock, modified) in [
+            ("codex-arg0alive", true, old),
+            ("codex-arg0starts", false, SystemTime::now()),
+            (".tmpkilled", false, old),
+        ] {
+            let path = links.join(name);
+            fs::create_dir_all(&path).unwrap();
+            symlink("/bin/codex", path.join("apply_patch")).unwrap();
+            if lock {
+                fs::write(path.join(LINKS_LOCK), "").unwrap();
+            }
+            fs::File::open(&path)
+                .unwrap()
+                .set_modified(modified)
+                .unwrap();
+        }
+        Home::lock(folder.path(), 0).unwrap().remove_abandoned();
+        let mut left: Vec<_> = fs::read_dir(&links)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["codex-arg0alive", "codex-arg0starts"]);
     }
 }

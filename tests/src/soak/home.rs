@@ -14,8 +14,8 @@ const MAX_GROWTH: u64 = 64 << 10;
 /// What the first turns may bring: their records, and a mark that Codex leaves.
 const BROUGHT: [&str; 3] = ["usage.ndjson", "usage.ndjson.1", ".sandbox_migration"];
 
-/// What Codex leaves when it is killed while it makes its folder: a few links, which no later start removes. There
-/// may be as many as there were faults.
+/// Where Codex leaves a few links when it is killed while it removes the folder of another that was killed. There may
+/// be as many as there were faults: the sidecar removes them too, but looks only every ten minutes.
 const CUT: &str = "/.tmp/";
 
 /// The files that are there.
