@@ -95,7 +95,7 @@ impl Talk {
             Self::Plain(dialect) => (dialect, said),
             Self::Big => (Dialect::Chat, said),
             Self::Conversation => (Dialect::Responses, said),
-            Self::Tool => (Dialect::Chat, json!([[call(&canary)], [said]])),
+            Self::Tool => (Dialect::Chat, json!([[call(&canary)], said])),
             Self::Cut => (any_dialect(rng), json!([part, {"cut": "abort"}])),
             Self::Silence => (
                 any_dialect(rng),
@@ -186,11 +186,13 @@ fn canary(mark: &str, rng: &mut Rng) -> String {
     mark.chars().cycle().take(length).collect()
 }
 
-/// A message that comes piece by piece.
+/// A message that comes piece by piece, and a bill with something in each of its rows.
 fn said(canary: &str, rng: &mut Rng) -> Value {
     let deltas = rng.usize(1..60);
     let delta_chars = canary.len().div_ceil(deltas);
-    json!({"text": canary, "delta_chars": delta_chars, "delay_ms": rng.u64(..25)})
+    let message = json!({"text": canary, "delta_chars": delta_chars, "delay_ms": rng.u64(..25)});
+    let usage = json!({"cached_tokens": rng.u64(..9), "reasoning_tokens": rng.u64(..9)});
+    json!([message, {"usage": usage}])
 }
 
 fn call(canary: &str) -> Value {
