@@ -1,6 +1,6 @@
 //! `cargo xtask fuzz`: the targets of `fuzz/` under libFuzzer, built by the pinned compiler.
-//! The flags are those of libFuzzer's own page ("Building"); the compiler has LLVM's coverage pass, so that neither a
-//! nightly one nor cargo-fuzz is needed, but a C++ compiler is.
+//! The flags are those of libFuzzer's own page ("Building"); the pinned compiler has LLVM's coverage pass and
+//! AddressSanitizer, so that neither a nightly one nor cargo-fuzz is needed, but a C++ compiler is.
 
 use std::env::consts::ARCH;
 use std::fs;
@@ -13,10 +13,13 @@ use clap::Args;
 use crate::command::{cargo, run};
 use crate::workspace;
 
-/// What tells libFuzzer where an input has led.
-const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+/// What tells libFuzzer where an input has led, and finds what dependencies do wrong in unsafe code.
+const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Zsanitizer=address";
+
+/// Has a stable compiler take flags that begin with `-Z`.
+const TAKE_UNSTABLE: (&str, &str) = ("RUSTC_BOOTSTRAP", "1");
 
 /// What `fuzz` is told on the command line.
 #[derive(Debug, Args)]
@@ -59,7 +62,8 @@ pub fn fuzz(args: &FuzzArgs) -> Result<()> {
         .args(["--target", &target])
         .arg("--target-dir")
         .arg(&target_dir);
-    run(build.env("RUSTFLAGS", COVERAGE).env("RUSTC_BOOTSTRAP", "1"))?;
+    build.env("RUSTFLAGS", FLAGS).envs([TAKE_UNSTABLE]);
+    run(&mut build)?;
     let program = target_dir.join(target).join("fuzz/fuzz");
     chosen
         .iter()
