@@ -19,7 +19,7 @@ pub(crate) fn check(body: &[u8]) {
     match serde_json::from_slice(body) {
         Ok(FirstModel(model)) => assert_eq!(finding, expected(model)),
         // Wrong text inside of a string is the sidecar's to refuse; a body that breaks off is not.
-        Err(error) if error.classify() == Category::Eof && !is_early => {
+        Err(error) if error.classify() == Category::Eof && !is_early && !ends_in_escape(body) => {
             assert!(
                 matches!(finding, Finding::Refused(_)),
                 "{finding:?} of a broken body"
@@ -27,6 +27,13 @@ pub(crate) fn check(body: &[u8]) {
         }
         Err(_) => {}
     }
+}
+
+/// Whether the last bytes may be an escape that lacks digits. serde_json says that such a body breaks off, because it
+/// looks for digits beyond the string's end.
+fn ends_in_escape(body: &[u8]) -> bool {
+    let last = body.len().saturating_sub(br"\u000".len());
+    body[last..].windows(2).any(|pair| pair == br"\u")
 }
 
 fn scan<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Finding {
