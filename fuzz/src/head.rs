@@ -157,7 +157,8 @@ fn is_open(method: &[u8], target: &[u8]) -> bool {
         "/v1/chat/completions" | "/v1/completions" | "/v1/responses" => method == b"HEAD",
         _ => {
             let id = path.strip_prefix("/v1/models/").unwrap_or_default();
-            reads && !id.is_empty() && !["/", "%", "\\", ".."].iter().any(|odd| id.contains(odd))
+            let is_path = id.contains(['/', '%', '\\']) || id.bytes().all(|byte| byte == b'.');
+            reads && !is_path
         }
     }
 }
