@@ -15,6 +15,7 @@ pub mod line_log;
 pub mod listener;
 pub mod metrics;
 pub mod process;
+pub mod quiet_stream;
 pub mod recall;
 pub mod request_line;
 pub mod response_store;

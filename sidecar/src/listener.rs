@@ -13,12 +13,13 @@ use tokio_util::either::Either;
 
 use crate::config::Listen;
 use crate::process::Holder;
+use crate::quiet_stream::QuietStream;
 
 /// Pause after an accept that failed, which it does when the process has too many descriptors open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection of either kind.
-pub type Connection = Either<UnixStream, TcpStream>;
+pub type Connection = Either<QuietStream, TcpStream>;
 
 /// Where connections come from.
 #[derive(Debug)]
@@ -82,7 +83,10 @@ impl Listener {
     pub async fn accept(&self) -> Connection {
         loop {
             let accepted = match self {
-                Self::Unix(listener, _) => listener.accept().await.map(|(s, _)| Either::Left(s)),
+                Self::Unix(listener, _) => {
+                    let accepted = listener.accept().await;
+                    accepted.and_then(|(s, _)| QuietStream::new(s).map(Either::Left))
+                }
                 Self::Tcp(listener) => listener.accept().await.map(|(s, _)| Either::Right(s)),
             };
             match accepted {
