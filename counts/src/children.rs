@@ -71,11 +71,14 @@ fn answer(child: &mut Replay, reaction: &Reaction) {
     }
 }
 
+/// As Codex writes it: the method first.
 fn app_server_delta() -> String {
-    let params =
-        json!({"threadId": THREAD, "turnId": TURN, "itemId": "msg_0", "delta": " the word"});
-    let method = "item/agentMessage/delta";
-    json!({"method": method, "params": params, "emittedAtMs": 1_795_366_161_030_u64}).to_string()
+    let params = format!(
+        r#"{{"threadId":"{THREAD}","turnId":"{TURN}","itemId":"msg_0","delta":" the word"}}"#
+    );
+    format!(
+        r#"{{"method":"item/agentMessage/delta","params":{params},"emittedAtMs":1795366161030}}"#
+    )
 }
 
 /// A message whose text came in deltas before, whole.

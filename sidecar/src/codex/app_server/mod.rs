@@ -183,6 +183,10 @@ impl AppServer {
     /// # Errors
     /// The child broke its protocol and is of no more use.
     pub(super) fn read_line(&mut self, line: &str) -> Result<Step, ProtocolError> {
+        if let Some(text) = wire::TextDelta::parse(line) {
+            self.on_text(text);
+            return Ok(self.take_step());
+        }
         let incoming: wire::Incoming<'_> =
             serde_json::from_str(line).map_err(ProtocolError::NotAMessage)?;
         match (incoming.method.as_deref(), incoming.id) {
@@ -367,6 +371,16 @@ impl AppServer {
         self.call(Call::AuthStatus, &params);
     }
 
+    fn on_text(&mut self, text: wire::TextDelta<'_>) {
+        let Some(&key) = self.keys.get(text.thread_id.as_ref()) else {
+            return;
+        };
+        if let Some(thread) = self.threads.get_mut(&key) {
+            let event = thread.on_text(text.delta, self.now);
+            self.step.events.push((key, event));
+        }
+    }
+
     fn on_notification(
         &mut self,
         method: &str,
@@ -466,21 +480,25 @@ impl AppServer {
 
     /// Makes the call that a thread's transition asks for.
     fn follow(&mut self, key: TurnKey, next: Next) {
-        let Some(thread) = self.threads.remove(&key) else {
+        let Some(thread) = self.threads.get(&key) else {
             return;
         };
-        match next {
-            Next::Wait => {}
-            Next::Inject => self.call(Call::InjectItems(key), &thread.inject_items()),
-            Next::StartTurn => self.call(Call::TurnStart(key), &thread.turn_start()),
-            Next::Interrupt => self.call(Call::TurnInterrupt(key), &thread.turn_interrupt()),
-            Next::Unsubscribe => self.call(Call::ThreadUnsubscribe(key), &thread.unsubscribe()),
-            Next::Close => {
-                self.step.closed.push(key);
-                return;
+        let (calls, now) = (&mut self.calls, self.now);
+        let line = match next {
+            Next::Wait => None,
+            Next::Inject => calls.make(Call::InjectItems(key), &thread.inject_items(), now),
+            Next::StartTurn => calls.make(Call::TurnStart(key), &thread.turn_start(), now),
+            Next::Interrupt => calls.make(Call::TurnInterrupt(key), &thread.turn_interrupt(), now),
+            Next::Unsubscribe => {
+                calls.make(Call::ThreadUnsubscribe(key), &thread.unsubscribe(), now)
             }
-        }
-        self.threads.insert(key, thread);
+            Next::Close => {
+                self.threads.remove(&key);
+                self.step.closed.push(key);
+                None
+            }
+        };
+        self.step.write.extend(line);
     }
 
     fn close(&mut self, key: TurnKey) {

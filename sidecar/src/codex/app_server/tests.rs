@@ -410,6 +410,20 @@ fn a_turn_that_goes_on_after_its_interrupt_is_given_up() {
 }
 
 #[test]
+fn a_piece_of_text_is_the_same_however_its_line_is_written() {
+    let params = r#"{"threadId":"T","turnId":"U","itemId":"i","delta":"a\n\"é"}"#;
+    for line in [
+        format!(r#"{{"method":"item/agentMessage/delta","params":{params},"emittedAtMs":1}}"#),
+        format!(r#"{{"emittedAtMs":1,"params":{params},"method":"item/agentMessage/delta"}}"#),
+        format!(r#"{{ "method": "item/agentMessage/delta", "params": {params} }}"#),
+    ] {
+        let mut peer = Peer::running();
+        peer.says(&line);
+        assert_eq!(peer.events, [Event::Text("a\n\"é".to_owned())], "{line}");
+    }
+}
+
+#[test]
 fn what_is_no_message_ends_the_child_and_what_is_unknown_does_not() {
     let mut peer = Peer::running();
     for line in [

@@ -190,7 +190,10 @@ impl Thread {
     ) -> Notified {
         self.heard_at = now;
         match method {
-            "item/agentMessage/delta" => self.on_text(serde_json::from_str(params)?),
+            "item/agentMessage/delta" => {
+                let text: wire::Delta = serde_json::from_str(params)?;
+                Ok((Some(self.on_text(text.delta, now)), Next::Wait))
+            }
             "item/completed" => self.on_item(&serde_json::from_str(params)?),
             "item/reasoning/summaryTextDelta" => self.on_reasoning(serde_json::from_str(params)?),
             "item/reasoning/summaryPartAdded" => Ok((self.reasoning_break(), Next::Wait)),
@@ -203,9 +206,11 @@ impl Thread {
         }
     }
 
-    fn on_text(&mut self, delta: wire::Delta) -> Notified {
+    /// More of the answer.
+    pub(super) fn on_text(&mut self, text: String, now: Instant) -> Event {
+        self.heard_at = now;
         self.said = true;
-        Ok((Some(Event::Text(delta.delta)), Next::Wait))
+        Event::Text(text)
     }
 
     fn on_item(&self, completed: &wire::ItemCompleted<'_>) -> Notified {

@@ -37,6 +37,31 @@ pub(super) struct Incoming<'a> {
     pub(super) error: Option<CallError>,
 }
 
+/// A piece of an answer: of these there are more than of all other lines, so that it is read in one go.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TextDelta<'a> {
+    #[serde(borrow)]
+    pub(super) thread_id: Cow<'a, str>,
+    pub(super) delta: String,
+}
+
+impl<'a> TextDelta<'a> {
+    /// `None` for every other line, and for one that begins in another way than Codex writes it: `Incoming` reads all.
+    pub(super) fn parse(line: &'a str) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Line<'a> {
+            #[serde(borrow)]
+            params: TextDelta<'a>,
+        }
+        if !line.starts_with(r#"{"method":"item/agentMessage/delta","params":{"#) {
+            return None;
+        }
+        let line: Line<'a> = serde_json::from_str(line).ok()?;
+        Some(line.params)
+    }
+}
+
 /// Why a call was refused.
 #[derive(Debug, Deserialize)]
 pub(super) struct CallError {
