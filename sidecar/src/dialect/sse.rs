@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{Stream, unfold};
-use tokio::time::sleep;
+use tokio::time::Instant;
 
-use crate::turn::{Attended, Event};
+use crate::turn::{Alarm, Attended, Event};
 
 /// Frames are gathered into one write while more events wait already; this is when it is enough.
 const WRITE_BYTES: usize = 16 << 10;
@@ -28,15 +28,17 @@ pub fn event_stream<F: EventFrames>(
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let mut out = BytesMut::new();
     frames.write_start(&mut out);
-    let state = EventStream {
+    let stream = EventStream {
         turn,
         frames,
         keepalive,
+        alarm: Alarm::default(),
         out,
     };
-    unfold(state, async |mut state| {
-        let bytes = state.next_bytes().await?;
-        Some((Ok(bytes), state))
+    // In a box, since it moves at each poll.
+    unfold(Box::new(stream), async |mut stream| {
+        let bytes = stream.next_bytes().await?;
+        Some((Ok(bytes), stream))
     })
 }
 
@@ -44,17 +46,19 @@ struct EventStream<F> {
     turn: Attended,
     frames: F,
     keepalive: Option<Duration>,
+    alarm: Alarm,
     out: BytesMut,
 }
 
 impl<F: EventFrames> EventStream<F> {
     /// What to send next; `None` after the end.
     async fn next_bytes(&mut self) -> Option<Bytes> {
+        let keepalive = self.keepalive.map(|after| Instant::now() + after);
         while self.out.is_empty() {
             tokio::select! {
                 biased;
                 event = self.turn.next() => self.frames.write(&event?, &mut self.out),
-                () = silence(self.keepalive) => self.out.extend_from_slice(b": keepalive\n\n"),
+                () = self.alarm.until(keepalive) => self.out.extend_from_slice(b": keepalive\n\n"),
             }
         }
         while self.out.len() < WRITE_BYTES
@@ -66,9 +70,41 @@ impl<F: EventFrames> EventStream<F> {
     }
 }
 
-async fn silence(keepalive: Option<Duration>) {
-    match keepalive {
-        Some(after) => sleep(after).await,
-        None => std::future::pending().await,
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::StreamExt;
+    use tokio::time::sleep;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::turn::{CutRules, Timers, channel};
+
+    /// Shows nothing.
+    struct Mute;
+
+    impl EventFrames for Mute {
+        fn write_start(&mut self, _out: &mut BytesMut) {}
+        fn write(&mut self, _event: &Event, _out: &mut BytesMut) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_shown_does_not_put_off_the_comment() {
+        let (writer, turn) = channel(Timers::default(), CancellationToken::new());
+        let turn = Attended::new(turn, None, &CutRules::default(), Box::new(()));
+        let mut stream = pin!(event_stream(turn, Mute, Some(Duration::from_secs(15))));
+        let started = Instant::now();
+        let child = async {
+            for _ in 0..10 {
+                sleep(Duration::from_secs(10)).await;
+                writer.write(Event::Progress).unwrap();
+            }
+        };
+        tokio::select! {
+            bytes = stream.next() => assert_eq!(bytes.unwrap().unwrap(), ": keepalive\n\n"),
+            () = child => panic!("the client hears nothing for too long"),
+        }
+        assert_eq!(started.elapsed().as_secs(), 15);
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::channel::sleep_until_if;
+use super::alarm::Alarm;
 use super::{CutRules, Cutter, Event, Outcome, Stop, Turn};
 
 /// Sees what a client is given of a turn. One that is dropped before it has seen `Finished` has seen a client leave.
@@ -30,6 +30,7 @@ pub struct Attended {
     /// Where it goes on without its client; `None` interrupts it instead.
     background: Option<TaskTracker>,
     cutter: Option<Cutter>,
+    alarm: Alarm,
     /// Fires when the client wants no more of it, and says so elsewhere.
     stop: Option<CancellationToken>,
     /// Events that came of one.
@@ -51,6 +52,7 @@ impl Attended {
             turn: Some(turn),
             background,
             cutter: cuts.then(|| Cutter::new(rules)),
+            alarm: Alarm::default(),
             stop: None,
             ready: VecDeque::new(),
             witness,
@@ -76,7 +78,7 @@ impl Attended {
                 biased;
                 () = fired(self.stop.as_ref()) => self.finish(Outcome::Interrupted),
                 event = turn.next() => self.pass(event?),
-                () = sleep_until_if(deadline) => self.expire(),
+                () = self.alarm.until(deadline) => self.expire(),
             }
         }
     }

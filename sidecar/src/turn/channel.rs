@@ -1,14 +1,16 @@
 //! The two ends of a turn: the child's side writes events, the client's side reads them in time.
 //! Writing never waits, since one child serves many turns; what a client has not read yet is bounded by bytes.
 
-use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::alarm::Alarm;
+use super::backlog::Backlog;
 use super::{Deadline, Event, Outcome, TurnError};
 
 /// How long a turn may take; `None` is for ever.
@@ -22,8 +24,9 @@ pub struct Timers {
     pub silence: Option<Duration>,
 }
 
-/// Content that may wait for a client that reads slowly. Far above what a model writes in one answer, so that
-/// a slow reader is served whole; a child is shared by many turns, so its pipe cannot wait for one of them.
+/// Memory that may be held for a client that reads slowly. Enough for some 200,000 tokens, each a delta: more than a
+/// model writes in one answer, so that a slow reader is served whole. A child is shared by many turns, so its pipe
+/// cannot wait for one of them.
 const MAX_WAITING_BYTES: usize = 4 << 20;
 
 /// Makes the two ends of a turn: the child's side writes events, the client's side reads them.
@@ -36,6 +39,7 @@ pub fn channel(timers: Timers, cancel: CancellationToken) -> (EventWriter, Turn)
         timers,
         request_deadline: timers.request.map(|limit| now + limit),
         silence_deadline: timers.first_sign.map(|limit| now + limit),
+        alarm: Alarm::default(),
         over: false,
         cancel: Some(cancel.drop_guard()),
     };
@@ -43,21 +47,19 @@ pub fn channel(timers: Timers, cancel: CancellationToken) -> (EventWriter, Turn)
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    waiting: Mutex<Waiting>,
-    changed: Notify,
-}
+struct Shared(Mutex<Waiting>);
 
 #[derive(Debug, Default)]
 struct Waiting {
-    events: VecDeque<Event>,
-    bytes: usize,
+    backlog: Backlog,
     finished: bool,
+    /// Who waits for an event.
+    reader: Option<Waker>,
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,29 +75,32 @@ impl EventWriter {
     /// # Errors
     /// `SlowReader` when more than 4 MiB would wait; the turn has then failed and should be interrupted.
     pub fn write(&self, event: Event) -> Result<(), TurnError> {
-        let mut waiting = self.shared.lock();
-        let overflow = waiting.bytes + event.size() > MAX_WAITING_BYTES;
-        if overflow {
-            waiting.finish(Outcome::Failed(TurnError::SlowReader));
-        } else {
+        self.change(|waiting| {
+            if waiting.backlog.bytes() + event.size() > MAX_WAITING_BYTES {
+                waiting.finish(Outcome::Failed(TurnError::SlowReader));
+                return Err(TurnError::SlowReader);
+            }
             waiting.push(event);
-        }
-        drop(waiting);
-        self.shared.changed.notify_one();
-        if overflow {
-            Err(TurnError::SlowReader)
-        } else {
             Ok(())
+        })
+    }
+
+    /// Makes a change, and wakes the reader for it once others can have the lock.
+    fn change<T>(&self, change: impl FnOnce(&mut Waiting) -> T) -> T {
+        let mut waiting = self.shared.lock();
+        let changed = change(&mut waiting);
+        let reader = waiting.reader.take();
+        drop(waiting);
+        if let Some(reader) = reader {
+            reader.wake();
         }
+        changed
     }
 }
 
 impl Drop for EventWriter {
     fn drop(&mut self) {
-        self.shared
-            .lock()
-            .finish(Outcome::Failed(TurnError::ChildExited));
-        self.shared.changed.notify_one();
+        self.change(|waiting| waiting.finish(Outcome::Failed(TurnError::ChildExited)));
     }
 }
 
@@ -103,26 +108,25 @@ impl Waiting {
     fn push(&mut self, event: Event) {
         match event {
             Event::Finished(outcome) => self.finish(outcome),
-            Event::Progress if !self.events.is_empty() => {}
+            Event::Progress if !self.backlog.is_empty() => {}
             _ if self.finished => {}
-            event => {
-                self.bytes += event.size();
-                self.events.push_back(event);
-            }
+            event => self.backlog.push(event),
         }
     }
 
     fn finish(&mut self, outcome: Outcome) {
         if !self.finished {
             self.finished = true;
-            self.events.push_back(Event::Finished(outcome));
+            self.backlog.push(Event::Finished(outcome));
         }
     }
 
-    fn pop(&mut self) -> Option<Event> {
-        let event = self.events.pop_front()?;
-        self.bytes -= event.size();
-        Some(event)
+    fn poll_pop(&mut self, context: &Context<'_>) -> Poll<Event> {
+        if let Some(event) = self.backlog.pop() {
+            return Poll::Ready(event);
+        }
+        self.reader = Some(context.waker().clone());
+        Poll::Pending
     }
 }
 
@@ -133,6 +137,7 @@ pub struct Turn {
     timers: Timers,
     request_deadline: Option<Instant>,
     silence_deadline: Option<Instant>,
+    alarm: Alarm,
     over: bool,
     cancel: Option<DropGuard>,
 }
@@ -144,17 +149,12 @@ impl Turn {
         if self.over {
             return None;
         }
-        loop {
-            if let Some(event) = self.try_next() {
-                return Some(event);
-            }
-            let (deadline, kind) = self.nearest_deadline();
-            tokio::select! {
-                biased;
-                () = self.shared.changed.notified() => {}
-                () = sleep_until_if(deadline) => return Some(self.expire(kind)),
-            }
-        }
+        let (deadline, kind) = self.nearest_deadline();
+        Some(tokio::select! {
+            biased;
+            event = poll_fn(|context| self.shared.lock().poll_pop(context)) => self.note(event),
+            () = self.alarm.until(deadline) => self.expire(kind),
+        })
     }
 
     /// Whether `Finished` was read.
@@ -164,12 +164,15 @@ impl Turn {
 
     /// The next event if one waits already.
     pub fn try_next(&mut self) -> Option<Event> {
-        let event = self.shared.lock().pop()?;
+        let event = self.shared.lock().backlog.pop()?;
+        Some(self.note(event))
+    }
+
+    /// Something has happened: the child is alive, or it has finished.
+    fn note(&mut self, event: Event) -> Event {
         self.silence_deadline = self.timers.silence.map(|limit| Instant::now() + limit);
-        if matches!(event, Event::Finished(_)) {
-            self.over = true;
-        }
-        Some(event)
+        self.over = matches!(event, Event::Finished(_));
+        event
     }
 
     fn nearest_deadline(&self) -> (Option<Instant>, Deadline) {
@@ -184,14 +187,6 @@ impl Turn {
         self.over = true;
         self.cancel = None;
         Event::Finished(Outcome::Failed(TurnError::Deadline(kind)))
-    }
-}
-
-/// For ever when there is no deadline.
-pub(super) async fn sleep_until_if(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 
