@@ -112,15 +112,30 @@ mod vector {
     }
 }
 
-/// Without them: native tests, and builds for engines that lack them.
+/// Without them, for native builds and engines that lack them: eight bytes at a time in a `u64`.
 #[cfg(not(target_feature = "simd128"))]
 mod vector {
     use super::Vector;
 
+    const WORD_BYTES: usize = 8;
+
     /// Where this byte is: bit i stands for byte i.
     pub(super) fn find<const N: usize>(vectors: &[Vector; N], byte: u8) -> u64 {
-        let with = |bits, found: &u8| bits << 1 | u64::from(*found == byte);
-        vectors.as_flattened().iter().rev().fold(0, with)
+        let wanted = u64::from_ne_bytes([byte; WORD_BYTES]);
+        let (words, _) = vectors.as_flattened().as_chunks();
+        let with = |bits, word: &[u8; WORD_BYTES]| {
+            bits << WORD_BYTES | zero_bytes(u64::from_le_bytes(*word) ^ wanted)
+        };
+        words.iter().rev().fold(0, with)
+    }
+
+    /// Which bytes of a word are zero: no carry leaves a byte whose highest bit is cleared before the addition, and
+    /// the multiplication brings the eight highest bits together.
+    fn zero_bytes(word: u64) -> u64 {
+        const LOWER_BITS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+        const GATHER: u64 = 0x0102_0408_1020_4080;
+        let zeros = !(((word & LOWER_BITS) + LOWER_BITS) | word | LOWER_BITS);
+        (zeros >> 7).wrapping_mul(GATHER) >> 56
     }
 }
 
