@@ -62,7 +62,7 @@ pub async fn serve(mut listener: Listener, routes: Arc<Routes>, life: &Life, dra
     drop(listener); // Nobody new.
     tokio::select! {
         () = all_over(&mut connections, life) => {}
-        () = sleep(drain) => tracing::warn!(connections = connections.len(), "drain is over, turns are interrupted"),
+        () = sleep(drain) => tracing::warn!(connections = connections.len(), "drain is over, what still runs is interrupted"),
         () = life.hurry.cancelled() => {}
     }
     life.hurry.cancel();
