@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use filter::auth::{Client, KeyHash, Keyring};
 use filter::config::{Config, Environment};
 use filter::head::RequestHead;
-use filter::rate_limit::{Limit, SharedData};
+use filter::rate_limit::{Entry, Limit, SharedData};
 use filter::scan::ModelScanner;
 
 use crate::chats::{KIB, model_first, model_last};
@@ -63,9 +63,9 @@ fn scan(body: Vec<u8>) -> Work {
 struct Shared(RefCell<(Vec<u8>, u32)>);
 
 impl SharedData for Shared {
-    fn read(&self, _: &str) -> (Option<Vec<u8>>, Option<u32>) {
+    fn read(&self, _: &str) -> Entry {
         let (value, version) = &*self.0.borrow();
-        (Some(value.clone()), Some(*version))
+        Entry::Found(value.clone(), *version)
     }
 
     fn replace(&self, _: &str, value: &[u8], _: Option<u32>) -> bool {
@@ -97,7 +97,7 @@ fn look_up(keys: usize) -> Work {
         assert!(keyring.add(key, client(number)), "keys differ");
     }
     Box::new(move || {
-        let client = keyring.client(black_box(b"Bearer sk-0"), now);
+        let client = keyring.client(black_box(b"Bearer sk-0"), || Some(now()));
         black_box(client.is_some());
     })
 }

@@ -1,7 +1,8 @@
 //! The filter that stands in Envoy before an OpenAI-shaped upstream: who may pass, how often, and to which model.
 //!
 //! Order of the checks, written once in [`policy`]: strip internal fields, preflight, route, key, request rate,
-//! model, forward. `shell` is the only module that talks to the host, through `abi`; all others are pure.
+//! model, forward. The host calls `exports`, which hands over to `shell`, the only one to ask `host`; all others are
+//! pure.
 
 #![deny(
     clippy::unwrap_used,
@@ -10,12 +11,13 @@
     clippy::indexing_slicing
 )]
 
-mod abi;
 pub mod auth;
 pub mod body;
 pub mod config;
 pub mod cors;
+mod exports;
 pub mod head;
+mod host;
 pub mod metrics;
 pub mod model;
 pub mod outcome;

@@ -5,20 +5,29 @@ use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use crate::abi::Action;
-use crate::abi::calls::{self, Fields, Level, Metric, Refused};
 use crate::body::{Body, Progress};
 use crate::config::{Config, ConfigError, Environment};
 use crate::cors::Change;
 use crate::head::RequestHead;
+use crate::host::{self, Fields, Level, Metric, Refused};
 use crate::metrics;
 use crate::outcome::Outcome;
 use crate::policy::{self, Answer, Decision, Host, Verdict};
-use crate::rate_limit::{Quota, STRANGER_SLOTS, SharedData, create_buckets};
+use crate::rate_limit::{Entry, Quota, STRANGER_SLOTS, SharedData, create_buckets};
 use crate::reply::LocalReply;
 
 /// The filter state that the access log reads a refusal's reason from: `%FILTER_STATE(wasm.codex_edge.reason:PLAIN)%`.
 const REASON: &str = "codex_edge.reason";
+
+/// What the host does with the part of a stream that it has just shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Action {
+    /// It goes on.
+    Continue = 0,
+    /// It stays.
+    Pause = 1,
+}
 
 /// The plugin in one worker: what all its streams share.
 #[derive(Debug)]
@@ -30,10 +39,16 @@ pub(crate) struct Plugin {
 impl Plugin {
     /// Reads the configuration, of so many bytes; none when it is refused, and then the log says why.
     pub(crate) fn configure(size: usize) -> Option<Self> {
-        let json = calls::plugin_configuration(size).unwrap_or_default();
-        Self::load(&json, calls::now())
+        let (Some(json), Some(now)) = (host::plugin_configuration(size), host::now()) else {
+            host::log(
+                Level::Error,
+                "configuration refused: the host does not hand it over",
+            );
+            return None;
+        };
+        Self::load(&json, now)
             .inspect_err(|error| {
-                calls::log(Level::Error, &format!("configuration refused: {error}"));
+                host::log(Level::Error, &format!("configuration refused: {error}"));
             })
             .ok()
     }
@@ -49,7 +64,7 @@ impl Plugin {
         let environment: Environment = variables.collect();
         let config = Config::load(json, &environment, now)?;
         for warning in &config.warnings {
-            calls::log(Level::Warn, warning);
+            host::log(Level::Warn, warning);
         }
         create_buckets(
             &Wasm,
@@ -58,7 +73,7 @@ impl Plugin {
         let clients = config.keyring.clients().count();
         record_buckets(clients);
         let configured = format!("configured: {clients} keys, auth {:?}", config.auth);
-        calls::log(Level::Info, &configured);
+        host::log(Level::Info, &configured);
         Ok(Self {
             config,
             metrics: Metrics::define(),
@@ -73,7 +88,9 @@ pub(crate) struct Stream {
     /// The body that may go on; none before the head was decided on, and none after a refusal.
     body: Option<Body>,
     answer: Option<Answer>,
-    /// The status of the answer that we gave ourselves.
+    /// Whether the counters and the access log have heard of an answer of our own.
+    is_noted: bool,
+    /// The status of that answer, once it is given.
     replied: Option<u16>,
 }
 
@@ -84,12 +101,13 @@ impl Stream {
             plugin,
             body: None,
             answer: None,
+            is_noted: false,
             replied: None,
         }
     }
 
     pub(crate) fn on_request_head(&mut self, end_of_stream: bool) -> Action {
-        let map = calls::request_head().unwrap_or_default();
+        let map = host::request_head().unwrap_or_default();
         let (Some(plugin), Some(head)) = (self.plugin.clone(), RequestHead::parse(&map)) else {
             return self.reply(LocalReply::host_failure());
         };
@@ -100,6 +118,7 @@ impl Stream {
         match decision.verdict {
             _ if !is_changed => self.reply(LocalReply::host_failure()),
             Verdict::Reply(reply) if decision.takes_body_first && !end_of_stream => {
+                self.note(reply.outcome);
                 self.body = Some(Body::Discarded(reply));
                 Action::Pause
             }
@@ -112,9 +131,9 @@ impl Stream {
         let (Some(plugin), Some(body)) = (&self.plugin, &mut self.body) else {
             return Action::Pause;
         };
-        let mut progress = body.on_data(&plugin.config, size, calls::request_body);
+        let mut progress = body.on_data(&plugin.config, size, host::request_body);
         if end_of_stream && progress == Progress::Hold {
-            progress = body.on_end(&plugin.config, calls::request_body);
+            progress = body.on_end(&plugin.config, host::request_body);
         }
         self.carry_out(progress)
     }
@@ -123,15 +142,19 @@ impl Stream {
         let (Some(plugin), Some(body)) = (&self.plugin, &mut self.body) else {
             return Action::Pause;
         };
-        let progress = body.on_end(&plugin.config, calls::request_body);
+        let progress = body.on_end(&plugin.config, host::request_body);
         self.carry_out(progress)
     }
 
     pub(crate) fn on_response_head(&mut self) -> Action {
         match &self.answer {
-            Some(answer) if change_response(answer, self.replied).is_err() => {
-                self.reply(LocalReply::host_failure())
-            }
+            Some(answer) if change_response(answer, self.replied).is_err() => match self.replied {
+                None => self.reply(LocalReply::host_failure()),
+                // A refusal of ours, of which a page may not read as much as it should.
+                Some(_) if !answer.becomes_grpc => Action::Continue,
+                // What was a no may have become a yes.
+                Some(_) => Action::Pause,
+            },
             _ => Action::Continue,
         }
     }
@@ -140,7 +163,7 @@ impl Stream {
     fn forward(&mut self, config: &Config, mut body: Body, end_of_stream: bool) -> Action {
         let progress = match body {
             Body::Flowing { .. } => Progress::Admit(0),
-            _ if end_of_stream => body.on_end(config, calls::request_body),
+            _ if end_of_stream => body.on_end(config, host::request_body),
             _ if config.hold_headers => Progress::Hold,
             _ => Progress::Flow,
         };
@@ -166,13 +189,7 @@ impl Stream {
     fn reply(&mut self, mut reply: LocalReply) -> Action {
         self.body = None;
         self.replied = Some(reply.status);
-        if let Some(plugin) = &self.plugin {
-            plugin.metrics.count(reply.outcome);
-        }
-        if let Outcome::Refused(refusal) = reply.outcome {
-            // Without it the log has no reason; the refusal stands.
-            let _ = calls::set_filter_state(REASON, refusal.name());
-        }
+        self.note(reply.outcome);
         // CORS and rate come with the response headers; they cost more in the reply's own list.
         if let Some(answer) = &self.answer {
             reply = reply.with("x-request-id", answer.request_id.clone());
@@ -183,12 +200,26 @@ impl Stream {
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         // Should the host not take it, the request stays where it is, and nothing of it passes.
-        let _ = calls::send_response(
+        let _ = host::send_response(
             reply.status,
             &fields,
             reply.body.as_deref().unwrap_or_default(),
         );
         Action::Pause
+    }
+
+    /// Counts an answer of our own and leaves its reason for the access log, once.
+    fn note(&mut self, outcome: Outcome) {
+        if std::mem::replace(&mut self.is_noted, true) {
+            return;
+        }
+        if let Some(plugin) = &self.plugin {
+            plugin.metrics.count(outcome);
+        }
+        if let Outcome::Refused(refusal) = outcome {
+            // Without it the log has no reason; the refusal stands.
+            let _ = host::set_filter_state(REASON, refusal.name());
+        }
     }
 }
 
@@ -231,26 +262,30 @@ fn undo_grpc(status: u16) -> Result<(), Refused> {
 struct Wasm;
 
 impl SharedData for Wasm {
-    fn read(&self, key: &str) -> (Option<Vec<u8>>, Option<u32>) {
-        calls::shared_data(key)
+    fn read(&self, key: &str) -> Entry {
+        host::shared_data(key)
     }
 
     fn replace(&self, key: &str, value: &[u8], version: Option<u32>) -> bool {
-        calls::set_shared_data(key, value, version)
+        host::set_shared_data(key, value, version)
     }
 }
 
 impl Host for Wasm {
-    fn now(&self) -> SystemTime {
-        calls::now()
+    fn now(&self) -> Option<SystemTime> {
+        host::now()
+    }
+
+    fn is_http1(&self) -> bool {
+        host::property("request\0protocol").is_some_and(|protocol| protocol.starts_with(b"HTTP/1"))
     }
 
     fn client_address(&self) -> Option<Vec<u8>> {
-        calls::property("source\0address")
+        host::property("source\0address")
     }
 
     fn fresh_request_id(&self) -> String {
-        let random = || RandomState::new().hash_one(self.now());
+        let random = || RandomState::new().hash_one(());
         format!("{:016x}{:016x}", random(), random())
     }
 }
@@ -264,7 +299,7 @@ struct Metrics {
 
 impl Metrics {
     fn define() -> Self {
-        let counter = |name: &str| calls::define_metric(Metric::Counter, name).unwrap_or_default();
+        let counter = |name: &str| host::define_metric(Metric::Counter, name).unwrap_or_default();
         Self {
             requests: Outcome::all()
                 .map(|outcome| counter(&metrics::requests(outcome)))
@@ -275,21 +310,21 @@ impl Metrics {
 
     fn count(&self, outcome: Outcome) {
         if let Some(id) = self.requests.get(outcome.index()) {
-            calls::increment_metric(*id, 1);
+            host::increment_metric(*id, 1);
         }
     }
 
     fn count_forwarded(&self, scanned_bytes: usize) {
         self.count(Outcome::Forwarded);
         if let Ok(bytes @ 1..) = i64::try_from(scanned_bytes) {
-            calls::increment_metric(self.scanned_bytes, bytes);
+            host::increment_metric(self.scanned_bytes, bytes);
         }
     }
 }
 
 /// Tells how many buckets there are in shared data.
 fn record_buckets(clients: usize) {
-    if let Some(gauge) = calls::define_metric(Metric::Gauge, metrics::RATE_LIMIT_BUCKETS) {
-        calls::record_metric(gauge, (clients + usize::from(STRANGER_SLOTS)) as u64);
+    if let Some(gauge) = host::define_metric(Metric::Gauge, metrics::RATE_LIMIT_BUCKETS) {
+        host::record_metric(gauge, (clients + usize::from(STRANGER_SLOTS)) as u64);
     }
 }

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, UNIX_EPOCH};
 
 use arbitrary::{Arbitrary, Unstructured};
-use filter::rate_limit::{Limit, SharedData};
+use filter::rate_limit::{Entry, Limit, SharedData};
 
 /// The most requests, and the longest window in milliseconds, that a configuration may have.
 const MAX_LIMIT: (u32, u64) = (1_000_000, 24 * 60 * 60 * 1000);
@@ -94,8 +94,8 @@ impl Bucket {
 }
 
 impl SharedData for Bucket {
-    fn read(&self, _: &str) -> (Option<Vec<u8>>, Option<u32>) {
-        (Some(self.value.borrow().clone()), Some(self.version.get()))
+    fn read(&self, _: &str) -> Entry {
+        Entry::Found(self.value.borrow().clone(), self.version.get())
     }
 
     fn replace(&self, _: &str, value: &[u8], version: Option<u32>) -> bool {

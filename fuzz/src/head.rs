@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use filter::config::{Config, Environment};
 use filter::head::{INTERNAL_PREFIX, RequestHead};
 use filter::policy::{Decision, Host, Verdict, on_request_head};
-use filter::rate_limit::SharedData;
+use filter::rate_limit::{Entry, SharedData};
 
 const KEY: &str = "sk-fuzz";
 
@@ -167,8 +167,8 @@ fn is_open(method: &[u8], target: &[u8]) -> bool {
 struct Lonely;
 
 impl SharedData for Lonely {
-    fn read(&self, _: &str) -> (Option<Vec<u8>>, Option<u32>) {
-        (None, None)
+    fn read(&self, _: &str) -> Entry {
+        Entry::Missing
     }
 
     fn replace(&self, _: &str, _: &[u8], _: Option<u32>) -> bool {
@@ -177,8 +177,12 @@ impl SharedData for Lonely {
 }
 
 impl Host for Lonely {
-    fn now(&self) -> SystemTime {
-        UNIX_EPOCH
+    fn now(&self) -> Option<SystemTime> {
+        Some(UNIX_EPOCH)
+    }
+
+    fn is_http1(&self) -> bool {
+        true
     }
 
     fn client_address(&self) -> Option<Vec<u8>> {

@@ -28,7 +28,7 @@ fn a_key_in_the_environment_is_enough() {
     let config = load("", &[KEY]).unwrap();
     let client = config
         .keyring
-        .client(b"Bearer secret-from-env", now)
+        .client(b"Bearer secret-from-env", || Some(now()))
         .unwrap();
     assert_eq!(
         (client.id.as_str(), client.admin, client.limit),
@@ -103,13 +103,13 @@ fn variables_fill_what_the_json_leaves_out() {
     assert!(
         config
             .keyring
-            .client(b"Bearer secret-from-json", now)
+            .client(b"Bearer secret-from-json", || Some(now()))
             .is_some()
     );
     assert!(
         config
             .keyring
-            .client(b"Bearer secret-from-env", now)
+            .client(b"Bearer secret-from-env", || Some(now()))
             .is_none()
     );
 }
@@ -180,7 +180,10 @@ fn a_key_may_have_everything() {
         {"id": "plain", "key": "abc", "rate_limit": {"enabled": false}}],
         "rate_limit": {"requests": 5}}"#;
     let config = load(json, &[]).unwrap();
-    let full = config.keyring.client(b"Bearer foo", now).unwrap();
+    let full = config
+        .keyring
+        .client(b"Bearer foo", || Some(now()))
+        .unwrap();
     assert!(
         full.admin
             && full.profile == Some(Profile::Chat)
@@ -201,7 +204,11 @@ fn a_key_may_have_everything() {
         Some(SystemTime::UNIX_EPOCH + Duration::from_secs(4_102_437_600))
     );
     assert_eq!(
-        config.keyring.client(b"Bearer abc", now).unwrap().limit,
+        config
+            .keyring
+            .client(b"Bearer abc", || Some(now()))
+            .unwrap()
+            .limit,
         None
     );
     assert_eq!(

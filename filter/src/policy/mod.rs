@@ -13,22 +13,24 @@ use crate::config::{Auth, Config};
 use crate::cors::{self, Cors};
 use crate::head::RequestHead;
 use crate::outcome::{Outcome, Refusal};
-use crate::rate_limit::{Exhausted, Limit, Quota, SharedData, address_bucket, client_bucket};
+use crate::rate_limit::{Exhausted, Quota, SharedData, address_bucket, client_bucket};
 use crate::reply::LocalReply;
 use crate::route::{self, Route};
 
 const REQUEST_ID: &str = "x-request-id";
 
-/// The longest body that is taken in from somebody who is refused: most chats, and no more than Envoy reads from a
-/// connection before anybody has decided anything (`per_connection_buffer_limit_bytes`).
+/// The longest body that is taken in from somebody who is refused: most chats, and no more than Envoy's listener has
+/// room for on any connection (`per_connection_buffer_limit_bytes`).
 const MAX_DISCARDED_BYTES: u64 = 64 << 10;
 
 /// What a decision may ask of the host.
 pub trait Host: SharedData {
-    /// The time of day.
-    fn now(&self) -> SystemTime;
+    /// The time of day; without it no key that ends is valid, and nobody whose rate is limited passes.
+    fn now(&self) -> Option<SystemTime>;
     /// The address that Envoy believes the request to come from, with its port.
     fn client_address(&self) -> Option<Vec<u8>>;
+    /// Whether the request came by HTTP/1, where it has the connection to itself.
+    fn is_http1(&self) -> bool;
     /// An id that no other request has.
     fn fresh_request_id(&self) -> String;
 }
@@ -112,7 +114,10 @@ pub fn on_request_head<'a>(
         Ok(()) => decision
             .remove
             .extend(head.authorization.is_present().then_some("authorization")),
-        Err(reply) => decision.verdict = Verdict::Reply(reply),
+        Err(reply) => {
+            decision.takes_body_first = takes_body_first(config, head, host, &reply);
+            decision.verdict = Verdict::Reply(reply);
+        }
     }
     decision
 }
@@ -133,8 +138,6 @@ fn check(
     if route == Route::Verify {
         return Err(verify(config, head, host, decision));
     }
-    decision.takes_body_first =
-        route == Route::Generate && config.hold_headers && has_short_body(head);
     if decision.client.is_none() && needs_key(config, route) {
         return Err(refuse_stranger(config, host));
     }
@@ -211,12 +214,18 @@ fn verified_request<'a>(head: &RequestHead<'a>) -> Result<(&'a [u8], &'a [u8]), 
 
 /// Says no to a caller without a valid key; too often from one address, and the no becomes a wait.
 fn refuse_stranger(config: &Config, host: &impl Host) -> LocalReply {
-    let charge = |limit: Limit| limit.charge(host, &stranger_bucket(host), host.now()).err();
-    match config.stranger_limit.and_then(charge) {
-        Some(Exhausted { retry_after, .. }) => {
+    let Some(limit) = config.stranger_limit else {
+        return LocalReply::invalid_api_key();
+    };
+    match host
+        .now()
+        .map(|now| limit.charge(host, &stranger_bucket(host), now))
+    {
+        Some(Ok(_)) => LocalReply::invalid_api_key(),
+        Some(Err(Exhausted { retry_after, .. })) => {
             LocalReply::rate_limited(Refusal::StrangerRateLimited, retry_after)
         }
-        None => LocalReply::invalid_api_key(),
+        None => LocalReply::host_failure(),
     }
 }
 
@@ -227,7 +236,8 @@ fn charge(config: &Config, host: &impl Host, decision: &mut Decision) -> Result<
         return Ok(());
     };
     let bucket = client.map_or_else(|| stranger_bucket(host), |client| client_bucket(&client.id));
-    let outcome = limit.charge(host, &bucket, host.now());
+    let now = host.now().ok_or_else(LocalReply::host_failure)?;
+    let outcome = limit.charge(host, &bucket, now);
     decision.answer.quota = Some(outcome.unwrap_or_else(|exhausted| exhausted.quota));
     match outcome {
         Ok(_) => Ok(()),
@@ -250,10 +260,20 @@ fn declared_length(head: &RequestHead) -> Option<u64> {
         .ok()
 }
 
-/// Whether a body was declared that can be taken in although nobody will read it. To be asked where a body belongs:
-/// a proxy that asks `/verify` may declare the one that it keeps to itself.
-fn has_short_body(head: &RequestHead) -> bool {
-    declared_length(head).is_some_and(|length| (1..=MAX_DISCARDED_BYTES).contains(&length))
+/// Whether a short body was declared, where one belongs: a proxy that asks `/verify` may declare the one that it keeps
+/// to itself. Nothing is held for strangers beyond their rate, and nothing where a connection stays open anyway.
+fn takes_body_first(
+    config: &Config,
+    head: &RequestHead,
+    host: &impl Host,
+    reply: &LocalReply,
+) -> bool {
+    let longest = MAX_DISCARDED_BYTES.min(config.max_body_bytes);
+    config.hold_headers
+        && Route::of(head.method, head.path) == Route::Generate
+        && reply.outcome != Outcome::Refused(Refusal::StrangerRateLimited)
+        && declared_length(head).is_some_and(|length| (1..=longest).contains(&length))
+        && host.is_http1()
 }
 
 /// An id that can stand in every log and field as it is.

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::head::tests::write_map;
+use crate::rate_limit::Entry;
 
 /// A host with a clock that stands still, one client address, and shared data of its own.
 #[derive(Default)]
@@ -16,8 +17,9 @@ struct FakeHost {
 }
 
 impl SharedData for FakeHost {
-    fn read(&self, key: &str) -> (Option<Vec<u8>>, Option<u32>) {
-        (self.shared.borrow().get(key).cloned(), None)
+    fn read(&self, key: &str) -> Entry {
+        let value = self.shared.borrow().get(key).cloned();
+        value.map_or(Entry::Missing, |value| Entry::Found(value, 1))
     }
 
     fn replace(&self, key: &str, value: &[u8], _: Option<u32>) -> bool {
@@ -29,8 +31,12 @@ impl SharedData for FakeHost {
 }
 
 impl Host for FakeHost {
-    fn now(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_hours(100)
+    fn now(&self) -> Option<SystemTime> {
+        Some(SystemTime::UNIX_EPOCH + Duration::from_hours(100))
+    }
+
+    fn is_http1(&self) -> bool {
+        true
     }
 
     fn client_address(&self) -> Option<Vec<u8>> {
@@ -392,11 +398,14 @@ fn a_preflight_is_answered_in_full() {
 #[test]
 fn a_refusal_waits_for_a_short_body_where_heads_can_be_held() {
     let holding = CONFIG.replacen('{', r#"{"hold_headers": true,"#, 1);
+    let small = holding.replacen('{', r#"{"max_body_bytes": 10,"#, 1);
     for (config, request, length, expected) in [
         (holding.as_str(), "POST /v1/chat/completions", 0, false),
         (&holding, "POST /v1/chat/completions", 1, true),
         (&holding, "POST /v1/responses", 65_536, true),
         (&holding, "POST /v1/chat/completions", 65_537, false),
+        (&small, "POST /v1/chat/completions", 10, true),
+        (&small, "POST /v1/chat/completions", 11, false),
         (&holding, "POST /verify", 1, false),
         (&holding, "GET /v1/models", 1, false),
         (CONFIG, "POST /v1/chat/completions", 1, false),
@@ -404,6 +413,17 @@ fn a_refusal_waits_for_a_short_body_where_heads_can_be_held() {
         let request = format!("{request}\ncontent-length: {length}");
         let decision = decide(&load(config), &FakeHost::default(), &request);
         assert_eq!(decision.takes_body_first, expected, "{request}");
+    }
+}
+
+#[test]
+fn nothing_is_held_for_strangers_beyond_their_rate() {
+    let config = load(&CONFIG.replacen('{', r#"{"hold_headers": true,"#, 1));
+    let host = FakeHost::default();
+    let request = "POST /v1/chat/completions\ncontent-length: 1";
+    for expected in [true, true, true, false] {
+        let decision = decide(&config, &host, request);
+        assert_eq!(decision.takes_body_first, expected, "{decision:?}");
     }
 }
 

@@ -18,12 +18,23 @@ const CLOCK_SLACK_NANOS: u64 = 1_000_000_000;
 /// so that this is never reached by a handful of workers; if it is, the request is refused.
 const MAX_ATTEMPTS: u32 = 64;
 
+/// What the workers share under a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A value, and the version to hand back with [`SharedData::replace`].
+    Found(Vec<u8>, u32),
+    /// Nothing yet.
+    Missing,
+    /// The host does not say.
+    Unreadable,
+}
+
 /// The data that all workers share, with compare-and-swap.
 pub trait SharedData {
-    /// The value of a key, and the version to hand back with [`Self::replace`].
-    fn read(&self, key: &str) -> (Option<Vec<u8>>, Option<u32>);
+    /// What there is under a key.
+    fn read(&self, key: &str) -> Entry;
 
-    /// Writes the value if the key still has this version; tells whether it had.
+    /// Writes the value if the key still has this version (`None`: whatever it has); tells whether it had.
     fn replace(&self, key: &str, value: &[u8], version: Option<u32>) -> bool;
 }
 
@@ -72,7 +83,7 @@ impl Limit {
     ///
     /// # Errors
     ///
-    /// [`Exhausted`] when there is none, or when other workers write without end.
+    /// [`Exhausted`] when there is none, when other workers write without end, or when nobody can tell.
     pub fn charge(
         &self,
         shared: &impl SharedData,
@@ -82,8 +93,12 @@ impl Limit {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         for _ in 0..MAX_ATTEMPTS {
-            let (value, version) = shared.read(key);
-            let Step { full_at, outcome } = self.take(parse_bucket(value.as_deref()), now_nanos);
+            let (bucket, version) = match shared.read(key) {
+                Entry::Found(value, version) => (parse_bucket(&value), Some(version)),
+                Entry::Missing => (0, None),
+                Entry::Unreadable => break,
+            };
+            let Step { full_at, outcome } = self.take(bucket, now_nanos);
             // A refusal leaves the bucket alone, and then there is nothing to write.
             if full_at.is_none_or(|full_at| shared.replace(key, &full_at.to_le_bytes(), version)) {
                 return outcome;
@@ -164,7 +179,7 @@ impl Quota {
 pub fn create_buckets<'a>(shared: &impl SharedData, clients: impl Iterator<Item = &'a str>) {
     let clients = clients.map(client_bucket);
     for key in clients.chain((0..STRANGER_SLOTS).map(stranger_bucket)) {
-        if shared.read(&key).0.is_none() {
+        if shared.read(&key) == Entry::Missing {
             // A worker that was faster has created it, which is just as well.
             let _ = shared.replace(&key, &FULL, None);
         }
@@ -211,10 +226,8 @@ fn write_network(address: IpAddr) -> Vec<u8> {
 }
 
 /// Anything but eight bytes is no bucket of ours, and then nobody has charged it yet.
-fn parse_bucket(value: Option<&[u8]>) -> u64 {
-    value
-        .and_then(|bytes| bytes.try_into().ok())
-        .map_or(0, u64::from_le_bytes)
+fn parse_bucket(value: &[u8]) -> u64 {
+    value.try_into().map_or(0, u64::from_le_bytes)
 }
 
 /// Durations as OpenAI writes them: `20ms`, `1s`, `6m0s`, `1h0m0s`.

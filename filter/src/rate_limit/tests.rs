@@ -18,10 +18,10 @@ struct FakeShared {
 type Rival = Box<dyn Fn(&FakeShared)>;
 
 impl SharedData for FakeShared {
-    fn read(&self, key: &str) -> (Option<Vec<u8>>, Option<u32>) {
+    fn read(&self, key: &str) -> Entry {
         match self.values.borrow().get(key) {
-            Some((value, version)) => (Some(value.clone()), Some(*version)),
-            None => (None, None),
+            Some((value, version)) => Entry::Found(value.clone(), *version),
+            None => Entry::Missing,
         }
     }
 
@@ -114,8 +114,8 @@ fn a_rival_between_read_and_write_is_counted() {
 fn a_bucket_that_never_stands_still_refuses() {
     struct Busy;
     impl SharedData for Busy {
-        fn read(&self, _: &str) -> (Option<Vec<u8>>, Option<u32>) {
-            (None, None)
+        fn read(&self, _: &str) -> Entry {
+            Entry::Missing
         }
         fn replace(&self, _: &str, _: &[u8], _: Option<u32>) -> bool {
             false
@@ -223,13 +223,13 @@ proptest! {
 
     #[test]
     fn any_bucket_any_time_any_limit(
-        value in prop::option::of(prop::collection::vec(any::<u8>(), 0..10)),
+        value in prop::collection::vec(any::<u8>(), 0..10),
         nanos in any::<u64>(),
         requests in 1_u32..,
         window_ms in any::<u64>(),
     ) {
         let limit = limit(requests, window_ms.max(1));
-        let outcome = limit.take(parse_bucket(value.as_deref()), nanos).outcome;
+        let outcome = limit.take(parse_bucket(&value), nanos).outcome;
         let remaining = outcome.map_or_else(|refused| refused.quota.remaining, |quota| quota.remaining);
         prop_assert!(remaining <= requests);
     }

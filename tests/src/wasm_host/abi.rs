@@ -19,6 +19,8 @@ pub enum Status {
     InvalidMemoryAccess = 6,
     /// Another worker wrote the key since it was read.
     CasMismatch = 8,
+    /// The plugin may not make this call (`capability_restriction_config`).
+    InternalFailure = 10,
 }
 
 /// Which way a message travels.

@@ -38,6 +38,7 @@ pub(super) struct Settings {
     pub(super) environment: BTreeMap<String, String>,
     pub(super) properties: BTreeMap<String, Vec<u8>>,
     pub(super) rules: Rules,
+    pub(super) withheld: Option<String>,
 }
 
 impl World {
@@ -116,6 +117,13 @@ impl Builder {
         self
     }
 
+    /// A host call that fails, as one does that is not on the list of a `capability_restriction_config`.
+    #[must_use]
+    pub fn withhold(mut self, host_call: &str) -> Self {
+        self.settings.withheld = Some(host_call.to_owned());
+        self
+    }
+
     /// Where both clocks of the guest start.
     #[must_use]
     pub fn now(mut self, now: SystemTime) -> Self {
@@ -187,6 +195,7 @@ impl Host {
                     hold_headers: false,
                     buffer_limit_bytes: BUFFER_LIMIT_BYTES,
                 },
+                withheld: None,
             },
             now: UNIX_EPOCH + Duration::from_secs(DEFAULT_NOW_SECS),
             workers: 1,

@@ -76,6 +76,8 @@ pub(super) struct VmState {
     pub(super) random: u64,
     /// Host calls until the VM is made to trap.
     pub(super) calls_before_trap: Option<u64>,
+    /// The host call that fails.
+    pub(super) withheld: Option<String>,
     pub(super) usage: Usage,
 }
 
@@ -100,6 +102,7 @@ impl Vm {
             tick_period: None,
             random: world.next_seed(),
             calls_before_trap: None,
+            withheld: world.settings.withheld.clone(),
             usage: Usage::default(),
         };
         let mut store = Store::new(world.module.engine(), state);

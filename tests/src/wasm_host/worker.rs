@@ -102,6 +102,13 @@ impl Worker {
         self.vm = Some(vm);
     }
 
+    /// Has a host call of this VM fail from now on.
+    pub fn withhold(&mut self, host_call: &str) {
+        let mut vm = self.take_vm();
+        vm.state().withheld = Some(host_call.to_owned());
+        self.vm = Some(vm);
+    }
+
     /// The period that the filter asked for.
     pub fn tick_period(&mut self) -> Option<Duration> {
         self.vm.as_mut()?.state().tick_period

@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use serde_json::{Map, Value, json};
 use tests::envoy::Envoy;
 use tests::filter_wasm::filter_wasm;
-use tests::http::{Answer, Body, DEADLINE, Version, get, with};
+use tests::http::{Answer, Body, DEADLINE, Version, empty, get, with};
 use tests::upstream::{Script, Upstream};
 use tests::wasm_host::FilterModule;
 use tokio::time::{sleep, timeout};
@@ -115,8 +115,27 @@ async fn a_call_that_fails_costs_its_request_and_no_more() {
         let request = with(keyed_get(GUARDED), "origin", PAGE);
         let answer = send(&envoy, version, request).await;
         assert_error(&answer, 500, "server_error", "internal_error");
-        let answer = send(&envoy, version, with(get(GUARDED), "origin", PAGE)).await;
-        assert!(answer.status.is_client_error() || answer.status.is_server_error());
+        let refused = send(&envoy, version, with(get(GUARDED), "origin", PAGE)).await;
+        assert_error(&refused, 401, "authentication_error", "invalid_api_key");
+        let preflight = empty(Method::OPTIONS, GUARDED);
+        let preflight = with(
+            with(preflight, "origin", PAGE),
+            "access-control-request-method",
+            "GET",
+        );
+        assert_eq!(send(&envoy, version, preflight).await.status, 204);
+        // Envoy would make a 200 of it.
+        let grpc = with(
+            with(get("/verify"), "origin", PAGE),
+            "content-type",
+            "application/grpc",
+        );
+        let unanswered = timeout(
+            Duration::from_secs(1),
+            envoy.connect(version).await.send(grpc),
+        )
+        .await;
+        assert!(unanswered.is_err(), "{unanswered:?}");
         assert_eq!(send(&envoy, version, keyed_get(GUARDED)).await.status, 200);
     }
     // What came of the page's requests did not come back to it.

@@ -2,7 +2,7 @@
 //! Envoy holds 1 MiB unless told; the filter's own limit is `max_body_bytes`.
 
 use serde_json::json;
-use tests::wasm_host::{Host, Request};
+use tests::wasm_host::{Host, Protocol, Request};
 
 use crate::gateway::{ALICE, Gateway, base, base_with, outcome, start, upstream};
 
@@ -90,4 +90,40 @@ fn a_body_over_the_filters_limit_is_refused_declared_or_not() {
     // What does not name a model is measured as well.
     let upload = Request::post("/v1/files").header("authorization", ALICE);
     gateway.check(upload.body_pieces(pieces(150_000)), "413 request_too_large");
+}
+
+/// A chat of a stranger, with a body in pieces and its length declared.
+fn strangers_chat(length: usize) -> Request {
+    Request::post("/v1/chat/completions")
+        .header("content-length", length.to_string())
+        .body_pieces(pieces(length))
+}
+
+#[test]
+fn a_refusal_waits_for_the_end_of_a_short_body() {
+    let mut host = start(&base(), true);
+    let mut send = |request: Request| host.worker(0).exchange(request, upstream);
+    let waits = [
+        strangers_chat(40_000).protocol(Protocol::Http1),
+        strangers_chat(40_000)
+            .protocol(Protocol::Http1)
+            .trailer("x-t", "1"),
+    ];
+    let goes_at_once = [
+        strangers_chat(70_000).protocol(Protocol::Http1),
+        strangers_chat(40_000).protocol(Protocol::Http2),
+    ];
+    for (requests, waits) in [(waits, true), (goes_at_once, false)] {
+        for request in requests {
+            let left = send(request.clone().leaves_after(2));
+            let is_answered = left.calls.contains_key("proxy_send_local_response");
+            assert_eq!(is_answered, !waits, "{} bytes", request.body_bytes());
+            let exchange = send(request);
+            assert_eq!(outcome(&exchange), "401 invalid_api_key");
+            assert!(!exchange.is_forwarded());
+        }
+    }
+    let metrics = host.metrics().values();
+    let refused = "codex_edge_requests_total;verdict=invalid_api_key;";
+    assert_eq!(metrics[refused], 8, "who leaves was refused too");
 }

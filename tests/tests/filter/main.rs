@@ -5,6 +5,7 @@ mod auth;
 mod body_limits;
 mod config;
 mod cors;
+mod failing_calls;
 mod fuel;
 mod gateway;
 mod malformed;

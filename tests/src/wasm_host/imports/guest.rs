@@ -29,6 +29,11 @@ impl<'a> Guest<'a> {
         Ok(Self(caller))
     }
 
+    /// Whether the test has this call fail.
+    pub(super) fn is_withheld(&self, function: &str) -> bool {
+        self.0.data().withheld.as_deref() == Some(function)
+    }
+
     pub(super) fn state(&mut self) -> &mut VmState {
         self.0.data_mut()
     }

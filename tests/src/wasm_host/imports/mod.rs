@@ -69,7 +69,10 @@ macro_rules! define {
     ($linker:ident: $($module:ident::$name:ident($($arg:ident: $type:ty),*);)*) => {$(
         $linker.func_wrap("env", stringify!($name), |caller: Caller<'_, VmState>, $($arg: $type),*| {
             let mut guest = Guest::enter(caller, stringify!($name))?;
-            let answer = $module::$name(&mut guest, $($arg),*);
+            let answer = match guest.is_withheld(stringify!($name)) {
+                true => Err(Status::InternalFailure.into()),
+                false => $module::$name(&mut guest, $($arg),*),
+            };
             status(answer)
         })?;
     )*};

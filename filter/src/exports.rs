@@ -1,16 +1,23 @@
 //! What the host asks the filter: the exports, and which plugin or stream each is about.
-//! The proxy-wasm ABI 0.2.1, "Functions exposed by the Wasm module"; only those in which something is done.
+//! The proxy-wasm ABI 0.2.1, "Functions exposed by the Wasm module", written out here instead of taken from the Rust
+//! SDK. That exports every callback that there is, and a host enters the VM for each, whether anything is done there or
+//! not: 2,000 instructions a time, at every piece of an answer that goes by. And a status that it does not expect ends
+//! the VM; here (`host`) it refuses a request.
 //!
 //! A host enters the VM from one thread, and from within a call of ours for memory only, so that no callback ever
 //! meets the contexts borrowed.
+
+#![expect(
+    unsafe_code,
+    reason = "an export's name is unsafe to choose: the linker takes it as it is"
+)]
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use super::Action;
-use crate::shell::{Plugin, Stream};
+use crate::shell::{Action, Plugin, Stream};
 
 thread_local! {
     static CONTEXTS: RefCell<Contexts> = RefCell::default();
@@ -39,7 +46,7 @@ extern "C" fn _initialize() {
     unsafe { __wasm_call_ctors() };
 }
 
-/// Memory for bytes that the host returns; `calls` takes it back.
+/// Memory for bytes that the host returns; `host` takes it back.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
     Box::into_raw(Box::<[u8]>::new_uninit_slice(size)).cast()

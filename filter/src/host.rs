@@ -2,8 +2,15 @@
 //! The proxy-wasm ABI 0.2.1, "Functions implemented in the host environment". Where a host returns bytes, it has them
 //! allocated by `proxy_on_memory_allocate`, and they belong to the filter from then on.
 
+#![expect(
+    unsafe_code,
+    reason = "the ABI is C: addresses and lengths go both ways"
+)]
+
 use std::ptr::null_mut;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::rate_limit::Entry;
 
 /// The host did not do what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +44,7 @@ pub(crate) enum Metric {
 const REQUEST_BODY: u32 = 0;
 const PLUGIN_CONFIGURATION: u32 = 7;
 const OK: u32 = 0;
+const NOT_FOUND: u32 = 1;
 /// For `proxy_send_local_response`: the answer has no gRPC status.
 const NO_GRPC_STATUS: i32 = -1;
 
@@ -115,15 +123,15 @@ pub(crate) fn log(level: Level, text: &str) {
     unsafe { proxy_log(level as u32, text.as_ptr(), text.len()) };
 }
 
-/// The time of day; from a host that has none the last that there is, at which every key that ends has ended.
-pub(crate) fn now() -> SystemTime {
-    let mut nanos = u64::MAX;
+/// The time of day.
+pub(crate) fn now() -> Option<SystemTime> {
+    let mut nanos = 0;
     // SAFETY: the address is of a live local that the host fills before it returns.
-    unsafe { proxy_get_current_time_nanoseconds(&raw mut nanos) };
-    UNIX_EPOCH + Duration::from_nanos(nanos)
+    done(unsafe { proxy_get_current_time_nanoseconds(&raw mut nanos) }).ok()?;
+    Some(UNIX_EPOCH + Duration::from_nanos(nanos))
 }
 
-/// The plugin's configuration; there is one during `proxy_on_configure`.
+/// The plugin's configuration, during `proxy_on_configure`; one that nobody wrote is empty.
 pub(crate) fn plugin_configuration(size: usize) -> Option<Vec<u8>> {
     buffer(PLUGIN_CONFIGURATION, 0, size)
 }
@@ -138,6 +146,7 @@ fn buffer(buffer: u32, start: usize, length: usize) -> Option<Vec<u8>> {
         // SAFETY: `receive` hands out addresses of live locals.
         unsafe { proxy_get_buffer_bytes(buffer, start, length, bytes, size) }
     })
+    .ok()
 }
 
 /// The request's fields in the ABI's serialized form.
@@ -146,6 +155,7 @@ pub(crate) fn request_head() -> Option<Vec<u8>> {
         // SAFETY: `receive` hands out addresses of live locals.
         unsafe { proxy_get_header_map_pairs(Fields::Request as u32, bytes, size) }
     })
+    .ok()
 }
 
 impl Fields {
@@ -190,6 +200,7 @@ pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
         // SAFETY: the host reads the path; `receive` hands out addresses of live locals.
         unsafe { proxy_get_property(path.as_ptr(), path.len(), bytes, size) }
     })
+    .ok()
 }
 
 /// Leaves a value in the stream's filter state, where it is called `wasm.<name>`.
@@ -198,16 +209,18 @@ pub(crate) fn set_filter_state(name: &str, value: &str) -> Result<(), Refused> {
     done(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
 }
 
-/// A value that all workers share and its version; nothing and no version when there is none.
-pub(crate) fn shared_data(key: &str) -> (Option<Vec<u8>>, Option<u32>) {
-    let mut version = None;
+/// What all workers share under a key.
+pub(crate) fn shared_data(key: &str) -> Entry {
+    let mut version = 0;
     let value = receive(|bytes, size| {
-        let found = version.insert(0);
         // SAFETY: the host reads the key; `receive` hands out addresses of live locals, and so is that of the version.
-        unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), bytes, size, found) }
+        unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), bytes, size, &raw mut version) }
     });
-    let version = version.filter(|_| value.is_some());
-    (value, version)
+    match value {
+        Ok(value) => Entry::Found(value, version),
+        Err(NOT_FOUND) => Entry::Missing,
+        Err(_) => Entry::Unreadable,
+    }
 }
 
 /// Writes a value that all workers share, if it still has this version (`None`: whatever is there); tells whether.
@@ -225,7 +238,7 @@ pub(crate) fn set_shared_data(key: &str, value: &[u8], version: Option<u32>) -> 
     status == OK
 }
 
-/// Answers the request. The host carries it out when the callback has returned; of two answers the first counts.
+/// Answers the request; the host carries it out when the callback has returned.
 pub(crate) fn send_response(
     status: u16,
     fields: &[(&str, &str)],
@@ -290,16 +303,19 @@ fn done(status: u32) -> Result<(), Refused> {
     (status == OK).then_some(()).ok_or(Refused)
 }
 
-/// The bytes that a call returns at two addresses; none when it fails. No bytes at all come as a null address.
-fn receive(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
+/// The bytes that a call returns at two addresses, or its status when it fails. No bytes at all come as a null address.
+fn receive(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, u32> {
     let (mut bytes, mut size) = (null_mut(), 0);
-    done(call(&raw mut bytes, &raw mut size)).ok()?;
+    match call(&raw mut bytes, &raw mut size) {
+        OK => {}
+        status => return Err(status),
+    }
     if bytes.is_null() {
-        return Some(Vec::new());
+        return Ok(Vec::new());
     }
     // SAFETY: by the ABI the host took these bytes from `proxy_on_memory_allocate`, which makes a boxed slice of
     // exactly this size, and filled them; they are ours from here on.
-    Some(unsafe { Vec::from_raw_parts(bytes, size, size) })
+    Ok(unsafe { Vec::from_raw_parts(bytes, size, size) })
 }
 
 #[cfg(test)]
