@@ -149,6 +149,22 @@ mod tests {
         assert_eq!(ours.read(&mut received).await.unwrap(), 0);
     }
 
+    #[tokio::test]
+    async fn what_happens_while_there_is_no_room_is_noticed() {
+        let (ours, mut peer) = UnixStream::pair().unwrap();
+        let (mut read_half, mut write_half) = tokio::io::split(QuietStream::new(ours).unwrap());
+        let too_much = vec![0; 3_000_000];
+        let mut received = [0; 4];
+        let talk = async {
+            peer.write_all(b"ping").await.unwrap();
+            read_half.read_exact(&mut received).await.unwrap();
+            drop(peer);
+        };
+        let (written, ()) = tokio::join!(write_half.write_all(&too_much), talk);
+        assert_eq!(written.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        assert_eq!(&received, b"ping");
+    }
+
     /// What the kernel was asked to tell of the sockets of this process (proc(5), `fdinfo` of an epoll descriptor).
     fn watched_for_room(socket: &AsyncFd<std::os::unix::net::UnixStream>) -> bool {
         use std::os::fd::AsRawFd;

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{Instant, interval, interval_at, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::process::Holder;
@@ -110,12 +110,12 @@ impl Home {
     /// two children of one sidecar would not write side by side.
     pub async fn keep_small(self, stop: CancellationToken) {
         let mut look = interval(LOOK);
+        // Not at once: children that a predecessor drains may have lost their locks to an older version's pruning.
+        let mut sweep = interval_at(Instant::now() + LOOK, LOOK);
         loop {
             tokio::select! {
-                _now = look.tick() => {
-                    self.prune();
-                    self.remove_abandoned();
-                }
+                _now = look.tick() => self.prune(),
+                _now = sweep.tick() => self.remove_abandoned(),
                 () = stop.cancelled() => return,
             }
         }
@@ -188,7 +188,7 @@ struct GrownFile {
     modified: SystemTime,
 }
 
-/// Regular files that have bytes, in subfolders too; links are left alone, and so is the lock of a child that lives.
+/// Regular files, in subfolders too; links are left alone, and so is what a child that lives has locked.
 fn files_below(folder: &Path) -> Vec<GrownFile> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let files = entries.flat_map(|entry| {
@@ -204,7 +204,7 @@ fn files_below(folder: &Path) -> Vec<GrownFile> {
             bytes: metadata.len(),
             modified,
         };
-        if metadata.is_file() && file.bytes > 0 {
+        if metadata.is_file() && entry.file_name() != LINKS_LOCK {
             vec![file]
         } else {
             Vec::new()

@@ -412,11 +412,19 @@ fn a_turn_that_goes_on_after_its_interrupt_is_given_up() {
 #[test]
 fn a_piece_of_text_is_the_same_however_its_line_is_written() {
     let params = r#"{"threadId":"T","turnId":"U","itemId":"i","delta":"a\n\"é"}"#;
-    for line in [
-        format!(r#"{{"method":"item/agentMessage/delta","params":{params},"emittedAtMs":1}}"#),
-        format!(r#"{{"emittedAtMs":1,"params":{params},"method":"item/agentMessage/delta"}}"#),
-        format!(r#"{{ "method": "item/agentMessage/delta", "params": {params} }}"#),
+    let method = r#""method":"item/agentMessage/delta""#;
+    for (line, at_once) in [
+        (
+            format!(r#"{{{method},"params":{params},"emittedAtMs":1}}"#),
+            true,
+        ),
+        (
+            format!(r#"{{"emittedAtMs":1,"params":{params},{method}}}"#),
+            false,
+        ),
+        (format!(r#"{{ {method}, "params": {params} }}"#), false),
     ] {
+        assert_eq!(wire::TextDelta::parse(&line).is_some(), at_once, "{line}");
         let mut peer = Peer::running();
         peer.says(&line);
         assert_eq!(peer.events, [Event::Text("a\n\"é".to_owned())], "{line}");

@@ -48,6 +48,7 @@ pub(super) struct TextDelta<'a> {
 
 impl<'a> TextDelta<'a> {
     /// `None` for every other line, and for one that begins in another way than Codex writes it: `Incoming` reads all.
+    /// A notification has no id (JSON-RPC 2.0, section 4.1), so that none is looked for.
     pub(super) fn parse(line: &'a str) -> Option<Self> {
         #[derive(Deserialize)]
         struct Line<'a> {
