@@ -1,11 +1,16 @@
 //! Figures as SVG: bars in groups, or lines, both over a logarithmic height, since what is compared differs by much.
 //! Drawn by plotters; texts are SVG's own, in the reader's font.
 
+use std::error::Error;
+use std::ops::Range;
+
 use anyhow::anyhow;
+use plotters::chart::ChartBuilder;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use crate::report::{Figure, Series};
+use crate::report::Figure;
+use crate::stats::count;
 
 /// Width and height.
 const SIZE: (u32, u32) = (720, 360);
@@ -19,7 +24,17 @@ const COLOURS: [RGBColor; 5] = [
     RGBColor(86, 180, 233),
 ];
 
+const FONT: (&str, u32) = ("sans-serif", 12);
+
+/// The height of the row that names the series, and of the patch of colour before each name.
+const LEGEND_ROW: i32 = 18;
+const PATCH: i32 = 12;
+
+/// The most that a letter takes of the legend's row; a reader's font is not known here.
+const LETTER: i32 = 7;
+
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Drawn = Result<(), Box<dyn Error>>;
 
 /// The figure as an SVG document.
 ///
@@ -33,91 +48,114 @@ pub(crate) fn svg(figure: &Figure) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn draw(figure: &Figure, area: &Area<'_>) -> Result<(), Box<dyn std::error::Error>> {
+fn draw(figure: &Figure, area: &Area<'_>) -> Drawn {
     area.fill(&WHITE)?;
-    let points = || figure.series.iter().flat_map(|series| &series.points);
-    let low = points().map(|point| point.1).fold(f64::MAX, f64::min);
-    let high = points().map(|point| point.1).fold(0.0, f64::max);
-    let height = ((low / 2.0)..(high * 2.0)).log_scale();
-    let mut builder = ChartBuilder::on(area);
-    builder
-        .caption(&figure.title, ("sans-serif", 16))
-        .margin(12)
-        .x_label_area_size(40)
-        .y_label_area_size(64);
+    let area = area.titled(&figure.title, ("sans-serif", 16))?;
+    let (names, below) = area.split_vertically(LEGEND_ROW);
+    if figure.series.len() > 1 {
+        draw_legend(figure, &names)?;
+    }
     match &figure.groups {
-        Some(groups) => {
-            let right = crate::stats::count(groups.len());
-            let mut chart = builder.build_cartesian_2d(0.0..right, height)?;
-            let name = |x: &f64| {
-                let middle = (x.fract() - 0.5).abs() < 0.01;
-                let group = groups
-                    .iter()
-                    .zip(0u32..)
-                    .find(|(_, at)| f64::from(*at) == x.floor());
-                group
-                    .filter(|_| middle)
-                    .map_or_else(String::new, |(name, _)| name.clone())
-            };
-            let mut mesh = chart.configure_mesh();
-            mesh.disable_x_mesh()
-                .x_labels(groups.len() * 2 + 1)
-                .x_label_formatter(&name);
-            mesh.x_desc(&figure.x).y_desc(&figure.y).draw()?;
-            let wide = 0.8 / crate::stats::count(figure.series.len());
-            for (number, series) in figure.series.iter().enumerate() {
-                let left = 0.1 + wide * crate::stats::count(number);
-                let bars = series.points.iter().map(|(group, y)| {
-                    let corners = [(group + left, low / 2.0), (group + left + wide * 0.9, *y)];
-                    Rectangle::new(corners, colour(number).filled())
-                });
-                legend(chart.draw_series(bars)?, series, number);
-            }
-            chart
-                .configure_series_labels()
-                .border_style(BLACK)
-                .background_style(WHITE)
-                .draw()?;
-        }
-        None => {
-            let (left, right) = (
-                points().map(|point| point.0).fold(f64::MAX, f64::min),
-                points().map(|point| point.0).fold(0.0, f64::max),
-            );
-            let across = (left * 0.9..right * 1.1).log_scale();
-            let mut chart = builder.build_cartesian_2d(across, height)?;
-            chart
-                .configure_mesh()
-                .x_desc(&figure.x)
-                .y_desc(&figure.y)
-                .draw()?;
-            for (number, series) in figure.series.iter().enumerate() {
-                let line =
-                    LineSeries::new(series.points.iter().copied(), colour(number)).point_size(3);
-                legend(chart.draw_series(line)?, series, number);
-            }
-            chart
-                .configure_series_labels()
-                .border_style(BLACK)
-                .background_style(WHITE)
-                .draw()?;
-        }
+        Some(groups) => draw_bars(figure, groups, &below)?,
+        None => draw_lines(figure, &below)?,
     }
     area.present()?;
     Ok(())
 }
 
-fn colour(number: usize) -> RGBColor {
-    COLOURS[number % COLOURS.len()]
+/// Names of the series in a row above the chart, where they hide nothing of it.
+fn draw_legend(figure: &Figure, row: &Area<'_>) -> Drawn {
+    let mut left = 80;
+    for (number, series) in figure.series.iter().enumerate() {
+        let patch = [(left, 3), (left + PATCH, 3 + PATCH)];
+        row.draw(&Rectangle::new(patch, colour(number).filled()))?;
+        let text = left + PATCH + 5;
+        row.draw(&Text::new(series.name.as_str(), (text, 3), FONT))?;
+        left = text + LETTER * i32::try_from(series.name.len())? + 20;
+    }
+    Ok(())
 }
 
-/// Names a series beside a patch of its colour.
-fn legend(
-    drawn: &mut plotters::chart::SeriesAnno<'_, SVGBackend<'_>>,
-    series: &Series,
-    number: usize,
-) {
-    drawn.label(&series.name).legend(move |(x, y)| {
-        Rectangle::new([(x, y - 4), (x + 12, y + 4)], colour(number).filled())
-    });
+fn draw_bars(figure: &Figure, groups: &[String], area: &Area<'_>) -> Drawn {
+    let height = range(figure, |point| point.1, 2.0);
+    let floor = height.start;
+    let across = 0.0..count(groups.len());
+    let mut chart = chart(area).build_cartesian_2d(across, height.log_scale())?;
+    let name = |x: &f64| group_name(groups, *x);
+    chart
+        .configure_mesh()
+        .max_light_lines(1)
+        .disable_x_mesh()
+        .x_labels(groups.len() * 2 + 1)
+        .x_label_formatter(&name)
+        .y_label_formatter(&label)
+        .x_desc(&figure.x)
+        .y_desc(&figure.y)
+        .draw()?;
+    let wide = 0.8 / count(figure.series.len());
+    for (number, series) in figure.series.iter().enumerate() {
+        let left = 0.1 + wide * count(number);
+        chart.draw_series(series.points.iter().map(|(group, y)| {
+            let corners = [(group + left, floor), (group + left + wide * 0.9, *y)];
+            Rectangle::new(corners, colour(number).filled())
+        }))?;
+    }
+    Ok(())
+}
+
+fn draw_lines(figure: &Figure, area: &Area<'_>) -> Drawn {
+    let across = range(figure, |point| point.0, 1.1).log_scale();
+    let height = range(figure, |point| point.1, 2.0).log_scale();
+    let mut chart = chart(area).build_cartesian_2d(across, height)?;
+    chart
+        .configure_mesh()
+        .max_light_lines(1)
+        .x_label_formatter(&label)
+        .y_label_formatter(&label)
+        .x_desc(&figure.x)
+        .y_desc(&figure.y)
+        .draw()?;
+    for (number, series) in figure.series.iter().enumerate() {
+        let points = series.points.iter().copied();
+        chart.draw_series(LineSeries::new(points, colour(number)).point_size(3))?;
+    }
+    Ok(())
+}
+
+fn chart<'a, 'b>(area: &'a Area<'b>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
+    let mut chart = ChartBuilder::on(area);
+    chart.margin(12).x_label_area_size(40).y_label_area_size(64);
+    chart
+}
+
+/// What a coordinate covers, and so many times as much on either side.
+fn range(figure: &Figure, of: fn(&(f64, f64)) -> f64, room: f64) -> Range<f64> {
+    let values = || {
+        figure
+            .series
+            .iter()
+            .flat_map(|series| &series.points)
+            .map(of)
+    };
+    let (low, high) = (
+        values().fold(f64::MAX, f64::min),
+        values().fold(0.0, f64::max),
+    );
+    low / room..high * room
+}
+
+/// A group's name below its middle.
+fn group_name(groups: &[String], x: f64) -> String {
+    let mut named = groups.iter().zip(0u32..);
+    let group = named.find(|(_, at)| (x - f64::from(*at) - 0.5).abs() < 0.01);
+    group.map_or_else(String::new, |(name, _)| name.clone())
+}
+
+/// A number without the digits that a binary fraction makes of it.
+fn label(value: &f64) -> String {
+    ((value * 1000.0).round() / 1000.0).to_string()
+}
+
+fn colour(number: usize) -> RGBColor {
+    COLOURS[number % COLOURS.len()]
 }
