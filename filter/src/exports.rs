@@ -17,7 +17,8 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use crate::shell::{Action, Plugin, Stream};
+use crate::plugin::Plugin;
+use crate::shell::{Action, Stream};
 
 thread_local! {
     static CONTEXTS: RefCell<Contexts> = RefCell::default();

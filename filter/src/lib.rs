@@ -1,8 +1,8 @@
 //! The filter that stands in Envoy before an OpenAI-shaped upstream: who may pass, how often, and to which model.
 //!
 //! Order of the checks, written once in [`policy`]: strip internal fields, preflight, route, key, request rate,
-//! model, forward. The host calls `exports`, which hands over to `shell`, the only one to ask `host`; all others are
-//! pure.
+//! model, forward. The host calls `exports`, which hands over to `shell` and `plugin`, the only ones to ask `host`; all
+//! others are pure.
 
 #![deny(
     clippy::unwrap_used,
@@ -21,6 +21,7 @@ mod host;
 pub mod metrics;
 pub mod model;
 pub mod outcome;
+mod plugin;
 pub mod policy;
 pub mod rate_limit;
 pub mod reply;

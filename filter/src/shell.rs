@@ -1,19 +1,17 @@
 //! The filter as its host sees it: reads values, asks the core, carries out what it says.
 //! Host callbacks of the proxy-wasm ABI 0.2.1, as Envoy 1.40 calls them.
 
-use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
-use std::time::SystemTime;
 
 use crate::body::{Body, Progress};
-use crate::config::{Config, ConfigError, Environment};
+use crate::config::Config;
 use crate::cors::Change;
 use crate::head::RequestHead;
-use crate::host::{self, Fields, Level, Metric, Refused};
-use crate::metrics;
+use crate::host::{self, Fields, Refused};
 use crate::outcome::Outcome;
-use crate::policy::{self, Answer, Decision, Host, Verdict};
-use crate::rate_limit::{Entry, Quota, STRANGER_SLOTS, SharedData, create_buckets};
+use crate::plugin::{Plugin, Wasm};
+use crate::policy::{self, Answer, Decision, Verdict};
+use crate::rate_limit::Quota;
 use crate::reply::LocalReply;
 
 /// The filter state that the access log reads a refusal's reason from: `%FILTER_STATE(wasm.codex_edge.reason:PLAIN)%`.
@@ -27,58 +25,6 @@ pub(crate) enum Action {
     Continue = 0,
     /// It stays.
     Pause = 1,
-}
-
-/// The plugin in one worker: what all its streams share.
-#[derive(Debug)]
-pub(crate) struct Plugin {
-    config: Config,
-    metrics: Metrics,
-}
-
-impl Plugin {
-    /// Reads the configuration, of so many bytes; none when it is refused, and then the log says why.
-    pub(crate) fn configure(size: usize) -> Option<Self> {
-        let (Some(json), Some(now)) = (host::plugin_configuration(size), host::now()) else {
-            host::log(
-                Level::Error,
-                "configuration refused: the host does not hand it over",
-            );
-            return None;
-        };
-        Self::load(&json, now)
-            .inspect_err(|error| {
-                host::log(Level::Error, &format!("configuration refused: {error}"));
-            })
-            .ok()
-    }
-
-    fn load(json: &[u8], now: SystemTime) -> Result<Self, ConfigError> {
-        let variables = std::env::vars_os().filter_map(|(name, value)| {
-            // What is not UTF-8 becomes text that no field accepts.
-            Some((
-                name.into_string().ok()?,
-                value.to_string_lossy().into_owned(),
-            ))
-        });
-        let environment: Environment = variables.collect();
-        let config = Config::load(json, &environment, now)?;
-        for warning in &config.warnings {
-            host::log(Level::Warn, warning);
-        }
-        create_buckets(
-            &Wasm,
-            config.keyring.clients().map(|client| client.id.as_str()),
-        );
-        let clients = config.keyring.clients().count();
-        record_buckets(clients);
-        let configured = format!("configured: {clients} keys, auth {:?}", config.auth);
-        host::log(Level::Info, &configured);
-        Ok(Self {
-            config,
-            metrics: Metrics::define(),
-        })
-    }
 }
 
 /// One request and its answer.
@@ -256,75 +202,4 @@ fn undo_grpc(status: u16) -> Result<(), Refused> {
     ["grpc-status", "grpc-message", "content-type"]
         .into_iter()
         .try_for_each(|name| Fields::Response.remove(name))
-}
-
-/// The host, for what a decision may ask of it.
-struct Wasm;
-
-impl SharedData for Wasm {
-    fn read(&self, key: &str) -> Entry {
-        host::shared_data(key)
-    }
-
-    fn replace(&self, key: &str, value: &[u8], version: Option<u32>) -> bool {
-        host::set_shared_data(key, value, version)
-    }
-}
-
-impl Host for Wasm {
-    fn now(&self) -> Option<SystemTime> {
-        host::now()
-    }
-
-    fn is_http1(&self) -> bool {
-        host::property("request\0protocol").is_some_and(|protocol| protocol.starts_with(b"HTTP/1"))
-    }
-
-    fn client_address(&self) -> Option<Vec<u8>> {
-        host::property("source\0address")
-    }
-
-    fn fresh_request_id(&self) -> String {
-        let random = || RandomState::new().hash_one(());
-        format!("{:016x}{:016x}", random(), random())
-    }
-}
-
-/// Envoy's handles of the counters.
-#[derive(Debug)]
-struct Metrics {
-    requests: Vec<u32>,
-    scanned_bytes: u32,
-}
-
-impl Metrics {
-    fn define() -> Self {
-        let counter = |name: &str| host::define_metric(Metric::Counter, name).unwrap_or_default();
-        Self {
-            requests: Outcome::all()
-                .map(|outcome| counter(&metrics::requests(outcome)))
-                .collect(),
-            scanned_bytes: counter(metrics::SCANNED_BYTES),
-        }
-    }
-
-    fn count(&self, outcome: Outcome) {
-        if let Some(id) = self.requests.get(outcome.index()) {
-            host::increment_metric(*id, 1);
-        }
-    }
-
-    fn count_forwarded(&self, scanned_bytes: usize) {
-        self.count(Outcome::Forwarded);
-        if let Ok(bytes @ 1..) = i64::try_from(scanned_bytes) {
-            host::increment_metric(self.scanned_bytes, bytes);
-        }
-    }
-}
-
-/// Tells how many buckets there are in shared data.
-fn record_buckets(clients: usize) {
-    if let Some(gauge) = host::define_metric(Metric::Gauge, metrics::RATE_LIMIT_BUCKETS) {
-        host::record_metric(gauge, (clients + usize::from(STRANGER_SLOTS)) as u64);
-    }
 }
