@@ -25,6 +25,14 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
+/// The value in the middle of each column; a row is a round.
+pub(crate) fn medians<const N: usize>(rounds: &[[f64; N]]) -> [f64; N] {
+    std::array::from_fn(|column| {
+        let values: Vec<f64> = rounds.iter().map(|round| round[column]).collect();
+        median(&values)
+    })
+}
+
 /// Milliseconds.
 pub(crate) fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
@@ -56,5 +64,7 @@ mod tests {
         }
         assert!(quantile(&[], 0.5).abs() < 1e-9);
         assert!((median(&[1.0, 2.0]) - 1.0).abs() < 1e-9);
+        let [first, second] = medians(&[[1.0, 6.0], [3.0, 4.0], [2.0, 5.0]]);
+        assert!((first - 2.0).abs() < 1e-9 && (second - 5.0).abs() < 1e-9);
     }
 }

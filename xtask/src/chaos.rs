@@ -24,14 +24,19 @@ pub struct ChaosArgs {
 /// # Errors
 /// When a peer cannot be fetched or built, or a promise was broken; the table before it says which.
 pub fn chaos(args: &ChaosArgs) -> Result<()> {
+    on_the_chain("chaos", ["--kills", &args.kills.to_string()], args.seed)
+}
+
+/// Fetches and builds the peers, and runs a program of `tests` with how much is wanted of it.
+pub(crate) fn on_the_chain(program: &str, amount: [&str; 2], seed: Option<u64>) -> Result<()> {
     let tools = Tools::open();
     tools.fetch(&[Tool::Envoy, Tool::Codex])?;
     build::filter()?;
     run(&mut cargo(&["build", "-p", "sidecar"]))?;
-    let mut storm = cargo(&["run", "--quiet", "-p", "tests", "--no-default-features"]);
-    storm.args(["--bin", "chaos", "--", "--kills", &args.kills.to_string()]);
-    if let Some(seed) = args.seed {
-        storm.args(["--seed", &seed.to_string()]);
+    let mut command = cargo(&["run", "--quiet", "-p", "tests", "--no-default-features"]);
+    command.args(["--bin", program, "--"]).args(amount);
+    if let Some(seed) = seed {
+        command.args(["--seed", &seed.to_string()]);
     }
-    run(storm.env("CODEX_EDGE_TOOLS", tools.dir()))
+    run(command.env("CODEX_EDGE_TOOLS", tools.dir()))
 }

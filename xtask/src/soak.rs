@@ -1,12 +1,10 @@
 //! `cargo xtask soak`: mixed traffic with faults, and an account of everything afterwards.
-//! The soak itself is `tests::soak`; here its peers are fetched and built first.
+//! The soak itself is `tests::soak`; its peers are fetched and built as those of `chaos` are.
 
 use anyhow::Result;
 use clap::Args;
 
-use crate::build;
-use crate::command::{cargo, run};
-use crate::tools::{Tool, Tools};
+use crate::chaos::on_the_chain;
 
 /// What `soak` is told on the command line.
 #[derive(Debug, Args)]
@@ -24,15 +22,6 @@ pub struct SoakArgs {
 /// # Errors
 /// When a peer cannot be fetched or built, or something is not accounted for; the table before it says what.
 pub fn soak(args: &SoakArgs) -> Result<()> {
-    let tools = Tools::open();
-    tools.fetch(&[Tool::Envoy, Tool::Codex])?;
-    build::filter()?;
-    run(&mut cargo(&["build", "-p", "sidecar"]))?;
     let seconds = (args.minutes * 60).to_string();
-    let mut soak = cargo(&["run", "--quiet", "-p", "tests", "--no-default-features"]);
-    soak.args(["--bin", "soak", "--", "--seconds", &seconds]);
-    if let Some(seed) = args.seed {
-        soak.args(["--seed", &seed.to_string()]);
-    }
-    run(soak.env("CODEX_EDGE_TOOLS", tools.dir()))
+    on_the_chain("soak", ["--seconds", &seconds], args.seed)
 }

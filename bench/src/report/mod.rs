@@ -130,3 +130,13 @@ pub struct Series {
     /// Where they are.
     pub points: Vec<(f64, f64)>,
 }
+
+impl Series {
+    /// Points under a name.
+    pub fn new(name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
+        Self {
+            name: name.into(),
+            points: points.into_iter().collect(),
+        }
+    }
+}

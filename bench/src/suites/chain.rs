@@ -7,7 +7,7 @@ use super::codex::{PROMPT, model};
 use super::stack::Stack;
 use crate::Settings;
 use crate::report::{Cell, Figure, Section, Series, Table};
-use crate::stats::{count, median};
+use crate::stats::{count, medians};
 use crate::visit::{chat, closed_loop};
 
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
@@ -28,29 +28,22 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
     let stack = Stack::start(sidecar, model).await;
     let (mut middle, mut late) = (Vec::new(), Vec::new());
     for clients in settings.pick(vec![1, 2, 4, 8, 16, 32, 64], vec![2]) {
-        let mut rounds: [Vec<f64>; 7] = Default::default();
+        let mut rounds = Vec::new();
         for _ in 0..settings.rounds() {
-            let numbers = round(settings, &stack, clients).await?;
-            for (numbers, number) in rounds.iter_mut().zip(numbers) {
-                numbers.push(number);
-            }
+            rounds.push(round(settings, &stack, clients).await?);
         }
-        let numbers = rounds.map(|numbers| median(&numbers));
+        let numbers = medians(&rounds);
         middle.push((count(clients), numbers[1]));
         late.push((count(clients), numbers[2]));
         table.row(format!("{clients} clients"), numbers.map(Cell::from));
     }
-    let series = |name: &str, points| Series {
-        name: name.to_owned(),
-        points,
-    };
     let figure = Figure {
         file: "chain",
         title: "Time to the first token through the whole chain".into(),
         x: "clients at once".into(),
         y: "ms".into(),
         groups: None,
-        series: vec![series("p50", middle), series("p95", late)],
+        series: vec![Series::new("p50", middle), Series::new("p95", late)],
     };
     Ok(Section {
         name: "chain",

@@ -20,7 +20,7 @@ use xtask::tools::{Tool, Tools};
 use crate::Settings;
 use crate::codex::{Pace, Pipe};
 use crate::report::{Cell, Figure, Section, Series, Table};
-use crate::stats::median;
+use crate::stats::medians;
 use crate::visit::{Door, Load, Visit, chat, closed_loop};
 
 /// What clients ask.
@@ -90,10 +90,7 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
         }
         let (table, points) = table(clients, &rounds);
         tables.push(table);
-        series.push(Series {
-            name: format!("clients: {clients}"),
-            points,
-        });
+        series.push(Series::new(format!("clients: {clients}"), points));
     }
     let figure = Figure {
         file: "codex-first-token",
@@ -122,8 +119,7 @@ fn table(clients: usize, rounds: &Rounds) -> (Table, Vec<(f64, f64)>) {
     let mut table = Table::new(format!("Real Codex, {clients} client(s)"), &columns);
     let (mut first, mut points) = (None, Vec::new());
     for ((way, rounds), group) in rounds.iter().zip(0u32..) {
-        let of = |at: usize| median(&rounds.iter().map(|round| round[at]).collect::<Vec<_>>());
-        let [p50, p95, rate] = [0, 1, 2].map(of);
+        let [p50, p95, rate] = medians(rounds);
         let times = p50 / *first.get_or_insert(p50);
         table.row(way.name(), [p50, p95, rate, times].map(Cell::from));
         points.push((f64::from(group), p50));

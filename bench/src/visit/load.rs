@@ -122,10 +122,7 @@ where
             anyhow::Ok(visits)
         });
     }
-    let mut visits = Vec::new();
-    while let Some(done) = tasks.join_next().await {
-        visits.extend(done??);
-    }
+    let visits = all_done(tasks).await?.into_iter().flatten().collect();
     Ok(Load {
         visits,
         elapsed: started.elapsed(),
@@ -164,12 +161,17 @@ where
             anyhow::Ok(visit)
         });
     }
-    let mut visits = Vec::new();
-    while let Some(done) = tasks.join_next().await {
-        visits.push(done??);
-    }
+    let visits = all_done(tasks).await?;
     Ok(Load {
         visits,
         elapsed: started.elapsed(),
     })
+}
+
+async fn all_done<T: 'static>(mut tasks: JoinSet<anyhow::Result<T>>) -> anyhow::Result<Vec<T>> {
+    let mut results = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        results.push(done??);
+    }
+    Ok(results)
 }

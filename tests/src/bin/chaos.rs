@@ -22,11 +22,5 @@ async fn main() -> io::Result<ExitCode> {
     let flags = Flags::parse();
     let seed = flags.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
     writeln!(io::stderr(), "{} kills, seed {seed}", flags.kills)?;
-    let report = tests::chaos::run(flags.kills, seed).await;
-    write!(io::stdout(), "{report}")?;
-    Ok(if report.violations().is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    tests::chaos::run(flags.kills, seed).await.conclude()
 }

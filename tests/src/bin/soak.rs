@@ -23,11 +23,7 @@ async fn main() -> io::Result<ExitCode> {
     let flags = Flags::parse();
     let seed = flags.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
     writeln!(io::stderr(), "{} s, seed {seed}", flags.seconds)?;
-    let report = tests::soak::run(Duration::from_secs(flags.seconds), seed).await;
-    write!(io::stdout(), "{report}")?;
-    Ok(if report.violations().is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    tests::soak::run(Duration::from_secs(flags.seconds), seed)
+        .await
+        .conclude()
 }

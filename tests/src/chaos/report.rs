@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
 
 /// What a run has shown.
 #[derive(Debug, Default)]
@@ -49,6 +51,19 @@ impl Report {
 
     pub(crate) fn add_outcome(&mut self, outcome: impl Into<String>) {
         *self.outcomes.entry(outcome.into()).or_default() += 1;
+    }
+
+    /// Prints all of it, and says whether nothing was wrong.
+    ///
+    /// # Errors
+    /// When standard output is closed.
+    pub fn conclude(&self) -> io::Result<ExitCode> {
+        write!(io::stdout(), "{self}")?;
+        Ok(if self.violations().is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 
     pub(crate) fn add_count(&mut self, what: &'static str, count: impl fmt::Display) {

@@ -55,20 +55,14 @@ pub(super) async fn run(
         if Variant::ALL.contains(&variant) && variant != Variant::None {
             let added = pairs().take(AIMS.len()).zip(0u32..);
             let points = added.map(|((total, none), group)| (f64::from(group), total - none));
-            series.push(Series {
-                name: variant.name().to_owned(),
-                points: points.collect(),
-            });
+            series.push(Series::new(variant.name(), points));
         }
     }
     let aims = AIMS
         .iter()
         .zip(0u32..)
         .map(|(aim, group)| (f64::from(group), *aim));
-    series.push(Series {
-        name: "aim".into(),
-        points: aims.collect(),
-    });
+    series.push(Series::new("aim", aims));
     let aims = AIMS.map(|aim| Cell::Text(format!("(+{aim:.0})")));
     table.row("aim", aims.into_iter().chain([Cell::Empty, Cell::Empty]));
     let figure = Figure {

@@ -152,10 +152,9 @@ fn table(workload: Workload, envoys: &[(Variant, Envoy)], cells: &[Option<Cells>
 }
 
 fn figure(series: Vec<(Variant, Vec<(f64, f64)>)>) -> Figure {
-    let series = series.into_iter().map(|(variant, points)| Series {
-        name: variant.name().to_owned(),
-        points,
-    });
+    let series = series
+        .into_iter()
+        .map(|(variant, points)| Series::new(variant.name(), points));
     Figure {
         file: "envoy-requests",
         title: "Requests a second through one Envoy worker".into(),

@@ -57,10 +57,7 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
         x: String::new(),
         y: "p50, ms".into(),
         groups: Some(groups),
-        series: vec![Series {
-            name: "real Codex".into(),
-            points: points.collect(),
-        }],
+        series: vec![Series::new("real Codex", points)],
     };
     Ok(Section {
         name: "peers",

@@ -10,7 +10,7 @@ use crate::Settings;
 use crate::codex::{Order, Pace, Pipe};
 use crate::cost;
 use crate::report::{Cell, Table};
-use crate::stats::{count, median, us};
+use crate::stats::{count, median, medians, us};
 use crate::visit::{Door, Load, chat, open_loop};
 
 /// Time between two deltas of a stream: a quick model's.
@@ -19,13 +19,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Deltas of one long answer, all at once.
 const BURST: u32 = 20_000;
 
-/// What one round has shown of one way.
-struct Round {
-    first_token: [f64; 2],
-    delay: [f64; 2],
-    /// Microseconds of processor time a delta.
-    cpu: f64,
-}
+/// What one round has shown of one way: first token and delta, p50 and p99 each in milliseconds, and microseconds of
+/// processor time a delta.
+type Round = [f64; 5];
 
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<Vec<Table>> {
     let columns = [
@@ -46,7 +42,7 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Vec<Table>> {
             bare.push(bare_round(settings, streams).await?);
             ours.push(sidecar_round(settings, streams).await?);
         }
-        let (bare, ours) = (middle(&bare), middle(&ours));
+        let (bare, ours) = (medians(&bare), medians(&ours));
         table.row("bare loop over the pipe", bare.map(Cell::from));
         table.row("sidecar", ours.map(Cell::from));
         let mut added = [0, 1, 2, 3]
@@ -88,7 +84,7 @@ async fn bare_round(settings: &Settings, streams: usize) -> anyhow::Result<Round
         elapsed: every * u32::try_from(turns)?,
     };
     let cpu = us(own().saturating_sub(before)) / count(load.deltas());
-    Ok(Round::new(&load, cpu))
+    Ok(numbers(&load, cpu))
 }
 
 async fn sidecar_round(settings: &Settings, streams: usize) -> anyhow::Result<Round> {
@@ -101,27 +97,16 @@ async fn sidecar_round(settings: &Settings, streams: usize) -> anyhow::Result<Ro
         .await?
         .all_whole()?;
     let cpu = us(cost::cpu(sidecar.pid()).saturating_sub(before)) / count(load.deltas());
-    Ok(Round::new(&load, cpu))
+    Ok(numbers(&load, cpu))
 }
 
-impl Round {
-    fn new(load: &Load, cpu: f64) -> Self {
-        Self {
-            first_token: [load.first_token_ms(0.5), load.first_token_ms(0.99)],
-            delay: [load.delay_ms(0.5), load.delay_ms(0.99)],
-            cpu,
-        }
-    }
-}
-
-fn middle(rounds: &[Round]) -> [f64; 5] {
-    let of = |value: fn(&Round) -> f64| median(&rounds.iter().map(value).collect::<Vec<_>>());
+fn numbers(load: &Load, cpu: f64) -> Round {
     [
-        of(|round| round.first_token[0]),
-        of(|round| round.first_token[1]),
-        of(|round| round.delay[0]),
-        of(|round| round.delay[1]),
-        of(|round| round.cpu),
+        load.first_token_ms(0.5),
+        load.first_token_ms(0.99),
+        load.delay_ms(0.5),
+        load.delay_ms(0.99),
+        cpu,
     ]
 }
 

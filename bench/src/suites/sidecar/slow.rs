@@ -12,7 +12,7 @@ use crate::Settings;
 use crate::codex::Order;
 use crate::cost;
 use crate::report::{Cell, Table};
-use crate::stats::{count, median};
+use crate::stats::{count, medians};
 use crate::visit::{Door, Visit, chat, open_loop};
 
 /// What a slow reader asks for: far more than sockets and channels hold.
@@ -44,14 +44,11 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Table> {
         &columns,
     );
     for slow in settings.pick(vec![0, 10, 50], vec![3]) {
-        let mut rounds: [Vec<f64>; 3] = Default::default();
+        let mut rounds = Vec::new();
         for _ in 0..settings.rounds() {
-            let numbers = round(settings, slow).await?;
-            for (numbers, number) in rounds.iter_mut().zip(numbers) {
-                numbers.push(number);
-            }
+            rounds.push(round(settings, slow).await?);
         }
-        let cells = rounds.map(|numbers| Cell::Number(median(&numbers)));
+        let cells = medians(&rounds).map(Cell::Number);
         table.row(format!("{slow} slow readers"), cells);
     }
     Ok(table)

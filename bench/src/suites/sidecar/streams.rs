@@ -74,17 +74,13 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<(Table, Figure)> 
         ];
         table.row(format!("{streams} streams"), cells.map(Cell::from));
     }
-    let series = |name: &str, points| Series {
-        name: name.to_owned(),
-        points,
-    };
     let figure = Figure {
         file: "sidecar-streams",
         title: "A delta's way from the child's write to the client".into(),
         x: "streams open at once".into(),
         y: "ms".into(),
         groups: None,
-        series: vec![series("p50", middle), series("p99", late)],
+        series: vec![Series::new("p50", middle), Series::new("p99", late)],
     };
     Ok((table, figure))
 }

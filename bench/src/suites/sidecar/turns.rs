@@ -12,7 +12,7 @@ use crate::Settings;
 use crate::codex::{Order, Pace, Pipe};
 use crate::cost;
 use crate::report::{Cell, Table};
-use crate::stats::{count, median, us};
+use crate::stats::{count, medians, us};
 use crate::visit::{Door, chat, closed_loop};
 
 /// A short answer.
@@ -36,7 +36,7 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Table> {
     let door = Door::Unix(sidecar.socket());
     let mut pipe = Pipe::start(&settings.instant_codex, &[], home.path()).await?;
     for clients in settings.pick(vec![1, 8, 32], vec![4]) {
-        let mut rounds: [Vec<f64>; 5] = Default::default();
+        let mut rounds = Vec::new();
         for round in 0..settings.rounds() + 1 {
             let bare = bare_rate(settings, &mut pipe, clients).await?;
             let spawned = spawned_rate(settings, &home, clients).await?;
@@ -47,13 +47,12 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Table> {
             let load = load.await?.all_whole()?;
             let cpu =
                 us(cost::cpu(sidecar.pid()).saturating_sub(before)) / count(load.visits.len());
-            let numbers = [bare, spawned, load.rate(), load.rate() / spawned, cpu];
             // The first round warms up.
-            for (numbers, number) in rounds.iter_mut().zip(numbers).filter(|_| round > 0) {
-                numbers.push(number);
+            if round > 0 {
+                rounds.push([bare, spawned, load.rate(), load.rate() / spawned, cpu]);
             }
         }
-        let cells = rounds.map(|numbers| Cell::Number(median(&numbers)));
+        let cells = medians(&rounds).map(Cell::Number);
         table.row(format!("{clients} clients"), cells);
     }
     Ok(table)
