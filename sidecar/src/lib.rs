@@ -10,7 +10,6 @@ pub mod check;
 pub mod codex;
 pub mod config;
 pub mod dialect;
-pub mod leftovers;
 pub mod line_log;
 pub mod listener;
 pub mod metrics;

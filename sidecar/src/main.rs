@@ -11,10 +11,11 @@ use sidecar::codex::{Backend, Home, Launch, Wiretap};
 use sidecar::config::{Config, Setting, Wish};
 use sidecar::line_log::LineLog;
 use sidecar::listener::{Access, Listener};
+use sidecar::process::orphans;
 use sidecar::routes::Routes;
 use sidecar::server::Life;
 use sidecar::usage::{Books, UsageLog};
-use sidecar::{error_chain, leftovers, process, server};
+use sidecar::{error_chain, process, server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -96,7 +97,7 @@ async fn run(mut config: Config) -> ExitCode {
         error!("signals cannot be listened to");
         return ExitCode::FAILURE;
     };
-    leftovers::end();
+    orphans::end();
     let home = match Home::take(&config.codex_home, config.codex_home_max_bytes).await {
         Ok(home) => home,
         Err(error) => {

@@ -3,7 +3,7 @@
 
 use super::report::Finding;
 use super::report::Verdict::Warn;
-use crate::{config, leftovers};
+use crate::{config, process::orphans};
 
 /// What names of ours begin with.
 const PREFIXES: [&str; 5] = ["CODEX_", "PROTO_LOG_", "PROXY_", "SIDECAR_", "TOKEN_LOG_"];
@@ -22,7 +22,7 @@ const FILTER: [&str; 9] = [
 ];
 
 /// Those of the compose file and of `cargo xtask`, and the mark of our children.
-const OTHERS: [&str; 3] = ["CODEX_EDGE_TOOLS", "PROXY_HOST", leftovers::MARKER];
+const OTHERS: [&str; 3] = ["CODEX_EDGE_TOOLS", "PROXY_HOST", orphans::MARKER];
 
 /// How alike two names are, from 0 to 1, when one is taken for the other.
 const ALIKE: f64 = 0.8;

@@ -21,7 +21,7 @@ use super::version::{self, Protocol};
 use super::wiretap::Wiretap;
 use super::{app_server, catalogue, proto};
 use crate::config::Config;
-use crate::leftovers;
+use crate::process::orphans;
 use crate::process::{Program, Roster};
 use crate::turn::TurnError;
 
@@ -83,7 +83,7 @@ impl Launch {
             config_toml.check_provider(&home, forced)?;
         }
         let private = tempfile::Builder::new()
-            .prefix(&leftovers::folder_prefix())
+            .prefix(&orphans::folder_prefix())
             .tempdir()
             .map_err(|error| LaunchError::Folder(std::env::temp_dir(), error))?;
         let work = match &config.workdir {
@@ -333,7 +333,7 @@ fn environment(home: &Path, temporary: &Path, passthrough: &[String]) -> Vec<(Os
         .collect();
     environment.push(("CODEX_HOME".into(), home.into()));
     environment.push(("TMPDIR".into(), temporary.into()));
-    environment.push((leftovers::MARKER.into(), leftovers::owner().into()));
+    environment.push((orphans::MARKER.into(), orphans::owner().into()));
     environment
 }
 

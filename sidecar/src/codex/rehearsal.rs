@@ -16,7 +16,7 @@ use super::login::{self, Login};
 use super::proto;
 use super::version::Protocol;
 use crate::config::Config;
-use crate::leftovers;
+use crate::process::orphans;
 
 /// What was found out; dropping it removes the stand-in.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Rehearsal {
     /// Those of `Launch::prepare` that are not about the operator's own folders and files.
     pub async fn run(config: &Config) -> Result<Self, LaunchError> {
         let home = tempfile::Builder::new()
-            .prefix(&leftovers::folder_prefix())
+            .prefix(&orphans::folder_prefix())
             .tempdir()
             .map_err(|error| LaunchError::Folder(std::env::temp_dir(), error))?;
         let operators = std::path::absolute(&config.codex_home)

@@ -15,7 +15,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::pipes::Pipes;
-use super::roster::rss_bytes;
+use super::registry::rss_bytes;
 
 /// Time that a child has to go by itself after its stdin is closed, and again after SIGTERM.
 /// Codex's app-server takes some 30 ms for either.

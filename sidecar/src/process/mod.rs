@@ -2,11 +2,12 @@
 //! Signals, process groups and pipes are POSIX's; the parent-death signal is Linux's prctl(2).
 
 mod child;
-mod holder;
+pub mod orphans;
+mod owner;
 mod pipes;
-mod roster;
+mod registry;
 
 pub use child::{Child, Program, keep_descriptors_to_ourselves};
-pub use holder::Holder;
+pub use owner::Holder;
 pub use pipes::{Lines, Pipes, Stderr, Stdin};
-pub use roster::{Entered, LivingChild, Roster, open_descriptors, rss_bytes};
+pub use registry::{Entered, LivingChild, Roster, open_descriptors, rss_bytes};
