@@ -11,8 +11,8 @@ use super::report::Finding;
 use super::report::Verdict::{Fail, Fine, Warn};
 use crate::codex::{Home, can_be_appended, can_be_filled};
 use crate::config::{Config, Listen};
-use crate::listener::{self, Place};
 use crate::process::Holder;
+use crate::server::listener::{self, Place};
 
 /// Looks at all of them.
 pub(super) async fn look(config: &Config) -> Vec<Finding> {

@@ -3,7 +3,8 @@
 
 use super::report::Finding;
 use super::report::Verdict::Warn;
-use crate::{config, process::orphans};
+use crate::config;
+use crate::process::orphans;
 
 /// What names of ours begin with.
 const PREFIXES: [&str; 5] = ["CODEX_", "PROTO_LOG_", "PROXY_", "SIDECAR_", "TOKEN_LOG_"];

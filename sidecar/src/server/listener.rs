@@ -13,7 +13,7 @@ use tokio_util::either::Either;
 
 use crate::config::Listen;
 use crate::process::Holder;
-use crate::quiet_stream::QuietStream;
+use crate::server::unix_stream::QuietStream;
 
 /// Pause after an accept that failed, which it does when the process has too many descriptors open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

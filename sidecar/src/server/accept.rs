@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::dialect::ApiError;
-use crate::listener::{Connection, Listener};
 use crate::routes::{Body, Routes, error_response};
+use crate::server::listener::{Connection, Listener};
 use crate::tied::Tied;
 
 /// Time that a peer has to send a request's head. The peer is Envoy, which sends it at once.

@@ -1,0 +1,7 @@
+//! The HTTP server on the sidecar's socket: accept loop and drain, binding and unlinking the address, the stream type.
+
+mod accept;
+pub mod listener;
+mod unix_stream;
+
+pub use accept::{Life, serve};
