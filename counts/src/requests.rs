@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sidecar::catalogue::Catalogue;
 use sidecar::dialect::models::ModelAccess;
 use sidecar::dialect::{Reply, chat, responses};
-use sidecar::response_store::{ResponseStore, StoreLimits};
+use sidecar::store::{ResponseStore, StoreLimits};
 use sidecar::turn::{Profile, TurnRequest};
 
 use crate::chats::{KIB, model_first};

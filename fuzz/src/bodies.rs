@@ -10,7 +10,7 @@ use serde_json::Value;
 use sidecar::catalogue::Catalogue;
 use sidecar::dialect::models::ModelAccess;
 use sidecar::dialect::{ApiError, chat, completions, responses};
-use sidecar::response_store::{ResponseStore, StoreLimits};
+use sidecar::store::{ResponseStore, StoreLimits};
 use sidecar::turn::{Profile, TurnRequest};
 
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::new("gpt-5", "", Vec::new()));

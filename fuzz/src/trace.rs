@@ -1,6 +1,6 @@
 //! `traceparent`: what is taken for a trace id can stand in a log line as it is.
 
-use sidecar::trace_context::trace_id;
+use sidecar::telemetry::trace_context::trace_id;
 
 pub(crate) fn check(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else {

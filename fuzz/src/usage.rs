@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::Value;
 use sidecar::codex::Plan;
 use sidecar::dialect::usage::{self, Query, Reader};
-use sidecar::usage::{Record, Sums};
+use sidecar::telemetry::{Record, Sums};
 
 const CLIENT: &str = "alice";
 

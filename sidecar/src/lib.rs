@@ -5,23 +5,20 @@
 //! interrupted in the child. Who may call was decided in Envoy, by the filter.
 
 pub mod admin;
+pub mod api;
 pub mod catalogue;
 pub mod check;
 pub mod codex;
 pub mod config;
 pub mod dialect;
-pub mod line_log;
-pub mod metrics;
 pub mod process;
-pub mod recall;
 pub mod request_line;
-pub mod response_store;
 pub mod routes;
 pub mod server;
+pub mod store;
+pub mod telemetry;
 pub mod tied;
-pub mod trace_context;
 pub mod turn;
-pub mod usage;
 
 use std::error::Error;
 

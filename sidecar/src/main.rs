@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sidecar::admin::Admin;
+use sidecar::api::Books;
 use sidecar::codex::{Backend, Home, Launch, Wiretap};
 use sidecar::config::{Config, Setting, Wish};
-use sidecar::line_log::LineLog;
 use sidecar::process::orphans;
 use sidecar::routes::Routes;
 use sidecar::server::Life;
 use sidecar::server::listener::{Access, Listener};
-use sidecar::usage::{Books, UsageLog};
+use sidecar::telemetry::UsageLog;
+use sidecar::telemetry::rotating_log::LineLog;
 use sidecar::{error_chain, process, server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;

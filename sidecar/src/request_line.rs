@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 use tracing::{Span, debug, info};
 
-use crate::metrics::Metrics;
+use crate::telemetry::metrics::Metrics;
 
 /// The status of a request whose client left before there was one, as nginx logs it.
 pub const CLIENT_CLOSED_REQUEST: u16 = 499;

@@ -25,9 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dialect::ApiError;
 use crate::dialect::usage::{Query, Reader};
-use crate::metrics;
 use crate::routes::Routes;
 use crate::server::listener::{Connection, Listener};
+use crate::telemetry::metrics;
 
 /// Time that an operator's client has for a request's head.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);

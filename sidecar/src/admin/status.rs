@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::dialect::usage::{PlanWindow, plan_windows};
-use crate::metrics::{Codex, Now};
+use crate::telemetry::metrics::{Codex, Now};
 
 #[derive(Serialize)]
 struct Status<'a> {

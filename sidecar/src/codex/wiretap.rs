@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::line_log::LineLog;
+use crate::telemetry::rotating_log::LineLog;
 
 /// Fields whose texts are the protocols' own words, ids, or names of models.
 const KEPT: [&str; 19] = [

@@ -12,7 +12,7 @@ use super::{
     Config, Limits, Listen, ProtocolChoice, SandboxMode, TimerConfig, UsageLogConfig, Wear, help,
 };
 use crate::catalogue::{Catalogue, ModelOverride};
-use crate::response_store::StoreLimits;
+use crate::store::StoreLimits;
 use crate::turn::{Profile, ToolTail};
 
 /// Bytes.

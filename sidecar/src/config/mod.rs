@@ -21,7 +21,7 @@ use clap::{FromArgMatches, ValueEnum};
 pub use settings::{Setting, Source, variables};
 
 use crate::catalogue::Catalogue;
-use crate::response_store::StoreLimits;
+use crate::store::StoreLimits;
 use crate::turn::{Profile, ToolTail};
 
 /// The configuration, valid as a whole.

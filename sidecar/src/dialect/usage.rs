@@ -13,7 +13,7 @@ use time::{Date, OffsetDateTime, UtcOffset};
 use super::answer::to_json;
 use super::error::ApiError;
 use crate::codex::Plan;
-use crate::usage::{Group, Record, Selection, Sums, Totals};
+use crate::telemetry::{Group, Record, Selection, Sums, Totals};
 
 /// Records of one answer, and how many come unasked.
 const LIMITS: RangeInclusive<usize> = 1..=10_000;

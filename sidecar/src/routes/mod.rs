@@ -23,17 +23,17 @@ use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, info_span};
 
+use crate::api::{Account, Books, Entry};
 use crate::codex::Backend;
 use crate::config::Config;
 use crate::dialect::models::ModelAccess;
 use crate::dialect::{ApiError, Delivery, Ignored, Reply, chat, completions, event_stream};
-use crate::metrics::{Codex, Now};
-use crate::recall::{Listener, Recall};
 use crate::request_line::{Followed, Importance, RequestLine};
-use crate::response_store::ResponseStore;
-use crate::trace_context::trace_id;
+use crate::store::ResponseStore;
+use crate::store::{Listener, Recall};
+use crate::telemetry::metrics::{Codex, Now};
+use crate::telemetry::trace_context::trace_id;
 use crate::turn::{Attended, CutRules, Profile, Timers, TurnRequest, Usage};
-use crate::usage::{Account, Books, Entry};
 use route::Route;
 
 /// A body that is whole or a stream.

@@ -9,9 +9,9 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::{Body, EDGE_CLIENT, Routes, entry, ignored, json, query, stream, text};
+use crate::api::Entry;
 use crate::dialect::responses::{self, Delivery, Page, ResponseWriter, Shelf};
 use crate::dialect::{self, ApiError, event_stream};
-use crate::usage::Entry;
 
 /// Time that a cancelled response has to come to its end. One whose reader has stopped reading has not.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(2);

@@ -10,7 +10,7 @@ use http::{HeaderName, Response, StatusCode};
 use super::{Body, EDGE_CLIENT, Routes, json, query, text};
 use crate::dialect::ApiError;
 use crate::dialect::usage::{self, Query, Reader};
-use crate::usage::Sums;
+use crate::telemetry::Sums;
 
 /// Whether the caller's key may see what others used.
 const EDGE_ADMIN: HeaderName = HeaderName::from_static("x-codex-edge-admin");

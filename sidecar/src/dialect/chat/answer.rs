@@ -10,7 +10,7 @@ use crate::dialect::answer::{
 };
 use crate::dialect::error::{ApiError, of_outcome};
 use crate::dialect::sse::EventFrames;
-use crate::recall::Listener;
+use crate::store::Listener;
 use crate::turn::{Attended, Event, Outcome, Stop, ToolCall, Usage};
 
 /// What the ids of answers begin with.

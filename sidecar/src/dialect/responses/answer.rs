@@ -15,7 +15,7 @@ use super::request::Reply;
 use crate::dialect::error::{ApiError, of_outcome};
 use crate::dialect::sse::EventFrames;
 use crate::dialect::{NO_ANSWER, unix_seconds};
-use crate::response_store::{Exchange, Record, Recording, ResponseStore};
+use crate::store::{Exchange, Record, Recording, ResponseStore};
 use crate::turn::{Attended, Event, Outcome, Stop, Usage};
 
 /// Writes the events of a response, and keeps it when it is over.

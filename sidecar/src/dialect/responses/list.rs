@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::item::{ItemBody, ResponseId};
 use crate::dialect::ApiError;
-use crate::response_store::Stored;
+use crate::store::Stored;
 
 /// Which part of a list is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]

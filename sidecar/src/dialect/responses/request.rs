@@ -11,7 +11,7 @@ use super::input::items;
 use super::tools::{OtherTools, functions, tools};
 use crate::dialect::models::ModelAccess;
 use crate::dialect::{ApiError, Ignored, fields};
-use crate::response_store::{Exchange, ResponseStore};
+use crate::store::{Exchange, ResponseStore};
 use crate::turn::{
     Content, CutRules, Effort, Item, Message, Profile, Role, Summary, Tools, TurnRequest,
 };

@@ -11,7 +11,7 @@ use super::{ResponseWriter, Shelf, parse};
 use crate::catalogue::Catalogue;
 use crate::dialect::models::ModelAccess;
 use crate::dialect::sse::EventFrames;
-use crate::response_store::{ResponseStore, StoreLimits};
+use crate::store::{ResponseStore, StoreLimits};
 use crate::turn::{Event, Outcome, Profile, ReasoningItem, Stop, ToolCall, TurnError, Usage};
 
 /// Checks the frames of a stream; the fields of the response that only echo the request are left out.

@@ -102,7 +102,7 @@ impl Sums {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::usage::TokenSource;
+    use crate::telemetry::TokenSource;
 
     fn record(ts: u64, client: &str, error: Option<&str>) -> Record {
         Record {

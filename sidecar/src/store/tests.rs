@@ -1,6 +1,14 @@
 //! What is kept and what goes: the bounds of the store, and the sharing of conversations.
 
-use super::*;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::responses::{Record, ResponseStore, StoreLimits};
+use crate::turn::Item;
 use crate::turn::{Content, Message, Role};
 
 fn store(responses: usize, bytes: usize, age: Option<Duration>) -> Arc<ResponseStore> {

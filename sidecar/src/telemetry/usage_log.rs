@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::Record;
 use crate::config::UsageLogConfig;
-use crate::line_log::{LineLog, LineWriter};
+use crate::telemetry::rotating_log::{LineLog, LineWriter};
 
 /// Readers at once; each reads the whole log.
 const READERS: usize = 2;

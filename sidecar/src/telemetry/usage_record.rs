@@ -62,6 +62,6 @@ impl Record {
         error.is_some_and(|error| error != Self::CLIENT_LEFT && error != Self::INTERRUPTED)
     }
 
-    pub(super) const CLIENT_LEFT: &'static str = "client_left";
-    pub(super) const INTERRUPTED: &'static str = "interrupted";
+    pub(crate) const CLIENT_LEFT: &'static str = "client_left";
+    pub(crate) const INTERRUPTED: &'static str = "interrupted";
 }

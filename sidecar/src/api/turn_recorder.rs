@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use super::{Record, TokenSource, UsageLog};
 use crate::dialect::{ApiError, finish_reason};
-use crate::metrics::Metrics;
 use crate::request_line::CLIENT_CLOSED_REQUEST;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{Record, TokenSource, UsageLog};
 use crate::turn::{Event, Outcome, Usage, Witness};
 
 /// Where accounts are kept.

@@ -1,0 +1,11 @@
+//! State that outlives a turn: stored responses with their conversations, and reasoning items.
+
+mod conversation;
+mod reasoning;
+mod responses;
+#[cfg(test)]
+mod tests;
+
+pub use conversation::Exchange;
+pub use reasoning::{Listener, Recall};
+pub use responses::{Record, Recording, ResponseStore, StoreLimits, Stored};
