@@ -12,12 +12,9 @@ pub mod codex;
 pub mod config;
 pub mod dialect;
 pub mod process;
-pub mod request_line;
-pub mod routes;
 pub mod server;
 pub mod store;
 pub mod telemetry;
-pub mod tied;
 pub mod turn;
 
 use std::error::Error;

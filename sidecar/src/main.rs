@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use sidecar::admin::Admin;
 use sidecar::api::Books;
+use sidecar::api::Routes;
 use sidecar::codex::{Backend, Home, Launch, Wiretap};
 use sidecar::config::{Config, Setting, Wish};
 use sidecar::process::orphans;
-use sidecar::routes::Routes;
 use sidecar::server::Life;
 use sidecar::server::listener::{Access, Listener};
 use sidecar::telemetry::UsageLog;

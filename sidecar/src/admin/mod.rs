@@ -23,9 +23,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::Routes;
 use crate::dialect::ApiError;
 use crate::dialect::usage::{Query, Reader};
-use crate::routes::Routes;
 use crate::server::listener::{Connection, Listener};
 use crate::telemetry::metrics;
 

@@ -22,10 +22,10 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::{Body, Routes, error_response};
 use crate::dialect::ApiError;
-use crate::routes::{Body, Routes, error_response};
 use crate::server::listener::{Connection, Listener};
-use crate::tied::Tied;
+use crate::server::tied::Tied;
 
 /// Time that a peer has to send a request's head. The peer is Envoy, which sends it at once.
 const HEAD_DEADLINE: Duration = Duration::from_secs(30);

@@ -2,6 +2,7 @@
 
 mod accept;
 pub mod listener;
+pub mod tied;
 mod unix_stream;
 
 pub use accept::{Life, serve};

@@ -1,10 +1,6 @@
 //! Method and path -> dialect; who calls, the body's limit, the request's span and its line in the log.
 //! The table of routes is the contract's section 2.
 
-mod responses;
-mod route;
-mod usage;
-
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::num::NonZeroU64;
@@ -23,18 +19,18 @@ use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, info_span};
 
+use super::route::Route;
+use crate::api::access_log::{Followed, Importance, RequestLine};
 use crate::api::{Account, Books, Entry};
 use crate::codex::Backend;
 use crate::config::Config;
 use crate::dialect::models::ModelAccess;
 use crate::dialect::{ApiError, Delivery, Ignored, Reply, chat, completions, event_stream};
-use crate::request_line::{Followed, Importance, RequestLine};
 use crate::store::ResponseStore;
 use crate::store::{Listener, Recall};
 use crate::telemetry::metrics::{Codex, Now};
 use crate::telemetry::trace_context::trace_id;
 use crate::turn::{Attended, CutRules, Profile, Timers, TurnRequest, Usage};
-use route::Route;
 
 /// A body that is whole or a stream.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -48,7 +44,7 @@ const X_NO_KEEPALIVE: HeaderName = HeaderName::from_static("x-no-keepalive");
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// What the filter knows of the caller; the filter removes what a client sends under these names.
-const EDGE_CLIENT: HeaderName = HeaderName::from_static("x-codex-edge-client");
+pub(super) const EDGE_CLIENT: HeaderName = HeaderName::from_static("x-codex-edge-client");
 const EDGE_PROFILE: HeaderName = HeaderName::from_static("x-codex-edge-profile");
 const EDGE_MODELS: HeaderName = HeaderName::from_static("x-codex-edge-models");
 /// How much of the Codex plan is used up.
@@ -66,12 +62,12 @@ const UNREAD_WAIT: Duration = Duration::from_secs(1);
 /// What answers requests.
 #[derive(Debug)]
 pub struct Routes {
-    config: Config,
-    backend: Backend,
-    background: TaskTracker,
-    recall: Arc<Recall>,
-    responses: Arc<ResponseStore>,
-    books: Books,
+    pub(super) config: Config,
+    pub(super) backend: Backend,
+    pub(super) background: TaskTracker,
+    pub(super) recall: Arc<Recall>,
+    pub(super) responses: Arc<ResponseStore>,
+    pub(super) books: Books,
 }
 
 impl Routes {
@@ -120,7 +116,7 @@ impl Routes {
         .await
     }
 
-    async fn dispatch(
+    pub(super) async fn dispatch(
         &self,
         head: &Parts,
         body: &mut Incoming,
@@ -176,7 +172,7 @@ impl Routes {
         }
     }
 
-    fn health(&self) -> Vec<u8> {
+    pub(super) fn health(&self) -> Vec<u8> {
         let health = serde_json::json!({
             "ok": true,
             "sandbox_mode": self.config.sandbox_mode.as_str(),
@@ -187,23 +183,23 @@ impl Routes {
     }
 
     /// How many turns run.
-    fn concurrency(&self) -> Vec<u8> {
+    pub(super) fn concurrency(&self) -> Vec<u8> {
         let turns = serde_json::json!({"conc": self.backend.status().turns});
         turns.to_string().into_bytes()
     }
 
-    fn ready(&self) -> Result<Response<Body>, ApiError> {
+    pub(super) fn ready(&self) -> Result<Response<Body>, ApiError> {
         self.backend.readiness().check()?;
         Ok(json(StatusCode::OK, b"{\"ok\":true}".to_vec()))
     }
 
-    fn models<'a>(&'a self, head: &'a Parts) -> ModelAccess<'a> {
+    pub(super) fn models<'a>(&'a self, head: &'a Parts) -> ModelAccess<'a> {
         let patterns = text(&head.headers, &EDGE_MODELS);
         ModelAccess::new(&self.config.catalogue, patterns).required(self.config.require_model)
     }
 
     /// The profile of the caller's key, which the filter knows, or the deployment's own.
-    fn profile(&self, head: &Parts) -> Profile {
+    pub(super) fn profile(&self, head: &Parts) -> Profile {
         match text(&head.headers, &EDGE_PROFILE) {
             Some("agent") => Profile::Agent,
             Some("chat") => Profile::Chat,
@@ -212,7 +208,7 @@ impl Routes {
     }
 
     /// A list that depends on the key must not be kept for others.
-    fn cached(&self, head: &Parts, body: Vec<u8>) -> Response<Body> {
+    pub(super) fn cached(&self, head: &Parts, body: Vec<u8>) -> Response<Body> {
         let personal = self.config.protect_models || head.headers.contains_key(EDGE_CLIENT);
         let mut response = json(StatusCode::OK, body);
         response.headers_mut().insert(
@@ -226,7 +222,11 @@ impl Routes {
         response
     }
 
-    async fn chat(&self, head: &Parts, body: &mut Incoming) -> Result<Response<Body>, ApiError> {
+    pub(super) async fn chat(
+        &self,
+        head: &Parts,
+        body: &mut Incoming,
+    ) -> Result<Response<Body>, ApiError> {
         let body = self.read_body(head, body).await?;
         let client = text(&head.headers, &EDGE_CLIENT).unwrap_or_default();
         let recall = |call_id: &str| self.recall.before(client, call_id);
@@ -248,7 +248,7 @@ impl Routes {
         Ok(response)
     }
 
-    async fn completions(
+    pub(super) async fn completions(
         &self,
         head: &Parts,
         body: &mut Incoming,
@@ -274,13 +274,13 @@ impl Routes {
         Ok(response)
     }
 
-    fn plan(&self) -> Option<(HeaderName, HeaderValue)> {
+    pub(super) fn plan(&self) -> Option<(HeaderName, HeaderValue)> {
         let field = HeaderValue::from_str(&self.backend.plan().to_field()?).ok()?;
         Some((EDGE_PLAN, field))
     }
 
     /// Holds a prompt against the operator's own limit, before it takes a slot; `param` is where it stands.
-    fn check_prompt(&self, chars: usize, param: &str) -> Result<(), ApiError> {
+    pub(super) fn check_prompt(&self, chars: usize, param: &str) -> Result<(), ApiError> {
         let Some(max) = self.config.max_prompt_tokens.map(NonZeroU64::get) else {
             return Ok(());
         };
@@ -291,7 +291,7 @@ impl Routes {
     }
 
     /// Begins the turn of a chat or a completion.
-    async fn begin_reply(
+    pub(super) async fn begin_reply(
         &self,
         head: &Parts,
         turn: TurnRequest,
@@ -307,7 +307,7 @@ impl Routes {
     }
 
     /// Begins a turn that ends with its client, or does not, as the operator wants it.
-    async fn begin(
+    pub(super) async fn begin(
         &self,
         turn: TurnRequest,
         delivery: Delivery,
@@ -327,7 +327,11 @@ impl Routes {
         Ok(Attended::new(turn, background, cut, Box::new(account)))
     }
 
-    async fn read_body(&self, head: &Parts, body: &mut Incoming) -> Result<Bytes, ApiError> {
+    pub(super) async fn read_body(
+        &self,
+        head: &Parts,
+        body: &mut Incoming,
+    ) -> Result<Bytes, ApiError> {
         check_media_type(&head.headers)?;
         let limit = self.config.max_body_bytes;
         match Limited::new(body, limit).collect().await {
@@ -337,7 +341,7 @@ impl Routes {
         }
     }
 
-    fn timers(&self, delivery: Delivery) -> Timers {
+    pub(super) fn timers(&self, delivery: Delivery) -> Timers {
         let timers = self.config.timers;
         Timers {
             request: timers.request,
@@ -350,7 +354,7 @@ impl Routes {
     }
 
     /// Some clients take a comment for an event; they can say so, and those that cannot are known by name.
-    fn keepalive(&self, head: &Parts) -> Option<Duration> {
+    pub(super) fn keepalive(&self, head: &Parts) -> Option<Duration> {
         let by_header = text(&head.headers, &X_NO_KEEPALIVE) == Some("1");
         let by_query = query(head).any(|(name, value)| name == "no_keepalive" && value == "1");
         let agent = text(&head.headers, &USER_AGENT)
@@ -366,7 +370,12 @@ impl Routes {
 }
 
 /// What is known of a turn whose answer is gathered; a longer request id than any sane one is cut.
-fn entry(head: &Parts, turn: &TurnRequest, model_id: &str, prompt_chars: usize) -> Entry {
+pub(super) fn entry(
+    head: &Parts,
+    turn: &TurnRequest,
+    model_id: &str,
+    prompt_chars: usize,
+) -> Entry {
     let request_id = text(&head.headers, &X_REQUEST_ID).unwrap_or_default();
     Entry {
         request_id: request_id.chars().take(MAX_REQUEST_ID).collect(),
@@ -416,11 +425,11 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn query(head: &Parts) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+pub(super) fn query(head: &Parts) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes())
 }
 
@@ -428,7 +437,7 @@ fn whole(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).boxed_unsync()
 }
 
-fn stream(
+pub(super) fn stream(
     events: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
 ) -> Response<Body> {
     let frames = events.map(|bytes| bytes.map(Frame::data));
@@ -443,7 +452,7 @@ fn stream(
     response
 }
 
-fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(whole(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, JSON);
@@ -485,7 +494,7 @@ fn number(number: u128) -> HeaderValue {
     HeaderValue::from_str(&number.to_string()).expect("digits are a header value")
 }
 
-fn ignored(ignored: &Ignored) -> Option<(HeaderName, HeaderValue)> {
+pub(super) fn ignored(ignored: &Ignored) -> Option<(HeaderName, HeaderValue)> {
     let names = HeaderValue::from_str(&ignored.list()?).ok()?;
     Some((EDGE_IGNORED, names))
 }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use http::request::Parts;
 use http::{HeaderName, Response, StatusCode};
 
-use super::{Body, EDGE_CLIENT, Routes, json, query, text};
+use super::state::{Body, EDGE_CLIENT, Routes, json, query, text};
 use crate::dialect::ApiError;
 use crate::dialect::usage::{self, Query, Reader};
 use crate::telemetry::Sums;

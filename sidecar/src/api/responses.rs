@@ -8,7 +8,7 @@ use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
-use super::{Body, EDGE_CLIENT, Routes, entry, ignored, json, query, stream, text};
+use super::state::{Body, EDGE_CLIENT, Routes, entry, ignored, json, query, stream, text};
 use crate::api::Entry;
 use crate::dialect::responses::{self, Delivery, Page, ResponseWriter, Shelf};
 use crate::dialect::{self, ApiError, event_stream};
