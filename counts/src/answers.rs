@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use bytes::BytesMut;
 use futures_util::{FutureExt, Stream, StreamExt};
-use sidecar::dialect::{EventFrames, chat, event_stream, responses};
+use sidecar::openai::{EventFrames, chat, event_stream, responses};
 use sidecar::store::Listener;
 use sidecar::turn::{Attended, CutRules, Event, EventWriter, Timers, channel};
 use tokio_util::sync::CancellationToken;

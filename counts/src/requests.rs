@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use sidecar::catalogue::Catalogue;
-use sidecar::dialect::models::ModelAccess;
-use sidecar::dialect::{Reply, chat, responses};
+use sidecar::openai::models::ModelAccess;
+use sidecar::openai::{Reply, chat, responses};
 use sidecar::store::{ResponseStore, StoreLimits};
 use sidecar::turn::{Profile, TurnRequest};
 

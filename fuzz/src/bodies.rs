@@ -8,8 +8,8 @@ use filter::scan::{Fault, Finding, ModelScanner};
 use serde::Deserialize;
 use serde_json::Value;
 use sidecar::catalogue::Catalogue;
-use sidecar::dialect::models::ModelAccess;
-use sidecar::dialect::{ApiError, chat, completions, responses};
+use sidecar::openai::models::ModelAccess;
+use sidecar::openai::{ApiError, chat, completions, responses};
 use sidecar::store::{ResponseStore, StoreLimits};
 use sidecar::turn::{Profile, TurnRequest};
 

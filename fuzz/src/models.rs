@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use sidecar::catalogue::{Catalogue, ModelOverride};
-use sidecar::dialect::models::ModelAccess;
+use sidecar::openai::models::ModelAccess;
 
 pub(crate) fn check(input: &[u8]) {
     let Ok(json) = std::str::from_utf8(input) else {

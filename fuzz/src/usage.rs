@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
 use sidecar::codex::Plan;
-use sidecar::dialect::usage::{self, Query, Reader};
+use sidecar::openai::usage::{self, Query, Reader};
 use sidecar::telemetry::{Record, Sums};
 
 const CLIENT: &str = "alice";

@@ -1,6 +1,6 @@
 //! The sidecar of codex-edge: owns the Codex child processes and answers OpenAI-shaped requests that Envoy let through.
 //!
-//! Bytes of a request become a [`turn::TurnRequest`] in [`dialect`]; [`codex`] finds a child for it, whose lines become
+//! Bytes of a request become a [`turn::TurnRequest`] in [`openai`]; [`codex`] finds a child for it, whose lines become
 //! [`turn::Event`]s, which the dialect writes as the answer. Dropping the answer is the client leaving: the turn is
 //! interrupted in the child. Who may call was decided in Envoy, by the filter.
 
@@ -10,7 +10,7 @@ pub mod catalogue;
 pub mod check;
 pub mod codex;
 pub mod config;
-pub mod dialect;
+pub mod openai;
 pub mod process;
 pub mod server;
 pub mod store;

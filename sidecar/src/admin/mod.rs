@@ -24,8 +24,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Routes;
-use crate::dialect::ApiError;
-use crate::dialect::usage::{Query, Reader};
+use crate::openai::ApiError;
+use crate::openai::usage::{Query, Reader};
 use crate::server::listener::{Connection, Listener};
 use crate::telemetry::metrics;
 

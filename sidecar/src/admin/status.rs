@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::dialect::usage::{PlanWindow, plan_windows};
+use crate::openai::usage::{PlanWindow, plan_windows};
 use crate::telemetry::metrics::{Codex, Now};
 
 #[derive(Serialize)]

@@ -10,8 +10,8 @@ use tokio::time::timeout;
 
 use super::state::{Body, EDGE_CLIENT, Routes, entry, ignored, json, query, stream, text};
 use crate::api::Entry;
-use crate::dialect::responses::{self, Delivery, Page, ResponseWriter, Shelf};
-use crate::dialect::{self, ApiError, event_stream};
+use crate::openai::responses::{self, Delivery, Page, ResponseWriter, Shelf};
+use crate::openai::{self, ApiError, event_stream};
 
 /// Time that a cancelled response has to come to its end. One whose reader has stopped reading has not.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(2);
@@ -30,10 +30,10 @@ impl Routes {
         self.check_prompt(reply.prompt_chars, "input")?;
         let (delivery, ignored) = (reply.delivery, ignored(&reply.ignored));
         let waits = match delivery {
-            Delivery::Stream => dialect::Delivery::Stream {
+            Delivery::Stream => openai::Delivery::Stream {
                 include_usage: true,
             },
-            Delivery::Gathered | Delivery::Background => dialect::Delivery::Gathered,
+            Delivery::Gathered | Delivery::Background => openai::Delivery::Gathered,
         };
         let entry = Entry {
             stream: delivery == Delivery::Stream,

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 use crate::api::access_log::CLIENT_CLOSED_REQUEST;
-use crate::dialect::{ApiError, finish_reason};
+use crate::openai::{ApiError, finish_reason};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Record, TokenSource, UsageLog};
 use crate::turn::{Event, Outcome, Usage, Witness};

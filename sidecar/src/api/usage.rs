@@ -8,8 +8,8 @@ use http::request::Parts;
 use http::{HeaderName, Response, StatusCode};
 
 use super::state::{Body, EDGE_CLIENT, Routes, json, query, text};
-use crate::dialect::ApiError;
-use crate::dialect::usage::{self, Query, Reader};
+use crate::openai::ApiError;
+use crate::openai::usage::{self, Query, Reader};
 use crate::telemetry::Sums;
 
 /// Whether the caller's key may see what others used.

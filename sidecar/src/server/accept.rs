@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{Body, Routes, error_response};
-use crate::dialect::ApiError;
+use crate::openai::ApiError;
 use crate::server::listener::{Connection, Listener};
 use crate::server::tied::Tied;
 

@@ -1,0 +1,416 @@
+//! Errors as clients read them: status, OpenAI's error body, and when to try again.
+//! OpenAI API reference, "Error codes"; the one place that turns an error into a status.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::turn::{Deadline, Outcome, TurnError};
+
+/// The conversation is longer than the model's context.
+const CONTEXT_LENGTH_EXCEEDED: &str = "context_length_exceeded";
+
+/// An error in OpenAI's shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    /// The status, when no answer has begun yet.
+    pub status: StatusCode,
+    /// When the client may try again.
+    pub retry_after: Option<Duration>,
+    /// Whether the client should not try again by itself, whatever the status says.
+    pub final_answer: bool,
+    /// Whether nothing was done for the request, so that sending it again cannot run a turn twice.
+    pub unbegun: bool,
+    /// The verbs that the path knows, for a 405.
+    pub allow: Option<&'static str>,
+    kind: &'static str,
+    code: &'static str,
+    param: Option<String>,
+    message: String,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: Inner<'a>,
+}
+
+/// The fields of an error.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(in crate::openai) struct Inner<'a> {
+    pub(in crate::openai) message: &'a str,
+    #[serde(rename = "type")]
+    pub(in crate::openai) kind: &'a str,
+    pub(in crate::openai) param: Option<&'a str>,
+    pub(in crate::openai) code: &'a str,
+}
+
+impl ApiError {
+    fn new(
+        status: StatusCode,
+        kind: &'static str,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            status,
+            retry_after: None,
+            final_answer: false,
+            unbegun: false,
+            allow: None,
+            kind,
+            code,
+            param: None,
+            message: message.into(),
+        }
+    }
+
+    /// 400: the body or a field of it is wrong.
+    pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_request_error",
+            code,
+            message,
+        )
+    }
+
+    /// 400: a field is wrong.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::bad_request("invalid_request_error", message)
+    }
+
+    /// 400: a value that OpenAI knows and we cannot honour.
+    pub fn unsupported(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::bad_request("unsupported_value", message).at(param)
+    }
+
+    /// 400: the prompt is over the operator's own limit; both are estimates in tokens.
+    pub fn prompt_too_long(tokens: u64, max: u64) -> Self {
+        let message = format!(
+            "The prompt has about {tokens} tokens, and this deployment takes at most {max}; shorten it and try again."
+        );
+        Self::bad_request("context_length_exceeded", message)
+    }
+
+    /// 403: the client's key is not for that.
+    pub fn permission_denied(message: &str) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "permission_error",
+            "permission_denied",
+            message,
+        )
+    }
+
+    /// 500: our own failure, which the log explains.
+    pub fn internal(message: &str) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "server_error",
+            "internal_error",
+            message,
+        )
+    }
+
+    /// 403: the client's key does not include the model.
+    pub fn model_not_allowed(id: &str) -> Self {
+        let message = format!(
+            "This API key may not use the model {id}; GET /v1/models lists those that it may use."
+        );
+        let error = Self::new(
+            StatusCode::FORBIDDEN,
+            "permission_error",
+            "model_not_allowed",
+            message,
+        );
+        error.at("model")
+    }
+
+    /// 404: the model is unknown, or not this client's.
+    pub fn model_not_found(id: &str) -> Self {
+        let message = format!("The model {id} does not exist or you do not have access to it.");
+        let error = Self::new(
+            StatusCode::NOT_FOUND,
+            "invalid_request_error",
+            "model_not_found",
+            message,
+        );
+        error.at("model")
+    }
+
+    /// 404: the response is unknown, forgotten, or another client's.
+    pub fn response_not_found(id: &str) -> Self {
+        let message = format!("Response with id '{id}' not found.");
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "invalid_request_error",
+            "response_not_found",
+            message,
+        )
+    }
+
+    /// 400: the client itself cancelled the response that this is told of.
+    pub fn response_cancelled() -> Self {
+        Self::bad_request("response_cancelled", "The response was cancelled.")
+    }
+
+    /// 404: there is nothing at that path.
+    pub fn unknown_url(method: &str, path: &str) -> Self {
+        let message = format!(
+            "Unknown request URL: {method} {path}. The API is under /v1, see the README for its routes."
+        );
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "invalid_request_error",
+            "unknown_url",
+            message,
+        )
+    }
+
+    /// 405: the path knows other verbs.
+    pub fn method_not_allowed(method: &str, allow: &'static str) -> Self {
+        let message = format!("{method} is not allowed here; use one of {allow}.");
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        let mut error = Self::new(
+            status,
+            "invalid_request_error",
+            "method_not_allowed",
+            message,
+        );
+        error.allow = Some(allow);
+        error
+    }
+
+    /// 408: the body did not come in time, or not whole.
+    pub fn body_incomplete() -> Self {
+        let message = "The request body ended before it was complete; send it again.";
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "invalid_request_error",
+            "request_incomplete",
+            message,
+        )
+    }
+
+    /// 413: the body is larger than this deployment takes.
+    pub fn body_too_large(max_bytes: usize) -> Self {
+        let message =
+            format!("The request body is larger than {max_bytes} bytes; shorten the conversation.");
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "invalid_request_error",
+            "request_too_large",
+            message,
+        )
+    }
+
+    /// 415: the body is not JSON, or encoded.
+    pub fn unsupported_media_type(message: &str) -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "invalid_request_error",
+            "unsupported_media_type",
+            message,
+        )
+    }
+
+    /// 503: the process is about to end.
+    pub fn shutting_down() -> Self {
+        Self::unavailable(
+            "codex_unavailable",
+            "The server is shutting down; try again.".to_owned(),
+        )
+    }
+
+    /// 503: the process is about to end, and leaves the request to its successor.
+    pub fn turned_away() -> Self {
+        Self {
+            unbegun: true,
+            ..Self::shutting_down()
+        }
+    }
+
+    fn unavailable(code: &'static str, message: String) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "server_error",
+            code,
+            message,
+        )
+        .after(Duration::from_secs(1))
+    }
+
+    /// Points at the field that is wrong, such as `messages[3].content`.
+    #[must_use]
+    pub fn at(mut self, param: impl Into<String>) -> Self {
+        self.param = Some(param.into());
+        self
+    }
+
+    /// Names the field that holds the conversation, where that is what is wrong; chats call it `messages`.
+    #[must_use]
+    pub(in crate::openai) fn with_prompt_in(self, field: &str) -> Self {
+        if self.code == CONTEXT_LENGTH_EXCEEDED {
+            self.at(field)
+        } else {
+            self
+        }
+    }
+
+    fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// What a client reads of it.
+    pub(in crate::openai) fn inner(&self) -> Inner<'_> {
+        Inner {
+            message: &self.message,
+            kind: self.kind,
+            param: self.param.as_deref(),
+            code: self.code,
+        }
+    }
+
+    /// The JSON body, `{"error":{…}}`.
+    pub fn body(&self) -> Vec<u8> {
+        let body = Body {
+            error: self.inner(),
+        };
+        serde_json::to_vec(&body).expect("strings always serialise")
+    }
+}
+
+impl From<TurnError> for ApiError {
+    fn from(error: TurnError) -> Self {
+        const RATE_LIMIT: &str = "rate_limit_error";
+        let message = sentence(&error.to_string());
+        let failed =
+            |code, message| Self::new(StatusCode::BAD_GATEWAY, "server_error", code, message);
+        let limited =
+            |code, message| Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, code, message);
+        match error {
+            TurnError::ContextLength => {
+                Self::bad_request(CONTEXT_LENGTH_EXCEEDED, message).at("messages")
+            }
+            TurnError::Rejected(_) => Self::bad_request("invalid_request_error", message),
+            TurnError::NoTools(_) => Self::unsupported("tools", message),
+            TurnError::ModelNotFound | TurnError::ToolNotCalled | TurnError::UnaskedCall => {
+                failed("codex_failed", message)
+            }
+            TurnError::QuotaExceeded { retry_after } => Self {
+                retry_after,
+                final_answer: true,
+                ..limited("insufficient_quota", message)
+            },
+            TurnError::ProviderRateLimited => {
+                limited("rate_limited", message).after(Duration::from_secs(5))
+            }
+            TurnError::Busy => {
+                limited("concurrency_exceeded", message).after(Duration::from_secs(1))
+            }
+            TurnError::ProviderOverloaded => {
+                Self::unavailable("codex_unavailable", message).after(Duration::from_secs(5))
+            }
+            TurnError::Unauthorized | TurnError::LoginRequired => {
+                Self::unavailable("codex_login_required", message).after(Duration::from_secs(30))
+            }
+            TurnError::Starting => Self {
+                unbegun: true,
+                ..Self::unavailable("codex_starting", message)
+            },
+            TurnError::Unavailable | TurnError::NoSandbox => {
+                Self::unavailable("codex_unavailable", message).after(Duration::from_secs(10))
+            }
+            TurnError::ProviderFailed
+            | TurnError::ChildExited
+            | TurnError::Protocol
+            | TurnError::SlowReader => failed("codex_failed", message),
+            TurnError::Deadline(deadline) => {
+                let code = match deadline {
+                    Deadline::Request => "request_timeout",
+                    Deadline::Idle => "idle_timeout",
+                };
+                Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout_error", code, message)
+            }
+        }
+    }
+}
+
+/// What a client is told of a turn that did not complete.
+pub(in crate::openai) fn of_outcome(outcome: &Outcome) -> Option<ApiError> {
+    match outcome {
+        Outcome::Completed { .. } => None,
+        Outcome::Interrupted => Some(ApiError::shutting_down()),
+        Outcome::Failed(error) => Some(error.clone().into()),
+    }
+}
+
+/// The domain's errors are fragments; a client reads a sentence.
+fn sentence(fragment: &str) -> String {
+    let mut characters = fragment.chars();
+    let first = characters
+        .next()
+        .map(|first| first.to_uppercase().to_string());
+    format!(
+        "{}{}.",
+        first.unwrap_or_default(),
+        characters.as_str().trim_end_matches('.')
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_body_has_every_field_even_where_it_does_not_apply() {
+        let body = String::from_utf8(ApiError::bad_request("invalid_json", "No.").body()).unwrap();
+        let expected = r#"{"error":{"message":"No.","type":"invalid_request_error","param":null,"code":"invalid_json"}}"#;
+        assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn each_failed_turn_has_the_status_and_code_of_the_contract() {
+        let quota = TurnError::QuotaExceeded {
+            retry_after: Some(Duration::from_secs(90)),
+        };
+        for (error, status, code) in [
+            (TurnError::ContextLength, 400, "context_length_exceeded"),
+            (
+                TurnError::Rejected("x".into()),
+                400,
+                "invalid_request_error",
+            ),
+            (quota, 429, "insufficient_quota"),
+            (TurnError::Busy, 429, "concurrency_exceeded"),
+            (TurnError::ChildExited, 502, "codex_failed"),
+            (TurnError::Protocol, 502, "codex_failed"),
+            (TurnError::ProviderFailed, 502, "codex_failed"),
+            (TurnError::Starting, 503, "codex_starting"),
+            (TurnError::Unavailable, 503, "codex_unavailable"),
+            (TurnError::LoginRequired, 503, "codex_login_required"),
+            (
+                TurnError::Deadline(Deadline::Request),
+                504,
+                "request_timeout",
+            ),
+            (TurnError::Deadline(Deadline::Idle), 504, "idle_timeout"),
+        ] {
+            let api = ApiError::from(error.clone());
+            assert_eq!(
+                (api.status.as_u16(), api.code()),
+                (status, code),
+                "{error:?}"
+            );
+            let must_wait = matches!(status, 429 | 503);
+            assert_eq!(api.retry_after.is_some(), must_wait, "{error:?}");
+        }
+    }
+}

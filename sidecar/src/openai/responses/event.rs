@@ -1,0 +1,219 @@
+//! The events of a stream, each with its name and its fields.
+//! OpenAI API reference, "Responses streaming events"; the shape of `error` is that of Open Responses as well.
+
+use bytes::{BufMut, BytesMut};
+use serde::Serialize;
+
+use super::item::{ItemBody, PartBody};
+use super::object::ResponseBody;
+use crate::openai::response::error::{self, ApiError};
+
+/// An event.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum StreamEvent<'a> {
+    /// One of those that carry the whole response: its name, and the response.
+    Response {
+        #[serde(skip)]
+        name: &'static str,
+        response: &'a ResponseBody<'a>,
+    },
+    ItemAdded {
+        output_index: usize,
+        item: &'a ItemBody,
+    },
+    ItemDone {
+        output_index: usize,
+        item: &'a ItemBody,
+    },
+    PartAdded {
+        #[serde(flatten)]
+        at: Content<'a>,
+        part: &'a PartBody,
+    },
+    PartDone {
+        #[serde(flatten)]
+        at: Content<'a>,
+        part: &'a PartBody,
+    },
+    TextDelta {
+        #[serde(flatten)]
+        at: Content<'a>,
+        delta: &'a str,
+        logprobs: [(); 0],
+    },
+    TextDone {
+        #[serde(flatten)]
+        at: Content<'a>,
+        text: &'a str,
+        logprobs: [(); 0],
+    },
+    RefusalDelta {
+        #[serde(flatten)]
+        at: Content<'a>,
+        delta: &'a str,
+    },
+    RefusalDone {
+        #[serde(flatten)]
+        at: Content<'a>,
+        refusal: &'a str,
+    },
+    SummaryPartAdded {
+        #[serde(flatten)]
+        at: Summary<'a>,
+        part: &'a PartBody,
+    },
+    SummaryPartDone {
+        #[serde(flatten)]
+        at: Summary<'a>,
+        part: &'a PartBody,
+    },
+    SummaryDelta {
+        #[serde(flatten)]
+        at: Summary<'a>,
+        delta: &'a str,
+    },
+    SummaryDone {
+        #[serde(flatten)]
+        at: Summary<'a>,
+        text: &'a str,
+    },
+    ArgumentsDelta {
+        item_id: &'a str,
+        output_index: usize,
+        delta: &'a str,
+    },
+    ArgumentsDone {
+        item_id: &'a str,
+        output_index: usize,
+        name: &'a str,
+        arguments: &'a str,
+    },
+    /// OpenAI has the fields at the top, Open Responses and the SDKs look for them in `error`.
+    Error {
+        code: &'a str,
+        message: &'a str,
+        param: Option<&'a str>,
+        error: error::Inner<'a>,
+    },
+}
+
+/// A part of a message. Messages have one.
+#[derive(Clone, Copy, Serialize)]
+pub(super) struct Content<'a> {
+    item_id: &'a str,
+    output_index: usize,
+    content_index: usize,
+}
+
+/// A part of a summary.
+#[derive(Clone, Copy, Serialize)]
+pub(super) struct Summary<'a> {
+    item_id: &'a str,
+    output_index: usize,
+    summary_index: usize,
+}
+
+impl<'a> Content<'a> {
+    /// The only part of a message.
+    pub(super) fn first(item_id: &'a str, output_index: usize) -> Self {
+        Self {
+            item_id,
+            output_index,
+            content_index: 0,
+        }
+    }
+}
+
+impl<'a> Summary<'a> {
+    pub(super) fn new(item_id: &'a str, output_index: usize, summary_index: usize) -> Self {
+        Self {
+            item_id,
+            output_index,
+            summary_index,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Frame<'a> {
+    r#type: &'static str,
+    sequence_number: u64,
+    #[serde(flatten)]
+    event: &'a StreamEvent<'a>,
+}
+
+impl StreamEvent<'_> {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Response { name, .. } => name,
+            Self::ItemAdded { .. } => "response.output_item.added",
+            Self::ItemDone { .. } => "response.output_item.done",
+            Self::PartAdded { .. } => "response.content_part.added",
+            Self::PartDone { .. } => "response.content_part.done",
+            Self::TextDelta { .. } => "response.output_text.delta",
+            Self::TextDone { .. } => "response.output_text.done",
+            Self::RefusalDelta { .. } => "response.refusal.delta",
+            Self::RefusalDone { .. } => "response.refusal.done",
+            Self::SummaryPartAdded { .. } => "response.reasoning_summary_part.added",
+            Self::SummaryPartDone { .. } => "response.reasoning_summary_part.done",
+            Self::SummaryDelta { .. } => "response.reasoning_summary_text.delta",
+            Self::SummaryDone { .. } => "response.reasoning_summary_text.done",
+            Self::ArgumentsDelta { .. } => "response.function_call_arguments.delta",
+            Self::ArgumentsDone { .. } => "response.function_call_arguments.done",
+            Self::Error { .. } => "error",
+        }
+    }
+}
+
+/// Writes events one after the other, numbered.
+#[derive(Debug, Default)]
+pub(super) struct Numbered {
+    next: u64,
+    silent: bool,
+}
+
+impl Numbered {
+    /// Writes no more: nobody reads the events of an answer that is gathered.
+    pub(super) fn silence(&mut self) {
+        self.silent = true;
+    }
+
+    pub(super) fn write(&mut self, event: &StreamEvent<'_>, out: &mut BytesMut) {
+        if self.silent {
+            return;
+        }
+        let frame = Frame {
+            r#type: event.name(),
+            sequence_number: self.next,
+            event,
+        };
+        self.next += 1;
+        out.extend_from_slice(b"event: ");
+        out.extend_from_slice(frame.r#type.as_bytes());
+        out.extend_from_slice(b"\ndata: ");
+        serde_json::to_writer(out.writer(), &frame)
+            .expect("our shapes always serialise into memory");
+        out.extend_from_slice(b"\n\n");
+    }
+
+    /// The last events: the whole response, and what went wrong with it.
+    pub(super) fn end(
+        mut self,
+        response: &ResponseBody<'_>,
+        error: Option<&ApiError>,
+        out: &mut BytesMut,
+    ) {
+        let name = response.status.event();
+        self.write(&StreamEvent::Response { name, response }, out);
+        if let Some(error) = error.map(ApiError::inner) {
+            let error = StreamEvent::Error {
+                code: error.code,
+                message: error.message,
+                param: error.param,
+                error,
+            };
+            self.write(&error, out);
+        }
+    }
+}

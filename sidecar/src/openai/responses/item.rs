@@ -1,0 +1,240 @@
+//! Items as clients read them, in the output of a response and in the list of its input; and their ids.
+//! OpenAI API reference, "The response object", `output`, and "List input items".
+
+use serde::Serialize;
+
+use crate::openai::{ID_CHARACTERS, fresh_id};
+use crate::turn::{Content, Detail, Item, Message, Role, ToolCall, ToolOutput};
+
+const RESPONSE: &str = "resp_";
+
+/// The id of a response. Those of its items are made of it, so that one leads to the other.
+#[derive(Debug, Clone)]
+pub(super) struct ResponseId(String);
+
+impl ResponseId {
+    /// One that was never used.
+    pub(super) fn fresh() -> Self {
+        Self(fresh_id(RESPONSE))
+    }
+
+    /// One that a client names.
+    pub(super) fn of(id: &str) -> Self {
+        Self(id.to_owned())
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The id of an item: `number` counts those of the request, then those of the answer.
+    pub(super) fn item(&self, kind: &str, number: usize) -> String {
+        let random = self.0.strip_prefix(RESPONSE).unwrap_or(&self.0);
+        format!("{kind}_{random}{number:04x}")
+    }
+}
+
+/// The response that an item is of, and its number there; `None` for an id that is none of ours.
+pub(super) fn place_of(item_id: &str) -> Option<(String, usize)> {
+    let (_kind, rest) = item_id.split_once('_')?;
+    let (random, number) = rest.split_at_checked(ID_CHARACTERS)?;
+    let number = usize::from_str_radix(number, 16).ok()?;
+    Some((format!("{RESPONSE}{random}"), number))
+}
+
+/// How far an item has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ItemStatus {
+    InProgress,
+    Completed,
+    Incomplete,
+}
+
+/// An item.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum ItemBody {
+    Message {
+        id: String,
+        status: ItemStatus,
+        role: &'static str,
+        content: Vec<PartBody>,
+    },
+    FunctionCall {
+        id: String,
+        call_id: String,
+        name: String,
+        arguments: String,
+        status: ItemStatus,
+    },
+    FunctionCallOutput {
+        id: String,
+        call_id: String,
+        output: OutputBody,
+        status: ItemStatus,
+    },
+    Reasoning {
+        id: String,
+        summary: Vec<PartBody>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        encrypted_content: Option<String>,
+    },
+}
+
+/// A part of an item.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum PartBody {
+    InputText {
+        text: String,
+    },
+    OutputText {
+        text: String,
+        annotations: [(); 0],
+        logprobs: [(); 0],
+    },
+    Refusal {
+        refusal: String,
+    },
+    SummaryText {
+        text: String,
+    },
+    InputImage {
+        image_url: String,
+        detail: Detail,
+    },
+}
+
+/// What a tool returned.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub(super) enum OutputBody {
+    Text(String),
+    Parts(Vec<PartBody>),
+}
+
+impl PartBody {
+    pub(super) fn output_text(text: String) -> Self {
+        Self::OutputText {
+            text,
+            annotations: [],
+            logprobs: [],
+        }
+    }
+
+    fn input(content: &Content) -> Self {
+        match content {
+            Content::Text(text) => Self::InputText { text: text.clone() },
+            Content::Image(image) => Self::InputImage {
+                image_url: image.url.clone(),
+                detail: image.detail.unwrap_or(Detail::Auto),
+            },
+        }
+    }
+
+    fn output(content: &Content) -> Self {
+        match content {
+            Content::Text(text) => Self::output_text(text.clone()),
+            Content::Image(_) => Self::input(content),
+        }
+    }
+}
+
+impl ItemBody {
+    /// A whole item of `response`, by its number there.
+    pub(super) fn whole(item: &Item, response: &ResponseId, number: usize) -> Self {
+        let status = ItemStatus::Completed;
+        match item {
+            Item::Message(Message { role, content }) => Self::Message {
+                id: response.item("msg", number),
+                status,
+                role: role_name(*role),
+                content: match role {
+                    Role::Assistant => content.iter().map(PartBody::output).collect(),
+                    Role::Developer | Role::User => content.iter().map(PartBody::input).collect(),
+                },
+            },
+            Item::ToolCall(call) => Self::call(response.item("fc", number), call, status),
+            Item::ToolOutput(ToolOutput { call_id, content }) => Self::FunctionCallOutput {
+                id: response.item("fco", number),
+                call_id: call_id.clone(),
+                output: match content.as_slice() {
+                    [Content::Text(text)] => OutputBody::Text(text.clone()),
+                    parts => OutputBody::Parts(parts.iter().map(PartBody::input).collect()),
+                },
+                status,
+            },
+            Item::Reasoning(item) => {
+                Self::reasoning(response.item("rs", number), &item.summary, None)
+            }
+        }
+    }
+
+    /// What the model says.
+    pub(super) fn said(id: String, content: Vec<PartBody>, status: ItemStatus) -> Self {
+        Self::Message {
+            id,
+            status,
+            role: role_name(Role::Assistant),
+            content,
+        }
+    }
+
+    pub(super) fn call(id: String, call: &ToolCall, status: ItemStatus) -> Self {
+        Self::FunctionCall {
+            id,
+            call_id: call.call_id.clone(),
+            name: call.name.clone(),
+            arguments: call.arguments.clone(),
+            status,
+        }
+    }
+
+    pub(super) fn reasoning(
+        id: String,
+        summary: &[String],
+        encrypted_content: Option<String>,
+    ) -> Self {
+        let summary = summary.iter().cloned();
+        Self::Reasoning {
+            id,
+            summary: summary.map(|text| PartBody::SummaryText { text }).collect(),
+            encrypted_content,
+        }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        match self {
+            Self::Message { id, .. }
+            | Self::FunctionCall { id, .. }
+            | Self::FunctionCallOutput { id, .. }
+            | Self::Reasoning { id, .. } => id,
+        }
+    }
+}
+
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Developer => "developer",
+        Role::User => "user",
+        Role::Assistant => "assistant",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_leads_to_its_response() {
+        let response = ResponseId::fresh();
+        for number in [0, 7, 70_000] {
+            let place = place_of(&response.item("msg", number));
+            assert_eq!(place, Some((response.as_str().to_owned(), number)));
+        }
+        for foreign in ["", "rs", "msg_1", "msg_0123456789abcdefghijklmn-7"] {
+            assert_eq!(place_of(foreign), None, "{foreign}");
+        }
+    }
+}

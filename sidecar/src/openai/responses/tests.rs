@@ -1,0 +1,216 @@
+//! Golden event streams: what a client reads of a turn, with ids and times made stable.
+//! `UPDATE_EXPECT=1` rewrites them; the diff is reviewed as protocol.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use expect_test::{Expect, expect};
+
+use super::{ResponseWriter, Shelf, parse};
+use crate::catalogue::Catalogue;
+use crate::openai::models::ModelAccess;
+use crate::openai::response::sse::EventFrames;
+use crate::store::{ResponseStore, StoreLimits};
+use crate::turn::{Event, Outcome, Profile, ReasoningItem, Stop, ToolCall, TurnError, Usage};
+
+/// Checks the frames of a stream; the fields of the response that only echo the request are left out.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "an expectation is written in place"
+)]
+fn check(events: &[Event], expected: Expect) {
+    let store = Arc::new(ResponseStore::new(StoreLimits {
+        responses: NonZeroUsize::new(1),
+        bytes: 1 << 20,
+        age: None,
+    }));
+    let shelf = Shelf {
+        store: &store,
+        client: "",
+    };
+    let catalogue = Catalogue::new("gpt-5", "", Vec::new());
+    let body = br#"{"model":"codex-5","input":"Hi!","include":["reasoning.encrypted_content"]}"#;
+    let models = ModelAccess::new(&catalogue, None);
+    let (_turn, reply) = parse(body, &models, Profile::Chat, &shelf).unwrap();
+    let mut writer = ResponseWriter::new(reply, &store, "");
+    let mut out = BytesMut::new();
+    writer.write_start(&mut out);
+    for event in events {
+        writer.write(event, &mut out);
+    }
+    let frames = String::from_utf8(out.to_vec()).unwrap();
+    expected.assert_eq(&stable(&frames));
+}
+
+fn stable(frames: &str) -> String {
+    let (_, rest) = frames.split_once("\"id\":\"resp_").unwrap();
+    let (random, _) = rest.split_once('"').unwrap();
+    let lines = frames.replace(random, "ID");
+    let lines = lines.lines().filter(|line| !line.starts_with("event: "));
+    let lines = lines.filter(|line| !line.is_empty()).map(|line| {
+        let line = line.strip_prefix("data: ").unwrap();
+        let head = line.split_once(",\"created_at\":");
+        let tail = line.split_once("\"status\":");
+        let echo = line.split_once(",\"model\":");
+        match (head, tail, echo) {
+            (Some((head, _)), Some((_, tail)), Some(_)) => {
+                let (state, _) = tail.split_once(",\"model\":").unwrap();
+                format!("{head},…,\"status\":{state},…}}}}\n")
+            }
+            _ => format!("{line}\n"),
+        }
+    });
+    lines.collect()
+}
+
+fn completed(stop: Stop) -> Event {
+    let usage = Usage {
+        input_tokens: 11,
+        cached_input_tokens: 3,
+        output_tokens: 5,
+        reasoning_tokens: 2,
+    };
+    Event::Finished(Outcome::Completed {
+        stop,
+        usage: Some(usage),
+    })
+}
+
+fn thought() -> Event {
+    Event::Reasoned(ReasoningItem {
+        summary: vec!["Hm".to_owned(), "Ah".to_owned()],
+        encrypted_content: Some("gA".to_owned()),
+    })
+}
+
+#[test]
+fn a_thought_a_text_and_a_call() {
+    let call = ToolCall {
+        call_id: "c1".to_owned(),
+        name: "look".to_owned(),
+        arguments: "{\"x\": 1}".to_owned(),
+    };
+    let events = [
+        Event::Progress,
+        Event::Reasoning("H".to_owned()),
+        Event::Reasoning("m".to_owned()),
+        Event::NextReasoningPart,
+        Event::Reasoning("Ah".to_owned()),
+        thought(),
+        Event::Text("Q\"\n ".to_owned()),
+        Event::Text("é".to_owned()),
+        Event::MessageEnded,
+        Event::ToolCall(call),
+        completed(Stop::ToolCalls),
+    ];
+    check(
+        &events,
+        expect![[r#"
+        {"type":"response.created","sequence_number":0,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
+        {"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
+        {"type":"response.output_item.added","sequence_number":2,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[]}}
+        {"type":"response.reasoning_summary_part.added","sequence_number":3,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":""}}
+        {"type":"response.reasoning_summary_text.delta","sequence_number":4,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"delta":"H"}
+        {"type":"response.reasoning_summary_text.delta","sequence_number":5,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"delta":"m"}
+        {"type":"response.reasoning_summary_text.done","sequence_number":6,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"text":"Hm"}
+        {"type":"response.reasoning_summary_part.done","sequence_number":7,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":"Hm"}}
+        {"type":"response.reasoning_summary_part.added","sequence_number":8,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"part":{"type":"summary_text","text":""}}
+        {"type":"response.reasoning_summary_text.delta","sequence_number":9,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"delta":"Ah"}
+        {"type":"response.reasoning_summary_text.done","sequence_number":10,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"text":"Ah"}
+        {"type":"response.reasoning_summary_part.done","sequence_number":11,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"part":{"type":"summary_text","text":"Ah"}}
+        {"type":"response.output_item.done","sequence_number":12,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA"}}
+        {"type":"response.output_item.added","sequence_number":13,"output_index":1,"item":{"type":"message","id":"msg_ID0002","status":"in_progress","role":"assistant","content":[]}}
+        {"type":"response.content_part.added","sequence_number":14,"item_id":"msg_ID0002","output_index":1,"content_index":0,"part":{"type":"output_text","text":"","annotations":[],"logprobs":[]}}
+        {"type":"response.output_text.delta","sequence_number":15,"item_id":"msg_ID0002","output_index":1,"content_index":0,"delta":"Q\"\n ","logprobs":[]}
+        {"type":"response.output_text.delta","sequence_number":16,"item_id":"msg_ID0002","output_index":1,"content_index":0,"delta":"é","logprobs":[]}
+        {"type":"response.output_text.done","sequence_number":17,"item_id":"msg_ID0002","output_index":1,"content_index":0,"text":"Q\"\n é","logprobs":[]}
+        {"type":"response.content_part.done","sequence_number":18,"item_id":"msg_ID0002","output_index":1,"content_index":0,"part":{"type":"output_text","text":"Q\"\n é","annotations":[],"logprobs":[]}}
+        {"type":"response.output_item.done","sequence_number":19,"output_index":1,"item":{"type":"message","id":"msg_ID0002","status":"completed","role":"assistant","content":[{"type":"output_text","text":"Q\"\n é","annotations":[],"logprobs":[]}]}}
+        {"type":"response.output_item.added","sequence_number":20,"output_index":2,"item":{"type":"function_call","id":"fc_ID0003","call_id":"c1","name":"look","arguments":"","status":"in_progress"}}
+        {"type":"response.function_call_arguments.delta","sequence_number":21,"item_id":"fc_ID0003","output_index":2,"delta":"{\"x\": 1}"}
+        {"type":"response.function_call_arguments.done","sequence_number":22,"item_id":"fc_ID0003","output_index":2,"name":"look","arguments":"{\"x\": 1}"}
+        {"type":"response.output_item.done","sequence_number":23,"output_index":2,"item":{"type":"function_call","id":"fc_ID0003","call_id":"c1","name":"look","arguments":"{\"x\": 1}","status":"completed"}}
+        {"type":"response.completed","sequence_number":24,"response":{"id":"resp_ID","object":"response",…,"status":"completed","error":null,"incomplete_details":null,"output":[{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA"},{"type":"message","id":"msg_ID0002","status":"completed","role":"assistant","content":[{"type":"output_text","text":"Q\"\n é","annotations":[],"logprobs":[]}]},{"type":"function_call","id":"fc_ID0003","call_id":"c1","name":"look","arguments":"{\"x\": 1}","status":"completed"}],"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":3},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":16},…}}
+    "#]],
+    );
+}
+
+#[test]
+fn a_thought_that_comes_whole_has_the_same_events() {
+    check(
+        &[thought(), completed(Stop::Natural)],
+        expect![[r#"
+        {"type":"response.created","sequence_number":0,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
+        {"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
+        {"type":"response.output_item.added","sequence_number":2,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[]}}
+        {"type":"response.reasoning_summary_part.added","sequence_number":3,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":""}}
+        {"type":"response.reasoning_summary_text.delta","sequence_number":4,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"delta":"Hm"}
+        {"type":"response.reasoning_summary_text.done","sequence_number":5,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"text":"Hm"}
+        {"type":"response.reasoning_summary_part.done","sequence_number":6,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":"Hm"}}
+        {"type":"response.reasoning_summary_part.added","sequence_number":7,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"part":{"type":"summary_text","text":""}}
+        {"type":"response.reasoning_summary_text.delta","sequence_number":8,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"delta":"Ah"}
+        {"type":"response.reasoning_summary_text.done","sequence_number":9,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"text":"Ah"}
+        {"type":"response.reasoning_summary_part.done","sequence_number":10,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"part":{"type":"summary_text","text":"Ah"}}
+        {"type":"response.output_item.done","sequence_number":11,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA"}}
+        {"type":"response.completed","sequence_number":12,"response":{"id":"resp_ID","object":"response",…,"status":"completed","error":null,"incomplete_details":null,"output":[{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA"}],"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":3},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":16},…}}
+    "#]],
+    );
+}
+
+#[test]
+fn a_text_that_is_cut() {
+    let events = [Event::Text("one".to_owned()), completed(Stop::MaxTokens)];
+    check(
+        &events,
+        expect![[r#"
+        {"type":"response.created","sequence_number":0,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
+        {"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
+        {"type":"response.output_item.added","sequence_number":2,"output_index":0,"item":{"type":"message","id":"msg_ID0001","status":"in_progress","role":"assistant","content":[]}}
+        {"type":"response.content_part.added","sequence_number":3,"item_id":"msg_ID0001","output_index":0,"content_index":0,"part":{"type":"output_text","text":"","annotations":[],"logprobs":[]}}
+        {"type":"response.output_text.delta","sequence_number":4,"item_id":"msg_ID0001","output_index":0,"content_index":0,"delta":"one","logprobs":[]}
+        {"type":"response.output_text.done","sequence_number":5,"item_id":"msg_ID0001","output_index":0,"content_index":0,"text":"one","logprobs":[]}
+        {"type":"response.content_part.done","sequence_number":6,"item_id":"msg_ID0001","output_index":0,"content_index":0,"part":{"type":"output_text","text":"one","annotations":[],"logprobs":[]}}
+        {"type":"response.output_item.done","sequence_number":7,"output_index":0,"item":{"type":"message","id":"msg_ID0001","status":"incomplete","role":"assistant","content":[{"type":"output_text","text":"one","annotations":[],"logprobs":[]}]}}
+        {"type":"response.incomplete","sequence_number":8,"response":{"id":"resp_ID","object":"response",…,"status":"incomplete","error":null,"incomplete_details":{"reason":"max_output_tokens"},"output":[{"type":"message","id":"msg_ID0001","status":"incomplete","role":"assistant","content":[{"type":"output_text","text":"one","annotations":[],"logprobs":[]}]}],"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":3},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":16},…}}
+    "#]],
+    );
+}
+
+#[test]
+fn a_refusal() {
+    check(
+        &[completed(Stop::Silent)],
+        expect![[r#"
+        {"type":"response.created","sequence_number":0,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
+        {"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
+        {"type":"response.output_item.added","sequence_number":2,"output_index":0,"item":{"type":"message","id":"msg_ID0001","status":"in_progress","role":"assistant","content":[]}}
+        {"type":"response.content_part.added","sequence_number":3,"item_id":"msg_ID0001","output_index":0,"content_index":0,"part":{"type":"refusal","refusal":""}}
+        {"type":"response.refusal.delta","sequence_number":4,"item_id":"msg_ID0001","output_index":0,"content_index":0,"delta":"The model gave no answer; it may have refused. Codex does not pass on its words."}
+        {"type":"response.refusal.done","sequence_number":5,"item_id":"msg_ID0001","output_index":0,"content_index":0,"refusal":"The model gave no answer; it may have refused. Codex does not pass on its words."}
+        {"type":"response.content_part.done","sequence_number":6,"item_id":"msg_ID0001","output_index":0,"content_index":0,"part":{"type":"refusal","refusal":"The model gave no answer; it may have refused. Codex does not pass on its words."}}
+        {"type":"response.output_item.done","sequence_number":7,"output_index":0,"item":{"type":"message","id":"msg_ID0001","status":"completed","role":"assistant","content":[{"type":"refusal","refusal":"The model gave no answer; it may have refused. Codex does not pass on its words."}]}}
+        {"type":"response.completed","sequence_number":8,"response":{"id":"resp_ID","object":"response",…,"status":"completed","error":null,"incomplete_details":null,"output":[{"type":"message","id":"msg_ID0001","status":"completed","role":"assistant","content":[{"type":"refusal","refusal":"The model gave no answer; it may have refused. Codex does not pass on its words."}]}],"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":3},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":16},…}}
+    "#]],
+    );
+}
+
+#[test]
+fn a_failure() {
+    let failed = Event::Finished(Outcome::Failed(TurnError::ContextLength));
+    check(
+        &[Event::Text("par".to_owned()), failed],
+        expect![[r#"
+        {"type":"response.created","sequence_number":0,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
+        {"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
+        {"type":"response.output_item.added","sequence_number":2,"output_index":0,"item":{"type":"message","id":"msg_ID0001","status":"in_progress","role":"assistant","content":[]}}
+        {"type":"response.content_part.added","sequence_number":3,"item_id":"msg_ID0001","output_index":0,"content_index":0,"part":{"type":"output_text","text":"","annotations":[],"logprobs":[]}}
+        {"type":"response.output_text.delta","sequence_number":4,"item_id":"msg_ID0001","output_index":0,"content_index":0,"delta":"par","logprobs":[]}
+        {"type":"response.output_text.done","sequence_number":5,"item_id":"msg_ID0001","output_index":0,"content_index":0,"text":"par","logprobs":[]}
+        {"type":"response.content_part.done","sequence_number":6,"item_id":"msg_ID0001","output_index":0,"content_index":0,"part":{"type":"output_text","text":"par","annotations":[],"logprobs":[]}}
+        {"type":"response.output_item.done","sequence_number":7,"output_index":0,"item":{"type":"message","id":"msg_ID0001","status":"incomplete","role":"assistant","content":[{"type":"output_text","text":"par","annotations":[],"logprobs":[]}]}}
+        {"type":"response.failed","sequence_number":8,"response":{"id":"resp_ID","object":"response",…,"status":"failed","error":{"code":"context_length_exceeded","message":"The conversation is longer than the model's context window; shorten it and try again."},"incomplete_details":null,"output":[{"type":"message","id":"msg_ID0001","status":"incomplete","role":"assistant","content":[{"type":"output_text","text":"par","annotations":[],"logprobs":[]}]}],"usage":null,…}}
+        {"type":"error","sequence_number":9,"code":"context_length_exceeded","message":"The conversation is longer than the model's context window; shorten it and try again.","param":"input","error":{"message":"The conversation is longer than the model's context window; shorten it and try again.","type":"invalid_request_error","param":"input","code":"context_length_exceeded"}}
+    "#]],
+    );
+}
