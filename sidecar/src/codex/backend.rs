@@ -10,12 +10,12 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::agent::Agent;
 use super::launch::Launch;
-use super::order::{Order, Orders, Readiness, Slot};
-use super::plan::{Plan, PlanBoard};
+use super::launch::sandbox::Agent;
+use super::launch::version::Protocol;
 use super::proto::Pool;
-use super::version::Protocol;
+use super::rate_limits::{Plan, PlanBoard};
+use super::turn_queue::{Order, Orders, Readiness, Slot};
 use super::worker::Worker;
 use crate::config::Limits;
 use crate::process::LivingChild;

@@ -19,12 +19,12 @@ use tokio_util::codec::LinesCodecError;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, info_span};
 
-use super::agent::Workspace;
 use super::app_server::{AppServer, ProtocolError, State, Step, TurnKey};
 use super::launch::Launch;
-use super::order::{Order, Orders, Readiness, Slot};
-use super::plan::PlanBoard;
-use super::wiretap::Tap;
+use super::launch::sandbox::Workspace;
+use super::protocol_log::Tap;
+use super::rate_limits::PlanBoard;
+use super::turn_queue::{Order, Orders, Readiness, Slot};
 use crate::config::Wear;
 use crate::error_chain;
 use crate::process::{Child, Entered, Lines, Pipes, Stderr, Stdin};

@@ -20,8 +20,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use crate::codex::agent::Workspace;
-use crate::codex::plan::PlanBoard;
+use crate::codex::launch::sandbox::Workspace;
+use crate::codex::rate_limits::PlanBoard;
 use crate::turn::{Event, Outcome, TurnError, TurnRequest};
 use calls::{Call, Calls};
 use thread::{Next, Thread};

@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 
 use super::history::HistoryItem;
 use super::names;
-use crate::codex::agent::Workspace;
-use crate::codex::plan::{Plan, PlanWindow};
+use crate::codex::launch::sandbox::Workspace;
+use crate::codex::rate_limits::{Plan, PlanWindow};
 use crate::turn::{ReasoningItem, Tool, ToolCall, TurnRequest, Usage};
 
 /// A call that expects an answer with the same id.

@@ -16,10 +16,10 @@ use tracing::{Instrument, info_span};
 
 use super::home::ChildHome;
 use super::{Phase, Proto, ProtocolError, Step, command_line, confine};
-use crate::codex::launch::Launch;
-use crate::codex::order::{Order, Orders};
-use crate::codex::plan::PlanBoard;
-use crate::codex::wiretap::Tap;
+use crate::codex::launch::launch::Launch;
+use crate::codex::protocol_log::Tap;
+use crate::codex::rate_limits::PlanBoard;
+use crate::codex::turn_queue::{Order, Orders};
 use crate::error_chain;
 use crate::process::{Child, Lines, Pipes, Stderr, Stdin};
 use crate::turn::{Event, EventWriter, Outcome, TurnError, TurnRequest};

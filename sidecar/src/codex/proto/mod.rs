@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::codex::plan::PlanBoard;
+use crate::codex::rate_limits::PlanBoard;
 use crate::turn::{Event, Outcome, Stop, TurnError, TurnRequest, Usage};
 use answer::Answer;
 use wire::{Op, SandboxPolicy};

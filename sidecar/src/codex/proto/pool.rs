@@ -12,10 +12,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::child::{Broken, End, Note, Starter};
-use crate::codex::launch::Launch;
-use crate::codex::login::Login;
-use crate::codex::order::{Orders, Readiness};
-use crate::codex::plan::PlanBoard;
+use crate::codex::launch::launch::Launch;
+use crate::codex::launch::login::Login;
+use crate::codex::rate_limits::PlanBoard;
+use crate::codex::turn_queue::{Orders, Readiness};
 use crate::error_chain;
 use crate::turn::{Event, Outcome, TurnError};
 

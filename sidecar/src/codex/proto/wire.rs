@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::codex::json_line::json_line;
-use crate::codex::plan::{Plan, PlanWindow};
+use crate::codex::rate_limits::{Plan, PlanWindow};
 use crate::turn::Usage;
 
 /// The submission that a child is made for. An approval is answered by the id of the turn that asks.

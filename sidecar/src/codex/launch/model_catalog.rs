@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 /// The context windows of the bundled models, in tokens, by the models' names.
-pub(super) fn context_windows(bundled: &Value) -> BTreeMap<String, u64> {
+pub(in crate::codex) fn context_windows(bundled: &Value) -> BTreeMap<String, u64> {
     let models = bundled.get("models").and_then(Value::as_array);
     let windows = models.into_iter().flatten().filter_map(|model| {
         let name = model.get("slug")?.as_str()?;
@@ -17,7 +17,7 @@ pub(super) fn context_windows(bundled: &Value) -> BTreeMap<String, u64> {
 
 /// The bundled models, and those of `names` that are missing, which get the metadata of a plain one.
 /// `None` when it lists no models.
-pub(super) fn complete(mut bundled: Value, names: &[String]) -> Option<Value> {
+pub(in crate::codex) fn complete(mut bundled: Value, names: &[String]) -> Option<Value> {
     let models = bundled.get_mut("models")?.as_array_mut()?;
     let is_plain = |model: &&Value| model.get("tool_mode").is_none_or(Value::is_null);
     let template = models.iter().find(is_plain).or(models.first())?.clone();
@@ -36,7 +36,7 @@ pub(super) fn complete(mut bundled: Value, names: &[String]) -> Option<Value> {
 /// The same models without tools and prompts. Newer models are tool users by their metadata, whatever the feature
 /// flags say; and without the limits here Codex cuts long tool outputs and compacts long conversations by an extra
 /// model call, silently.
-pub(super) fn plain(mut catalogue: Value) -> Value {
+pub(in crate::codex) fn plain(mut catalogue: Value) -> Value {
     let models = catalogue.get_mut("models").and_then(Value::as_array_mut);
     models.into_iter().flatten().for_each(make_plain);
     catalogue

@@ -11,7 +11,7 @@ use crate::config::SandboxMode;
 
 /// How agents are kept.
 #[derive(Debug, Clone)]
-pub(super) struct Agent {
+pub(in crate::codex) struct Agent {
     sandbox: SandboxMode,
     /// The models as the binary knows them, tools included.
     catalogue: PathBuf,
@@ -20,7 +20,7 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    pub(super) fn new(sandbox: SandboxMode, catalogue: PathBuf, parent: PathBuf) -> Self {
+    pub(in crate::codex) fn new(sandbox: SandboxMode, catalogue: PathBuf, parent: PathBuf) -> Self {
         Self {
             sandbox,
             catalogue,
@@ -29,7 +29,7 @@ impl Agent {
     }
 
     /// A folder for one turn, which is removed when it is dropped.
-    pub(super) fn workspace(&self) -> io::Result<Workspace> {
+    pub(in crate::codex) fn workspace(&self) -> io::Result<Workspace> {
         let folder = tempfile::Builder::new()
             .prefix("turn-")
             .tempdir_in(&self.parent)?;
@@ -41,7 +41,7 @@ impl Agent {
 
     /// The command that shows whether the sandbox works: it says `ok`, and fails to write where it must not.
     /// `None` where no sandbox was asked for.
-    pub(super) fn probe(&self, forbidden: &Path) -> Option<Vec<String>> {
+    pub(in crate::codex) fn probe(&self, forbidden: &Path) -> Option<Vec<String>> {
         if self.sandbox == SandboxMode::DangerFullAccess {
             return None;
         }
@@ -67,24 +67,24 @@ const NARROW: [&str; 2] = [
 
 /// One turn's folder and what its thread is told.
 #[derive(Debug)]
-pub(super) struct Workspace {
+pub(in crate::codex) struct Workspace {
     folder: TempDir,
     agent: Agent,
 }
 
 impl Workspace {
     /// The working directory.
-    pub(super) fn folder(&self) -> &Path {
+    pub(in crate::codex) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// Codex's word for the sandbox.
-    pub(super) fn sandbox(&self) -> &'static str {
+    pub(in crate::codex) fn sandbox(&self) -> &'static str {
         self.agent.sandbox.as_str()
     }
 
     /// The settings of the thread, over those of the process.
-    pub(super) fn settings(&self) -> Value {
+    pub(in crate::codex) fn settings(&self) -> Value {
         let [slash_tmp, tmpdir] = NARROW;
         json!({
             "features.shell_tool": true,

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, eaccess};
 
-use super::launch_error::LaunchError;
+use super::error::LaunchError;
 
 /// Makes the folder if need be, and closes it to everybody else.
-pub(super) fn private_folder(folder: &Path) -> Result<PathBuf, LaunchError> {
+pub(in crate::codex) fn private_folder(folder: &Path) -> Result<PathBuf, LaunchError> {
     let failed = |error| LaunchError::Folder(folder.to_owned(), error);
     let mut builder = std::fs::DirBuilder::new();
     builder
@@ -24,7 +24,7 @@ pub(super) fn private_folder(folder: &Path) -> Result<PathBuf, LaunchError> {
 }
 
 /// Makes the folder if need be.
-pub(super) fn existing_folder(folder: &Path) -> Result<PathBuf, LaunchError> {
+pub(in crate::codex) fn existing_folder(folder: &Path) -> Result<PathBuf, LaunchError> {
     let failed = |error| LaunchError::Folder(folder.to_owned(), error);
     std::fs::create_dir_all(folder).map_err(failed)?;
     folder.canonicalize().map_err(failed)

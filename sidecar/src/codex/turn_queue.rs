@@ -4,7 +4,7 @@
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use super::agent::Workspace;
+use super::launch::sandbox::Workspace;
 use crate::turn::{EventWriter, TurnError, TurnRequest};
 
 /// A turn for a child.

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::launch_error::LaunchError;
+use super::error::LaunchError;
 
 /// Its name in the home.
-pub(super) const NAME: &str = "config.toml";
+pub(in crate::codex) const NAME: &str = "config.toml";
 
 /// What we read of it.
 #[derive(Debug, Default, Deserialize)]
@@ -64,14 +64,14 @@ impl ConfigToml {
     }
 
     /// Whether the provider that was forced, or ours, takes the login.
-    pub(super) fn needs_login(&self, forced: Option<&str>) -> bool {
+    pub(in crate::codex) fn needs_login(&self, forced: Option<&str>) -> bool {
         let provider = forced.and_then(|name| self.model_providers.get(name));
         provider.is_none_or(|provider| provider.requires_openai_auth)
     }
 }
 
 /// Whether there is no such file; a home that is no folder is somebody else's to report.
-pub(super) fn is_absent(error: &io::Error) -> bool {
+pub(in crate::codex) fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory

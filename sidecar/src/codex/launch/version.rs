@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::launch_error::LaunchError;
+use super::error::LaunchError;
 use crate::config::ProtocolChoice;
 
 /// The last release that speaks `proto`.
@@ -69,7 +69,7 @@ impl Version {
 ///
 /// # Errors
 /// The program is no Codex, or not one that speaks what is wanted.
-pub(super) fn decide(
+pub(in crate::codex) fn decide(
     choice: ProtocolChoice,
     path: &Path,
     line: &str,

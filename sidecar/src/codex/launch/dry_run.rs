@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::config_toml::{self, ConfigToml};
+use super::error::LaunchError;
 use super::launch::Launch;
-use super::launch_error::LaunchError;
 use super::login::{self, Login};
-use super::proto;
 use super::version::Protocol;
+use crate::codex::proto;
 use crate::config::Config;
 use crate::process::orphans;
 

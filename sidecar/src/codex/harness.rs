@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::app_server::{self, AppServer, State, TurnKey};
-use super::plan::PlanBoard;
+use super::launch::version::Protocol;
 use super::proto::{self, Phase, Proto};
-use super::version::Protocol;
+use super::rate_limits::PlanBoard;
 use crate::turn::{Event, TurnRequest};
 
 /// A child of either protocol, seen from the other end of pipes that are not there.

@@ -12,14 +12,15 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use super::agent::Agent;
 use super::config_toml::ConfigToml;
-use super::folders::{existing_folder, private_folder};
-use super::launch_error::LaunchError;
+use super::directories::{existing_folder, private_folder};
+use super::error::LaunchError;
 use super::login::{self, Login};
+use super::model_catalog;
+use super::sandbox::Agent;
 use super::version::{self, Protocol};
-use super::wiretap::Wiretap;
-use super::{app_server, catalogue, proto};
+use crate::codex::protocol_log::Wiretap;
+use crate::codex::{app_server, proto};
 use crate::config::Config;
 use crate::process::orphans;
 use crate::process::{Program, Roster};
@@ -164,7 +165,7 @@ impl Launch {
         Self { wiretap, ..self }
     }
 
-    pub(super) fn wiretap(&self) -> &Wiretap {
+    pub(in crate::codex) fn wiretap(&self) -> &Wiretap {
         &self.wiretap
     }
 
@@ -174,33 +175,33 @@ impl Launch {
     }
 
     /// Codex's home, with the login.
-    pub(super) fn home(&self) -> &Path {
+    pub(in crate::codex) fn home(&self) -> &Path {
         &self.home
     }
 
     /// When the login was written last, by `codex login` or by Codex itself; `None` when there is none.
-    pub(super) fn login_written(&self) -> Option<SystemTime> {
+    pub(in crate::codex) fn login_written(&self) -> Option<SystemTime> {
         let file = std::fs::metadata(self.home.join(login::FILE));
         file.and_then(|file| file.modified()).ok()
     }
 
     /// The children's working directory.
-    pub(super) fn work(&self) -> &Path {
+    pub(in crate::codex) fn work(&self) -> &Path {
         &self.work
     }
 
     /// The folder that is removed when we end.
-    pub(super) fn private(&self) -> &Path {
+    pub(in crate::codex) fn private(&self) -> &Path {
         self.private.path()
     }
 
     /// The provider that the operator forces.
-    pub(super) fn provider(&self) -> Option<&str> {
+    pub(in crate::codex) fn provider(&self) -> Option<&str> {
         self.provider.as_deref()
     }
 
     /// What runs Codex with these arguments.
-    pub(super) fn program(&self, arguments: Vec<OsString>) -> Program {
+    pub(in crate::codex) fn program(&self, arguments: Vec<OsString>) -> Program {
         Program {
             path: self.binary.clone(),
             arguments,
@@ -210,7 +211,7 @@ impl Launch {
     }
 
     /// Requests that failed before their first byte are tried again; streams are not, since a retry repeats the text.
-    pub(super) fn provider_settings(&self) -> Vec<(String, String)> {
+    pub(in crate::codex) fn provider_settings(&self) -> Vec<(String, String)> {
         let name = self.provider.as_deref().unwrap_or(PROVIDER);
         let key = |field: &str| format!("model_providers.{name}.{field}");
         let mut settings = vec![
@@ -239,7 +240,7 @@ impl Launch {
     ///
     /// # Errors
     /// The sandbox that was asked for does not work on this machine.
-    pub(super) fn agent(&self) -> Result<&Agent, TurnError> {
+    pub(in crate::codex) fn agent(&self) -> Result<&Agent, TurnError> {
         if self.sandbox_works {
             Ok(&self.agent)
         } else {
@@ -279,11 +280,11 @@ impl Launch {
             return Err(failed(&String::from_utf8_lossy(&output.stderr).trim()));
         }
         let bundled = serde_json::from_slice(&output.stdout).map_err(|error| failed(&error))?;
-        self.context_windows = catalogue::context_windows(&bundled);
-        let complete = catalogue::complete(bundled, models);
+        self.context_windows = model_catalog::context_windows(&bundled);
+        let complete = model_catalog::complete(bundled, models);
         let complete = complete.ok_or_else(|| failed(&"it lists no models"))?;
         write(&agent_catalogue(self.private.path()), &complete.to_string())?;
-        let plain = catalogue::plain(complete);
+        let plain = model_catalog::plain(complete);
         write(&self.catalogue_path(), &plain.to_string())
     }
 
@@ -309,7 +310,7 @@ impl Launch {
     ///
     /// # Errors
     /// It cannot be started, or does not end in time.
-    pub(super) async fn output(&self, arguments: &[&str]) -> io::Result<Output> {
+    pub(in crate::codex) async fn output(&self, arguments: &[&str]) -> io::Result<Output> {
         let program = self.program(arguments.iter().map(OsString::from).collect());
         let mut command = program.command();
         command.stdin(std::process::Stdio::null());
@@ -346,7 +347,7 @@ fn write(path: &Path, text: &str) -> Result<(), LaunchError> {
 }
 
 /// `COMMAND -c key=value -c ...`, which is what follows the program's name.
-pub(super) fn setting_arguments(
+pub(in crate::codex) fn setting_arguments(
     command: &str,
     settings: impl IntoIterator<Item = (String, String)>,
 ) -> Vec<OsString> {
@@ -360,7 +361,7 @@ pub(super) fn setting_arguments(
 }
 
 /// A path as a TOML basic string; JSON's escapes are a subset of TOML's.
-pub(super) fn toml_string(path: &Path) -> String {
+pub(in crate::codex) fn toml_string(path: &Path) -> String {
     Value::from(path.to_string_lossy()).to_string()
 }
 

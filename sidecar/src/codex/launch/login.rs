@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use super::config_toml::{ConfigToml, is_absent};
+use super::error::LaunchError;
 use super::launch::Launch;
-use super::launch_error::LaunchError;
 
 /// The file in Codex's home that has it.
-pub(super) const FILE: &str = "auth.json";
+pub(in crate::codex) const FILE: &str = "auth.json";
 
 /// How turns are paid for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Login {
     }
 
     /// Asks Codex.
-    pub(super) async fn look(launch: &Launch) -> Self {
+    pub(in crate::codex) async fn look(launch: &Launch) -> Self {
         let config = ConfigToml::read(launch.home()).unwrap_or_default();
         if !config.needs_login(launch.provider()) {
             return Self::NotNeeded;
