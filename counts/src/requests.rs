@@ -54,7 +54,7 @@ pub(crate) fn response(
     let body = br#"{"model":"codex-5","input":"Say hello.","instructions":"Be brief.","stream":true,"store":false}"#;
     let models = ModelAccess::new(catalogue, None);
     let client = "alice";
-    let shelf = responses::Shelf { store, client };
+    let shelf = responses::ClientResponses { store, client };
     let parsed = responses::parse(black_box(body), &models, Profile::Chat, &shelf);
     parsed.expect("the body asks for a response")
 }

@@ -35,7 +35,7 @@ pub(crate) fn check_responses(body: &[u8]) {
         age: None,
     });
     let client = "alice";
-    let shelf = responses::Shelf {
+    let shelf = responses::ClientResponses {
         store: &store,
         client,
     };

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
-use sidecar::turn::{CutRules, Cutter, Stop, ToolTail};
+use sidecar::turn::{FinishReason, ToolBlockTail, TruncationRules, Truncator};
 
 /// What a text is made of, beside anything: the rules turn on these.
 const PIECES: [&str; 8] = [
@@ -62,17 +62,17 @@ pub(crate) fn check(input: &[u8]) {
 }
 
 impl Play {
-    fn rules(&self) -> CutRules {
+    fn rules(&self) -> TruncationRules {
         let stop = self
             .stop
             .iter()
             .flatten()
             .map(|piece| piece.as_str().to_owned());
-        let tail = |(grace, max_blocks): (bool, u8)| ToolTail {
+        let tail = |(grace, max_blocks): (bool, u8)| ToolBlockTail {
             grace: grace.then_some(Duration::from_millis(1)),
             max_blocks: NonZeroU32::new(max_blocks.into()),
         };
-        CutRules {
+        TruncationRules {
             stop: stop.filter(|stop| !stop.is_empty()).collect(),
             max_tokens: self.max_tokens.map(Into::into),
             tools: self.tail.map(tail),
@@ -85,8 +85,11 @@ fn text(pieces: &[Piece]) -> String {
 }
 
 /// All that reaches the client, and the end.
-fn cut<'a>(rules: &CutRules, deltas: impl Iterator<Item = &'a str>) -> (String, Option<Stop>) {
-    let (mut cutter, mut sent) = (Cutter::new(rules), String::new());
+fn cut<'a>(
+    rules: &TruncationRules,
+    deltas: impl Iterator<Item = &'a str>,
+) -> (String, Option<FinishReason>) {
+    let (mut cutter, mut sent) = (Truncator::new(rules), String::new());
     let now = tokio::time::Instant::now();
     for delta in deltas {
         let cut = cutter.push(delta, now);

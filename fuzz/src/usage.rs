@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
-use sidecar::codex::Plan;
+use sidecar::codex::RateLimits;
 use sidecar::openai::usage::{self, Query, Reader};
-use sidecar::telemetry::{Record, Sums};
+use sidecar::telemetry::{Record, UsageTotals};
 
 const CLIENT: &str = "alice";
 
@@ -35,15 +35,15 @@ fn answer(query: &[u8], records: &VecDeque<Record>, admin: bool) {
     assert!((1..=10_000).contains(&query.limit));
     let selected = records
         .iter()
-        .filter(|record| query.selection.holds(record));
+        .filter(|record| query.selection.matches(record));
     let selected: VecDeque<Record> = selected.cloned().collect();
     assert!(admin || selected.iter().all(|record| record.client == CLIENT));
-    let mut sums = Sums::default();
+    let mut sums = UsageTotals::default();
     for record in &selected {
         sums.add(record, query.group);
     }
     assert_eq!(sums.totals.requests, selected.len() as u64);
-    let told = usage::sums(&query, &sums, &Plan::default());
+    let told = usage::sums(&query, &sums, &RateLimits::default());
     serde_json::from_slice::<Value>(&told).expect("sums are JSON");
     let told = usage::records(&selected);
     serde_json::from_slice::<Value>(&told).expect("records are JSON");

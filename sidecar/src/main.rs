@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sidecar::admin::Admin;
-use sidecar::api::Books;
 use sidecar::api::Routes;
-use sidecar::codex::{Backend, Home, Launch, Wiretap};
+use sidecar::api::UsageSinks;
+use sidecar::codex::{Backend, CodexHome, Launch, ProtocolLog};
 use sidecar::config::{Config, Setting, Wish};
 use sidecar::process::orphans;
-use sidecar::server::Life;
+use sidecar::server::Shutdown;
 use sidecar::server::listener::{Access, Listener};
 use sidecar::telemetry::UsageLog;
-use sidecar::telemetry::rotating_log::LineLog;
+use sidecar::telemetry::rotating_log::RotatingLog;
 use sidecar::{error_chain, process, server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -98,8 +98,8 @@ async fn run(mut config: Config) -> ExitCode {
         error!("signals cannot be listened to");
         return ExitCode::FAILURE;
     };
-    orphans::end();
-    let home = match Home::take(&config.codex_home, config.codex_home_max_bytes).await {
+    orphans::reap();
+    let home = match CodexHome::lock(&config.codex_home, config.codex_home_max_bytes).await {
         Ok(home) => home,
         Err(error) => {
             let home = config.codex_home.display();
@@ -116,7 +116,7 @@ async fn run(mut config: Config) -> ExitCode {
         }
     };
     let launch = match Launch::prepare(&config).await {
-        Ok(launch) => launch.tapped(wiretap),
+        Ok(launch) => launch.with_protocol_log(wiretap),
         Err(error) => {
             error!(error = error_chain(&error), "codex cannot be started");
             return UNUSABLE_CONFIGURATION.into();
@@ -133,21 +133,26 @@ async fn run(mut config: Config) -> ExitCode {
     config
         .catalogue
         .learn_context_windows(launch.context_windows());
-    let (life, mut tasks) = (Life::default(), JoinSet::new());
-    let backend = Backend::start(launch, config.limits, &mut tasks, &life.hurry);
-    tasks.spawn(home.keep_small(life.stop.clone()));
-    tasks.spawn(on_signals(terminate, interrupt, life.clone()));
+    let (shutdown, mut tasks) = (Shutdown::default(), JoinSet::new());
+    let backend = Backend::start(launch, config.limits, &mut tasks, &shutdown.abort);
+    tasks.spawn(home.prune_periodically(shutdown.drain.clone()));
+    tasks.spawn(on_signals(terminate, interrupt, shutdown.clone()));
     let drain = config.drain;
-    let books = Books {
+    let books = UsageSinks {
         log: usage_log,
         metrics: Arc::default(),
     };
-    let routes = Arc::new(Routes::new(config, backend, life.background.clone(), books));
+    let routes = Arc::new(Routes::new(
+        config,
+        backend,
+        shutdown.background.clone(),
+        books,
+    ));
     if let Some(listener) = admin_listener {
         let admin = Admin::new(Arc::clone(&routes));
-        tasks.spawn(admin.serve(listener, life.stop.clone())); // A successor takes its address.
+        tasks.spawn(admin.serve(listener, shutdown.drain.clone())); // A successor takes its address.
     }
-    server::serve(listener, routes, &life, drain).await;
+    server::serve(listener, routes, &shutdown, drain).await;
     while tasks.join_next().await.is_some() {}
     let written = async { while writers.join_next().await.is_some() {} };
     if timeout(LAST_LINES, written).await.is_err() {
@@ -158,18 +163,18 @@ async fn run(mut config: Config) -> ExitCode {
 }
 
 /// The log of what turns cost, and that of what passes between us and the children, if it is wanted.
-fn logs(config: &Config, writers: &mut JoinSet<()>) -> io::Result<(UsageLog, Wiretap)> {
+fn logs(config: &Config, writers: &mut JoinSet<()>) -> io::Result<(UsageLog, ProtocolLog)> {
     let (usage_log, writer) = UsageLog::open(&config.usage_log)
         .map_err(|error| of_file(&config.usage_log.path, &error))?;
     writers.spawn_blocking(|| writer.run());
     let Some(path) = &config.protocol_log else {
-        return Ok((usage_log, Wiretap::default()));
+        return Ok((usage_log, ProtocolLog::default()));
     };
-    let (lines, writer) =
-        LineLog::open(path, config.usage_log.max_bytes).map_err(|error| of_file(path, &error))?;
+    let (lines, writer) = RotatingLog::open(path, config.usage_log.max_bytes)
+        .map_err(|error| of_file(path, &error))?;
     writers.spawn_blocking(|| writer.run());
     warn!(path = %path.display(), "each line between the sidecar and codex is logged, its texts left out");
-    Ok((usage_log, Wiretap::new(lines)))
+    Ok((usage_log, ProtocolLog::new(lines)))
 }
 
 fn of_file(path: &Path, error: &io::Error) -> io::Error {
@@ -186,12 +191,12 @@ async fn listeners(config: &Config) -> io::Result<(Listener, Option<Listener>)> 
 }
 
 /// The first signal begins the drain, the second one ends it.
-async fn on_signals(mut terminate: Signal, mut interrupt: Signal, life: Life) {
-    for token in [&life.stop, &life.hurry] {
+async fn on_signals(mut terminate: Signal, mut interrupt: Signal, shutdown: Shutdown) {
+    for token in [&shutdown.drain, &shutdown.abort] {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
-            () = life.hurry.cancelled() => return,
+            () = shutdown.abort.cancelled() => return,
         }
         info!("told to stop");
         token.cancel();

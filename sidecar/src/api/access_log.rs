@@ -17,9 +17,9 @@ pub const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// The line of one request; dropping it writes it.
 #[derive(Debug)]
-pub struct RequestLine {
+pub struct AccessLog {
     span: Span,
-    importance: Importance,
+    importance: LogClass,
     metrics: Arc<Metrics>,
     /// What the metrics call where it went.
     route: &'static str,
@@ -30,18 +30,18 @@ pub struct RequestLine {
 
 /// Who wants to read the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Importance {
+pub enum LogClass {
     /// Everybody.
     Request,
     /// Hardly anybody: something asks every few seconds whether we live.
     Probe,
 }
 
-impl RequestLine {
+impl AccessLog {
     /// The line of a request that has just come.
     pub fn new(
         span: Span,
-        importance: Importance,
+        importance: LogClass,
         metrics: Arc<Metrics>,
         route: &'static str,
     ) -> Self {
@@ -66,7 +66,7 @@ impl RequestLine {
     }
 }
 
-impl Drop for RequestLine {
+impl Drop for AccessLog {
     fn drop(&mut self) {
         let _entered = self.span.enter();
         let elapsed = self.started.elapsed();
@@ -78,8 +78,8 @@ impl Drop for RequestLine {
         let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let client_left = !self.complete;
         match self.importance {
-            Importance::Request => info!(status = self.status, elapsed_ms, client_left, "request"),
-            Importance::Probe => debug!(status = self.status, elapsed_ms, client_left, "probe"),
+            LogClass::Request => info!(status = self.status, elapsed_ms, client_left, "request"),
+            LogClass::Probe => debug!(status = self.status, elapsed_ms, client_left, "probe"),
         }
     }
 }
@@ -88,7 +88,7 @@ impl Drop for RequestLine {
 #[derive(Debug)]
 pub struct Followed<B> {
     body: B,
-    line: RequestLine,
+    line: AccessLog,
 }
 
 impl<B: Body + Unpin> Body for Followed<B> {

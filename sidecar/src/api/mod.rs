@@ -9,4 +9,4 @@ mod usage;
 
 pub(crate) use state::error_response;
 pub use state::{Body, Routes};
-pub use turn_recorder::{Account, Books, Entry};
+pub use turn_recorder::{TurnInfo, TurnRecorder, UsageSinks};

@@ -9,8 +9,8 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::state::{Body, EDGE_CLIENT, Routes, entry, ignored, json, query, stream, text};
-use crate::api::Entry;
-use crate::openai::responses::{self, Delivery, Page, ResponseWriter, Shelf};
+use crate::api::TurnInfo;
+use crate::openai::responses::{self, ClientResponses, Delivery, Page, ResponseWriter};
 use crate::openai::{self, ApiError, event_stream};
 
 /// Time that a cancelled response has to come to its end. One whose reader has stopped reading has not.
@@ -33,11 +33,11 @@ impl Routes {
             Delivery::Stream => openai::Delivery::Stream {
                 include_usage: true,
             },
-            Delivery::Gathered | Delivery::Background => openai::Delivery::Gathered,
+            Delivery::Buffered | Delivery::Background => openai::Delivery::Buffered,
         };
-        let entry = Entry {
+        let entry = TurnInfo {
             stream: delivery == Delivery::Stream,
-            status_ahead: delivery != Delivery::Gathered,
+            status_sent_early: delivery != Delivery::Buffered,
             ..entry(head, &turn, reply.model_id(), reply.prompt_chars)
         };
         let mut turn = self.begin(turn, waits, &reply.cut, entry).await?;
@@ -47,10 +47,10 @@ impl Routes {
         }
         let mut response = match delivery {
             Delivery::Stream => stream(event_stream(turn, writer, self.keepalive(head))),
-            Delivery::Gathered => json(StatusCode::OK, responses::gather(writer, turn).await?),
+            Delivery::Buffered => json(StatusCode::OK, responses::collect(writer, turn).await?),
             Delivery::Background => {
                 let begun = writer.in_progress();
-                self.background.spawn(responses::gather(writer, turn));
+                self.background.spawn(responses::collect(writer, turn));
                 json(StatusCode::OK, begun)
             }
         };
@@ -59,8 +59,8 @@ impl Routes {
     }
 
     /// The responses that the caller may refer to.
-    fn shelf<'a>(&'a self, head: &'a Parts) -> Shelf<'a> {
-        Shelf {
+    fn shelf<'a>(&'a self, head: &'a Parts) -> ClientResponses<'a> {
+        ClientResponses {
             store: &self.responses,
             client: text(&head.headers, &EDGE_CLIENT).unwrap_or_default(),
         }
@@ -71,7 +71,7 @@ impl Routes {
         head: &Parts,
         id: &str,
     ) -> Result<Response<Body>, ApiError> {
-        let Shelf { store, client } = self.shelf(head);
+        let ClientResponses { store, client } = self.shelf(head);
         if head.method == Method::DELETE {
             return if store.delete(client, id) {
                 Ok(json(StatusCode::OK, responses::deleted(id)))
@@ -93,7 +93,7 @@ impl Routes {
     }
 
     pub(super) fn input_items(&self, head: &Parts, id: &str) -> Result<Response<Body>, ApiError> {
-        let Shelf { store, client } = self.shelf(head);
+        let ClientResponses { store, client } = self.shelf(head);
         let page = Page::parse(query(head))?;
         if store.is_running(client, id) {
             let text = "The response is still being made; ask again when it is over.";
@@ -107,7 +107,7 @@ impl Routes {
 
     /// Ends a response that is being made; one that is over stays as it is, as with OpenAI.
     pub(super) async fn cancel(&self, head: &Parts, id: &str) -> Result<Response<Body>, ApiError> {
-        let Shelf { store, client } = self.shelf(head);
+        let ClientResponses { store, client } = self.shelf(head);
         let _still_running = timeout(CANCEL_DEADLINE, store.cancel(client, id)).await;
         let document = store.document(client, id);
         let document = document.ok_or_else(|| ApiError::response_not_found(id))?;

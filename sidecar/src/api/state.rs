@@ -20,17 +20,17 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, info_span};
 
 use super::route::Route;
-use crate::api::access_log::{Followed, Importance, RequestLine};
-use crate::api::{Account, Books, Entry};
+use crate::api::access_log::{AccessLog, Followed, LogClass};
+use crate::api::{TurnInfo, TurnRecorder, UsageSinks};
 use crate::codex::Backend;
 use crate::config::Config;
 use crate::openai::models::ModelAccess;
 use crate::openai::{ApiError, Delivery, Ignored, Reply, chat, completions, event_stream};
 use crate::store::ResponseStore;
-use crate::store::{Listener, Recall};
+use crate::store::{ReasoningCache, ReasoningCollector};
 use crate::telemetry::metrics::{Codex, Now};
 use crate::telemetry::trace_context::trace_id;
-use crate::turn::{Attended, CutRules, Profile, Timers, TurnRequest, Usage};
+use crate::turn::{ClientTurn, Profile, Timers, TruncationRules, TurnRequest, Usage};
 
 /// A body that is whole or a stream.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -65,14 +65,19 @@ pub struct Routes {
     pub(super) config: Config,
     pub(super) backend: Backend,
     pub(super) background: TaskTracker,
-    pub(super) recall: Arc<Recall>,
+    pub(super) recall: Arc<ReasoningCache>,
     pub(super) responses: Arc<ResponseStore>,
-    pub(super) books: Books,
+    pub(super) books: UsageSinks,
 }
 
 impl Routes {
     /// Routes to the children of `backend`; turns without a client go on in `background`.
-    pub fn new(config: Config, backend: Backend, background: TaskTracker, books: Books) -> Self {
+    pub fn new(
+        config: Config,
+        backend: Backend,
+        background: TaskTracker,
+        books: UsageSinks,
+    ) -> Self {
         Self {
             responses: Arc::new(ResponseStore::new(config.responses)),
             config,
@@ -97,11 +102,11 @@ impl Routes {
         );
         let route = Route::of(&head.method, head.uri.path());
         let importance = match route {
-            Route::Health | Route::Live | Route::Ready => Importance::Probe,
-            _ => Importance::Request,
+            Route::Health | Route::Live | Route::Ready => LogClass::Probe,
+            _ => LogClass::Request,
         };
         let metrics = Arc::clone(&self.books.metrics);
-        let line = RequestLine::new(span.clone(), importance, metrics, route.pattern());
+        let line = AccessLog::new(span.clone(), importance, metrics, route.pattern());
         async move {
             let answered = self.dispatch(&head, &mut body).await;
             discard(&mut body).await;
@@ -229,16 +234,18 @@ impl Routes {
     ) -> Result<Response<Body>, ApiError> {
         let body = self.read_body(head, body).await?;
         let client = text(&head.headers, &EDGE_CLIENT).unwrap_or_default();
-        let recall = |call_id: &str| self.recall.before(client, call_id);
+        let recall = |call_id: &str| self.recall.for_call(client, call_id);
         let (turn, mut reply) =
             chat::parse(&body, &self.models(head), self.profile(head), &recall)?;
         drop(body);
         self.check_prompt(reply.prompt_chars, "messages")?;
         reply.cut.tools = self.config.tool_tail;
         let turn = self.begin_reply(head, turn, &reply).await?;
-        let listener = Listener::new(Arc::clone(&self.recall), client.to_owned());
+        let listener = ReasoningCollector::new(Arc::clone(&self.recall), client.to_owned());
         let mut response = match reply.delivery {
-            Delivery::Gathered => json(StatusCode::OK, chat::gather(&reply, turn, listener).await?),
+            Delivery::Buffered => {
+                json(StatusCode::OK, chat::collect(&reply, turn, listener).await?)
+            }
             Delivery::Stream { .. } => {
                 let chunks = chat::ChunkWriter::new(&reply, listener);
                 stream(event_stream(turn, chunks, self.keepalive(head)))
@@ -261,9 +268,9 @@ impl Routes {
         reply.cut.tools = self.config.tool_tail;
         let turn = self.begin_reply(head, turn, &reply).await?;
         let mut response = match reply.delivery {
-            Delivery::Gathered => json(
+            Delivery::Buffered => json(
                 StatusCode::OK,
-                completions::gather(&reply, echo, turn).await?,
+                completions::collect(&reply, echo, turn).await?,
             ),
             Delivery::Stream { .. } => {
                 let chunks = completions::ChunkWriter::new(&reply, echo);
@@ -296,11 +303,11 @@ impl Routes {
         head: &Parts,
         turn: TurnRequest,
         reply: &Reply,
-    ) -> Result<Attended, ApiError> {
+    ) -> Result<ClientTurn, ApiError> {
         let stream = matches!(reply.delivery, Delivery::Stream { .. });
-        let entry = Entry {
+        let entry = TurnInfo {
             stream,
-            status_ahead: stream,
+            status_sent_early: stream,
             ..entry(head, &turn, &reply.model_id, reply.prompt_chars)
         };
         self.begin(turn, reply.delivery, &reply.cut, entry).await
@@ -311,10 +318,10 @@ impl Routes {
         &self,
         turn: TurnRequest,
         delivery: Delivery,
-        cut: &CutRules,
-        entry: Entry,
-    ) -> Result<Attended, ApiError> {
-        let account = Account::open(self.books.clone(), entry);
+        cut: &TruncationRules,
+        entry: TurnInfo,
+    ) -> Result<ClientTurn, ApiError> {
+        let account = TurnRecorder::open(self.books.clone(), entry);
         let begun = self.backend.begin(turn, self.timers(delivery)).await;
         let turn = match begun.map_err(ApiError::from) {
             Ok(turn) => turn,
@@ -324,7 +331,7 @@ impl Routes {
             }
         };
         let background = (!self.config.kill_on_disconnect).then(|| self.background.clone());
-        Ok(Attended::new(turn, background, cut, Box::new(account)))
+        Ok(ClientTurn::new(turn, background, cut, Box::new(account)))
     }
 
     pub(super) async fn read_body(
@@ -348,7 +355,7 @@ impl Routes {
             first_sign: timers.first_sign,
             silence: match delivery {
                 Delivery::Stream { .. } => timers.streamed_silence,
-                Delivery::Gathered => timers.gathered_silence,
+                Delivery::Buffered => timers.gathered_silence,
             },
         }
     }
@@ -375,9 +382,9 @@ pub(super) fn entry(
     turn: &TurnRequest,
     model_id: &str,
     prompt_chars: usize,
-) -> Entry {
+) -> TurnInfo {
     let request_id = text(&head.headers, &X_REQUEST_ID).unwrap_or_default();
-    Entry {
+    TurnInfo {
         request_id: request_id.chars().take(MAX_REQUEST_ID).collect(),
         client: text(&head.headers, &EDGE_CLIENT)
             .unwrap_or_default()
@@ -386,7 +393,7 @@ pub(super) fn entry(
         requested_model: model_id.to_owned(),
         effective_model: turn.model.name.clone(),
         stream: false,
-        status_ahead: false,
+        status_sent_early: false,
         prompt_chars,
     }
 }

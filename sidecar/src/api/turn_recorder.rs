@@ -10,20 +10,20 @@ use crate::api::access_log::CLIENT_CLOSED_REQUEST;
 use crate::openai::{ApiError, finish_reason};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Record, TokenSource, UsageLog};
-use crate::turn::{Event, Outcome, Usage, Witness};
+use crate::turn::{Event, Outcome, TurnObserver, Usage};
 
 /// Where accounts are kept.
 #[derive(Debug, Clone)]
-pub struct Books {
+pub struct UsageSinks {
     /// A line a turn.
     pub log: UsageLog,
-    /// Sums of all turns.
+    /// UsageTotals of all turns.
     pub metrics: Arc<Metrics>,
 }
 
 /// What is known of a turn before it begins.
 #[derive(Debug)]
-pub struct Entry {
+pub struct TurnInfo {
     /// The id that the client's answer carries.
     pub request_id: String,
     /// The id of the caller's key.
@@ -37,16 +37,16 @@ pub struct Entry {
     /// Whether the answer is a stream.
     pub stream: bool,
     /// Whether the status goes out before the turn has ended, whatever comes of it.
-    pub status_ahead: bool,
+    pub status_sent_early: bool,
     /// For the estimate of tokens that Codex does not report.
     pub prompt_chars: usize,
 }
 
 /// The account of one turn.
 #[derive(Debug)]
-pub struct Account {
-    books: Books,
-    entry: Entry,
+pub struct TurnRecorder {
+    books: UsageSinks,
+    entry: TurnInfo,
     came: SystemTime,
     started: Instant,
     first_token: Option<Duration>,
@@ -63,9 +63,9 @@ enum End {
     Over(Outcome),
 }
 
-impl Account {
+impl TurnRecorder {
     /// Opens the account of a request that was understood a moment ago.
-    pub fn open(books: Books, entry: Entry) -> Self {
+    pub fn open(books: UsageSinks, entry: TurnInfo) -> Self {
         Self {
             books,
             entry,
@@ -102,7 +102,13 @@ impl Account {
     /// The status of the answer, and what became of the turn where the model did not come to an end.
     fn failure(&self) -> (u16, Option<&str>) {
         const OK: u16 = 200;
-        let ahead = |status: u16| if self.entry.status_ahead { OK } else { status };
+        let ahead = |status: u16| {
+            if self.entry.status_sent_early {
+                OK
+            } else {
+                status
+            }
+        };
         match &self.end {
             End::Open => (ahead(CLIENT_CLOSED_REQUEST), Some(Record::CLIENT_LEFT)),
             End::Refused(error) => (error.status.as_u16(), Some(error.code())),
@@ -154,8 +160,8 @@ impl Account {
     }
 }
 
-impl Witness for Account {
-    fn see(&mut self, event: &Event) {
+impl TurnObserver for TurnRecorder {
+    fn on_event(&mut self, event: &Event) {
         match event {
             Event::Text(text) | Event::Reasoning(text) => {
                 self.note_first_token();
@@ -165,14 +171,14 @@ impl Witness for Account {
                 self.note_first_token();
                 self.answer_chars += call.name.chars().count() + call.arguments.chars().count();
             }
-            Event::Reasoned(_) => self.note_first_token(),
+            Event::ReasoningItem(_) => self.note_first_token(),
             Event::Finished(outcome) => self.end = End::Over(outcome.clone()),
-            Event::Progress | Event::MessageEnded | Event::NextReasoningPart => {}
+            Event::Heartbeat | Event::MessageEnded | Event::ReasoningPartAdded => {}
         }
     }
 }
 
-impl Drop for Account {
+impl Drop for TurnRecorder {
     fn drop(&mut self) {
         if let End::Refused(error) = &self.end
             && error.unbegun
@@ -203,15 +209,15 @@ mod tests {
     use crate::config::UsageLogConfig;
     use crate::turn::TurnError;
 
-    fn entry() -> Entry {
-        Entry {
+    fn entry() -> TurnInfo {
+        TurnInfo {
             request_id: "r".into(),
             client: "alice".into(),
             route: "/v1/chat/completions",
             requested_model: "codex-5".into(),
             effective_model: "gpt-5".into(),
             stream: false,
-            status_ahead: false,
+            status_sent_early: false,
             prompt_chars: 4,
         }
     }
@@ -226,12 +232,12 @@ mod tests {
         };
         let (log, writer) = UsageLog::open(&config).unwrap();
         let writer = tokio::task::spawn_blocking(|| writer.run());
-        let books = Books {
+        let books = UsageSinks {
             log: log.clone(),
             metrics: Arc::default(),
         };
         for error in [TurnError::Starting, TurnError::Busy] {
-            Account::open(books.clone(), entry()).refuse(&error.into());
+            TurnRecorder::open(books.clone(), entry()).refuse(&error.into());
         }
         let errors = log.read(Vec::new(), |seen, record| seen.push(record.error));
         let errors = errors.await.unwrap();

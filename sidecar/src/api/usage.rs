@@ -10,7 +10,7 @@ use http::{HeaderName, Response, StatusCode};
 use super::state::{Body, EDGE_CLIENT, Routes, json, query, text};
 use crate::openai::ApiError;
 use crate::openai::usage::{self, Query, Reader};
-use crate::telemetry::Sums;
+use crate::telemetry::UsageTotals;
 
 /// Whether the caller's key may see what others used.
 const EDGE_ADMIN: HeaderName = HeaderName::from_static("x-codex-edge-admin");
@@ -32,11 +32,14 @@ impl Routes {
     /// The log cannot be read.
     pub async fn usage_sums(&self, asked: &Query) -> Result<Vec<u8>, ApiError> {
         let (selection, group) = (asked.selection.clone(), asked.group);
-        let sums = self.books.log.read(Sums::default(), move |sums, record| {
-            if selection.holds(&record) {
-                sums.add(&record, group);
-            }
-        });
+        let sums = self
+            .books
+            .log
+            .read(UsageTotals::default(), move |sums, record| {
+                if selection.matches(&record) {
+                    sums.add(&record, group);
+                }
+            });
         let sums = sums.await.map_err(|error| unreadable(&error))?;
         let plan = self.backend.plan();
         Ok(usage::sums(asked, &sums, &plan))
@@ -51,7 +54,7 @@ impl Routes {
             selection, limit, ..
         } = asked;
         let last = self.books.log.read(VecDeque::new(), move |last, record| {
-            if selection.holds(&record) {
+            if selection.matches(&record) {
                 if last.len() == limit {
                     last.pop_front();
                 }

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use super::report::Finding;
 use super::report::Verdict::{Fail, Fine, Warn};
-use crate::codex::{ConfigToml, LaunchError, Login, Protocol, Rehearsal};
+use crate::codex::{ConfigToml, DryRun, LaunchError, Login, Protocol};
 use crate::config::{Config, SandboxMode};
 use crate::error_chain;
 use crate::turn::Profile;
 
 /// Judges the operator's files, and what the rehearsal came to.
-pub(super) fn judge(config: &Config, rehearsal: Result<&Rehearsal, &LaunchError>) -> Vec<Finding> {
+pub(super) fn judge(config: &Config, rehearsal: Result<&DryRun, &LaunchError>) -> Vec<Finding> {
     let failed = |subject, error: &LaunchError| Finding::new(Fail, subject, error_chain(error));
     let mut findings = vec![match check_files(config) {
         Ok(()) => Finding::new(Fine, "config.toml", provider(config)),
@@ -52,7 +52,7 @@ fn provider(config: &Config) -> String {
     }
 }
 
-fn codex(config: &Config, rehearsal: &Rehearsal) -> Finding {
+fn codex(config: &Config, rehearsal: &DryRun) -> Finding {
     let launch = rehearsal.launch();
     let text = format!(
         "{} is {}, which speaks {}",
@@ -63,7 +63,7 @@ fn codex(config: &Config, rehearsal: &Rehearsal) -> Finding {
     Finding::new(Fine, "codex", text)
 }
 
-fn login(config: &Config, rehearsal: &Rehearsal) -> Finding {
+fn login(config: &Config, rehearsal: &DryRun) -> Finding {
     let (verdict, text) = match rehearsal.login() {
         Login::NotNeeded => (Fine, "the provider asks for none".to_owned()),
         Login::Key => (Fine, "an API key".to_owned()),
@@ -83,7 +83,7 @@ fn how_to_log_in(home: &Path, codex: &Path) -> String {
 }
 
 /// Only turns of the agent profile need it; a key in the filter may ask for that profile.
-fn sandbox(config: &Config, rehearsal: &Rehearsal) -> Finding {
+fn sandbox(config: &Config, rehearsal: &DryRun) -> Finding {
     let mode = config.sandbox_mode.as_str();
     let launch = rehearsal.launch();
     let is_default = match config.profile {

@@ -7,14 +7,14 @@ mod places;
 mod report;
 mod variables;
 
-use crate::codex::Rehearsal;
+use crate::codex::DryRun;
 use crate::config::{Config, Setting};
 
 pub use report::{Child, Finding, Report, Verdict};
 
 /// Looks at everything that a start needs.
 pub async fn check(config: &Config, settings: Vec<Setting>) -> Report {
-    let rehearsal = Rehearsal::run(config).await;
+    let rehearsal = DryRun::run(config).await;
     let mut findings = places::look(config).await;
     findings.extend(codex::judge(config, rehearsal.as_ref()));
     let names = std::env::vars_os().filter(|(_, value)| !value.is_empty());

@@ -9,14 +9,14 @@ use nix::unistd::Uid;
 
 use super::report::Finding;
 use super::report::Verdict::{Fail, Fine, Warn};
-use crate::codex::{Home, can_be_appended, can_be_filled};
+use crate::codex::{CodexHome, can_be_appended, can_be_filled};
 use crate::config::{Config, Listen};
-use crate::process::Holder;
+use crate::process::LockOwner;
 use crate::server::listener::{self, Place};
 
 /// Looks at all of them.
 pub(super) async fn look(config: &Config) -> Vec<Finding> {
-    let home = Home::holder(&config.codex_home);
+    let home = CodexHome::holder(&config.codex_home);
     let address = listener::look_at(&config.listen).await;
     let predecessor = predecessor(&home, &address);
     let mut findings = vec![judge_home(&config.codex_home, &home, predecessor)];
@@ -46,7 +46,10 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
 }
 
 /// The sidecar that has both what we want.
-fn predecessor(home: &io::Result<Option<Holder>>, place: &io::Result<Place>) -> Option<Holder> {
+fn predecessor(
+    home: &io::Result<Option<LockOwner>>,
+    place: &io::Result<Place>,
+) -> Option<LockOwner> {
     match (home, place) {
         (Ok(Some(home)), Ok(Place::Held(address))) if home.may_be(*address) => Some(*home),
         _ => None,
@@ -55,8 +58,8 @@ fn predecessor(home: &io::Result<Option<Holder>>, place: &io::Result<Place>) -> 
 
 fn judge_home(
     home: &Path,
-    holder: &io::Result<Option<Holder>>,
-    predecessor: Option<Holder>,
+    holder: &io::Result<Option<LockOwner>>,
+    predecessor: Option<LockOwner>,
 ) -> Finding {
     let shown = std::path::absolute(home).unwrap_or_else(|_| home.to_owned());
     let shown = shown.display();
@@ -123,7 +126,7 @@ fn judge_address(
     subject: &'static str,
     listen: &Listen,
     place: &io::Result<Place>,
-    predecessor: Option<Holder>,
+    predecessor: Option<LockOwner>,
 ) -> Finding {
     let shown = match listen {
         Listen::Unix(path) => format!("unix:{}", path.display()),
@@ -169,7 +172,7 @@ mod tests {
 
     #[test]
     fn who_has_both_is_the_predecessor() {
-        let holder = |pid| Holder { pid };
+        let holder = |pid| LockOwner { pid };
         let held = |pid| Ok(Place::Held(holder(pid)));
         for (home, address, expected) in [
             (

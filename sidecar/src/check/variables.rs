@@ -23,7 +23,7 @@ const FILTER: [&str; 9] = [
 ];
 
 /// Those of the compose file and of `cargo xtask`, and the mark of our children.
-const OTHERS: [&str; 3] = ["CODEX_EDGE_TOOLS", "PROXY_HOST", orphans::MARKER];
+const OTHERS: [&str; 3] = ["CODEX_EDGE_TOOLS", "PROXY_HOST", orphans::OWNER_ENV];
 
 /// How alike two names are, from 0 to 1, when one is taken for the other.
 const ALIKE: f64 = 0.8;

@@ -14,11 +14,11 @@ use super::launch::Launch;
 use super::launch::sandbox::Agent;
 use super::launch::version::Protocol;
 use super::proto::Pool;
-use super::rate_limits::{Plan, PlanBoard};
-use super::turn_queue::{Order, Orders, Readiness, Slot};
+use super::rate_limits::{RateLimits, SharedRateLimits};
+use super::turn_queue::{QueuedTurn, Readiness, TurnPermit, TurnQueue};
 use super::worker::Worker;
 use crate::config::Limits;
-use crate::process::LivingChild;
+use crate::process::RunningChild;
 use crate::turn::{Event, Outcome, Profile, Timers, Turn, TurnError, TurnRequest, channel};
 
 /// Turns that were admitted and wait for a child to look up; it looks up within microseconds, or, when it has
@@ -28,14 +28,14 @@ const ORDERS_WAITING: usize = 64;
 /// The children, as the routes see them.
 #[derive(Debug)]
 pub struct Backend {
-    orders: async_channel::Sender<Order>,
+    orders: async_channel::Sender<QueuedTurn>,
     workers: Vec<watch::Receiver<Readiness>>,
     /// As many as there may be, or as the semaphore can hold.
     slots: Arc<Semaphore>,
     limits: Limits,
     queued: AtomicUsize,
     launch: Arc<Launch>,
-    plan: PlanBoard,
+    plan: SharedRateLimits,
 }
 
 impl Backend {
@@ -48,7 +48,7 @@ impl Backend {
     ) -> Self {
         let (orders, received) = async_channel::bounded(ORDERS_WAITING);
         let launch = Arc::new(launch);
-        let plan = PlanBoard::default();
+        let plan = SharedRateLimits::default();
         let groups = match launch.protocol() {
             Protocol::AppServer => limits.workers.get(),
             Protocol::Proto => 1, // The pool speaks for all of its children.
@@ -103,7 +103,7 @@ impl Backend {
     }
 
     /// The windows of the Codex plan, as the children heard of them last.
-    pub fn plan(&self) -> Plan {
+    pub fn plan(&self) -> RateLimits {
         self.plan.read()
     }
 
@@ -150,7 +150,7 @@ impl Backend {
         })?;
         let cancel = CancellationToken::new();
         let (events, turn) = channel(timers, cancel.clone());
-        let order = Order {
+        let order = QueuedTurn {
             request,
             events,
             cancel,
@@ -164,7 +164,7 @@ impl Backend {
         Ok(turn)
     }
 
-    async fn slot(&self) -> Result<Slot, TurnError> {
+    async fn slot(&self) -> Result<TurnPermit, TurnError> {
         let slots = &self.slots;
         if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
             return Ok(slot);
@@ -196,7 +196,7 @@ pub struct Status {
     /// Requests that wait for a slot.
     pub queued: usize,
     /// The children that live.
-    pub children: Vec<LivingChild>,
+    pub children: Vec<RunningChild>,
     /// How many children were ever started.
     pub child_starts: u64,
 }
@@ -208,7 +208,7 @@ fn slots(limits: Limits) -> usize {
 }
 
 /// Ends the turns that got a slot when the children were told to stop already; they would wait for ever.
-async fn turn_away(orders: Orders, stop: CancellationToken) {
+async fn turn_away(orders: TurnQueue, stop: CancellationToken) {
     stop.cancelled().await;
     while let Ok(order) = orders.recv().await {
         let _client_left = order.events.write(Event::Finished(Outcome::Interrupted));

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::app_server::{self, AppServer, State, TurnKey};
 use super::launch::version::Protocol;
 use super::proto::{self, Phase, Proto};
-use super::rate_limits::PlanBoard;
+use super::rate_limits::SharedRateLimits;
 use crate::turn::{Event, TurnRequest};
 
 /// A child of either protocol, seen from the other end of pipes that are not there.
@@ -48,11 +48,11 @@ impl Replay {
         let now = Instant::now();
         let (child, first) = match protocol {
             Protocol::AppServer => {
-                let (server, step) = AppServer::start(PlanBoard::default(), now);
+                let (server, step) = AppServer::start(SharedRateLimits::default(), now);
                 (Child::AppServer(server), step.into())
             }
             Protocol::Proto => {
-                let proto = Proto::start("/work".to_owned(), PlanBoard::default(), now);
+                let proto = Proto::start("/work".to_owned(), SharedRateLimits::default(), now);
                 (Child::Proto(proto, 0), Reaction::default())
             }
         };

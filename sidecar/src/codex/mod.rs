@@ -14,9 +14,9 @@ mod worker;
 pub use backend::{Backend, Status};
 pub use harness::{Broken, Reaction, Replay};
 pub use launch::{
-    ConfigToml, Home, Launch, LaunchError, Login, Protocol, Rehearsal, can_be_appended,
+    CodexHome, ConfigToml, DryRun, Launch, LaunchError, Login, Protocol, can_be_appended,
     can_be_filled,
 };
-pub use protocol_log::Wiretap;
-pub use rate_limits::{Plan, PlanWindow};
+pub use protocol_log::ProtocolLog;
+pub use rate_limits::{RateLimitWindow, RateLimits};
 pub use turn_queue::Readiness;

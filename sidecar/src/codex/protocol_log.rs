@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::telemetry::rotating_log::LineLog;
+use crate::telemetry::rotating_log::RotatingLog;
 
 /// Fields whose texts are the protocols' own words, ids, or names of models.
 const KEPT: [&str; 19] = [
@@ -33,7 +33,7 @@ const KEPT: [&str; 19] = [
 
 /// The log of lines, if the operator wants one.
 #[derive(Debug, Clone, Default)]
-pub struct Wiretap(Option<LineLog>);
+pub struct ProtocolLog(Option<RotatingLog>);
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -51,15 +51,15 @@ enum Said<'a> {
     Other { not_json_bytes: &'a usize },
 }
 
-impl Wiretap {
+impl ProtocolLog {
     /// Writes to `log`.
-    pub fn new(log: LineLog) -> Self {
+    pub fn new(log: RotatingLog) -> Self {
         Self(Some(log))
     }
 
     /// The tap on the pipes of one child.
-    pub(super) fn on(&self, pid: i32) -> Tap {
-        Tap {
+    pub(super) fn on(&self, pid: i32) -> ProtocolTap {
+        ProtocolTap {
             log: self.0.clone(),
             pid,
         }
@@ -68,12 +68,12 @@ impl Wiretap {
 
 /// Hears one child.
 #[derive(Debug)]
-pub(super) struct Tap {
-    log: Option<LineLog>,
+pub(super) struct ProtocolTap {
+    log: Option<RotatingLog>,
     pid: i32,
 }
 
-impl Tap {
+impl ProtocolTap {
     /// The child has said this.
     pub(super) fn heard(&self, line: &[u8]) {
         self.write("codex", line);

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 /// One window of the plan.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PlanWindow {
+pub struct RateLimitWindow {
     /// Percent of it that is used.
     pub used_percent: f64,
     /// How long it is.
@@ -16,7 +16,7 @@ pub struct PlanWindow {
     pub resets_at: Option<SystemTime>,
 }
 
-impl PlanWindow {
+impl RateLimitWindow {
     /// A window as Codex describes it, whose length is told in minutes.
     pub(super) fn new(
         used_percent: f64,
@@ -42,14 +42,14 @@ impl PlanWindow {
 
 /// The windows that a plan has.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Plan {
+pub struct RateLimits {
     /// The short one.
-    pub primary: Option<PlanWindow>,
+    pub primary: Option<RateLimitWindow>,
     /// The long one.
-    pub secondary: Option<PlanWindow>,
+    pub secondary: Option<RateLimitWindow>,
 }
 
-impl Plan {
+impl RateLimits {
     /// Time until no window is used up any more.
     pub(super) fn reopens_in(&self) -> Option<Duration> {
         let windows = [self.primary, self.secondary].into_iter().flatten();
@@ -59,7 +59,7 @@ impl Plan {
     }
 
     /// Those that Codex has told something of, by name.
-    pub fn windows(&self) -> impl Iterator<Item = (&'static str, PlanWindow)> {
+    pub fn windows(&self) -> impl Iterator<Item = (&'static str, RateLimitWindow)> {
         let named = [("primary", self.primary), ("secondary", self.secondary)];
         named
             .into_iter()
@@ -77,7 +77,7 @@ impl Plan {
     }
 }
 
-fn item(name: &str, window: &PlanWindow) -> String {
+fn item(name: &str, window: &RateLimitWindow) -> String {
     let mut item = format!("{name};used={:.0}", window.used_percent_now());
     if let Some(length) = window.length {
         let _infallible = write!(item, ";window={}", length.as_secs());
@@ -94,17 +94,17 @@ fn remaining(until: SystemTime) -> Option<Duration> {
 
 /// Where all children write what they hear of the plan, and read what others heard.
 #[derive(Debug, Clone, Default)]
-pub(super) struct PlanBoard(Arc<Mutex<Plan>>);
+pub(super) struct SharedRateLimits(Arc<Mutex<RateLimits>>);
 
-impl PlanBoard {
+impl SharedRateLimits {
     /// After a refusal a child reports windows without content: that is no news.
-    pub(super) fn report(&self, plan: Plan) {
-        if plan != Plan::default() {
+    pub(super) fn report(&self, plan: RateLimits) {
+        if plan != RateLimits::default() {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = plan;
         }
     }
 
-    pub(super) fn read(&self) -> Plan {
+    pub(super) fn read(&self) -> RateLimits {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -113,14 +113,14 @@ impl PlanBoard {
 mod tests {
     use super::*;
 
-    fn window(used_percent: f64, resets_in: i64) -> PlanWindow {
+    fn window(used_percent: f64, resets_in: i64) -> RateLimitWindow {
         let distance = Duration::from_secs(resets_in.unsigned_abs());
         let resets_at = if resets_in < 0 {
             SystemTime::now() - distance
         } else {
             SystemTime::now() + distance + Duration::from_millis(500)
         };
-        PlanWindow {
+        RateLimitWindow {
             used_percent,
             length: Some(Duration::from_secs(18_000)),
             resets_at: Some(resets_at),
@@ -129,22 +129,22 @@ mod tests {
 
     #[test]
     fn a_field_tells_each_window_and_forgets_what_is_over() {
-        let plan = Plan {
+        let plan = RateLimits {
             primary: Some(window(13.4, 60)),
             secondary: Some(window(100.0, -1)),
         };
         let expected = "primary;used=13;window=18000;reset=60, secondary;used=0;window=18000";
         assert_eq!(plan.to_field().as_deref(), Some(expected));
-        assert_eq!(Plan::default().to_field(), None);
+        assert_eq!(RateLimits::default().to_field(), None);
     }
 
     #[test]
     fn a_plan_is_open_again_when_its_last_used_up_window_is() {
-        let plan = |primary, secondary| Plan {
+        let plan = |primary, secondary| RateLimits {
             primary: Some(primary),
             secondary: Some(secondary),
         };
-        let seconds = |plan: Plan| plan.reopens_in().map(|wait| wait.as_secs());
+        let seconds = |plan: RateLimits| plan.reopens_in().map(|wait| wait.as_secs());
         assert_eq!(
             seconds(plan(window(100.0, 60), window(100.0, 90))),
             Some(90)
@@ -155,13 +155,13 @@ mod tests {
 
     #[test]
     fn windows_without_content_are_no_news() {
-        let board = PlanBoard::default();
-        let known = Plan {
+        let board = SharedRateLimits::default();
+        let known = RateLimits {
             primary: Some(window(5.0, 60)),
             secondary: None,
         };
         board.clone().report(known);
-        board.report(Plan::default());
+        board.report(RateLimits::default());
         assert_eq!(board.read(), known);
     }
 }

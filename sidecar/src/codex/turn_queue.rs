@@ -9,21 +9,21 @@ use crate::turn::{EventWriter, TurnError, TurnRequest};
 
 /// A turn for a child.
 #[derive(Debug)]
-pub(super) struct Order {
+pub(super) struct QueuedTurn {
     pub(super) request: TurnRequest,
     pub(super) events: EventWriter,
     pub(super) cancel: CancellationToken,
     /// Held until the child knows nothing of the turn any more.
-    pub(super) slot: Slot,
+    pub(super) slot: TurnPermit,
     /// An agent's; removed when the child knows nothing of the turn any more.
     pub(super) workspace: Option<Workspace>,
 }
 
 /// A place for one turn. Dropping it lets the next one in.
-pub(super) type Slot = OwnedSemaphorePermit;
+pub(super) type TurnPermit = OwnedSemaphorePermit;
 
 /// Where children take their turns from: whoever is ready takes the next one.
-pub(super) type Orders = async_channel::Receiver<Order>;
+pub(super) type TurnQueue = async_channel::Receiver<QueuedTurn>;
 
 /// What the children can do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -22,12 +22,12 @@ use tracing::{Instrument, Span, info_span};
 use super::app_server::{AppServer, ProtocolError, State, Step, TurnKey};
 use super::launch::Launch;
 use super::launch::sandbox::Workspace;
-use super::protocol_log::Tap;
-use super::rate_limits::PlanBoard;
-use super::turn_queue::{Order, Orders, Readiness, Slot};
-use crate::config::Wear;
+use super::protocol_log::ProtocolTap;
+use super::rate_limits::SharedRateLimits;
+use super::turn_queue::{QueuedTurn, Readiness, TurnPermit, TurnQueue};
+use crate::config::RecycleLimits;
 use crate::error_chain;
-use crate::process::{Child, Entered, Lines, Pipes, Stderr, Stdin};
+use crate::process::{Child, Lines, Pipes, Registration, Stderr, Stdin};
 use crate::turn::EventWriter;
 
 /// How often deadlines are looked at.
@@ -54,7 +54,7 @@ enum Ended {
     #[error("the worker was told to stop")]
     Stopped,
     #[error("the child has served long enough")]
-    WornOut,
+    Recycle,
     #[error("the child closed its stdout")]
     Closed,
     #[error("a line of the child cannot be read")]
@@ -69,11 +69,11 @@ enum Ended {
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) launch: Arc<Launch>,
-    pub(super) plan: PlanBoard,
+    pub(super) plan: SharedRateLimits,
     /// Shared by all workers: whoever is ready takes the next one.
-    pub(super) orders: Orders,
+    pub(super) orders: TurnQueue,
     pub(super) readiness: watch::Sender<Readiness>,
-    pub(super) wear: Wear,
+    pub(super) wear: RecycleLimits,
     pub(super) stop: CancellationToken,
 }
 
@@ -95,7 +95,7 @@ impl Worker {
             };
             let span = running.span();
             let ended = running.serve(&self).instrument(span.clone()).await;
-            if let Ended::WornOut = ended {
+            if let Ended::Recycle = ended {
                 retiring.spawn(running.retire(self.stop.clone()).instrument(span));
                 continue;
             }
@@ -134,7 +134,7 @@ struct Running {
     /// When the login was written that the child has read; it never reads another.
     login_written: Option<SystemTime>,
     _databases: TempDir,
-    _entered: Entered,
+    _entered: Registration,
 }
 
 impl Running {
@@ -173,7 +173,7 @@ impl Running {
                     Ok(())
                 }
                 now = tick.tick() => match self.link.on_tick(now) {
-                    Ok(()) if self.is_worn_out(worker) => Err(Ended::WornOut),
+                    Ok(()) if self.is_worn_out(worker) => Err(Ended::Recycle),
                     done => done,
                 },
                 done = self.link.step() => done,
@@ -248,7 +248,7 @@ struct Link {
     stdin: Stdin,
     stdout: Lines<ChildStdout>,
     stderr: Stderr,
-    tap: Tap,
+    tap: ProtocolTap,
     protocol: AppServer,
     turns: HashMap<TurnKey, Held>,
     cancelled: FuturesUnordered<BoxFuture<'static, TurnKey>>,
@@ -263,12 +263,17 @@ struct Link {
 /// What a turn holds while the child knows of it.
 struct Held {
     events: EventWriter,
-    _slot: Slot,
+    _slot: TurnPermit,
     _workspace: Option<Workspace>,
 }
 
 impl Link {
-    fn new(pipes: Pipes, tap: Tap, plan: PlanBoard, readiness: watch::Sender<Readiness>) -> Self {
+    fn new(
+        pipes: Pipes,
+        tap: ProtocolTap,
+        plan: SharedRateLimits,
+        readiness: watch::Sender<Readiness>,
+    ) -> Self {
         let (protocol, first) = AppServer::start(plan, Instant::now());
         let mut link = Self {
             stdin: pipes.stdin,
@@ -309,7 +314,7 @@ impl Link {
         let _grace = timeout(INTERRUPT_GRACE, ending).await;
     }
 
-    fn begin(&mut self, order: Order) {
+    fn begin(&mut self, order: QueuedTurn) {
         if order.cancel.is_cancelled() {
             return;
         }

@@ -9,11 +9,12 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, ValueEnum};
 
 use super::{
-    Config, Limits, Listen, ProtocolChoice, SandboxMode, TimerConfig, UsageLogConfig, Wear, help,
+    Config, Limits, Listen, ProtocolChoice, RecycleLimits, SandboxMode, TimerConfig,
+    UsageLogConfig, help,
 };
 use crate::catalogue::{Catalogue, ModelOverride};
 use crate::store::StoreLimits;
-use crate::turn::{Profile, ToolTail};
+use crate::turn::{Profile, ToolBlockTail};
 
 /// Bytes.
 const MIB: u64 = 1 << 20;
@@ -365,24 +366,24 @@ enum StopMode {
 
 impl ToolTailArgs {
     /// The rule that they come to; `None` when they ask for nothing.
-    fn rule(&self) -> Option<ToolTail> {
+    fn rule(&self) -> Option<ToolBlockTail> {
         let max_blocks = NonZeroU32::new(self.tool_block_max);
         let grace = Duration::from_millis(self.stop_after_tools_grace_ms);
         let rule = match (self.stop_after_tools, self.stop_after_tools_mode) {
-            (true, StopMode::First) => ToolTail {
+            (true, StopMode::First) => ToolBlockTail {
                 grace: None,
                 max_blocks: Some(NonZeroU32::MIN),
             },
-            (true, StopMode::Burst) => ToolTail {
+            (true, StopMode::Burst) => ToolBlockTail {
                 grace: Some(grace),
                 max_blocks,
             },
-            (false, _) => ToolTail {
+            (false, _) => ToolBlockTail {
                 grace: None,
                 max_blocks,
             },
         };
-        let cuts = rule != ToolTail::default() || self.suppress_tail_after_tools;
+        let cuts = rule != ToolBlockTail::default() || self.suppress_tail_after_tools;
         cuts.then_some(rule)
     }
 }
@@ -518,7 +519,7 @@ impl From<Raw> for Config {
                     slots.min(workers.codex_proto_pool)
                 }),
                 workers: workers.codex_workers,
-                wear: Wear {
+                wear: RecycleLimits {
                     turns: NonZeroU64::new(workers.codex_worker_max_turns),
                     age: workers.codex_worker_max_age_ms.0,
                     rss_bytes: NonZeroU64::new(

@@ -22,7 +22,7 @@ pub use settings::{Setting, Source, variables};
 
 use crate::catalogue::Catalogue;
 use crate::store::StoreLimits;
-use crate::turn::{Profile, ToolTail};
+use crate::turn::{Profile, ToolBlockTail};
 
 /// The configuration, valid as a whole.
 #[derive(Debug, Clone)]
@@ -70,7 +70,7 @@ pub struct Config {
     /// Largest prompt, in tokens at four characters each; `None` leaves it to the model.
     pub max_prompt_tokens: Option<NonZeroU64>,
     /// What becomes of text behind `<use_tool>` blocks; `None` forwards it.
-    pub tool_tail: Option<ToolTail>,
+    pub tool_tail: Option<ToolBlockTail>,
     /// Largest request body, in bytes.
     pub max_body_bytes: usize,
     /// Time that running turns have after SIGTERM.
@@ -185,7 +185,7 @@ pub struct Limits {
     /// Long-lived children.
     pub workers: NonZeroUsize,
     /// How long each of them serves.
-    pub wear: Wear,
+    pub wear: RecycleLimits,
     /// Children of one turn that are started ahead.
     pub proto_pool: NonZeroUsize,
     /// Turns at once; `None` is without limit.
@@ -198,7 +198,7 @@ pub struct Limits {
 
 /// When a long-lived child is replaced, without cutting a turn; `None` is never.
 #[derive(Debug, Clone, Copy)]
-pub struct Wear {
+pub struct RecycleLimits {
     /// Turns that it has begun.
     pub turns: Option<NonZeroU64>,
     /// Time since it was started.

@@ -2,7 +2,7 @@ use std::ffi::OsString;
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use super::*;
-use crate::turn::{Effort, ToolTail};
+use crate::turn::{Effort, ToolBlockTail};
 
 fn parse(args: &[&str]) -> Result<Config, String> {
     let args = ["sidecar"].iter().chain(args).map(OsString::from);
@@ -74,7 +74,7 @@ fn zero_turns_a_limit_off() {
 #[test]
 fn what_stands_behind_tool_blocks_follows_one_rule() {
     let rule = |grace_ms: Option<u64>, max_blocks| {
-        Some(ToolTail {
+        Some(ToolBlockTail {
             grace: grace_ms.map(Duration::from_millis),
             max_blocks: NonZeroU32::new(max_blocks),
         })

@@ -30,7 +30,7 @@ pub enum Delivery {
         include_usage: bool,
     },
     /// One JSON document at the end.
-    Gathered,
+    Buffered,
 }
 
 impl Delivery {
@@ -41,7 +41,7 @@ impl Delivery {
                 include_usage: include_usage == Some(true),
             }
         } else {
-            Self::Gathered
+            Self::Buffered
         }
     }
 }

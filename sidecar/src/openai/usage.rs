@@ -12,8 +12,8 @@ use time::{Date, OffsetDateTime, UtcOffset};
 
 use super::response::error::ApiError;
 use super::response::options::to_json;
-use crate::codex::Plan;
-use crate::telemetry::{Group, Record, Selection, Sums, Totals};
+use crate::codex::RateLimits;
+use crate::telemetry::{Interval, Record, Totals, UsageFilter, UsageTotals};
 
 /// Records of one answer, and how many come unasked.
 const LIMITS: RangeInclusive<usize> = 1..=10_000;
@@ -32,9 +32,9 @@ pub struct Reader<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
     /// Which records.
-    pub selection: Selection,
+    pub selection: UsageFilter,
     /// How they are grouped.
-    pub group: Option<Group>,
+    pub group: Option<Interval>,
     /// How many of the last ones, where records are asked for.
     pub limit: usize,
 }
@@ -50,7 +50,7 @@ impl Query {
         now: SystemTime,
     ) -> Result<Self, ApiError> {
         let mut query = Self {
-            selection: Selection {
+            selection: UsageFilter {
                 times: 0..epoch_ms(now) + 1,
                 client: (!reader.admin).then(|| reader.client.to_owned()),
             },
@@ -87,10 +87,10 @@ fn parse_time(text: &str, param: &str) -> Result<u64, ApiError> {
     })
 }
 
-fn parse_group(text: &str) -> Result<Group, ApiError> {
+fn parse_group(text: &str) -> Result<Interval, ApiError> {
     match text {
-        "hour" => Ok(Group::Hour),
-        "day" => Ok(Group::Day),
+        "hour" => Ok(Interval::Hour),
+        "day" => Ok(Interval::Day),
         _ => Err(ApiError::invalid("The group has to be hour or day.").at("group")),
     }
 }
@@ -116,7 +116,7 @@ struct Answer<'a> {
     start: u64,
     end: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    group: Option<Group>,
+    group: Option<Interval>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<&'a str>,
     #[serde(flatten)]
@@ -124,7 +124,7 @@ struct Answer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     buckets: Option<Vec<Bucket<'a>>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    plan: Vec<PlanWindow>,
+    plan: Vec<RateLimitWindow>,
 }
 
 #[derive(Serialize)]
@@ -136,7 +136,7 @@ struct Bucket<'a> {
 
 /// A window of the Codex plan, which all clients share.
 #[derive(Debug, Serialize)]
-pub struct PlanWindow {
+pub struct RateLimitWindow {
     window: &'static str,
     used_percent: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -146,7 +146,7 @@ pub struct PlanWindow {
 }
 
 /// The answer of `/v1/usage`.
-pub fn sums(query: &Query, sums: &Sums, plan: &Plan) -> Vec<u8> {
+pub fn sums(query: &Query, sums: &UsageTotals, plan: &RateLimits) -> Vec<u8> {
     let bucket = |(ts, totals): (&u64, _)| Bucket {
         ts: rfc3339(*ts),
         totals,
@@ -166,8 +166,8 @@ pub fn sums(query: &Query, sums: &Sums, plan: &Plan) -> Vec<u8> {
 }
 
 /// The windows that Codex has told something of.
-pub fn plan_windows(plan: &Plan) -> Vec<PlanWindow> {
-    let windows = plan.windows().map(|(name, window)| PlanWindow {
+pub fn plan_windows(plan: &RateLimits) -> Vec<RateLimitWindow> {
+    let windows = plan.windows().map(|(name, window)| RateLimitWindow {
         window: name,
         used_percent: window.used_percent_now(),
         length_secs: window.length.as_ref().map(Duration::as_secs),
@@ -269,9 +269,9 @@ mod tests {
     fn sums_have_buckets_where_a_group_was_asked_for() {
         let sums_of = |text: &str| {
             let query = parse(text, true).unwrap();
-            let mut all = Sums::default();
+            let mut all = UsageTotals::default();
             all.buckets.insert(3_600_000, Totals::default());
-            String::from_utf8(sums(&query, &all, &Plan::default())).unwrap()
+            String::from_utf8(sums(&query, &all, &RateLimits::default())).unwrap()
         };
         let grouped = sums_of("group=hour&end=5");
         let start =

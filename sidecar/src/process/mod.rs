@@ -8,6 +8,6 @@ mod pipes;
 mod registry;
 
 pub use child::{Child, Program, keep_descriptors_to_ourselves};
-pub use owner::Holder;
+pub use owner::LockOwner;
 pub use pipes::{Lines, Pipes, Stderr, Stdin};
-pub use registry::{Entered, LivingChild, Roster, open_descriptors, rss_bytes};
+pub use registry::{ChildRegistry, Registration, RunningChild, open_descriptors, rss_bytes};

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
 /// The variable in a child's environment that names its owner.
-pub const MARKER: &str = "CODEX_EDGE_OWNER";
+pub const OWNER_ENV: &str = "CODEX_EDGE_OWNER";
 
 const FOLDER: &str = "codex-edge-";
 
@@ -25,7 +25,7 @@ pub fn folder_prefix() -> String {
 }
 
 /// Ends processes and removes folders whose owner is gone.
-pub fn end() {
+pub fn reap() {
     for pid in orphans() {
         tracing::warn!(pid, "leftover of a killed sidecar is ended");
         let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
@@ -48,8 +48,11 @@ fn orphans() -> Vec<i32> {
 fn marked_owner(pid: i32) -> Option<String> {
     let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
     let mut variables = environment.split(|byte| *byte == 0);
-    let mark =
-        variables.find_map(|variable| variable.strip_prefix(MARKER.as_bytes())?.strip_prefix(b"="));
+    let mark = variables.find_map(|variable| {
+        variable
+            .strip_prefix(OWNER_ENV.as_bytes())?
+            .strip_prefix(b"=")
+    });
     String::from_utf8(mark?.to_vec()).ok()
 }
 
@@ -149,7 +152,7 @@ mod tests {
             command
                 .arg("60")
                 .env_clear()
-                .env(MARKER, owner)
+                .env(OWNER_ENV, owner)
                 .process_group(0);
             command.spawn().unwrap()
         };

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// The children of this process; clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Roster(Arc<Mutex<Names>>);
+pub struct ChildRegistry(Arc<Mutex<Names>>);
 
 #[derive(Debug, Default)]
 struct Names {
@@ -19,7 +19,7 @@ struct Names {
 
 /// A child as it is now.
 #[derive(Debug, Clone, Copy)]
-pub struct LivingChild {
+pub struct RunningChild {
     /// Its process id.
     pub pid: i32,
     /// Since it was started.
@@ -30,18 +30,18 @@ pub struct LivingChild {
 
 /// A child's name on the roster, which goes with it.
 #[derive(Debug)]
-pub struct Entered {
-    roster: Roster,
+pub struct Registration {
+    roster: ChildRegistry,
     pid: i32,
 }
 
-impl Roster {
+impl ChildRegistry {
     /// Enters a child that was just started.
-    pub fn enter(&self, pid: i32) -> Entered {
+    pub fn enter(&self, pid: i32) -> Registration {
         let mut names = self.names();
         names.started += 1;
         names.living.insert(pid, Instant::now());
-        Entered {
+        Registration {
             roster: self.clone(),
             pid,
         }
@@ -53,9 +53,9 @@ impl Roster {
     }
 
     /// Those that live.
-    pub fn living(&self) -> Vec<LivingChild> {
+    pub fn living(&self) -> Vec<RunningChild> {
         let living: Vec<_> = self.names().living.clone().into_iter().collect();
-        let children = living.into_iter().map(|(pid, since)| LivingChild {
+        let children = living.into_iter().map(|(pid, since)| RunningChild {
             pid,
             age: since.elapsed(),
             rss_bytes: rss_bytes(pid),
@@ -68,7 +68,7 @@ impl Roster {
     }
 }
 
-impl Drop for Entered {
+impl Drop for Registration {
     fn drop(&mut self) {
         self.roster.names().living.remove(&self.pid);
     }
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_child_is_on_the_roster_while_it_lives() {
-        let roster = Roster::default();
+        let roster = ChildRegistry::default();
         let pid = i32::try_from(std::process::id()).unwrap();
         let entered = roster.enter(pid);
         let living = roster.living();

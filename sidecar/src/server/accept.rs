@@ -1,4 +1,4 @@
-//! Accepts connections, serves them, and drains: the sidecar's own life.
+//! Accepts connections, serves them, and drains: the sidecar's own shutdown.
 //! A connection belongs to the set in here; whoever is still in it when the drain is over is cut.
 //!
 //! The end loses no request that another sidecar could serve: the socket's name is free at once, so that a successor
@@ -42,31 +42,36 @@ const QUIET: Duration = Duration::from_secs(2);
 
 /// The two steps of the process's end.
 #[derive(Debug, Clone, Default)]
-pub struct Life {
+pub struct Shutdown {
     /// No new requests.
-    pub stop: CancellationToken,
+    pub drain: CancellationToken,
     /// No time for those that run: their turns are interrupted.
-    pub hurry: CancellationToken,
+    pub abort: CancellationToken,
     /// Turns that go on without a client.
     pub background: TaskTracker,
 }
 
-/// Serves until `life.stop` fires, then drains: answers have `drain` to come to their end, or until `life.hurry`
+/// Serves until `shutdown.drain` fires, then drains: answers have `drain` to come to their end, or until `shutdown.abort`
 /// fires, which it does when `drain` is over; then they are told the truth, and what is still open is cut.
-pub async fn serve(mut listener: Listener, routes: Arc<Routes>, life: &Life, drain: Duration) {
+pub async fn serve(
+    mut listener: Listener,
+    routes: Arc<Routes>,
+    shutdown: &Shutdown,
+    drain: Duration,
+) {
     let mut connections = JoinSet::new();
-    let stopped = life.stop.cancelled();
-    welcome(&listener, &mut connections, &routes, life, stopped).await;
+    let stopped = shutdown.drain.cancelled();
+    welcome(&listener, &mut connections, &routes, shutdown, stopped).await;
     listener.let_go_of_name();
-    welcome(&listener, &mut connections, &routes, life, sleep(LATE)).await;
+    welcome(&listener, &mut connections, &routes, shutdown, sleep(LATE)).await;
     drop(listener); // Nobody new.
     tokio::select! {
-        () = all_over(&mut connections, life) => {}
+        () = all_over(&mut connections, shutdown) => {}
         () = sleep(drain) => tracing::warn!(connections = connections.len(), "drain is over, what still runs is interrupted"),
-        () = life.hurry.cancelled() => {}
+        () = shutdown.abort.cancelled() => {}
     }
-    life.hurry.cancel();
-    if timeout(LAST_WORDS, all_over(&mut connections, life))
+    shutdown.abort.cancel();
+    if timeout(LAST_WORDS, all_over(&mut connections, shutdown))
         .await
         .is_err()
     {
@@ -80,7 +85,7 @@ async fn welcome(
     listener: &Listener,
     connections: &mut JoinSet<()>,
     routes: &Arc<Routes>,
-    life: &Life,
+    shutdown: &Shutdown,
     end: impl Future<Output = ()>,
 ) {
     let mut end = pin!(end);
@@ -89,23 +94,23 @@ async fn welcome(
             () = end.as_mut() => return,
             Some(_ended) = connections.join_next() => {}
             stream = listener.accept() => {
-                connections.spawn(connection(stream, Arc::clone(routes), life.clone()));
+                connections.spawn(connection(stream, Arc::clone(routes), shutdown.clone()));
             }
         }
     }
 }
 
-async fn all_over(connections: &mut JoinSet<()>, life: &Life) {
+async fn all_over(connections: &mut JoinSet<()>, shutdown: &Shutdown) {
     while connections.join_next().await.is_some() {}
-    life.background.close();
-    life.background.wait().await;
+    shutdown.background.close();
+    shutdown.background.wait().await;
 }
 
 /// Serves one connection, which Envoy closes; we do so once we are told to stop and Envoy has had the time.
-async fn connection(stream: Connection, routes: Arc<Routes>, life: Life) {
+async fn connection(stream: Connection, routes: Arc<Routes>, shutdown: Shutdown) {
     let requests = TaskTracker::new();
     let service = service_fn(|request| {
-        let (routes, stopping) = (Arc::clone(&routes), life.stop.is_cancelled());
+        let (routes, stopping) = (Arc::clone(&routes), shutdown.drain.is_cancelled());
         let running = requests.token();
         async move {
             let response = if stopping {
@@ -123,7 +128,7 @@ async fn connection(stream: Connection, routes: Arc<Routes>, life: Life) {
     let mut serving = pin!(serving);
     let served = tokio::select! {
         served = serving.as_mut() => served,
-        () = out_of_use(&requests, &life) => {
+        () = out_of_use(&requests, &shutdown) => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }
@@ -134,8 +139,8 @@ async fn connection(stream: Connection, routes: Arc<Routes>, life: Life) {
 }
 
 /// Waits until a connection is not needed any more: we were told to stop, its requests are over, and no more can come.
-async fn out_of_use(requests: &TaskTracker, life: &Life) {
-    life.stop.cancelled().await;
+async fn out_of_use(requests: &TaskTracker, shutdown: &Shutdown) {
+    shutdown.drain.cancelled().await;
     requests.close();
     let quiet = async {
         requests.wait().await;
@@ -143,7 +148,7 @@ async fn out_of_use(requests: &TaskTracker, life: &Life) {
     };
     tokio::select! {
         () = quiet => {}
-        () = life.hurry.cancelled() => {}
+        () = shutdown.abort.cancelled() => {}
     }
 }
 

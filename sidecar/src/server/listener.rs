@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use tokio_util::either::Either;
 
 use crate::config::Listen;
-use crate::process::Holder;
+use crate::process::LockOwner;
 use crate::server::unix_stream::QuietStream;
 
 /// Pause after an accept that failed, which it does when the process has too many descriptors open.
@@ -108,7 +108,7 @@ pub enum Place {
     /// The socket of a process that is gone.
     Stale,
     /// Somebody listens.
-    Held(Holder),
+    Held(LockOwner),
 }
 
 /// Looks whether `Listener::bind` would get its address now, and leaves nothing there.
@@ -120,7 +120,7 @@ pub async fn look_at(listen: &Listen) -> io::Result<Place> {
         Listen::Loopback(address) => match std::net::TcpListener::bind(address) {
             Ok(_free) => Ok(Place::Free),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                Ok(Place::Held(Holder { pid: None }))
+                Ok(Place::Held(LockOwner { pid: None }))
             }
             Err(error) => Err(error),
         },
@@ -150,7 +150,7 @@ async fn look_at_socket(path: &Path) -> io::Result<Place> {
         Ok(stream) => {
             let peer = stream.peer_cred().ok();
             let pid = peer.and_then(|peer| peer.pid()).filter(|pid| *pid > 0);
-            Place::Held(Holder { pid })
+            Place::Held(LockOwner { pid })
         }
         Err(_nobody) => Place::Stale,
     })

@@ -5,4 +5,4 @@ pub mod listener;
 pub mod tied;
 mod unix_stream;
 
-pub use accept::{Life, serve};
+pub use accept::{Shutdown, serve};

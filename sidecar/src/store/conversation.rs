@@ -11,21 +11,21 @@ const OVERHEAD: usize = 512;
 
 /// One request and its answer; those before it are shared with the other responses that go on from them.
 #[derive(Debug)]
-pub struct Exchange {
-    pub(super) before: Option<Arc<Exchange>>,
+pub struct ConversationNode {
+    pub(super) before: Option<Arc<ConversationNode>>,
     pub(super) items: Vec<Item>,
     pub(super) inputs: usize,
-    pub(super) charge: Charge,
+    pub(super) charge: ByteReservation,
 }
 
 /// Bytes that are held as long as this lives.
 #[derive(Debug)]
-pub(super) struct Charge {
+pub(super) struct ByteReservation {
     bytes: usize,
     total: Arc<AtomicUsize>,
 }
 
-impl Charge {
+impl ByteReservation {
     /// Adds `bytes` to `total`, and takes them away again when it is dropped.
     pub(super) fn new(bytes: usize, total: &Arc<AtomicUsize>) -> Self {
         let bytes = bytes + OVERHEAD;
@@ -42,13 +42,13 @@ impl Charge {
     }
 }
 
-impl Drop for Charge {
+impl Drop for ByteReservation {
     fn drop(&mut self) {
         self.total.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
-impl Exchange {
+impl ConversationNode {
     /// The whole conversation, oldest first.
     pub fn conversation(&self) -> Vec<Item> {
         let chain = std::iter::successors(Some(self), |exchange| exchange.before.as_deref());
@@ -69,7 +69,7 @@ impl Exchange {
 }
 
 /// In a loop, since a long conversation would be as deep a recursion.
-impl Drop for Exchange {
+impl Drop for ConversationNode {
     fn drop(&mut self) {
         let mut next = self.before.take();
         while let Some(mut only) = next.and_then(Arc::into_inner) {

@@ -6,6 +6,6 @@ mod responses;
 #[cfg(test)]
 mod tests;
 
-pub use conversation::Exchange;
-pub use reasoning::{Listener, Recall};
+pub use conversation::ConversationNode;
+pub use reasoning::{ReasoningCache, ReasoningCollector};
 pub use responses::{Record, Recording, ResponseStore, StoreLimits, Stored};

@@ -21,7 +21,7 @@ const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// The thoughts of all clients.
 #[derive(Debug)]
-pub struct Recall(Cache<Key, Entry, Bytes>);
+pub struct ReasoningCache(Cache<Key, Entry, Bytes>);
 
 /// Whose call it was, and its id.
 type Key = (String, String);
@@ -43,15 +43,15 @@ impl Weighter<Key, Entry> for Bytes {
     }
 }
 
-impl Default for Recall {
+impl Default for ReasoningCache {
     fn default() -> Self {
         Self(Cache::with_weighter(EXPECTED_ENTRIES, MAX_BYTES, Bytes))
     }
 }
 
-impl Recall {
+impl ReasoningCache {
     /// What the model thought before it made this call of `client`; empty when that is not known any more.
-    pub fn before(&self, client: &str, call_id: &str) -> Vec<ReasoningItem> {
+    pub fn for_call(&self, client: &str, call_id: &str) -> Vec<ReasoningItem> {
         let entry = self.0.get(&(client.to_owned(), call_id.to_owned()));
         let fresh = entry.filter(|entry| entry.since.elapsed() < MAX_AGE);
         fresh.map_or_else(Vec::new, |entry| entry.thoughts.to_vec())
@@ -60,15 +60,15 @@ impl Recall {
 
 /// Listens to one answer, and keeps what was thought before its calls.
 #[derive(Debug, Default)]
-pub struct Listener {
-    recall: Arc<Recall>,
+pub struct ReasoningCollector {
+    recall: Arc<ReasoningCache>,
     client: String,
     thoughts: Vec<ReasoningItem>,
 }
 
-impl Listener {
+impl ReasoningCollector {
     /// Of an answer to `client`.
-    pub fn new(recall: Arc<Recall>, client: String) -> Self {
+    pub fn new(recall: Arc<ReasoningCache>, client: String) -> Self {
         Self {
             recall,
             client,
@@ -77,9 +77,9 @@ impl Listener {
     }
 
     /// To be told of every event of the answer.
-    pub fn hear(&mut self, event: &Event) {
+    pub fn on_event(&mut self, event: &Event) {
         match event {
-            Event::Reasoned(item) if item.encrypted_content.is_some() => {
+            Event::ReasoningItem(item) if item.encrypted_content.is_some() => {
                 self.thoughts.push(item.clone());
             }
             Event::ToolCall(call) if !self.thoughts.is_empty() => {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use lru::LruCache;
 use tokio_util::sync::CancellationToken;
 
-use super::conversation::{Charge, Exchange};
+use super::conversation::{ByteReservation, ConversationNode};
 use crate::turn::Item;
 
 /// How much is kept; what was not asked for longest goes first.
@@ -34,16 +34,16 @@ pub struct StoreLimits {
 pub struct ResponseStore {
     limits: StoreLimits,
     pub(super) bytes: Arc<AtomicUsize>,
-    shelves: Mutex<Shelves>,
+    shelves: Mutex<Inner>,
 }
 
 #[derive(Debug)]
-struct Shelves {
+struct Inner {
     kept: LruCache<Key, Arc<Stored>>,
     running: HashMap<Key, Running>,
 }
 
-impl Shelves {
+impl Inner {
     /// Forgets one response of the client that has the most on the shelf, the one that was not asked for longest: who
     /// fills it makes room. False when there is none.
     fn evict(&mut self) -> bool {
@@ -69,11 +69,11 @@ pub struct Stored {
     /// The response object as the client read it.
     pub document: Bytes,
     /// What was said in it and before it.
-    pub exchange: Arc<Exchange>,
+    pub exchange: Arc<ConversationNode>,
     /// Whether a conversation can go on from here.
     pub continuable: bool,
     since: Instant,
-    charge: Charge,
+    charge: ByteReservation,
 }
 
 impl Stored {
@@ -96,7 +96,7 @@ impl ResponseStore {
         Self {
             limits,
             bytes: Arc::default(),
-            shelves: Mutex::new(Shelves {
+            shelves: Mutex::new(Inner {
                 kept: LruCache::unbounded(),
                 running: HashMap::new(),
             }),
@@ -159,7 +159,7 @@ impl ResponseStore {
         }
     }
 
-    fn fresh(&self, shelves: &mut Shelves, key: &Key) -> Option<Arc<Stored>> {
+    fn fresh(&self, shelves: &mut Inner, key: &Key) -> Option<Arc<Stored>> {
         let stored = shelves.kept.get(key)?;
         if self.is_stale(stored) {
             shelves.kept.pop(key);
@@ -193,11 +193,11 @@ impl ResponseStore {
         }
     }
 
-    fn charge(&self, bytes: usize) -> Charge {
-        Charge::new(bytes, &self.bytes)
+    fn charge(&self, bytes: usize) -> ByteReservation {
+        ByteReservation::new(bytes, &self.bytes)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shelves> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.shelves
             .lock()
             .expect("nothing panics while it is held")
@@ -222,7 +222,7 @@ pub struct Record {
     /// The response object.
     pub document: Bytes,
     /// What the conversation goes on from.
-    pub before: Option<Arc<Exchange>>,
+    pub before: Option<Arc<ConversationNode>>,
     /// Items of the request, then those of the answer.
     pub items: Vec<Item>,
     /// How many of them the request brought.
@@ -240,7 +240,7 @@ impl Recording {
     /// Keeps what came of it.
     pub fn keep(self, record: Record) {
         let size = record.items.iter().map(Item::size).sum();
-        let exchange = Exchange {
+        let exchange = ConversationNode {
             before: record.before,
             items: record.items,
             inputs: record.inputs,

@@ -12,9 +12,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::codex::{Plan, Readiness, Status};
+use crate::codex::{RateLimits, Readiness, Status};
 use crate::process;
-use crate::turn::{Outcome, Stop, Usage};
+use crate::turn::{FinishReason, Outcome, Usage};
 
 /// The media type of what [`Metrics::expose`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -46,7 +46,7 @@ pub struct Now {
     /// What the best of the children can do.
     pub readiness: Readiness,
     /// The windows of the Codex plan.
-    pub plan: Plan,
+    pub plan: RateLimits,
 }
 
 /// Which Codex it is.
@@ -114,11 +114,11 @@ impl From<&Outcome> for TurnOutcome {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Completed { stop, .. } => match stop {
-                Stop::Natural => Self::completed,
-                Stop::Silent => Self::refused,
-                Stop::ToolCalls => Self::tool_calls,
-                Stop::MaxTokens => Self::length,
-                Stop::ContentFilter => Self::content_filter,
+                FinishReason::Stop => Self::completed,
+                FinishReason::Refused => Self::refused,
+                FinishReason::ToolCalls => Self::tool_calls,
+                FinishReason::Length => Self::length,
+                FinishReason::ContentFilter => Self::content_filter,
             },
             Outcome::Interrupted => Self::interrupted,
             Outcome::Failed(_) => Self::failed,
@@ -283,7 +283,7 @@ fn workers(status: &Status) -> Family<StateLabel, Gauge> {
 }
 
 /// The windows of which Codex has told something.
-fn plan(registry: &mut Registry, plan: &Plan) {
+fn plan(registry: &mut Registry, plan: &RateLimits) {
     let used = Family::<WindowLabel, Gauge<f64, std::sync::atomic::AtomicU64>>::default();
     let resets = Family::<WindowLabel, Gauge>::default();
     for (name, window) in plan.windows() {

@@ -10,4 +10,4 @@ mod usage_totals;
 
 pub use usage_log::UsageLog;
 pub use usage_record::{Record, TokenSource};
-pub use usage_totals::{Group, Selection, Sums, Totals};
+pub use usage_totals::{Interval, Totals, UsageFilter, UsageTotals};

@@ -19,7 +19,7 @@ const BATCH: usize = 256;
 
 /// The log, as those see it who write to it. The writer ends when the last of them is gone.
 #[derive(Debug, Clone)]
-pub struct LineLog {
+pub struct RotatingLog {
     orders: mpsc::Sender<Order>,
     lost: Arc<AtomicU64>,
 }
@@ -32,7 +32,7 @@ enum Order {
     Read(oneshot::Sender<io::Result<Vec<File>>>),
 }
 
-impl LineLog {
+impl RotatingLog {
     /// Opens the log, and makes its folder. At `max_bytes` the file becomes `path` with `.1` behind it, in place of
     /// the one before. The writer is to be run on a thread of its own.
     ///
@@ -211,7 +211,7 @@ mod tests {
     /// Opens the log in `folder`, writes `lines`, and says what is read.
     async fn write_and_read(folder: &Path, max_bytes: u64, lines: &[&str]) -> String {
         let path = folder.join("below/log");
-        let (log, writer) = LineLog::open(&path, NonZeroU64::new(max_bytes)).unwrap();
+        let (log, writer) = RotatingLog::open(&path, NonZeroU64::new(max_bytes)).unwrap();
         let writer = tokio::task::spawn_blocking(|| writer.run());
         for line in lines {
             log.write(line.as_bytes().to_vec());

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::Record;
 use crate::config::UsageLogConfig;
-use crate::telemetry::rotating_log::{LineLog, LineWriter};
+use crate::telemetry::rotating_log::{LineWriter, RotatingLog};
 
 /// Readers at once; each reads the whole log.
 const READERS: usize = 2;
@@ -19,7 +19,7 @@ const MAX_LINE: u64 = 64 << 10;
 /// The log, as those see it who write to it and read from it.
 #[derive(Debug, Clone)]
 pub struct UsageLog {
-    lines: LineLog,
+    lines: RotatingLog,
     readers: Arc<Semaphore>,
 }
 
@@ -29,7 +29,7 @@ impl UsageLog {
     /// # Errors
     /// The file cannot be written.
     pub fn open(config: &UsageLogConfig) -> io::Result<(Self, LineWriter)> {
-        let (lines, writer) = LineLog::open(&config.path, config.max_bytes)?;
+        let (lines, writer) = RotatingLog::open(&config.path, config.max_bytes)?;
         let log = Self {
             lines,
             readers: Arc::new(Semaphore::new(READERS)),

@@ -1,4 +1,4 @@
-//! Sums of records: which of them count, and how they are grouped.
+//! UsageTotals of records: which of them count, and how they are grouped.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,16 +9,16 @@ use super::Record;
 
 /// Which records count.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selection {
+pub struct UsageFilter {
     /// When the request came, in milliseconds since the Unix epoch.
     pub times: Range<u64>,
     /// Whose it was; `None` for all.
     pub client: Option<String>,
 }
 
-impl Selection {
+impl UsageFilter {
     /// Whether the record is one of them.
-    pub fn holds(&self, record: &Record) -> bool {
+    pub fn matches(&self, record: &Record) -> bool {
         let client = self.client.as_ref();
         self.times.contains(&record.ts) && client.is_none_or(|client| *client == record.client)
     }
@@ -27,14 +27,14 @@ impl Selection {
 /// Spans of time that are summed apart, in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Group {
+pub enum Interval {
     /// From full hour to full hour.
     Hour,
     /// From midnight to midnight.
     Day,
 }
 
-impl Group {
+impl Interval {
     /// How long such a span is, in milliseconds.
     pub fn length_ms(self) -> u64 {
         match self {
@@ -81,18 +81,18 @@ impl Totals {
 
 /// All that count, and what each span of time has of it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Sums {
+pub struct UsageTotals {
     /// Of all.
     pub totals: Totals,
     /// By the beginning of the span, in milliseconds since the Unix epoch; spans without records are absent.
     pub buckets: BTreeMap<u64, Totals>,
 }
 
-impl Sums {
+impl UsageTotals {
     /// Adds a record, to the bucket of its span too when there is a `group`.
-    pub fn add(&mut self, record: &Record, group: Option<Group>) {
+    pub fn add(&mut self, record: &Record, group: Option<Interval>) {
         self.totals.add(record);
-        if let Some(length) = group.map(Group::length_ms) {
+        if let Some(length) = group.map(Interval::length_ms) {
             let bucket = record.ts - record.ts % length;
             self.buckets.entry(bucket).or_default().add(record);
         }
@@ -129,14 +129,17 @@ mod tests {
 
     #[test]
     fn records_are_summed_by_utc_hour_and_day() {
-        let hour = Group::Hour.length_ms();
+        let hour = Interval::Hour.length_ms();
         let times = [hour - 1, hour, hour + 1, 24 * hour];
         for (group, expected) in [
             (None, vec![]),
-            (Some(Group::Hour), vec![(0, 1), (hour, 2), (24 * hour, 1)]),
-            (Some(Group::Day), vec![(0, 3), (24 * hour, 1)]),
+            (
+                Some(Interval::Hour),
+                vec![(0, 1), (hour, 2), (24 * hour, 1)],
+            ),
+            (Some(Interval::Day), vec![(0, 3), (24 * hour, 1)]),
         ] {
-            let mut sums = Sums::default();
+            let mut sums = UsageTotals::default();
             for ts in times {
                 sums.add(&record(ts, "alice", None), group);
             }
@@ -152,7 +155,7 @@ mod tests {
 
     #[test]
     fn only_failures_are_errors() {
-        let mut sums = Sums::default();
+        let mut sums = UsageTotals::default();
         for error in [
             None,
             Some("client_left"),
@@ -166,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_selection_has_its_beginning_and_not_its_end() {
-        let selection = |client: Option<&str>| Selection {
+        let selection = |client: Option<&str>| UsageFilter {
             times: 5..7,
             client: client.map(str::to_owned),
         };
@@ -177,7 +180,7 @@ mod tests {
             (6, Some("bob"), false),
             (7, None, false),
         ] {
-            let held = selection(client).holds(&record(ts, "alice", None));
+            let held = selection(client).matches(&record(ts, "alice", None));
             assert_eq!(held, expected, "{ts} {client:?}");
         }
     }

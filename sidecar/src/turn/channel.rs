@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::alarm::Alarm;
-use super::backlog::Backlog;
+use super::event_buffer::EventBuffer;
+use super::lazy_timer::LazyTimer;
 use super::{Deadline, Event, Outcome, TurnError};
 
 /// How long a turn may take; `None` is for ever.
@@ -39,7 +39,7 @@ pub fn channel(timers: Timers, cancel: CancellationToken) -> (EventWriter, Turn)
         timers,
         request_deadline: timers.request.map(|limit| now + limit),
         silence_deadline: timers.first_sign.map(|limit| now + limit),
-        alarm: Alarm::default(),
+        timer: LazyTimer::default(),
         over: false,
         cancel: Some(cancel.drop_guard()),
     };
@@ -51,7 +51,7 @@ struct Shared(Mutex<Waiting>);
 
 #[derive(Debug, Default)]
 struct Waiting {
-    backlog: Backlog,
+    backlog: EventBuffer,
     finished: bool,
     /// Who waits for an event.
     reader: Option<Waker>,
@@ -108,7 +108,7 @@ impl Waiting {
     fn push(&mut self, event: Event) {
         match event {
             Event::Finished(outcome) => self.finish(outcome),
-            Event::Progress if !self.backlog.is_empty() => {}
+            Event::Heartbeat if !self.backlog.is_empty() => {}
             _ if self.finished => {}
             event => self.backlog.push(event),
         }
@@ -137,7 +137,7 @@ pub struct Turn {
     timers: Timers,
     request_deadline: Option<Instant>,
     silence_deadline: Option<Instant>,
-    alarm: Alarm,
+    timer: LazyTimer,
     over: bool,
     cancel: Option<DropGuard>,
 }
@@ -153,7 +153,7 @@ impl Turn {
         Some(tokio::select! {
             biased;
             event = poll_fn(|context| self.shared.lock().poll_pop(context)) => self.note(event),
-            () = self.alarm.until(deadline) => self.expire(kind),
+            () = self.timer.until(deadline) => self.expire(kind),
         })
     }
 
@@ -193,10 +193,10 @@ impl Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::turn::Stop;
+    use crate::turn::FinishReason;
 
     const COMPLETED: Outcome = Outcome::Completed {
-        stop: Stop::Natural,
+        stop: FinishReason::Stop,
         usage: None,
     };
 

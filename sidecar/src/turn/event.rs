@@ -9,7 +9,7 @@ use super::{ReasoningItem, ToolCall, TurnError};
 #[derive(Clone, PartialEq, Eq)]
 pub enum Event {
     /// The child works on it and has nothing to show yet.
-    Progress,
+    Heartbeat,
     /// More of the answer.
     Text(String),
     /// A message is whole; text that follows belongs to another.
@@ -17,9 +17,9 @@ pub enum Event {
     /// More of the summary of the model's reasoning.
     Reasoning(String),
     /// The summary that follows is another part than the summary before.
-    NextReasoningPart,
+    ReasoningPartAdded,
     /// What the model thought, whole, after its summary has come in pieces.
-    Reasoned(ReasoningItem),
+    ReasoningItem(ReasoningItem),
     /// The model calls a tool of the client's.
     ToolCall(ToolCall),
     /// The end.
@@ -31,9 +31,11 @@ impl Event {
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Text(text) | Self::Reasoning(text) => text.len(),
-            Self::Reasoned(item) => item.size(),
+            Self::ReasoningItem(item) => item.size(),
             Self::ToolCall(call) => call.call_id.len() + call.name.len() + call.arguments.len(),
-            Self::Progress | Self::MessageEnded | Self::NextReasoningPart | Self::Finished(_) => 0,
+            Self::Heartbeat | Self::MessageEnded | Self::ReasoningPartAdded | Self::Finished(_) => {
+                0
+            }
         }
     }
 }
@@ -41,12 +43,12 @@ impl Event {
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Progress => f.write_str("Progress"),
+            Self::Heartbeat => f.write_str("Progress"),
             Self::Text(_) => f.write_str("Text([redacted])"),
             Self::MessageEnded => f.write_str("MessageEnded"),
             Self::Reasoning(_) => f.write_str("Reasoning([redacted])"),
-            Self::NextReasoningPart => f.write_str("NextReasoningPart"),
-            Self::Reasoned(item) => f.debug_tuple("Reasoned").field(item).finish(),
+            Self::ReasoningPartAdded => f.write_str("NextReasoningPart"),
+            Self::ReasoningItem(item) => f.debug_tuple("Reasoned").field(item).finish(),
             Self::ToolCall(call) => f.debug_tuple("ToolCall").field(call).finish(),
             Self::Finished(outcome) => f.debug_tuple("Finished").field(outcome).finish(),
         }
@@ -59,7 +61,7 @@ pub enum Outcome {
     /// The model came to an end that its provider calls one.
     Completed {
         /// Why it ended there.
-        stop: Stop,
+        stop: FinishReason,
         /// What it cost, when Codex told.
         usage: Option<Usage>,
     },
@@ -71,15 +73,15 @@ pub enum Outcome {
 
 /// Why a model stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
+pub enum FinishReason {
     /// It had said all.
-    Natural,
+    Stop,
     /// It ended without a word or a call. That is all that Codex shows of a refusal.
-    Silent,
+    Refused,
     /// It called tools and waits for what comes of it.
     ToolCalls,
     /// It reached the largest number of tokens that it may write.
-    MaxTokens,
+    Length,
     /// The provider's filter cut it off.
     ContentFilter,
 }

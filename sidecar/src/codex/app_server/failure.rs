@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::wire::TurnFailure;
-use crate::turn::{Outcome, Stop, TurnError, Usage};
+use crate::turn::{FinishReason, Outcome, TurnError, Usage};
 
 /// How a turn ended whose status is `failed`.
 pub(super) fn outcome(
@@ -21,11 +21,11 @@ pub(super) fn outcome(
 }
 
 /// The provider ended the response early and said so: the text that came is the answer.
-fn incomplete(message: &str) -> Option<Stop> {
+fn incomplete(message: &str) -> Option<FinishReason> {
     let (_, reason) = message.split_once("Incomplete response returned, reason: ")?;
     match reason.trim() {
-        "max_output_tokens" => Some(Stop::MaxTokens),
-        "content_filter" => Some(Stop::ContentFilter),
+        "max_output_tokens" => Some(FinishReason::Length),
+        "content_filter" => Some(FinishReason::ContentFilter),
         _ => None,
     }
 }
@@ -169,8 +169,8 @@ mod tests {
     #[test]
     fn an_answer_that_the_provider_cut_is_an_answer() {
         for (reason, stop) in [
-            ("max_output_tokens", Stop::MaxTokens),
-            ("content_filter", Stop::ContentFilter),
+            ("max_output_tokens", FinishReason::Length),
+            ("content_filter", FinishReason::ContentFilter),
         ] {
             let message = format!("Incomplete response returned, reason: {reason}");
             check(

@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::codex::launch::sandbox::Workspace;
-use crate::codex::rate_limits::PlanBoard;
+use crate::codex::rate_limits::SharedRateLimits;
 use crate::turn::{Event, Outcome, TurnError, TurnRequest};
 use calls::{Call, Calls};
 use thread::{Next, Thread};
@@ -103,13 +103,13 @@ pub(super) struct AppServer {
     login_looked_at: Instant,
     /// The provider takes it no more; only another child will have another one.
     login_lost: bool,
-    plan: PlanBoard,
+    plan: SharedRateLimits,
     step: Step,
 }
 
 impl AppServer {
     /// The protocol from its first line on, which is in the step.
-    pub(super) fn start(plan: PlanBoard, now: Instant) -> (Self, Step) {
+    pub(super) fn start(plan: SharedRateLimits, now: Instant) -> (Self, Step) {
         let mut this = Self {
             state: State::Starting,
             now,
@@ -262,7 +262,7 @@ impl AppServer {
             Call::InjectItems(key) => self.advance(key, Thread::on_injected),
             Call::TurnStart(key) => {
                 let wire::TurnStarted { turn } = parse_answer(call, result)?;
-                self.step.events.push((key, Event::Progress));
+                self.step.events.push((key, Event::Heartbeat));
                 let now = self.now;
                 self.advance(key, |thread| thread.on_turn(turn.id, now));
             }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::tests::request;
 use super::*;
-use crate::turn::{Stop, Usage};
+use crate::turn::{FinishReason, Usage};
 
 const KEY: TurnKey = TurnKey(7);
 
@@ -45,14 +45,14 @@ impl Played {
             return;
         }
         match event {
-            Event::Progress | Event::Reasoned(_) => {}
+            Event::Heartbeat | Event::ReasoningItem(_) => {}
             Event::Text(text) if std::mem::take(&mut self.parted) => {
                 self.text = format!("{}\n\n{text}", self.text);
             }
             Event::Text(text) => self.text += &text,
             Event::MessageEnded => self.parted = true,
             Event::Reasoning(text) => self.reasoning += &text,
-            Event::NextReasoningPart => self.reasoning += "\n\n",
+            Event::ReasoningPartAdded => self.reasoning += "\n\n",
             Event::ToolCall(call) => panic!("nobody offered a tool: {call:?}"),
             Event::Finished(outcome) => self.outcome = Some(outcome),
         }
@@ -76,7 +76,7 @@ impl Replay {
             let call = &line["in"];
             Some((call["id"].as_u64()?, call["method"].as_str()?.to_owned()))
         });
-        let (server, first) = AppServer::start(PlanBoard::default(), Instant::now());
+        let (server, first) = AppServer::start(SharedRateLimits::default(), Instant::now());
         let mut replay = Self {
             server,
             theirs: theirs.collect(),
@@ -167,10 +167,10 @@ fn transcript(name: &str) -> Vec<Value> {
 
 /// An end of the model's own, after so many model calls of the recorded kind.
 fn completed(calls: u64) -> Outcome {
-    cut(Stop::Natural, calls)
+    cut(FinishReason::Stop, calls)
 }
 
-fn cut(stop: Stop, calls: u64) -> Outcome {
+fn cut(stop: FinishReason, calls: u64) -> Outcome {
     let usage = Usage {
         input_tokens: 11 * calls,
         cached_input_tokens: 3 * calls,
@@ -194,7 +194,7 @@ fn answers() -> Vec<(&'static str, &'static str, Outcome)> {
         reasoning_tokens: 32,
     };
     let thought = Outcome::Completed {
-        stop: Stop::Natural,
+        stop: FinishReason::Stop,
         usage: Some(thought),
     };
     vec![
@@ -207,7 +207,7 @@ fn answers() -> Vec<(&'static str, &'static str, Outcome)> {
             completed(1),
         ),
         ("reasoning", HELLO, thought),
-        ("refusal", "", cut(Stop::Silent, 1)),
+        ("refusal", "", cut(FinishReason::Refused, 1)),
         ("unknown-tool", HELLO, completed(2)),
         ("exec-auto", HELLO, completed(2)),
         ("mcp-echo", HELLO, completed(2)),
@@ -217,7 +217,7 @@ fn answers() -> Vec<(&'static str, &'static str, Outcome)> {
         ("approval-permissions-refused", HELLO, completed(2)),
         ("mcp-elicitation-decline", HELLO, completed(2)),
         ("request-user-input-empty", HELLO, completed(2)),
-        ("incomplete", HELLO, cut(Stop::MaxTokens, 1)),
+        ("incomplete", HELLO, cut(FinishReason::Length, 1)),
         ("interrupt", HELLO, Outcome::Interrupted),
         ("approval-exec-no-answer", "", Outcome::Interrupted),
     ]

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::calls::{CALL_DEADLINE, MAX_UNANSWERED_CALLS};
 use super::*;
 use crate::turn::{
-    Content, Effort, Item, Message, Model, Profile, ReasoningItem, Role, Stop, Summary, Tool,
-    ToolCall, Tools, Usage,
+    Content, Effort, FinishReason, Item, Message, Model, Profile, ReasoningItem, Role, Summary,
+    Tool, ToolCall, Tools, Usage,
 };
 
 const KEY: TurnKey = TurnKey(7);
@@ -38,7 +38,7 @@ struct Peer {
 
 impl Peer {
     fn start() -> Self {
-        let (server, step) = AppServer::start(PlanBoard::default(), Instant::now());
+        let (server, step) = AppServer::start(SharedRateLimits::default(), Instant::now());
         let mut peer = Self {
             server,
             called: Vec::new(),
@@ -72,7 +72,7 @@ impl Peer {
         peer.answer("thread/start", &json!({"thread": {"id": "T"}}));
         peer.answer("thread/inject_items", &json!({}));
         peer.answer("turn/start", &json!({"turn": {"id": "U"}}));
-        assert_eq!(peer.events, [Event::Progress]);
+        assert_eq!(peer.events, [Event::Heartbeat]);
         peer.events.clear();
         peer
     }
@@ -177,7 +177,7 @@ fn a_turn_goes_from_thread_to_thread_and_reports_what_it_cost() {
         reasoning_tokens: 2,
     };
     let completed = Outcome::Completed {
-        stop: Stop::Natural,
+        stop: FinishReason::Stop,
         usage: Some(usage),
     };
     let expected = [
@@ -185,7 +185,7 @@ fn a_turn_goes_from_thread_to_thread_and_reports_what_it_cost() {
         text("lo"),
         Event::MessageEnded,
         text("Bye"),
-        Event::Progress,
+        Event::Heartbeat,
         Event::Finished(completed),
     ];
     assert_eq!(peer.events, expected);
@@ -388,7 +388,7 @@ fn silence_fails_the_turn_and_is_counted() {
     let failed = failed(TurnError::Protocol);
     assert_eq!((peer.events.as_slice(), peer.closed), (&[failed][..], 1));
     assert_eq!(peer.server.stuck_threads(), 1);
-    let (mut silent, _initialize) = AppServer::start(PlanBoard::default(), Instant::now());
+    let (mut silent, _initialize) = AppServer::start(SharedRateLimits::default(), Instant::now());
     assert!(matches!(
         silent.tick(later),
         Err(ProtocolError::Silent("initialize"))
@@ -443,7 +443,7 @@ fn what_is_no_message_ends_the_child_and_what_is_unknown_does_not() {
         peer.says(line);
     }
     assert!(!format!("{:?}", peer.events).contains("secret"));
-    assert_eq!(peer.events, [Event::Progress]);
+    assert_eq!(peer.events, [Event::Heartbeat]);
     for line in [
         "",
         "not json",
@@ -507,11 +507,11 @@ fn calls_end_the_turn_once_all_of_them_are_known() {
         ..Usage::default()
     };
     let finished = Outcome::Completed {
-        stop: Stop::ToolCalls,
+        stop: FinishReason::ToolCalls,
         usage: Some(usage),
     };
     let expected = [
-        Event::Reasoned(thought),
+        Event::ReasoningItem(thought),
         call("c1", "look"),
         call("c2", "nobody_offered_this"),
         Event::Finished(finished),
@@ -534,7 +534,7 @@ fn without_raw_items_the_calls_that_are_asked_for_end_the_turn_when_no_more_come
     peer.note(step.unwrap());
     assert_eq!(peer.events.len(), 3);
     let ended = Outcome::Completed {
-        stop: Stop::ToolCalls,
+        stop: FinishReason::ToolCalls,
         usage: None,
     };
     assert_eq!(peer.events[2], Event::Finished(ended));
@@ -564,7 +564,7 @@ fn an_agents_own_tools_are_never_shown_as_the_clients() {
     let mut peer = Peer::running_with(request);
     peer.call("c1", "shell");
     peer.notifies("rawResponse/completed", json!({"usage": null}));
-    assert_eq!(peer.events, [Event::Progress]);
+    assert_eq!(peer.events, [Event::Heartbeat]);
     peer.call("c2", "go");
     assert_eq!(peer.events.last(), Some(&call("c2", "go")));
 }

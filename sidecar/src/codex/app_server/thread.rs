@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{failure, history, names, wire};
 use crate::turn::{
-    Event, Outcome, Profile, ReasoningItem, Stop, ToolCall, TurnError, TurnRequest, Usage,
+    Event, FinishReason, Outcome, Profile, ReasoningItem, ToolCall, TurnError, TurnRequest, Usage,
 };
 
 /// How far a thread has come.
@@ -202,7 +202,7 @@ impl Thread {
             "thread/tokenUsage/updated" => self.on_usage(serde_json::from_str(params)?),
             "error" => self.on_error(&serde_json::from_str(params)?, now),
             "turn/completed" => self.on_completed(serde_json::from_str(params)?, quota_reset),
-            _ => Ok((Some(Event::Progress), Next::Wait)),
+            _ => Ok((Some(Event::Heartbeat), Next::Wait)),
         }
     }
 
@@ -217,7 +217,7 @@ impl Thread {
         let event = if completed.item.kind == "agentMessage" {
             Event::MessageEnded
         } else {
-            Event::Progress
+            Event::Heartbeat
         };
         Ok((Some(event), Next::Wait))
     }
@@ -229,7 +229,7 @@ impl Thread {
         }
         let event = match serde_json::from_str(completed.item.get())? {
             wire::RawItem::FunctionCall(call) => self.on_call(call.into()),
-            wire::RawItem::Reasoning(item) => Some(Event::Reasoned(ReasoningItem::from(item))),
+            wire::RawItem::Reasoning(item) => Some(Event::ReasoningItem(ReasoningItem::from(item))),
             wire::RawItem::Other => None,
         };
         Ok((event, Next::Wait))
@@ -292,7 +292,7 @@ impl Thread {
     pub(super) fn end_with_calls(&mut self, usage: Option<Usage>, now: Instant) -> (Event, Next) {
         self.asked_at = None;
         let finished = Event::Finished(Outcome::Completed {
-            stop: Stop::ToolCalls,
+            stop: FinishReason::ToolCalls,
             usage: usage.or(self.usage),
         });
         (finished, self.interrupt(now))
@@ -305,7 +305,7 @@ impl Thread {
             return Ok((Some(failed), self.interrupt(now)));
         }
         if completed.turn_id != self.turn_id || self.called.is_empty() {
-            return Ok((Some(Event::Progress), Next::Wait));
+            return Ok((Some(Event::Heartbeat), Next::Wait));
         }
         let before = self.usage.unwrap_or_default();
         let usage = completed.usage.map(|tokens| before.plus(tokens.into()));
@@ -319,14 +319,14 @@ impl Thread {
     }
 
     fn reasoning_break(&self) -> Option<Event> {
-        self.reasoned.then_some(Event::NextReasoningPart)
+        self.reasoned.then_some(Event::ReasoningPartAdded)
     }
 
     /// After a failure the child reports counts that are all zero: that is no usage.
     fn on_usage(&mut self, updated: wire::TokenUsageUpdated) -> Notified {
         let usage = Usage::from(updated.token_usage.total);
         self.usage = (usage.total_tokens() > 0).then_some(usage);
-        Ok((Some(Event::Progress), Next::Wait))
+        Ok((Some(Event::Heartbeat), Next::Wait))
     }
 
     /// A retry would say again, from its beginning, what the client has read already.
@@ -341,7 +341,7 @@ impl Thread {
             let failed = Event::Finished(Outcome::Failed(TurnError::ProviderFailed));
             return Ok((Some(failed), self.interrupt(now)));
         }
-        Ok((Some(Event::Progress), Next::Wait))
+        Ok((Some(Event::Heartbeat), Next::Wait))
     }
 
     fn on_completed(
@@ -365,7 +365,11 @@ impl Thread {
         }
         let silent = !self.said && self.request.profile == Profile::Chat;
         Outcome::Completed {
-            stop: if silent { Stop::Silent } else { Stop::Natural },
+            stop: if silent {
+                FinishReason::Refused
+            } else {
+                FinishReason::Stop
+            },
             usage: self.usage,
         }
     }

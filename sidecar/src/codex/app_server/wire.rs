@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::history::HistoryItem;
 use super::names;
 use crate::codex::launch::sandbox::Workspace;
-use crate::codex::rate_limits::{Plan, PlanWindow};
+use crate::codex::rate_limits;
 use crate::turn::{ReasoningItem, Tool, ToolCall, TurnRequest, Usage};
 
 /// A call that expects an answer with the same id.
@@ -433,12 +433,16 @@ struct RateLimitWindow {
     resets_at: Option<u64>,
 }
 
-impl From<RateLimits> for Plan {
+impl From<RateLimits> for rate_limits::RateLimits {
     fn from(limits: RateLimits) -> Self {
         let window = |window: RateLimitWindow| {
             let since_epoch = window.resets_at.map(Duration::from_secs);
             let resets_at = since_epoch.and_then(|time| UNIX_EPOCH.checked_add(time));
-            PlanWindow::new(window.used_percent, window.window_duration_mins, resets_at)
+            rate_limits::RateLimitWindow::new(
+                window.used_percent,
+                window.window_duration_mins,
+                resets_at,
+            )
         };
         Self {
             primary: limits.primary.map(window),

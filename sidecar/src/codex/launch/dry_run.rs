@@ -20,14 +20,14 @@ use crate::process::orphans;
 
 /// What was found out; dropping it removes the stand-in.
 #[derive(Debug)]
-pub struct Rehearsal {
+pub struct DryRun {
     launch: Launch,
     login: Login,
     /// The stand-in and what it stands for.
     homes: (TempDir, PathBuf),
 }
 
-impl Rehearsal {
+impl DryRun {
     /// Does what [`Launch::prepare`] does.
     ///
     /// # Errors

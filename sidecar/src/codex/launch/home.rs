@@ -12,7 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 use tokio::time::{Instant, interval, interval_at, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::process::Holder;
+use crate::process::LockOwner;
 
 /// Folders of which nothing is needed once the turn that wrote it is over.
 const GROWING: [&str; 5] = [
@@ -47,22 +47,22 @@ const TRY: Duration = Duration::from_millis(100);
 
 /// The home, locked for this process.
 #[derive(Debug)]
-pub struct Home {
+pub struct CodexHome {
     folder: PathBuf,
     max_bytes: u64,
     _lock: Flock<fs::File>,
 }
 
-impl Home {
+impl CodexHome {
     /// Takes the home for this process alone, once a predecessor that is about to stop has let go of it; `max_bytes`
     /// is what may gather in it.
     ///
     /// # Errors
     /// Another process keeps it (`WouldBlock`), or it cannot be written.
-    pub async fn take(folder: &Path, max_bytes: u64) -> io::Result<Self> {
+    pub async fn lock(folder: &Path, max_bytes: u64) -> io::Result<Self> {
         let deadline = Instant::now() + HANDOVER;
         loop {
-            match Self::lock(folder, max_bytes) {
+            match Self::try_lock(folder, max_bytes) {
                 Err(error)
                     if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline =>
                 {
@@ -73,7 +73,7 @@ impl Home {
         }
     }
 
-    fn lock(folder: &Path, max_bytes: u64) -> io::Result<Self> {
+    fn try_lock(folder: &Path, max_bytes: u64) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let mut options = fs::File::options();
         let file = options.create(true).truncate(false).read(true).write(true);
@@ -92,7 +92,7 @@ impl Home {
     ///
     /// # Errors
     /// Its lock cannot be read.
-    pub fn holder(folder: &Path) -> io::Result<Option<Holder>> {
+    pub fn holder(folder: &Path) -> io::Result<Option<LockOwner>> {
         let file = match fs::File::open(folder.join(LOCK)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -108,7 +108,7 @@ impl Home {
 
     /// Prunes now and then until `stop` fires, and lets go of the home. Turns that still run write nothing to it that
     /// two children of one sidecar would not write side by side.
-    pub async fn keep_small(self, stop: CancellationToken) {
+    pub async fn prune_periodically(self, stop: CancellationToken) {
         let mut look = interval(LOOK);
         // Not at once: children that a predecessor drains may have lost their locks to an older version's pruning.
         let mut sweep = interval_at(Instant::now() + LOOK, LOOK);
@@ -163,10 +163,10 @@ fn is_abandoned(entry: &fs::DirEntry) -> bool {
 }
 
 /// Who wrote into the lock.
-fn read_holder(lock: &fs::File) -> Holder {
+fn read_holder(lock: &fs::File) -> LockOwner {
     let mut pid = String::new();
     let _unknown = lock.take(20).read_to_string(&mut pid);
-    Holder {
+    LockOwner {
         pid: pid.parse().ok(),
     }
 }
@@ -222,16 +222,16 @@ mod tests {
     #[test]
     fn a_home_has_one_writer() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Home::lock(folder.path(), 0).unwrap();
+        let first = CodexHome::try_lock(folder.path(), 0).unwrap();
         let own = i32::try_from(std::process::id()).unwrap();
-        let second = Home::lock(folder.path(), 0).unwrap_err();
+        let second = CodexHome::try_lock(folder.path(), 0).unwrap_err();
         assert_eq!(second.kind(), io::ErrorKind::WouldBlock);
         assert!(second.to_string().ends_with(&format!("pid {own}")));
-        let holder = || Home::holder(folder.path()).unwrap();
-        assert_eq!(holder(), Some(Holder { pid: Some(own) }));
+        let holder = || CodexHome::holder(folder.path()).unwrap();
+        assert_eq!(holder(), Some(LockOwner { pid: Some(own) }));
         drop(first);
         assert_eq!(holder(), None);
-        assert!(Home::lock(folder.path(), 0).is_ok());
+        assert!(CodexHome::try_lock(folder.path(), 0).is_ok());
     }
 
     #[test]
@@ -251,7 +251,7 @@ mod tests {
         write("sessions/2026/01/old.jsonl", 100, 3000);
         write("sessions/2026/02/new.jsonl", 100, 1000);
         write("log/middle.log", 100, 2000);
-        Home::lock(folder.path(), 250).unwrap().prune();
+        CodexHome::try_lock(folder.path(), 250).unwrap().prune();
         let left = |name: &str| folder.path().join(name).exists();
         assert!(left("auth.json") && left("sessions/2026/02/new.jsonl") && left("log/middle.log"));
         assert!(left(lock), "it would be taken for a dead child's");
@@ -279,7 +279,9 @@ mod tests {
                 .set_modified(modified)
                 .unwrap();
         }
-        Home::lock(folder.path(), 0).unwrap().remove_abandoned();
+        CodexHome::try_lock(folder.path(), 0)
+            .unwrap()
+            .remove_abandoned();
         let mut left: Vec<_> = fs::read_dir(&links)
             .unwrap()
             .map(|entry| entry.unwrap().file_name())

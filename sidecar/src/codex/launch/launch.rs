@@ -19,11 +19,11 @@ use super::login::{self, Login};
 use super::model_catalog;
 use super::sandbox::Agent;
 use super::version::{self, Protocol};
-use crate::codex::protocol_log::Wiretap;
+use crate::codex::protocol_log::ProtocolLog;
 use crate::codex::{app_server, proto};
 use crate::config::Config;
 use crate::process::orphans;
-use crate::process::{Program, Roster};
+use crate::process::{ChildRegistry, Program};
 use crate::turn::TurnError;
 
 /// Time that `codex --version` and `codex debug models` may take; 0.3 s were seen on a cold start.
@@ -67,8 +67,8 @@ pub struct Launch {
     sandbox_works: bool,
     context_windows: BTreeMap<String, u64>,
     private: TempDir,
-    roster: Roster,
-    wiretap: Wiretap,
+    roster: ChildRegistry,
+    wiretap: ProtocolLog,
 }
 
 impl Launch {
@@ -108,8 +108,8 @@ impl Launch {
             context_windows: BTreeMap::new(),
             work,
             private,
-            roster: Roster::default(),
-            wiretap: Wiretap::default(),
+            roster: ChildRegistry::default(),
+            wiretap: ProtocolLog::default(),
         };
         let said = launch.ask_version().await?;
         (launch.version, launch.protocol) =
@@ -161,16 +161,16 @@ impl Launch {
 
     /// Lets `wiretap` hear what passes between us and its children.
     #[must_use]
-    pub fn tapped(self, wiretap: Wiretap) -> Self {
+    pub fn with_protocol_log(self, wiretap: ProtocolLog) -> Self {
         Self { wiretap, ..self }
     }
 
-    pub(in crate::codex) fn wiretap(&self) -> &Wiretap {
+    pub(in crate::codex) fn wiretap(&self) -> &ProtocolLog {
         &self.wiretap
     }
 
     /// Where its children are entered while they live.
-    pub fn roster(&self) -> &Roster {
+    pub fn roster(&self) -> &ChildRegistry {
         &self.roster
     }
 
@@ -334,7 +334,7 @@ fn environment(home: &Path, temporary: &Path, passthrough: &[String]) -> Vec<(Os
         .collect();
     environment.push(("CODEX_HOME".into(), home.into()));
     environment.push(("TMPDIR".into(), temporary.into()));
-    environment.push((orphans::MARKER.into(), orphans::owner().into()));
+    environment.push((orphans::OWNER_ENV.into(), orphans::owner().into()));
     environment
 }
 

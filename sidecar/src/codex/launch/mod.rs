@@ -17,9 +17,9 @@ pub(super) mod version;
 
 pub use config_toml::ConfigToml;
 pub use directories::{can_be_appended, can_be_filled};
-pub use dry_run::Rehearsal;
+pub use dry_run::DryRun;
 pub use error::LaunchError;
-pub use home::Home;
+pub use home::CodexHome;
 pub use launch::Launch;
 pub use login::Login;
 pub use version::Protocol;

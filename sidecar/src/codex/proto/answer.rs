@@ -39,7 +39,7 @@ impl Answer {
     /// The end of a message, with its whole text; only one that came without deltas is new.
     pub(super) fn on_message(&mut self, message: String) -> Event {
         let event = if self.in_message || message.is_empty() {
-            Event::Progress
+            Event::Heartbeat
         } else {
             self.on_delta(message)
         };
@@ -55,7 +55,7 @@ impl Answer {
     /// A part of the reasoning, whole; it is new only where there are no deltas.
     pub(super) fn on_reasoning(&mut self, text: String) -> Event {
         if self.reasoning_deltas {
-            return Event::Progress;
+            return Event::Heartbeat;
         }
         self.reasoning_break = self.reasoning;
         self.reason(text)
@@ -69,7 +69,7 @@ impl Answer {
 
     pub(super) fn on_reasoning_break(&mut self) -> Event {
         self.reasoning_break = self.reasoning;
-        Event::Progress
+        Event::Heartbeat
     }
 }
 

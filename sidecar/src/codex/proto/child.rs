@@ -17,9 +17,9 @@ use tracing::{Instrument, info_span};
 use super::home::ChildHome;
 use super::{Phase, Proto, ProtocolError, Step, command_line, confine};
 use crate::codex::launch::launch::Launch;
-use crate::codex::protocol_log::Tap;
-use crate::codex::rate_limits::PlanBoard;
-use crate::codex::turn_queue::{Order, Orders};
+use crate::codex::protocol_log::ProtocolTap;
+use crate::codex::rate_limits::SharedRateLimits;
+use crate::codex::turn_queue::{QueuedTurn, TurnQueue};
 use crate::error_chain;
 use crate::process::{Child, Lines, Pipes, Stderr, Stdin};
 use crate::turn::{Event, EventWriter, Outcome, TurnError, TurnRequest};
@@ -78,11 +78,11 @@ pub(super) enum Fault {
 #[derive(Debug, Clone)]
 pub(super) struct Starter {
     pub(super) launch: Arc<Launch>,
-    pub(super) plan: PlanBoard,
+    pub(super) plan: SharedRateLimits,
     /// Whether Codex's own instructions stay.
     pub(super) own_instructions: bool,
     /// Shared by all children: whoever is ready takes the next one.
-    pub(super) orders: Orders,
+    pub(super) orders: TurnQueue,
     pub(super) notes: mpsc::Sender<(Id, Note)>,
     pub(super) stop: CancellationToken,
 }
@@ -116,8 +116,8 @@ impl Starter {
             Proto::start(directory, self.plan.clone(), Instant::now()),
         );
         match self.wait(&mut link).await {
-            Ok(Waited::Order(order)) => {
-                let Order {
+            Ok(Waited::QueuedTurn(order)) => {
+                let QueuedTurn {
                     request,
                     events,
                     cancel,
@@ -156,7 +156,7 @@ impl Starter {
                 () = sleep_until(retirement) => return Ok(Waited::End(End::Retired)),
                 Ok(order) = self.orders.recv() => if !order.cancel.is_cancelled() {
                     self.note(Note::Taken).await;
-                    return Ok(Waited::Order(Box::new(order)));
+                    return Ok(Waited::QueuedTurn(Box::new(order)));
                 },
                 step = link.step() => drop(step.map_err(Broken::Wait)?),
             }
@@ -170,7 +170,7 @@ impl Starter {
 
 /// What a child has waited for.
 enum Waited {
-    Order(Box<Order>),
+    QueuedTurn(Box<QueuedTurn>),
     End(End),
 }
 
@@ -179,12 +179,12 @@ struct Link {
     stdin: Stdin,
     stdout: Lines<ChildStdout>,
     stderr: Stderr,
-    tap: Tap,
+    tap: ProtocolTap,
     protocol: Proto,
 }
 
 impl Link {
-    fn new(pipes: Pipes, tap: Tap, protocol: Proto) -> Self {
+    fn new(pipes: Pipes, tap: ProtocolTap, protocol: Proto) -> Self {
         Self {
             stdin: pipes.stdin,
             stdout: pipes.stdout,

@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::codex::rate_limits::PlanBoard;
-use crate::turn::{Event, Outcome, Stop, TurnError, TurnRequest, Usage};
+use crate::codex::rate_limits::SharedRateLimits;
+use crate::turn::{Event, FinishReason, Outcome, TurnError, TurnRequest, Usage};
 use answer::Answer;
 use wire::{Op, SandboxPolicy};
 
@@ -79,12 +79,12 @@ pub(super) struct Proto {
     directory: String,
     answer: Answer,
     usage: Option<Usage>,
-    plan: PlanBoard,
+    plan: SharedRateLimits,
 }
 
 impl Proto {
     /// A child that has just been started.
-    pub(super) fn start(directory: String, plan: PlanBoard, now: Instant) -> Self {
+    pub(super) fn start(directory: String, plan: SharedRateLimits, now: Instant) -> Self {
         Self {
             phase: Phase::Starting {
                 until: now + START_DEADLINE,
@@ -175,7 +175,7 @@ impl Proto {
             "exec_approval_request" => deny(&Op::deny_exec(), step),
             "apply_patch_approval_request" => deny(&Op::deny_patch(), step),
             "exec_command_end" => on_command_end(&said.read()?)?,
-            _ => Event::Progress,
+            _ => Event::Heartbeat,
         })
     }
 
@@ -193,7 +193,7 @@ impl Proto {
         if let Some(limits) = count.rate_limits {
             self.plan.report(limits.into());
         }
-        Event::Progress
+        Event::Heartbeat
     }
 
     /// A retry would say again, from its beginning, what the client has read already.
@@ -202,7 +202,7 @@ impl Proto {
         if self.answer.has_begun() {
             self.finish(Outcome::Failed(TurnError::ProviderFailed))
         } else {
-            Event::Progress
+            Event::Heartbeat
         }
     }
 
@@ -219,9 +219,9 @@ impl Proto {
             step.events.push(self.answer.on_message(message));
         }
         let stop = if self.answer.has_text() {
-            Stop::Natural
+            FinishReason::Stop
         } else {
-            Stop::Silent
+            FinishReason::Refused
         };
         self.finish(Outcome::Completed {
             stop,
@@ -234,13 +234,13 @@ impl Proto {
 fn deny(denial: &Op<'_>, step: &mut Step) -> Event {
     tracing::warn!("request of the child refused");
     step.write.push(denial.line());
-    Event::Progress
+    Event::Heartbeat
 }
 
 /// Codex runs commands that it takes for harmless without asking. Here none can be started (`command_line`, `confine`).
 fn on_command_end(end: &wire::ExecCommandEnd) -> Result<Event, ProtocolError> {
     if end.exit_code == wire::NOT_STARTED {
-        Ok(Event::Progress)
+        Ok(Event::Heartbeat)
     } else {
         Err(ProtocolError::CommandRan)
     }

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::child::{Broken, End, Note, Starter};
 use crate::codex::launch::launch::Launch;
 use crate::codex::launch::login::Login;
-use crate::codex::rate_limits::PlanBoard;
-use crate::codex::turn_queue::{Orders, Readiness};
+use crate::codex::rate_limits::SharedRateLimits;
+use crate::codex::turn_queue::{Readiness, TurnQueue};
 use crate::error_chain;
 use crate::turn::{Event, Outcome, TurnError};
 
@@ -32,8 +32,8 @@ const NOTES_WAITING: usize = 16;
 #[derive(Debug)]
 pub(in crate::codex) struct Pool {
     pub(in crate::codex) launch: Arc<Launch>,
-    pub(in crate::codex) plan: PlanBoard,
-    pub(in crate::codex) orders: Orders,
+    pub(in crate::codex) plan: SharedRateLimits,
+    pub(in crate::codex) orders: TurnQueue,
     /// Children that wait for a turn.
     pub(in crate::codex) size: NonZeroUsize,
     pub(in crate::codex) readiness: watch::Sender<Readiness>,

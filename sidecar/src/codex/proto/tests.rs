@@ -33,7 +33,11 @@ fn request() -> TurnRequest {
 }
 
 fn play<'a>(lines: impl IntoIterator<Item = &'a str>) -> Played {
-    let mut proto = Proto::start("/work".to_owned(), PlanBoard::default(), Instant::now());
+    let mut proto = Proto::start(
+        "/work".to_owned(),
+        SharedRateLimits::default(),
+        Instant::now(),
+    );
     let mut played = Played::default();
     for line in lines {
         if proto.phase() == Phase::Ready {
@@ -57,7 +61,7 @@ impl Played {
         for event in step.events {
             assert_eq!(self.outcome, None, "nothing comes after the end");
             match event {
-                Event::Progress => {}
+                Event::Heartbeat => {}
                 Event::Text(text) => self.text += &text,
                 Event::Reasoning(text) => self.reasoning += &text,
                 Event::Finished(outcome) => self.outcome = Some(outcome),
@@ -76,10 +80,10 @@ fn transcript(name: &str) -> String {
 }
 
 fn completed(usage: Option<(u64, u64, u64, u64)>) -> Outcome {
-    ended(Stop::Natural, usage)
+    ended(FinishReason::Stop, usage)
 }
 
-fn ended(stop: Stop, usage: Option<(u64, u64, u64, u64)>) -> Outcome {
+fn ended(stop: FinishReason, usage: Option<(u64, u64, u64, u64)>) -> Outcome {
     let usage = usage.map(|(input, cached, output, reasoning)| Usage {
         input_tokens: input,
         cached_input_tokens: cached,
@@ -112,7 +116,11 @@ fn table() -> Vec<(&'static str, &'static str, Outcome)> {
         ("patch-denied", HELLO, two_calls()),
         ("approval-policy-never", HELLO, two_calls()),
         ("exec-auto", HELLO, two_calls()),
-        ("refusal", "", ended(Stop::Silent, Some((11, 3, 5, 0)))),
+        (
+            "refusal",
+            "",
+            ended(FinishReason::Refused, Some((11, 3, 5, 0))),
+        ),
         ("interrupt", HELLO, Outcome::Interrupted),
         (
             "stream-cut-once",
@@ -243,7 +251,11 @@ fn a_plan_that_is_used_up_is_open_again_when_its_window_says() {
 
 #[test]
 fn a_turn_is_told_with_model_effort_and_the_policies_of_the_start() {
-    let mut proto = Proto::start("/work".to_owned(), PlanBoard::default(), Instant::now());
+    let mut proto = Proto::start(
+        "/work".to_owned(),
+        SharedRateLimits::default(),
+        Instant::now(),
+    );
     let ready = transcript("plain");
     proto.read_line(ready.lines().next().unwrap()).unwrap();
     let step = proto.begin(&request(), Instant::now());
@@ -261,7 +273,7 @@ fn a_turn_is_told_with_model_effort_and_the_policies_of_the_start() {
 #[test]
 fn silence_has_a_deadline_where_a_word_is_due() {
     let now = Instant::now();
-    let mut proto = Proto::start("/work".to_owned(), PlanBoard::default(), now);
+    let mut proto = Proto::start("/work".to_owned(), SharedRateLimits::default(), now);
     let due = |proto: &Proto| {
         let deadline = proto.deadline();
         deadline.map(|(at, error)| (at - now, error.to_string()))

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::codex::json_line::json_line;
-use crate::codex::rate_limits::{Plan, PlanWindow};
+use crate::codex::rate_limits;
 use crate::turn::Usage;
 
 /// The submission that a child is made for. An approval is answered by the id of the turn that asks.
@@ -211,13 +211,13 @@ struct RateLimitWindow {
     resets_in_seconds: Option<u64>,
 }
 
-impl From<RateLimits> for Plan {
+impl From<RateLimits> for rate_limits::RateLimits {
     fn from(limits: RateLimits) -> Self {
         let now = SystemTime::now();
         let window = |window: RateLimitWindow| {
             let resets_in = window.resets_in_seconds.map(Duration::from_secs);
             let resets_at = resets_in.and_then(|wait| now.checked_add(wait));
-            PlanWindow::new(window.used_percent, window.window_minutes, resets_at)
+            rate_limits::RateLimitWindow::new(window.used_percent, window.window_minutes, resets_at)
         };
         Self {
             primary: limits.primary.map(window),

@@ -10,8 +10,8 @@ use crate::openai::response::options::{
     Frames, Identity, Reply, Text, UsageBody, finish_reason, outcome, to_json,
 };
 use crate::openai::response::sse::EventFrames;
-use crate::store::Listener;
-use crate::turn::{Attended, Event, Outcome, Stop, ToolCall, Usage};
+use crate::store::ReasoningCollector;
+use crate::turn::{ClientTurn, Event, FinishReason, Outcome, ToolCall, Usage};
 
 /// What the ids of answers begin with.
 const ID: &str = "chatcmpl-";
@@ -22,7 +22,7 @@ pub struct ChunkWriter {
     frames: Frames,
     text: Text,
     calls: usize,
-    listener: Listener,
+    listener: ReasoningCollector,
 }
 
 #[derive(Serialize)]
@@ -49,7 +49,7 @@ struct Nothing {}
 
 impl ChunkWriter {
     /// The writer of one answer.
-    pub fn new(reply: &Reply, listener: Listener) -> Self {
+    pub fn new(reply: &Reply, listener: ReasoningCollector) -> Self {
         let identity = Identity::new(ID, "chat.completion.chunk", reply);
         Self {
             frames: Frames::new(&identity, reply),
@@ -68,7 +68,7 @@ impl ChunkWriter {
         self.frames.write(&choice, out);
     }
 
-    fn write_end(&self, stop: Stop, usage: Option<Usage>, out: &mut BytesMut) {
+    fn write_end(&self, stop: FinishReason, usage: Option<Usage>, out: &mut BytesMut) {
         if let Some(text) = refusal(stop) {
             self.write_delta(Delta::Refusal(text), out);
         }
@@ -88,16 +88,16 @@ impl EventFrames for ChunkWriter {
     }
 
     fn write(&mut self, event: &Event, out: &mut BytesMut) {
-        self.listener.hear(event);
+        self.listener.on_event(event);
         match event {
-            Event::Progress | Event::Reasoned(_) => {}
+            Event::Heartbeat | Event::ReasoningItem(_) => {}
             Event::Text(piece) => {
                 let piece = self.text.push(piece);
                 self.write_delta(Delta::Content(&piece), out);
             }
             Event::MessageEnded => self.text.end_message(),
             Event::Reasoning(text) => self.write_delta(Delta::ReasoningContent(text), out),
-            Event::NextReasoningPart => self.write_delta(Delta::ReasoningContent("\n\n"), out),
+            Event::ReasoningPartAdded => self.write_delta(Delta::ReasoningContent("\n\n"), out),
             Event::ToolCall(call) => {
                 let call = CallBody::new(call, Some(self.calls));
                 self.calls += 1;
@@ -176,14 +176,14 @@ impl CallBody {
 ///
 /// # Errors
 /// The turn did not complete: what had come of it is no answer.
-pub async fn gather(
+pub async fn collect(
     reply: &Reply,
-    turn: Attended,
-    mut listener: Listener,
+    turn: ClientTurn,
+    mut listener: ReasoningCollector,
 ) -> Result<Vec<u8>, ApiError> {
-    let mut gathered = Gathered::default();
+    let mut gathered = Buffered::default();
     let outcome = outcome(turn, |event| {
-        listener.hear(event);
+        listener.on_event(event);
         gathered.push(event);
     });
     match outcome.await {
@@ -196,27 +196,27 @@ pub async fn gather(
 
 /// An answer that grows until it is whole.
 #[derive(Default)]
-struct Gathered {
+struct Buffered {
     text: Text,
     content: String,
     reasoning: String,
     calls: Vec<CallBody>,
 }
 
-impl Gathered {
+impl Buffered {
     fn push(&mut self, event: &Event) {
         match event {
-            Event::Progress | Event::Reasoned(_) | Event::Finished(_) => {}
+            Event::Heartbeat | Event::ReasoningItem(_) | Event::Finished(_) => {}
             Event::Text(piece) => self.content.push_str(&self.text.push(piece)),
             Event::MessageEnded => self.text.end_message(),
             Event::Reasoning(text) => self.reasoning.push_str(text),
-            Event::NextReasoningPart => self.reasoning.push_str("\n\n"),
+            Event::ReasoningPartAdded => self.reasoning.push_str("\n\n"),
             Event::ToolCall(call) => self.calls.push(CallBody::new(call, None)),
         }
     }
 
     /// Content is null where something else stands in its place.
-    fn completion(self, reply: &Reply, stop: Stop, usage: Option<Usage>) -> Vec<u8> {
+    fn completion(self, reply: &Reply, stop: FinishReason, usage: Option<Usage>) -> Vec<u8> {
         let refusal = refusal(stop);
         let instead = !self.calls.is_empty() || refusal.is_some();
         to_json(&Completion {
@@ -239,8 +239,8 @@ impl Gathered {
 }
 
 /// What stands in the place of an answer that is none.
-fn refusal(stop: Stop) -> Option<&'static str> {
-    (stop == Stop::Silent).then_some(NO_ANSWER)
+fn refusal(stop: FinishReason) -> Option<&'static str> {
+    (stop == FinishReason::Refused).then_some(NO_ANSWER)
 }
 
 #[cfg(test)]
@@ -249,7 +249,7 @@ mod tests {
 
     use super::*;
     use crate::openai::{Delivery, Ignored};
-    use crate::turn::{CutRules, TurnError};
+    use crate::turn::{TruncationRules, TurnError};
 
     fn reply() -> Reply {
         Reply {
@@ -257,7 +257,7 @@ mod tests {
                 include_usage: true,
             },
             ignored: Ignored::default(),
-            cut: CutRules::default(),
+            cut: TruncationRules::default(),
             model_id: "codex-5".to_owned(),
             prompt_chars: 2,
         }
@@ -265,7 +265,7 @@ mod tests {
 
     /// The frames of a stream with its id and time made stable.
     fn frames(events: &[Event]) -> String {
-        let mut writer = ChunkWriter::new(&reply(), Listener::default());
+        let mut writer = ChunkWriter::new(&reply(), ReasoningCollector::default());
         let mut out = BytesMut::new();
         let head = writer.frames.head();
         writer.write_start(&mut out);
@@ -285,11 +285,11 @@ mod tests {
             output_tokens: 5,
             reasoning_tokens: 2,
         };
-        let stop = Stop::MaxTokens;
+        let stop = FinishReason::Length;
         let events = [
-            Event::Progress,
+            Event::Heartbeat,
             Event::Reasoning("Hm".to_owned()),
-            Event::NextReasoningPart,
+            Event::ReasoningPartAdded,
             Event::Text("Q\"\n é".to_owned()),
             Event::MessageEnded,
             Event::Text("2".to_owned()),
@@ -329,7 +329,7 @@ mod tests {
                 arguments: "{\"x\": 1}".to_owned(),
             })
         };
-        let (stop, usage) = (Stop::ToolCalls, Some(Usage::default()));
+        let (stop, usage) = (FinishReason::ToolCalls, Some(Usage::default()));
         let finished = Event::Finished(Outcome::Completed { stop, usage });
         let events = [call("a"), call("b"), finished];
         expect_test::expect![[r#"
@@ -353,8 +353,8 @@ mod tests {
         assert_eq!(message["tool_calls"][1]["index"], Value::Null);
     }
 
-    fn message(events: &[Event], stop: Stop) -> Value {
-        let mut gathered = Gathered::default();
+    fn message(events: &[Event], stop: FinishReason) -> Value {
+        let mut gathered = Buffered::default();
         for event in events {
             gathered.push(event);
         }
@@ -365,10 +365,10 @@ mod tests {
 
     #[test]
     fn a_refusal_stands_in_the_place_of_content() {
-        let refused = message(&[], Stop::Silent);
+        let refused = message(&[], FinishReason::Refused);
         assert_eq!(refused["refusal"], NO_ANSWER);
         assert_eq!(refused["content"], Value::Null);
-        let empty = message(&[], Stop::Natural);
+        let empty = message(&[], FinishReason::Stop);
         assert_eq!(empty["refusal"], Value::Null);
         assert_eq!(empty["content"], "", "a client may read a string");
     }

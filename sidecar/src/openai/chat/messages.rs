@@ -10,14 +10,14 @@ use serde::{Deserialize, Deserializer};
 
 use crate::openai::request::body;
 use crate::openai::request::image;
-use crate::openai::request::string_or_list::TextOr;
+use crate::openai::request::string_or_list::StringOrList;
 use crate::openai::{ApiError, Ignored};
 use crate::turn::{Content, Item, Message, ReasoningItem, Role, ToolCall, ToolOutput};
 
 #[derive(Deserialize)]
 pub(super) struct RawMessage {
     role: String,
-    content: Option<TextOr<RawPart>>,
+    content: Option<StringOrList<RawPart>>,
     refusal: Option<String>,
     name: Option<String>,
     #[serde(default, deserialize_with = "body::objects")]
@@ -258,16 +258,16 @@ fn some_of(ids: &HashSet<String>) -> String {
 /// `None` when there is none; an empty list is none that can be meant.
 fn content(
     index: usize,
-    content: Option<TextOr<RawPart>>,
+    content: Option<StringOrList<RawPart>>,
 ) -> Result<Option<Vec<Content>>, ApiError> {
     match content {
         None => Ok(None),
-        Some(TextOr::Text(text)) => Ok(Some(vec![Content::Text(text)])),
-        Some(TextOr::List(parts)) if parts.is_empty() => {
+        Some(StringOrList::Text(text)) => Ok(Some(vec![Content::Text(text)])),
+        Some(StringOrList::List(parts)) if parts.is_empty() => {
             let text = "A list of content parts needs at least one part.";
             Err(ApiError::invalid(text).at(format!("messages[{index}].content")))
         }
-        Some(TextOr::List(parts)) => {
+        Some(StringOrList::List(parts)) => {
             let numbered = parts.into_iter().enumerate();
             let parts = numbered.map(|(number, part)| {
                 read_part(part, &format!("messages[{index}].content[{number}]"))

@@ -8,5 +8,5 @@ mod request;
 mod tests;
 mod tools;
 
-pub use answer::{ChunkWriter, gather};
+pub use answer::{ChunkWriter, collect};
 pub use request::parse;

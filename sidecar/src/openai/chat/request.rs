@@ -15,7 +15,7 @@ use crate::openai::request::sampling::Sampling;
 use crate::openai::request::{body, fields};
 use crate::openai::response::options::Reply;
 use crate::openai::{ApiError, Delivery, Ignored};
-use crate::turn::{CutRules, Item, Profile, Summary, TurnRequest};
+use crate::turn::{Item, Profile, Summary, TruncationRules, TurnRequest};
 
 /// The fields that OpenAI documents. `null` is as good as absent, everywhere.
 #[derive(Deserialize)]
@@ -233,13 +233,13 @@ fn schema(
 }
 
 /// The newer of the two names wins, as with OpenAI.
-fn cut(body: Body) -> Result<CutRules, ApiError> {
+fn cut(body: Body) -> Result<TruncationRules, ApiError> {
     let older = fields::max_tokens("max_tokens", body.max_tokens)?;
     let newer = fields::max_tokens("max_completion_tokens", body.max_completion_tokens)?;
-    Ok(CutRules {
+    Ok(TruncationRules {
         stop: fields::stop(body.stop)?,
         max_tokens: newer.or(older),
-        ..CutRules::default()
+        ..TruncationRules::default()
     })
 }
 

@@ -63,7 +63,7 @@ fn a_conversation_keeps_its_order_and_its_roles() {
     );
     assert_eq!(
         (reply.model_id.as_str(), reply.delivery),
-        ("CODEX-5-low", Delivery::Gathered)
+        ("CODEX-5-low", Delivery::Buffered)
     );
 }
 
@@ -459,7 +459,7 @@ fn usage_is_streamed_only_when_asked_for() {
         (r#""stream":true,"include_usage":true"#, stream(true)),
         (
             r#""stream":false,"stream_options":{"include_usage":true}"#,
-            Delivery::Gathered,
+            Delivery::Buffered,
         ),
     ] {
         assert_eq!(read(&with(field)).unwrap().1.delivery, delivery, "{field}");

@@ -10,7 +10,7 @@ use crate::openai::response::options::{
     Frames, Identity, Reply, Text, UsageBody, finish_reason, outcome, to_json,
 };
 use crate::openai::response::sse::EventFrames;
-use crate::turn::{Attended, Event, Outcome, Stop, Usage};
+use crate::turn::{ClientTurn, Event, FinishReason, Outcome, Usage};
 
 /// What the ids of answers begin with.
 const ID: &str = "cmpl-";
@@ -35,7 +35,7 @@ struct Choice<'a> {
 }
 
 impl<'a> Choice<'a> {
-    fn new(text: &'a str, stop: Option<Stop>) -> Self {
+    fn new(text: &'a str, stop: Option<FinishReason>) -> Self {
         Self {
             text,
             index: 0,
@@ -70,10 +70,10 @@ impl EventFrames for ChunkWriter {
                 self.frames.write(&Choice::new(&piece, None), out);
             }
             Event::MessageEnded => self.text.end_message(),
-            Event::Progress
+            Event::Heartbeat
             | Event::Reasoning(_)
-            | Event::NextReasoningPart
-            | Event::Reasoned(_)
+            | Event::ReasoningPartAdded
+            | Event::ReasoningItem(_)
             | Event::ToolCall(_) => {} // There is no field for them.
             Event::Finished(Outcome::Completed { stop, usage }) => {
                 self.frames.write(&Choice::new("", Some(*stop)), out);
@@ -98,15 +98,15 @@ struct Completion<'a> {
 ///
 /// # Errors
 /// The turn did not complete: what had come of it is no answer.
-pub async fn gather(reply: &Reply, echo: Echo, turn: Attended) -> Result<Vec<u8>, ApiError> {
+pub async fn collect(reply: &Reply, echo: Echo, turn: ClientTurn) -> Result<Vec<u8>, ApiError> {
     let (mut text, mut whole) = (Text::default(), echo.0.unwrap_or_default());
     let outcome = outcome(turn, |event| match event {
         Event::Text(piece) => whole.push_str(&text.push(piece)),
         Event::MessageEnded => text.end_message(),
-        Event::Progress
+        Event::Heartbeat
         | Event::Reasoning(_)
-        | Event::NextReasoningPart
-        | Event::Reasoned(_)
+        | Event::ReasoningPartAdded
+        | Event::ReasoningItem(_)
         | Event::ToolCall(_)
         | Event::Finished(_) => {}
     });
@@ -120,7 +120,7 @@ fn completion(
     reply: &Reply,
     whole: &str,
     text: &Text,
-    stop: Stop,
+    stop: FinishReason,
     usage: Option<Usage>,
 ) -> Vec<u8> {
     to_json(&Completion {
@@ -140,7 +140,7 @@ fn error(outcome: &Outcome) -> ApiError {
 mod tests {
     use super::*;
     use crate::openai::{Delivery, Ignored};
-    use crate::turn::{CutRules, TurnError};
+    use crate::turn::{TruncationRules, TurnError};
 
     fn reply() -> Reply {
         Reply {
@@ -148,7 +148,7 @@ mod tests {
                 include_usage: true,
             },
             ignored: Ignored::default(),
-            cut: CutRules::default(),
+            cut: TruncationRules::default(),
             model_id: "codex-5".to_owned(),
             prompt_chars: 2,
         }
@@ -169,13 +169,13 @@ mod tests {
     #[test]
     fn a_stream_that_ended_well_has_one_finish_then_usage_then_done() {
         let events = [
-            Event::Progress,
+            Event::Heartbeat,
             Event::Reasoning("Hm".to_owned()),
             Event::Text("Q\"\n é".to_owned()),
             Event::MessageEnded,
             Event::Text("2".to_owned()),
             Event::Finished(Outcome::Completed {
-                stop: Stop::MaxTokens,
+                stop: FinishReason::Length,
                 usage: None,
             }),
         ];

@@ -4,5 +4,5 @@
 mod answer;
 mod request;
 
-pub use answer::{ChunkWriter, gather};
+pub use answer::{ChunkWriter, collect};
 pub use request::{Echo, parse};

@@ -12,7 +12,9 @@ use crate::openai::request::fields::{self, StreamOptions};
 use crate::openai::request::sampling::Sampling;
 use crate::openai::response::options::Reply;
 use crate::openai::{ApiError, Delivery, Ignored};
-use crate::turn::{Content, CutRules, Item, Message, Profile, Role, Summary, Tools, TurnRequest};
+use crate::turn::{
+    Content, Item, Message, Profile, Role, Summary, Tools, TruncationRules, TurnRequest,
+};
 
 /// What stands before the model's text in the answer: the prompt, if the client wants it there.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -172,11 +174,11 @@ fn refuse_tokens(number: usize) -> ApiError {
     ApiError::unsupported("prompt", text)
 }
 
-fn cut(body: Body) -> Result<CutRules, ApiError> {
-    Ok(CutRules {
+fn cut(body: Body) -> Result<TruncationRules, ApiError> {
+    Ok(TruncationRules {
         stop: fields::stop(body.stop)?,
         max_tokens: fields::max_tokens("max_tokens", body.max_tokens)?,
-        ..CutRules::default()
+        ..TruncationRules::default()
     })
 }
 
@@ -288,7 +290,11 @@ mod tests {
         );
         let (_, reply, echo) = read(&nulls).unwrap();
         assert_eq!((reply.ignored.list(), echo), (None, Echo(None)));
-        assert_eq!(reply.cut, CutRules::default(), "no limit of 16 tokens");
+        assert_eq!(
+            reply.cut,
+            TruncationRules::default(),
+            "no limit of 16 tokens"
+        );
         assert!(read(&with(r#""suffix":"","n":1,"best_of":1"#)).is_ok());
     }
 }

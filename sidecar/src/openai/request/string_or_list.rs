@@ -11,35 +11,35 @@ use super::body::read_objects;
 
 /// A text, or several objects.
 #[derive(Debug)]
-pub(in crate::openai) enum TextOr<T> {
+pub(in crate::openai) enum StringOrList<T> {
     Text(String),
     List(Vec<T>),
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for TextOr<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for StringOrList<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TextOrVisitor(PhantomData))
+        deserializer.deserialize_any(StringOrListVisitor(PhantomData))
     }
 }
 
-struct TextOrVisitor<T>(PhantomData<T>);
+struct StringOrListVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for TextOrVisitor<T> {
-    type Value = TextOr<T>;
+impl<'de, T: Deserialize<'de>> Visitor<'de> for StringOrListVisitor<T> {
+    type Value = StringOrList<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a string or an array")
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<TextOr<T>, E> {
-        Ok(TextOr::Text(text.to_owned()))
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<StringOrList<T>, E> {
+        Ok(StringOrList::Text(text.to_owned()))
     }
 
-    fn visit_string<E: de::Error>(self, text: String) -> Result<TextOr<T>, E> {
-        Ok(TextOr::Text(text))
+    fn visit_string<E: de::Error>(self, text: String) -> Result<StringOrList<T>, E> {
+        Ok(StringOrList::Text(text))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<TextOr<T>, A::Error> {
-        read_objects(list).map(TextOr::List)
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<StringOrList<T>, A::Error> {
+        read_objects(list).map(StringOrList::List)
     }
 }

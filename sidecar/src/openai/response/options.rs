@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::error::ApiError;
 use crate::openai::{Delivery, Ignored, fresh_id, unix_seconds};
-use crate::turn::{Attended, CutRules, Event, Outcome, Stop, Usage};
+use crate::turn::{ClientTurn, Event, FinishReason, Outcome, TruncationRules, Usage};
 
 /// What the answer needs to know of the request.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct Reply {
     /// Fields that were read and not honoured.
     pub ignored: Ignored,
     /// Where the text ends before the model does.
-    pub cut: CutRules,
+    pub cut: TruncationRules,
     /// The id that the client chose for the model.
     pub model_id: String,
     /// For the operator's limit, and for the estimate of a usage that Codex does not report.
@@ -182,7 +182,7 @@ impl From<Usage> for UsageBody {
 
 /// Hands the events of a turn to `push`, and returns how it ended.
 pub(in crate::openai) async fn outcome(
-    mut turn: Attended,
+    mut turn: ClientTurn,
     mut push: impl FnMut(&Event),
 ) -> Outcome {
     while let Some(event) = turn.next().await {
@@ -194,12 +194,12 @@ pub(in crate::openai) async fn outcome(
     Outcome::Interrupted
 }
 
-pub(crate) fn finish_reason(stop: Stop) -> &'static str {
+pub(crate) fn finish_reason(stop: FinishReason) -> &'static str {
     match stop {
-        Stop::Natural | Stop::Silent => "stop",
-        Stop::ToolCalls => "tool_calls",
-        Stop::MaxTokens => "length",
-        Stop::ContentFilter => "content_filter",
+        FinishReason::Stop | FinishReason::Refused => "stop",
+        FinishReason::ToolCalls => "tool_calls",
+        FinishReason::Length => "length",
+        FinishReason::ContentFilter => "content_filter",
     }
 }
 

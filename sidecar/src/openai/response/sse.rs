@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::{Stream, unfold};
 use tokio::time::Instant;
 
-use crate::turn::{Alarm, Attended, Event};
+use crate::turn::{ClientTurn, Event, LazyTimer};
 
 /// Frames are gathered into one write while more events wait already; this is when it is enough.
 const WRITE_BYTES: usize = 16 << 10;
@@ -22,7 +22,7 @@ pub trait EventFrames {
 
 /// The bytes of a stream. Dropping it before its end is the client leaving.
 pub fn event_stream<F: EventFrames>(
-    turn: Attended,
+    turn: ClientTurn,
     mut frames: F,
     keepalive: Option<Duration>,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
@@ -32,7 +32,7 @@ pub fn event_stream<F: EventFrames>(
         turn,
         frames,
         keepalive,
-        alarm: Alarm::default(),
+        timer: LazyTimer::default(),
         out,
     };
     // In a box, since it moves at each poll.
@@ -43,10 +43,10 @@ pub fn event_stream<F: EventFrames>(
 }
 
 struct EventStream<F> {
-    turn: Attended,
+    turn: ClientTurn,
     frames: F,
     keepalive: Option<Duration>,
-    alarm: Alarm,
+    timer: LazyTimer,
     out: BytesMut,
 }
 
@@ -58,7 +58,7 @@ impl<F: EventFrames> EventStream<F> {
             tokio::select! {
                 biased;
                 event = self.turn.next() => self.frames.write(&event?, &mut self.out),
-                () = self.alarm.until(keepalive) => self.out.extend_from_slice(b": keepalive\n\n"),
+                () = self.timer.until(keepalive) => self.out.extend_from_slice(b": keepalive\n\n"),
             }
         }
         while self.out.len() < WRITE_BYTES
@@ -79,7 +79,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::turn::{CutRules, Timers, channel};
+    use crate::turn::{Timers, TruncationRules, channel};
 
     /// Shows nothing.
     struct Mute;
@@ -92,13 +92,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_not_shown_does_not_put_off_the_comment() {
         let (writer, turn) = channel(Timers::default(), CancellationToken::new());
-        let turn = Attended::new(turn, None, &CutRules::default(), Box::new(()));
+        let turn = ClientTurn::new(turn, None, &TruncationRules::default(), Box::new(()));
         let mut stream = pin!(event_stream(turn, Mute, Some(Duration::from_secs(15))));
         let started = Instant::now();
         let child = async {
             for _ in 0..10 {
                 sleep(Duration::from_secs(10)).await;
-                writer.write(Event::Progress).unwrap();
+                writer.write(Event::Heartbeat).unwrap();
             }
         };
         tokio::select! {

@@ -15,8 +15,8 @@ use super::request::Reply;
 use crate::openai::response::error::{ApiError, of_outcome};
 use crate::openai::response::sse::EventFrames;
 use crate::openai::{NO_ANSWER, unix_seconds};
-use crate::store::{Exchange, Record, Recording, ResponseStore};
-use crate::turn::{Attended, Event, Outcome, Stop, Usage};
+use crate::store::{ConversationNode, Record, Recording, ResponseStore};
+use crate::turn::{ClientTurn, Event, FinishReason, Outcome, Usage};
 
 /// Writes the events of a response, and keeps it when it is over.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct ResponseWriter {
     echo: Echo,
     prompt_chars: usize,
     inputs: usize,
-    before: Option<Arc<Exchange>>,
+    before: Option<Arc<ConversationNode>>,
     output: Output,
     /// `None` for a response that is not stored, or is over.
     recording: Option<Recording>,
@@ -35,7 +35,7 @@ pub struct ResponseWriter {
 /// How a response ended.
 struct End {
     status: Status,
-    stop: Option<Stop>,
+    stop: Option<FinishReason>,
     usage: Option<Usage>,
     error: Option<ApiError>,
 }
@@ -145,7 +145,7 @@ impl ResponseWriter {
             _ => ItemStatus::Incomplete,
         };
         self.output.close(status, out);
-        if end.stop == Some(Stop::Silent) {
+        if end.stop == Some(FinishReason::Refused) {
             self.output.refuse(NO_ANSWER, out);
         }
     }
@@ -175,12 +175,12 @@ impl EventFrames for ResponseWriter {
 
     fn write(&mut self, event: &Event, out: &mut BytesMut) {
         match event {
-            Event::Progress => {}
+            Event::Heartbeat => {}
             Event::Text(piece) => self.output.on_text(piece, out),
             Event::MessageEnded => self.output.close(ItemStatus::Completed, out),
             Event::Reasoning(piece) => self.output.on_reasoning(piece, out),
-            Event::NextReasoningPart => self.output.on_reasoning_part(out),
-            Event::Reasoned(item) => self.output.on_reasoned(item, out),
+            Event::ReasoningPartAdded => self.output.on_reasoning_part(out),
+            Event::ReasoningItem(item) => self.output.on_reasoned(item, out),
             Event::ToolCall(call) => self.output.on_call(call, out),
             Event::Finished(outcome) => {
                 let _written = self.finish(outcome, out);
@@ -193,7 +193,7 @@ impl EventFrames for ResponseWriter {
 ///
 /// # Errors
 /// The turn did not complete: what had come of it is no answer.
-pub async fn gather(mut writer: ResponseWriter, mut turn: Attended) -> Result<Bytes, ApiError> {
+pub async fn collect(mut writer: ResponseWriter, mut turn: ClientTurn) -> Result<Bytes, ApiError> {
     writer.output.events.silence();
     let mut nothing = BytesMut::new();
     while let Some(event) = turn.next().await {

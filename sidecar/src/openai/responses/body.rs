@@ -10,7 +10,7 @@ use super::echo::{ChoiceEcho, Format};
 use super::input::RawItem;
 use super::tools::RawTool;
 use crate::openai::request::sampling::Sampling;
-use crate::openai::request::string_or_list::TextOr;
+use crate::openai::request::string_or_list::StringOrList;
 use crate::openai::request::{body, fields};
 use crate::openai::{ApiError, Ignored};
 
@@ -18,7 +18,7 @@ use crate::openai::{ApiError, Ignored};
 #[derive(Deserialize)]
 pub(super) struct Body {
     pub(super) model: Option<String>,
-    pub(super) input: Option<TextOr<RawItem>>,
+    pub(super) input: Option<StringOrList<RawItem>>,
     pub(super) instructions: Option<String>,
     pub(super) stream: Option<bool>,
     pub(super) store: Option<bool>,

@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::item::place_of;
 use super::parts::{RawPart, content};
-use super::request::Shelf;
-use crate::openai::request::string_or_list::TextOr;
+use super::request::ClientResponses;
+use crate::openai::request::string_or_list::StringOrList;
 use crate::openai::{ApiError, Ignored};
 use crate::turn::{Content, Item, Message, ReasoningItem, Role, ToolCall, ToolOutput};
 
@@ -23,11 +23,11 @@ pub(super) struct RawItem {
     kind: Option<String>,
     id: Option<String>,
     role: Option<String>,
-    content: Option<TextOr<RawPart>>,
+    content: Option<StringOrList<RawPart>>,
     call_id: Option<String>,
     name: Option<String>,
     arguments: Option<String>,
-    output: Option<TextOr<RawPart>>,
+    output: Option<StringOrList<RawPart>>,
     summary: Option<Vec<RawSummary>>,
     encrypted_content: Option<String>,
 }
@@ -42,14 +42,14 @@ struct RawSummary {
 /// # Errors
 /// An item is none, a call has no output, or an output no call; `param` points at the item.
 pub(super) fn items(
-    input: TextOr<RawItem>,
+    input: StringOrList<RawItem>,
     before: &[Item],
-    shelf: &Shelf<'_>,
+    shelf: &ClientResponses<'_>,
     ignored: &mut Ignored,
 ) -> Result<Vec<Item>, ApiError> {
     let raw = match input {
-        TextOr::Text(text) => return whole(vec![(0, message(Role::User, text))], before),
-        TextOr::List(items) => items,
+        StringOrList::Text(text) => return whole(vec![(0, message(Role::User, text))], before),
+        StringOrList::List(items) => items,
     };
     if raw.is_empty() && before.is_empty() {
         return Err(ApiError::invalid("The input needs at least one item.").at("input"));
@@ -115,7 +115,7 @@ fn whole(items: Vec<(usize, Item)>, before: &[Item]) -> Result<Vec<Item>, ApiErr
 /// Where an item stands, and what it may refer to.
 struct Place<'a> {
     param: String,
-    shelf: &'a Shelf<'a>,
+    shelf: &'a ClientResponses<'a>,
     /// Of all items that the request has referred to so far.
     referenced_bytes: &'a Cell<usize>,
 }

@@ -16,6 +16,6 @@ mod request;
 mod tests;
 mod tools;
 
-pub use answer::{ResponseWriter, gather};
+pub use answer::{ResponseWriter, collect};
 pub use list::{Page, deleted, input_items};
-pub use request::{Delivery, Reply, Shelf, parse};
+pub use request::{ClientResponses, Delivery, Reply, parse};

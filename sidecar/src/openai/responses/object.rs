@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::echo::Echo;
 use super::item::ItemBody;
 use crate::openai::ApiError;
-use crate::turn::{Stop, Usage};
+use crate::turn::{FinishReason, Usage};
 
 /// A response.
 #[derive(Serialize)]
@@ -75,11 +75,11 @@ pub(super) struct IncompleteDetails {
 
 impl IncompleteDetails {
     /// Why an answer that came to an end is not whole.
-    pub(super) fn of(stop: Stop) -> Option<Self> {
+    pub(super) fn of(stop: FinishReason) -> Option<Self> {
         let reason = match stop {
-            Stop::MaxTokens => "max_output_tokens",
-            Stop::ContentFilter => "content_filter",
-            Stop::Natural | Stop::Silent | Stop::ToolCalls => return None,
+            FinishReason::Length => "max_output_tokens",
+            FinishReason::ContentFilter => "content_filter",
+            FinishReason::Stop | FinishReason::Refused | FinishReason::ToolCalls => return None,
         };
         Some(Self { reason })
     }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::openai::ApiError;
 use crate::openai::request::image;
-use crate::openai::request::string_or_list::TextOr;
+use crate::openai::request::string_or_list::StringOrList;
 use crate::turn::Content;
 
 #[derive(Deserialize)]
@@ -22,10 +22,13 @@ pub(super) struct RawPart {
 ///
 /// # Errors
 /// A part is none that Codex takes.
-pub(super) fn content(content: TextOr<RawPart>, param: &str) -> Result<Vec<Content>, ApiError> {
+pub(super) fn content(
+    content: StringOrList<RawPart>,
+    param: &str,
+) -> Result<Vec<Content>, ApiError> {
     match content {
-        TextOr::Text(text) => Ok(vec![Content::Text(text)]),
-        TextOr::List(parts) => {
+        StringOrList::Text(text) => Ok(vec![Content::Text(text)]),
+        StringOrList::List(parts) => {
             let numbered = parts.into_iter().enumerate();
             numbered
                 .map(|(number, part)| read(part, &format!("{param}[{number}]")))

@@ -12,9 +12,9 @@ use super::tools::{OtherTools, functions, tools};
 use crate::openai::models::ModelAccess;
 use crate::openai::request::fields;
 use crate::openai::{ApiError, Ignored};
-use crate::store::{Exchange, ResponseStore};
+use crate::store::{ConversationNode, ResponseStore};
 use crate::turn::{
-    Content, CutRules, Effort, Item, Message, Profile, Role, Summary, Tools, TurnRequest,
+    Content, Effort, Item, Message, Profile, Role, Summary, Tools, TruncationRules, TurnRequest,
 };
 
 /// What the answer needs to know of the request.
@@ -25,14 +25,14 @@ pub struct Reply {
     /// Fields that were read and not honoured.
     pub ignored: Ignored,
     /// Where the text ends before the model does.
-    pub cut: CutRules,
+    pub cut: TruncationRules,
     /// Whether the response is kept.
     pub(super) store: bool,
     /// Whether the client reads the thoughts that only the provider understands.
     pub(super) encrypted_reasoning: bool,
     pub(super) echo: Echo,
     /// What the conversation goes on from.
-    pub(super) before: Option<Arc<Exchange>>,
+    pub(super) before: Option<Arc<ConversationNode>>,
     /// What the request brought.
     pub(super) input: Vec<Item>,
     /// For the operator's limit, and for the estimate of a usage that Codex does not report.
@@ -52,14 +52,14 @@ pub enum Delivery {
     /// Typed events as they happen.
     Stream,
     /// One JSON document at the end.
-    Gathered,
+    Buffered,
     /// At once, as a response that is being made; the client asks for it again.
     Background,
 }
 
 /// The responses that a client can refer to.
 #[derive(Debug, Clone, Copy)]
-pub struct Shelf<'a> {
+pub struct ClientResponses<'a> {
     /// Those of all clients.
     pub store: &'a ResponseStore,
     /// Whose they have to be.
@@ -74,7 +74,7 @@ pub fn parse(
     body: &[u8],
     models: &ModelAccess<'_>,
     profile: Profile,
-    shelf: &Shelf<'_>,
+    shelf: &ClientResponses<'_>,
 ) -> Result<(TurnRequest, Reply), ApiError> {
     let mut ignored = Ignored::default();
     let mut body = Body::read(body, &mut ignored)?;
@@ -116,15 +116,19 @@ pub fn parse(
 
 /// What is said in a turn.
 struct Said {
-    before: Option<Arc<Exchange>>,
+    before: Option<Arc<ConversationNode>>,
     input: Vec<Item>,
     /// All of it, with the instructions, which are those of this turn alone.
     conversation: Vec<Item>,
 }
 
-fn said(body: &mut Body, shelf: &Shelf<'_>, ignored: &mut Ignored) -> Result<Said, ApiError> {
+fn said(
+    body: &mut Body,
+    shelf: &ClientResponses<'_>,
+    ignored: &mut Ignored,
+) -> Result<Said, ApiError> {
     let before = before(body, shelf)?;
-    let earlier = before.as_deref().map(Exchange::conversation);
+    let earlier = before.as_deref().map(ConversationNode::conversation);
     let earlier = earlier.unwrap_or_default();
     let input = body.input.take().ok_or_else(|| {
         ApiError::invalid("A response needs an input: a string, or items.").at("input")
@@ -160,10 +164,10 @@ fn offered(body: &mut Body, ignored: &mut Ignored) -> Result<Offered, ApiError> 
     })
 }
 
-fn cut(body: &Body) -> Result<CutRules, ApiError> {
-    Ok(CutRules {
+fn cut(body: &Body) -> Result<TruncationRules, ApiError> {
+    Ok(TruncationRules {
         max_tokens: fields::max_tokens("max_output_tokens", body.max_output_tokens)?,
-        ..CutRules::default()
+        ..TruncationRules::default()
     })
 }
 
@@ -180,7 +184,10 @@ fn reasoning(body: &Body) -> Result<(Option<Effort>, Summary), ApiError> {
     Ok((effort, summary))
 }
 
-fn before(body: &Body, shelf: &Shelf<'_>) -> Result<Option<Arc<Exchange>>, ApiError> {
+fn before(
+    body: &Body,
+    shelf: &ClientResponses<'_>,
+) -> Result<Option<Arc<ConversationNode>>, ApiError> {
     let Some(id) = body.previous_response_id.as_deref() else {
         return Ok(None);
     };
@@ -260,7 +267,7 @@ fn includes_encrypted_reasoning(include: Option<&[String]>) -> Result<bool, ApiE
 
 fn delivery(body: &Body) -> Result<Delivery, ApiError> {
     match (body.background == Some(true), body.stream == Some(true)) {
-        (false, false) => Ok(Delivery::Gathered),
+        (false, false) => Ok(Delivery::Buffered),
         (false, true) => Ok(Delivery::Stream),
         (true, false) if body.store != Some(false) => Ok(Delivery::Background),
         (true, false) => {

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use expect_test::{Expect, expect};
 
-use super::{ResponseWriter, Shelf, parse};
+use super::{ClientResponses, ResponseWriter, parse};
 use crate::catalogue::Catalogue;
 use crate::openai::models::ModelAccess;
 use crate::openai::response::sse::EventFrames;
 use crate::store::{ResponseStore, StoreLimits};
-use crate::turn::{Event, Outcome, Profile, ReasoningItem, Stop, ToolCall, TurnError, Usage};
+use crate::turn::{
+    Event, FinishReason, Outcome, Profile, ReasoningItem, ToolCall, TurnError, Usage,
+};
 
 /// Checks the frames of a stream; the fields of the response that only echo the request are left out.
 #[expect(
@@ -25,7 +27,7 @@ fn check(events: &[Event], expected: Expect) {
         bytes: 1 << 20,
         age: None,
     }));
-    let shelf = Shelf {
+    let shelf = ClientResponses {
         store: &store,
         client: "",
     };
@@ -64,7 +66,7 @@ fn stable(frames: &str) -> String {
     lines.collect()
 }
 
-fn completed(stop: Stop) -> Event {
+fn completed(stop: FinishReason) -> Event {
     let usage = Usage {
         input_tokens: 11,
         cached_input_tokens: 3,
@@ -78,7 +80,7 @@ fn completed(stop: Stop) -> Event {
 }
 
 fn thought() -> Event {
-    Event::Reasoned(ReasoningItem {
+    Event::ReasoningItem(ReasoningItem {
         summary: vec!["Hm".to_owned(), "Ah".to_owned()],
         encrypted_content: Some("gA".to_owned()),
     })
@@ -92,17 +94,17 @@ fn a_thought_a_text_and_a_call() {
         arguments: "{\"x\": 1}".to_owned(),
     };
     let events = [
-        Event::Progress,
+        Event::Heartbeat,
         Event::Reasoning("H".to_owned()),
         Event::Reasoning("m".to_owned()),
-        Event::NextReasoningPart,
+        Event::ReasoningPartAdded,
         Event::Reasoning("Ah".to_owned()),
         thought(),
         Event::Text("Q\"\n ".to_owned()),
         Event::Text("é".to_owned()),
         Event::MessageEnded,
         Event::ToolCall(call),
-        completed(Stop::ToolCalls),
+        completed(FinishReason::ToolCalls),
     ];
     check(
         &events,
@@ -139,7 +141,7 @@ fn a_thought_a_text_and_a_call() {
 #[test]
 fn a_thought_that_comes_whole_has_the_same_events() {
     check(
-        &[thought(), completed(Stop::Natural)],
+        &[thought(), completed(FinishReason::Stop)],
         expect![[r#"
         {"type":"response.created","sequence_number":0,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
         {"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
@@ -160,7 +162,10 @@ fn a_thought_that_comes_whole_has_the_same_events() {
 
 #[test]
 fn a_text_that_is_cut() {
-    let events = [Event::Text("one".to_owned()), completed(Stop::MaxTokens)];
+    let events = [
+        Event::Text("one".to_owned()),
+        completed(FinishReason::Length),
+    ];
     check(
         &events,
         expect![[r#"
@@ -180,7 +185,7 @@ fn a_text_that_is_cut() {
 #[test]
 fn a_refusal() {
     check(
-        &[completed(Stop::Silent)],
+        &[completed(FinishReason::Refused)],
         expect![[r#"
         {"type":"response.created","sequence_number":0,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
         {"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}

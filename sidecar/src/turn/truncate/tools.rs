@@ -7,7 +7,7 @@
 //! | variables | rule |
 //! |---|---|
 //! | none of them | `None` |
-//! | `PROXY_SUPPRESS_TAIL_AFTER_TOOLS` | `ToolTail::default()` |
+//! | `PROXY_SUPPRESS_TAIL_AFTER_TOOLS` | `ToolBlockTail::default()` |
 //! | `PROXY_STOP_AFTER_TOOLS`, mode `burst` | `grace` |
 //! | `PROXY_STOP_AFTER_TOOLS`, mode `first` | `max_blocks` of 1 |
 //! | `PROXY_TOOL_BLOCK_MAX` | `max_blocks`, at most the 1 of mode `first` |
@@ -22,11 +22,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::sequence::Sequence;
-use super::{Cut, Stop};
+use super::{FinishReason, Truncated};
 
 /// Nothing behind the last complete block reaches the client. The default does not end the turn for it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ToolTail {
+pub struct ToolBlockTail {
     /// The turn ends when, behind a complete block, no text has come for so long.
     pub grace: Option<Duration>,
     /// The turn ends with this block; `None` is no bound.
@@ -36,7 +36,7 @@ pub struct ToolTail {
 /// Where the text stands relative to tool blocks.
 #[derive(Debug)]
 pub(super) struct ToolBlocks {
-    rule: ToolTail,
+    rule: ToolBlockTail,
     open: Sequence,
     close: Sequence,
     is_open: bool,
@@ -47,7 +47,7 @@ pub(super) struct ToolBlocks {
 }
 
 impl ToolBlocks {
-    pub(super) fn new(rule: ToolTail) -> Self {
+    pub(super) fn new(rule: ToolBlockTail) -> Self {
         Self {
             rule,
             open: Sequence::new("<use_tool"),
@@ -60,16 +60,16 @@ impl ToolBlocks {
     }
 
     /// Lets go text up to the end of the last complete block, or all while there is none.
-    pub(super) fn pass(&mut self, text: &str, now: Instant) -> Cut {
+    pub(super) fn pass(&mut self, text: &str, now: Instant) -> Truncated {
         let block_end = self.scan(text);
         let (gone, held) = match block_end {
             Some(end) => text.split_at(end),
             None if self.complete == 0 => (text, ""),
             None => ("", text),
         };
-        let cut = Cut {
+        let cut = Truncated {
             text: self.with_tail(gone),
-            end: self.is_enough().then_some(Stop::Natural),
+            end: self.is_enough().then_some(FinishReason::Stop),
         };
         self.tail.push_str(held);
         if !text.is_empty() && self.complete > 0 {

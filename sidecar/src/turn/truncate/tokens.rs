@@ -5,7 +5,7 @@
 //! the resident memory, `tiktoken-rs` 0.12.1 adds 6 MiB and 45 MiB. The rule is close for English prose and generous to
 //! scripts that spend a token on one or two characters.
 
-use super::{Cut, Stop};
+use super::{FinishReason, Truncated};
 
 /// Characters of a token, as OpenAI's rule of thumb has it.
 const CHARS_PER_TOKEN: u64 = 4;
@@ -25,11 +25,11 @@ impl TokenLimit {
     }
 
     /// Ends the answer where the first character stands that is too much; one that just fits ends by itself.
-    pub(super) fn pass(&mut self, mut cut: Cut) -> Cut {
+    pub(super) fn pass(&mut self, mut cut: Truncated) -> Truncated {
         match cut.text.char_indices().nth(self.chars_left) {
             Some((fitting, _)) => {
                 cut.text.truncate(fitting);
-                cut.end = Some(Stop::MaxTokens);
+                cut.end = Some(FinishReason::Length);
             }
             None => self.chars_left -= cut.text.chars().count(),
         }

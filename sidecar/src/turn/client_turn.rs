@@ -8,54 +8,54 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::alarm::Alarm;
-use super::{CutRules, Cutter, Event, Outcome, Stop, Turn};
+use super::lazy_timer::LazyTimer;
+use super::{Event, FinishReason, Outcome, TruncationRules, Truncator, Turn};
 
 /// Sees what a client is given of a turn. One that is dropped before it has seen `Finished` has seen a client leave.
-pub trait Witness: fmt::Debug + Send {
+pub trait TurnObserver: fmt::Debug + Send {
     /// Is shown every event, in order.
-    fn see(&mut self, event: &Event);
+    fn on_event(&mut self, event: &Event);
 }
 
 /// Sees and keeps nothing.
-impl Witness for () {
-    fn see(&mut self, _event: &Event) {}
+impl TurnObserver for () {
+    fn on_event(&mut self, _event: &Event) {}
 }
 
 /// A turn that knows what shall become of it when its client leaves.
 #[derive(Debug)]
-pub struct Attended {
+pub struct ClientTurn {
     /// `None` once it is handed on, or has been cut.
     turn: Option<Turn>,
     /// Where it goes on without its client; `None` interrupts it instead.
     background: Option<TaskTracker>,
-    cutter: Option<Cutter>,
-    alarm: Alarm,
+    cutter: Option<Truncator>,
+    timer: LazyTimer,
     /// Fires when the client wants no more of it, and says so elsewhere.
     stop: Option<CancellationToken>,
     /// Events that came of one.
     ready: VecDeque<Event>,
     /// Goes along when the turn is handed on.
-    witness: Box<dyn Witness>,
+    observer: Box<dyn TurnObserver>,
 }
 
-impl Attended {
+impl ClientTurn {
     /// A turn whose text is cut by `rules`, and that is interrupted when this is dropped, or goes on in `background`.
     pub fn new(
         turn: Turn,
         background: Option<TaskTracker>,
-        rules: &CutRules,
-        witness: Box<dyn Witness>,
+        rules: &TruncationRules,
+        observer: Box<dyn TurnObserver>,
     ) -> Self {
-        let cuts = *rules != CutRules::default();
+        let cuts = *rules != TruncationRules::default();
         Self {
             turn: Some(turn),
             background,
-            cutter: cuts.then(|| Cutter::new(rules)),
-            alarm: Alarm::default(),
+            cutter: cuts.then(|| Truncator::new(rules)),
+            timer: LazyTimer::default(),
             stop: None,
             ready: VecDeque::new(),
-            witness,
+            observer,
         }
     }
 
@@ -72,13 +72,13 @@ impl Attended {
             if let Some(event) = self.next_ready() {
                 return Some(event);
             }
-            let deadline = self.cutter.as_ref().and_then(Cutter::deadline);
+            let deadline = self.cutter.as_ref().and_then(Truncator::deadline);
             let turn = self.turn.as_mut()?;
             tokio::select! {
                 biased;
                 () = fired(self.stop.as_ref()) => self.finish(Outcome::Interrupted),
                 event = turn.next() => self.pass(event?),
-                () = self.alarm.until(deadline) => self.expire(),
+                () = self.timer.until(deadline) => self.expire(),
             }
         }
     }
@@ -96,7 +96,7 @@ impl Attended {
 
     fn next_ready(&mut self) -> Option<Event> {
         let event = self.ready.pop_front()?;
-        self.witness.see(&event);
+        self.observer.on_event(&event);
         Some(event)
     }
 
@@ -112,10 +112,10 @@ impl Attended {
             Event::MessageEnded | Event::ToolCall(_) | Event::Finished(_) => {
                 (cutter.flush(), Some(event))
             }
-            Event::Progress
+            Event::Heartbeat
             | Event::Reasoning(_)
-            | Event::NextReasoningPart
-            | Event::Reasoned(_) => return self.ready.push_back(event),
+            | Event::ReasoningPartAdded
+            | Event::ReasoningItem(_) => return self.ready.push_back(event),
         };
         self.push_text(cut.text);
         match cut.end {
@@ -126,9 +126,13 @@ impl Attended {
 
     /// No text came in the time after which there is enough.
     fn expire(&mut self) {
-        let cut = self.cutter.as_mut().map(Cutter::flush).unwrap_or_default();
+        let cut = self
+            .cutter
+            .as_mut()
+            .map(Truncator::flush)
+            .unwrap_or_default();
         self.push_text(cut.text);
-        self.end(cut.end.unwrap_or(Stop::Natural));
+        self.end(cut.end.unwrap_or(FinishReason::Stop));
     }
 
     fn push_text(&mut self, text: String) {
@@ -137,7 +141,7 @@ impl Attended {
         }
     }
 
-    fn end(&mut self, stop: Stop) {
+    fn end(&mut self, stop: FinishReason) {
         let usage = None; // Codex reports none for a turn that is interrupted in its text.
         self.finish(Outcome::Completed { stop, usage });
     }
@@ -155,15 +159,15 @@ async fn fired(stop: Option<&CancellationToken>) {
     }
 }
 
-impl Drop for Attended {
+impl Drop for ClientTurn {
     fn drop(&mut self) {
         if let (Some(mut turn), Some(background)) = (self.turn.take(), &self.background)
             && !turn.is_over()
         {
-            let mut witness = std::mem::replace(&mut self.witness, Box::new(()));
+            let mut observer = std::mem::replace(&mut self.observer, Box::new(()));
             background.spawn(async move {
                 while let Some(event) = turn.next().await {
-                    witness.see(&event);
+                    observer.on_event(&event);
                 }
             });
         }

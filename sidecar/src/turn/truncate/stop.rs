@@ -2,7 +2,7 @@
 //! Follows the OpenAI API reference, `stop`: the sequence itself is not part of the answer.
 
 use super::sequence::Sequence;
-use super::{Cut, Stop};
+use super::{FinishReason, Truncated};
 
 /// Holds back the end of the text while it may still become a stop sequence, and not longer.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl StopSequences {
     }
 
     /// Holds back what may become a sequence; when `cut` is the end, that is let go.
-    pub(super) fn pass(&mut self, mut cut: Cut) -> Cut {
+    pub(super) fn pass(&mut self, mut cut: Truncated) -> Truncated {
         let before = self.held;
         let scanned = self.scan(cut.text.as_bytes());
         self.held = self.longest();
@@ -41,7 +41,7 @@ impl StopSequences {
         let back = self.found.filter(|_| over).unwrap_or(self.held.len);
         self.keep(&mut cut.text, before, before.len + scanned - back);
         if over {
-            cut.end = Some(Stop::Natural);
+            cut.end = Some(FinishReason::Stop);
         } else if cut.end.is_some() {
             let rest = self.release();
             cut.text.push_str(&rest.text);
@@ -50,11 +50,11 @@ impl StopSequences {
     }
 
     /// Lets go what is held back, and forgets it: what comes next does not continue it.
-    pub(super) fn release(&mut self) -> Cut {
+    pub(super) fn release(&mut self) -> Truncated {
         let len = self.held.len - self.found.unwrap_or(0);
-        let cut = Cut {
+        let cut = Truncated {
             text: self.prefix(self.held, len).to_owned(),
-            end: self.found.map(|_| Stop::Natural),
+            end: self.found.map(|_| FinishReason::Stop),
         };
         self.sequences.iter_mut().for_each(Sequence::reset);
         self.held = Held::default();

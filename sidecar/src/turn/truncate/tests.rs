@@ -16,33 +16,33 @@ const BLOCKS: [&str; 5] = [
     " TAIL",
 ];
 
-fn stop(sequences: &[&str]) -> CutRules {
-    CutRules {
+fn stop(sequences: &[&str]) -> TruncationRules {
+    TruncationRules {
         stop: sequences.iter().map(ToString::to_string).collect(),
-        ..CutRules::default()
+        ..TruncationRules::default()
     }
 }
 
-fn max_tokens(max_tokens: u64) -> CutRules {
-    CutRules {
+fn max_tokens(max_tokens: u64) -> TruncationRules {
+    TruncationRules {
         max_tokens: Some(max_tokens),
-        ..CutRules::default()
+        ..TruncationRules::default()
     }
 }
 
-fn tools(max_blocks: u32, grace: Option<Duration>) -> CutRules {
-    CutRules {
-        tools: Some(ToolTail {
+fn tools(max_blocks: u32, grace: Option<Duration>) -> TruncationRules {
+    TruncationRules {
+        tools: Some(ToolBlockTail {
             grace,
             max_blocks: NonZeroU32::new(max_blocks),
         }),
-        ..CutRules::default()
+        ..TruncationRules::default()
     }
 }
 
 /// What reaches the client of each delta, what is flushed at the model's end, and how it ended.
-fn run(rules: &CutRules, deltas: &[&str]) -> (Vec<String>, String, Option<Stop>) {
-    let (mut cutter, mut frames) = (Cutter::new(rules), Vec::new());
+fn run(rules: &TruncationRules, deltas: &[&str]) -> (Vec<String>, String, Option<FinishReason>) {
+    let (mut cutter, mut frames) = (Truncator::new(rules), Vec::new());
     let now = Instant::now();
     for delta in deltas {
         let cut = cutter.push(delta, now);
@@ -56,7 +56,7 @@ fn run(rules: &CutRules, deltas: &[&str]) -> (Vec<String>, String, Option<Stop>)
 }
 
 /// The whole text that reaches the client, and the end.
-fn answer(rules: &CutRules, deltas: &[&str]) -> (String, Option<Stop>) {
+fn answer(rules: &TruncationRules, deltas: &[&str]) -> (String, Option<FinishReason>) {
     let (frames, flushed, end) = run(rules, deltas);
     (frames.concat() + &flushed, end)
 }
@@ -68,9 +68,9 @@ fn deltas_go_as_early_as_they_can() {
         &'static str,
         &'static str,
         &'static str,
-        Option<Stop>,
+        Option<FinishReason>,
     );
-    let natural = Some(Stop::Natural);
+    let natural = Some(FinishReason::Stop);
     let cases: [Case; 12] = [
         (&[], "a||b", "a||b", "", None),
         (&[""], "text", "text", "", None),
@@ -96,8 +96,8 @@ fn deltas_go_as_early_as_they_can() {
 
 #[test]
 fn tokens_are_four_characters_each() {
-    let length = Some(Stop::MaxTokens);
-    let cases: [(u64, &[&str], &str, Option<Stop>); 6] = [
+    let length = Some(FinishReason::Length);
+    let cases: [(u64, &[&str], &str, Option<FinishReason>); 6] = [
         (1, &["ab", "cd"], "abcd", None),
         (1, &["ab", "cdé"], "abcd", length),
         (1, &["éé😀é", "", "é"], "éé😀é", length),
@@ -113,14 +113,14 @@ fn tokens_are_four_characters_each() {
 
 #[test]
 fn the_rule_that_ends_the_text_first_names_the_end() {
-    let both = |max_tokens| CutRules {
+    let both = |max_tokens| TruncationRules {
         max_tokens: Some(max_tokens),
         ..stop(&["END"])
     };
     let cases = [
-        (both(1), "abcdEND", "abcd", Stop::Natural),
-        (both(1), "abcdeEND", "abcd", Stop::MaxTokens),
-        (both(1), "abcEN", "abcE", Stop::MaxTokens),
+        (both(1), "abcdEND", "abcd", FinishReason::Stop),
+        (both(1), "abcdeEND", "abcd", FinishReason::Length),
+        (both(1), "abcEN", "abcE", FinishReason::Length),
     ];
     for (rules, text, forwarded, end) in cases {
         assert_eq!(
@@ -139,8 +139,8 @@ fn tool_blocks_end_as_the_node_proxy_ended_them() {
     let cases: [(_, &[&str], _); 5] = [
         (tools(0, None), &all, None),
         (tools(0, grace), &all, None),
-        (tools(1, None), first, Some(Stop::Natural)),
-        (tools(2, grace), &all[..4], Some(Stop::Natural)),
+        (tools(1, None), first, Some(FinishReason::Stop)),
+        (tools(2, grace), &all[..4], Some(FinishReason::Stop)),
         (tools(3, None), &all, None),
     ];
     for (rules, frames, end) in cases {
@@ -172,21 +172,21 @@ fn a_tail_in_the_same_delta_as_its_block_stays() {
 
 #[test]
 fn a_block_that_ends_the_turn_sets_free_what_might_have_become_a_stop_sequence() {
-    let rules = CutRules {
+    let rules = TruncationRules {
         stop: vec!["</use_tool>\nObservation".into()],
         ..tools(1, None)
     };
     let block = "<use_tool></use_tool>";
     assert_eq!(
         answer(&rules, &[block, "\nO"]),
-        (block.into(), Some(Stop::Natural))
+        (block.into(), Some(FinishReason::Stop))
     );
 }
 
 #[test]
 fn grace_runs_from_the_last_text_behind_a_complete_block() {
     let grace = Duration::from_millis(300);
-    let mut cutter = Cutter::new(&tools(2, Some(grace)));
+    let mut cutter = Truncator::new(&tools(2, Some(grace)));
     let start = Instant::now();
     let block = "<use_tool></use_tool>";
     let deltas = [
@@ -202,7 +202,7 @@ fn grace_runs_from_the_last_text_behind_a_complete_block() {
         let expected = since.map(|second| start + Duration::from_secs(second) + grace);
         assert_eq!(cutter.deadline(), expected, "{delta}");
     }
-    let mut cutter = Cutter::new(&tools(0, Some(Duration::MAX)));
+    let mut cutter = Truncator::new(&tools(0, Some(Duration::MAX)));
     cutter.push(block, start);
     assert_eq!(cutter.deadline(), None, "a grace without end");
 }
@@ -210,15 +210,15 @@ fn grace_runs_from_the_last_text_behind_a_complete_block() {
 #[test]
 fn a_flush_in_the_middle_parts_the_text() {
     let now = Instant::now();
-    let mut cutter = Cutter::new(&stop(&["END"]));
+    let mut cutter = Truncator::new(&stop(&["END"]));
     assert_eq!(cutter.push("aEN", now).text, "a");
     assert_eq!(cutter.flush().text, "EN");
-    assert_eq!(cutter.flush(), Cut::default());
+    assert_eq!(cutter.flush(), Truncated::default());
     assert_eq!(cutter.push("Db", now).text, "Db");
 
-    let mut cutter = Cutter::new(&tools(0, None));
+    let mut cutter = Truncator::new(&tools(0, None));
     cutter.push("<use_tool></use_tool>tail", now);
-    assert_eq!(cutter.flush(), Cut::default());
+    assert_eq!(cutter.flush(), Truncated::default());
     assert_eq!(
         cutter.push("<use_tool></use_tool>", now).text,
         "tail<use_tool></use_tool>"
@@ -228,11 +228,11 @@ fn a_flush_in_the_middle_parts_the_text() {
 #[test]
 fn nothing_follows_an_end() {
     let now = Instant::now();
-    let mut cutter = Cutter::new(&max_tokens(1));
+    let mut cutter = Truncator::new(&max_tokens(1));
     cutter.push("12345", now);
-    let over = Cut {
+    let over = Truncated {
         text: String::new(),
-        end: Some(Stop::MaxTokens),
+        end: Some(FinishReason::Length),
     };
     assert_eq!(
         [cutter.push("6", now), cutter.flush()],
@@ -255,7 +255,7 @@ fn work_grows_with_the_text_and_not_with_the_deltas() {
         (tools(0, None), block.repeat(TEXT_BYTES / block.len())),
     ];
     for (rules, text) in cases {
-        let mut cutter = Cutter::new(&rules);
+        let mut cutter = Truncator::new(&rules);
         let (mut forwarded, mut moved_bytes) = (String::new(), 0);
         for at in 0..text.len() {
             let cut = cutter.push(&text[at..=at], Instant::now());
@@ -274,23 +274,23 @@ fn work_grows_with_the_text_and_not_with_the_deltas() {
 }
 
 /// The rules as sentences about the whole text.
-fn reference(rules: &CutRules, text: &str) -> (String, Option<Stop>) {
+fn reference(rules: &TruncationRules, text: &str) -> (String, Option<FinishReason>) {
     let (mut text, mut end) = (text, None);
     if let Some(tail) = rules.tools {
         let max = tail.max_blocks.map_or(usize::MAX, |max| max.get() as usize);
         let ends: Vec<_> = block_ends(text).into_iter().take(max).collect();
         text = ends.last().map_or(text, |end| &text[..*end]);
-        end = (ends.len() == max).then_some(Stop::Natural);
+        end = (ends.len() == max).then_some(FinishReason::Stop);
     }
     let sequences = rules.stop.iter().filter(|sequence| !sequence.is_empty());
     if let Some(begin) = sequences.filter_map(|sequence| text.find(sequence)).min() {
-        (text, end) = (&text[..begin], Some(Stop::Natural));
+        (text, end) = (&text[..begin], Some(FinishReason::Stop));
     }
     let max_chars = rules
         .max_tokens
         .map_or(usize::MAX, |max| 4 * usize::try_from(max).unwrap());
     if text.chars().count() > max_chars {
-        end = Some(Stop::MaxTokens);
+        end = Some(FinishReason::Length);
     }
     (text.chars().take(max_chars).collect(), end)
 }
@@ -341,15 +341,15 @@ fn sequences() -> impl Strategy<Value = Vec<String>> {
     prop::collection::vec(sequence, 0..5)
 }
 
-fn rules() -> impl Strategy<Value = CutRules> {
+fn rules() -> impl Strategy<Value = TruncationRules> {
     let max_blocks = (0_u32..4).prop_map(NonZeroU32::new);
-    let tail = max_blocks.prop_map(|max_blocks| ToolTail {
+    let tail = max_blocks.prop_map(|max_blocks| ToolBlockTail {
         grace: None,
         max_blocks,
     });
     let max_tokens = prop::option::of(0_u64..30);
     (sequences(), max_tokens, prop::option::of(tail)).prop_map(|(stop, max_tokens, tools)| {
-        CutRules {
+        TruncationRules {
             stop,
             max_tokens,
             tools,
@@ -375,14 +375,14 @@ proptest! {
     #[test]
     fn no_character_is_cut(text in any::<String>(), begin in 0_usize..20, len in 1_usize..4, max_tokens in 0_u64..10, borders in borders()) {
         let sequence: String = text.chars().skip(begin).take(len).collect();
-        let rules = CutRules { stop: vec![sequence], max_tokens: Some(max_tokens), ..tools(1, None) };
+        let rules = TruncationRules { stop: vec![sequence], max_tokens: Some(max_tokens), ..tools(1, None) };
         prop_assert_eq!(answer(&rules, &split(&text, &borders)), reference(&rules, &text));
     }
 
     #[test]
     fn only_what_may_become_a_sequence_is_held(sequences in sequences(), text in text(), borders in borders()) {
-        let rules = CutRules { stop: sequences.clone(), ..CutRules::default() };
-        let (mut cutter, mut seen, mut forwarded) = (Cutter::new(&rules), String::new(), 0);
+        let rules = TruncationRules { stop: sequences.clone(), ..TruncationRules::default() };
+        let (mut cutter, mut seen, mut forwarded) = (Truncator::new(&rules), String::new(), 0);
         for delta in split(&text, &borders) {
             seen += delta;
             forwarded += cutter.push(delta, Instant::now()).text.len();

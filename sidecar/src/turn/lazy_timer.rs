@@ -8,9 +8,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A timer, set once it is first waited for.
 #[derive(Debug, Default)]
-pub struct Alarm(Option<Pin<Box<Sleep>>>);
+pub struct LazyTimer(Option<Pin<Box<Sleep>>>);
 
-impl Alarm {
+impl LazyTimer {
     /// Waits until `deadline`; for ever when there is none. May be dropped before it is ready, and asked again with
     /// another deadline.
     pub async fn until(&mut self, deadline: Option<Instant>) {
@@ -43,7 +43,7 @@ mod tests {
     async fn it_goes_off_at_its_last_deadline_however_often_that_was_moved() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut alarm = Alarm::default();
+        let mut alarm = LazyTimer::default();
         for deadline in [at(20), at(5), at(30), at(31)] {
             let waited = timeout(Duration::from_secs(1), alarm.until(Some(deadline))).await;
             assert!(waited.is_err(), "it is not yet {deadline:?}");

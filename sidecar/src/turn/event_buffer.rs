@@ -10,7 +10,7 @@ use super::Event;
 
 /// Events that wait.
 #[derive(Default)]
-pub(super) struct Backlog {
+pub(super) struct EventBuffer {
     /// The first one, as it is: a client that keeps up leaves no other.
     first: Option<Event>,
     entries: VecDeque<Entry>,
@@ -28,7 +28,7 @@ enum Entry {
     Other(Box<Event>),
 }
 
-impl Backlog {
+impl EventBuffer {
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_none() && self.entries.is_empty()
     }
@@ -91,9 +91,9 @@ fn boxed_bytes(event: &Event) -> usize {
     size_of::<Event>() + event.size()
 }
 
-impl fmt::Debug for Backlog {
+impl fmt::Debug for EventBuffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Backlog")
+        f.debug_struct("EventBuffer")
             .field("first", &self.first)
             .field("entries", &self.entries)
             .finish_non_exhaustive()
@@ -120,7 +120,7 @@ mod tests {
             Event::Text("?".to_owned()),
             Event::Finished(Outcome::Interrupted),
         ];
-        let (mut backlog, mut expected) = (Backlog::default(), VecDeque::new());
+        let (mut backlog, mut expected) = (EventBuffer::default(), VecDeque::new());
         for (count, event) in events.iter().cycle().take(60).enumerate() {
             backlog.push(event.clone());
             expected.push_back(event.clone());
@@ -139,8 +139,8 @@ mod tests {
 
     #[test]
     fn a_small_piece_takes_little_more_than_its_text() {
-        let mut backlog = Backlog::default();
-        backlog.push(Event::Progress);
+        let mut backlog = EventBuffer::default();
+        backlog.push(Event::Heartbeat);
         for _ in 0..100 {
             backlog.push(Event::Text(" the word".to_owned()));
         }
