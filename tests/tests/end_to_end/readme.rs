@@ -2,7 +2,7 @@
 
 use xtask::workspace;
 
-use crate::curl::{assert_provokes, keys};
+use crate::clients::curl::{assert_provokes, keys};
 use crate::stack::Stack;
 
 /// A row of the table.

@@ -9,7 +9,7 @@ use tests::scripted_model::Script;
 use tokio::process::Command;
 use xtask::tools::{Tool, Tools};
 
-use crate::clients::{python, run_python};
+use crate::clients::sdks::{python, run_python};
 use crate::stack::{KEY, Stack};
 
 #[tokio::test]

@@ -91,7 +91,7 @@ async fn a_plain_model_has_no_tool_to_run() {
 #[tokio::test]
 async fn an_agent_is_refused_where_its_sandbox_does_not_work() {
     let model = ScriptedModel::start().await.unwrap();
-    let faulty = crate::workers::Faulty::new_for("sandbox", "echo ok; echo escaped");
+    let faulty = crate::lifecycle::workers::Faulty::new_for("sandbox", "echo ok; echo escaped");
     let sidecar = faulty.options(&model).start().await;
     let refused = run(&sidecar, "echo ran").await;
     assert_error(&refused, 503, "codex_unavailable");

@@ -14,7 +14,7 @@ use tokio::process::Command;
 use xtask::tools::Tools;
 
 use super::page::{Section, code_words, read, sections};
-use crate::clients::{RUN, python};
+use crate::clients::sdks::{RUN, python};
 use crate::stack::Stack;
 
 /// What the page calls the edge and the key.

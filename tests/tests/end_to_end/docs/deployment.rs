@@ -11,7 +11,7 @@ use tests::sse::Events;
 use xtask::command;
 
 use super::page::{read, sections};
-use crate::curl::shell;
+use crate::clients::curl::shell;
 use crate::stack::{KEY, Stack, streamed_chat};
 
 /// What the page has in the place of the line `- filters:`; that line is there once a listener.

@@ -10,7 +10,7 @@ use tests::scripted_model::{Script, ScriptedModel};
 use tests::sidecar::{Options, Sidecar};
 
 use super::page::{Block, Section, code_words, read, sections};
-use crate::curl::{assert_provokes, keys, shell};
+use crate::clients::curl::{assert_provokes, keys, shell};
 use crate::stack::Stack;
 
 /// Scenes that are on at once; each waits for its sidecar most of the time.

@@ -5,7 +5,7 @@ use tests::http::post;
 use tests::sidecar::Sidecar;
 
 use super::{start, start_with};
-use crate::completions;
+use crate::chats::completions;
 use crate::stack::{SOON, ask, assert_error};
 
 /// Sends a chat and returns its answer, which is one.

@@ -11,9 +11,9 @@ use tests::scripted_model::ScriptedModel;
 use tests::sidecar::{Options, Sidecar};
 use tests::sse::Events;
 
+use crate::lifecycle::workers::Faulty;
 use crate::proto;
 use crate::stack::{SOON, chat, eventually};
-use crate::workers::Faulty;
 
 /// How far a sidecar and a turn have come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

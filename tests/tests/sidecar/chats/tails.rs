@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tests::sidecar::Sidecar;
 use tests::sse::{self, Events};
 
-use crate::completions;
+use crate::chats::completions;
 use crate::stack::{self, chat, start_with};
 
 /// A variable and its value.

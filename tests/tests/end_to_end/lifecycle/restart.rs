@@ -10,8 +10,8 @@ use tests::http::{Version, get};
 use tests::sse::Events;
 use tokio::time::Instant;
 
+use crate::clients::traffic::{Asked, CLIENTS, Traffic};
 use crate::stack::{Stack, envoy_before, streamed_chat};
-use crate::traffic::{Asked, CLIENTS, Traffic};
 
 /// A client is turned away after this time of waiting at the earliest; ten seconds are the mean.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -8,9 +8,9 @@ use tests::http::{Answer, get, post};
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::{Sidecar, wait_until_gone};
 
+use crate::lifecycle::workers::{Faulty, group_of};
 use crate::proto;
 use crate::stack::{ask, assert_error, start, start_with};
-use crate::workers::{Faulty, group_of};
 
 /// Asks with far more text than a pipe holds.
 async fn ask_at_length(sidecar: &Sidecar) -> Answer {

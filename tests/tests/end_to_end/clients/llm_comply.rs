@@ -6,7 +6,7 @@ use std::process::Stdio;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::clients::{RUN, python, start};
+use crate::clients::sdks::{RUN, python, start};
 use crate::stack::KEY;
 
 #[tokio::test]

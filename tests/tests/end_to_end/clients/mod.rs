@@ -1,0 +1,7 @@
+//! Clients of the whole chain: SDKs, curl, a browser, `llm-comply`.
+
+mod browser;
+pub(crate) mod curl;
+mod llm_comply;
+pub(crate) mod sdks;
+pub(crate) mod traffic;

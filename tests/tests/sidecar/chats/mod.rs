@@ -1,0 +1,6 @@
+//! `/v1/chat/completions` and `/v1/completions`.
+
+mod chat;
+pub(crate) mod completions;
+mod tails;
+mod tools;

@@ -1,0 +1,7 @@
+//! Interfaces of the operator: configuration, `--check`, logs, usage, the admin listener.
+
+mod admin;
+mod check;
+mod configuration;
+mod logs;
+mod usage;
