@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::Parser;
 use xtask::bench::BenchArgs;
 use xtask::chaos::ChaosArgs;
+use xtask::check::CheckArgs;
 use xtask::counts::CountsArgs;
 use xtask::fuzz::FuzzArgs;
 use xtask::image::ImageArgs;
@@ -35,8 +36,8 @@ enum Command {
     Fuzz(FuzzArgs),
     /// Measure the chain and its parts, beside what they are compared with
     Bench(BenchArgs),
-    /// Check formatting, lints, docs, Envoy's configuration and dependencies
-    Check,
+    /// Check formatting, lints, docs, Envoy's configuration, dependencies and style
+    Check(CheckArgs),
     /// Fetch the pinned tools and clients
     Fetch,
 }
@@ -61,7 +62,7 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Counts(args) => xtask::counts::counts(args)?,
         Command::Fuzz(args) => xtask::fuzz::fuzz(args)?,
         Command::Bench(args) => xtask::bench::bench(args)?,
-        Command::Check => xtask::check::check()?,
+        Command::Check(args) => xtask::check::check(args)?,
         Command::Fetch => {
             let tools = Tools::open();
             tools.fetch(&Tool::of_tests())?;

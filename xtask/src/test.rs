@@ -4,6 +4,7 @@
 use anyhow::Result;
 use clap::Args;
 
+use crate::check::style_as_configured;
 use crate::command::{cargo, run};
 use crate::counts::{CountsArgs, counts};
 use crate::tools::{Tool, Tools};
@@ -24,6 +25,8 @@ pub struct TestArgs {
 /// # Errors
 /// When a peer cannot be fetched, a test fails, or a hot path costs something else than is kept.
 pub fn test(args: &TestArgs) -> Result<()> {
+    // Seconds, so that CI names a fault of style before it spends minutes on the tests.
+    style_as_configured()?;
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     if args.fast {
         tests.args(["--lib", "--bins"]);

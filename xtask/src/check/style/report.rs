@@ -1,0 +1,192 @@
+//! The table of figures, and the places behind each figure outside its limit.
+
+use std::fmt::{self, Write};
+use std::path::PathBuf;
+
+use super::rules::{Figure, Limit, RULES, Rule};
+use super::source::{CrateSource, Place};
+
+/// Places that are listed for a figure without `--all`.
+const PLACES: usize = 10;
+/// Characters of a source line that are listed.
+const TEXT: usize = 120;
+
+/// The figures of all crates.
+#[derive(Debug)]
+pub(super) struct Report {
+    rows: Vec<CrateFigures>,
+}
+
+/// The figures of one crate, in the order of the rules.
+#[derive(Debug)]
+struct CrateFigures {
+    name: String,
+    figures: Vec<(Figure, bool)>,
+}
+
+/// The places to list.
+#[derive(Debug)]
+pub(super) struct Listing {
+    /// Whether every place is listed and not the first ten only.
+    pub(super) is_complete: bool,
+    /// Paths below which places are listed; everywhere if empty.
+    pub(super) paths: Vec<PathBuf>,
+}
+
+impl Report {
+    /// Measures every rule on every crate.
+    pub(super) fn measure(sources: &[CrateSource]) -> Self {
+        let measure = |source: &CrateSource| CrateFigures {
+            name: source.name.clone(),
+            figures: RULES.iter().map(|rule| judge(rule, source)).collect(),
+        };
+        Self {
+            rows: sources.iter().map(measure).collect(),
+        }
+    }
+
+    /// The number of figures outside their limits.
+    pub(super) fn failures(&self) -> usize {
+        let figures = self.rows.iter().flat_map(|row| &row.figures);
+        figures.filter(|(_, is_accepted)| !is_accepted).count()
+    }
+
+    /// The table, with a `!` behind each figure outside its limit.
+    pub(super) fn table(&self) -> String {
+        let cell = |(figure, is_accepted): &(Figure, bool)| {
+            format!(
+                "{}{}",
+                number(figure.value),
+                if *is_accepted { " " } else { "!" }
+            )
+        };
+        let headings = RULES.iter().map(|rule| format!("{} ", rule.heading));
+        let limits = RULES.iter().map(|rule| limit(rule.limit));
+        let mut lines = vec![line("crate", headings), line("limit", limits)];
+        let rows = self.rows.iter();
+        lines.extend(rows.map(|row| line(&row.name, row.figures.iter().map(cell))));
+        align(&lines)
+    }
+
+    /// The places behind the figures outside their limits.
+    pub(super) fn places(&self, listing: &Listing) -> String {
+        let mut text = String::new();
+        for row in &self.rows {
+            for (rule, (figure, is_accepted)) in RULES.iter().zip(&row.figures) {
+                if !is_accepted {
+                    // Writing to a string does not fail.
+                    let _ = list(&mut text, &row.name, rule, figure, listing);
+                }
+            }
+        }
+        text
+    }
+
+    /// The headings of the failed rules with their places.
+    #[cfg(test)]
+    pub(super) fn failed(&self) -> Vec<(&'static str, &[Place])> {
+        let figures = self
+            .rows
+            .iter()
+            .flat_map(|row| RULES.iter().zip(&row.figures));
+        figures
+            .filter(|(_, (_, is_accepted))| !is_accepted)
+            .map(|(rule, (figure, _))| (rule.heading, &*figure.places))
+            .collect()
+    }
+}
+
+fn judge(rule: &Rule, source: &CrateSource) -> (Figure, bool) {
+    let figure = (rule.measure)(source);
+    let is_accepted = rule.accepts(&figure, source);
+    (figure, is_accepted)
+}
+
+fn list(
+    text: &mut String,
+    name: &str,
+    rule: &Rule,
+    figure: &Figure,
+    listing: &Listing,
+) -> fmt::Result {
+    let is_wanted = |place: &&Place| {
+        listing.paths.is_empty()
+            || listing
+                .paths
+                .iter()
+                .any(|path| place.path.starts_with(path))
+    };
+    let places: Vec<_> = figure.places.iter().filter(is_wanted).collect();
+    if places.is_empty() {
+        return Ok(());
+    }
+    let value = number(figure.value);
+    writeln!(
+        text,
+        "\n{name}: {}: {value}, limit {}",
+        rule.title,
+        limit(rule.limit).trim()
+    )?;
+    let most = if listing.is_complete {
+        places.len()
+    } else {
+        PLACES
+    };
+    for place in places.iter().take(most) {
+        let line = match place.line {
+            0 => String::new(),
+            line => format!("{line}:"),
+        };
+        let shown: String = place.text.chars().take(TEXT).collect();
+        writeln!(text, "  {}:{line} {shown}", place.path.display())?;
+    }
+    if places.len() > most {
+        writeln!(text, "  and {} more; --all lists them", places.len() - most)?;
+    }
+    Ok(())
+}
+
+fn number(value: f64) -> String {
+    if value.fract() == 0.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.1}")
+    }
+}
+
+fn limit(limit: Limit) -> String {
+    match limit {
+        Limit::AtMost(limit) => format!("<= {} ", number(limit)),
+        Limit::AtLeastInProduct(limit) => format!(">= {} ", number(limit)),
+        Limit::Unlimited => "- ".to_owned(),
+    }
+}
+
+fn line(first: &str, rest: impl Iterator<Item = String>) -> Vec<String> {
+    std::iter::once(first.to_owned()).chain(rest).collect()
+}
+
+/// Columns as wide as their widest cell: the first to the left, the others to the right.
+fn align(lines: &[Vec<String>]) -> String {
+    let columns = lines.first().map_or(0, Vec::len);
+    let widths: Vec<_> = (0..columns)
+        .map(|column| {
+            lines
+                .iter()
+                .map(|line| line[column].len())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    let mut text = String::new();
+    for line in lines {
+        let cells = line.iter().zip(&widths).enumerate();
+        let cells = cells.map(|(column, (cell, &width))| match column {
+            0 => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        text.push_str(cells.collect::<Vec<_>>().join(" ").trim_end());
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,135 @@
+//! The table of rules with their limits.
+
+use super::{comments, cycles, folders, indexes, negations, shadowing, type_names, wording};
+use crate::check::style::source::{CrateSource, Place};
+
+/// A rule of the house style.
+#[derive(Debug)]
+pub(in crate::check::style) struct Rule {
+    /// Head of the rule's column.
+    pub(in crate::check::style) heading: &'static str,
+    /// The measured quantity with its unit.
+    pub(in crate::check::style) title: &'static str,
+    pub(in crate::check::style) limit: Limit,
+    pub(in crate::check::style) measure: fn(&CrateSource) -> Figure,
+}
+
+/// The accepted values of a figure.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::check::style) enum Limit {
+    AtMost(f64),
+    /// Crates that hold nothing but tests are reported and not limited.
+    AtLeastInProduct(f64),
+    Unlimited,
+}
+
+/// The result of one rule for one crate.
+#[derive(Debug)]
+pub(in crate::check::style) struct Figure {
+    pub(in crate::check::style) value: f64,
+    /// The places that a writer has to change.
+    pub(in crate::check::style) places: Vec<Place>,
+}
+
+impl Figure {
+    /// A figure that counts its places.
+    pub(super) fn count(places: Vec<Place>) -> Self {
+        Self::share(places, 1, 1)
+    }
+
+    /// The places as a share of `whole`, in units of one `per`-th.
+    pub(super) fn share(places: Vec<Place>, whole: usize, per: usize) -> Self {
+        Self {
+            value: (places.len() * per) as f64 / whole.max(1) as f64,
+            places,
+        }
+    }
+}
+
+impl Rule {
+    /// Whether `figure` is within the limit for `source`.
+    pub(in crate::check::style) fn accepts(&self, figure: &Figure, source: &CrateSource) -> bool {
+        match self.limit {
+            Limit::AtMost(limit) => figure.value <= limit,
+            Limit::AtLeastInProduct(limit) => source.is_test_crate || figure.value >= limit,
+            Limit::Unlimited => true,
+        }
+    }
+}
+
+/// All rules, in the order of the table's columns.
+pub(in crate::check::style) const RULES: &[Rule] = &[
+    Rule {
+        heading: "openers %",
+        title: "doc comments that open with a relative word, percent",
+        // linkerd2-proxy, hyper and ripgrep have 0 to 5 %.
+        limit: Limit::AtMost(3.0),
+        measure: wording::relative_openers,
+    },
+    Rule {
+        heading: "what",
+        title: "\"what\" and \"whatever\" per 1,000 words of docs",
+        limit: Limit::AtMost(1.0),
+        measure: wording::what,
+    },
+    Rule {
+        heading: "who",
+        title: "\"who\", \"whose\", \"whom\" and \"whoever\" per 1,000 words of docs",
+        limit: Limit::AtMost(0.5),
+        measure: wording::who,
+    },
+    Rule {
+        heading: "nobody",
+        title: "\"nobody\", \"nothing\", \"anybody\", \"somebody\" and \"everybody\" per 1,000 words of docs",
+        limit: Limit::AtMost(1.0),
+        measure: wording::nobody,
+    },
+    Rule {
+        heading: "it",
+        title: "\"it\" and \"its\" per 1,000 words of docs",
+        limit: Limit::Unlimited,
+        measure: wording::it,
+    },
+    Rule {
+        heading: "same name %",
+        title: "types that share their name with another type of the crate, percent",
+        limit: Limit::AtMost(10.0),
+        measure: type_names::shared,
+    },
+    Rule {
+        heading: "comments",
+        title: "comment lines per 100 code lines outside tests",
+        limit: Limit::AtLeastInProduct(1.5),
+        measure: comments::density,
+    },
+    Rule {
+        heading: "mod.rs",
+        title: "`mod.rs` files with a `fn` or `impl`",
+        limit: Limit::AtMost(0.0),
+        measure: indexes::with_code,
+    },
+    Rule {
+        heading: "cycles",
+        title: "import cycles between files",
+        limit: Limit::AtMost(0.0),
+        measure: cycles::between_files,
+    },
+    Rule {
+        heading: "files",
+        title: "files in the largest folder",
+        limit: Limit::AtMost(folders::MAX_FILES as f64),
+        measure: folders::largest,
+    },
+    Rule {
+        heading: "shadowing",
+        title: "half-step shadowings per 1,000 functions",
+        limit: Limit::AtMost(3.0),
+        measure: shadowing::half_steps,
+    },
+    Rule {
+        heading: "is no",
+        title: "\"is no X\" and \"is none\" in docs and string literals",
+        limit: Limit::AtMost(0.0),
+        measure: negations::is_no,
+    },
+];

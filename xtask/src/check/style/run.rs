@@ -1,0 +1,76 @@
+//! The command itself.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use super::members;
+use super::report::{Listing, Report};
+use super::source::CrateSource;
+use crate::workspace;
+
+/// Whether `cargo xtask check` and `cargo xtask test` fail on a figure outside its limit, or only print the report.
+const DENY: bool = false;
+
+/// The arguments of `check style`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct StyleArgs {
+    /// Succeed even if a figure is outside its limit
+    #[arg(long)]
+    report: bool,
+    /// List every place, not only the first ten of a figure
+    #[arg(long)]
+    all: bool,
+    /// Root of the checkout to measure; the workspace of this program by default
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// List only places below these paths, which are relative to the root
+    paths: Vec<PathBuf>,
+}
+
+/// Measures the style of every crate, and prints a table and the places behind figures outside their limits.
+///
+/// # Errors
+/// When a file cannot be read or parsed, or a figure is outside its limit.
+pub(crate) fn style(args: &StyleArgs) -> Result<()> {
+    let root = args.root.as_deref().unwrap_or(workspace::root());
+    let report = measure(root)?;
+    let listing = Listing {
+        is_complete: args.all,
+        paths: args.paths.clone(),
+    };
+    let text = report.table() + &report.places(&listing);
+    // A closed pipe, as behind `head`, changes nothing about the result.
+    let _ = io::stdout().write_all(text.as_bytes());
+    match report.failures() {
+        0 => Ok(()),
+        _ if args.report => Ok(()),
+        failures => bail!("{failures} style figures are outside their limits"),
+    }
+}
+
+/// Runs [`style`] as a part of `cargo xtask check` and `cargo xtask test`.
+///
+/// # Errors
+/// As [`style`] has, if [`DENY`] is set.
+pub(crate) fn style_as_configured() -> Result<()> {
+    style(&StyleArgs {
+        report: !DENY,
+        ..StyleArgs::default()
+    })
+}
+
+/// Measures the checkout at `root`.
+pub(super) fn measure(root: &Path) -> Result<Report> {
+    // Cargo reports absolute paths, which are compared with the root.
+    let root = root
+        .canonicalize()
+        .with_context(|| format!("cannot find {}", root.display()))?;
+    let sources: Vec<_> = members::list(&root)?
+        .iter()
+        .map(|member| CrateSource::read(&root, member))
+        .collect::<Result<_>>()?;
+    Ok(Report::measure(&sources))
+}
