@@ -1,6 +1,7 @@
-//! `cargo xtask check style`: measures the rules of the house style that a program can measure, per crate, with limits.
-//! The limits are the range that linkerd2-proxy, hyper, ripgrep, axum and other projects of this kind keep.
+//! `cargo xtask check style`: measures each crate by the house style and compares the figures with limits.
+//! Each limit is within the range of linkerd2-proxy, hyper, ripgrep and axum.
 
+mod figure;
 mod members;
 mod module_tree;
 mod report;

@@ -1,13 +1,13 @@
 //! Finds the files of a target by its `mod` declarations.
 //! Follows the Rust Reference, "Module source filenames", including the `path` attribute.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use syn::{Attribute, Expr, ExprLit, Item, ItemMod, Lit, Meta};
 
 use super::members::Target;
-use super::source::read_text;
 use super::tokens::FileTokens;
 
 /// A file of a module tree.
@@ -28,7 +28,7 @@ pub(super) fn read(target: &Target) -> Result<Vec<ModuleFile>> {
     Ok(files)
 }
 
-/// Reads one file and the modules that the file declares, whose files lie in `children`.
+/// Reads a file, and the declared modules from the folder `children`.
 fn read_file(
     path: &Path,
     children: &Path,
@@ -36,7 +36,8 @@ fn read_file(
     is_test: bool,
     files: &mut Vec<ModuleFile>,
 ) -> Result<()> {
-    let text = read_text(path)?;
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let cannot_parse = || format!("cannot parse {}", path.display());
     let tokens = FileTokens::parse(&text)
         .map_err(|error| anyhow!("{error}"))
@@ -44,13 +45,9 @@ fn read_file(
     let syntax = syn::parse_file(&text).with_context(cannot_parse)?;
     let mut declared = Vec::new();
     declarations(&syntax.items, module, children, &mut declared);
-    let declared: Vec<_> = declared
-        .into_iter()
-        .map(|child| {
-            let is_test = is_test || tokens.is_test_line(child.line);
-            (child, is_test)
-        })
-        .collect();
+    for child in &mut declared {
+        child.is_test = is_test || tokens.is_test_line(child.line);
+    }
     files.push(ModuleFile {
         path: path.to_owned(),
         text,
@@ -59,14 +56,14 @@ fn read_file(
         module: module.to_vec(),
         is_test,
     });
-    for (child, is_test) in declared {
+    for child in declared {
         let file = child.file(folder(path))?;
         let dir = if child.path_attribute.is_some() || file.ends_with("mod.rs") {
             folder(&file).to_owned()
         } else {
             file.with_extension("")
         };
-        read_file(&file, &dir, &child.module, is_test, files)?;
+        read_file(&file, &dir, &child.module, child.is_test, files)?;
     }
     Ok(())
 }
@@ -74,10 +71,11 @@ fn read_file(
 /// A declaration `mod name;`.
 struct Declaration {
     module: Vec<String>,
-    /// Folder in which the module's file is searched for.
+    /// Folder of the module's file.
     dir: PathBuf,
     path_attribute: Option<String>,
     line: usize,
+    is_test: bool,
 }
 
 impl Declaration {
@@ -109,6 +107,7 @@ fn declarations(items: &[Item], module: &[String], dir: &Path, found: &mut Vec<D
                 dir: dir.to_owned(),
                 path_attribute: item.attrs.iter().find_map(path_attribute),
                 line: item.ident.span().start().line,
+                is_test: false,
             }),
         }
     }

@@ -3,13 +3,12 @@
 use std::fmt::{self, Write};
 use std::path::PathBuf;
 
-use super::rules::{Figure, Limit, RULES, Rule};
+use super::figure::Figure;
+use super::rules::{Limit, RULES, Rule};
 use super::source::{CrateSource, Place};
 
 /// Places that are listed for a figure without `--all`.
 const PLACES: usize = 10;
-/// Characters of a source line that are listed.
-const TEXT: usize = 120;
 
 /// The figures of all crates.
 #[derive(Debug)]
@@ -137,8 +136,7 @@ fn list(
             0 => String::new(),
             line => format!("{line}:"),
         };
-        let shown: String = place.text.chars().take(TEXT).collect();
-        writeln!(text, "  {}:{line} {shown}", place.path.display())?;
+        writeln!(text, "  {}:{line} {}", place.path.display(), place.text)?;
     }
     if places.len() > most {
         writeln!(text, "  and {} more; --all lists them", places.len() - most)?;
@@ -180,12 +178,14 @@ fn align(lines: &[Vec<String>]) -> String {
         .collect();
     let mut text = String::new();
     for line in lines {
-        let cells = line.iter().zip(&widths).enumerate();
-        let cells = cells.map(|(column, (cell, &width))| match column {
-            0 => format!("{cell:<width$}"),
-            _ => format!("{cell:>width$}"),
-        });
-        text.push_str(cells.collect::<Vec<_>>().join(" ").trim_end());
+        let columns = line.iter().zip(&widths).enumerate();
+        let cells: Vec<_> = columns
+            .map(|(column, (cell, &width))| match column {
+                0 => format!("{cell:<width$}"),
+                _ => format!("{cell:>width$}"),
+            })
+            .collect();
+        text.push_str(cells.join(" ").trim_end());
         text.push('\n');
     }
     text

@@ -1,10 +1,9 @@
 //! The parsed files of a crate.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::members::Member;
 use super::module_tree::{self, ModuleFile};
@@ -12,6 +11,9 @@ use super::tokens::FileTokens;
 
 /// Crates that hold nothing but tests, so that limits on product code do not apply.
 const TEST_CRATES: &[&str] = &["fuzz", "tests"];
+
+/// Characters of a source line in a report; a longer line is cut there.
+const SHOWN_CHARS: usize = 120;
 
 /// A crate with its parsed files.
 pub(super) struct CrateSource {
@@ -97,7 +99,8 @@ impl SourceFile {
     /// The place of a line, with the line's text.
     pub(super) fn place(&self, line: usize) -> Place {
         let text = self.text.lines().nth(line.saturating_sub(1));
-        self.place_of(line, text.unwrap_or_default().trim())
+        let shown = text.unwrap_or_default().trim().chars().take(SHOWN_CHARS);
+        self.place_of(line, shown.collect::<String>())
     }
 
     /// The place of a line, with a text of the caller's.
@@ -108,11 +111,6 @@ impl SourceFile {
             text: text.into(),
         }
     }
-}
-
-/// Reads a file of the checkout.
-pub(super) fn read_text(path: &Path) -> Result<String> {
-    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 fn below(root: &Path, path: &Path) -> PathBuf {

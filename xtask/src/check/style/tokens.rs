@@ -173,7 +173,7 @@ fn comments(text: &str, tokens: &[Token]) -> Vec<TextBlock> {
     let mut line = 1;
     let mut end = 0;
     let starts = tokens.iter().map(|token| token.bytes.clone());
-    for next in starts.chain([text.len()..text.len()]) {
+    for next in starts.chain(std::iter::once(text.len()..text.len())) {
         // The tokens of one doc comment share a span.
         if next.start > end {
             let gap = &text[end..next.start];

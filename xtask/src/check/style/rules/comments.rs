@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use super::Figure;
+use crate::check::style::figure::Figure;
 use crate::check::style::source::{CrateSource, SourceFile};
 
 pub(super) fn density(source: &CrateSource) -> Figure {
@@ -30,8 +30,8 @@ struct FileLines<'a> {
 
 impl<'a> FileLines<'a> {
     fn of(file: &'a SourceFile) -> Self {
-        let code = file.tokens.code.iter();
-        let code: BTreeSet<_> = code.flat_map(|token| token.lines.clone()).collect();
+        let tokens = file.tokens.code.iter();
+        let code: BTreeSet<_> = tokens.flat_map(|token| token.lines.clone()).collect();
         let is_product = |line: &usize| !file.is_test_line(*line);
         Self {
             file,

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::graph::Graph;
-use super::{Figure, imports};
+use super::imports;
+use crate::check::style::figure::Figure;
 use crate::check::style::source::{CrateSource, Place, SourceFile};
 
 /// The line of the first import, by importing and imported file.
@@ -27,8 +28,8 @@ fn cycles(files: &[&SourceFile]) -> Vec<Place> {
         };
         // The same circle is found from each of its edges.
         if seen.insert(way.iter().copied().collect::<BTreeSet<_>>()) {
-            let names = std::iter::once(from).chain(way);
-            let names: Vec<_> = names
+            let names: Vec<_> = std::iter::once(from)
+                .chain(way)
                 .map(|file| files[file].path.display().to_string())
                 .collect();
             places.push(files[from].place_of(*line, names.join(" -> ")));

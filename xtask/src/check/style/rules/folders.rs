@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Figure;
+use crate::check::style::figure::Figure;
 use crate::check::style::source::{CrateSource, Place};
 
 /// Rust files directly in a folder.

@@ -1,4 +1,4 @@
-//! The names that a module declares, and the paths by which the module refers to others.
+//! The names that a module declares, and its paths to other modules.
 //! Macro arguments and attributes are searched for paths too, since `syn` leaves both as tokens.
 
 use proc_macro2::{TokenStream, TokenTree};
@@ -9,7 +9,7 @@ use super::graph::{Graph, Reference};
 use crate::check::style::module_tree;
 use crate::check::style::source::SourceFile;
 
-/// Adds the modules of `file`, whose number is `number`, to `graph`.
+/// Adds the modules of `file`, which has the number `number`, to `graph`.
 pub(super) fn add(graph: &mut Graph, file: &SourceFile, number: usize) {
     let is_index = file
         .syntax

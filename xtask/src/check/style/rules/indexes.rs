@@ -3,12 +3,12 @@
 use proc_macro2::Span;
 use syn::visit::{self, Visit};
 
-use super::Figure;
+use crate::check::style::figure::Figure;
 use crate::check::style::source::CrateSource;
 
 pub(super) fn with_code(source: &CrateSource) -> Figure {
-    let indexes = source.files.iter();
-    let indexes = indexes.filter(|file| file.path.ends_with("mod.rs"));
+    let files = source.files.iter();
+    let indexes = files.filter(|file| file.path.ends_with("mod.rs"));
     let places = indexes.filter_map(|file| {
         let mut code = FirstCode(None);
         code.visit_file(&file.syntax);

@@ -1,4 +1,4 @@
-//! The rules of the house style that a program can measure, a function per rule.
+//! The measured rules of the house style, a function per rule.
 
 mod comments;
 mod cycles;
@@ -12,4 +12,4 @@ mod shadowing;
 mod type_names;
 mod wording;
 
-pub(super) use rule::{Figure, Limit, RULES, Rule};
+pub(super) use rule::{Limit, RULES, Rule};

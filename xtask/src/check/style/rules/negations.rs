@@ -1,6 +1,6 @@
-//! "is no number" in place of "is not a number".
+//! "Not a number" with "no" in place of "not".
 
-use super::Figure;
+use crate::check::style::figure::Figure;
 use crate::check::style::source::{CrateSource, SourceFile};
 use crate::check::style::tokens::TokenKind;
 use crate::check::style::words::{self, Word};

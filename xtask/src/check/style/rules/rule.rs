@@ -1,7 +1,8 @@
 //! The table of rules with their limits.
 
 use super::{comments, cycles, folders, indexes, negations, shadowing, type_names, wording};
-use crate::check::style::source::{CrateSource, Place};
+use crate::check::style::figure::Figure;
+use crate::check::style::source::CrateSource;
 
 /// A rule of the house style.
 #[derive(Debug)]
@@ -23,29 +24,6 @@ pub(in crate::check::style) enum Limit {
     Unlimited,
 }
 
-/// The result of one rule for one crate.
-#[derive(Debug)]
-pub(in crate::check::style) struct Figure {
-    pub(in crate::check::style) value: f64,
-    /// The places that a writer has to change.
-    pub(in crate::check::style) places: Vec<Place>,
-}
-
-impl Figure {
-    /// A figure that counts its places.
-    pub(super) fn count(places: Vec<Place>) -> Self {
-        Self::share(places, 1, 1)
-    }
-
-    /// The places as a share of `whole`, in units of one `per`-th.
-    pub(super) fn share(places: Vec<Place>, whole: usize, per: usize) -> Self {
-        Self {
-            value: (places.len() * per) as f64 / whole.max(1) as f64,
-            places,
-        }
-    }
-}
-
 impl Rule {
     /// Whether `figure` is within the limit for `source`.
     pub(in crate::check::style) fn accepts(&self, figure: &Figure, source: &CrateSource) -> bool {
@@ -57,7 +35,7 @@ impl Rule {
     }
 }
 
-/// All rules, in the order of the table's columns.
+/// The rules in the order of the table's columns.
 pub(in crate::check::style) const RULES: &[Rule] = &[
     Rule {
         heading: "openers %",
@@ -127,8 +105,8 @@ pub(in crate::check::style) const RULES: &[Rule] = &[
         measure: shadowing::half_steps,
     },
     Rule {
-        heading: "is no",
-        title: "\"is no X\" and \"is none\" in docs and string literals",
+        heading: "negation",
+        title: "verbs negated by \"no\" or \"none\" in docs and string literals",
         limit: Limit::AtMost(0.0),
         measure: negations::is_no,
     },

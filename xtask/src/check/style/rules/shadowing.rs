@@ -3,7 +3,7 @@
 use syn::visit::{self, Visit};
 use syn::{Expr, Ident, Pat, Stmt};
 
-use super::Figure;
+use crate::check::style::figure::Figure;
 use crate::check::style::source::CrateSource;
 
 pub(super) fn half_steps(source: &CrateSource) -> Figure {

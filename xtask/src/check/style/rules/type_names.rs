@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use proc_macro2::Ident;
 use syn::visit::{self, Visit};
 
-use super::Figure;
+use crate::check::style::figure::Figure;
 use crate::check::style::source::{CrateSource, Place, SourceFile};
 
-/// The module whose types are written with the module's name, `wire::Delta`.
+/// Modules of wire types, which are written with the module's name: `wire::Delta`.
 const WIRE: &str = "wire";
 
 pub(super) fn shared(source: &CrateSource) -> Figure {

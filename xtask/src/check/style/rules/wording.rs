@@ -1,6 +1,6 @@
 //! Words of doc comments that stand in place of a noun.
 
-use super::Figure;
+use crate::check::style::figure::Figure;
 use crate::check::style::source::{CrateSource, SourceFile};
 use crate::check::style::words::{self, Word};
 

@@ -1,0 +1,26 @@
+//! The result of a rule.
+
+use super::source::Place;
+
+/// The result of one rule for one crate.
+#[derive(Debug)]
+pub(super) struct Figure {
+    pub(super) value: f64,
+    /// The places that a writer has to change.
+    pub(super) places: Vec<Place>,
+}
+
+impl Figure {
+    /// A figure that counts its places.
+    pub(super) fn count(places: Vec<Place>) -> Self {
+        Self::share(places, 1, 1)
+    }
+
+    /// The places as a share of `whole`, in units of one `per`-th.
+    pub(super) fn share(places: Vec<Place>, whole: usize, per: usize) -> Self {
+        Self {
+            value: (places.len() * per) as f64 / whole.max(1) as f64,
+            places,
+        }
+    }
+}
