@@ -30,12 +30,12 @@ impl Tools {
     /// # Errors
     /// When a package client is missing or fails, a checksum differs, or the folder cannot be written.
     pub fn fetch(&self, tools: &[Tool]) -> Result<()> {
-        // Test binaries and `up` may fetch at the same time; the second one waits here and finds the tools complete.
+        // Two commands may fetch at the same time; the second one waits here and then finds the tools complete.
         let _lock = store::lock(&self.dir)?;
         for &tool in tools {
             let pin = tool.pin()?;
             let home = self.dir.join(format!("{}-{}", tool.name(), pin.version));
-            // The sum is part of the stamp: a changed pin is fetched again, although the version is the same.
+            // The sum is the stamp: a changed archive of the same version is fetched again.
             store::complete(&home, pin.sha256, |dir| archive::unpack_into(dir, pin))?;
             store::link(&self.link(tool), &home.join(pin.executable))?;
         }

@@ -6,7 +6,7 @@ use super::source::Place;
 #[derive(Debug)]
 pub(super) struct Figure {
     pub(super) value: f64,
-    /// The places that a writer has to change.
+    /// The places to change for a better value.
     pub(super) places: Vec<Place>,
 }
 
@@ -16,9 +16,10 @@ impl Figure {
         Self::share(places, 1, 1)
     }
 
-    /// The places as a share of `whole`, in units of one `per`-th.
+    /// The number of places for each `per` of `whole`; 100 makes a percentage.
     pub(super) fn share(places: Vec<Place>, whole: usize, per: usize) -> Self {
         Self {
+            // A crate without docs or functions has no places either.
             value: (places.len() * per) as f64 / whole.max(1) as f64,
             places,
         }

@@ -4,10 +4,10 @@ use std::fmt::{self, Write};
 use std::path::PathBuf;
 
 use super::figure::Figure;
-use super::rules::{Limit, RULES, Rule};
+use super::rules::{Limit, RULES, Rule, Verdict};
 use super::source::{CrateSource, Place};
 
-/// Places that are listed for a figure without `--all`.
+/// Places per figure that are listed without `--all`.
 const PLACES: usize = 10;
 
 /// The figures of all crates.
@@ -20,7 +20,7 @@ pub(super) struct Report {
 #[derive(Debug)]
 struct CrateFigures {
     name: String,
-    figures: Vec<(Figure, bool)>,
+    figures: Vec<(Figure, Verdict)>,
 }
 
 /// The places to list.
@@ -28,7 +28,7 @@ struct CrateFigures {
 pub(super) struct Listing {
     /// Whether every place is listed and not the first ten only.
     pub(super) is_complete: bool,
-    /// Paths below which places are listed; everywhere if empty.
+    /// Paths of the listed places; every place is listed if empty.
     pub(super) paths: Vec<PathBuf>,
 }
 
@@ -37,7 +37,14 @@ impl Report {
     pub(super) fn measure(sources: &[CrateSource]) -> Self {
         let measure = |source: &CrateSource| CrateFigures {
             name: source.name.clone(),
-            figures: RULES.iter().map(|rule| judge(rule, source)).collect(),
+            figures: RULES
+                .iter()
+                .map(|rule| {
+                    let figure = (rule.measure)(source);
+                    let verdict = rule.judge(&figure, source);
+                    (figure, verdict)
+                })
+                .collect(),
         };
         Self {
             rows: sources.iter().map(measure).collect(),
@@ -47,34 +54,36 @@ impl Report {
     /// The number of figures outside their limits.
     pub(super) fn failures(&self) -> usize {
         let figures = self.rows.iter().flat_map(|row| &row.figures);
-        figures.filter(|(_, is_accepted)| !is_accepted).count()
+        figures
+            .filter(|(_, verdict)| *verdict == Verdict::Outside)
+            .count()
     }
 
-    /// The table, with a `!` behind each figure outside its limit.
+    /// The table, with a `!` behind a figure outside its limit and a `*` behind a figure without one.
     pub(super) fn table(&self) -> String {
-        let cell = |(figure, is_accepted): &(Figure, bool)| {
-            format!(
-                "{}{}",
-                number(figure.value),
-                if *is_accepted { " " } else { "!" }
-            )
+        let cell = |(figure, verdict): &(Figure, Verdict)| {
+            let mark = match verdict {
+                Verdict::Within => ' ',
+                Verdict::Outside => '!',
+                Verdict::Exempt => '*',
+            };
+            format!("{}{mark}", number(figure.value))
         };
         let headings = RULES.iter().map(|rule| format!("{} ", rule.heading));
         let limits = RULES.iter().map(|rule| limit(rule.limit));
         let mut lines = vec![line("crate", headings), line("limit", limits)];
         let rows = self.rows.iter();
         lines.extend(rows.map(|row| line(&row.name, row.figures.iter().map(cell))));
-        align(&lines)
+        align(&lines) + "! outside the limit; * not limited, since the crate consists of tests\n"
     }
 
     /// The places behind the figures outside their limits.
     pub(super) fn places(&self, listing: &Listing) -> String {
         let mut text = String::new();
         for row in &self.rows {
-            for (rule, (figure, is_accepted)) in RULES.iter().zip(&row.figures) {
-                if !is_accepted {
-                    // Writing to a string does not fail.
-                    let _ = list(&mut text, &row.name, rule, figure, listing);
+            for (rule, (figure, verdict)) in RULES.iter().zip(&row.figures) {
+                if *verdict == Verdict::Outside {
+                    let _ = list(&mut text, &row.name, rule, figure, listing); // Writing to a string does not fail.
                 }
             }
         }
@@ -89,16 +98,10 @@ impl Report {
             .iter()
             .flat_map(|row| RULES.iter().zip(&row.figures));
         figures
-            .filter(|(_, (_, is_accepted))| !is_accepted)
+            .filter(|(_, (_, verdict))| *verdict == Verdict::Outside)
             .map(|(rule, (figure, _))| (rule.heading, &*figure.places))
             .collect()
     }
-}
-
-fn judge(rule: &Rule, source: &CrateSource) -> (Figure, bool) {
-    let figure = (rule.measure)(source);
-    let is_accepted = rule.accepts(&figure, source);
-    (figure, is_accepted)
 }
 
 fn list(
@@ -126,13 +129,13 @@ fn list(
         rule.title,
         limit(rule.limit).trim()
     )?;
-    let most = if listing.is_complete {
-        places.len()
-    } else {
-        PLACES
+    let most = match listing.is_complete {
+        true => places.len(),
+        false => PLACES,
     };
     for place in places.iter().take(most) {
         let line = match place.line {
+            // A file or folder as a whole.
             0 => String::new(),
             line => format!("{line}:"),
         };
@@ -164,7 +167,7 @@ fn line(first: &str, rest: impl Iterator<Item = String>) -> Vec<String> {
     std::iter::once(first.to_owned()).chain(rest).collect()
 }
 
-/// Columns as wide as their widest cell: the first to the left, the others to the right.
+/// Pads each column to its widest cell: the first column is aligned to the left, the others to the right.
 fn align(lines: &[Vec<String>]) -> String {
     let columns = lines.first().map_or(0, Vec::len);
     let widths: Vec<_> = (0..columns)

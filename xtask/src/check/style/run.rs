@@ -1,4 +1,4 @@
-//! The command itself.
+//! The command line of the check, and the switch between report and failure.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -54,7 +54,7 @@ pub(crate) fn style(args: &StyleArgs) -> Result<()> {
 /// Runs [`style`] as a part of `cargo xtask check` and `cargo xtask test`.
 ///
 /// # Errors
-/// As [`style`] has, if [`DENY`] is set.
+/// As for [`style`], if [`DENY`] is set.
 pub(crate) fn style_as_configured() -> Result<()> {
     style(&StyleArgs {
         report: !DENY,
@@ -64,7 +64,7 @@ pub(crate) fn style_as_configured() -> Result<()> {
 
 /// Measures the checkout at `root`.
 pub(super) fn measure(root: &Path) -> Result<Report> {
-    // Cargo reports absolute paths, which are compared with the root.
+    // Cargo reports canonical paths, which are made relative to the root.
     let root = root
         .canonicalize()
         .with_context(|| format!("cannot find {}", root.display()))?;

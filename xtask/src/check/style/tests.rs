@@ -55,6 +55,13 @@ impl Queue {
 }
 
 #[cfg(test)]
+impl<A, B> Turns<A, B> {
+    fn of_test() {
+        let this_is_line = "one of many lines without a comment";
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use crate::turn::Turn;
 

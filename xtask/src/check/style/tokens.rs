@@ -1,12 +1,17 @@
-//! A file's tokens in their order, and the parts of a file that follow from them: docs, comments, test-only items.
-//! `syn` drops comments and does not parse the arguments of macros; tokens keep the position of both.
+//! The tokens of a file, sorted into code and docs, with the comments between them and the lines of test-only items.
+//! `syn` drops comments and leaves macro arguments unparsed; the tokens of `proc_macro2` have the positions for both.
 
 use std::iter::Peekable;
 use std::ops::{Range, RangeInclusive};
 
 use proc_macro2::{Delimiter, Group, LexError, Span, TokenStream, TokenTree};
 
-/// One token with its position.
+/// Keywords that begin an item, as far as test code has such items.
+const ITEM_WORDS: &[&str] = &[
+    "const", "enum", "fn", "impl", "mod", "static", "struct", "trait", "type", "use",
+];
+
+/// A token with its position.
 #[derive(Debug)]
 pub(super) struct Token {
     pub(super) kind: TokenKind,
@@ -36,9 +41,9 @@ pub(super) struct TextBlock {
 #[derive(Debug, Default)]
 pub(super) struct FileTokens {
     pub(super) code: Vec<Token>,
-    /// One block per item, from `///` and `//!` lines.
+    /// A block per item, from `///` and `//!` lines.
     pub(super) docs: Vec<TextBlock>,
-    /// One block per line or block comment.
+    /// A block per line of a comment.
     pub(super) comments: Vec<TextBlock>,
     /// Lines of items that only tests compile.
     pub(super) test_lines: Vec<RangeInclusive<usize>>,
@@ -167,7 +172,7 @@ fn doc_text(text: &str, attribute: &[Token]) -> Option<TextBlock> {
     })
 }
 
-/// Comments are the part of a file that lies between two tokens and is not white space.
+/// The comments of a file: the text between two tokens that is not white space.
 fn comments(text: &str, tokens: &[Token]) -> Vec<TextBlock> {
     let mut comments = Vec::new();
     let mut line = 1;
@@ -225,17 +230,28 @@ fn is_test(attribute: &Group) -> bool {
             // `any(test, ...)` is compiled for more than tests.
             condition == "test" || condition.replace(' ', "").starts_with("all(test,")
         }
-        [.., TokenTree::Ident(name)] => name == "test",
+        [.., TokenTree::Ident(name)] | [.., TokenTree::Ident(name), TokenTree::Group(_)] => {
+            name == "test"
+        }
         _ => false,
     }
 }
 
+/// The last line of the item, field or variant after an attribute.
 fn end_of_item(trees: &mut impl Iterator<Item = TokenTree>) -> Option<usize> {
+    // The comma in `fn f<A, B>()` does not end the item; the comma after a field or variant does.
+    let mut is_item = false;
     trees.find_map(|tree| match tree {
+        TokenTree::Ident(word) => {
+            is_item |= ITEM_WORDS.contains(&&*word.to_string());
+            None
+        }
         TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => {
             Some(group.span_close().end().line)
         }
-        TokenTree::Punct(end) if matches!(end.as_char(), ';' | ',') => Some(end.span().end().line),
+        TokenTree::Punct(end) if end.as_char() == ';' || end.as_char() == ',' && !is_item => {
+            Some(end.span().end().line)
+        }
         _ => None,
     })
 }

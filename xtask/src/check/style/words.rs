@@ -16,27 +16,21 @@ pub(super) fn of_doc(block: &TextBlock) -> Vec<Word> {
     split(&without_code(&block.text), block.line)
 }
 
-/// The words of a string literal, given as the file has the literal.
+/// The words of a string literal as written in the file, with its quotes and escapes.
 pub(super) fn of_literal(literal: &str, line: usize) -> Vec<Word> {
     let mut text = String::with_capacity(literal.len());
     let mut chars = literal.chars();
     while let Some(c) = chars.next() {
         match c {
             // An escape such as `\n` separates words; an escaped end of line stays one.
-            '\\' => text.extend([
-                ' ',
-                if chars.next() == Some('\n') {
-                    '\n'
-                } else {
-                    ' '
-                },
-            ]),
+            '\\' => text.push(chars.next().filter(|next| *next == '\n').unwrap_or(' ')),
             c => text.push(c),
         }
     }
     split(&text, line)
 }
 
+/// Replaces each code span by a digit, which is a word without meaning, and each fenced block by empty lines.
 fn without_code(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut is_fenced = false;
@@ -71,6 +65,7 @@ fn split(text: &str, first_line: usize) -> Vec<Word> {
             word.extend(c.to_lowercase());
             continue;
         }
+        // Quotation marks and dashes are not a part of the word; a hyphen inside, as in `one-way`, is.
         let bare = word.trim_matches(['\'', '-']);
         if !bare.is_empty() {
             words.push(Word {

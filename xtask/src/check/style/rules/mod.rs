@@ -12,4 +12,4 @@ mod shadowing;
 mod type_names;
 mod wording;
 
-pub(super) use rule::{Limit, RULES, Rule};
+pub(super) use rule::{Limit, RULES, Rule, Verdict};

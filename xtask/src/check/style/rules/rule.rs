@@ -19,18 +19,33 @@ pub(in crate::check::style) struct Rule {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::check::style) enum Limit {
     AtMost(f64),
-    /// Crates that hold nothing but tests are reported and not limited.
+    /// A lower bound, except for crates that consist of tests.
     AtLeastInProduct(f64),
     Unlimited,
 }
 
+/// The result of a comparison with a limit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::check::style) enum Verdict {
+    Within,
+    Outside,
+    /// The limit does not apply to the crate.
+    Exempt,
+}
+
 impl Rule {
-    /// Whether `figure` is within the limit for `source`.
-    pub(in crate::check::style) fn accepts(&self, figure: &Figure, source: &CrateSource) -> bool {
-        match self.limit {
+    /// Compares `figure` with the limit for `source`.
+    pub(in crate::check::style) fn judge(&self, figure: &Figure, source: &CrateSource) -> Verdict {
+        let is_within = match self.limit {
+            Limit::AtLeastInProduct(_) if source.is_test_crate => return Verdict::Exempt,
+            Limit::AtLeastInProduct(limit) => figure.value >= limit,
             Limit::AtMost(limit) => figure.value <= limit,
-            Limit::AtLeastInProduct(limit) => source.is_test_crate || figure.value >= limit,
             Limit::Unlimited => true,
+        };
+        if is_within {
+            Verdict::Within
+        } else {
+            Verdict::Outside
         }
     }
 }
