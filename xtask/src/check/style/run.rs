@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use super::members;
@@ -26,6 +26,9 @@ pub(crate) struct StyleArgs {
     /// Root of the checkout to measure; the workspace of this program by default
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Measure only this crate; may be repeated
+    #[arg(short, long = "package", value_name = "NAME")]
+    packages: Vec<String>,
     /// List only places below these paths, which are relative to the root
     paths: Vec<PathBuf>,
 }
@@ -36,7 +39,7 @@ pub(crate) struct StyleArgs {
 /// When a file cannot be read or parsed, or a figure is outside its limit.
 pub(crate) fn style(args: &StyleArgs) -> Result<()> {
     let root = args.root.as_deref().unwrap_or(workspace::root());
-    let report = measure(root)?;
+    let report = measure(root, &args.packages)?;
     let listing = Listing {
         is_complete: args.all,
         paths: args.paths.clone(),
@@ -62,14 +65,20 @@ pub(crate) fn style_as_configured() -> Result<()> {
     })
 }
 
-/// Measures the checkout at `root`.
-pub(super) fn measure(root: &Path) -> Result<Report> {
+/// Measures the crates `packages` of the checkout at `root`, or every crate if `packages` is empty.
+pub(super) fn measure(root: &Path, packages: &[String]) -> Result<Report> {
     // Cargo reports canonical paths, which are made relative to the root.
     let root = root
         .canonicalize()
         .with_context(|| format!("cannot find {}", root.display()))?;
-    let sources: Vec<_> = members::list(&root)?
+    let members = members::list(&root)?;
+    for package in packages {
+        let is_known = members.iter().any(|member| member.name == *package);
+        ensure!(is_known, "unknown package {package}");
+    }
+    let sources: Vec<_> = members
         .iter()
+        .filter(|member| packages.is_empty() || packages.contains(&member.name))
         .map(|member| CrateSource::read(&root, member))
         .collect::<Result<_>>()?;
     Ok(Report::measure(&sources))

@@ -187,13 +187,27 @@ fn a_listing_names_the_line_and_keeps_to_its_paths() {
         "{second}"
     );
     assert!(!second.contains("first.rs:16"), "{second}");
+    let cycle = "edge/src/first.rs:3 -> edge/src/second.rs:3 -> edge/src/first.rs\n";
+    assert!(report.places(&listing(&[])).contains(cycle));
 }
 
 #[test]
 fn a_file_that_does_not_parse_is_an_error() {
     let dir = tree(&[("src/lib.rs", "fn {\n")]);
-    let error = measure(dir.path()).unwrap_err();
+    let error = measure(dir.path(), &[]).unwrap_err();
     assert!(error.to_string().contains("src/lib.rs"), "{error}");
+}
+
+#[test]
+fn only_the_named_packages_are_measured() {
+    let dir = tree(GOOD);
+    let packages = |name: &str| [name.to_owned()];
+    assert_eq!(
+        measure(dir.path(), &packages("edge")).unwrap().failures(),
+        0
+    );
+    let error = measure(dir.path(), &packages("hedge")).unwrap_err();
+    assert_eq!(error.to_string(), "unknown package hedge");
 }
 
 fn listing(paths: &[&str]) -> Listing {
@@ -204,7 +218,7 @@ fn listing(paths: &[&str]) -> Listing {
 }
 
 fn report(files: &[(&str, &str)]) -> Report {
-    measure(tree(files).path()).unwrap()
+    measure(tree(files).path(), &[]).unwrap()
 }
 
 fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {

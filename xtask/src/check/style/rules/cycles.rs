@@ -28,11 +28,13 @@ fn cycles(files: &[&SourceFile]) -> Vec<Place> {
         };
         // The same circle is found from each of its edges.
         if seen.insert(way.iter().copied().collect::<BTreeSet<_>>()) {
-            let names: Vec<_> = std::iter::once(from)
-                .chain(way)
-                .map(|file| files[file].path.display().to_string())
-                .collect();
-            places.push(files[from].place_of(*line, names.join(" -> ")));
+            let mut text = String::new();
+            for (importing, imported) in std::iter::once(from).chain(way.clone()).zip(way) {
+                let path = files[importing].path.display();
+                text += &format!("{path}:{} -> ", edges[&(importing, imported)]);
+            }
+            text += &files[from].path.display().to_string();
+            places.push(files[from].place_of(*line, text));
         }
     }
     places
