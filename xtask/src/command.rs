@@ -18,7 +18,7 @@ use nix::unistd;
 /// When the command cannot be started or fails; the message has the command line.
 pub fn run(command: &mut Command) -> Result<()> {
     let line = line(command);
-    let status = bound_to_us(command, Signal::SIGTERM)
+    let status = bound_to_parent(command, Signal::SIGTERM)
         .stdin(Stdio::null())
         .status()
         .with_context(|| cannot_start(command))?;
@@ -38,7 +38,7 @@ pub fn output(command: &mut Command) -> Result<String> {
         status,
         stdout,
         stderr,
-    } = bound_to_us(command, Signal::SIGTERM)
+    } = bound_to_parent(command, Signal::SIGTERM)
         .stdin(Stdio::null())
         .output()
         .with_context(|| cannot_start(command))?;
@@ -62,7 +62,7 @@ pub fn cargo(arguments: &[&str]) -> Command {
 
 /// Makes the kernel send `signal` to the command when the thread that starts the command ends, for any reason.
 /// The command starts with an empty signal mask; it does not inherit the signals that the thread has blocked.
-pub fn bound_to_us(command: &mut Command, signal: Signal) -> &mut Command {
+pub fn bound_to_parent(command: &mut Command, signal: Signal) -> &mut Command {
     let parent = unistd::getpid();
     let bind = move || {
         SigSet::empty().thread_set_mask()?;

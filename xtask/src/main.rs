@@ -15,7 +15,7 @@ use xtask::test::TestArgs;
 use xtask::tools::{Tool, Tools};
 use xtask::up::UpArgs;
 
-/// Fetches, builds, starts, tests and checks codex-edge
+/// Fetch, build, start, test and check codex-edge
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask")]
 enum Command {

@@ -38,7 +38,7 @@ impl Service {
         // In a group of its own, the child does not get Ctrl-C from the terminal; the stack stops its children in order.
         command.process_group(0).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command::bound_to_us(command, Signal::SIGKILL)
+        let mut child = command::bound_to_parent(command, Signal::SIGKILL)
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
         let (announce, first_line) = sync_channel(1);

@@ -32,7 +32,7 @@ pub fn close(queue: &Queue) -> String {
     // The queue is read once, since a second read may see another length.
     let length = queue.length();
     let length = format!("{length} is not a number // and no comment");
-    length
+    length + "the state is \"none\", which is 'none' in JSON"
 }
 "#,
     ),

@@ -22,8 +22,12 @@ pub(super) fn of_literal(literal: &str, line: usize) -> Vec<Word> {
     let mut chars = literal.chars();
     while let Some(c) = chars.next() {
         match c {
-            // An escape such as `\n` separates words; an escaped end of line stays one.
-            '\\' => text.push(chars.next().filter(|next| *next == '\n').unwrap_or(' ')),
+            '\\' => text.push(match chars.next() {
+                // Only an escaped end of line is one in the file.
+                Some('n' | 'r' | 't') => ' ',
+                Some(escaped) => escaped,
+                None => c,
+            }),
             c => text.push(c),
         }
     }
@@ -71,7 +75,8 @@ fn split(text: &str, first_line: usize) -> Vec<Word> {
             words.push(Word {
                 text: bare.strip_suffix("'s").unwrap_or(bare).to_owned(),
                 line,
-                is_adjacent,
+                // A quoted word is a value: `is 'none'`.
+                is_adjacent: is_adjacent && !word.starts_with('\''),
             });
             is_adjacent = true;
         }
