@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
-use xtask::command::bound_to_us;
+use xtask::command::bound_to_parent;
 use xtask::workspace;
 
 use crate::http::{Client, DEADLINE};
@@ -128,7 +128,7 @@ fn spawn(dir: &Path) -> Child {
         .env("PATH", format!("{path}:/usr/sbin"))
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    bound_to_us(command.as_std_mut(), Signal::SIGKILL);
+    bound_to_parent(command.as_std_mut(), Signal::SIGKILL);
     let process = command.spawn();
     process.expect("nginx is there: `apt-get install nginx`, as .ci/run does")
 }

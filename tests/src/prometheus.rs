@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
-use xtask::command::bound_to_us;
+use xtask::command::bound_to_parent;
 use xtask::workspace;
 
 use crate::http::{Client, DEADLINE, Version, get};
@@ -175,7 +175,7 @@ fn spawn(dir: &Path, address: SocketAddr) -> Child {
         .stdin(Stdio::null())
         .stderr(log)
         .kill_on_drop(true);
-    bound_to_us(command.as_std_mut(), Signal::SIGKILL);
+    bound_to_parent(command.as_std_mut(), Signal::SIGKILL);
     let process = command.spawn();
     process.expect("Prometheus is there: `apt-get install prometheus`, as .ci/run does")
 }

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
-use xtask::command::bound_to_us;
+use xtask::command::bound_to_parent;
 use xtask::tools::{Tool, Tools};
 use xtask::{command, workspace};
 
@@ -132,7 +132,7 @@ fn run_in(dir: &Path, program: &Path, env: &[(String, String)]) -> Child {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log);
-    bound_to_us(command.as_std_mut(), Signal::SIGKILL);
+    bound_to_parent(command.as_std_mut(), Signal::SIGKILL);
     command.spawn().expect("the sidecar is executable")
 }
 

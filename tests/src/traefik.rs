@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, UnixStream};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use xtask::command::bound_to_us;
+use xtask::command::bound_to_parent;
 use xtask::tools::{Tool, Tools};
 use xtask::workspace;
 
@@ -158,6 +158,6 @@ fn spawn(dir: &Path) -> Child {
         .stdout(log.try_clone().expect("the file is open"))
         .stderr(log)
         .kill_on_drop(true);
-    bound_to_us(command.as_std_mut(), Signal::SIGKILL);
+    bound_to_parent(command.as_std_mut(), Signal::SIGKILL);
     command.spawn().expect("Traefik is executable")
 }

@@ -1,5 +1,5 @@
-//! Runs other programs to their end, and none of them longer than we live.
-//! Parent-death signals are Linux's: prctl(2), `PR_SET_PDEATHSIG`.
+//! Runs other programs to their end; a program does not outlive the process that started it.
+//! Parent-death signals are specific to Linux: prctl(2), `PR_SET_PDEATHSIG`.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -12,13 +12,13 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd;
 
-/// Runs `command` with our stdout and stderr.
+/// Runs `command` with the stdout and stderr of this process.
 ///
 /// # Errors
-/// When it cannot be started or does not succeed; the message has the command line.
+/// When the command cannot be started or fails; the message has the command line.
 pub fn run(command: &mut Command) -> Result<()> {
     let line = line(command);
-    let status = bound_to_us(command, Signal::SIGTERM)
+    let status = bound_to_parent(command, Signal::SIGTERM)
         .stdin(Stdio::null())
         .status()
         .with_context(|| cannot_start(command))?;
@@ -28,17 +28,17 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs `command` quietly and returns what it wrote to stdout.
+/// Runs `command` and returns its stdout.
 ///
 /// # Errors
-/// As [`run`]; the message also has what the command wrote.
+/// As for [`run`]; the message also has the output of the command.
 pub fn output(command: &mut Command) -> Result<String> {
     let line = line(command);
     let Output {
         status,
         stdout,
         stderr,
-    } = bound_to_us(command, Signal::SIGTERM)
+    } = bound_to_parent(command, Signal::SIGTERM)
         .stdin(Stdio::null())
         .output()
         .with_context(|| cannot_start(command))?;
@@ -50,7 +50,7 @@ pub fn output(command: &mut Command) -> Result<String> {
     Ok(stdout)
 }
 
-/// Cargo as it was called: the same toolchain, in the workspace's root.
+/// The cargo that runs this process, and so its toolchain, in the root of the workspace.
 pub fn cargo(arguments: &[&str]) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -60,14 +60,14 @@ pub fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
-/// Has the kernel send `signal` to the command when the thread that starts it ends, however that comes.
-/// The command starts with no signal blocked, whatever that thread has blocked for itself.
-pub fn bound_to_us(command: &mut Command, signal: Signal) -> &mut Command {
+/// Makes the kernel send `signal` to the command when the thread that starts the command ends, for any reason.
+/// The command starts with an empty signal mask; it does not inherit the signals that the thread has blocked.
+pub fn bound_to_parent(command: &mut Command, signal: Signal) -> &mut Command {
     let parent = unistd::getpid();
     let bind = move || {
         SigSet::empty().thread_set_mask()?;
         prctl::set_pdeathsig(signal)?;
-        // We may have died before the call above; then nobody would ever send the signal.
+        // If the parent died before the call above, the kernel will never send the signal.
         if unistd::getppid() != parent {
             return Err(io::Error::from(Errno::ESRCH));
         }
@@ -83,8 +83,10 @@ pub fn bound_to_us(command: &mut Command, signal: Signal) -> &mut Command {
     }
 }
 
-/// Writes a script and makes it executable. A child does the writing: what we had open for writing, another thread's
-/// child would inherit, and until that child's own exec nobody could execute the file (ETXTBSY of execve(2)).
+/// Writes a script and makes the file executable.
+///
+/// A child process writes the file. If this process held the file open for writing, a child forked by another thread would
+/// inherit the descriptor, and executing the file would fail with ETXTBSY (execve(2)) until that child calls exec.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -94,9 +96,11 @@ pub fn write_program(file: &Path, script: &str) -> Result<()> {
 }
 
 fn line(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
-    words.join(" ")
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn cannot_start(command: &Command) -> String {
@@ -116,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_program_is_named_with_its_fix() {
+    fn a_missing_program_is_reported_with_its_fix() {
         assert!(cannot_start(&Command::new("npm")).contains("install Node.js"));
         let error = run(&mut Command::new("/nonexistent/tool")).unwrap_err();
         assert!(
@@ -127,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_hears_the_signals_that_we_block() {
+    fn a_command_starts_with_no_signal_blocked() {
         let mask = SigSet::from(Signal::SIGTERM);
         mask.thread_block().unwrap();
         let status = output(Command::new("cat").arg("/proc/self/status")).unwrap();
@@ -137,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_command_shows_its_line_and_what_it_wrote() {
+    fn a_failed_command_is_reported_with_its_line_and_output() {
         let error = output(Command::new("sh").args(["-c", "echo why >&2; exit 3"])).unwrap_err();
         let text = error.to_string();
         assert!(

@@ -1,6 +1,6 @@
-//! Puts one run's address and paths into the Envoy configuration that ships.
-//! The source is `envoy/envoy.yaml` and `envoy/filter.yaml`: their header comments list the literals replaced here,
-//! so that the files that ship are the files under test.
+//! Writes the addresses and paths of a run into the Envoy configuration that ships.
+//! The comments at the top of `envoy/envoy.yaml` and `envoy/filter.yaml` list the literals that are replaced here. The
+//! rest of each file stays as shipped, so that the tests and `up` run the files that ship.
 
 use std::fs;
 use std::net::SocketAddrV4;
@@ -18,7 +18,7 @@ const CONFIGURATION_DIR: &str = "/etc/codex-edge";
 const FILTER_YAML: &str = "/etc/codex-edge/filter.yaml";
 const FILTER_WASM: &str = "/etc/codex-edge/filter.wasm";
 
-/// Where one running edge listens and keeps its files.
+/// The addresses and files of a running edge.
 #[derive(Debug, Clone)]
 pub struct Placement {
     /// Address of the public listener; port 0 lets the kernel choose.
@@ -51,7 +51,7 @@ impl Placement {
         }
     }
 
-    /// Renders the shipped files: `filter.yaml` to its place, Envoy's bootstrap to `bootstrap`.
+    /// Writes the rendered `filter.yaml`, and Envoy's bootstrap to the file `bootstrap`.
     ///
     /// # Errors
     /// When a shipped file cannot be read, lacks a literal, or the result cannot be written.
@@ -69,7 +69,7 @@ impl Placement {
     /// When a literal is not in the template, or a path needs quotes in YAML.
     pub fn render_bootstrap(&self, template: &str) -> Result<String> {
         let port = self.listen.port().to_string();
-        // First, since another port may have the same digits in it.
+        // First, since the new public port may contain the digits of the metrics port.
         let mut text = replace(template, METRICS_PORT, &self.metrics_port.to_string())?;
         text = replace(&text, "0.0.0.0", &self.listen.ip().to_string())?;
         text = replace(&text, "11435", &port)?;
@@ -81,7 +81,7 @@ impl Placement {
             plain(&self.sidecar_admin_socket)?,
         )?;
         text = replace(&text, FILTER_YAML, plain(&self.filter_yaml)?)?;
-        // What is left of the folder is the watch on it.
+        // After the file names are replaced, the remaining mention of the folder is the watched directory.
         let watched = self.filter_yaml.parent().unwrap_or(Path::new("/"));
         replace(&text, CONFIGURATION_DIR, plain(watched)?)
     }
@@ -103,7 +103,7 @@ fn replace(template: &str, literal: &str, value: &str) -> Result<String> {
     Ok(template.replace(literal, value))
 }
 
-/// A path that means itself in YAML without quotes.
+/// The text of a path that YAML reads unchanged without quotes.
 fn plain(path: &Path) -> Result<&str> {
     match path.to_str() {
         Some(text)
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn every_literal_gets_this_runs_value() {
+    fn every_literal_is_replaced_by_the_value_of_the_run() {
         let text = placement("/tmp/r").render_bootstrap(TEMPLATE).unwrap();
         assert_eq!(
             text,
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_without_a_literal_is_refused_by_its_name() {
+    fn a_template_without_a_literal_is_rejected_with_the_literal() {
         for literal in [
             "0.0.0.0",
             "11435",
@@ -169,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_yaml_would_interpret_is_refused() {
+    fn a_path_that_yaml_would_interpret_is_rejected() {
         for dir in ["/tmp/a b", "/tmp/a,b", "/tmp/#a", "/tmp/a: b", "/tmp/{a}"] {
             assert!(placement(dir).render_bootstrap(TEMPLATE).is_err(), "{dir}");
         }
     }
 
     #[test]
-    fn the_shipped_files_have_every_literal() {
+    fn the_shipped_files_contain_every_literal() {
         let placement = placement("/tmp/r");
         let bootstrap = placement
             .render_bootstrap(&shipped("envoy.yaml").unwrap())

@@ -1,6 +1,6 @@
-//! `cargo xtask fuzz`: the targets of `fuzz/` under libFuzzer, built by the pinned compiler.
-//! The flags are those of libFuzzer's own page ("Building"); the pinned compiler has LLVM's coverage pass and
-//! AddressSanitizer, so that neither a nightly one nor cargo-fuzz is needed, but a C++ compiler is.
+//! `cargo xtask fuzz`: runs the targets of `fuzz/` under libFuzzer, built by the pinned compiler.
+//! The flags follow libFuzzer's documentation, section "Building". The pinned compiler has LLVM's coverage pass and
+//! AddressSanitizer, so neither cargo-fuzz nor a nightly compiler is needed, only a C++ compiler.
 
 use std::env::consts::ARCH;
 use std::fs;
@@ -13,33 +13,37 @@ use clap::Args;
 use crate::command::{cargo, run};
 use crate::workspace;
 
-/// What tells libFuzzer where an input has led, and finds what dependencies do wrong in unsafe code.
+/// Coverage instrumentation for libFuzzer, and AddressSanitizer for the unsafe code of dependencies.
 const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Zsanitizer=address";
 
-/// Has a stable compiler take flags that begin with `-Z`.
-const TAKE_UNSTABLE: (&str, &str) = ("RUSTC_BOOTSTRAP", "1");
+/// Makes a stable compiler accept flags that begin with `-Z`.
+const ACCEPT_UNSTABLE: (&str, &str) = ("RUSTC_BOOTSTRAP", "1");
 
-/// What `fuzz` is told on the command line.
+/// The arguments of `fuzz`.
 #[derive(Debug, Args)]
 pub struct FuzzArgs {
-    /// What to attack, by the names of the folders in fuzz/seeds; everything by default
+    /// Targets to fuzz, by the names of the folders in fuzz/seeds; all by default
     targets: Vec<String>,
-    /// How long each of them is attacked
+    /// Time for each target in seconds
     #[arg(long, default_value_t = 60)]
     seconds: u64,
 }
 
-/// Attacks one target after the other, and stops at the first finding.
+/// Fuzzes one target after the other, and stops at the first finding.
 ///
 /// # Errors
-/// When there is no such target, it does not compile, or a fault was found; the input is then in `fuzz/artifacts`.
+/// When a target is unknown, does not compile, or fails on an input, which is then in `fuzz/artifacts`.
 pub fn fuzz(args: &FuzzArgs) -> Result<()> {
     let fuzz = workspace::root().join("fuzz");
     let all = targets(&fuzz.join("seeds"))?;
     for name in &args.targets {
-        ensure!(all.contains(name), "{name} is none of {}", all.join(", "));
+        ensure!(
+            all.contains(name),
+            "unknown target {name}; the targets are {}",
+            all.join(", ")
+        );
     }
     let chosen = if args.targets.is_empty() {
         &all
@@ -48,7 +52,7 @@ pub fn fuzz(args: &FuzzArgs) -> Result<()> {
     };
     let target = format!("{ARCH}-unknown-linux-gnu");
     let target_dir = workspace::target_dir().join("fuzz");
-    // Build scripts and macros go without the flags, since there is a `--target`.
+    // With `--target`, cargo builds build scripts and macros without RUSTFLAGS.
     let mut build = cargo(&[
         "build",
         "-p",
@@ -62,14 +66,15 @@ pub fn fuzz(args: &FuzzArgs) -> Result<()> {
         .args(["--target", &target])
         .arg("--target-dir")
         .arg(&target_dir);
-    build.env("RUSTFLAGS", FLAGS).envs([TAKE_UNSTABLE]);
+    build.env("RUSTFLAGS", FLAGS).envs([ACCEPT_UNSTABLE]);
     run(&mut build)?;
     let program = target_dir.join(target).join("fuzz/fuzz");
     chosen
         .iter()
-        .try_for_each(|name| attack(&program, name, args.seconds, &fuzz))
+        .try_for_each(|name| fuzz_target(&program, name, args.seconds, &fuzz))
 }
 
+/// The names of the targets, which are the folders of `seeds`.
 fn targets(seeds: &Path) -> Result<Vec<String>> {
     let folders = fs::read_dir(seeds).context("cannot list the seeds")?;
     let name = |folder: std::io::Result<fs::DirEntry>| {
@@ -80,16 +85,16 @@ fn targets(seeds: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// What it finds worth keeping goes to the first folder.
-fn attack(program: &Path, name: &str, seconds: u64, fuzz: &Path) -> Result<()> {
+/// Runs one target; libFuzzer adds new inputs to the first of its folders.
+fn fuzz_target(program: &Path, name: &str, seconds: u64, fuzz: &Path) -> Result<()> {
     let corpus = fuzz.join("corpus").join(name);
     let artifacts = fuzz.join("artifacts").join(name);
     for folder in [&corpus, &artifacts] {
-        fs::create_dir_all(folder).context("cannot make a folder of the corpus")?;
+        fs::create_dir_all(folder).context("cannot create a folder of the corpus")?;
     }
-    eprintln!("attacking {name}");
-    let mut attack = Command::new(program);
-    attack
+    eprintln!("fuzzing {name}");
+    let mut fuzzer = Command::new(program);
+    fuzzer
         .env("FUZZ_TARGET", name)
         .args([corpus, fuzz.join("seeds").join(name)])
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
@@ -101,5 +106,5 @@ fn attack(program: &Path, name: &str, seconds: u64, fuzz: &Path) -> Result<()> {
             "-print_final_stats=1",
             "-verbosity=0",
         ]);
-    run(&mut attack)
+    run(&mut fuzzer)
 }

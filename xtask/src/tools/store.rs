@@ -1,5 +1,5 @@
-//! A folder of finished things: each is whole or wiped, and one process at a time adds to it.
-//! Locks are flock(2)'s, which end with the process that holds them.
+//! A folder of completed downloads; an incomplete one is removed, and one process at a time adds to the folder.
+//! Locks are flock(2), which the kernel releases when the holding process ends.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-/// Written last into a folder that is whole; holds what the folder was made from.
+/// File that is written last into a complete folder; holds the version or sum of the folder's source.
 const STAMP: &str = ".complete";
 
-/// Creates `dir` and waits until no other process adds to it.
+/// Creates `dir`, and waits until no other process adds to the folder.
 pub(super) fn lock(dir: &Path) -> Result<Flock<File>> {
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let path = dir.join("lock");
@@ -31,7 +31,7 @@ pub(super) fn lock(dir: &Path) -> Result<Flock<File>> {
     .with_context(|| format!("cannot lock {}", path.display()))
 }
 
-/// Has `build` fill `dir`, unless it was filled with the same `stamp` before.
+/// Fills `dir` with `build`, unless `dir` is complete with the same `stamp`.
 pub(super) fn complete(
     dir: &Path,
     stamp: &str,
@@ -41,13 +41,14 @@ pub(super) fn complete(
     if fs::read_to_string(&stamp_file).is_ok_and(|found| found == stamp) {
         return Ok(());
     }
+    // Rest of a fetch that failed or was killed.
     remove(dir)?;
     fs::create_dir_all(dir)?;
     build(dir)?;
     fs::write(&stamp_file, stamp).with_context(|| format!("cannot write {}", stamp_file.display()))
 }
 
-/// Has `link` point at `target`; whoever looks meanwhile sees the old target or the new one.
+/// Points `link` at `target` in one step: a concurrent reader sees the old target or the new one.
 pub(super) fn link(link: &Path, target: &Path) -> Result<()> {
     if fs::read_link(link).is_ok_and(|found| found == target) {
         return Ok(());
@@ -58,6 +59,7 @@ pub(super) fn link(link: &Path, target: &Path) -> Result<()> {
     let fresh = link.with_extension("new");
     remove(&fresh)?;
     symlink(target, &fresh)?;
+    // rename(2) replaces the old link atomically; symlink(2) would fail on an existing one.
     fs::rename(&fresh, link).with_context(|| format!("cannot replace {}", link.display()))
 }
 
@@ -77,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_built_once_a_stamp() {
+    fn a_folder_is_built_once_per_stamp() {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("tool");
         let mut builds = 0;
@@ -93,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_build_that_broke_off_is_built_anew() {
+    fn a_failed_build_starts_over() {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("tool");
         let broken = complete(&dir, "one", |dir| {
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_process_has_to_wait() {
+    fn a_second_process_waits_for_the_lock() {
         let root = tempfile::tempdir().unwrap();
         let held = lock(root.path()).unwrap();
         let file = File::open(root.path().join("lock")).unwrap();

@@ -1,12 +1,12 @@
-//! Where the sidecar's status page is: where the operator wants it, or on the first free port above the public one.
-//! The value is that of the sidecar's `SIDECAR_ADMIN_LISTEN`: `unix:/path` or a loopback address.
+//! Address of the sidecar's status page: the operator's choice, or the first free port above the public one.
+//! The value has the form of the sidecar's `SIDECAR_ADMIN_LISTEN`: `unix:/path` or a loopback address.
 
 use std::env;
 use std::net::{Ipv4Addr, TcpListener};
 
 use anyhow::{Context, Result};
 
-/// The sidecar's variable.
+/// Variable from which the sidecar reads the address.
 pub(super) const VARIABLE: &str = "SIDECAR_ADMIN_LISTEN";
 
 /// The operator's choice, or a loopback address with a port above `port`.
@@ -17,7 +17,7 @@ pub(super) fn choose(port: u16) -> Result<String> {
     }
 }
 
-/// What a browser is given; a socket has no URL, and is told as it is.
+/// The URL of the status page; a socket has no URL and is printed as configured.
 pub(super) fn url(listen: &str) -> String {
     if listen.starts_with("unix:") {
         listen.to_owned()
@@ -28,8 +28,8 @@ pub(super) fn url(listen: &str) -> String {
 
 fn free_above(port: u16) -> Result<String> {
     let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    let free = (port..=u16::MAX).skip(1).find(is_free);
-    let free = free.with_context(|| {
+    // Another process may take the port before the sidecar does; the sidecar then names the address in its error.
+    let free = (port..=u16::MAX).skip(1).find(is_free).with_context(|| {
         format!("no port above {port} is free for the status page; {VARIABLE} chooses an address")
     })?;
     Ok(format!("{}:{free}", Ipv4Addr::LOCALHOST))
@@ -40,18 +40,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_that_is_taken_is_passed_over() {
+    fn a_taken_port_is_skipped() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
-        let free = free_above(port - 1).unwrap();
-        let free: u16 = free.strip_prefix("127.0.0.1:").unwrap().parse().unwrap();
+        let address = free_above(port - 1).unwrap();
+        let free: u16 = address.strip_prefix("127.0.0.1:").unwrap().parse().unwrap();
         assert!(free > port, "{free} after {port}");
-        let none = free_above(u16::MAX).unwrap_err().to_string();
-        assert!(none.contains(VARIABLE), "{none}");
+        let error = free_above(u16::MAX).unwrap_err().to_string();
+        assert!(error.contains(VARIABLE), "{error}");
     }
 
     #[test]
-    fn an_address_has_a_url_and_a_socket_has_none() {
+    fn an_address_becomes_a_url_and_a_socket_stays_a_path() {
         for (listen, expected) in [
             ("127.0.0.1:11436", "http://127.0.0.1:11436/"),
             ("[::1]:9464", "http://[::1]:9464/"),

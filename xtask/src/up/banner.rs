@@ -1,17 +1,17 @@
-//! What a person reads when the stack is ready: URL, key, mode, status page, a command to paste.
+//! The text that `up` prints when the stack is ready: URL, key, mode, status page, a command to paste.
 //! The command is for POSIX shells (IEEE 1003.1, single quotes).
 
 use std::fmt;
 
 use super::mode::Mode;
 
-/// What to tell about a stack that is ready.
+/// The facts about a ready stack.
 #[derive(Debug)]
 pub(super) struct Banner<'a> {
     /// Base URL for clients, ending in `/v1`.
     pub(super) base_url: &'a str,
     pub(super) key: &'a str,
-    /// Where a person looks at what happens.
+    /// URL or socket of the sidecar's status page.
     pub(super) status_page: &'a str,
     pub(super) mode: &'a Mode,
 }
@@ -33,7 +33,7 @@ impl fmt::Display for Banner<'_> {
     }
 }
 
-/// One line that streams a chat completion.
+/// A command line that streams a chat completion.
 fn curl(base_url: &str, key: &str) -> String {
     const BODY: &str =
         r#"{"model":"codex-5","stream":true,"messages":[{"role":"user","content":"Say hello."}]}"#;
@@ -43,7 +43,7 @@ fn curl(base_url: &str, key: &str) -> String {
     )
 }
 
-/// `text` as one word of a POSIX shell.
+/// Quotes `text` as one word of a POSIX shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
@@ -55,12 +55,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shell_reads_the_line_as_it_is_meant() {
+    fn a_shell_splits_the_command_into_the_intended_words() {
         let line = curl("http://127.0.0.1:4000/v1", "it's a $KEY");
         let script = format!("curl() {{ printf '%s\\n' \"$@\"; }}; {line}");
         let output = Command::new("sh").args(["-c", &script]).output().unwrap();
-        let words = String::from_utf8(output.stdout).unwrap();
-        let words: Vec<_> = words.lines().collect();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let words: Vec<_> = printed.lines().collect();
         assert_eq!(
             words[..4],
             [

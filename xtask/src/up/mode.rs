@@ -1,4 +1,4 @@
-//! Live or demo: whose model answers, and the Codex home that says so.
+//! Live or demo mode, and the Codex home of each.
 //! The sources are `codex login status` and Codex's `config.toml` (`model_providers`).
 
 use std::env;
@@ -11,17 +11,17 @@ use anyhow::{Context, Result};
 use crate::command::output;
 use crate::workspace;
 
-/// Whose model answers.
+/// The provider behind Codex.
 #[derive(Debug)]
 pub(super) enum Mode {
-    /// The account that this Codex home is logged in to.
+    /// The provider of the account in this Codex home.
     Live { codex_home: PathBuf },
     /// The scripted model on loopback.
     Demo,
 }
 
 impl Mode {
-    /// Live when Codex has a login, and says how to get one when it does not.
+    /// Live if Codex is logged in; otherwise prints how to log in, and returns the demo mode.
     pub(super) fn of_login(codex: &Path) -> Self {
         let codex_home = match env::var_os("CODEX_HOME").filter(|home| !home.is_empty()) {
             Some(home) => workspace::absolute(home.into()),
@@ -31,19 +31,20 @@ impl Mode {
         status
             .args(["login", "status"])
             .env("CODEX_HOME", &codex_home);
+        // The command fails when Codex has no credential.
         if output(&mut status).is_ok() {
             return Self::Live { codex_home };
         }
         let (home, codex) = (codex_home.display(), codex.display());
         eprintln!(
-            "Codex has no login in {home}, so this is a demo. To go live, log in and start again:"
+            "Codex is not logged in in {home}: starting in demo mode. For live mode, log in and start again:"
         );
         eprintln!("  mkdir -p {home} && CODEX_HOME={home} {codex} login");
         Self::Demo
     }
 }
 
-/// Makes `home` a Codex home whose provider `demo` is the scripted model at `base_url`.
+/// Creates the Codex home `home` with a provider `demo`, which is the scripted model at `base_url`.
 pub(super) fn write_demo_home(home: &Path, base_url: &str) -> Result<()> {
     fs::create_dir(home).with_context(|| format!("cannot create {}", home.display()))?;
     let config = format!(
@@ -63,14 +64,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_line_of_the_model_has_its_url() {
+    fn the_url_is_read_from_the_first_line_of_the_model() {
         let url = announced_url("listening on http://127.0.0.1:4000/v1");
         assert_eq!(url, Some("http://127.0.0.1:4000/v1"));
         assert_eq!(announced_url("error: address in use"), None);
     }
 
     #[test]
-    fn the_demo_home_points_at_the_model() {
+    fn the_demo_home_names_the_model_as_provider() {
         let dir = tempfile::tempdir().unwrap();
         let home = dir.path().join("home");
         write_demo_home(&home, "http://127.0.0.1:4000/v1").unwrap();

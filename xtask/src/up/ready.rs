@@ -1,19 +1,19 @@
-//! Asks the running stack whether it is ready, as a client would: through Envoy.
-//! One HTTP/1.1 exchange (RFC 9112) on a connection of its own.
+//! The readiness check of a running stack, through Envoy as a client would send it.
+//! A check is one HTTP/1.1 exchange (RFC 9112) on its own connection. xtask sends no other request, so no client crate is used.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Time that one exchange may take in each direction.
+/// Read and write timeout of an exchange.
 const EXCHANGE: Duration = Duration::from_secs(2);
-/// Bytes of an answer that are read at most; a readiness answer is a few hundred.
-const ANSWER_MAX: u64 = 64 * 1024;
+/// Bytes of a response that are read at most; a readiness response has a few hundred.
+const RESPONSE_MAX: u64 = 64 * 1024;
 
-/// `Ok` when `/readyz` answers 200, else why not.
+/// Requests `/readyz`; an error holds the status and body of a response other than 200.
 pub(super) fn ask(edge: SocketAddr) -> Result<(), String> {
-    let answer = get(edge, "/readyz").map_err(|error| format!("no answer: {error}"))?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let response = get(edge, "/readyz").map_err(|error| format!("no response: {error}"))?;
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or((&response, ""));
     let status = head.lines().next().unwrap_or_default();
     match status.split(' ').nth(1) {
         Some("200") => Ok(()),
@@ -27,9 +27,10 @@ fn get(edge: SocketAddr, path: &str) -> io::Result<String> {
     stream.set_write_timeout(Some(EXCHANGE))?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: {edge}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_MAX).read_to_end(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
+    let mut response = Vec::new();
+    // The request asks Envoy to close, so that the end of the connection is the end of the response.
+    stream.take(RESPONSE_MAX).read_to_end(&mut response)?;
+    Ok(String::from_utf8_lossy(&response).into_owned())
 }
 
 #[cfg(test)]
@@ -39,7 +40,7 @@ mod tests {
 
     use super::*;
 
-    fn ask_one_that_answers(answer: &'static str) -> Result<(), String> {
+    fn ask_server_with(response: &'static str) -> Result<(), String> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let edge = listener.local_addr().unwrap();
         let server = thread::spawn(move || {
@@ -51,7 +52,7 @@ mod tests {
                 request.extend(byte);
             }
             assert!(request.starts_with(b"GET /readyz HTTP/1.1\r\n"));
-            stream.write_all(answer.as_bytes()).unwrap();
+            stream.write_all(response.as_bytes()).unwrap();
         });
         let asked = ask(edge);
         server.join().unwrap();
@@ -59,13 +60,13 @@ mod tests {
     }
 
     #[test]
-    fn only_a_200_is_ready() {
-        assert_eq!(ask_one_that_answers("HTTP/1.1 200 OK\r\n\r\n{}"), Ok(()));
-        let why = ask_one_that_answers("HTTP/1.1 503 Service Unavailable\r\na: b\r\n\r\nno login");
+    fn only_status_200_means_ready() {
+        assert_eq!(ask_server_with("HTTP/1.1 200 OK\r\n\r\n{}"), Ok(()));
+        let why = ask_server_with("HTTP/1.1 503 Service Unavailable\r\na: b\r\n\r\nno login");
         assert_eq!(
             why,
             Err("HTTP/1.1 503 Service Unavailable\nno login".into())
         );
-        assert!(ask_one_that_answers("").is_err());
+        assert!(ask_server_with("").is_err());
     }
 }

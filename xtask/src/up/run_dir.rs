@@ -1,5 +1,5 @@
-//! The private folder of one run: claimed by one process, wiped before and after.
-//! The claim is a flock(2) on the folder itself, so that it ends with its process, however that comes.
+//! The private folder of a run: claimed by one process, emptied before the run and removed after it.
+//! The claim is a flock(2) on the folder itself, which the kernel releases when the process ends for any reason.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::ErrorKind;
@@ -16,7 +16,7 @@ const SOCKET_PATH_MAX: usize = 107;
 /// The longest name of a socket in the folder, with its slash.
 const SOCKET_NAME: &str = "/envoy-admin.sock";
 
-/// A folder that is ours until it is dropped, which removes it.
+/// A claimed folder; dropping the value removes the folder.
 #[derive(Debug)]
 pub(super) struct RunDir {
     path: PathBuf,
@@ -27,7 +27,8 @@ impl RunDir {
     /// Claims `path` and empties it.
     ///
     /// # Errors
-    /// When another process has claimed it (named by its pid), or it is a link, not ours, or open to others.
+    /// When another process has claimed the folder (the message has its pid), or the folder is a link, belongs to another
+    /// user, or is accessible to other users.
     pub(super) fn claim(path: &Path) -> Result<Self> {
         ensure!(
             path.as_os_str().len() + SOCKET_NAME.len() <= SOCKET_PATH_MAX,
@@ -36,7 +37,7 @@ impl RunDir {
         );
         loop {
             let lock = lock(open(path)?, path)?;
-            // A run that ended meanwhile has removed the folder that we opened: claim the next one.
+            // The previous run may have removed the folder between `open` and `lock`: claim the next one.
             if fs::symlink_metadata(path).is_ok_and(|found| same(&found, &lock)) {
                 empty(path)?;
                 fs::write(path.join("pid"), unistd::getpid().to_string())?;
@@ -61,7 +62,7 @@ impl Drop for RunDir {
     }
 }
 
-/// Creates the folder if need be and opens it, following no link.
+/// Opens the folder without following links; a missing folder is created first.
 fn open(path: &Path) -> Result<File> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
@@ -72,13 +73,15 @@ fn open(path: &Path) -> Result<File> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
     let opened = OpenOptions::new()
         .read(true)
+        // A link in a shared /tmp could lead the removal below elsewhere.
         .custom_flags(flags.bits())
         .open(path);
-    let dir = opened.with_context(|| format!("{} is not a folder of ours", path.display()))?;
+    let dir = opened
+        .with_context(|| format!("{} is not a folder that this user can open", path.display()))?;
     let metadata = dir.metadata()?;
     ensure!(
         metadata.uid() == unistd::geteuid().as_raw() && metadata.mode() & 0o077 == 0,
-        "{} belongs to somebody else or is open to others: remove it",
+        "{} belongs to another user or is accessible to other users: remove it",
         path.display()
     );
     Ok(dir)
@@ -120,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_claim_names_the_process_that_has_it() {
+    fn a_second_claim_fails_and_names_the_first_process() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("run");
         let run = RunDir::claim(&path).unwrap();
@@ -137,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn leftovers_of_a_killed_run_are_wiped() {
+    fn a_claim_removes_the_leftovers_of_a_killed_run() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("run");
         DirBuilder::new().mode(0o700).create(&path).unwrap();
@@ -152,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_a_file_and_a_folder_open_to_others_are_refused() {
+    fn a_link_a_file_and_a_folder_open_to_others_are_rejected() {
         let root = tempfile::tempdir().unwrap();
         let elsewhere = root.path().join("elsewhere");
         fs::create_dir(&elsewhere).unwrap();
@@ -169,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_too_long_for_sockets_is_refused() {
+    fn a_path_too_long_for_sockets_is_rejected() {
         let error = RunDir::claim(&Path::new("/tmp").join("x".repeat(100))).unwrap_err();
         assert!(error.to_string().contains("TMPDIR"), "{error}");
     }

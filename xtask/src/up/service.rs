@@ -1,5 +1,5 @@
-//! One child of the stack: its process group, its log lines, its end.
-//! Process groups and waiting without reaping are POSIX's: kill(2), waitid(2).
+//! A child process of the stack, with its process group and its log lines.
+//! Process groups and waiting without reaping follow POSIX: kill(2), waitid(2).
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -15,30 +15,30 @@ use nix::unistd::Pid;
 
 use crate::command;
 
-/// Time for the last lines of a child that has ended; a stray that still holds its pipe is not waited for.
-const LAST_LINES: Duration = Duration::from_secs(1);
+/// Time for the last lines of an ended child; a stray process that keeps the pipe open is not waited for.
+const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A running child, leader of its process group; dropping it ends the group and reaps the child.
 #[derive(Debug)]
 pub(super) struct Service {
     name: &'static str,
     child: Child,
-    /// Whether the child was waited for, so that its number may be somebody else's.
-    reaped: bool,
+    /// Whether the child was reaped; its pid may then belong to another process.
+    is_reaped: bool,
     relays: Vec<JoinHandle<()>>,
 }
 
 impl Service {
-    /// Starts `command` and relays what it writes, each line prefixed by `name`.
-    /// The first line that it writes to stdout is also sent to the receiver.
+    /// Starts `command`, and relays its stdout and stderr with each line prefixed by `name`.
+    /// The first line of stdout is also sent to the receiver.
     pub(super) fn start(
         name: &'static str,
         command: &mut Command,
     ) -> Result<(Self, Receiver<String>)> {
-        // Its own group: Ctrl-C at the terminal reaches us alone, and we stop the children in order.
+        // In a group of its own, the child does not get Ctrl-C from the terminal; the stack stops its children in order.
         command.process_group(0).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command::bound_to_us(command, Signal::SIGKILL)
+        let mut child = command::bound_to_parent(command, Signal::SIGKILL)
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
         let (announce, first_line) = sync_channel(1);
@@ -53,7 +53,7 @@ impl Service {
         let service = Self {
             name,
             child,
-            reaped: false,
+            is_reaped: false,
             relays,
         };
         Ok((service, first_line))
@@ -63,7 +63,7 @@ impl Service {
         self.name
     }
 
-    /// Whether the child has ended; it is not reaped, so that its group's number cannot be given away.
+    /// Whether the child has ended. The child is not reaped, so that the kernel cannot reuse the group's id.
     pub(super) fn has_ended(&self) -> bool {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         !matches!(
@@ -74,14 +74,13 @@ impl Service {
 
     /// Sends `signal` to the whole group.
     pub(super) fn signal(&self, signal: Signal) {
-        // A group that has ended has nobody left to hear it.
-        let _ = killpg(self.group(), signal);
+        let _ = killpg(self.group(), signal); // Fails only if the group has ended.
     }
 
-    /// Ends what is left of the group, reaps the child, and relays its last lines.
+    /// Kills the rest of the group, reaps the child, and relays its last lines.
     pub(super) fn end(mut self) -> io::Result<ExitStatus> {
         let status = self.kill();
-        let deadline = Instant::now() + LAST_LINES;
+        let deadline = Instant::now() + LOG_FLUSH_TIMEOUT;
         while !self.relays.iter().all(JoinHandle::is_finished) && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(5));
         }
@@ -90,11 +89,11 @@ impl Service {
 
     fn kill(&mut self) -> io::Result<ExitStatus> {
         self.signal(Signal::SIGKILL);
-        self.reaped = true;
+        self.is_reaped = true;
         self.child.wait()
     }
 
-    /// The group has the number of its leader.
+    /// The id of the group, which is the pid of its leader.
     fn group(&self) -> Pid {
         Pid::from_raw(self.child.id().cast_signed())
     }
@@ -102,13 +101,13 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        if !self.reaped {
-            let _ = self.kill();
+        if !self.is_reaped {
+            let _ = self.kill(); // The status is of use to `end` only.
         }
     }
 }
 
-/// Copies lines to our stdout until the pipe ends; the first one also goes to `announce`.
+/// Copies lines to stdout until the pipe ends; the first line also goes to `announce`.
 fn relay(
     name: &'static str,
     pipe: impl Read + Send + 'static,
@@ -117,10 +116,10 @@ fn relay(
     thread::spawn(move || {
         for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line).into_owned();
-            // Nobody may read our stdout any more; the child must still be able to write.
+            // The reader of stdout may be gone; the child must still be able to write.
             let _ = writeln!(io::stdout(), "{name:<7} | {line}");
             if let Some(announce) = announce.take() {
-                let _ = announce.send(line);
+                let _ = announce.send(line); // Only the scripted model's first line is read.
             }
         }
     })

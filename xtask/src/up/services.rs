@@ -1,5 +1,5 @@
-//! What each service is told: its arguments, its variables, its files.
-//! Arguments are those of `envoy --help`, the sidecar's configuration and the scripted model.
+//! The command line, variables and files of each service.
+//! The arguments follow `envoy --help`, the sidecar's configuration and the scripted model.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -14,12 +14,12 @@ use super::mode::{self, Mode};
 use crate::envoy_config::Placement;
 use crate::workspace;
 
-/// One run's choices, from which its commands are made.
+/// The settings of a run, from which the commands are built.
 #[derive(Debug)]
 pub(super) struct Services<'a> {
     pub(super) run_dir: &'a Path,
     pub(super) listen: SocketAddrV4,
-    /// Where the sidecar shows its operator what happens.
+    /// Address of the sidecar's status page.
     pub(super) admin_listen: String,
     pub(super) concurrency: Option<NonZeroU32>,
     pub(super) key: String,
@@ -29,7 +29,7 @@ pub(super) struct Services<'a> {
 }
 
 impl Services<'_> {
-    /// Where a client on this machine finds the edge.
+    /// Address of the public listener for a client on this machine.
     pub(super) fn reachable(&self) -> SocketAddrV4 {
         let mut edge = self.listen;
         if edge.ip().is_unspecified() {
@@ -44,10 +44,10 @@ impl Services<'_> {
         model
     }
 
-    /// Makes the demo's Codex home from the first line of the scripted model.
+    /// Creates the demo's Codex home from the first line of the scripted model.
     pub(super) fn write_demo_home(&self, first_line: &str) -> Result<()> {
         let base_url = mode::announced_url(first_line)
-            .with_context(|| format!("the scripted model says no URL: {first_line}"))?;
+            .with_context(|| format!("the scripted model announced no URL: {first_line}"))?;
         mode::write_demo_home(&self.demo_home(), base_url)
     }
 
@@ -58,9 +58,9 @@ impl Services<'_> {
             .env("SIDECAR_LISTEN", format!("unix:{}", socket.display()))
             .env(admin::VARIABLE, &self.admin_listen)
             .env("CODEX_BIN", &self.codex)
-            // What it makes there goes with the run, even when it is killed.
+            // Temporary files are removed with the run folder, even if the sidecar is killed.
             .env("TMPDIR", self.run_dir)
-            // Who may pass is decided before it: no key of clients reaches it.
+            // The filter checks API keys; the sidecar must not see them.
             .env_remove("PROXY_API_KEY");
         match &self.mode {
             Mode::Live { codex_home } => sidecar.env("CODEX_HOME", codex_home),
@@ -71,7 +71,7 @@ impl Services<'_> {
         sidecar
     }
 
-    /// Writes Envoy's configuration, with a filter of its own that a later build does not change.
+    /// Writes Envoy's configuration, with a copy of the filter that a later build does not change.
     pub(super) fn envoy(&self) -> Result<Command> {
         let placement = self.placement();
         fs::copy(workspace::filter_wasm(), &placement.filter_wasm)
@@ -80,9 +80,9 @@ impl Services<'_> {
         placement.write(&bootstrap)?;
         let mut envoy = Command::new(&self.envoy);
         envoy.arg("-c").arg(bootstrap);
-        // Hot restart would leave shared memory behind; below warnings, only access logs are worth a line.
+        // Hot restart would leave shared memory behind; below the level of warnings only access logs are useful.
         envoy.args(["--disable-hot-restart", "--log-level", "warning"]);
-        // A misspelt field in filter.yaml is refused, not skipped.
+        // Envoy rejects a misspelt field in filter.yaml instead of ignoring it.
         envoy.arg("--reject-unknown-dynamic-fields");
         if let Some(concurrency) = self.concurrency {
             envoy.args(["--concurrency", &concurrency.to_string()]);

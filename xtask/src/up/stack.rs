@@ -1,5 +1,5 @@
-//! The running stack: its services in the order of their starts, waited for and stopped in the other order.
-//! The order follows the requests: a model before who asks it, Envoy last in and first out.
+//! The running stack: services are started in order and stopped in reverse order.
+//! The order follows the requests backwards: the model, the sidecar, Envoy. Envoy stops first.
 
 use std::fmt;
 use std::process::Command;
@@ -11,33 +11,33 @@ use nix::sys::signal::Signal;
 
 use super::service::Service;
 
-/// How often children are looked at.
+/// Interval at which children are checked.
 const TICK: Duration = Duration::from_millis(50);
-/// Time that a child has after SIGTERM: above the sidecar's own drain (`PROXY_DRAIN_MS`, 30 s).
+/// Time between SIGTERM and SIGKILL for a child; must exceed the sidecar's own drain (`PROXY_DRAIN_MS`, 30 s).
 const GRACE: Duration = Duration::from_secs(35);
 
-/// Services that run until [`Stack::stop`]; dropping it ends them at once.
+/// Services that run until [`Stack::stop`]; dropping the stack kills the services at once.
 #[derive(Debug)]
 pub(super) struct Stack {
     services: Vec<Service>,
     signals: Receiver<Signal>,
 }
 
-/// Why a stack stops.
+/// The reason for which a stack stops.
 #[derive(Debug)]
 pub(super) enum Reason {
-    /// Somebody asked for it.
-    Asked(Signal),
+    /// A signal arrived.
+    Signalled(Signal),
     /// A service ended by itself.
     Ended(&'static str),
-    /// Something did not come in time; the text says what was seen last.
+    /// The stack was not ready in time; the text holds the last observation.
     Late(String),
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Asked(signal) => write!(f, "{signal}"),
+            Self::Signalled(signal) => write!(f, "{signal}"),
             Self::Ended(name) => write!(f, "{name} ended by itself"),
             Self::Late(last_seen) => write!(f, "not ready in time: {last_seen}"),
         }
@@ -45,7 +45,7 @@ impl fmt::Display for Reason {
 }
 
 impl Stack {
-    /// An empty stack that stops when a signal comes.
+    /// An empty stack that stops on a signal from `signals`.
     pub(super) fn new(signals: Receiver<Signal>) -> Self {
         Self {
             services: Vec::new(),
@@ -53,7 +53,7 @@ impl Stack {
         }
     }
 
-    /// Starts one more service and returns what it writes to stdout first.
+    /// Starts a service, and returns a receiver of its first line on stdout.
     pub(super) fn start(
         &mut self,
         name: &'static str,
@@ -64,7 +64,7 @@ impl Stack {
         Ok(first_line)
     }
 
-    /// Polls until there is a value, or a reason to stop; an `Err` of `poll` is what is seen meanwhile.
+    /// Polls until `poll` returns a value or there is a reason to stop; an `Err` of `poll` is the current observation.
     pub(super) fn wait_for<T>(
         &self,
         limit: Duration,
@@ -92,7 +92,7 @@ impl Stack {
         }
     }
 
-    /// Stops the services, the last started first; one more signal ends them without grace.
+    /// Stops the services, the last started first; a further signal kills them without grace.
     pub(super) fn stop(mut self) {
         while let Some(service) = self.services.pop() {
             let name = service.name();
@@ -101,6 +101,7 @@ impl Stack {
             } else {
                 "stopped"
             };
+            // A service that has ended may have left processes in its group.
             service.signal(Signal::SIGTERM);
             self.wait_for_end(&service);
             match service.end() {
@@ -114,16 +115,18 @@ impl Stack {
         let deadline = Instant::now() + GRACE;
         while !service.has_ended() && Instant::now() < deadline {
             if self.signals.recv_timeout(TICK).is_ok() {
-                // Dropping is ending at once.
+                // Dropping a service kills its group at once.
                 self.services.clear();
                 return;
             }
         }
     }
 
+    /// Waits for one tick; returns a reason to stop if there is one.
     fn tick(&self) -> Option<Reason> {
+        // A signal wins over an ended service: Ctrl-C is not a failure.
         if let Ok(signal) = self.signals.recv_timeout(TICK) {
-            return Some(Reason::Asked(signal));
+            return Some(Reason::Signalled(signal));
         }
         let ended = self.services.iter().find(|service| service.has_ended())?;
         Some(Reason::Ended(ended.name()))
@@ -145,7 +148,7 @@ mod tests {
         (sender, Stack::new(signals))
     }
 
-    /// Starts a shell whose script first writes the pid of something that it leaves running.
+    /// Starts a shell; `script` first prints the pid of a process that is left running.
     fn start(stack: &mut Stack, script: &str) -> Pid {
         let mut shell = Command::new("sh");
         let first_line = stack.start("shell", shell.args(["-c", script])).unwrap();
@@ -155,7 +158,7 @@ mod tests {
 
     fn assert_gone(pid: Pid) {
         let deadline = Instant::now() + GRACE;
-        // An orphan that was killed is there until init has reaped it.
+        // A killed orphan stays a zombie until init reaps it.
         while kill(pid, None) != Err(Errno::ESRCH) {
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             if stat.contains(") Z ") {
@@ -167,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_stops_with_all_that_it_started() {
+    fn stopping_a_service_ends_the_processes_that_it_started() {
         let (_sender, mut stack) = stack();
         let orphan = start(&mut stack, "sleep 600 & echo $!; wait");
         stack.stop();
@@ -175,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_ends_is_named_and_what_it_left_is_ended() {
+    fn an_ended_service_is_named_and_its_leftovers_are_killed() {
         let (_sender, mut stack) = stack();
         let orphan = start(&mut stack, "sleep 600 & echo $!; exit 3");
         assert_eq!(stack.wait().to_string(), "shell ended by itself");
@@ -184,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_signal_does_not_wait_for_a_service_that_will_not_stop() {
+    fn a_second_signal_kills_services_that_ignore_the_first() {
         let (sender, mut stack) = stack();
         let stubborn = "trap '' TERM; echo $$; while :; do sleep 1; done";
         let pids = [start(&mut stack, stubborn), start(&mut stack, stubborn)];
@@ -198,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_late_says_what_was_seen_last() {
+    fn a_timeout_reports_the_last_observation() {
         let (_sender, stack) = stack();
         let late = stack.wait_for(TICK, || Err::<(), _>("503".to_owned()));
         assert_eq!(late.unwrap_err().to_string(), "not ready in time: 503");

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
-use xtask::command::bound_to_us;
+use xtask::command::bound_to_parent;
 use xtask::tools::{Tool, Tools};
 
 use crate::visit::KEY;
@@ -103,7 +103,7 @@ impl Peer {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&log)?);
-        bound_to_us(command.as_std_mut(), Signal::SIGKILL);
+        bound_to_parent(command.as_std_mut(), Signal::SIGKILL);
         let process = command.spawn().context("Python cannot be started")?;
         let mut peer = Self { process, address };
         peer.wait_until_listening(&log).await?;

@@ -11,7 +11,7 @@ use tests::sidecar::wait_until_gone;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
-use xtask::command::bound_to_us;
+use xtask::command::bound_to_parent;
 use xtask::workspace;
 
 /// It builds three release binaries first, on a machine that may be slow.
@@ -42,7 +42,7 @@ impl Up {
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
-        bound_to_us(command.as_std_mut(), Signal::SIGTERM);
+        bound_to_parent(command.as_std_mut(), Signal::SIGTERM);
         let mut process = command.spawn().expect("cargo is there");
         let stdout = process.stdout.take().expect("stdout is piped");
         let mut lines = BufReader::new(stdout).lines();

@@ -1,0 +1,187 @@
+//! The order in which `up` fetches, builds, starts and stops.
+
+use std::env;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Args, value_parser};
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd;
+
+use super::banner::Banner;
+use super::mode::Mode;
+use super::run_dir::RunDir;
+use super::services::Services;
+use super::stack::{Reason, Stack};
+use super::{admin, ready};
+use crate::build;
+use crate::tools::{self, Tool, Tools};
+
+/// Time from the last start until the stack must be ready; Codex's first handshake takes seconds where the disk is slow.
+const READY: Duration = Duration::from_secs(60);
+
+/// The arguments of `up`, from the command line or from variables.
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// Run the real Codex against the scripted model, login or not
+    #[arg(long)]
+    demo: bool,
+    /// Port of the public listener
+    #[arg(long, env = "PORT", default_value_t = 11435, value_parser = value_parser!(u16).range(1..))]
+    port: u16,
+    /// IPv4 address of the public listener
+    #[arg(long, env = "PROXY_HOST", default_value_t = Ipv4Addr::LOCALHOST)]
+    host: Ipv4Addr,
+    /// Envoy's worker threads; as many as cores by default
+    #[arg(long, env = "ENVOY_CONCURRENCY")]
+    concurrency: Option<NonZeroU32>,
+}
+
+/// Fetches, builds and starts the stack, follows its logs, and stops on a signal.
+///
+/// # Errors
+/// When the stack cannot be started; the message names the missing part.
+pub fn up(args: &UpArgs) -> Result<ExitCode> {
+    let listen = SocketAddrV4::new(args.host, args.port);
+    let run_path = run_path(args.port);
+    // Reported before the long build, and claimed for good after it, so that a signal during the build leaves no trace.
+    drop(RunDir::claim(&run_path)?);
+    TcpListener::bind(listen)
+        .with_context(|| format!("cannot listen on {listen}; PORT chooses another port"))?;
+
+    let tools = Tools::open();
+    let envoy = tools::choose(&tools, Tool::Envoy, "ENVOY_BIN")?;
+    let codex = tools::choose(&tools, Tool::Codex, "CODEX_BIN")?;
+    eprintln!("envoy: {}\ncodex: {}", envoy.why, codex.why);
+    let mode = if args.demo {
+        Mode::Demo
+    } else {
+        Mode::of_login(&codex.path)
+    };
+    build_for(&mode)?;
+
+    // From here on signals are messages, so that `stack` is stopped and `run_dir` removed.
+    let signals = signals()?;
+    let run_dir = RunDir::claim(&run_path)?;
+    let services = Services {
+        run_dir: run_dir.path(),
+        listen,
+        admin_listen: admin::choose(args.port)?,
+        concurrency: args.concurrency,
+        key: match env::var("PROXY_API_KEY") {
+            Ok(key) if !key.is_empty() => key,
+            _ => new_key()?,
+        },
+        envoy: envoy.path,
+        codex: codex.path,
+        mode,
+    };
+    let mut stack = Stack::new(signals);
+    let reason = serve(&services, &mut stack);
+    if let Ok(reason) = &reason {
+        eprintln!("stopping: {reason}");
+    }
+    stack.stop();
+    Ok(match reason? {
+        Reason::Signalled(_) => ExitCode::SUCCESS,
+        Reason::Ended(_) | Reason::Late(_) => ExitCode::FAILURE,
+    })
+}
+
+fn build_for(mode: &Mode) -> Result<()> {
+    build::filter()?;
+    build::sidecar()?;
+    match mode {
+        Mode::Demo => build::scripted_model(),
+        Mode::Live { .. } => Ok(()),
+    }
+}
+
+/// Starts the services, and returns the reason to stop.
+fn serve(services: &Services<'_>, stack: &mut Stack) -> Result<Reason> {
+    if let Mode::Demo = services.mode {
+        let first_line = stack.start("model", &mut services.model())?;
+        let announced = stack.wait_for(READY, || {
+            let waiting = |_| "the scripted model has not announced its address".to_owned();
+            first_line.try_recv().map_err(waiting)
+        });
+        match announced {
+            Ok(line) => services.write_demo_home(&line)?,
+            Err(reason) => return Ok(reason),
+        }
+    }
+    stack.start("sidecar", &mut services.sidecar())?;
+    stack.start("envoy", &mut services.envoy()?)?;
+    let edge = services.reachable();
+    if let Err(reason) = stack.wait_for(READY, || ready::ask(edge.into())) {
+        return Ok(reason);
+    }
+    let banner = Banner {
+        base_url: &format!("http://{edge}/v1"),
+        status_page: &admin::url(&services.admin_listen),
+        key: &services.key,
+        mode: &services.mode,
+    };
+    // The stack runs on when the reader of stdout is gone.
+    let _ = write!(io::stdout(), "{banner}");
+    Ok(stack.wait())
+}
+
+/// The run folder of a user and port, so that a second `up` finds the first one.
+fn run_path(port: u16) -> PathBuf {
+    env::temp_dir().join(format!("codex-edge-{}-{port}", unistd::geteuid()))
+}
+
+/// A new random API key.
+fn new_key() -> Result<String> {
+    let mut random = [0; 16];
+    File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut random))
+        .context("cannot make a key from /dev/urandom")?;
+    Ok(format!(
+        "sk-codex-edge-{:032x}",
+        u128::from_ne_bytes(random)
+    ))
+}
+
+/// Turns SIGINT, SIGTERM and SIGHUP into messages; the signals no longer end this process.
+fn signals() -> Result<Receiver<Signal>> {
+    let stop_signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+    // Threads inherit the mask, so the thread below is the only one that takes the signals.
+    stop_signals
+        .thread_block()
+        .context("cannot block signals")?;
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        while let Ok(signal) = stop_signals.wait() {
+            if sender.send(signal).is_err() {
+                break;
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_long_and_differs_each_time() {
+        let keys = [new_key().unwrap(), new_key().unwrap()];
+        assert!(
+            keys.iter()
+                .all(|key| key.len() == "sk-codex-edge-".len() + 32),
+            "{keys:?}"
+        );
+        assert_ne!(keys[0], keys[1]);
+    }
+}
