@@ -1,9 +1,9 @@
-# The images of docker-compose.yml. Versions are those that the tests run with, and tests/tests/compose holds them to it:
-# it also runs what is said here, as far as a machine without an engine can. Needs BuildKit.
+# The images of docker-compose.yml. tests/tests/compose checks that the versions are those of the tests, and runs the
+# commands of this file as far as possible without a container engine. Needs BuildKit.
 
 FROM rust:1.95.0-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1 AS build
 WORKDIR /src
-# The compiler's targets, which change less often than the code.
+# A layer of its own, because the toolchain changes less often than the code.
 COPY rust-toolchain.toml ./
 RUN rustup toolchain install
 COPY . .
@@ -17,7 +17,7 @@ RUN --mount=type=cache,id=codex-edge-registry,target=/usr/local/cargo/registry \
  && install -D --target-directory=/out \
       /target/wasm32-wasip1/wasm/filter.wasm /target/release/sidecar /target/release/scripted-model
 
-# The same archives and sums as in xtask/src/tools/pins.rs; what Codex speaks with is not needed here.
+# The same archives and checksums as in xtask/src/tools/pins.rs. Codex's voice files are not needed.
 FROM node:22.22.0-bookworm-slim@sha256:dd9d21971ec4395903fa6143c2b9267d048ae01ca6d3ea96f16cb30df6187d94 AS codex
 ARG TARGETARCH
 WORKDIR /codex
@@ -33,25 +33,25 @@ RUN case "$TARGETARCH" in \
       --exclude='*/voice' --wildcards 'package/vendor/*' \
  && rm sums "openai-codex-0.169.0-$platform.tgz"
 
-# No digest of it could be learned when this was written; the tag is exact.
+# The tag is an exact version. The digest was not available when this was written.
 FROM envoyproxy/envoy:v1.40.0 AS envoy
 COPY envoy/envoy.yaml envoy/filter.yaml /etc/codex-edge/
 COPY --from=build /out/filter.wasm /etc/codex-edge/filter.wasm
-# A volume takes over owner and mode of the folder that it is mounted on first.
+# A new volume takes owner and mode from the folder on which it is first mounted.
 RUN install --directory --owner=10001 --group=10001 --mode=0770 /run/codex-edge
 USER 10001:10001
 ENTRYPOINT ["envoy"]
 CMD ["--config-path", "/etc/codex-edge/envoy.yaml", "--reject-unknown-dynamic-fields", "--disable-hot-restart"]
 
 FROM debian:bookworm-slim@sha256:7b140f374b289a7c2befc338f42ebe6441b7ea838a042bbd5acbfca6ec875818 AS sidecar
-# Debian keeps one version of a package, the one with its security updates.
+# DL3008 wants pinned versions, but Debian keeps only the latest version of a package.
 # hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends bubblewrap ca-certificates curl \
  && rm -rf /var/lib/apt/lists/* \
  && install --directory --owner=10001 --group=10001 --mode=0770 /run/codex-edge \
  && install --directory --owner=10001 --group=10001 --mode=0700 /var/lib/codex-edge
-# Codex finds what it runs beside itself; no Node is left.
+# Codex finds its helper programs beside its binary, so the image needs no Node.
 COPY --from=codex /codex /opt/codex
 RUN ln -s /opt/codex/bin/codex /usr/local/bin/codex
 COPY --from=build /out/sidecar /usr/local/bin/sidecar
@@ -61,7 +61,7 @@ ENV CODEX_HOME=/var/lib/codex-edge \
 USER 10001:10001
 ENTRYPOINT ["sidecar"]
 
-# Asks the scripted model instead of a real one.
+# Uses the scripted model as the provider.
 FROM sidecar AS sidecar-demo
 COPY --chown=10001:10001 deploy/demo/config.toml /var/lib/codex-edge/config.toml
 CMD ["--codex-force-provider", "demo"]

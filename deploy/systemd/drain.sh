@@ -1,6 +1,6 @@
 #!/bin/sh
-# Lets Envoy's streams end before Envoy does: ExecStop of codex-edge-envoy.service, and in Kubernetes the hook before
-# the sidecar's end. It waits for five minutes at most, the sidecar's longest turn.
+# Drains Envoy: waits until its running streams have ended, five minutes at most (the sidecar's longest turn). Used as
+# ExecStop of codex-edge-envoy.service; in Kubernetes the same script is the sidecar's preStop hook.
 admin() { curl --silent --fail --max-time 5 --unix-socket /run/codex-edge/envoy-admin.sock "$@"; }
 admin --request POST 'http://envoy/drain_listeners?graceful&skip_exit' || exit 0
 sleep 5
