@@ -1,5 +1,5 @@
-//! The response object: what it is while it is made, and what it has become.
-//! OpenAI API reference, "The response object"; every field that Open Responses requires is there, null where it is none.
+//! The response object, in progress and ended.
+//! OpenAI API reference, "The response object"; all fields that Open Responses requires are present, null where empty.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use super::item::ItemBody;
 use crate::openai::ApiError;
 use crate::turn::{FinishReason, Usage};
 
-/// A response.
+/// A response object in wire format.
 #[derive(Serialize)]
 pub(super) struct ResponseBody<'a> {
     pub(super) id: &'a str,
@@ -24,7 +24,7 @@ pub(super) struct ResponseBody<'a> {
     pub(super) echo: &'a Echo,
 }
 
-/// How far a response has come.
+/// The progress of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Status {
@@ -36,7 +36,8 @@ pub(super) enum Status {
 }
 
 impl Status {
-    /// The event that ends a stream; one that is cancelled has none of its own, and is no success.
+    /// Returns the type of the event that ends the stream. A cancelled response has no event type of its own and uses the
+    /// one for failures.
     pub(super) fn event(self) -> &'static str {
         match self {
             Self::InProgress => "response.in_progress",
@@ -46,7 +47,7 @@ impl Status {
         }
     }
 
-    /// Whether a conversation can go on from it.
+    /// Whether a conversation can continue from the response.
     pub(super) fn is_continuable(self) -> bool {
         matches!(self, Self::Completed | Self::Incomplete)
     }
@@ -74,9 +75,9 @@ pub(super) struct IncompleteDetails {
 }
 
 impl IncompleteDetails {
-    /// Why an answer that came to an end is not whole.
-    pub(super) fn of(stop: FinishReason) -> Option<Self> {
-        let reason = match stop {
+    /// Returns the reason why a completed turn is incomplete, or `None` for a complete one.
+    pub(super) fn of(reason: FinishReason) -> Option<Self> {
+        let reason = match reason {
             FinishReason::Length => "max_output_tokens",
             FinishReason::ContentFilter => "content_filter",
             FinishReason::Stop | FinishReason::Refused | FinishReason::ToolCalls => return None,

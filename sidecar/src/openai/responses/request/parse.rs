@@ -1,18 +1,21 @@
-//! A request for a response: strict where a mistake would be silent, tolerant where clients are sloppy.
+//! Parses a request: strict where a mistake would go unnoticed, tolerant of known deviations of clients.
 //! OpenAI API reference, "Create a model response".
 
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::body::{Body, Text};
-use super::echo::{ChoiceEcho, Echo, Format, ReasoningEcho, TextEcho, ToolEcho};
+use super::body::{ResponseRequestBody, TextOptions};
 use super::input::items;
 use super::tools::{OtherTools, functions, tools};
 use crate::openai::models::ModelAccess;
-use crate::openai::request::fields;
+use crate::openai::request::{fields, validate};
+use crate::openai::responses::echo::{
+    Echo, ReasoningEcho, TextEcho, TextFormat, ToolChoiceEcho, ToolEcho,
+};
+use crate::openai::responses::scope::ClientResponses;
 use crate::openai::{ApiError, Ignored};
-use crate::store::{ConversationNode, ResponseStore};
+use crate::store::ConversationNode;
 use crate::turn::{
     Content, Effort, Item, Message, Profile, Role, Summary, Tools, TruncationRules, TurnRequest,
 };
@@ -27,14 +30,14 @@ pub struct Reply {
     /// Where the text ends before the model does.
     pub cut: TruncationRules,
     /// Whether the response is kept.
-    pub(super) store: bool,
+    pub(in crate::openai::responses) store: bool,
     /// Whether the client reads the thoughts that only the provider understands.
-    pub(super) encrypted_reasoning: bool,
-    pub(super) echo: Echo,
+    pub(in crate::openai::responses) encrypted_reasoning: bool,
+    pub(in crate::openai::responses) echo: Echo,
     /// What the conversation goes on from.
-    pub(super) before: Option<Arc<ConversationNode>>,
+    pub(in crate::openai::responses) before: Option<Arc<ConversationNode>>,
     /// What the request brought.
-    pub(super) input: Vec<Item>,
+    pub(in crate::openai::responses) input: Vec<Item>,
     /// For the operator's limit, and for the estimate of a usage that Codex does not report.
     pub prompt_chars: usize,
 }
@@ -57,38 +60,30 @@ pub enum Delivery {
     Background,
 }
 
-/// The responses that a client can refer to.
-#[derive(Debug, Clone, Copy)]
-pub struct ClientResponses<'a> {
-    /// Those of all clients.
-    pub store: &'a ResponseStore,
-    /// Whose they have to be.
-    pub client: &'a str,
-}
-
-/// Reads a request body.
+/// Parses a request body. `responses` are the stored ones that the request may refer to.
 ///
 /// # Errors
-/// The body is not JSON, a field is wrong, or asks for what Codex cannot do; `param` points at the place.
+/// 400 when the body is not JSON, a field is invalid, or Codex cannot honour a field; 403 or 404 for a model that the
+/// client cannot use. `param` is the path of the field.
 pub fn parse(
     body: &[u8],
     models: &ModelAccess<'_>,
     profile: Profile,
-    shelf: &ClientResponses<'_>,
+    responses: &ClientResponses<'_>,
 ) -> Result<(TurnRequest, Reply), ApiError> {
     let mut ignored = Ignored::default();
-    let mut body = Body::read(body, &mut ignored)?;
+    let mut body = ResponseRequestBody::parse(body, &mut ignored)?;
     let (model_id, mut model) = models.resolve(body.model.as_deref())?;
     let (effort, summary) = reasoning(&body)?;
     model.effort = effort.or(model.effort);
 
-    let mut said = said(&mut body, shelf, &mut ignored)?;
+    let mut input = resolve_input(&mut body, responses, &mut ignored)?;
     let text = text_echo(body.text.take());
-    let schema = schema(&text.format, &mut said.conversation)?;
-    let offered = offered(&mut body, &mut ignored)?;
+    let schema = schema(&text.format, &mut input.conversation)?;
+    let offered = offered_tools(&mut body, &mut ignored)?;
     let turn = TurnRequest {
         profile,
-        conversation: said.conversation,
+        conversation: input.conversation,
         tools: offered.tools,
         schema,
         summary,
@@ -97,14 +92,14 @@ pub fn parse(
     let reply = Reply {
         delivery: delivery(&body)?,
         ignored,
-        cut: cut(&body)?,
+        cut: truncation_rules(&body)?,
         store: body.store != Some(false),
         encrypted_reasoning: includes_encrypted_reasoning(body.include.as_deref())?,
-        before: said.before,
-        input: said.input,
+        before: input.previous,
+        input: input.items,
         prompt_chars: turn.prompt_chars(),
         echo: Echo {
-            reasoning: ReasoningEcho::of(turn.model.effort, summary),
+            reasoning: ReasoningEcho::new(turn.model.effort, summary),
             text,
             tool_choice: offered.choice,
             tools: offered.functions,
@@ -114,122 +109,138 @@ pub fn parse(
     Ok((turn, reply))
 }
 
-/// What is said in a turn.
-struct Said {
-    before: Option<Arc<ConversationNode>>,
-    input: Vec<Item>,
-    /// All of it, with the instructions, which are those of this turn alone.
+/// The conversation of a turn.
+struct ConversationInput {
+    /// The stored response that the conversation continues.
+    previous: Option<Arc<ConversationNode>>,
+    /// The items of this request.
+    items: Vec<Item>,
+    /// The instructions, the items of `previous`, and `items`.
     conversation: Vec<Item>,
 }
 
-fn said(
-    body: &mut Body,
-    shelf: &ClientResponses<'_>,
+fn resolve_input(
+    body: &mut ResponseRequestBody,
+    responses: &ClientResponses<'_>,
     ignored: &mut Ignored,
-) -> Result<Said, ApiError> {
-    let before = before(body, shelf)?;
-    let earlier = before.as_deref().map(ConversationNode::conversation);
-    let earlier = earlier.unwrap_or_default();
+) -> Result<ConversationInput, ApiError> {
+    let previous = previous_response(body, responses)?;
+    let earlier_items = previous
+        .as_deref()
+        .map(ConversationNode::conversation)
+        .unwrap_or_default();
     let input = body.input.take().ok_or_else(|| {
-        ApiError::invalid("A response needs an input: a string, or items.").at("input")
+        ApiError::invalid("`input` is required: a string or an array of items.").at("input")
     })?;
-    let input = items(input, &earlier, shelf, ignored)?;
-    let instructions = body.instructions.as_deref().map(developer).into_iter();
-    let conversation = instructions.chain(earlier).chain(input.iter().cloned());
-    Ok(Said {
-        conversation: conversation.collect(),
-        before,
-        input,
+    let items = items(input, &earlier_items, responses, ignored)?;
+    // Instructions are not stored with the items: those of an earlier request do not apply to this one.
+    let conversation = body
+        .instructions
+        .as_deref()
+        .map(developer_message)
+        .into_iter()
+        .chain(earlier_items)
+        .chain(items.iter().cloned())
+        .collect();
+    Ok(ConversationInput {
+        previous,
+        items,
+        conversation,
     })
 }
 
-/// What the model may call, and how that is echoed.
-struct Offered {
+/// The tools that are offered to the model, and their echo in the response.
+struct OfferedTools {
     tools: Tools,
     functions: Vec<ToolEcho>,
-    choice: ChoiceEcho,
+    choice: ToolChoiceEcho,
 }
 
-fn offered(body: &mut Body, ignored: &mut Ignored) -> Result<Offered, ApiError> {
+fn offered_tools(
+    body: &mut ResponseRequestBody,
+    ignored: &mut Ignored,
+) -> Result<OfferedTools, ApiError> {
+    // Codex as a client sends all of its tools, whichever the server supports, and works without the others.
     let others = match body.client_metadata {
         Some(_) => OtherTools::Drop,
-        None => OtherTools::Refuse,
+        None => OtherTools::Reject,
     };
     let functions = functions(body.tools.take().unwrap_or_default(), others, ignored)?;
-    let choice = body.tool_choice.take().unwrap_or_else(ChoiceEcho::auto);
-    Ok(Offered {
+    let choice = body.tool_choice.take().unwrap_or_else(ToolChoiceEcho::auto);
+    Ok(OfferedTools {
         tools: tools(&functions, &choice, body.parallel_tool_calls != Some(false))?,
         functions,
         choice,
     })
 }
 
-fn cut(body: &Body) -> Result<TruncationRules, ApiError> {
+fn truncation_rules(body: &ResponseRequestBody) -> Result<TruncationRules, ApiError> {
     Ok(TruncationRules {
         max_tokens: fields::max_tokens("max_output_tokens", body.max_output_tokens)?,
         ..TruncationRules::default()
     })
 }
 
-fn reasoning(body: &Body) -> Result<(Option<Effort>, Summary), ApiError> {
+fn reasoning(body: &ResponseRequestBody) -> Result<(Option<Effort>, Summary), ApiError> {
     let Some(reasoning) = &body.reasoning else {
         return Ok((None, Summary::None));
     };
     let effort = fields::effort([("reasoning.effort", reasoning.effort.as_deref())])?;
-    let word = reasoning
+    // `generate_summary` is the older name of `summary`.
+    let summary = reasoning
         .summary
-        .as_ref()
-        .or(reasoning.generate_summary.as_ref());
-    let summary = fields::summary("reasoning.summary", word.map(String::as_str))?;
+        .as_deref()
+        .or(reasoning.generate_summary.as_deref());
+    let summary = fields::summary("reasoning.summary", summary)?;
     Ok((effort, summary))
 }
 
-fn before(
-    body: &Body,
-    shelf: &ClientResponses<'_>,
+fn previous_response(
+    body: &ResponseRequestBody,
+    responses: &ClientResponses<'_>,
 ) -> Result<Option<Arc<ConversationNode>>, ApiError> {
     let Some(id) = body.previous_response_id.as_deref() else {
         return Ok(None);
     };
-    let refused =
+    let rejected =
         |code, text: String| Err(ApiError::bad_request(code, text).at("previous_response_id"));
-    match shelf.store.stored(shelf.client, id) {
+    match responses.store.stored(responses.client, id) {
         Some(stored) if stored.continuable => Ok(Some(Arc::clone(&stored.exchange))),
-        Some(_) => refused(
+        Some(_) => rejected(
             "invalid_request_error",
-            format!(
-                "Response with id '{id}' failed or was cancelled: it has no end to go on from."
-            ),
+            format!("Response with id '{id}' failed or was cancelled and cannot be continued."),
         ),
-        None if shelf.store.is_running(shelf.client, id) => refused(
+        None if responses.store.is_running(responses.client, id) => rejected(
             "invalid_request_error",
-            format!("Response with id '{id}' is still being made; wait until it is over."),
+            format!("Response with id '{id}' is still in progress."),
         ),
-        None => refused(
+        None => rejected(
             "previous_response_not_found",
-            format!("Previous response with id '{id}' not found; send the conversation as input."),
+            format!(
+                "Previous response with id '{id}' not found; send the whole conversation as `input`."
+            ),
         ),
     }
 }
 
-fn developer(text: &str) -> Item {
+fn developer_message(text: &str) -> Item {
     Item::Message(Message {
         role: Role::Developer,
         content: vec![Content::Text(text.to_owned())],
     })
 }
 
-fn text_echo(text: Option<Text>) -> TextEcho {
+fn text_echo(text: Option<TextOptions>) -> TextEcho {
     let (format, verbosity) = text.map_or((None, None), |text| (text.format, text.verbosity));
     TextEcho {
-        format: format.unwrap_or_else(Format::text),
+        format: format.unwrap_or_else(TextFormat::text),
         verbosity,
     }
 }
 
-/// A schema is Codex's affair.
+/// Returns the output schema, which is passed to Codex unvalidated except for its depth.
 fn schema(
-    format: &Format,
+    format: &TextFormat,
     conversation: &mut Vec<Item>,
 ) -> Result<Option<Box<RawValue>>, ApiError> {
     match (format.kind.as_str(), &format.name, &format.schema) {
@@ -239,15 +250,16 @@ fn schema(
             Ok(None)
         }
         ("json_schema", Some(name), Some(schema)) => {
-            fields::check_schema(name, schema, "text.format")?;
+            validate::check_schema(name, schema, "text.format")?;
             Ok(Some(schema.clone()))
         }
         ("json_schema", ..) => {
-            let text = "This format needs a name and a schema: {\"type\": \"json_schema\", \"name\": …, \"schema\": …}.";
+            let text = "Missing name or schema of the text format: {\"type\": \"json_schema\", \"name\": …, \"schema\": …}.";
             Err(ApiError::invalid(text).at("text.format"))
         }
         (other, ..) => {
-            let text = format!("{other:?} is no format; use text, json_object or json_schema.");
+            let text =
+                format!("Unsupported text format {other:?}. Use text, json_object or json_schema.");
             Err(ApiError::invalid(text).at("text.format.type"))
         }
     }
@@ -258,31 +270,34 @@ fn includes_encrypted_reasoning(include: Option<&[String]>) -> Result<bool, ApiE
     let include = include.unwrap_or_default();
     match include.iter().position(|name| name != ENCRYPTED) {
         Some(index) => {
-            let text = format!("{:?} cannot be included; use {ENCRYPTED}.", include[index]);
+            let text = format!(
+                "Unsupported value {:?} in `include`. Use {ENCRYPTED}.",
+                include[index]
+            );
             Err(ApiError::unsupported(format!("include[{index}]"), text))
         }
         None => Ok(!include.is_empty()),
     }
 }
 
-fn delivery(body: &Body) -> Result<Delivery, ApiError> {
+fn delivery(body: &ResponseRequestBody) -> Result<Delivery, ApiError> {
     match (body.background == Some(true), body.stream == Some(true)) {
         (false, false) => Ok(Delivery::Buffered),
         (false, true) => Ok(Delivery::Stream),
         (true, false) if body.store != Some(false) => Ok(Delivery::Background),
         (true, false) => {
-            let text = "A response in the background has to be stored, or nobody could read it.";
+            let text = "`store` must not be false with `background`: a background response is read from the store.";
             Err(ApiError::invalid(text).at("store"))
         }
         (true, true) => {
-            let text = "A response in the background cannot be streamed; ask for it again instead.";
+            let text = "`background` cannot be combined with `stream`; poll GET /v1/responses/{id} instead.";
             Err(ApiError::unsupported("background", text))
         }
     }
 }
 
-/// What comes back as it was sent, with OpenAI's defaults for the rest.
-fn echo(body: Body, model: String) -> Echo {
+/// Returns the fields as they were sent, with OpenAI's defaults for absent ones. `parse` replaces the ones it decides.
+fn echo(body: ResponseRequestBody, model: String) -> Echo {
     Echo {
         model,
         background: body.background == Some(true),
@@ -293,13 +308,13 @@ fn echo(body: Body, model: String) -> Echo {
         parallel_tool_calls: body.parallel_tool_calls != Some(false),
         previous_response_id: body.previous_response_id,
         prompt_cache_key: body.prompt_cache_key,
-        reasoning: ReasoningEcho::of(None, Summary::None),
+        reasoning: ReasoningEcho::new(None, Summary::None),
         safety_identifier: body.safety_identifier,
         service_tier: "default",
         store: body.store != Some(false),
         temperature: body.temperature.unwrap_or(1.0),
         text: text_echo(body.text),
-        tool_choice: body.tool_choice.unwrap_or_else(ChoiceEcho::auto),
+        tool_choice: body.tool_choice.unwrap_or_else(ToolChoiceEcho::auto),
         tools: Vec::new(),
         top_logprobs: 0,
         top_p: body.top_p.unwrap_or(1.0),
