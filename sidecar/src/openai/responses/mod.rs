@@ -15,5 +15,5 @@ mod tests;
 
 pub use answer::{ResponseWriter, collect};
 pub use list::{Page, deleted, input_items};
-pub use request::{Delivery, Reply, parse};
+pub use request::{Reply, parse};
 pub use scope::ClientResponses;

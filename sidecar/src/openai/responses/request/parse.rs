@@ -14,7 +14,7 @@ use crate::openai::responses::echo::{
     Echo, ReasoningEcho, TextEcho, TextFormat, ToolChoiceEcho, ToolEcho,
 };
 use crate::openai::responses::scope::ClientResponses;
-use crate::openai::{ApiError, Ignored};
+use crate::openai::{ApiError, Delivery, Ignored};
 use crate::store::ConversationNode;
 use crate::turn::{
     Content, Effort, Item, Message, Profile, Role, Summary, Tools, TruncationRules, TurnRequest,
@@ -47,17 +47,6 @@ impl Reply {
     pub fn model_id(&self) -> &str {
         &self.echo.model
     }
-}
-
-/// How the answer shall be delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delivery {
-    /// Typed events as they happen.
-    Stream,
-    /// One JSON document at the end.
-    Buffered,
-    /// At once, as a response that is being made; the client asks for it again.
-    Background,
 }
 
 /// Parses a request body. `responses` are the stored ones that the request may refer to.
@@ -283,7 +272,9 @@ fn includes_encrypted_reasoning(include: Option<&[String]>) -> Result<bool, ApiE
 fn delivery(body: &ResponseRequestBody) -> Result<Delivery, ApiError> {
     match (body.background == Some(true), body.stream == Some(true)) {
         (false, false) => Ok(Delivery::Buffered),
-        (false, true) => Ok(Delivery::Stream),
+        (false, true) => Ok(Delivery::Stream {
+            include_usage: true,
+        }),
         (true, false) if body.store != Some(false) => Ok(Delivery::Background),
         (true, false) => {
             let text = "`store` must not be false with `background`: a background response is read from the store.";
