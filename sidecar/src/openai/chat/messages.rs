@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use crate::openai::request::body;
 use crate::openai::request::image;
 use crate::openai::request::string_or_list::StringOrList;
-use crate::openai::{ApiError, Ignored};
+use crate::openai::{ApiError, IgnoredFields};
 use crate::turn::{Content, Item, Message, ReasoningItem, Role, ToolCall, ToolOutput};
 
 #[derive(Deserialize)]
@@ -99,7 +99,7 @@ pub(super) type ReasoningLookup<'a> = dyn Fn(&str) -> Vec<ReasoningItem> + 'a;
 pub(super) fn conversation(
     messages: Vec<ChatMessage>,
     reasoning: &ReasoningLookup<'_>,
-    ignored: &mut Ignored,
+    ignored: &mut IgnoredFields,
 ) -> Result<Vec<Item>, ApiError> {
     if messages.is_empty() {
         let text = "`messages` must contain at least one message, such as {\"role\": \"user\", \"content\": \"…\"}.";

@@ -13,8 +13,8 @@ use crate::openai::models::ModelAccess;
 use crate::openai::request::fields::{StopField, StreamOptions, UnsupportedField};
 use crate::openai::request::sampling::Sampling;
 use crate::openai::request::{body, fields, validate};
-use crate::openai::response::options::Reply;
-use crate::openai::{ApiError, Delivery, Ignored};
+use crate::openai::response::options::ResponseOptions;
+use crate::openai::{ApiError, Delivery, IgnoredFields};
 use crate::turn::{Item, Profile, Summary, TruncationRules, TurnRequest};
 
 /// The fields that OpenAI documents. `null` counts as absent for each.
@@ -90,8 +90,8 @@ pub fn parse(
     models: &ModelAccess<'_>,
     profile: Profile,
     reasoning: &ReasoningLookup<'_>,
-) -> Result<(TurnRequest, Reply), ApiError> {
-    let mut ignored = Ignored::default();
+) -> Result<(TurnRequest, ResponseOptions), ApiError> {
+    let mut ignored = IgnoredFields::default();
     let mut body: ChatBody = body::read(body, &mut ignored)?;
     reject_unsupported(&body)?;
     check_ranges(&body, &mut ignored)?;
@@ -116,14 +116,14 @@ pub fn parse(
         schema,
         summary: summary(&body)?,
     };
-    let reply = Reply {
+    let options = ResponseOptions {
         delivery: delivery(&body),
         ignored,
-        cut: truncation_rules(body)?,
+        truncation: truncation_rules(body)?,
         model_id,
         prompt_chars: turn.prompt_chars(),
     };
-    Ok((turn, reply))
+    Ok((turn, options))
 }
 
 fn reject_unsupported(body: &ChatBody) -> Result<(), ApiError> {
@@ -150,7 +150,7 @@ fn reject_unsupported(body: &ChatBody) -> Result<(), ApiError> {
     ])
 }
 
-fn check_ranges(body: &ChatBody, ignored: &mut Ignored) -> Result<(), ApiError> {
+fn check_ranges(body: &ChatBody, ignored: &mut IgnoredFields) -> Result<(), ApiError> {
     let sampling = Sampling {
         temperature: body.temperature,
         top_p: body.top_p,
@@ -162,7 +162,7 @@ fn check_ranges(body: &ChatBody, ignored: &mut Ignored) -> Result<(), ApiError> 
 }
 
 /// Adds the fields that Codex has no counterpart for.
-fn add_unused(body: &ChatBody, ignored: &mut Ignored) {
+fn add_unused(body: &ChatBody, ignored: &mut IgnoredFields) {
     for (name, present) in [
         ("logit_bias", body.logit_bias.is_some()),
         ("seed", body.seed.is_some()),

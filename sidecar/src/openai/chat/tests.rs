@@ -4,7 +4,7 @@ use super::request::{ChatBody, parse};
 use crate::catalogue::Catalogue;
 use crate::openai::models::ModelAccess;
 use crate::openai::request::tests::fields_table::{self, Parsed};
-use crate::openai::response::options::Reply;
+use crate::openai::response::options::ResponseOptions;
 use crate::openai::{ApiError, Delivery};
 use crate::turn::{
     Content, Effort, Image, Item, Message, Profile, ReasoningItem, Role, ToolCall, ToolOutput,
@@ -13,7 +13,7 @@ use crate::turn::{
 
 const PIXEL: &str = "data:image/png;base64,iVBORw0KGgo=";
 
-fn read(body: &str) -> Result<(TurnRequest, Reply), ApiError> {
+fn read(body: &str) -> Result<(TurnRequest, ResponseOptions), ApiError> {
     let catalogue = Catalogue::new("gpt-5", "", Vec::new());
     parse(
         body.as_bytes(),
@@ -43,7 +43,7 @@ fn messages_keep_their_order_and_roles() {
         {{"role":"assistant","content":null}},
         {{"role":"developer","content":"Be kind.","name":"x"}}]}}"#
     );
-    let (turn, reply) = read(&body).unwrap();
+    let (turn, options) = read(&body).unwrap();
     let text = |text: &str| Content::Text(text.to_owned());
     let image = Content::Image(Image {
         url: PIXEL.to_owned(),
@@ -62,7 +62,7 @@ fn messages_keep_their_order_and_roles() {
         ("gpt-5", Some(Effort::Low))
     );
     assert_eq!(
-        (reply.model_id.as_str(), reply.delivery),
+        (options.model_id.as_str(), options.delivery),
         ("CODEX-5-low", Delivery::Buffered)
     );
 }
@@ -71,10 +71,10 @@ fn messages_keep_their_order_and_roles() {
 fn the_table_of_fields_matches_the_parser() {
     let base = r#"{"messages":[{"role":"user","content":"Hi."}]}"#;
     fields_table::check::<ChatBody>("/v1/chat/completions", base, |body| {
-        let (turn, reply) = read(std::str::from_utf8(body).unwrap())?;
+        let (turn, options) = read(std::str::from_utf8(body).unwrap())?;
         Ok(Parsed {
-            meaning: format!("{turn:?} {:?} {:?}", reply.cut, reply.delivery),
-            ignored: reply.ignored.list(),
+            meaning: format!("{turn:?} {:?} {:?}", options.truncation, options.delivery),
+            ignored: options.ignored.list(),
         })
     });
 }
@@ -357,7 +357,7 @@ fn tool_calls_and_outputs_become_items_with_the_cached_reasoning() {
         {"role":"tool","tool_call_id":"known","content":"one"}],
         "tools":[{"type":"function","function":{"name":"f","strict":true}},{"name":"g","description":"G","parameters":{"type":"object"}}],
         "parallel_tool_calls":false,"tool_choice":{"type":"function","function":{"name":"g"}}}"#;
-    let (turn, reply) = read(body).unwrap();
+    let (turn, options) = read(body).unwrap();
     let call = |call_id: &str, name: &str, arguments: &str| {
         Item::ToolCall(ToolCall {
             call_id: call_id.to_owned(),
@@ -390,7 +390,7 @@ fn tool_calls_and_outputs_become_items_with_the_cached_reasoning() {
         .collect();
     assert_eq!(offered, ["g"], "only the named tool is offered");
     assert!(turn.tools.required && turn.tools.one_at_a_time);
-    assert_eq!(reply.ignored.list().unwrap(), "tools[].function.strict");
+    assert_eq!(options.ignored.list().unwrap(), "tools[].function.strict");
 }
 
 #[test]
@@ -423,26 +423,29 @@ fn response_format_becomes_a_schema_or_an_instruction() {
 
 #[test]
 fn stop_and_max_tokens_become_truncation_rules() {
-    let (_, reply) = read(&with(r#""stop":"END","max_tokens":5"#)).unwrap();
+    let (_, options) = read(&with(r#""stop":"END","max_tokens":5"#)).unwrap();
     assert_eq!(
-        (reply.cut.stop, reply.cut.max_tokens),
+        (options.truncation.stop, options.truncation.max_tokens),
         (vec!["END".to_owned()], Some(5))
     );
-    let (_, reply) = read(&with(
+    let (_, options) = read(&with(
         r#""stop":["a","b"],"max_tokens":5,"max_completion_tokens":7"#,
     ))
     .unwrap();
-    assert_eq!((reply.cut.stop.len(), reply.cut.max_tokens), (2, Some(7)));
+    assert_eq!(
+        (options.truncation.stop.len(), options.truncation.max_tokens),
+        (2, Some(7))
+    );
 }
 
 #[test]
 fn ignored_fields_are_listed_by_name() {
-    let (_, reply) = read(&with(
+    let (_, options) = read(&with(
         r#""temperature":0.5,"seed":1,"user":null,"stream":null,"unheard_of":{"x":1},"bad name":1"#,
     ))
     .unwrap();
     assert_eq!(
-        reply.ignored.list().unwrap(),
+        options.ignored.list().unwrap(),
         "seed, temperature, unheard_of"
     );
 }

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::openai::request::body::{self, Object};
 use crate::openai::request::tools::{ToolChoice, ToolDefinition, select_tools};
-use crate::openai::{ApiError, Ignored};
+use crate::openai::{ApiError, IgnoredFields};
 use crate::turn::Tools;
 
 /// A tool. Cursor sends the fields of the function at this level.
@@ -59,7 +59,7 @@ pub(super) fn tools(
     tools: Vec<ChatTool>,
     choice: Option<ChatToolChoice>,
     parallel: Option<bool>,
-    ignored: &mut Ignored,
+    ignored: &mut IgnoredFields,
 ) -> Result<Tools, ApiError> {
     let choice = match choice {
         None => ToolChoice::Auto,
@@ -86,7 +86,7 @@ pub(super) fn tools(
 fn definition(
     index: usize,
     tool: ChatTool,
-    ignored: &mut Ignored,
+    ignored: &mut IgnoredFields,
 ) -> Result<ToolDefinition, ApiError> {
     let param = format!("tools[{index}]");
     if let Some(other) = tool.kind.as_deref().filter(|kind| *kind != "function") {

@@ -1,8 +1,8 @@
 //! `/v1/completions`: a request body -> a turn with one message, its events -> chunks of text or one completion.
 //! OpenAI API reference, "Completions (legacy)"; the parts shared with chat are in `openai/request` and `openai/response`.
 
-mod answer;
 mod request;
+mod response;
 
-pub use answer::{ChunkWriter, collect};
 pub use request::{PromptEcho, parse};
+pub use response::{CompletionChunkWriter, collect};

@@ -10,8 +10,8 @@ use crate::openai::models::ModelAccess;
 use crate::openai::request::body;
 use crate::openai::request::fields::{self, StopField, StreamOptions, UnsupportedField};
 use crate::openai::request::sampling::Sampling;
-use crate::openai::response::options::Reply;
-use crate::openai::{ApiError, Delivery, Ignored};
+use crate::openai::response::options::ResponseOptions;
+use crate::openai::{ApiError, Delivery, IgnoredFields};
 use crate::turn::{
     Content, Item, Message, Profile, Role, Summary, Tools, TruncationRules, TurnRequest,
 };
@@ -19,8 +19,6 @@ use crate::turn::{
 /// The prompt, if the client asked for it in front of the model's text with `echo`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct PromptEcho(pub(super) Option<String>);
-
-pub(super) use PromptEcho as Echo;
 
 impl fmt::Debug for PromptEcho {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -72,8 +70,8 @@ pub fn parse(
     body: &[u8],
     models: &ModelAccess<'_>,
     profile: Profile,
-) -> Result<(TurnRequest, Reply, PromptEcho), ApiError> {
-    let mut ignored = Ignored::default();
+) -> Result<(TurnRequest, ResponseOptions, PromptEcho), ApiError> {
+    let mut ignored = IgnoredFields::default();
     let mut body: CompletionBody = body::read(body, &mut ignored)?;
     reject_unsupported(&body)?;
     check_ranges(&body, &mut ignored)?;
@@ -92,14 +90,14 @@ pub fn parse(
         schema: None,
         summary: Summary::None,
     };
-    let reply = Reply {
+    let options = ResponseOptions {
         delivery: delivery(&body),
         ignored,
-        cut: truncation_rules(body)?,
+        truncation: truncation_rules(body)?,
         model_id,
         prompt_chars: turn.prompt_chars(),
     };
-    Ok((turn, reply, echo))
+    Ok((turn, options, echo))
 }
 
 fn reject_unsupported(body: &CompletionBody) -> Result<(), ApiError> {
@@ -120,7 +118,7 @@ fn reject_unsupported(body: &CompletionBody) -> Result<(), ApiError> {
     ])
 }
 
-fn check_ranges(body: &CompletionBody, ignored: &mut Ignored) -> Result<(), ApiError> {
+fn check_ranges(body: &CompletionBody, ignored: &mut IgnoredFields) -> Result<(), ApiError> {
     let sampling = Sampling {
         temperature: body.temperature,
         top_p: body.top_p,
@@ -131,7 +129,7 @@ fn check_ranges(body: &CompletionBody, ignored: &mut Ignored) -> Result<(), ApiE
 }
 
 /// Adds the fields that Codex has no counterpart for.
-fn add_unused(body: &CompletionBody, ignored: &mut Ignored) {
+fn add_unused(body: &CompletionBody, ignored: &mut IgnoredFields) {
     for (name, present) in [
         ("logit_bias", body.logit_bias.is_some()),
         ("seed", body.seed.is_some()),
@@ -143,7 +141,7 @@ fn add_unused(body: &CompletionBody, ignored: &mut Ignored) {
 
 /// Returns the prompt. Several prompts are joined to one by newlines, as the earlier Node proxy did: a choice for each
 /// prompt would need a turn for each. The client learns of that from `prompt[]` among the ignored fields.
-fn prompt(prompt: Option<Prompt>, ignored: &mut Ignored) -> Result<String, ApiError> {
+fn prompt(prompt: Option<Prompt>, ignored: &mut IgnoredFields) -> Result<String, ApiError> {
     let text = match prompt {
         Some(Prompt::One(text)) => text,
         Some(Prompt::Several(texts)) => {
@@ -191,7 +189,7 @@ mod tests {
     use crate::catalogue::Catalogue;
     use crate::openai::request::tests::fields_table::{self, Parsed};
 
-    fn read(body: &str) -> Result<(TurnRequest, Reply, PromptEcho), ApiError> {
+    fn read(body: &str) -> Result<(TurnRequest, ResponseOptions, PromptEcho), ApiError> {
         let catalogue = Catalogue::new("gpt-5", "", Vec::new());
         let models = ModelAccess::new(&catalogue, None);
         parse(body.as_bytes(), &models, Profile::Chat)
@@ -209,14 +207,14 @@ mod tests {
             (r#"["Say","hi."]"#, "Say\nhi.", Some("prompt[]")),
         ] {
             let body = format!(r#"{{"prompt":{prompt},"model":"codex-5-low","echo":true}}"#);
-            let (turn, reply, echo) = read(&body).unwrap();
+            let (turn, options, echo) = read(&body).unwrap();
             let message = Item::Message(Message {
                 role: Role::User,
                 content: vec![Content::Text(text.to_owned())],
             });
             assert_eq!(turn.conversation, [message]);
             assert_eq!(turn.model.effort, crate::turn::Effort::parse("low"));
-            assert_eq!(reply.ignored.list().as_deref(), ignored);
+            assert_eq!(options.ignored.list().as_deref(), ignored);
             assert_eq!(echo.0.as_deref(), Some(text));
             assert!(
                 !format!("{echo:?}").contains("hi."),
@@ -228,10 +226,13 @@ mod tests {
     #[test]
     fn the_table_of_fields_matches_the_parser() {
         fields_table::check::<CompletionBody>("/v1/completions", r#"{"prompt":"Hi."}"#, |body| {
-            let (turn, reply, echo) = read(std::str::from_utf8(body).unwrap())?;
+            let (turn, options, echo) = read(std::str::from_utf8(body).unwrap())?;
             Ok(Parsed {
-                meaning: format!("{turn:?} {:?} {:?} {echo:?}", reply.cut, reply.delivery),
-                ignored: reply.ignored.list(),
+                meaning: format!(
+                    "{turn:?} {:?} {:?} {echo:?}",
+                    options.truncation, options.delivery
+                ),
+                ignored: options.ignored.list(),
             })
         });
     }
@@ -283,10 +284,10 @@ mod tests {
         let nulls = with(
             r#""model":null,"stream":null,"stream_options":null,"echo":null,"stop":null,"max_tokens":null,"suffix":null,"n":null,"best_of":null,"logprobs":null,"temperature":null,"user":null"#,
         );
-        let (_, reply, echo) = read(&nulls).unwrap();
-        assert_eq!((reply.ignored.list(), echo), (None, PromptEcho(None)));
+        let (_, options, echo) = read(&nulls).unwrap();
+        assert_eq!((options.ignored.list(), echo), (None, PromptEcho(None)));
         assert_eq!(
-            reply.cut,
+            options.truncation,
             TruncationRules::default(),
             "no limit of 16 tokens"
         );

@@ -16,9 +16,9 @@ const MAX_IGNORED: usize = 32;
 
 /// The names of fields that have no effect.
 #[derive(Debug, Default)]
-pub struct Ignored(BTreeSet<String>);
+pub struct IgnoredFields(BTreeSet<String>);
 
-impl Ignored {
+impl IgnoredFields {
     /// Adds the field `name` if `is_present`.
     pub(in crate::openai) fn add_if(&mut self, name: &str, is_present: bool) {
         // The name may be the client's own text and becomes a part of a header value.
@@ -54,7 +54,7 @@ impl Ignored {
 /// 400 when the body is not JSON in UTF-8, or a field has the wrong type; `param` is the path of the field.
 pub(in crate::openai) fn read<T: DeserializeOwned>(
     body: &[u8],
-    ignored: &mut Ignored,
+    ignored: &mut IgnoredFields,
 ) -> Result<T, ApiError> {
     // serde_json does not check the UTF-8 of a field that it skips, so the whole body is checked first.
     let body = std::str::from_utf8(body).map_err(|error| invalid_json(&error))?;
@@ -238,19 +238,19 @@ mod tests {
                 "Invalid request body: invalid type: sequence, expected an object.",
             ),
         ] {
-            let error = read::<Known>(body.as_bytes(), &mut Ignored::default()).unwrap_err();
-            assert_eq!(error.inner().message, expected, "{body}");
+            let error = read::<Known>(body.as_bytes(), &mut IgnoredFields::default()).unwrap_err();
+            assert_eq!(error.fields().message, expected, "{body}");
         }
     }
 
     #[test]
     fn invalid_utf8_is_rejected_in_known_and_unknown_fields() {
         for body in [&b"{\"known\":\"\xff\"}"[..], b"{\"unknown\":\"\xff\"}"] {
-            let error = read::<Known>(body, &mut Ignored::default()).unwrap_err();
+            let error = read::<Known>(body, &mut IgnoredFields::default()).unwrap_err();
             let expected =
                 "Invalid JSON in the request body: invalid utf-8 sequence of 1 bytes from index";
             assert_eq!(error.code(), "invalid_json");
-            assert!(error.inner().message.starts_with(expected), "{error:?}");
+            assert!(error.fields().message.starts_with(expected), "{error:?}");
         }
     }
 }

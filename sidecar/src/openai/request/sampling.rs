@@ -3,7 +3,7 @@
 //! OpenAI API reference, "Create chat completion".
 
 use super::fields;
-use crate::openai::Ignored;
+use crate::openai::IgnoredFields;
 use crate::openai::response::error::ApiError;
 
 /// The sampling parameters that all three request formats have.
@@ -22,7 +22,7 @@ impl Sampling {
     ///
     /// # Errors
     /// 400 when a number is out of range.
-    pub(in crate::openai) fn check(self, ignored: &mut Ignored) -> Result<(), ApiError> {
+    pub(in crate::openai) fn check(self, ignored: &mut IgnoredFields) -> Result<(), ApiError> {
         for (name, number, range) in [
             ("temperature", self.temperature, 0.0..=2.0),
             ("top_p", self.top_p, 0.0..=1.0),

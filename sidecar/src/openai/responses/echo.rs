@@ -10,8 +10,7 @@ use crate::turn::{Effort, Summary};
 
 /// The fields of a response that the request decides.
 #[derive(Debug, Serialize)]
-pub(super) struct Echo {
-    pub(super) model: String,
+pub(super) struct RequestEcho {
     pub(super) background: bool,
     pub(super) instructions: Option<String>,
     pub(super) max_output_tokens: Option<u64>,

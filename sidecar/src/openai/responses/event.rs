@@ -94,7 +94,7 @@ pub(super) enum StreamEvent<'a> {
         code: &'a str,
         message: &'a str,
         param: Option<&'a str>,
-        error: error::Inner<'a>,
+        error: error::ErrorFields<'a>,
     },
 }
 
@@ -206,7 +206,7 @@ impl SequencedEvents {
     ) {
         let name = response.status.event();
         self.write(&StreamEvent::Response { name, response }, out);
-        if let Some(error) = error.map(ApiError::inner) {
+        if let Some(error) = error.map(ApiError::fields) {
             let error = StreamEvent::Error {
                 code: error.code,
                 message: error.message,

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::item::{ItemBody, ResponseId};
 use crate::openai::ApiError;
-use crate::store::Stored;
+use crate::openai::response::json::to_json;
+use crate::store::StoredResponse;
 
 /// The requested page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,10 +71,10 @@ struct InputItemList<'a> {
 ///
 /// # Errors
 /// 400 when the page begins after an item that is not in the list.
-pub fn input_items(id: &str, stored: &Stored, page: &Page) -> Result<Vec<u8>, ApiError> {
+pub fn input_items(id: &str, stored: &StoredResponse, page: &Page) -> Result<Vec<u8>, ApiError> {
     let response = ResponseId::of(id);
     let mut items: Vec<_> = stored
-        .exchange
+        .node
         .input()
         .iter()
         .enumerate()
@@ -116,8 +117,4 @@ pub fn deleted(id: &str) -> Vec<u8> {
         object: "response",
         deleted: true,
     })
-}
-
-fn to_json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("these types always serialise into memory")
 }

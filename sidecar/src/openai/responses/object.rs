@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::echo::Echo;
+use super::echo::RequestEcho;
 use super::item::ItemBody;
 use crate::openai::ApiError;
 use crate::turn::{FinishReason, Usage};
@@ -15,19 +15,20 @@ pub(super) struct ResponseBody<'a> {
     pub(super) object: &'static str,
     pub(super) created_at: u64,
     pub(super) completed_at: Option<u64>,
-    pub(super) status: Status,
-    pub(super) error: Option<ErrorBody>,
+    pub(super) status: ResponseStatus,
+    pub(super) error: Option<ResponseError>,
     pub(super) incomplete_details: Option<IncompleteDetails>,
     pub(super) output: &'a [ItemBody],
-    pub(super) usage: Option<UsageBody>,
+    pub(super) usage: Option<ResponseUsage>,
+    pub(super) model: &'a str,
     #[serde(flatten)]
-    pub(super) echo: &'a Echo,
+    pub(super) echo: &'a RequestEcho,
 }
 
 /// The progress of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Status {
+pub(super) enum ResponseStatus {
     InProgress,
     Completed,
     Incomplete,
@@ -35,7 +36,7 @@ pub(super) enum Status {
     Cancelled,
 }
 
-impl Status {
+impl ResponseStatus {
     /// Returns the type of the event that ends the stream. A cancelled response has no event type of its own and uses the
     /// one for failures.
     pub(super) fn event(self) -> &'static str {
@@ -54,14 +55,14 @@ impl Status {
 }
 
 #[derive(Clone, Serialize)]
-pub(super) struct ErrorBody {
+pub(super) struct ResponseError {
     code: String,
     message: String,
 }
 
-impl From<&ApiError> for ErrorBody {
+impl From<&ApiError> for ResponseError {
     fn from(error: &ApiError) -> Self {
-        let inner = error.inner();
+        let inner = error.fields();
         Self {
             code: inner.code.to_owned(),
             message: inner.message.to_owned(),
@@ -87,7 +88,7 @@ impl IncompleteDetails {
 }
 
 #[derive(Clone, Copy, Serialize)]
-pub(super) struct UsageBody {
+pub(super) struct ResponseUsage {
     input_tokens: u64,
     input_tokens_details: InputDetails,
     output_tokens: u64,
@@ -105,7 +106,7 @@ struct OutputDetails {
     reasoning_tokens: u64,
 }
 
-impl From<Usage> for UsageBody {
+impl From<Usage> for ResponseUsage {
     fn from(usage: Usage) -> Self {
         Self {
             input_tokens: usage.input_tokens,

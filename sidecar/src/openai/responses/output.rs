@@ -9,7 +9,7 @@ use crate::turn::{Content, Item, Message, ReasoningItem, Role, ToolCall};
 
 /// The items of a response so far.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(super) struct ResponseOutput {
     response: ResponseId,
     /// Whether the client asked for `reasoning.encrypted_content`.
     encrypted_reasoning: bool,
@@ -39,7 +39,7 @@ enum OpenItem {
     },
 }
 
-impl Output {
+impl ResponseOutput {
     /// Returns the empty output of a response to `input`.
     pub(super) fn new(response: ResponseId, input: Vec<Item>, encrypted_reasoning: bool) -> Self {
         Self {
@@ -131,7 +131,7 @@ impl Output {
     }
 
     /// Ends a reasoning item. If no deltas came for its summary, the events for the parts are written here.
-    pub(super) fn on_reasoned(&mut self, item: &ReasoningItem, out: &mut BytesMut) {
+    pub(super) fn on_reasoning_item(&mut self, item: &ReasoningItem, out: &mut BytesMut) {
         if !matches!(self.open, OpenItem::Reasoning { .. }) {
             self.open_reasoning(out);
             for part in &item.summary {
@@ -173,7 +173,7 @@ impl Output {
     }
 
     /// Writes a message with a refusal instead of text. It is not added to the items: a later turn continues without it.
-    pub(super) fn refuse(&mut self, text: &'static str, out: &mut BytesMut) {
+    pub(super) fn on_refusal(&mut self, text: &'static str, out: &mut BytesMut) {
         let refusal = |text: &str| PartBody::Refusal {
             refusal: text.to_owned(),
         };

@@ -13,7 +13,7 @@ use crate::openai::request::sampling::Sampling;
 use crate::openai::request::string_or_list::StringOrList;
 use crate::openai::request::{body, fields};
 use crate::openai::responses::echo::{TextFormat, ToolChoiceEcho};
-use crate::openai::{ApiError, Ignored};
+use crate::openai::{ApiError, IgnoredFields};
 
 /// The fields that OpenAI documents. `null` counts as absent for each.
 #[derive(Deserialize)]
@@ -72,7 +72,7 @@ impl ResponseRequestBody {
     ///
     /// # Errors
     /// 400 when the body is not JSON, a field is invalid, or Codex cannot honour a field; `param` is the path of the field.
-    pub(super) fn parse(json: &[u8], ignored: &mut Ignored) -> Result<Self, ApiError> {
+    pub(super) fn parse(json: &[u8], ignored: &mut IgnoredFields) -> Result<Self, ApiError> {
         let body: Self = body::read(json, ignored)?;
         reject_unsupported(&body)?;
         check_ranges(&body, ignored)?;
@@ -98,7 +98,7 @@ fn reject_unsupported(body: &ResponseRequestBody) -> Result<(), ApiError> {
     ])
 }
 
-fn check_ranges(body: &ResponseRequestBody, ignored: &mut Ignored) -> Result<(), ApiError> {
+fn check_ranges(body: &ResponseRequestBody, ignored: &mut IgnoredFields) -> Result<(), ApiError> {
     let sampling = Sampling {
         temperature: body.temperature,
         top_p: body.top_p,
@@ -133,7 +133,7 @@ fn check_value(param: &str, value: Option<&str>, accepted: &[&str]) -> Result<()
 }
 
 /// Adds the fields that Codex has no counterpart for. Some of them are echoed in the response nevertheless.
-fn add_unused(body: &ResponseRequestBody, ignored: &mut Ignored) {
+fn add_unused(body: &ResponseRequestBody, ignored: &mut IgnoredFields) {
     let tier = body.service_tier.as_deref();
     let verbosity = body.text.as_ref().and_then(|text| text.verbosity.as_ref());
     for (name, present) in [

@@ -10,7 +10,7 @@ use super::parts::{InputPart, content};
 use crate::openai::request::string_or_list::StringOrList;
 use crate::openai::responses::item::parse_item_id;
 use crate::openai::responses::scope::ClientResponses;
-use crate::openai::{ApiError, Ignored};
+use crate::openai::{ApiError, IgnoredFields};
 use crate::turn::{Content, Item, Message, ReasoningItem, Role, ToolCall, ToolOutput};
 
 /// Bytes of all items that a request refers to by id. A reference is short, so the size of the body does not bound them.
@@ -45,7 +45,7 @@ pub(super) fn items(
     input: StringOrList<InputItem>,
     previous: &[Item],
     responses: &ClientResponses<'_>,
-    ignored: &mut Ignored,
+    ignored: &mut IgnoredFields,
 ) -> Result<Vec<Item>, ApiError> {
     let raw = match input {
         StringOrList::Text(text) => {
@@ -226,7 +226,7 @@ impl ItemParser<'_> {
         let Some(response) = store.stored(client, &response_id) else {
             return Ok(None);
         };
-        let Some(item) = response.exchange.item(number) else {
+        let Some(item) = response.node.item(number) else {
             return Ok(None);
         };
         let bytes = self.referenced_bytes.get() + item.size();

@@ -6,4 +6,4 @@ mod parse;
 mod parts;
 mod tools;
 
-pub use parse::{Reply, parse};
+pub use parse::{ResponseSpec, parse};

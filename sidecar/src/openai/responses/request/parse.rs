@@ -11,42 +11,29 @@ use super::tools::{OtherTools, functions, tools};
 use crate::openai::models::ModelAccess;
 use crate::openai::request::{fields, validate};
 use crate::openai::responses::echo::{
-    Echo, ReasoningEcho, TextEcho, TextFormat, ToolChoiceEcho, ToolEcho,
+    ReasoningEcho, RequestEcho, TextEcho, TextFormat, ToolChoiceEcho, ToolEcho,
 };
 use crate::openai::responses::scope::ClientResponses;
-use crate::openai::{ApiError, Delivery, Ignored};
+use crate::openai::{ApiError, Delivery, IgnoredFields, ResponseOptions};
 use crate::store::ConversationNode;
 use crate::turn::{
     Content, Effort, Item, Message, Profile, Role, Summary, Tools, TruncationRules, TurnRequest,
 };
 
-/// What the answer needs to know of the request.
+/// The parts of a request that its response needs.
 #[derive(Debug)]
-pub struct Reply {
-    /// How to answer.
-    pub delivery: Delivery,
-    /// Fields that were read and not honoured.
-    pub ignored: Ignored,
-    /// Where the text ends before the model does.
-    pub cut: TruncationRules,
-    /// Whether the response is kept.
+pub struct ResponseSpec {
+    /// The options that all routes have.
+    pub options: ResponseOptions,
+    /// Whether the response is stored.
     pub(in crate::openai::responses) store: bool,
-    /// Whether the client reads the thoughts that only the provider understands.
+    /// Whether the client asked for `reasoning.encrypted_content`.
     pub(in crate::openai::responses) encrypted_reasoning: bool,
-    pub(in crate::openai::responses) echo: Echo,
-    /// What the conversation goes on from.
-    pub(in crate::openai::responses) before: Option<Arc<ConversationNode>>,
-    /// What the request brought.
+    pub(in crate::openai::responses) echo: RequestEcho,
+    /// The stored response that the conversation continues.
+    pub(in crate::openai::responses) previous: Option<Arc<ConversationNode>>,
+    /// The items of the request.
     pub(in crate::openai::responses) input: Vec<Item>,
-    /// For the operator's limit, and for the estimate of a usage that Codex does not report.
-    pub prompt_chars: usize,
-}
-
-impl Reply {
-    /// The id that the client chose for the model.
-    pub fn model_id(&self) -> &str {
-        &self.echo.model
-    }
 }
 
 /// Parses a request body. `responses` are the stored ones that the request may refer to.
@@ -59,8 +46,8 @@ pub fn parse(
     models: &ModelAccess<'_>,
     profile: Profile,
     responses: &ClientResponses<'_>,
-) -> Result<(TurnRequest, Reply), ApiError> {
-    let mut ignored = Ignored::default();
+) -> Result<(TurnRequest, ResponseSpec), ApiError> {
+    let mut ignored = IgnoredFields::default();
     let mut body = ResponseRequestBody::parse(body, &mut ignored)?;
     let (model_id, mut model) = models.resolve(body.model.as_deref())?;
     let (effort, summary) = reasoning(&body)?;
@@ -78,24 +65,28 @@ pub fn parse(
         summary,
         model,
     };
-    let reply = Reply {
+    let options = ResponseOptions {
         delivery: delivery(&body)?,
         ignored,
-        cut: truncation_rules(&body)?,
+        truncation: truncation_rules(&body)?,
+        model_id,
+        prompt_chars: turn.prompt_chars(),
+    };
+    let spec = ResponseSpec {
+        options,
         store: body.store != Some(false),
         encrypted_reasoning: includes_encrypted_reasoning(body.include.as_deref())?,
-        before: input.previous,
+        previous: input.previous,
         input: input.items,
-        prompt_chars: turn.prompt_chars(),
-        echo: Echo {
+        echo: RequestEcho {
             reasoning: ReasoningEcho::new(turn.model.effort, summary),
             text,
             tool_choice: offered.choice,
             tools: offered.functions,
-            ..echo(body, model_id)
+            ..echo(body)
         },
     };
-    Ok((turn, reply))
+    Ok((turn, spec))
 }
 
 /// The conversation of a turn.
@@ -111,7 +102,7 @@ struct ConversationInput {
 fn resolve_input(
     body: &mut ResponseRequestBody,
     responses: &ClientResponses<'_>,
-    ignored: &mut Ignored,
+    ignored: &mut IgnoredFields,
 ) -> Result<ConversationInput, ApiError> {
     let previous = previous_response(body, responses)?;
     let earlier_items = previous
@@ -147,7 +138,7 @@ struct OfferedTools {
 
 fn offered_tools(
     body: &mut ResponseRequestBody,
-    ignored: &mut Ignored,
+    ignored: &mut IgnoredFields,
 ) -> Result<OfferedTools, ApiError> {
     // Codex as a client sends all of its tools, whichever the server supports, and works without the others.
     let others = match body.client_metadata {
@@ -194,7 +185,7 @@ fn previous_response(
     let rejected =
         |code, text: String| Err(ApiError::bad_request(code, text).at("previous_response_id"));
     match responses.store.stored(responses.client, id) {
-        Some(stored) if stored.continuable => Ok(Some(Arc::clone(&stored.exchange))),
+        Some(stored) if stored.continuable => Ok(Some(Arc::clone(&stored.node))),
         Some(_) => rejected(
             "invalid_request_error",
             format!("Response with id '{id}' failed or was cancelled and cannot be continued."),
@@ -288,9 +279,8 @@ fn delivery(body: &ResponseRequestBody) -> Result<Delivery, ApiError> {
 }
 
 /// Returns the fields as they were sent, with OpenAI's defaults for absent ones. `parse` replaces the ones it decides.
-fn echo(body: ResponseRequestBody, model: String) -> Echo {
-    Echo {
-        model,
+fn echo(body: ResponseRequestBody) -> RequestEcho {
+    RequestEcho {
         background: body.background == Some(true),
         instructions: body.instructions,
         max_output_tokens: body.max_output_tokens,

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::openai::request::tools::{ToolChoice, ToolDefinition, select_tools};
 use crate::openai::responses::echo::{AllowedTool, ToolChoiceEcho, ToolEcho};
-use crate::openai::{ApiError, Ignored};
+use crate::openai::{ApiError, IgnoredFields};
 use crate::turn::Tools;
 
 #[derive(Deserialize)]
@@ -35,7 +35,7 @@ pub(super) enum OtherTools {
 pub(super) fn functions(
     tools: Vec<ResponseTool>,
     others: OtherTools,
-    ignored: &mut Ignored,
+    ignored: &mut IgnoredFields,
 ) -> Result<Vec<ToolEcho>, ApiError> {
     let mut functions = Vec::with_capacity(tools.len());
     for (index, tool) in tools.into_iter().enumerate() {
@@ -51,7 +51,11 @@ pub(super) fn functions(
     Ok(functions)
 }
 
-fn function(index: usize, tool: ResponseTool, ignored: &mut Ignored) -> Result<ToolEcho, ApiError> {
+fn function(
+    index: usize,
+    tool: ResponseTool,
+    ignored: &mut IgnoredFields,
+) -> Result<ToolEcho, ApiError> {
     ignored.add_if("tools[].strict", tool.strict == Some(true));
     let nameless = || {
         let text = "Missing `name` of the function: {\"type\": \"function\", \"name\": …}.";
