@@ -86,8 +86,8 @@ fn timers(state: &AppState, delivery: Delivery) -> Timers {
     let timers = state.config.timers;
     Timers {
         request: timers.request,
-        first_sign: timers.first_sign,
-        silence: match delivery {
+        first_event: timers.first_sign,
+        idle: match delivery {
             Delivery::Stream { .. } => timers.streamed_silence,
             Delivery::Buffered | Delivery::Background => timers.gathered_silence,
         },

@@ -308,8 +308,8 @@ impl From<TurnError> for ApiError {
                 Self::bad_request(CONTEXT_LENGTH_EXCEEDED, message).at("messages")
             }
             TurnError::Rejected(_) => Self::bad_request("invalid_request_error", message),
-            TurnError::NoTools(_) => Self::unsupported("tools", message),
-            TurnError::ModelNotFound | TurnError::ToolNotCalled | TurnError::UnaskedCall => {
+            TurnError::ToolsUnsupported(_) => Self::unsupported("tools", message),
+            TurnError::ModelNotFound | TurnError::ToolNotCalled | TurnError::UnexpectedToolCall => {
                 failed("codex_failed", message)
             }
             TurnError::QuotaExceeded { retry_after } => Self {
@@ -333,7 +333,7 @@ impl From<TurnError> for ApiError {
                 retry: Retry::Safe,
                 ..Self::unavailable("codex_starting", message)
             },
-            TurnError::Unavailable | TurnError::NoSandbox => {
+            TurnError::Unavailable | TurnError::SandboxUnavailable => {
                 Self::unavailable("codex_unavailable", message).after(Duration::from_secs(10))
             }
             TurnError::ProviderFailed
