@@ -9,7 +9,7 @@ use crate::turn::Item;
 /// Bytes that an entry takes in addition to its content: ids, map entries and reference counts.
 const OVERHEAD_BYTES: usize = 512;
 
-/// One request with the output of its response. Later responses that continue from it share the earlier nodes.
+/// A request with the output of its response. Later responses that continue from it share the earlier nodes.
 #[derive(Debug)]
 pub struct ConversationNode {
     pub(super) previous: Option<Arc<ConversationNode>>,

@@ -35,7 +35,7 @@ pub struct ClientTurn {
 }
 
 impl ClientTurn {
-    /// Returns a turn whose text is truncated by `rules`. When the client disconnects, the turn continues in `background`,
+    /// Returns a turn with its text truncated by `rules`. When the client disconnects, the turn continues in `background`,
     /// or is interrupted if that is `None`.
     pub fn new(
         turn: Turn,

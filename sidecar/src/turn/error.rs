@@ -46,7 +46,7 @@ pub enum TurnError {
     /// The provider failed, after Codex's own retries.
     #[error("the model provider failed before the answer was complete")]
     ProviderFailed,
-    /// All permits are taken and the queue is full, or the wait for a permit was too long.
+    /// The queue for permits is full, or the wait for a permit was too long.
     #[error("all of this deployment's Codex slots are busy; try again shortly")]
     Busy,
     /// No child is ready yet.

@@ -14,7 +14,7 @@ use super::Event;
 /// Events in order.
 #[derive(Default)]
 pub(super) struct EventBuffer {
-    /// The first event, unpacked: with a client that keeps up there is no second one, and its text is not copied.
+    /// The first event, unpacked: a client that keeps up leaves no others here, so that no text is copied.
     first: Option<Event>,
     entries: VecDeque<PackedEvent>,
     /// The texts of the packed deltas, in order.

@@ -1,4 +1,4 @@
-//! A timer whose deadline is postponed often and rarely reached.
+//! A timer for a deadline that is postponed often and rarely reached.
 //!
 //! A timer of tokio is an entry in a wheel behind a lock, so resetting one at each event of a stream is expensive. This
 //! timer keeps its earlier deadline, and resets itself for the rest of the time when that deadline fires.

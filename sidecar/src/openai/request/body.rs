@@ -165,8 +165,8 @@ fn wrong_body(error: &serde_json::Error, path: &serde_path_to_error::Path) -> Ap
 /// The message of serde without the position, which `param` replaces, and with JSON's names for Rust's types.
 fn in_json_terms(error: &serde_json::Error) -> String {
     let position = format!(" at line {} column {}", error.line(), error.column());
-    let message = error.to_string();
-    let message = message.strip_suffix(&position).unwrap_or(&message);
+    let text = error.to_string();
+    let message = text.strip_suffix(&position).unwrap_or(&text);
     let Some((found, expected)) = message.rsplit_once(", expected ") else {
         return message.to_owned();
     };

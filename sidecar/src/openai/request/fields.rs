@@ -106,7 +106,7 @@ pub(in crate::openai) struct UnsupportedField {
 }
 
 impl UnsupportedField {
-    /// A rejection of `param` with `message`, which says what to do instead, if `is_present`.
+    /// Rejects `param` if `is_present`; `message` says how to do without the field.
     pub(in crate::openai) fn new(
         is_present: bool,
         param: &'static str,

@@ -16,9 +16,9 @@ const CONTEXT_LENGTH_EXCEEDED: &str = "context_length_exceeded";
 pub enum Retry {
     /// Without the header: the status decides.
     Unspecified,
-    /// `false`: the client must not retry by itself, whatever the status says.
+    /// `false`: the client must not retry by itself, even if the status suggests a retry.
     Never,
-    /// `true`: nothing was done for the request, so a retry cannot run a turn twice.
+    /// `true`: the request has not been started, so a retry cannot run a turn twice.
     Safe,
 }
 

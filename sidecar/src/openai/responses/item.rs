@@ -108,7 +108,7 @@ pub(super) enum PartBody {
     },
 }
 
-/// What a tool returned.
+/// The output of a tool.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub(super) enum OutputBody {

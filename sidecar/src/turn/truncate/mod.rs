@@ -2,16 +2,18 @@
 //! Follows the OpenAI API reference (`stop`, `max_tokens`) and, for `<use_tool>` blocks, the earlier Node proxy.
 //!
 //! Text passes three rules in this order: tool blocks, stop sequences, token limit. Each takes time linear in the text,
-//! whatever the deltas, and the split into deltas changes neither the text nor the end.
+//! however it is split into deltas, and the split changes neither the text nor the end.
 
 mod sequence;
 mod stop;
 mod tokens;
 mod tools;
+mod truncated;
 mod truncator;
 
 #[cfg(test)]
 mod tests;
 
 pub use tools::ToolBlockTail;
-pub use truncator::{Truncated, TruncationRules, Truncator};
+pub use truncated::Truncated;
+pub use truncator::{TruncationRules, Truncator};

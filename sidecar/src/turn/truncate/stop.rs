@@ -1,8 +1,8 @@
 //! Stop sequences: the text ends before the first one.
 //! Follows the OpenAI API reference, `stop`: the sequence itself is not part of the text.
 
-use super::Truncated;
 use super::sequence::Sequence;
+use super::truncated::Truncated;
 use crate::turn::FinishReason;
 
 /// Holds back the end of the text as long as it is the possible start of a stop sequence.

@@ -319,7 +319,7 @@ fn block_ends(text: &str) -> Vec<usize> {
     ends
 }
 
-/// Splits `text` before each character whose entry in `borders`, repeated, is true.
+/// Splits `text` before each character for which `borders`, repeated, has a true.
 fn split<'a>(text: &'a str, borders: &[bool]) -> Vec<&'a str> {
     let chars = text.char_indices().zip(borders.iter().cycle());
     let begins = chars.filter(|(_, border)| **border).map(|((at, _), _)| at);

@@ -5,7 +5,7 @@
 //! the resident memory, `tiktoken-rs` 0.12.1 adds 6 MiB and 45 MiB. Four characters are close for English prose, and
 //! generous for scripts in which a token is one or two characters.
 
-use super::Truncated;
+use super::truncated::Truncated;
 use crate::turn::FinishReason;
 
 /// Characters of a token, the rule of thumb in OpenAI's documentation.

@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Truncated;
 use super::sequence::Sequence;
+use super::truncated::Truncated;
 use crate::turn::FinishReason;
 
 /// Drops text after the last complete block. The default does not end the turn.

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use super::stop::StopSequences;
 use super::tokens::TokenLimit;
 use super::tools::{ToolBlockTail, ToolBlocks};
+use super::truncated::Truncated;
 use crate::turn::FinishReason;
 
 /// The truncation that the client and the operator ask for. The default forwards all text.
@@ -16,15 +17,6 @@ pub struct TruncationRules {
     pub max_tokens: Option<u64>,
     /// The handling of text after tool blocks; `None` forwards the text.
     pub tools: Option<ToolBlockTail>,
-}
-
-/// The result of one delta.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Truncated {
-    /// Text for the client, possibly empty.
-    pub text: String,
-    /// Set at the end of the text: no more text follows, and the turn can be interrupted.
-    pub end: Option<FinishReason>,
 }
 
 /// Applies the rules to the text of one turn, delta by delta.

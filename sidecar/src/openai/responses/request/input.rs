@@ -79,8 +79,8 @@ fn message(role: Role, text: String) -> Item {
     })
 }
 
-/// Rejects tool calls without an output and outputs without a call. Codex would insert an output of its own, on which the
-/// model would rely, and would drop an output whose call is missing.
+/// Rejects tool calls without an output and outputs without a call. For the former, Codex would insert an output of its own,
+/// and the model would rely on it; the latter Codex would drop.
 fn check_calls(items: Vec<(usize, Item)>, previous: &[Item]) -> Result<Vec<Item>, ApiError> {
     let stored = previous.iter().map(|item| (item, "input".to_owned()));
     let sent = items
