@@ -87,6 +87,7 @@ impl<'a> ModelAccess<'a> {
             .catalogue
             .find(id)
             .ok_or_else(|| ApiError::model_not_found(id))?;
+        // After the lookup: an unknown model is a 404 for every key.
         if self.allows(id) {
             Ok((id.to_owned(), model.clone()))
         } else {
@@ -132,6 +133,7 @@ impl<'a> ModelAccess<'a> {
         let Some(patterns) = self.patterns else {
             return true;
         };
+        // Ids are matched in any case, so the patterns are too; the filter does the same.
         let id = id.trim().to_ascii_lowercase();
         patterns
             .split(',')

@@ -1,5 +1,5 @@
-//! `/v1/usage`: the query, and totals or records as JSON. The shape is that of the earlier Node proxy; OpenAI's usage API is
-//! for organisations. Times are milliseconds since the Unix epoch or RFC 3339.
+//! `/v1/usage`: the query, and totals or records as JSON. The shape is specific to codex-edge; OpenAI's usage API is for
+//! organisations. Times are milliseconds since the Unix epoch, as clients of the earlier Node proxy send them, or RFC 3339.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -53,7 +53,7 @@ impl UsageQuery {
     ) -> Result<Self, ApiError> {
         let mut query = Self {
             filter: UsageFilter {
-                times: 0..epoch_ms(now) + 1,
+                times: 0..epoch_ms(now) + 1, // The range excludes its end; a record of this very millisecond counts.
                 client: (!reader.admin).then(|| reader.client.to_owned()),
             },
             group: None,
@@ -66,7 +66,7 @@ impl UsageQuery {
                 "group" => query.group = Some(parse_group(&value)?),
                 "limit" => query.limit = parse_limit(&value)?,
                 "client" => query.filter.client = Some(readable(&value, reader)?),
-                _ => {}
+                _ => {} // Unknown parameters are ignored.
             }
         }
         Ok(query)

@@ -183,7 +183,7 @@ impl ResponseStore {
         let mut inner = self.lock();
         inner.stored.put(key, Arc::new(stored));
         let max_responses = self.limits.responses.map_or(0, NonZeroUsize::get);
-        // Expired ones first, whichever client they belong to: they are of no use to it any more.
+        // Expired responses of any client first, before a response that its client can still use.
         while inner
             .stored
             .peek_lru()

@@ -40,6 +40,7 @@ impl Event {
     }
 }
 
+// By hand: a derived `Debug` would put the model's text into the log.
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -168,7 +168,7 @@ impl Item {
             Self::Message(message) => chars_of(&message.content),
             Self::ToolCall(call) => call.name.chars().count() + call.arguments.chars().count(),
             Self::ToolOutput(output) => chars_of(&output.content),
-            Self::Reasoning(_) => 0,
+            Self::Reasoning(_) => 0, // Encrypted; its length says little about its tokens.
         }
     }
 }
@@ -203,6 +203,7 @@ pub struct ToolCall {
     pub arguments: String,
 }
 
+// By hand, here and below: a derived `Debug` would put prompts into the log.
 impl fmt::Debug for ToolCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ToolCall({:?}, [redacted])", self.name)

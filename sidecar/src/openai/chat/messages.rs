@@ -138,6 +138,7 @@ impl ConversationBuilder<'_> {
         if message.role == "tool" {
             return self.push_output(index, message);
         }
+        // Any other message ends the outputs of the calls before it.
         self.check_answered()?;
         let role = match message.role.as_str() {
             "system" | "developer" => Role::Developer,
@@ -183,11 +184,13 @@ impl ConversationBuilder<'_> {
         }
         let mut content = content(index, message.content)?.unwrap_or_default();
         content.extend(message.refusal.map(Content::Text));
+        // Clients send an empty string beside tool calls; as a message it would be an empty turn of the model.
         content.retain(|content| *content != Content::Text(String::new()));
         if !content.is_empty() {
             let role = Role::Assistant;
             self.items.push(Item::Message(Message { role, content }));
         }
+        // Every call before this message has its output, so the pending calls are those of this message alone.
         self.calling_message = index;
         for (number, call) in calls.into_iter().enumerate() {
             let param = format!("messages[{index}].tool_calls[{number}]");
@@ -289,6 +292,7 @@ fn parse_part(part: ChatPart, param: &str) -> Result<Content, ApiError> {
             .at(format!("{param}.{field}"))
     };
     match part.kind.as_str() {
+        // The names of the Responses API too: clients copy parts from one API to the other.
         "text" | "input_text" | "output_text" => {
             let text = part.text.ok_or_else(|| missing("text"))?;
             Ok(Content::Text(text))

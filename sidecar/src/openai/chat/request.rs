@@ -93,6 +93,7 @@ pub fn parse(
 ) -> Result<(TurnRequest, ResponseOptions), ApiError> {
     let mut ignored = IgnoredFields::default();
     let mut body: ChatBody = body::read(body, &mut ignored)?;
+    // Unsupported fields first: their message says what to use instead, which a range error would hide.
     reject_unsupported(&body)?;
     check_ranges(&body, &mut ignored)?;
     add_unused(&body, &mut ignored);
@@ -100,6 +101,7 @@ pub fn parse(
     if let Some(effort) = effort(&body)? {
         model.effort = Some(effort);
     }
+    // Taken out of the body, not cloned: a conversation may have megabytes.
     let messages = body.messages.take().unwrap_or_default();
     let mut conversation = conversation(messages, reasoning, &mut ignored)?;
     let schema = match body.response_format.take() {
@@ -168,7 +170,7 @@ fn add_unused(body: &ChatBody, ignored: &mut IgnoredFields) {
         ("seed", body.seed.is_some()),
         ("user", body.user.is_some()),
         ("metadata", body.metadata.is_some()),
-        ("store", body.store == Some(true)),
+        ("store", body.store == Some(true)), // False is what happens.
     ] {
         ignored.add_if(name, present);
     }
@@ -179,6 +181,7 @@ fn effort(body: &ChatBody) -> Result<Option<crate::turn::Effort>, ApiError> {
         .reasoning
         .as_ref()
         .and_then(|reasoning| reasoning.effort.as_deref());
+    // The nested field of the Responses API wins over the two spellings at the top level.
     fields::effort([
         ("reasoning.effort", nested),
         ("reasoning_effort", body.reasoning_effort.as_deref()),

@@ -10,7 +10,7 @@ use crate::openai::response::chunk::{
 };
 use crate::openai::response::error::{ApiError, outcome_error};
 use crate::openai::response::json::to_json;
-use crate::openai::response::options::{NO_ANSWER, ResponseOptions};
+use crate::openai::response::options::{REFUSAL_TEXT, ResponseOptions};
 use crate::openai::response::sse::EventFrames;
 use crate::turn::{ClientTurn, Event, FinishReason, Outcome, ToolCall, Usage};
 
@@ -69,6 +69,7 @@ impl ChatChunkWriter {
     }
 
     fn write_end(&self, reason: FinishReason, usage: Option<Usage>, out: &mut BytesMut) {
+        // Before the finish reason: clients stop reading deltas there.
         if let Some(text) = refusal(reason) {
             self.write_delta(ChunkDelta::Refusal(text), out);
         }
@@ -96,6 +97,7 @@ impl EventFrames for ChatChunkWriter {
             }
             Event::MessageEnded => self.text.end_message(),
             Event::Reasoning(text) => self.write_delta(ChunkDelta::ReasoningContent(text), out),
+            // The parts of the summary become paragraphs of one text.
             Event::ReasoningPartAdded => {
                 self.write_delta(ChunkDelta::ReasoningContent("\n\n"), out)
             }
@@ -209,7 +211,7 @@ impl CompletionObject for BufferedChat {
         usage: Option<Usage>,
     ) -> Vec<u8> {
         let refusal = refusal(reason);
-        // `content` is null only beside tool calls or a refusal: clients read a string from an empty answer.
+        // `content` is null only beside tool calls or a refusal: clients expect a string even if there is no text.
         let may_be_null = !self.calls.is_empty() || refusal.is_some();
         to_json(&ChatCompletion {
             identity: CompletionIdentity::new(ID_PREFIX, "chat.completion", options),
@@ -232,7 +234,7 @@ impl CompletionObject for BufferedChat {
 
 /// Returns the text of a refusal, if the turn ended with one.
 fn refusal(reason: FinishReason) -> Option<&'static str> {
-    (reason == FinishReason::Refused).then_some(NO_ANSWER)
+    (reason == FinishReason::Refused).then_some(REFUSAL_TEXT)
 }
 
 #[cfg(test)]
@@ -358,7 +360,7 @@ mod tests {
     #[test]
     fn a_refusal_replaces_the_content() {
         let refused = message(&[], FinishReason::Refused);
-        assert_eq!(refused["refusal"], NO_ANSWER);
+        assert_eq!(refused["refusal"], REFUSAL_TEXT);
         assert_eq!(refused["content"], Value::Null);
         let empty = message(&[], FinishReason::Stop);
         assert_eq!(empty["refusal"], Value::Null);

@@ -99,6 +99,7 @@ fn definition(
         .map_or(tool.strict, |function| function.strict);
     ignored.add_if("tools[].function.strict", strict == Some(true));
     match (tool.function, tool.name) {
+        // Some clients send both forms; the nested one is OpenAI's.
         (Some(function), _) => Ok(ToolDefinition {
             name: function.name,
             description: function.description,

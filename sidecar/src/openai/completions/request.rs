@@ -57,6 +57,7 @@ struct CompletionBody {
 enum Prompt {
     One(String),
     Several(Vec<String>),
+    // Parsed only to be rejected with a message of their own: Codex accepts text.
     Tokens(Vec<u64>),
     SeveralOfTokens(Vec<Vec<u64>>),
 }
@@ -73,6 +74,7 @@ pub fn parse(
 ) -> Result<(TurnRequest, ResponseOptions, PromptEcho), ApiError> {
     let mut ignored = IgnoredFields::default();
     let mut body: CompletionBody = body::read(body, &mut ignored)?;
+    // Unsupported fields first: their message says what to use instead, which a range error would hide.
     reject_unsupported(&body)?;
     check_ranges(&body, &mut ignored)?;
     add_unused(&body, &mut ignored);

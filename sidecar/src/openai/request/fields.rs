@@ -152,6 +152,7 @@ pub(in crate::openai) fn check_metadata(
     metadata: Option<&BTreeMap<String, String>>,
 ) -> Result<(), ApiError> {
     let (pairs, key, value) = MAX_METADATA;
+    // Characters, not bytes, as OpenAI counts.
     let is_large = |(name, text): (&String, &String)| {
         name.chars().count() > key || text.chars().count() > value
     };
@@ -183,6 +184,7 @@ pub(in crate::openai) fn json_object_instruction() -> Item {
 pub(in crate::openai) fn effort<const N: usize>(
     fields: [(&str, Option<&str>); N],
 ) -> Result<Option<Effort>, ApiError> {
+    // All fields are parsed, not only the one that wins: an invalid value is a mistake of the client in any of them.
     let efforts: Vec<Effort> = fields
         .into_iter()
         .filter_map(|(param, value)| Some((param, value?)))

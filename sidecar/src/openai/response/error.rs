@@ -11,7 +11,7 @@ use crate::turn::{Deadline, Outcome, TurnError};
 /// Code for a conversation that is longer than the model's context.
 const CONTEXT_LENGTH_EXCEEDED: &str = "context_length_exceeded";
 
-/// The `x-should-retry` header of an error, which OpenAI's SDKs and our Envoy obey.
+/// The `x-should-retry` header of an error, which OpenAI's SDKs and Envoy's retry policy in `envoy.yaml` obey.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
     /// Without the header: the status decides.
@@ -22,7 +22,7 @@ pub enum Retry {
     Safe,
 }
 
-/// An error in OpenAI's shape.
+/// An error of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
     /// The HTTP status, unless a stream has already begun with 200.
@@ -239,6 +239,7 @@ impl ApiError {
         }
     }
 
+    // Every 503 has a `retry-after`, since all of them pass without a change of the request.
     fn unavailable(code: &'static str, message: String) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -303,6 +304,7 @@ impl From<TurnError> for ApiError {
             |code, message| Self::new(StatusCode::BAD_GATEWAY, "server_error", code, message);
         let limited =
             |code, message| Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, code, message);
+        // Every variant is named, so that a new failure cannot get a status by accident.
         match error {
             TurnError::ContextLength => {
                 Self::bad_request(CONTEXT_LENGTH_EXCEEDED, message).at("messages")
@@ -312,6 +314,7 @@ impl From<TurnError> for ApiError {
             TurnError::ModelNotFound | TurnError::ToolNotCalled | TurnError::UnexpectedToolCall => {
                 failed("codex_failed", message)
             }
+            // `Never`: the SDKs retry a 429 by themselves, and every attempt fails until the limit resets.
             TurnError::QuotaExceeded { retry_after } => Self {
                 retry_after,
                 retry: Retry::Never,
@@ -329,6 +332,7 @@ impl From<TurnError> for ApiError {
             TurnError::Unauthorized | TurnError::LoginRequired => {
                 Self::unavailable("codex_login_required", message).after(Duration::from_secs(30))
             }
+            // `Safe`: the turn was not started, so Envoy may retry on another sidecar.
             TurnError::Starting => Self {
                 retry: Retry::Safe,
                 ..Self::unavailable("codex_starting", message)

@@ -5,8 +5,7 @@ use crate::openai::request::body::IgnoredFields;
 use crate::turn::TruncationRules;
 
 /// The text of a refusal. Codex reports a refusal only as a turn without output.
-pub(in crate::openai) const NO_ANSWER: &str =
-    "The model gave no answer; it may have refused. Codex does not pass on its words.";
+pub(in crate::openai) const REFUSAL_TEXT: &str = "The model returned no output; it may have refused. Codex does not forward the text of a refusal.";
 
 /// The options of a response.
 #[derive(Debug)]

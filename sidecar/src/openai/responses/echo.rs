@@ -21,6 +21,7 @@ pub(super) struct RequestEcho {
     pub(super) prompt_cache_key: Option<String>,
     pub(super) reasoning: ReasoningEcho,
     pub(super) safety_identifier: Option<String>,
+    // The tier that served the request, not the requested one.
     pub(super) service_tier: &'static str,
     pub(super) store: bool,
     pub(super) temperature: f64,
@@ -53,6 +54,7 @@ impl ReasoningEcho {
 #[derive(Debug, Serialize)]
 pub(super) struct TextEcho {
     pub(super) format: TextFormat,
+    // Absent, not null, when the client did not send it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) verbosity: Option<String>,
 }

@@ -14,6 +14,7 @@ use crate::openai::response::error::{self, ApiError};
 pub(super) enum StreamEvent<'a> {
     /// An event that carries the whole response.
     Response {
+        // The name is `type` in `EventFrame`.
         #[serde(skip)]
         name: &'static str,
         response: &'a ResponseBody<'a>,
@@ -181,7 +182,7 @@ impl SequencedEvents {
 
     pub(super) fn write(&mut self, event: &StreamEvent<'_>, out: &mut BytesMut) {
         if self.silent {
-            return;
+            return; // Before the serialization, which is the cost.
         }
         let frame = EventFrame {
             r#type: event.name(),

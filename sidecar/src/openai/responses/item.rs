@@ -31,6 +31,7 @@ impl ResponseId {
     /// Returns the id of an item; `number` counts the items of the request, then the items of the output.
     pub(super) fn item(&self, kind: &str, number: usize) -> String {
         let random = self.0.strip_prefix(PREFIX).unwrap_or(&self.0);
+        // `parse_item_id` splits at the fixed length of the random part.
         format!("{kind}_{random}{number:04x}")
     }
 }

@@ -80,6 +80,7 @@ pub fn input_items(id: &str, stored: &StoredResponse, page: &Page) -> Result<Vec
         .enumerate()
         .map(|(number, item)| ItemBody::completed(item, &response, number))
         .collect();
+    // Reversed before `after` is looked up: a page goes on in its own order.
     if page.newest_first {
         items.reverse();
     }

@@ -21,6 +21,7 @@ pub(super) struct ResponseBody<'a> {
     pub(super) output: &'a [ItemBody],
     pub(super) usage: Option<ResponseUsage>,
     pub(super) model: &'a str,
+    // Flattened: `model` and the echoed fields are at the top level of the object.
     #[serde(flatten)]
     pub(super) echo: &'a RequestEcho,
 }

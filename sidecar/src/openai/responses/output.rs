@@ -68,7 +68,8 @@ impl ResponseOutput {
         std::mem::take(&mut self.items)
     }
 
-    pub(super) fn on_text(&mut self, piece: &str, out: &mut BytesMut) {
+    pub(super) fn on_text(&mut self, delta: &str, out: &mut BytesMut) {
+        // No event announces a message; the first delta opens the item.
         if !matches!(self.open, OpenItem::Message { .. }) {
             self.close(ItemStatus::Completed, out);
             self.open_message(&PartBody::output_text(String::new()), out);
@@ -76,17 +77,17 @@ impl ResponseOutput {
         let OpenItem::Message { id, text } = &mut self.open else {
             return;
         };
-        text.push_str(piece);
-        self.chars += piece.chars().count();
-        let delta = StreamEvent::TextDelta {
+        text.push_str(delta);
+        self.chars += delta.chars().count();
+        let event = StreamEvent::TextDelta {
             at: ContentPosition::first(id, self.bodies.len()),
-            delta: piece,
+            delta,
             logprobs: [],
         };
-        self.events.write(&delta, out);
+        self.events.write(&event, out);
     }
 
-    pub(super) fn on_reasoning(&mut self, piece: &str, out: &mut BytesMut) {
+    pub(super) fn on_reasoning(&mut self, delta: &str, out: &mut BytesMut) {
         self.open_reasoning(out);
         let OpenItem::Reasoning { id, parts, in_part } = &mut self.open else {
             return;
@@ -102,13 +103,13 @@ impl ResponseOutput {
             parts.push(String::new());
         }
         if let Some(part) = parts.last_mut() {
-            part.push_str(piece);
+            part.push_str(delta);
         }
-        let delta = StreamEvent::SummaryDelta {
+        let event = StreamEvent::SummaryDelta {
             at: SummaryPosition::new(id, self.bodies.len(), parts.len().saturating_sub(1)),
-            delta: piece,
+            delta,
         };
-        self.events.write(&delta, out);
+        self.events.write(&event, out);
     }
 
     /// Ends the current part of the summary.
@@ -146,21 +147,22 @@ impl ResponseOutput {
     pub(super) fn on_call(&mut self, call: &ToolCall, out: &mut BytesMut) {
         self.close(ItemStatus::Completed, out);
         let id = self.response.item("fc", self.items.len());
-        let begun = ToolCall {
+        // OpenAI's SDKs assemble the arguments from the deltas, so the item is added without them.
+        let without_arguments = ToolCall {
             arguments: String::new(),
             ..call.clone()
         };
         self.added(
-            &ItemBody::call(id.clone(), &begun, ItemStatus::InProgress),
+            &ItemBody::call(id.clone(), &without_arguments, ItemStatus::InProgress),
             out,
         );
         let output_index = self.bodies.len();
-        let delta = StreamEvent::ArgumentsDelta {
+        let event = StreamEvent::ArgumentsDelta {
             item_id: &id,
             output_index,
             delta: &call.arguments,
         };
-        self.events.write(&delta, out);
+        self.events.write(&event, out);
         let done = StreamEvent::ArgumentsDone {
             item_id: &id,
             output_index,
@@ -252,6 +254,7 @@ impl ResponseOutput {
         else {
             return;
         };
+        // The item keeps the encrypted content for later turns even if the client does not receive it.
         let shown = encrypted_content.filter(|_| self.encrypted_reasoning);
         let body = ItemBody::reasoning(id, &parts, shown.cloned());
         self.items.push(Item::Reasoning(ReasoningItem {

@@ -14,7 +14,7 @@ use super::output::ResponseOutput;
 use super::request::ResponseSpec;
 use crate::openai::response::error::{ApiError, outcome_error};
 use crate::openai::response::id::unix_seconds;
-use crate::openai::response::options::NO_ANSWER;
+use crate::openai::response::options::REFUSAL_TEXT;
 use crate::openai::response::sse::EventFrames;
 use crate::store::{ConversationNode, ResponseRecord, ResponseStore, RunningResponse};
 use crate::turn::{ClientTurn, Event, FinishReason, Outcome, Usage};
@@ -58,6 +58,7 @@ impl ResponseWriter {
             running: None,
             id,
         };
+        // Registered before the first event, so that the client can cancel or retrieve the id in `response.created`.
         if spec.store {
             let running = store.begin(client, writer.id.as_str(), writer.in_progress());
             writer.running = Some(running);
@@ -94,6 +95,7 @@ impl ResponseWriter {
 
     /// Writes the last events, stores the response, and returns the response object, or the error of a failed turn.
     fn finish(&mut self, outcome: &Outcome, out: &mut BytesMut) -> Result<Bytes, ApiError> {
+        // The open item is closed first: its last events go before those of the response, and `body` includes it.
         let end = self.end(outcome);
         self.close(&end, out);
         let events = std::mem::take(&mut self.output.events);
@@ -152,7 +154,7 @@ impl ResponseWriter {
         };
         self.output.close(status, out);
         if end.reason == Some(FinishReason::Refused) {
-            self.output.on_refusal(NO_ANSWER, out);
+            self.output.on_refusal(REFUSAL_TEXT, out);
         }
     }
 
@@ -171,6 +173,7 @@ impl ResponseWriter {
 
 impl EventFrames for ResponseWriter {
     fn write_start(&mut self, out: &mut BytesMut) {
+        // Taken out and put back: `body` borrows the whole writer.
         let mut events = std::mem::take(&mut self.output.events);
         for name in ["response.created", "response.in_progress"] {
             let response = &self.body(ResponseStatus::InProgress);
@@ -182,9 +185,10 @@ impl EventFrames for ResponseWriter {
     fn write(&mut self, event: &Event, out: &mut BytesMut) {
         match event {
             Event::Heartbeat => {}
-            Event::Text(piece) => self.output.on_text(piece, out),
+            Event::Text(delta) => self.output.on_text(delta, out),
+            // A truncated text ends without this event; `finish` closes its item with the status of the response.
             Event::MessageEnded => self.output.close(ItemStatus::Completed, out),
-            Event::Reasoning(piece) => self.output.on_reasoning(piece, out),
+            Event::Reasoning(delta) => self.output.on_reasoning(delta, out),
             Event::ReasoningPartAdded => self.output.on_reasoning_part(out),
             Event::ReasoningItem(item) => self.output.on_reasoning_item(item, out),
             Event::ToolCall(call) => self.output.on_call(call, out),
@@ -200,7 +204,7 @@ impl EventFrames for ResponseWriter {
 /// # Errors
 /// The error of a turn that failed.
 pub async fn collect(mut writer: ResponseWriter, mut turn: ClientTurn) -> Result<Bytes, ApiError> {
-    writer.output.events.silence();
+    writer.output.events.silence(); // The object is returned whole; events would only be built and dropped.
     let mut unused = BytesMut::new();
     while let Some(event) = turn.next().await {
         if let Event::Finished(outcome) = &event {

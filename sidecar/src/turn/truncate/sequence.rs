@@ -1,4 +1,4 @@
-//! Search for one sequence in text that comes in pieces; each byte is read once.
+//! Search for one sequence in text that comes in deltas; each byte is read once.
 //! Follows Knuth, Morris and Pratt, "Fast pattern matching in strings" (1977).
 
 /// A sequence, with the length of its longest prefix that the text so far ends with.

@@ -51,6 +51,7 @@ impl Truncator {
                 end: None,
             },
         };
+        // Tokens last: text that the other rules drop does not count.
         let without_stop = self.stop.push(delta);
         self.limit_tokens(without_stop)
     }

@@ -73,6 +73,7 @@ impl ResponseRequestBody {
     /// # Errors
     /// 400 when the body is not JSON, a field is invalid, or Codex cannot honour a field; `param` is the path of the field.
     pub(super) fn parse(json: &[u8], ignored: &mut IgnoredFields) -> Result<Self, ApiError> {
+        // Unsupported fields first: their message says what to use instead, which a range error would hide.
         let body: Self = body::read(json, ignored)?;
         reject_unsupported(&body)?;
         check_ranges(&body, ignored)?;
@@ -138,8 +139,10 @@ fn add_unused(body: &ResponseRequestBody, ignored: &mut IgnoredFields) {
     let verbosity = body.text.as_ref().and_then(|text| text.verbosity.as_ref());
     for (name, present) in [
         ("max_tool_calls", body.max_tool_calls.is_some()),
+        // The default, `disabled`, is what Codex does: an overlong conversation is rejected.
         ("truncation", body.truncation.as_deref() == Some("auto")),
         ("text.verbosity", verbosity.is_some()),
+        // `auto` and `default` name the tier that is used anyway.
         (
             "service_tier",
             tier.is_some_and(|tier| !matches!(tier, "auto" | "default")),

@@ -100,6 +100,7 @@ fn check_calls(items: Vec<(usize, Item)>, previous: &[Item]) -> Result<Vec<Item>
                 open.insert(&call.call_id, param);
             }
             Item::ToolOutput(output) => {
+                // Removed, so that the model may use the id again in a later call, and a second output is rejected.
                 if open.remove(output.call_id.as_str()).is_none() {
                     let text = format!(
                         "No tool call found for function call output with call_id {}.",
@@ -137,6 +138,7 @@ impl ItemParser<'_> {
 
     /// Returns the item, or `None` for a reasoning item without content that the provider could read.
     fn parse(&self, item: InputItem) -> Result<Option<Item>, ApiError> {
+        // OpenAI lets clients leave out the type of a message and of a reference.
         let kind = match (item.kind.as_deref(), &item.role) {
             (Some(kind), _) => kind,
             (None, Some(_)) => "message",
@@ -229,6 +231,7 @@ impl ItemParser<'_> {
         let Some(item) = response.node.item(number) else {
             return Ok(None);
         };
+        // Counted before the clone, so that the limit bounds the memory too.
         let bytes = self.referenced_bytes.get() + item.size();
         if bytes > MAX_REFERENCED_BYTES {
             let text = format!(

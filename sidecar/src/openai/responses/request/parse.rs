@@ -53,6 +53,7 @@ pub fn parse(
     let (effort, summary) = reasoning(&body)?;
     model.effort = effort.or(model.effort);
 
+    // Before the schema, which may append an instruction to the conversation.
     let mut input = resolve_input(&mut body, responses, &mut ignored)?;
     let text = text_echo(body.text.take());
     let schema = schema(&text.format, &mut input.conversation)?;
@@ -271,6 +272,7 @@ fn delivery(body: &ResponseRequestBody) -> Result<Delivery, ApiError> {
             let text = "`store` must not be false with `background`: a background response is read from the store.";
             Err(ApiError::invalid(text).at("store"))
         }
+        // OpenAI can resume such a stream by `starting_after`; the store keeps no events.
         (true, true) => {
             let text = "`background` cannot be combined with `stream`; poll GET /v1/responses/{id} instead.";
             Err(ApiError::unsupported("background", text))

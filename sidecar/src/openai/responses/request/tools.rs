@@ -89,6 +89,7 @@ pub(super) fn tools(
             tools,
         } => match (kind.as_str(), name, tools) {
             ("function", Some(name), _) => ToolChoice::Named(name.clone()),
+            // The other tools stay in the echo, but are not offered: Codex cannot restrict a turn to some of its tools.
             ("allowed_tools", _, Some(allowed)) => {
                 retain_allowed(&mut definitions, allowed)?;
                 parse_mode(mode.as_deref().unwrap_or("auto"), "tool_choice.mode")?
