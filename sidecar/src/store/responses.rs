@@ -44,8 +44,8 @@ struct StoreInner {
 }
 
 impl StoreInner {
-    /// Evicts the least recently used response of the client with the most stored bytes, so that one client cannot evict
-    /// the responses of the others. Returns false when the store is empty.
+    /// Evicts the least recently used response of the client with the most stored bytes, so that a client that fills the
+    /// store evicts its own responses first. Returns false when the store is empty.
     fn evict(&mut self) -> bool {
         let mut bytes_by_client: HashMap<&str, usize> = HashMap::new();
         for ((client, _), stored) in &self.stored {

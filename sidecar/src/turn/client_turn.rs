@@ -30,7 +30,7 @@ pub struct ClientTurn {
     cancelled: Option<CancellationToken>,
     /// Events to return next: one event of the turn may become two.
     ready: VecDeque<Event>,
-    /// Move to the background with the turn.
+    /// The observers, which move to the background with the turn.
     observers: Vec<Box<dyn TurnObserver>>,
 }
 
@@ -63,8 +63,8 @@ impl ClientTurn {
         self
     }
 
-    /// Returns the next event, as [`Turn::next`]. At the end of a truncated text the turn is interrupted, and `Finished` has the
-    /// finish reason of the rule.
+    /// Returns the next event, as [`Turn::next`]. At the end of a truncated text the turn is interrupted, and `Finished`
+    /// has the finish reason of the rule.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.next_ready() {

@@ -113,7 +113,7 @@ impl ResponseWriter {
         events.end(&body, end.error.as_ref(), out);
         let document = to_json(&body);
         // A failed or cancelled response is stored too: its client reads the reason with GET.
-        self.keep(document.clone(), end.status);
+        self.store(document.clone(), end.status);
         match (end.status, end.error) {
             (ResponseStatus::Failed, Some(error)) => Err(error),
             _ => Ok(document),
@@ -158,7 +158,7 @@ impl ResponseWriter {
         }
     }
 
-    fn keep(&mut self, document: Bytes, status: ResponseStatus) {
+    fn store(&mut self, document: Bytes, status: ResponseStatus) {
         if let Some(running) = self.running.take() {
             running.store(ResponseRecord {
                 document,
