@@ -1,5 +1,5 @@
-//! `/v1/models`: the models that a client may use. The glob of the patterns is implemented twice: the filter, which shares no
-//! crate with the sidecar, applies the same patterns at the edge, and `wildmatch` would be a dependency for ten lines.
+//! `/v1/models`: the models that a client may use. The filter has a second glob for the same patterns: it shares no crate
+//! with the sidecar, and ten lines are less than the dependency (`wildmatch`).
 //! OpenAI API reference, "Models"; the context window is an extension that clients read.
 
 use serde::Serialize;
@@ -72,11 +72,11 @@ impl<'a> ModelAccess<'a> {
         Self { required, ..self }
     }
 
-    /// Returns the id for the response and the model. Without an id, the default model is used unless an id is required.
+    /// Returns the id for the response and the model. Without an id, the default model is used if that is allowed.
     ///
     /// # Errors
-    /// 400 for a missing id, 404 for an unknown one, 403 for one that the client's key does not include. With Envoy in front,
-    /// the filter has already rejected the last two.
+    /// 400 for a missing id, 404 for an unknown one, 403 for one that the client's key does not include. With Envoy in
+    /// front, the filter has already rejected the last two.
     pub fn resolve(&self, id: Option<&str>) -> Result<(String, Model), ApiError> {
         if id.is_none() && self.required {
             let text = "`model` is required. GET /v1/models lists the available models.";

@@ -1,5 +1,6 @@
-//! `/v1/usage`: the query, and totals or records as JSON. The shape is specific to codex-edge; OpenAI's usage API is for
-//! organisations. Times are milliseconds since the Unix epoch, as clients of the earlier Node proxy send them, or RFC 3339.
+//! `/v1/usage`: the query, and totals or records as JSON.
+//! The shape is specific to codex-edge; OpenAI's usage API is for organisations. Times are milliseconds since the Unix
+//! epoch, as clients of the earlier Node proxy send them, or RFC 3339.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;

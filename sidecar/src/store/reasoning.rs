@@ -1,6 +1,6 @@
 //! Reasoning items that came before tool calls, cached for the next request of the same client.
-//! OpenAI API reference, "Reasoning models": the items go back to the model with the outputs of the calls. A chat message
-//! has no field for them.
+//! OpenAI API reference, "Reasoning models": the items go back to the model with the outputs of the calls. A chat
+//! message has no field for them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -1,9 +1,10 @@
 //! Stored responses, which clients retrieve, and the conversations that continue from them.
 //! OpenAI API reference, "Responses", `store` and `previous_response_id`.
 //!
-//! A conversation has no thread in a Codex child. Each request starts an ephemeral thread, so any child can serve the next
-//! turn, recycling a child loses no conversation, and an idle conversation takes no memory of a child. A kept thread would
-//! save little: with a model that answers at once, a turn took 28 ms alone and 32 ms after 19 earlier turns of 2 KB.
+//! A conversation has no thread in a Codex child. Each request starts an ephemeral thread, so any child can serve the
+//! next turn, recycling a child loses no conversation, and an idle conversation takes no memory of a child. A kept
+//! thread would save little: with a model that answers at once, a turn took 28 ms alone and 32 ms after 19 earlier
+//! turns of 2 KB.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -44,8 +45,8 @@ struct StoreInner {
 }
 
 impl StoreInner {
-    /// Evicts the least recently used response of the client with the most stored bytes, so that a client that fills the
-    /// store evicts its own responses first. Returns false when the store is empty.
+    /// Evicts the least recently used response of the client with the most stored bytes, so that a client that fills
+    /// the store evicts its own responses first. Returns false when the store is empty.
     fn evict(&mut self) -> bool {
         let mut bytes_by_client: HashMap<&str, usize> = HashMap::new();
         for ((client, _), stored) in &self.stored {

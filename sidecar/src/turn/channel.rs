@@ -24,8 +24,8 @@ pub struct Timers {
     pub idle: Option<Duration>,
 }
 
-/// Bytes of unread events. Enough for some 200,000 tokens, each a delta: more than a model writes in one turn, so that a
-/// slow reader still receives all of it. Many turns share a child, so its pipe cannot wait for one of them.
+/// Bytes of unread events. Enough for some 200,000 tokens, each a delta: more than a model writes in one turn, so that
+/// a slow reader still receives all of it. Many turns share a child, so its pipe cannot wait for one of them.
 const MAX_UNREAD_BYTES: usize = 4 << 20;
 
 /// Returns the two ends of a turn. `cancel` fires when the `Turn` is dropped or passes a deadline.
@@ -268,7 +268,8 @@ mod tests {
         assert!(cancel.is_cancelled());
     }
 
-    /// Reads a turn in which events come after the given seconds, then none. Returns the time of the end, and the last event.
+    /// Reads a turn in which events come after the given seconds, then none. Returns the time of the end, and the last
+    /// event.
     async fn deadline_after(timers: Timers, waits: &[u64]) -> (u64, Option<Event>) {
         let cancel = CancellationToken::new();
         let (writer, mut turn) = channel(timers, cancel.clone());

@@ -35,8 +35,8 @@ pub struct ClientTurn {
 }
 
 impl ClientTurn {
-    /// Returns a turn with its text truncated by `rules`. When the client disconnects, the turn continues in `background`,
-    /// or is interrupted if that is `None`.
+    /// Returns a turn with its text truncated by `rules`. When the client disconnects, the turn continues in
+    /// `background`, or is interrupted if that is `None`.
     pub fn new(
         turn: Turn,
         background: Option<TaskTracker>,
@@ -63,8 +63,8 @@ impl ClientTurn {
         self
     }
 
-    /// Returns the next event, as [`Turn::next`]. At the end of a truncated text the turn is interrupted, and `Finished`
-    /// has the finish reason of the rule.
+    /// Returns the next event, as [`Turn::next`]. At the end of a truncated text the turn is interrupted, and
+    /// `Finished` has the finish reason of the rule.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.next_ready() {
@@ -109,8 +109,8 @@ impl ClientTurn {
         };
         let (truncated, next) = match event {
             Event::Text(text) => (truncator.push(&text, Instant::now()), None),
-            // A stop sequence does not extend over one of these. Text that is held back as its possible start is released
-            // now, and goes first: the model wrote the text before the call, and no event follows `Finished`.
+            // A stop sequence does not extend over one of these. Text that is held back as its possible start is
+            // released now, and goes first: the model wrote the text before the call, and no event follows `Finished`.
             Event::MessageEnded | Event::ToolCall(_) | Event::Finished(_) => {
                 (truncator.flush(), Some(event))
             }

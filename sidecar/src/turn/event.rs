@@ -101,7 +101,8 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Estimates the usage of a turn without a report: four characters a token, the rule of thumb in OpenAI's documentation.
+    /// Estimates the usage of a turn without a report: four characters a token, the rule of thumb in OpenAI's
+    /// documentation.
     pub fn estimate(prompt_chars: usize, output_chars: usize) -> Self {
         let tokens = |chars: usize| chars.div_ceil(4) as u64;
         Self {

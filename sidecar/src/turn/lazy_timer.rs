@@ -12,8 +12,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub struct LazyTimer(Option<Pin<Box<Sleep>>>);
 
 impl LazyTimer {
-    /// Waits until `deadline`, or forever without one. The future may be dropped before it is ready, and `until` called again
-    /// with another deadline.
+    /// Waits until `deadline`, or forever without one. The future may be dropped before it is ready, and `until` called
+    /// again with another deadline.
     pub async fn until(&mut self, deadline: Option<Instant>) {
         let Some(deadline) = deadline else {
             return std::future::pending().await;

@@ -58,8 +58,8 @@ struct ImageObject {
 
 struct ImageUrl(ImageObject);
 
-/// Some clients write the URL as a string, without the object around it. Deserialized by hand, since serde's untagged enum
-/// would lose the path to a wrong field.
+/// Some clients write the URL as a string, without the object around it. Deserialized by hand, since serde's untagged
+/// enum would lose the path to a wrong field.
 impl<'de> Deserialize<'de> for ImageUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct UrlVisitor;

@@ -1,5 +1,6 @@
 //! `/v1/completions`: a request body -> a turn with one message, its events -> chunks of text or one completion.
-//! OpenAI API reference, "Completions (legacy)"; the parts shared with chat are in `openai/request` and `openai/response`.
+//! OpenAI API reference, "Completions (legacy)"; `openai/request` and `openai/response` have the parts shared with
+//! chat.
 
 mod request;
 mod response;

@@ -1,5 +1,5 @@
 //! Parses a legacy completion request: a prompt, and the options for the text that follows the prompt.
-//! OpenAI API reference, "Create completion". Its default of 16 for `max_tokens` is not applied: the model ends the text.
+//! OpenAI API reference, "Create completion". Its default of 16 for `max_tokens` is not applied: the text has no limit.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -66,7 +66,8 @@ pub(in crate::openai) fn read<T: DeserializeOwned>(
         .map_err(|error| wrong_body(&error, &track.path()))
 }
 
-/// A struct that is written as a JSON object. A derived `Deserialize` would also accept an array of the fields in order.
+/// A struct that is written as a JSON object. A derived `Deserialize` would also accept an array of the fields in
+/// order.
 pub(in crate::openai) struct Object<T>(pub(in crate::openai) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {

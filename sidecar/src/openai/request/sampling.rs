@@ -7,8 +7,8 @@ use crate::openai::IgnoredFields;
 use crate::openai::response::error::ApiError;
 
 /// The sampling parameters that all three request formats have.
-// Each format has the fields in its own struct and copies them here: `#[serde(flatten)]` would buffer the fields and lose
-// the path to a wrong one.
+// Each format has the fields in its own struct and copies them here: `#[serde(flatten)]` would buffer the fields and
+// lose the path to a wrong one.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::openai) struct Sampling {
     pub(in crate::openai) temperature: Option<f64>,

@@ -120,7 +120,8 @@ fn check(definitions: &[ToolDefinition]) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Converts a definition. Codex requires a description and a schema; a missing schema means no arguments, as with OpenAI.
+/// Converts a definition. Codex requires a description and a schema; a missing schema means no arguments, as with
+/// OpenAI.
 fn tool(definition: ToolDefinition) -> Tool {
     let no_arguments = || {
         let schema = r#"{"type":"object","properties":{}}"#.to_owned();

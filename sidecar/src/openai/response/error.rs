@@ -257,7 +257,7 @@ impl ApiError {
         self
     }
 
-    /// Sets `param` of an error about the length of the conversation to `field`. The default is `messages`, as in a chat.
+    /// Sets `param` of an error about the length of the conversation to `field`. The default is `messages`.
     #[must_use]
     pub(in crate::openai) fn with_prompt_in(self, field: &str) -> Self {
         if self.code == CONTEXT_LENGTH_EXCEEDED {

@@ -36,8 +36,8 @@ impl ResponseId {
     }
 }
 
-/// Returns the id of the response that an item belongs to and the number of the item there, or `None` for an id of another
-/// form.
+/// Returns the id of the response that an item belongs to and the number of the item there, or `None` for an id of
+/// another form.
 pub(super) fn parse_item_id(item_id: &str) -> Option<(String, usize)> {
     let (_kind, rest) = item_id.split_once('_')?;
     let (random, number) = rest.split_at_checked(ID_CHARACTERS)?;

@@ -38,8 +38,8 @@ pub(super) enum ResponseStatus {
 }
 
 impl ResponseStatus {
-    /// Returns the type of the event that ends the stream. A cancelled response has no event type of its own and uses the
-    /// one for failures.
+    /// Returns the type of the event that ends the stream. A cancelled response has no event type of its own and uses
+    /// the one for failures.
     pub(super) fn event(self) -> &'static str {
         match self {
             Self::InProgress => "response.in_progress",

@@ -10,8 +10,8 @@ use crate::turn::FinishReason;
 pub(super) struct StopSequences {
     sequences: Vec<Sequence>,
     held: HeldPrefix,
-    /// The bytes since the start of the earliest complete sequence. The end waits while another sequence that began before
-    /// may still become complete.
+    /// The bytes since the start of the earliest complete sequence. The end waits while another sequence that began
+    /// before may still become complete.
     found: Option<usize>,
 }
 
@@ -37,8 +37,8 @@ impl StopSequences {
         }
     }
 
-    /// Holds back the possible start of a sequence. At the end of the text it is released, since no more text can complete
-    /// the sequence.
+    /// Holds back the possible start of a sequence. At the end of the text it is released, since no more text can
+    /// complete the sequence.
     pub(super) fn push(&mut self, mut delta: Truncated) -> Truncated {
         let held_before = self.held;
         let scanned = self.scan(delta.text.as_bytes());

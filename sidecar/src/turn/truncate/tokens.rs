@@ -25,8 +25,8 @@ impl TokenLimit {
         }
     }
 
-    /// Ends the text before the first character beyond the limit. A text that just fits is not ended here: its finish reason is
-    /// the model's own.
+    /// Ends the text before the first character beyond the limit. A text that just fits is not ended here: its finish
+    /// reason is the model's own.
     pub(super) fn push(&mut self, mut delta: Truncated) -> Truncated {
         match delta.text.char_indices().nth(self.chars_left) {
             Some((fitting, _)) => {

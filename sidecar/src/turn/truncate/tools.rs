@@ -1,8 +1,9 @@
 //! `<use_tool>` blocks in the text: the text after them, and the end of the turn.
 //! Follows the earlier Node proxy, except that a truncation here is a normal end.
 //!
-//! A block is `<use_tool`, any text, and the next `</use_tool>`. Text is forwarded until the first block is complete. Later
-//! text is held until another block is complete, and both are forwarded together. The environment variables map to:
+//! A block is `<use_tool`, any text, and the next `</use_tool>`. Text is forwarded until the first block is complete.
+//! Later text is held until another block is complete, and both are forwarded together. The environment variables map
+//! to:
 //!
 //! | variables | rule |
 //! |---|---|
@@ -13,8 +14,8 @@
 //! | `PROXY_TOOL_BLOCK_MAX` | `max_blocks`, at most the 1 of mode `first` |
 //!
 //! Releases of that proxy differ in `PROXY_TOOL_BLOCK_MAX`. The most used one ends the turn when that many blocks are
-//! complete, a later one when a further block begins, which the client does not receive. In both, no more blocks reach the
-//! client, so the turn ends here with the last block.
+//! complete, a later one when a further block begins, which the client does not receive. In both, no more blocks reach
+//! the client, so the turn ends here with the last block.
 
 use std::num::NonZeroU32;
 use std::time::Duration;

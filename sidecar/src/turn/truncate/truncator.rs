@@ -57,7 +57,8 @@ impl Truncator {
     }
 
     /// Releases text that was held back as the possible start of a stop sequence: the model has ended, the deadline has
-    /// passed, or an event other than text follows. Text after a tool block stays, since only another block releases it.
+    /// passed, or an event other than text follows. Text after a tool block stays, since only another block releases
+    /// it.
     pub fn flush(&mut self) -> Truncated {
         if self.end.is_some() {
             return self.ended();

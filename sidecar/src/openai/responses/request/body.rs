@@ -71,7 +71,8 @@ impl ResponseRequestBody {
     /// Parses and checks a body.
     ///
     /// # Errors
-    /// 400 when the body is not JSON, a field is invalid, or Codex cannot honour a field; `param` is the path of the field.
+    /// 400 when the body is not JSON, a field is invalid, or Codex cannot honour a field; `param` is the path of the
+    /// field.
     pub(super) fn parse(json: &[u8], ignored: &mut IgnoredFields) -> Result<Self, ApiError> {
         // Unsupported fields first: their message says what to use instead, which a range error would hide.
         let body: Self = body::read(json, ignored)?;

@@ -13,7 +13,7 @@ use crate::openai::responses::scope::ClientResponses;
 use crate::openai::{ApiError, IgnoredFields};
 use crate::turn::{Content, Item, Message, ReasoningItem, Role, ToolCall, ToolOutput};
 
-/// Bytes of all items that a request refers to by id. A reference is short, so the size of the body does not bound them.
+/// Bytes of all items that a request refers to by id. The size of the body does not bound them: a reference is short.
 const MAX_REFERENCED_BYTES: usize = 16 << 20;
 
 /// An item of any type; the type decides which fields are required.
@@ -40,7 +40,8 @@ struct InputSummary {
 /// Returns the items that the request adds to the conversation in `previous`.
 ///
 /// # Errors
-/// 400 for an invalid item, a tool call without an output, and an output without a call; `param` is the path of the item.
+/// 400 for an invalid item, a tool call without an output, and an output without a call; `param` is the path of the
+/// item.
 pub(super) fn items(
     input: StringOrList<InputItem>,
     previous: &[Item],
@@ -79,8 +80,8 @@ fn message(role: Role, text: String) -> Item {
     })
 }
 
-/// Rejects tool calls without an output and outputs without a call. For the former, Codex would insert an output of its own,
-/// and the model would rely on it; the latter Codex would drop.
+/// Rejects tool calls without an output and outputs without a call. For the former, Codex would insert an output of its
+/// own, and the model would rely on it; the latter Codex would drop.
 fn check_calls(items: Vec<(usize, Item)>, previous: &[Item]) -> Result<Vec<Item>, ApiError> {
     let stored = previous.iter().map(|item| (item, "input".to_owned()));
     let sent = items
@@ -196,7 +197,8 @@ impl ItemParser<'_> {
         }))
     }
 
-    /// Only the provider can read the encrypted content. If the client does not send it, the stored item is used, if any.
+    /// Only the provider can read the encrypted content. If the client does not send it, the stored item is used, if
+    /// any.
     fn reasoning(&self, item: InputItem) -> Result<Option<Item>, ApiError> {
         if item.encrypted_content.is_none() {
             let stored = item.id.map(|id| self.stored(&id)).transpose()?.flatten();
