@@ -1,5 +1,5 @@
-//! `/v1/models`: the models that a client may use. The filter has a second glob for the same patterns: it shares no crate
-//! with the sidecar, and ten lines are less than the dependency (`wildmatch`).
+//! `/v1/models`: the models that a client may use. The filter has a glob of its own for the same patterns: the two share
+//! no crate, and ten lines are less than a dependency (`wildmatch`).
 //! OpenAI API reference, "Models"; the context window is an extension that clients read.
 
 use serde::Serialize;

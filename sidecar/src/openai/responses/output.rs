@@ -174,7 +174,7 @@ impl ResponseOutput {
         self.done(ItemBody::call(id, call, ItemStatus::Completed), out);
     }
 
-    /// Writes a message with a refusal instead of text. Not added to the items: a later turn continues without the refusal.
+    /// Writes a message with a refusal instead of text. Not added to the items: later turns omit the refusal.
     pub(super) fn on_refusal(&mut self, text: &'static str, out: &mut BytesMut) {
         let refusal = |text: &str| PartBody::Refusal {
             refusal: text.to_owned(),
