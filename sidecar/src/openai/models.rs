@@ -1,4 +1,4 @@
-//! `/v1/models`: the models that a client may use. The filter has a glob of its own for the same patterns: the two share
+//! `/v1/models`: the models that a client may use. The filter has a glob of its own for the same patterns: both share
 //! no crate, and ten lines are less than a dependency (`wildmatch`).
 //! OpenAI API reference, "Models"; the context window is an extension that clients read.
 
