@@ -25,15 +25,15 @@ fn delta() -> Event {
     Event::Text(" the word".to_owned())
 }
 
-fn chat_frames() -> chat::ChunkWriter {
-    let (_turn, reply) = chat(&catalogue(), &model_first(KIB));
-    chat::ChunkWriter::new(&reply)
+fn chat_frames() -> chat::ChatChunkWriter {
+    let (_turn, options) = chat(&catalogue(), &model_first(KIB));
+    chat::ChatChunkWriter::new(&options)
 }
 
 fn response_frames() -> responses::ResponseWriter {
     let store = store();
-    let (_turn, reply) = response(&catalogue(), &store);
-    responses::ResponseWriter::new(reply, &store, "alice")
+    let (_turn, spec) = response(&catalogue(), &store);
+    responses::ResponseWriter::new(spec, &store, "alice")
 }
 
 /// The dialect's part alone.

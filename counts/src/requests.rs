@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sidecar::catalogue::Catalogue;
 use sidecar::openai::models::ModelAccess;
-use sidecar::openai::{Reply, chat, responses};
+use sidecar::openai::{ResponseOptions, chat, responses};
 use sidecar::store::{ResponseStore, StoreLimits};
 use sidecar::turn::{Profile, TurnRequest};
 
@@ -32,7 +32,7 @@ pub(crate) fn catalogue() -> Catalogue {
     Catalogue::new("gpt-5", "", Vec::new())
 }
 
-pub(crate) fn chat(catalogue: &Catalogue, body: &[u8]) -> (TurnRequest, Reply) {
+pub(crate) fn chat(catalogue: &Catalogue, body: &[u8]) -> (TurnRequest, ResponseOptions) {
     let models = ModelAccess::new(catalogue, None);
     let parsed = chat::parse(body, &models, Profile::Chat, &|_| Vec::new());
     parsed.expect("the body is a chat")
@@ -50,7 +50,7 @@ pub(crate) fn store() -> Arc<ResponseStore> {
 pub(crate) fn response(
     catalogue: &Catalogue,
     store: &ResponseStore,
-) -> (TurnRequest, responses::Reply) {
+) -> (TurnRequest, responses::ResponseSpec) {
     let body = br#"{"model":"codex-5","input":"Say hello.","instructions":"Be brief.","stream":true,"store":false}"#;
     let models = ModelAccess::new(catalogue, None);
     let client = "alice";

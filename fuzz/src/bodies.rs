@@ -20,12 +20,15 @@ const DEFAULT_MODEL: &str = "gpt-5";
 
 pub(crate) fn check_chat(body: &[u8]) {
     let parsed = chat::parse(body, &models(), Profile::Chat, &|_| Vec::new());
-    check(body, parsed.map(|(turn, reply)| (turn, reply.model_id)));
+    check(body, parsed.map(|(turn, options)| (turn, options.model_id)));
 }
 
 pub(crate) fn check_completions(body: &[u8]) {
     let parsed = completions::parse(body, &models(), Profile::Chat);
-    check(body, parsed.map(|(turn, reply, _)| (turn, reply.model_id)));
+    check(
+        body,
+        parsed.map(|(turn, options, _)| (turn, options.model_id)),
+    );
 }
 
 pub(crate) fn check_responses(body: &[u8]) {
@@ -42,7 +45,7 @@ pub(crate) fn check_responses(body: &[u8]) {
     let parsed = responses::parse(body, &models(), Profile::Chat, &shelf);
     check(
         body,
-        parsed.map(|(turn, reply)| (turn, reply.model_id().to_owned())),
+        parsed.map(|(turn, spec)| (turn, spec.options.model_id)),
     );
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
 use sidecar::codex::RateLimits;
-use sidecar::openai::usage::{self, Query, Reader};
+use sidecar::openai::usage::{self, UsageQuery, UsageReader};
 use sidecar::telemetry::{Record, UsageTotals};
 
 const CLIENT: &str = "alice";
@@ -24,18 +24,16 @@ pub(crate) fn check(input: &[u8]) {
 
 fn answer(query: &[u8], records: &VecDeque<Record>, admin: bool) {
     let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-    let reader = Reader {
+    let reader = UsageReader {
         client: CLIENT,
         admin,
     };
-    let Ok(query) = Query::parse(form_urlencoded::parse(query), reader, now) else {
+    let Ok(query) = UsageQuery::parse(form_urlencoded::parse(query), reader, now) else {
         return;
     };
-    assert!(admin || query.selection.client.as_deref() == Some(CLIENT));
+    assert!(admin || query.filter.client.as_deref() == Some(CLIENT));
     assert!((1..=10_000).contains(&query.limit));
-    let selected = records
-        .iter()
-        .filter(|record| query.selection.matches(record));
+    let selected = records.iter().filter(|record| query.filter.matches(record));
     let selected: VecDeque<Record> = selected.cloned().collect();
     assert!(admin || selected.iter().all(|record| record.client == CLIENT));
     let mut sums = UsageTotals::default();
@@ -43,8 +41,8 @@ fn answer(query: &[u8], records: &VecDeque<Record>, admin: bool) {
         sums.add(record, query.group);
     }
     assert_eq!(sums.totals.requests, selected.len() as u64);
-    let told = usage::sums(&query, &sums, &RateLimits::default());
+    let told = usage::totals_body(&query, &sums, &RateLimits::default());
     serde_json::from_slice::<Value>(&told).expect("sums are JSON");
-    let told = usage::records(&selected);
+    let told = usage::records_body(&selected);
     serde_json::from_slice::<Value>(&told).expect("records are JSON");
 }

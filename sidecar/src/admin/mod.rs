@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::AppState;
 use crate::openai::ApiError;
-use crate::openai::usage::{Query, Reader};
+use crate::openai::usage::{UsageQuery, UsageReader};
 use crate::server::listener::{Connection, Listener};
 use crate::telemetry::metrics;
 
@@ -174,13 +174,13 @@ fn check_host(request: &Request<Incoming>) -> Result<(), ApiError> {
 }
 
 /// An operator sees what all clients used.
-fn asked(request: &Request<Incoming>) -> Result<Query, ApiError> {
-    let operator = Reader {
+fn asked(request: &Request<Incoming>) -> Result<UsageQuery, ApiError> {
+    let operator = UsageReader {
         client: "",
         admin: true,
     };
     let query = request.uri().query().unwrap_or_default();
-    Query::parse(
+    UsageQuery::parse(
         form_urlencoded::parse(query.as_bytes()),
         operator,
         SystemTime::now(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::openai::usage::{RateLimitWindow, plan_windows};
+use crate::openai::usage::{PlanWindow, plan_windows};
 use crate::telemetry::metrics::{Codex, Now};
 
 #[derive(Serialize)]
@@ -22,7 +22,7 @@ struct Status<'a> {
     workers: Vec<&'static str>,
     children: Vec<Child>,
     child_starts: u64,
-    plan: Vec<RateLimitWindow>,
+    plan: Vec<PlanWindow>,
 }
 
 #[derive(Serialize)]

@@ -14,7 +14,7 @@ use tracing::Span;
 
 use super::request::X_REQUEST_ID;
 use crate::codex::RateLimits;
-use crate::openai::{ApiError, Ignored, Retry};
+use crate::openai::{ApiError, IgnoredFields, Retry};
 
 /// The body of a response: one document, or a stream of frames.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -97,7 +97,7 @@ fn number(number: u128) -> HeaderValue {
 }
 
 /// Returns `x-codex-edge-ignored`; `None` when every field of the request was honoured.
-pub(super) fn ignored_header(ignored: &Ignored) -> Option<(HeaderName, HeaderValue)> {
+pub(super) fn ignored_header(ignored: &IgnoredFields) -> Option<(HeaderName, HeaderValue)> {
     let names = HeaderValue::from_str(&ignored.list()?).ok()?;
     Some((EDGE_IGNORED, names))
 }

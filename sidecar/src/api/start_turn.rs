@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::request::RequestContext;
 use super::state::AppState;
 use super::turn_recorder::{TurnInfo, TurnRecorder};
-use crate::openai::{ApiError, Delivery, Reply};
+use crate::openai::{ApiError, Delivery, ResponseOptions};
 use crate::store::ReasoningCollector;
 use crate::turn::{ClientTurn, Timers, TruncationRules, TurnObserver, TurnRequest, Usage};
 
@@ -37,14 +37,22 @@ pub(super) async fn start_completion(
     state: &AppState,
     context: RequestContext<'_>,
     turn: TurnRequest,
-    reply: &Reply,
+    options: &ResponseOptions,
 ) -> Result<ClientTurn, ApiError> {
-    let info = turn_info(context, &turn, &reply.model_id, reply.prompt_chars);
+    let info = turn_info(context, &turn, &options.model_id, options.prompt_chars);
     let collector =
         ReasoningCollector::new(Arc::clone(&state.reasoning), context.client().to_owned());
     let observers: Vec<Box<dyn TurnObserver>> = vec![Box::new(collector)];
-    let info = info.with_delivery(reply.delivery);
-    start(state, turn, reply.delivery, &reply.cut, info, observers).await
+    let info = info.with_delivery(options.delivery);
+    start(
+        state,
+        turn,
+        options.delivery,
+        &options.truncation,
+        info,
+        observers,
+    )
+    .await
 }
 
 /// Starts a turn. Unless the operator wants turns to continue without their client, dropping the result interrupts it.
@@ -78,8 +86,8 @@ fn timers(state: &AppState, delivery: Delivery) -> Timers {
     let timers = state.config.timers;
     Timers {
         request: timers.request,
-        first_sign: timers.first_sign,
-        silence: match delivery {
+        first_event: timers.first_sign,
+        idle: match delivery {
             Delivery::Stream { .. } => timers.streamed_silence,
             Delivery::Buffered | Delivery::Background => timers.gathered_silence,
         },

@@ -136,7 +136,7 @@ impl Backend {
     pub async fn begin(&self, request: TurnRequest, timers: Timers) -> Result<Turn, TurnError> {
         self.readiness().check()?;
         if self.protocol() == Protocol::Proto && !request.tools.offered.is_empty() {
-            return Err(TurnError::NoTools(self.version().to_owned()));
+            return Err(TurnError::ToolsUnsupported(self.version().to_owned()));
         }
         let agent = match request.profile {
             Profile::Chat => None,

@@ -1,5 +1,5 @@
-//! What clients speak: bytes of a request -> a turn, events of a turn -> bytes of an answer.
-//! The OpenAI API reference is the authority on shapes; each dialect has a file, and all share errors and streams.
+//! The wire format of OpenAI: bytes of a request -> a turn, events of a turn -> bytes of a response. No IO.
+//! Shapes follow the OpenAI API reference. Each group of routes has a module; `request` and `response` are shared.
 
 pub mod chat;
 pub mod completions;
@@ -9,9 +9,9 @@ mod response;
 pub mod responses;
 pub mod usage;
 
-pub use request::body::Ignored;
+pub use request::body::IgnoredFields;
+pub(crate) use response::chunk::finish_reason;
 pub use response::delivery::Delivery;
 pub use response::error::{ApiError, Retry};
-pub use response::options::Reply;
-pub(crate) use response::options::finish_reason;
+pub use response::options::ResponseOptions;
 pub use response::sse::{EventFrames, event_stream};

@@ -1,50 +1,52 @@
-//! `/v1/models`: the ids that a client may use.
-//! OpenAI API reference, "Models", and what clients read beyond it: the context window, for which it has no field.
+//! `/v1/models`: the models that a client may use. The filter has a glob of its own for the same patterns: both share
+//! no crate, and ten lines are less than a dependency (`wildmatch`).
+//! OpenAI API reference, "Models"; the context window is an extension that clients read.
 
 use serde::Serialize;
 
 use super::response::error::ApiError;
+use super::response::json::to_json;
 use crate::catalogue::Catalogue;
 use crate::turn::Model;
 
-/// The catalogue as one client may see it.
+/// The models of the catalogue that one client may use.
 #[derive(Debug, Clone, Copy)]
 pub struct ModelAccess<'a> {
     catalogue: &'a Catalogue,
-    /// Patterns of the client's key, separated by commas; `None` allows all.
+    /// Patterns of the client's key, separated by commas; `None` allows every model.
     patterns: Option<&'a str>,
     required: bool,
 }
 
 #[derive(Serialize)]
-struct List<'a> {
+struct ModelList<'a> {
     object: &'static str,
-    data: Vec<Entry<'a>>,
+    data: Vec<ModelEntry<'a>>,
 }
 
 #[derive(Serialize)]
-struct Entry<'a> {
+struct ModelEntry<'a> {
     id: &'a str,
     object: &'static str,
     owned_by: &'static str,
     created: u64,
-    /// Left out where Codex does not tell it: a client's own guess is better than ours.
+    /// Absent when Codex does not report the window: clients have tables of their own for that.
     #[serde(flatten)]
-    window: Option<Window>,
+    window: Option<ContextWindow>,
 }
 
-/// One number, in tokens, by each of the names that clients look for.
+/// The context window in tokens, under each name that clients read.
 #[derive(Serialize)]
-struct Window {
-    /// Codex's own and Groq's.
+struct ContextWindow {
+    /// The name of Codex and Groq.
     context_window: u64,
-    /// OpenRouter's.
+    /// The name of OpenRouter.
     context_length: u64,
-    /// vLLM's.
+    /// The name of vLLM.
     max_model_len: u64,
 }
 
-impl From<u64> for Window {
+impl From<u64> for ContextWindow {
     fn from(tokens: u64) -> Self {
         Self {
             context_window: tokens,
@@ -55,7 +57,7 @@ impl From<u64> for Window {
 }
 
 impl<'a> ModelAccess<'a> {
-    /// What a client whose key has `patterns` sees of `catalogue`.
+    /// Returns the access of a client to `catalogue`; `patterns` are those of its key.
     pub fn new(catalogue: &'a Catalogue, patterns: Option<&'a str>) -> Self {
         Self {
             catalogue,
@@ -64,19 +66,20 @@ impl<'a> ModelAccess<'a> {
         }
     }
 
-    /// Whether each request has to name a model, as with OpenAI.
+    /// Sets whether each request must name a model, as with OpenAI.
     #[must_use]
     pub fn required(self, required: bool) -> Self {
         Self { required, ..self }
     }
 
-    /// The id to answer with and the model that it stands for; no id is the default one, unless one is required.
+    /// Returns the id for the response and the model. Without an id, the default model is used if that is allowed.
     ///
     /// # Errors
-    /// The id is missing, unknown, or the client's key does not include it. The filter says the last two at the edge.
+    /// 400 for a missing id, 404 for an unknown one, 403 for one that the client's key does not include. With Envoy in
+    /// front, the filter has already rejected the last two.
     pub fn resolve(&self, id: Option<&str>) -> Result<(String, Model), ApiError> {
         if id.is_none() && self.required {
-            let text = "A request names a model; GET /v1/models lists them.";
+            let text = "`model` is required. GET /v1/models lists the available models.";
             return Err(ApiError::invalid(text).at("model"));
         }
         let id = id.unwrap_or(self.catalogue.default_id());
@@ -84,6 +87,7 @@ impl<'a> ModelAccess<'a> {
             .catalogue
             .find(id)
             .ok_or_else(|| ApiError::model_not_found(id))?;
+        // After the lookup: an unknown model is a 404 for every key.
         if self.allows(id) {
             Ok((id.to_owned(), model.clone()))
         } else {
@@ -91,23 +95,23 @@ impl<'a> ModelAccess<'a> {
         }
     }
 
-    /// The body of `GET /v1/models`.
+    /// Returns the body of `GET /v1/models`.
     pub fn list(&self) -> Vec<u8> {
         let data = self
             .catalogue
             .advertised()
             .filter(|id| self.allows(id))
             .map(|id| self.entry(id));
-        to_json(&List {
+        to_json(&ModelList {
             object: "list",
             data: data.collect(),
         })
     }
 
-    /// The body of `GET /v1/models/{id}`.
+    /// Returns the body of `GET /v1/models/{id}`.
     ///
     /// # Errors
-    /// The id is unknown, or not this client's.
+    /// 404 for an unknown id and for one that the client may not use, so that the response does not reveal the id.
     pub fn one(&self, id: &str) -> Result<Vec<u8>, ApiError> {
         match self.resolve(Some(id)) {
             Ok((id, _)) => Ok(to_json(&self.entry(&id))),
@@ -115,13 +119,13 @@ impl<'a> ModelAccess<'a> {
         }
     }
 
-    fn entry<'id>(&self, id: &'id str) -> Entry<'id> {
-        Entry {
+    fn entry<'id>(&self, id: &'id str) -> ModelEntry<'id> {
+        ModelEntry {
             id,
             object: "model",
             owned_by: "codex",
             created: 0,
-            window: self.catalogue.context_window(id).map(Window::from),
+            window: self.catalogue.context_window(id).map(ContextWindow::from),
         }
     }
 
@@ -129,6 +133,7 @@ impl<'a> ModelAccess<'a> {
         let Some(patterns) = self.patterns else {
             return true;
         };
+        // Ids are matched in any case, so the patterns are too; the filter does the same.
         let id = id.trim().to_ascii_lowercase();
         patterns
             .split(',')
@@ -136,7 +141,7 @@ impl<'a> ModelAccess<'a> {
     }
 }
 
-/// Whether `text` matches `pattern`, in which `*` stands for anything.
+/// Whether `text` matches `pattern`, in which `*` matches any characters.
 fn glob(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
@@ -148,16 +153,12 @@ fn glob(pattern: &str, text: &str) -> bool {
     }
 }
 
-fn to_json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("strings and numbers always serialise")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_key_sees_what_it_may_use() {
+    fn patterns_decide_which_models_a_key_may_use() {
         let catalogue = Catalogue::new("gpt-5", "", Vec::new());
         for (patterns, id, allowed) in [
             (None, "codex-5", true),
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_has_openais_shape() {
+    fn the_list_has_the_shape_of_openai() {
         let catalogue = Catalogue::new("gpt-5", "", Vec::new());
         let body = ModelAccess::new(&catalogue, Some("gpt-5")).list();
         let expected = r#"{"object":"list","data":[{"id":"gpt-5","object":"model","owned_by":"codex","created":0}]}"#;

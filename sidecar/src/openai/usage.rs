@@ -1,5 +1,6 @@
-//! `/v1/usage`: which records a client asks for, and their sums as JSON. Our own shape; OpenAI's is for organisations.
-//! Times are milliseconds since the Unix epoch or RFC 3339, as clients of the Node proxy write them.
+//! `/v1/usage`: the query, and totals or records as JSON.
+//! The shape is specific to codex-edge; OpenAI's usage API is for organisations. Times are milliseconds since the Unix
+//! epoch, as clients of the earlier Node proxy send them, or RFC 3339.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -11,60 +12,62 @@ use time::format_description::well_known::Rfc3339;
 use time::{Date, OffsetDateTime, UtcOffset};
 
 use super::response::error::ApiError;
-use super::response::options::to_json;
+use super::response::json::to_json;
 use crate::codex::RateLimits;
 use crate::telemetry::{Interval, Record, Totals, UsageFilter, UsageTotals};
 
-/// Records of one answer, and how many come unasked.
-const LIMITS: RangeInclusive<usize> = 1..=10_000;
-const LIMIT: usize = 200;
+/// Accepted values of `limit`, in records. Bounds the memory of one response.
+const LIMIT_RANGE: RangeInclusive<usize> = 1..=10_000;
 
-/// Who asks.
+/// Records in a response to a query without `limit`.
+const DEFAULT_LIMIT: usize = 200;
+
+/// The caller of the usage API.
 #[derive(Debug, Clone, Copy)]
-pub struct Reader<'a> {
+pub struct UsageReader<'a> {
     /// The id of the caller's key.
     pub client: &'a str,
-    /// Whether the key may see what others used.
+    /// Whether the key may read the usage of other clients.
     pub admin: bool,
 }
 
-/// What is asked for.
+/// A query for usage.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Query {
-    /// Which records.
-    pub selection: UsageFilter,
-    /// How they are grouped.
+pub struct UsageQuery {
+    /// The selected records.
+    pub filter: UsageFilter,
+    /// The interval of the buckets, if any.
     pub group: Option<Interval>,
-    /// How many of the last ones, where records are asked for.
+    /// Maximum number of records, where records are requested; the latest ones.
     pub limit: usize,
 }
 
-impl Query {
-    /// Reads the query of a request that came at `now`.
+impl UsageQuery {
+    /// Parses the query of a request that arrived at `now`.
     ///
     /// # Errors
-    /// A value that cannot be used; or another client's usage, for a key that is no administrator's.
+    /// 400 for an invalid value; 403 for the usage of another client, unless the key is an administrator's.
     pub fn parse<'a>(
         pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
-        reader: Reader<'_>,
+        reader: UsageReader<'_>,
         now: SystemTime,
     ) -> Result<Self, ApiError> {
         let mut query = Self {
-            selection: UsageFilter {
-                times: 0..epoch_ms(now) + 1,
+            filter: UsageFilter {
+                times: 0..epoch_ms(now) + 1, // The range excludes its end; a record of this very millisecond counts.
                 client: (!reader.admin).then(|| reader.client.to_owned()),
             },
             group: None,
-            limit: LIMIT,
+            limit: DEFAULT_LIMIT,
         };
         for (name, value) in pairs.filter(|(_, value)| !value.is_empty()) {
             match name.as_ref() {
-                "start" => query.selection.times.start = parse_time(&value, "start")?,
-                "end" => query.selection.times.end = parse_time(&value, "end")?,
+                "start" => query.filter.times.start = parse_time(&value, "start")?,
+                "end" => query.filter.times.end = parse_time(&value, "end")?,
                 "group" => query.group = Some(parse_group(&value)?),
                 "limit" => query.limit = parse_limit(&value)?,
-                "client" => query.selection.client = Some(readable(&value, reader)?),
-                _ => {}
+                "client" => query.filter.client = Some(readable(&value, reader)?),
+                _ => {} // Unknown parameters are ignored.
             }
         }
         Ok(query)
@@ -81,7 +84,7 @@ fn parse_time(text: &str, param: &str) -> Result<u64, ApiError> {
     };
     text.parse().ok().or_else(of_text).ok_or_else(|| {
         let message = format!(
-            "{param} has to be milliseconds since 1970, a day such as 2026-11-23, or a time such as 2026-11-23T08:00:00Z."
+            "`{param}` must be milliseconds since 1970, a day such as 2026-11-23, or a time such as 2026-11-23T08:00:00Z."
         );
         ApiError::invalid(message).at(param)
     })
@@ -91,28 +94,30 @@ fn parse_group(text: &str) -> Result<Interval, ApiError> {
     match text {
         "hour" => Ok(Interval::Hour),
         "day" => Ok(Interval::Day),
-        _ => Err(ApiError::invalid("The group has to be hour or day.").at("group")),
+        _ => Err(ApiError::invalid("`group` must be hour or day.").at("group")),
     }
 }
 
 fn parse_limit(text: &str) -> Result<usize, ApiError> {
-    let limit = text.parse().ok().filter(|limit| LIMITS.contains(limit));
-    limit.ok_or_else(|| ApiError::invalid("The limit has to be between 1 and 10000.").at("limit"))
+    text.parse()
+        .ok()
+        .filter(|limit| LIMIT_RANGE.contains(limit))
+        .ok_or_else(|| ApiError::invalid("`limit` must be between 1 and 10000.").at("limit"))
 }
 
-fn readable(client: &str, reader: Reader<'_>) -> Result<String, ApiError> {
+fn readable(client: &str, reader: UsageReader<'_>) -> Result<String, ApiError> {
     if reader.admin || client == reader.client {
         Ok(client.to_owned())
     } else {
-        let message = "Your key sees its own usage only; an operator can give it \"admin\": true.";
+        let message = "`client` must be your own: this key reads only its own usage. The operator can set \"admin\": true for it.";
         Err(ApiError::permission_denied(message).at("client"))
     }
 }
 
 #[derive(Serialize)]
-struct Answer<'a> {
+struct UsageTotalsBody<'a> {
     object: &'static str,
-    /// Milliseconds since the Unix epoch, as `end`, which is not a part of it.
+    /// Milliseconds since the Unix epoch, as `end`. The interval excludes `end`.
     start: u64,
     end: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,21 +127,21 @@ struct Answer<'a> {
     #[serde(flatten)]
     totals: &'a Totals,
     #[serde(skip_serializing_if = "Option::is_none")]
-    buckets: Option<Vec<Bucket<'a>>>,
+    buckets: Option<Vec<UsageBucket<'a>>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    plan: Vec<RateLimitWindow>,
+    plan: Vec<PlanWindow>,
 }
 
 #[derive(Serialize)]
-struct Bucket<'a> {
+struct UsageBucket<'a> {
     ts: String,
     #[serde(flatten)]
     totals: &'a Totals,
 }
 
-/// A window of the Codex plan, which all clients share.
+/// A rate limit window of the Codex plan, which all clients share.
 #[derive(Debug, Serialize)]
-pub struct RateLimitWindow {
+pub struct PlanWindow {
     window: &'static str,
     used_percent: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,47 +150,48 @@ pub struct RateLimitWindow {
     resets_at: Option<String>,
 }
 
-/// The answer of `/v1/usage`.
-pub fn sums(query: &Query, sums: &UsageTotals, plan: &RateLimits) -> Vec<u8> {
-    let bucket = |(ts, totals): (&u64, _)| Bucket {
+/// Returns the body of `GET /v1/usage`.
+pub fn totals_body(query: &UsageQuery, totals: &UsageTotals, plan: &RateLimits) -> Vec<u8> {
+    let bucket = |(ts, totals): (&u64, _)| UsageBucket {
         ts: rfc3339(*ts),
         totals,
     };
-    to_json(&Answer {
+    to_json(&UsageTotalsBody {
         object: "usage",
-        start: query.selection.times.start,
-        end: query.selection.times.end,
+        start: query.filter.times.start,
+        end: query.filter.times.end,
         group: query.group,
-        client: query.selection.client.as_deref(),
-        totals: &sums.totals,
+        client: query.filter.client.as_deref(),
+        totals: &totals.totals,
         buckets: query
             .group
-            .map(|_| sums.buckets.iter().map(bucket).collect()),
+            .map(|_| totals.buckets.iter().map(bucket).collect()),
         plan: plan_windows(plan),
     })
 }
 
-/// The windows that Codex has told something of.
-pub fn plan_windows(plan: &RateLimits) -> Vec<RateLimitWindow> {
-    let windows = plan.windows().map(|(name, window)| RateLimitWindow {
-        window: name,
-        used_percent: window.used_percent_now(),
-        length_secs: window.length.as_ref().map(Duration::as_secs),
-        resets_at: window.resets_at.map(|at| rfc3339(epoch_ms(at))),
-    });
-    windows.collect()
+/// Returns the windows that Codex has reported.
+pub fn plan_windows(plan: &RateLimits) -> Vec<PlanWindow> {
+    plan.windows()
+        .map(|(name, window)| PlanWindow {
+            window: name,
+            used_percent: window.used_percent_now(),
+            length_secs: window.length.as_ref().map(Duration::as_secs),
+            resets_at: window.resets_at.map(|at| rfc3339(epoch_ms(at))),
+        })
+        .collect()
 }
 
 #[derive(Serialize)]
-struct Records<'a> {
+struct UsageRecordsBody<'a> {
     count: usize,
     events: &'a VecDeque<Record>,
 }
 
-/// The answer of `/v1/usage/raw`: the last ones, oldest first.
-pub fn records(events: &VecDeque<Record>) -> Vec<u8> {
+/// Returns the body of `GET /v1/usage/raw`: the last records, oldest first.
+pub fn records_body(events: &VecDeque<Record>) -> Vec<u8> {
     let count = events.len();
-    to_json(&Records { count, events })
+    to_json(&UsageRecordsBody { count, events })
 }
 
 fn epoch_ms(time: SystemTime) -> u64 {
@@ -195,7 +201,7 @@ fn epoch_ms(time: SystemTime) -> u64 {
     })
 }
 
-/// A time that no clock of ours can have is shown as the epoch.
+/// Formats a time. One out of the range of RFC 3339, which no record of the sidecar has, becomes the epoch.
 fn rfc3339(ms: u64) -> String {
     let nanos = i128::from(ms) * 1_000_000;
     let time = OffsetDateTime::from_unix_timestamp_nanos(nanos)
@@ -208,18 +214,19 @@ fn rfc3339(ms: u64) -> String {
 mod tests {
     use super::*;
 
-    fn parse(query: &str, admin: bool) -> Result<Query, String> {
-        let reader = Reader {
+    fn parse(query: &str, admin: bool) -> Result<UsageQuery, String> {
+        let reader = UsageReader {
             client: "alice",
             admin,
         };
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(99);
         let pairs = form_urlencoded::parse(query.as_bytes());
-        Query::parse(pairs, reader, now).map_err(|error| String::from_utf8(error.body()).unwrap())
+        UsageQuery::parse(pairs, reader, now)
+            .map_err(|error| String::from_utf8(error.body()).unwrap())
     }
 
     #[test]
-    fn times_are_milliseconds_days_or_moments() {
+    fn times_are_milliseconds_days_or_rfc_3339() {
         for (text, expected) in [
             ("", 0),
             ("1700000000000", 1_700_000_000_000),
@@ -228,28 +235,28 @@ mod tests {
             ("2026-11-23T01:00:00.5%2B01:00", 1_795_392_000_500),
         ] {
             let query = parse(&format!("start={text}"), false).unwrap();
-            assert_eq!(query.selection.times.start, expected, "{text}");
+            assert_eq!(query.filter.times.start, expected, "{text}");
         }
-        assert_eq!(parse("", false).unwrap().selection.times.end, 100);
+        assert_eq!(parse("", false).unwrap().filter.times.end, 100);
     }
 
     #[test]
-    fn a_client_sees_its_own_and_an_administrator_all() {
+    fn clients_read_their_own_usage_and_administrators_all() {
         for (query, admin, expected) in [
             ("", false, Some("alice")),
             ("client=alice", false, Some("alice")),
             ("", true, None),
             ("client=bob", true, Some("bob")),
         ] {
-            let selection = parse(query, admin).unwrap().selection;
-            assert_eq!(selection.client.as_deref(), expected, "{query} {admin}");
+            let filter = parse(query, admin).unwrap().filter;
+            assert_eq!(filter.client.as_deref(), expected, "{query} {admin}");
         }
-        let refused = parse("client=bob", false).unwrap_err();
-        assert!(refused.contains("permission_denied"), "{refused}");
+        let error = parse("client=bob", false).unwrap_err();
+        assert!(error.contains("permission_denied"), "{error}");
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused_by_name() {
+    fn invalid_values_are_rejected_with_param() {
         for (query, param) in [
             ("start=soon", "start"),
             ("start[toString]=x&start=-5", "start"),
@@ -259,26 +266,26 @@ mod tests {
             ("limit=10001", "limit"),
             ("limit=2.7", "limit"),
         ] {
-            let refused = parse(query, true).unwrap_err();
+            let error = parse(query, true).unwrap_err();
             let named = format!(r#""param":"{param}""#);
-            assert!(refused.contains(&named), "{query}: {refused}");
+            assert!(error.contains(&named), "{query}: {error}");
         }
     }
 
     #[test]
-    fn sums_have_buckets_where_a_group_was_asked_for() {
-        let sums_of = |text: &str| {
+    fn totals_have_buckets_when_a_group_is_requested() {
+        let body_of = |text: &str| {
             let query = parse(text, true).unwrap();
             let mut all = UsageTotals::default();
             all.buckets.insert(3_600_000, Totals::default());
-            String::from_utf8(sums(&query, &all, &RateLimits::default())).unwrap()
+            String::from_utf8(totals_body(&query, &all, &RateLimits::default())).unwrap()
         };
-        let grouped = sums_of("group=hour&end=5");
+        let grouped = body_of("group=hour&end=5");
         let start =
             r#"{"object":"usage","start":0,"end":5,"group":"hour","requests":0,"errors":0,"#;
         assert!(grouped.starts_with(start), "{grouped}");
         let bucket = r#""buckets":[{"ts":"1970-01-01T01:00:00Z","requests":0,"#;
         assert!(grouped.contains(bucket), "{grouped}");
-        assert!(!sums_of("").contains("buckets"));
+        assert!(!body_of("").contains("buckets"));
     }
 }

@@ -1,24 +1,26 @@
-//! Conversations as chains of exchanges: each response adds its own, and shares those before it with others.
-//! A chain of n turns takes memory for n exchanges, whichever of its responses are still kept by their ids.
+//! Conversations as chains of nodes: each stored response adds one node and shares the earlier ones with others.
+//! A chain of n turns takes memory for n nodes, however many of its responses are still stored under their ids.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::turn::Item;
 
-/// Bytes that an entry costs beside its content.
-const OVERHEAD: usize = 512;
+/// Bytes that an entry takes in addition to its content: ids, map entries and reference counts.
+const OVERHEAD_BYTES: usize = 512;
 
-/// One request and its answer; those before it are shared with the other responses that go on from them.
+/// A request with the output of its response. Later responses that continue from it share the earlier nodes.
 #[derive(Debug)]
 pub struct ConversationNode {
-    pub(super) before: Option<Arc<ConversationNode>>,
+    pub(super) previous: Option<Arc<ConversationNode>>,
+    /// The items of the request, then those of the output.
     pub(super) items: Vec<Item>,
-    pub(super) inputs: usize,
-    pub(super) charge: ByteReservation,
+    /// Items of the request.
+    pub(super) input_len: usize,
+    pub(super) reservation: ByteReservation,
 }
 
-/// Bytes that are held as long as this lives.
+/// Bytes that count towards a total until the reservation is dropped.
 #[derive(Debug)]
 pub(super) struct ByteReservation {
     bytes: usize,
@@ -26,9 +28,10 @@ pub(super) struct ByteReservation {
 }
 
 impl ByteReservation {
-    /// Adds `bytes` to `total`, and takes them away again when it is dropped.
-    pub(super) fn new(bytes: usize, total: &Arc<AtomicUsize>) -> Self {
-        let bytes = bytes + OVERHEAD;
+    /// Adds `bytes` and the overhead of an entry to `total`.
+    pub(super) fn new(content_bytes: usize, total: &Arc<AtomicUsize>) -> Self {
+        let bytes = content_bytes + OVERHEAD_BYTES;
+        // Relaxed: the total is only compared with a limit, and orders no other memory.
         total.fetch_add(bytes, Ordering::Relaxed);
         Self {
             bytes,
@@ -36,7 +39,7 @@ impl ByteReservation {
         }
     }
 
-    /// What it added.
+    /// Returns the bytes that the reservation added, with the overhead.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -49,31 +52,35 @@ impl Drop for ByteReservation {
 }
 
 impl ConversationNode {
-    /// The whole conversation, oldest first.
+    /// Returns the items of the whole conversation, oldest first.
     pub fn conversation(&self) -> Vec<Item> {
-        let chain = std::iter::successors(Some(self), |exchange| exchange.before.as_deref());
-        let exchanges: Vec<_> = chain.collect();
-        let items = exchanges.iter().rev().flat_map(|exchange| &exchange.items);
-        items.cloned().collect()
+        let newest_first: Vec<_> =
+            std::iter::successors(Some(self), |node| node.previous.as_deref()).collect();
+        newest_first
+            .into_iter()
+            .rev()
+            .flat_map(|node| &node.items)
+            .cloned()
+            .collect()
     }
 
-    /// What the request brought.
+    /// Returns the items of the request.
     pub fn input(&self) -> &[Item] {
-        &self.items[..self.inputs]
+        &self.items[..self.input_len]
     }
 
-    /// An item of the request or, numbered on, of its answer.
+    /// Returns an item by its number: the items of the request are counted first, then those of the output.
     pub fn item(&self, number: usize) -> Option<&Item> {
         self.items.get(number)
     }
 }
 
-/// In a loop, since a long conversation would be as deep a recursion.
 impl Drop for ConversationNode {
     fn drop(&mut self) {
-        let mut next = self.before.take();
-        while let Some(mut only) = next.and_then(Arc::into_inner) {
-            next = only.before.take();
+        // A loop: the derived drop of a long chain would recurse once a node and overflow the stack.
+        let mut next = self.previous.take();
+        while let Some(mut node) = next.and_then(Arc::into_inner) {
+            next = node.previous.take();
         }
     }
 }

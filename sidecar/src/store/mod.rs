@@ -8,4 +8,4 @@ mod tests;
 
 pub use conversation::ConversationNode;
 pub use reasoning::{ReasoningCache, ReasoningCollector};
-pub use responses::{Record, Recording, ResponseStore, StoreLimits, Stored};
+pub use responses::{ResponseRecord, ResponseStore, RunningResponse, StoreLimits, StoredResponse};

@@ -1,78 +1,103 @@
-//! What models thought before they called tools, kept for the next request of the same client.
-//! OpenAI API reference, "Reasoning models": the items go back to the model with the outputs of the calls; a chat has
-//! no field that could carry them.
+//! Reasoning items that came before tool calls, cached for the next request of the same client.
+//! OpenAI API reference, "Reasoning models": the items go back to the model with the outputs of the calls. A chat
+//! message has no field for them.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use lru::LruCache;
 
+use super::conversation::ByteReservation;
 use crate::turn::{Event, ReasoningItem, TurnObserver};
 
-/// Bytes of all that is kept; what was not asked for longest goes first.
-const MAX_BYTES: u64 = 16 << 20;
+/// Bytes of all cached items. A reasoning item takes a few kilobytes, so that about 4,000 of them fit.
+const MAX_BYTES: usize = 16 << 20;
 
-/// Entries that are expected at that size; a reasoning item is a few kilobytes.
-const EXPECTED_ENTRIES: usize = 4096;
-
-/// After this time a conversation goes on without its old thoughts.
+/// Age after which an item is not used: the conversation continues without the old reasoning.
 const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 
-/// The thoughts of all clients.
+/// The reasoning items of all clients. When the cache is full, the least recently used ones are evicted.
 #[derive(Debug)]
-pub struct ReasoningCache(Cache<Key, Entry, Bytes>);
-
-/// Whose call it was, and its id.
-type Key = (String, String);
-
-#[derive(Debug, Clone)]
-struct Entry {
-    thoughts: Arc<[ReasoningItem]>,
-    since: Instant,
+pub struct ReasoningCache {
+    bytes: Arc<AtomicUsize>,
+    entries: Mutex<LruCache<CallKey, CachedReasoning>>,
 }
 
-#[derive(Debug, Clone)]
-struct Bytes;
+/// The id of the client, and that of the call.
+type CallKey = (String, String);
 
-impl Weighter<Key, Entry> for Bytes {
-    fn weight(&self, (client, call_id): &Key, entry: &Entry) -> u64 {
-        const OVERHEAD: usize = 256;
-        let thoughts: usize = entry.thoughts.iter().map(ReasoningItem::size).sum();
-        (OVERHEAD + client.len() + call_id.len() + thoughts) as u64
-    }
+#[derive(Debug)]
+struct CachedReasoning {
+    items: Vec<ReasoningItem>,
+    since: Instant,
+    /// Frees the bytes when the entry is dropped.
+    _reservation: ByteReservation,
 }
 
 impl Default for ReasoningCache {
     fn default() -> Self {
-        Self(Cache::with_weighter(EXPECTED_ENTRIES, MAX_BYTES, Bytes))
+        Self {
+            bytes: Arc::default(),
+            entries: Mutex::new(LruCache::unbounded()),
+        }
     }
 }
 
 impl ReasoningCache {
-    /// What the model thought before it made this call of `client`; empty when that is not known any more.
+    /// Returns the items that came before this call of `client`; empty when they are not cached.
     pub fn for_call(&self, client: &str, call_id: &str) -> Vec<ReasoningItem> {
-        let entry = self.0.get(&(client.to_owned(), call_id.to_owned()));
-        let fresh = entry.filter(|entry| entry.since.elapsed() < MAX_AGE);
-        fresh.map_or_else(Vec::new, |entry| entry.thoughts.to_vec())
+        self.lock()
+            .get(&(client.to_owned(), call_id.to_owned()))
+            .filter(|entry| entry.since.elapsed() < MAX_AGE)
+            .map(|entry| entry.items.clone())
+            .unwrap_or_default()
+    }
+
+    fn insert(&self, client: &str, call_id: &str, items: Vec<ReasoningItem>) {
+        let item_bytes: usize = items.iter().map(ReasoningItem::size).sum();
+        let size = client.len() + call_id.len() + item_bytes;
+        // One entry that does not fit would otherwise evict all others before itself.
+        if size > MAX_BYTES {
+            return;
+        }
+        let entry = CachedReasoning {
+            items,
+            since: Instant::now(),
+            _reservation: ByteReservation::new(size, &self.bytes),
+        };
+        let mut entries = self.lock();
+        entries.put((client.to_owned(), call_id.to_owned()), entry);
+        while self.bytes.load(Ordering::Relaxed) > MAX_BYTES {
+            if entries.pop_lru().is_none() {
+                break;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LruCache<CallKey, CachedReasoning>> {
+        self.entries
+            .lock()
+            .expect("no code panics while it holds the lock")
     }
 }
 
-/// Listens to one answer, and keeps what was thought before its calls.
-#[derive(Debug, Default)]
+/// Observes the turn of one chat, and caches the reasoning items that come before its tool calls.
+#[derive(Debug)]
 pub struct ReasoningCollector {
-    recall: Arc<ReasoningCache>,
+    cache: Arc<ReasoningCache>,
     client: String,
-    thoughts: Vec<ReasoningItem>,
+    /// The items since the last call.
+    pending: Vec<ReasoningItem>,
 }
 
 impl ReasoningCollector {
-    /// Of an answer to `client`.
-    pub fn new(recall: Arc<ReasoningCache>, client: String) -> Self {
+    /// Returns the observer of a turn of `client`.
+    pub fn new(cache: Arc<ReasoningCache>, client: String) -> Self {
         Self {
-            recall,
+            cache,
             client,
-            thoughts: Vec::new(),
+            pending: Vec::new(),
         }
     }
 }
@@ -80,16 +105,14 @@ impl ReasoningCollector {
 impl TurnObserver for ReasoningCollector {
     fn on_event(&mut self, event: &Event) {
         match event {
+            // Without the encrypted content the provider cannot read the item.
             Event::ReasoningItem(item) if item.encrypted_content.is_some() => {
-                self.thoughts.push(item.clone());
+                self.pending.push(item.clone());
             }
-            Event::ToolCall(call) if !self.thoughts.is_empty() => {
-                let entry = Entry {
-                    thoughts: std::mem::take(&mut self.thoughts).into(),
-                    since: Instant::now(),
-                };
-                let key = (self.client.clone(), call.call_id.clone());
-                self.recall.0.insert(key, entry);
+            // The first call after the items has them all; later calls of the same message have none.
+            Event::ToolCall(call) if !self.pending.is_empty() => {
+                let items = std::mem::take(&mut self.pending);
+                self.cache.insert(&self.client, &call.call_id, items);
             }
             _ => {}
         }

@@ -1,9 +1,10 @@
-//! Responses that clients may come back to: what they were, and the conversations that go on from them.
+//! Stored responses, which clients retrieve, and the conversations that continue from them.
 //! OpenAI API reference, "Responses", `store` and `previous_response_id`.
 //!
-//! No thread of a child is kept for a conversation: one ephemeral thread a request is the contract with Codex, so any
-//! child can serve the next turn, a recycled one loses nothing, and a conversation at rest costs no child memory. There
-//! is little to save: with a model that answers at once, a turn took 28 ms on its own and 32 ms behind 19 others of 2 KB.
+//! A conversation has no thread in a Codex child. Each request starts an ephemeral thread, so any child can serve the
+//! next turn, recycling a child loses no conversation, and an idle conversation takes no memory of a child. A kept
+//! thread would save little: with a model that answers at once, a turn took 28 ms alone and 32 ms after 19 earlier
+//! turns of 2 KB.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -18,14 +19,14 @@ use tokio_util::sync::CancellationToken;
 use super::conversation::{ByteReservation, ConversationNode};
 use crate::turn::Item;
 
-/// How much is kept; what was not asked for longest goes first.
+/// The limits of the store. Beyond them, the least recently used responses are evicted.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreLimits {
-    /// Responses of all clients; `None` keeps none.
+    /// Responses of all clients; `None` stores no response.
     pub responses: Option<NonZeroUsize>,
-    /// Bytes of them, and of what came before them.
+    /// Bytes of the responses and of the conversations that they continue.
     pub bytes: usize,
-    /// Time since a response was made; `None` is for ever.
+    /// Maximum age of a response; `None` is unlimited.
     pub age: Option<Duration>,
 }
 
@@ -34,233 +35,241 @@ pub struct StoreLimits {
 pub struct ResponseStore {
     limits: StoreLimits,
     pub(super) bytes: Arc<AtomicUsize>,
-    shelves: Mutex<Inner>,
+    inner: Mutex<StoreInner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    kept: LruCache<Key, Arc<Stored>>,
-    running: HashMap<Key, Running>,
+struct StoreInner {
+    stored: LruCache<ResponseKey, Arc<StoredResponse>>,
+    running: HashMap<ResponseKey, RunningEntry>,
 }
 
-impl Inner {
-    /// Forgets one response of the client that has the most on the shelf, the one that was not asked for longest: who
-    /// fills it makes room. False when there is none.
+impl StoreInner {
+    /// Evicts the least recently used response of the client with the most stored bytes, so that a client that fills
+    /// the store evicts its own responses first. Returns false when the store is empty.
     fn evict(&mut self) -> bool {
-        let mut held: HashMap<&str, usize> = HashMap::new();
-        for ((client, _), stored) in &self.kept {
-            *held.entry(client).or_default() += stored.size();
+        let mut bytes_by_client: HashMap<&str, usize> = HashMap::new();
+        for ((client, _), stored) in &self.stored {
+            *bytes_by_client.entry(client).or_default() += stored.size();
         }
-        let Some((heaviest, _)) = held.into_iter().max_by_key(|(_, bytes)| *bytes) else {
+        let Some((largest, _)) = bytes_by_client.into_iter().max_by_key(|(_, bytes)| *bytes) else {
             return false;
         };
-        let mut oldest_first = self.kept.iter().rev().map(|(key, _)| key);
-        let evicted = oldest_first.find(|(client, _)| client == heaviest).cloned();
-        evicted.is_some_and(|key| self.kept.pop(&key).is_some())
+        let mut oldest_first = self.stored.iter().rev().map(|(key, _)| key);
+        let evicted = oldest_first.find(|(client, _)| client == largest).cloned();
+        evicted.is_some_and(|key| self.stored.pop(&key).is_some())
     }
 }
 
-/// Whose response it is, and its id.
-type Key = (String, String);
+/// The id of the client, and that of the response.
+type ResponseKey = (String, String);
 
-/// A response that has come to its end.
+/// A response that has ended.
 #[derive(Debug)]
-pub struct Stored {
-    /// The response object as the client read it.
+pub struct StoredResponse {
+    /// The response object as it was sent to the client.
     pub document: Bytes,
-    /// What was said in it and before it.
-    pub exchange: Arc<ConversationNode>,
-    /// Whether a conversation can go on from here.
+    /// Its items, and the conversation that it continued.
+    pub node: Arc<ConversationNode>,
+    /// Whether a conversation can continue from it.
     pub continuable: bool,
     since: Instant,
-    charge: ByteReservation,
+    reservation: ByteReservation,
 }
 
-impl Stored {
-    /// Bytes that are counted for the document and for what it adds to its conversation.
+impl StoredResponse {
+    /// Bytes of the document and of the items that it adds to its conversation.
     fn size(&self) -> usize {
-        self.charge.bytes() + self.exchange.charge.bytes()
+        self.reservation.bytes() + self.node.reservation.bytes()
     }
 }
 
 #[derive(Debug)]
-struct Running {
+struct RunningEntry {
     document: Bytes,
-    stop: CancellationToken,
-    over: CancellationToken,
+    /// Fired to cancel the turn.
+    cancelled: CancellationToken,
+    /// Fired when the turn has ended and its response is stored.
+    ended: CancellationToken,
 }
 
 impl ResponseStore {
-    /// An empty store.
+    /// Returns an empty store.
     pub fn new(limits: StoreLimits) -> Self {
         Self {
             limits,
             bytes: Arc::default(),
-            shelves: Mutex::new(Inner {
-                kept: LruCache::unbounded(),
+            inner: Mutex::new(StoreInner {
+                stored: LruCache::unbounded(),
                 running: HashMap::new(),
             }),
         }
     }
 
-    /// The response object of `client`'s response, as it is now.
+    /// Returns the current response object of a response of `client`.
     pub fn document(&self, client: &str, id: &str) -> Option<Bytes> {
         let key = key(client, id);
-        let mut shelves = self.lock();
-        if let Some(running) = shelves.running.get(&key) {
+        let mut inner = self.lock();
+        if let Some(running) = inner.running.get(&key) {
             return Some(running.document.clone());
         }
-        let stored = self.fresh(&mut shelves, &key)?;
+        let stored = self.fresh(&mut inner, &key)?;
         Some(stored.document.clone())
     }
 
-    /// A response of `client`'s that has come to its end.
-    pub fn stored(&self, client: &str, id: &str) -> Option<Arc<Stored>> {
+    /// Returns a response of `client` that has ended.
+    pub fn stored(&self, client: &str, id: &str) -> Option<Arc<StoredResponse>> {
         self.fresh(&mut self.lock(), &key(client, id))
     }
 
-    /// Whether a response of `client`'s is being made now.
+    /// Whether a response of `client` is in progress.
     pub fn is_running(&self, client: &str, id: &str) -> bool {
         self.lock().running.contains_key(&key(client, id))
     }
 
-    /// Forgets a response; conversations that went on from it keep what was said. False when there is none.
+    /// Deletes a response. Conversations that continue from it keep its items. Returns false for an unknown response.
     pub fn delete(&self, client: &str, id: &str) -> bool {
-        self.lock().kept.pop(&key(client, id)).is_some()
+        self.lock().stored.pop(&key(client, id)).is_some()
     }
 
-    /// Stops a response that is being made, and waits until it is over; does nothing to one that is over already.
+    /// Cancels a response in progress, and waits for its end. A response that has ended is left unchanged.
     pub async fn cancel(&self, client: &str, id: &str) {
-        let over = {
-            let shelves = self.lock();
-            let Some(running) = shelves.running.get(&key(client, id)) else {
+        let ended = {
+            let inner = self.lock();
+            let Some(running) = inner.running.get(&key(client, id)) else {
                 return;
             };
-            running.stop.cancel();
-            running.over.clone()
+            running.cancelled.cancel();
+            running.ended.clone()
         };
-        over.cancelled().await;
+        // The lock is released here: the turn needs it to store its response.
+        ended.cancelled().await;
     }
 
-    /// Notes that a response of `client`'s is being made; `document` is what it looks like until it is over.
-    pub fn begin(self: &Arc<Self>, client: &str, id: &str, document: Bytes) -> Recording {
-        let running = Running {
+    /// Adds a response in progress of `client`; `document` is its response object until it ends.
+    pub fn begin(self: &Arc<Self>, client: &str, id: &str, document: Bytes) -> RunningResponse {
+        let running = RunningEntry {
             document,
-            stop: CancellationToken::new(),
-            over: CancellationToken::new(),
+            cancelled: CancellationToken::new(),
+            ended: CancellationToken::new(),
         };
-        let stop = running.stop.clone();
+        let cancelled = running.cancelled.clone();
         let key = key(client, id);
         self.lock().running.insert(key.clone(), running);
-        Recording {
+        RunningResponse {
             store: Arc::clone(self),
             key,
-            stop,
+            cancelled,
         }
     }
 
-    fn fresh(&self, shelves: &mut Inner, key: &Key) -> Option<Arc<Stored>> {
-        let stored = shelves.kept.get(key)?;
-        if self.is_stale(stored) {
-            shelves.kept.pop(key);
+    fn fresh(&self, inner: &mut StoreInner, key: &ResponseKey) -> Option<Arc<StoredResponse>> {
+        let stored = inner.stored.get(key)?;
+        if self.is_expired(stored) {
+            inner.stored.pop(key);
             return None;
         }
         Some(Arc::clone(stored))
     }
 
-    fn is_stale(&self, stored: &Stored) -> bool {
-        let age = self.limits.age;
-        age.is_some_and(|age| stored.since.elapsed() >= age)
+    fn is_expired(&self, stored: &StoredResponse) -> bool {
+        self.limits
+            .age
+            .is_some_and(|age| stored.since.elapsed() >= age)
     }
 
-    /// What is evicted may still be held by the conversations that went on from it, so that its bytes are freed with
-    /// the last of them.
-    fn keep(&self, key: Key, stored: Stored) {
-        let mut shelves = self.lock();
-        shelves.kept.put(key, Arc::new(stored));
-        let most = self.limits.responses.map_or(0, NonZeroUsize::get);
-        while shelves
-            .kept
+    /// Stores a response, and evicts others beyond the limits. The items of an evicted response may be shared with
+    /// conversations that continue from it; their bytes are freed with the last of those.
+    fn insert(&self, key: ResponseKey, stored: StoredResponse) {
+        let mut inner = self.lock();
+        inner.stored.put(key, Arc::new(stored));
+        let max_responses = self.limits.responses.map_or(0, NonZeroUsize::get);
+        // Expired responses of any client first, before a response that its client can still use.
+        while inner
+            .stored
             .peek_lru()
-            .is_some_and(|(_, oldest)| self.is_stale(oldest))
+            .is_some_and(|(_, oldest)| self.is_expired(oldest))
         {
-            shelves.kept.pop_lru();
+            inner.stored.pop_lru();
         }
-        while shelves.kept.len() > most || self.bytes.load(Ordering::Relaxed) > self.limits.bytes {
-            if !shelves.evict() {
+        while inner.stored.len() > max_responses
+            || self.bytes.load(Ordering::Relaxed) > self.limits.bytes
+        {
+            if !inner.evict() {
                 break;
             }
         }
     }
 
-    fn charge(&self, bytes: usize) -> ByteReservation {
+    fn reserve(&self, bytes: usize) -> ByteReservation {
         ByteReservation::new(bytes, &self.bytes)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.shelves
+    fn lock(&self) -> MutexGuard<'_, StoreInner> {
+        self.inner
             .lock()
-            .expect("nothing panics while it is held")
+            .expect("no code panics while it holds the lock")
     }
 }
 
-fn key(client: &str, id: &str) -> Key {
+fn key(client: &str, id: &str) -> ResponseKey {
     (client.to_owned(), id.to_owned())
 }
 
-/// A response that is being made. Dropping it is its end, whether it was kept or not.
+/// A response in progress. Dropping it ends the response, stored or not.
 #[derive(Debug)]
-pub struct Recording {
+pub struct RunningResponse {
     store: Arc<ResponseStore>,
-    key: Key,
-    stop: CancellationToken,
+    key: ResponseKey,
+    cancelled: CancellationToken,
 }
 
-/// What is kept of a response that is over.
+/// The parts of an ended response that are stored.
 #[derive(Debug)]
-pub struct Record {
+pub struct ResponseRecord {
     /// The response object.
     pub document: Bytes,
-    /// What the conversation goes on from.
-    pub before: Option<Arc<ConversationNode>>,
-    /// Items of the request, then those of the answer.
+    /// The node that the conversation continues.
+    pub previous: Option<Arc<ConversationNode>>,
+    /// The items of the request, then those of the output.
     pub items: Vec<Item>,
-    /// How many of them the request brought.
-    pub inputs: usize,
-    /// Whether a conversation can go on from here.
+    /// Items of the request.
+    pub input_len: usize,
+    /// Whether a conversation can continue from the response.
     pub continuable: bool,
 }
 
-impl Recording {
-    /// Fires when the client cancels the response.
-    pub fn stop(&self) -> &CancellationToken {
-        &self.stop
+impl RunningResponse {
+    /// Returns the token that fires when the client cancels the response.
+    pub fn cancelled(&self) -> &CancellationToken {
+        &self.cancelled
     }
 
-    /// Keeps what came of it.
-    pub fn keep(self, record: Record) {
+    /// Stores the response, and ends it.
+    pub fn store(self, record: ResponseRecord) {
         let size = record.items.iter().map(Item::size).sum();
-        let exchange = ConversationNode {
-            before: record.before,
+        let node = ConversationNode {
+            previous: record.previous,
             items: record.items,
-            inputs: record.inputs,
-            charge: self.store.charge(size),
+            input_len: record.input_len,
+            reservation: self.store.reserve(size),
         };
-        let stored = Stored {
+        let stored = StoredResponse {
             since: Instant::now(),
-            charge: self.store.charge(record.document.len()),
+            reservation: self.store.reserve(record.document.len()),
             document: record.document,
-            exchange: Arc::new(exchange),
+            node: Arc::new(node),
             continuable: record.continuable,
         };
-        self.store.keep(self.key.clone(), stored);
+        self.store.insert(self.key.clone(), stored);
     }
 }
 
-impl Drop for Recording {
+impl Drop for RunningResponse {
     fn drop(&mut self) {
+        // After `store`, if it was called: a request for the id finds the response in one of the two maps at any time.
         if let Some(running) = self.store.lock().running.remove(&self.key) {
-            running.over.cancel();
+            running.ended.cancel();
         }
     }
 }

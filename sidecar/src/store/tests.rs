@@ -1,4 +1,4 @@
-//! What is kept and what goes: the bounds of the store, and the sharing of conversations.
+//! The limits of the store and of the reasoning cache, and the sharing of conversations.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::responses::{Record, ResponseStore, StoreLimits};
-use crate::turn::Item;
-use crate::turn::{Content, Message, Role};
+use super::reasoning::{ReasoningCache, ReasoningCollector};
+use super::responses::{ResponseRecord, ResponseStore, StoreLimits};
+use crate::turn::{Content, Event, Item, Message, ReasoningItem, Role, ToolCall, TurnObserver};
 
 fn store(responses: usize, bytes: usize, age: Option<Duration>) -> Arc<ResponseStore> {
     Arc::new(ResponseStore::new(StoreLimits {
@@ -19,34 +19,34 @@ fn store(responses: usize, bytes: usize, age: Option<Duration>) -> Arc<ResponseS
     }))
 }
 
-fn said(bytes: usize) -> Item {
+fn message(bytes: usize) -> Item {
     Item::Message(Message {
         role: Role::User,
         content: vec![Content::Text("x".repeat(bytes))],
     })
 }
 
-/// Keeps a response of one item that goes on from `previous`.
-fn keep(store: &Arc<ResponseStore>, id: &str, previous: Option<&str>, bytes: usize) {
-    keep_for("a", store, id, previous, bytes);
+/// Stores a response of one item that continues from `previous`.
+fn insert(store: &Arc<ResponseStore>, id: &str, previous: Option<&str>, bytes: usize) {
+    insert_for("a", store, id, previous, bytes);
 }
 
-fn keep_for(
+fn insert_for(
     client: &str,
     store: &Arc<ResponseStore>,
     id: &str,
     previous: Option<&str>,
     bytes: usize,
 ) {
-    let before = previous.map(|id| Arc::clone(&store.stored(client, id).unwrap().exchange));
-    let record = Record {
+    let previous = previous.map(|id| Arc::clone(&store.stored(client, id).unwrap().node));
+    let record = ResponseRecord {
         document: Bytes::from_static(b"{}"),
-        before,
-        items: vec![said(bytes)],
-        inputs: 1,
+        previous,
+        items: vec![message(bytes)],
+        input_len: 1,
         continuable: true,
     };
-    store.begin(client, id, Bytes::new()).keep(record);
+    store.begin(client, id, Bytes::new()).store(record);
 }
 
 fn has(store: &ResponseStore, id: &str) -> bool {
@@ -54,89 +54,126 @@ fn has(store: &ResponseStore, id: &str) -> bool {
 }
 
 #[test]
-fn what_was_not_asked_for_longest_goes_first() {
+fn the_least_recently_used_response_is_evicted_first() {
     let store = store(2, 1 << 20, None);
-    keep(&store, "one", None, 1);
-    keep(&store, "two", None, 1);
+    insert(&store, "one", None, 1);
+    insert(&store, "two", None, 1);
     assert!(has(&store, "one"));
-    keep(&store, "three", None, 1);
+    insert(&store, "three", None, 1);
     assert!(has(&store, "one") && has(&store, "three") && !has(&store, "two"));
-    assert!(store.document("b", "one").is_none(), "it is one client's");
+    assert!(
+        store.document("b", "one").is_none(),
+        "a response belongs to one client"
+    );
 }
 
 #[test]
-fn bytes_are_counted_once_and_freed_with_the_last_who_holds_them() {
+fn shared_bytes_are_counted_once_and_freed_with_the_last_response() {
     let store = store(100, 100_000, None);
-    keep(&store, "one", None, 60_000);
-    keep(&store, "two", Some("one"), 10);
+    insert(&store, "one", None, 60_000);
+    insert(&store, "two", Some("one"), 10);
     let shared = store.bytes.load(Ordering::Relaxed);
     assert!((60_000..70_000).contains(&shared), "{shared}");
     assert!(store.delete("a", "one"));
     assert_eq!(
-        store
-            .stored("a", "two")
-            .unwrap()
-            .exchange
-            .conversation()
-            .len(),
+        store.stored("a", "two").unwrap().node.conversation().len(),
         2
     );
     assert!(store.bytes.load(Ordering::Relaxed) > 60_000);
-    keep(&store, "three", None, 60_000);
+    insert(&store, "three", None, 60_000);
     assert!(!has(&store, "two") && has(&store, "three"));
     assert!(store.bytes.load(Ordering::Relaxed) < 70_000);
-    keep(&store, "four", None, 100_000);
-    assert!(!has(&store, "four"), "larger than all there is room for");
+    insert(&store, "four", None, 100_000);
+    assert!(!has(&store, "four"), "larger than the store");
     assert_eq!(store.bytes.load(Ordering::Relaxed), 0);
 }
 
 #[test]
-fn what_is_too_old_is_forgotten() {
+fn expired_responses_are_not_found() {
     let store = store(100, 1 << 20, Some(Duration::ZERO));
-    keep(&store, "one", None, 1);
+    insert(&store, "one", None, 1);
     assert!(!has(&store, "one"));
 }
 
 #[test]
-fn a_conversation_of_any_length_can_be_dropped() {
+fn a_long_conversation_is_dropped_without_recursion() {
     let store = store(1, 1 << 30, None);
-    keep(&store, "0", None, 0);
+    insert(&store, "0", None, 0);
     for turn in 1..100_000 {
-        keep(&store, &turn.to_string(), Some(&(turn - 1).to_string()), 0);
+        insert(&store, &turn.to_string(), Some(&(turn - 1).to_string()), 0);
     }
     assert!(store.delete("a", "99999"));
     assert_eq!(store.bytes.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]
-async fn a_response_that_runs_is_found_and_can_be_cancelled() {
+async fn a_running_response_is_found_and_can_be_cancelled() {
     let store = store(1, 1 << 20, None);
-    let recording = store.begin("a", "one", Bytes::from_static(b"running"));
+    let running = store.begin("a", "one", Bytes::from_static(b"running"));
     assert_eq!(store.document("a", "one").unwrap(), "running");
     assert!(store.is_running("a", "one") && !store.is_running("b", "one"));
-    let stop = recording.stop().clone();
-    let made = async move {
-        stop.cancelled().await;
-        drop(recording);
+    let cancelled = running.cancelled().clone();
+    let turn = async move {
+        cancelled.cancelled().await;
+        drop(running);
     };
-    tokio::join!(store.cancel("a", "one"), made);
+    tokio::join!(store.cancel("a", "one"), turn);
     assert!(!has(&store, "one"));
 }
 
 #[test]
-fn who_fills_the_store_makes_room() {
+fn responses_of_the_largest_client_are_evicted() {
     let store = store(100, 100_000, None);
-    keep(&store, "mine", None, 10);
+    insert(&store, "mine", None, 10);
     for number in 0..5 {
-        keep_for("b", &store, &format!("b{number}"), None, 60_000);
+        insert_for("b", &store, &format!("b{number}"), None, 60_000);
     }
-    assert!(has(&store, "mine"), "of a client that keeps little");
+    assert!(has(&store, "mine"), "of a client with few bytes");
     assert!(
         store.document("b", "b4").is_some(),
-        "and the newest of the other"
+        "the newest of the larger client"
     );
     assert!(store.document("b", "b3").is_none());
-    keep_for("b", &store, "huge", None, 200_000);
+    insert_for("b", &store, "huge", None, 200_000);
     assert!(has(&store, "mine"));
     assert!(store.document("b", "huge").is_none());
+}
+
+/// Observes a turn of `client` with a reasoning item of so many bytes before the call `call_id`.
+fn observe(cache: &Arc<ReasoningCache>, client: &str, call_id: &str, bytes: usize) {
+    let mut collector = ReasoningCollector::new(Arc::clone(cache), client.to_owned());
+    collector.on_event(&Event::ReasoningItem(ReasoningItem {
+        summary: Vec::new(),
+        encrypted_content: Some("x".repeat(bytes)),
+    }));
+    collector.on_event(&Event::ToolCall(ToolCall {
+        call_id: call_id.to_owned(),
+        name: "look".to_owned(),
+        arguments: "{}".to_owned(),
+    }));
+}
+
+#[test]
+fn reasoning_is_cached_for_the_call_of_one_client() {
+    let cache = Arc::new(ReasoningCache::default());
+    observe(&cache, "a", "one", 10);
+    assert_eq!(cache.for_call("a", "one").len(), 1);
+    assert!(cache.for_call("b", "one").is_empty());
+    assert!(cache.for_call("a", "two").is_empty());
+}
+
+#[test]
+fn the_reasoning_cache_evicts_the_least_recently_used_call_first() {
+    let cache = Arc::new(ReasoningCache::default());
+    for call_id in ["one", "two", "three"] {
+        observe(&cache, "a", call_id, 5 << 20);
+    }
+    assert_eq!(cache.for_call("a", "one").len(), 1);
+    observe(&cache, "a", "four", 5 << 20);
+    assert!(cache.for_call("a", "two").is_empty());
+    observe(&cache, "a", "huge", 17 << 20);
+    assert!(cache.for_call("a", "huge").is_empty());
+    for call_id in ["one", "three", "four"] {
+        assert_eq!(cache.for_call("a", call_id).len(), 1, "{call_id}");
+    }
 }

@@ -1,5 +1,5 @@
-//! The two ends of a turn: the child's side writes events, the client's side reads them in time.
-//! Writing never waits, since one child serves many turns; what a client has not read yet is bounded by bytes.
+//! The two ends of a turn: the worker writes events, the client's side reads them before its deadlines.
+//! Writing never waits, since one child serves many turns; unread events are bounded by their bytes.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,24 +13,22 @@ use super::event_buffer::EventBuffer;
 use super::lazy_timer::LazyTimer;
 use super::{Deadline, Event, Outcome, TurnError};
 
-/// How long a turn may take; `None` is for ever.
+/// Time limits of a turn; `None` is unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timers {
     /// From the request to the last event.
     pub request: Option<Duration>,
-    /// From the request to the child's first sign of life.
-    pub first_sign: Option<Duration>,
-    /// Between two signs of life.
-    pub silence: Option<Duration>,
+    /// From the request to the first event.
+    pub first_event: Option<Duration>,
+    /// Between two events, heartbeats included.
+    pub idle: Option<Duration>,
 }
 
-/// Memory that may be held for a client that reads slowly. Enough for some 200,000 tokens, each a delta: more than a
-/// model writes in one answer, so that a slow reader is served whole. A child is shared by many turns, so its pipe
-/// cannot wait for one of them.
-const MAX_WAITING_BYTES: usize = 4 << 20;
+/// Bytes of unread events. Enough for some 200,000 tokens, each a delta: more than a model writes in one turn, so that
+/// a slow reader still receives all of it. Many turns share a child, so its pipe cannot wait for one of them.
+const MAX_UNREAD_BYTES: usize = 4 << 20;
 
-/// Makes the two ends of a turn: the child's side writes events, the client's side reads them.
-/// `cancel` fires when the client's side is dropped.
+/// Returns the two ends of a turn. `cancel` fires when the `Turn` is dropped or passes a deadline.
 pub fn channel(timers: Timers, cancel: CancellationToken) -> (EventWriter, Turn) {
     let shared = Arc::new(Shared::default());
     let now = Instant::now();
@@ -38,59 +36,60 @@ pub fn channel(timers: Timers, cancel: CancellationToken) -> (EventWriter, Turn)
         shared: Arc::clone(&shared),
         timers,
         request_deadline: timers.request.map(|limit| now + limit),
-        silence_deadline: timers.first_sign.map(|limit| now + limit),
+        idle_deadline: timers.first_event.map(|limit| now + limit),
         timer: LazyTimer::default(),
-        over: false,
+        is_over: false,
         cancel: Some(cancel.drop_guard()),
     };
     (EventWriter { shared }, turn)
 }
 
 #[derive(Debug, Default)]
-struct Shared(Mutex<Waiting>);
+struct Shared(Mutex<UnreadEvents>);
 
 #[derive(Debug, Default)]
-struct Waiting {
-    backlog: EventBuffer,
+struct UnreadEvents {
+    buffer: EventBuffer,
     finished: bool,
-    /// Who waits for an event.
+    /// The task that waits for an event.
     reader: Option<Waker>,
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, UnreadEvents> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The child's end of a turn. Dropping it before `Finished` is a failure that the client is told of.
+/// The worker's end of a turn. Dropping it before `Finished` fails the turn with `ChildExited`.
 #[derive(Debug)]
 pub struct EventWriter {
     shared: Arc<Shared>,
 }
 
 impl EventWriter {
-    /// Hands an event over; what comes after `Finished` is dropped.
+    /// Adds an event; events after `Finished` are dropped.
     ///
     /// # Errors
-    /// `SlowReader` when more than 4 MiB would wait; the turn has then failed and should be interrupted.
+    /// `SlowReader` when the unread events would exceed 4 MiB. The turn has then failed, and the caller interrupts it.
     pub fn write(&self, event: Event) -> Result<(), TurnError> {
-        self.change(|waiting| {
-            if waiting.backlog.bytes() + event.size() > MAX_WAITING_BYTES {
-                waiting.finish(Outcome::Failed(TurnError::SlowReader));
+        self.change(|unread| {
+            if unread.buffer.bytes() + event.size() > MAX_UNREAD_BYTES {
+                unread.finish(Outcome::Failed(TurnError::SlowReader));
                 return Err(TurnError::SlowReader);
             }
-            waiting.push(event);
+            unread.push(event);
             Ok(())
         })
     }
 
-    /// Makes a change, and wakes the reader for it once others can have the lock.
-    fn change<T>(&self, change: impl FnOnce(&mut Waiting) -> T) -> T {
-        let mut waiting = self.shared.lock();
-        let changed = change(&mut waiting);
-        let reader = waiting.reader.take();
-        drop(waiting);
+    /// Makes a change, and wakes the reader.
+    fn change<T>(&self, change: impl FnOnce(&mut UnreadEvents) -> T) -> T {
+        let mut unread = self.shared.lock();
+        let changed = change(&mut unread);
+        let reader = unread.reader.take();
+        // Wake after unlocking: the reader may run on another thread at once and would wait for the lock.
+        drop(unread);
         if let Some(reader) = reader {
             reader.wake();
         }
@@ -100,29 +99,30 @@ impl EventWriter {
 
 impl Drop for EventWriter {
     fn drop(&mut self) {
-        self.change(|waiting| waiting.finish(Outcome::Failed(TurnError::ChildExited)));
+        self.change(|unread| unread.finish(Outcome::Failed(TurnError::ChildExited)));
     }
 }
 
-impl Waiting {
+impl UnreadEvents {
     fn push(&mut self, event: Event) {
         match event {
             Event::Finished(outcome) => self.finish(outcome),
-            Event::Heartbeat if !self.backlog.is_empty() => {}
+            // A heartbeat only shows that the turn is alive; any unread event shows the same.
+            Event::Heartbeat if !self.buffer.is_empty() => {}
             _ if self.finished => {}
-            event => self.backlog.push(event),
+            event => self.buffer.push(event),
         }
     }
 
     fn finish(&mut self, outcome: Outcome) {
         if !self.finished {
             self.finished = true;
-            self.backlog.push(Event::Finished(outcome));
+            self.buffer.push(Event::Finished(outcome));
         }
     }
 
     fn poll_pop(&mut self, context: &Context<'_>) -> Poll<Event> {
-        if let Some(event) = self.backlog.pop() {
+        if let Some(event) = self.buffer.pop() {
             return Poll::Ready(event);
         }
         self.reader = Some(context.waker().clone());
@@ -136,47 +136,48 @@ pub struct Turn {
     shared: Arc<Shared>,
     timers: Timers,
     request_deadline: Option<Instant>,
-    silence_deadline: Option<Instant>,
+    idle_deadline: Option<Instant>,
     timer: LazyTimer,
-    over: bool,
+    is_over: bool,
     cancel: Option<DropGuard>,
 }
 
 impl Turn {
-    /// The next event; `None` after `Finished`. A deadline that passes finishes the turn and interrupts the child.
-    /// May be dropped before it is ready: no event is lost.
+    /// Returns the next event, or `None` after `Finished`. A passed deadline finishes the turn and fires `cancel`.
+    /// The future may be dropped before it is ready: no event is lost.
     pub async fn next(&mut self) -> Option<Event> {
-        if self.over {
+        if self.is_over {
             return None;
         }
         let (deadline, kind) = self.nearest_deadline();
         Some(tokio::select! {
+            // Events first: an event that is ready at its deadline still counts.
             biased;
-            event = poll_fn(|context| self.shared.lock().poll_pop(context)) => self.note(event),
+            event = poll_fn(|context| self.shared.lock().poll_pop(context)) => self.on_event(event),
             () = self.timer.until(deadline) => self.expire(kind),
         })
     }
 
     /// Whether `Finished` was read.
     pub(super) fn is_over(&self) -> bool {
-        self.over
+        self.is_over
     }
 
-    /// The next event if one waits already.
+    /// Returns the next event if there is one already.
     pub fn try_next(&mut self) -> Option<Event> {
-        let event = self.shared.lock().backlog.pop()?;
-        Some(self.note(event))
+        let event = self.shared.lock().buffer.pop()?;
+        Some(self.on_event(event))
     }
 
-    /// Something has happened: the child is alive, or it has finished.
-    fn note(&mut self, event: Event) -> Event {
-        self.silence_deadline = self.timers.silence.map(|limit| Instant::now() + limit);
-        self.over = matches!(event, Event::Finished(_));
+    /// Restarts the idle deadline, and notes the end.
+    fn on_event(&mut self, event: Event) -> Event {
+        self.idle_deadline = self.timers.idle.map(|limit| Instant::now() + limit);
+        self.is_over = matches!(event, Event::Finished(_));
         event
     }
 
     fn nearest_deadline(&self) -> (Option<Instant>, Deadline) {
-        match (self.request_deadline, self.silence_deadline) {
+        match (self.request_deadline, self.idle_deadline) {
             (Some(request), Some(silence)) if silence < request => (Some(silence), Deadline::Idle),
             (Some(request), _) => (Some(request), Deadline::Request),
             (None, silence) => (silence, Deadline::Idle),
@@ -184,8 +185,8 @@ impl Turn {
     }
 
     fn expire(&mut self, kind: Deadline) -> Event {
-        self.over = true;
-        self.cancel = None;
+        self.is_over = true;
+        self.cancel = None; // Dropping the guard fires the token.
         Event::Finished(Outcome::Failed(TurnError::Deadline(kind)))
     }
 }
@@ -204,11 +205,11 @@ mod tests {
         Event::Text(text.to_owned())
     }
 
-    fn timers(request: u64, first_sign: u64, silence: u64) -> Timers {
+    fn timers(request: u64, first_event: u64, idle: u64) -> Timers {
         Timers {
             request: Some(Duration::from_secs(request)),
-            first_sign: Some(Duration::from_secs(first_sign)),
-            silence: Some(Duration::from_secs(silence)),
+            first_event: Some(Duration::from_secs(first_event)),
+            idle: Some(Duration::from_secs(idle)),
         }
     }
 
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn events_come_in_order_and_the_first_end_is_the_only_one() {
+    async fn events_after_the_first_finished_are_dropped() {
         let (writer, mut turn) = channel(Timers::default(), CancellationToken::new());
         for event in [
             text("a"),
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_child_that_goes_without_a_word_fails_the_turn() {
+    async fn a_dropped_writer_fails_the_turn() {
         let (writer, mut turn) = channel(Timers::default(), CancellationToken::new());
         drop(writer);
         let failed = Event::Finished(Outcome::Failed(TurnError::ChildExited));
@@ -247,9 +248,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_nobody_reads_is_bounded() {
+    async fn unread_events_are_bounded() {
         let (writer, mut turn) = channel(Timers::default(), CancellationToken::new());
-        writer.write(text(&"x".repeat(MAX_WAITING_BYTES))).unwrap();
+        writer.write(text(&"x".repeat(MAX_UNREAD_BYTES))).unwrap();
         assert_eq!(writer.write(text("y")), Err(TurnError::SlowReader));
         let events = read_all(&mut turn).await;
         assert_eq!(
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_leaves_cancels_the_turn() {
+    async fn dropping_the_turn_cancels_it() {
         let cancel = CancellationToken::new();
         let (_writer, turn) = channel(Timers::default(), cancel.clone());
         assert!(!cancel.is_cancelled());
@@ -267,7 +268,8 @@ mod tests {
         assert!(cancel.is_cancelled());
     }
 
-    /// Reads a turn whose child writes an event after each of `waits` seconds, then nothing more.
+    /// Reads a turn in which events come after the given seconds, then none. Returns the time of the end, and the last
+    /// event.
     async fn deadline_after(timers: Timers, waits: &[u64]) -> (u64, Option<Event>) {
         let cancel = CancellationToken::new();
         let (writer, mut turn) = channel(timers, cancel.clone());
@@ -275,7 +277,7 @@ mod tests {
         let child = async {
             for seconds in waits {
                 tokio::time::sleep(Duration::from_secs(*seconds)).await;
-                let _over = writer.write(text("x"));
+                writer.write(text("x")).ok(); // The turn may have ended.
             }
             std::future::pending::<()>().await;
         };
@@ -283,15 +285,12 @@ mod tests {
             events = read_all(&mut turn) => events.last().cloned(),
             () = child => None,
         };
-        assert!(
-            cancel.is_cancelled(),
-            "a deadline ends the turn in the child too"
-        );
+        assert!(cancel.is_cancelled(), "a passed deadline cancels the turn");
         (started.elapsed().as_secs(), last)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_deadline_ends_the_turn_in_its_own_time() {
+    async fn each_deadline_ends_the_turn_at_its_time() {
         let failed = |kind| Some(Event::Finished(Outcome::Failed(TurnError::Deadline(kind))));
         for (timers, waits, expected) in [
             (timers(100, 15, 30), &[][..], (15, failed(Deadline::Idle))),
@@ -308,7 +307,7 @@ mod tests {
             ),
             (
                 Timers {
-                    first_sign: None,
+                    first_event: None,
                     ..timers(50, 0, 30)
                 },
                 &[][..],

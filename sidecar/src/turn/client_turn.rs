@@ -1,5 +1,5 @@
-//! A turn with its client: what of the text the client wants, and what becomes of the turn when the client leaves.
-//! The rules of cutting are in `cut`; here they meet the events and the clock.
+//! A turn with its client: truncation of the text, observers, and the handling of a disconnected client.
+//! The truncation rules are in `truncate`; they are applied to events and deadlines here.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,123 +11,131 @@ use tokio_util::task::TaskTracker;
 use super::lazy_timer::LazyTimer;
 use super::{Event, FinishReason, Outcome, TruncationRules, Truncator, Turn};
 
-/// Sees what a client is given of a turn. One that is dropped before it has seen `Finished` has seen a client leave.
+/// Receives every event of a turn that is sent to its client. Dropped before `Finished`: the client disconnected.
 pub trait TurnObserver: fmt::Debug + Send {
-    /// Is shown every event, in order.
+    /// Handles the next event.
     fn on_event(&mut self, event: &Event);
 }
 
-/// A turn that knows what shall become of it when its client leaves.
+/// A turn with its client. Dropping it interrupts the turn, or continues the turn in the background.
 #[derive(Debug)]
 pub struct ClientTurn {
-    /// `None` once it is handed on, or has been cut.
+    /// `None` after a truncated or cancelled end, and after the turn has moved to the background.
     turn: Option<Turn>,
-    /// Where it goes on without its client; `None` interrupts it instead.
+    /// The tasks that continue turns without their clients; `None` interrupts the turn instead.
     background: Option<TaskTracker>,
-    cutter: Option<Truncator>,
+    truncator: Option<Truncator>,
     timer: LazyTimer,
-    /// Fires when the client wants no more of it, and says so elsewhere.
-    stop: Option<CancellationToken>,
-    /// Events that came of one.
+    /// Fires when the client cancels the turn in another request.
+    cancelled: Option<CancellationToken>,
+    /// Events to return next: one event of the turn may become two.
     ready: VecDeque<Event>,
-    /// Goes along when the turn is handed on.
+    /// The observers, which move to the background with the turn.
     observers: Vec<Box<dyn TurnObserver>>,
 }
 
 impl ClientTurn {
-    /// A turn whose text is cut by `rules`, and that is interrupted when this is dropped, or goes on in `background`.
+    /// Returns a turn with its text truncated by `rules`. When the client disconnects, the turn continues in
+    /// `background`, or is interrupted if that is `None`.
     pub fn new(
         turn: Turn,
         background: Option<TaskTracker>,
         rules: &TruncationRules,
         observers: Vec<Box<dyn TurnObserver>>,
     ) -> Self {
-        let cuts = *rules != TruncationRules::default();
+        // Without rules there is no truncator, so that deltas pass without a copy.
+        let truncates = *rules != TruncationRules::default();
         Self {
             turn: Some(turn),
             background,
-            cutter: cuts.then(|| Truncator::new(rules)),
+            truncator: truncates.then(|| Truncator::new(rules)),
             timer: LazyTimer::default(),
-            stop: None,
+            cancelled: None,
             ready: VecDeque::new(),
             observers,
         }
     }
 
-    /// Lets `stop` end it as `Interrupted`, wherever it would go on without its client.
+    /// Ends the turn as `Interrupted` when `cancelled` fires, even where it would continue without its client.
     #[must_use]
-    pub fn until(mut self, stop: CancellationToken) -> Self {
-        self.stop = Some(stop);
+    pub fn until(mut self, cancelled: CancellationToken) -> Self {
+        self.cancelled = Some(cancelled);
         self
     }
 
-    /// As [`Turn::next`]. A text that is cut ends the turn: it is interrupted, and `Finished` says why.
+    /// Returns the next event, as [`Turn::next`]. At the end of a truncated text the turn is interrupted, and
+    /// `Finished` has the finish reason of the rule.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.next_ready() {
                 return Some(event);
             }
-            let deadline = self.cutter.as_ref().and_then(Truncator::deadline);
+            let deadline = self.truncator.as_ref().and_then(Truncator::deadline);
             let turn = self.turn.as_mut()?;
             tokio::select! {
+                // In this order: a cancelled turn ends even if its child writes without a pause, and text that is ready
+                // at the deadline of the truncator still counts.
                 biased;
-                () = fired(self.stop.as_ref()) => self.finish(Outcome::Interrupted),
-                event = turn.next() => self.pass(event?),
+                () = fired(self.cancelled.as_ref()) => self.finish(Outcome::Interrupted),
+                event = turn.next() => self.on_event(event?),
                 () = self.timer.until(deadline) => self.expire(),
             }
         }
     }
 
-    /// As [`Turn::try_next`].
+    /// Returns the next event if there is one already, as [`Turn::try_next`].
     pub fn try_next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.next_ready() {
                 return Some(event);
             }
             let event = self.turn.as_mut()?.try_next()?;
-            self.pass(event);
+            self.on_event(event);
         }
     }
 
     fn next_ready(&mut self) -> Option<Event> {
         let event = self.ready.pop_front()?;
+        // Here and not in `on_event`: observers see the events of the client, after truncation.
         notify(&mut self.observers, &event);
         Some(event)
     }
 
-    /// Lets an event through, with what the rules leave of its text. Text that is held back goes before whatever
-    /// cannot become a part of it.
-    fn pass(&mut self, event: Event) {
-        let Some(cutter) = &mut self.cutter else {
+    /// Applies the rules to an event.
+    fn on_event(&mut self, event: Event) {
+        let Some(truncator) = &mut self.truncator else {
             self.ready.push_back(event);
             return;
         };
-        let (cut, after) = match event {
-            Event::Text(text) => (cutter.push(&text, Instant::now()), None),
+        let (truncated, next) = match event {
+            Event::Text(text) => (truncator.push(&text, Instant::now()), None),
+            // A stop sequence does not extend over one of these. Text that is held back as its possible start is
+            // released now, and goes first: the model wrote the text before the call, and no event follows `Finished`.
             Event::MessageEnded | Event::ToolCall(_) | Event::Finished(_) => {
-                (cutter.flush(), Some(event))
+                (truncator.flush(), Some(event))
             }
+            // These are not part of the text: they pass at once, and text that is held back stays so.
             Event::Heartbeat
             | Event::Reasoning(_)
             | Event::ReasoningPartAdded
             | Event::ReasoningItem(_) => return self.ready.push_back(event),
         };
-        self.push_text(cut.text);
-        match cut.end {
-            Some(stop) => self.end(stop),
-            None => self.ready.extend(after),
+        self.push_text(truncated.text);
+        match truncated.end {
+            Some(reason) => self.end(reason),
+            None => self.ready.extend(next),
         }
     }
 
-    /// No text came in the time after which there is enough.
+    /// Ends the turn at the deadline of the truncator: no text came within the grace after a tool block.
     fn expire(&mut self) {
-        let cut = self
-            .cutter
+        let truncated = self
+            .truncator
             .as_mut()
             .map(Truncator::flush)
             .unwrap_or_default();
-        self.push_text(cut.text);
-        self.end(cut.end.unwrap_or(FinishReason::Stop));
+        self.push_text(truncated.text);
+        self.end(truncated.end.unwrap_or(FinishReason::Stop));
     }
 
     fn push_text(&mut self, text: String) {
@@ -136,20 +144,22 @@ impl ClientTurn {
         }
     }
 
-    fn end(&mut self, stop: FinishReason) {
-        let usage = None; // Codex reports none for a turn that is interrupted in its text.
-        self.finish(Outcome::Completed { stop, usage });
+    fn end(&mut self, reason: FinishReason) {
+        self.finish(Outcome::Completed {
+            stop: reason,
+            usage: None, // Codex reports no usage for an interrupted turn.
+        });
     }
 
     fn finish(&mut self, outcome: Outcome) {
-        self.turn = None;
+        self.turn = None; // Dropping the turn interrupts it in the child.
         self.ready.push_back(Event::Finished(outcome));
     }
 }
 
-async fn fired(stop: Option<&CancellationToken>) {
-    match stop {
-        Some(stop) => stop.cancelled().await,
+async fn fired(token: Option<&CancellationToken>) {
+    match token {
+        Some(token) => token.cancelled().await,
         None => std::future::pending().await,
     }
 }
@@ -165,6 +175,7 @@ impl Drop for ClientTurn {
         if let (Some(mut turn), Some(background)) = (self.turn.take(), &self.background)
             && !turn.is_over()
         {
+            // The observers go along, so that the usage of the whole turn is recorded.
             let mut observers = std::mem::take(&mut self.observers);
             background.spawn(async move {
                 while let Some(event) = turn.next().await {

@@ -1,33 +1,33 @@
-//! What happens in a turn until it is answered, and how it ends.
-//! Texts come in the pieces in which the child tells them; calls and reasoning items come whole.
+//! The events of a turn, and its outcome.
+//! Texts come in the deltas of the child; tool calls and reasoning items come whole.
 
 use std::fmt;
 
 use super::{ReasoningItem, ToolCall, TurnError};
 
-/// What happens in a turn, in order; `Finished` comes once and last.
+/// An event of a turn. `Finished` comes once and last.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The child works on it and has nothing to show yet.
+    /// The turn is in progress, without new output.
     Heartbeat,
-    /// More of the answer.
+    /// A delta of the text.
     Text(String),
-    /// A message is whole; text that follows belongs to another.
+    /// The end of a message; later text belongs to another one.
     MessageEnded,
-    /// More of the summary of the model's reasoning.
+    /// A delta of the reasoning summary.
     Reasoning(String),
-    /// The summary that follows is another part than the summary before.
+    /// The start of another part of the summary, after the first.
     ReasoningPartAdded,
-    /// What the model thought, whole, after its summary has come in pieces.
+    /// A whole reasoning item, after the deltas of its summary.
     ReasoningItem(ReasoningItem),
-    /// The model calls a tool of the client's.
+    /// A call of one of the client's tools.
     ToolCall(ToolCall),
-    /// The end.
+    /// The end of the turn.
     Finished(Outcome),
 }
 
 impl Event {
-    /// Bytes of content that wait in memory while the event is not read.
+    /// Returns the bytes of content that the event holds on the heap.
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Text(text) | Self::Reasoning(text) => text.len(),
@@ -40,77 +40,79 @@ impl Event {
     }
 }
 
+// By hand: a derived `Debug` would put the model's text into the log.
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Heartbeat => f.write_str("Progress"),
+            Self::Heartbeat => f.write_str("Heartbeat"),
             Self::Text(_) => f.write_str("Text([redacted])"),
             Self::MessageEnded => f.write_str("MessageEnded"),
             Self::Reasoning(_) => f.write_str("Reasoning([redacted])"),
-            Self::ReasoningPartAdded => f.write_str("NextReasoningPart"),
-            Self::ReasoningItem(item) => f.debug_tuple("Reasoned").field(item).finish(),
+            Self::ReasoningPartAdded => f.write_str("ReasoningPartAdded"),
+            Self::ReasoningItem(item) => f.debug_tuple("ReasoningItem").field(item).finish(),
             Self::ToolCall(call) => f.debug_tuple("ToolCall").field(call).finish(),
             Self::Finished(outcome) => f.debug_tuple("Finished").field(outcome).finish(),
         }
     }
 }
 
-/// How a turn ended.
+/// The outcome of a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The model came to an end that its provider calls one.
+    /// The model ended its output.
     Completed {
-        /// Why it ended there.
+        /// The reason of the end.
         stop: FinishReason,
-        /// What it cost, when Codex told.
+        /// The tokens of the turn, if Codex reported them.
         usage: Option<Usage>,
     },
-    /// We ended it: the client left or took it back, or the process is shutting down.
+    /// The sidecar interrupted the turn: the client disconnected or cancelled it, or the process is shutting down.
     Interrupted,
-    /// It did not come to an end.
+    /// The turn failed.
     Failed(TurnError),
 }
 
-/// Why a model stopped.
+/// The reason why the model's output ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FinishReason {
-    /// It had said all.
+    /// The model ended its output itself, or a stop sequence or a tool block ended it.
     Stop,
-    /// It ended without a word or a call. That is all that Codex shows of a refusal.
+    /// The output is empty, without text and tool calls. Codex shows a refusal only in this way.
     Refused,
-    /// It called tools and waits for what comes of it.
+    /// The model called tools and waits for their outputs.
     ToolCalls,
-    /// It reached the largest number of tokens that it may write.
+    /// The token limit was reached.
     Length,
-    /// The provider's filter cut it off.
+    /// The provider's content filter ended the output.
     ContentFilter,
 }
 
 /// Tokens of all model calls of a turn, as Codex reported them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Tokens of the prompt, cached ones included.
+    /// Tokens of the prompt, including cached ones.
     pub input_tokens: u64,
-    /// Those of them that the provider had in its cache.
+    /// Tokens of the prompt that the provider had cached.
     pub cached_input_tokens: u64,
-    /// Tokens of the answer, reasoning included.
+    /// Tokens of the output, including reasoning.
     pub output_tokens: u64,
-    /// Those of them that were reasoning.
+    /// Tokens of the output that were reasoning.
     pub reasoning_tokens: u64,
 }
 
 impl Usage {
-    /// A guess for a turn of which Codex told nothing: four characters a token, as OpenAI's rule of thumb has it.
-    pub fn estimate(prompt_chars: usize, answer_chars: usize) -> Self {
+    /// Estimates the usage of a turn without a report: four characters a token, the rule of thumb in OpenAI's
+    /// documentation.
+    pub fn estimate(prompt_chars: usize, output_chars: usize) -> Self {
         let tokens = |chars: usize| chars.div_ceil(4) as u64;
         Self {
             input_tokens: tokens(prompt_chars),
-            output_tokens: tokens(answer_chars),
+            output_tokens: tokens(output_chars),
             ..Self::default()
         }
     }
 
-    /// The cost of both together.
+    /// Returns the sum of two usages.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -121,7 +123,7 @@ impl Usage {
         }
     }
 
-    /// Prompt and answer together.
+    /// Returns the tokens of prompt and output together.
     pub fn total_tokens(&self) -> u64 {
         self.input_tokens + self.output_tokens
     }

@@ -1,5 +1,5 @@
-//! A turn: what a client asks of a model, and what happens until that is answered.
-//! The domain where dialects and child protocols meet; it knows no wire format and none of our modules.
+//! A turn: a client's request to a model, and the events until its end.
+//! The domain between `openai` and `codex`. It has no wire format and imports no other module of the sidecar.
 
 mod channel;
 mod client_turn;

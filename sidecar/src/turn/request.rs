@@ -1,38 +1,38 @@
-//! What a client asks of a model: the conversation, the tools it can run, the shape of the answer.
-//! The items are those of the Responses API, since that is what Codex is made of.
+//! The request of a turn: the conversation, the client's tools, the format of the output.
+//! The items are modelled on the Responses API, which Codex itself uses.
 
 use std::fmt;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// What a client asks for, whichever dialect it speaks.
+/// The request of a turn, independent of the route.
 #[derive(Debug, Clone)]
 pub struct TurnRequest {
-    /// What Codex is for this client.
+    /// The profile of the client.
     pub profile: Profile,
-    /// The model that Codex is told to use.
+    /// The model for the turn.
     pub model: Model,
-    /// The whole conversation, oldest first; what comes last is to be answered.
+    /// The whole conversation, oldest item first. The model answers the last items.
     pub conversation: Vec<Item>,
-    /// What the client can do for the model.
+    /// The tools that the client runs.
     pub tools: Tools,
-    /// The shape that the answer must have, as a JSON schema.
+    /// The JSON schema of the output, if any.
     pub schema: Option<Box<RawValue>>,
-    /// How much the client wants to read of the model's reasoning.
+    /// The amount of reasoning summary that the client asked for.
     pub summary: Summary,
 }
 
-/// What Codex is for a client.
+/// The capabilities of Codex for a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
-    /// A plain model.
+    /// A model without tools of its own.
     Chat,
-    /// An agent with tools of its own, in a sandbox and a folder of its own.
+    /// An agent with Codex's own tools, in a sandbox and a working directory of its own.
     Agent,
 }
 
-/// A model as Codex names it, with the effort it shall spend.
+/// A model of the provider, with the reasoning effort.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Model {
     /// The name that is sent to the model provider.
@@ -41,16 +41,16 @@ pub struct Model {
     pub effort: Option<Effort>,
 }
 
-/// How long a model may think before it answers.
+/// The reasoning effort of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effort {
-    /// Hardly at all.
+    /// The least reasoning.
     Minimal,
-    /// A little.
+    /// Little reasoning.
     Low,
-    /// The usual amount.
+    /// The usual amount of reasoning.
     Medium,
-    /// As long as it takes.
+    /// The most reasoning.
     High,
 }
 
@@ -58,7 +58,7 @@ impl Effort {
     /// Every effort, from the least to the most.
     pub const ALL: [Self; 4] = [Self::Minimal, Self::Low, Self::Medium, Self::High];
 
-    /// The word that OpenAI and Codex share for it.
+    /// Returns the name that OpenAI and Codex share.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Minimal => "minimal",
@@ -68,30 +68,30 @@ impl Effort {
         }
     }
 
-    /// The effort that `word` names, in any case.
-    pub fn parse(word: &str) -> Option<Self> {
+    /// Parses a name, in upper or lower case.
+    pub fn parse(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
-            .find(|effort| effort.as_str().eq_ignore_ascii_case(word))
+            .find(|effort| effort.as_str().eq_ignore_ascii_case(name))
     }
 }
 
-/// How much a client wants to read of the model's reasoning.
+/// The amount of reasoning summary.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Summary {
-    /// Nothing.
+    /// No summary.
     #[default]
     None,
-    /// As much as the model gives by itself.
+    /// The model's default.
     Auto,
-    /// Little.
+    /// A short summary.
     Concise,
-    /// Much.
+    /// A long summary.
     Detailed,
 }
 
 impl Summary {
-    /// The word that OpenAI and Codex share for it.
+    /// Returns the name that OpenAI and Codex share.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -101,57 +101,58 @@ impl Summary {
         }
     }
 
-    /// The amount that `word` names.
-    pub fn parse(word: &str) -> Option<Self> {
-        let all = [Self::None, Self::Auto, Self::Concise, Self::Detailed];
-        all.into_iter().find(|summary| summary.as_str() == word)
+    /// Parses a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::None, Self::Auto, Self::Concise, Self::Detailed]
+            .into_iter()
+            .find(|summary| summary.as_str() == name)
     }
 }
 
 /// Functions that the client runs when the model calls them.
 #[derive(Debug, Clone, Default)]
 pub struct Tools {
-    /// What the model may call; the names differ.
+    /// The functions that are offered to the model; their names are unique.
     pub offered: Vec<Tool>,
-    /// Whether an answer without a call is none.
+    /// Whether the model must call one of them.
     pub required: bool,
-    /// Whether only the first call of an answer is wanted.
+    /// Whether only the first call of a turn is forwarded (`parallel_tool_calls: false`).
     pub one_at_a_time: bool,
 }
 
-/// One function.
+/// A function.
 #[derive(Debug, Clone)]
 pub struct Tool {
-    /// ASCII letters, digits, `_` and `-`.
+    /// The name, from ASCII letters, digits, `_` and `-`.
     pub name: String,
-    /// What it does, for the model.
+    /// The description for the model.
     pub description: String,
-    /// A JSON schema of its arguments, as the client wrote it.
+    /// The JSON schema of the arguments, as the client wrote it.
     pub parameters: Box<RawValue>,
 }
 
 impl TurnRequest {
-    /// Characters of text in the conversation.
+    /// Returns the characters of text in the conversation.
     pub fn prompt_chars(&self) -> usize {
         self.conversation.iter().map(Item::chars).sum()
     }
 }
 
-/// One step of the conversation.
+/// An item of the conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
-    /// Something was said.
+    /// A message.
     Message(Message),
-    /// The model called a tool.
+    /// A tool call of the model.
     ToolCall(ToolCall),
-    /// The client answered such a call.
+    /// The output of a tool call, from the client.
     ToolOutput(ToolOutput),
-    /// The model thought.
+    /// A reasoning item of the model.
     Reasoning(ReasoningItem),
 }
 
 impl Item {
-    /// Bytes that it takes in memory, about.
+    /// Returns the approximate bytes that the item takes in memory.
     pub fn size(&self) -> usize {
         let content = match self {
             Self::Message(message) => size_of_contents(&message.content),
@@ -167,62 +168,63 @@ impl Item {
             Self::Message(message) => chars_of(&message.content),
             Self::ToolCall(call) => call.name.chars().count() + call.arguments.chars().count(),
             Self::ToolOutput(output) => chars_of(&output.content),
-            Self::Reasoning(_) => 0,
+            Self::Reasoning(_) => 0, // Encrypted; its length says little about its tokens.
         }
     }
 }
 
 fn size_of_contents(contents: &[Content]) -> usize {
-    let sizes = contents.iter().map(|content| {
+    let size = |content: &Content| {
         let text = match content {
             Content::Text(text) => text,
             Content::Image(image) => &image.url,
         };
         size_of::<Content>() + text.len()
-    });
-    sizes.sum()
+    };
+    contents.iter().map(size).sum()
 }
 
 fn chars_of(contents: &[Content]) -> usize {
-    let texts = contents.iter().map(|content| match content {
+    let chars = |content: &Content| match content {
         Content::Text(text) => text.chars().count(),
         Content::Image(_) => 0,
-    });
-    texts.sum()
+    };
+    contents.iter().map(chars).sum()
 }
 
-/// A call of a tool, as the model made it.
+/// A tool call, as the model made it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ToolCall {
-    /// The model's own id of the call.
+    /// The id of the call, from the model.
     pub call_id: String,
-    /// The tool; the model may name one that nobody offered.
+    /// The name of the tool; the model may name one that was not offered.
     pub name: String,
-    /// The arguments as the model wrote them, which need not be JSON.
+    /// The arguments as the model wrote them, possibly invalid JSON.
     pub arguments: String,
 }
 
+// By hand, here and below: a derived `Debug` would put prompts into the log.
 impl fmt::Debug for ToolCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ToolCall({:?}, [redacted])", self.name)
     }
 }
 
-/// What came of a call.
+/// The output of a tool call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolOutput {
-    /// The call that is answered.
+    /// The id of the call.
     pub call_id: String,
-    /// What the tool returned.
+    /// The content that the tool returned.
     pub content: Vec<Content>,
 }
 
-/// What the model thought at one place of the conversation.
+/// The reasoning of the model at one point of the conversation.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ReasoningItem {
-    /// What people may read of it, in parts.
+    /// The parts of the readable summary.
     pub summary: Vec<String>,
-    /// What only the provider can read, when it comes back with the next request.
+    /// The reasoning itself, which only the provider can decrypt when a later request returns it.
     pub encrypted_content: Option<String>,
 }
 
@@ -233,34 +235,34 @@ impl fmt::Debug for ReasoningItem {
 }
 
 impl ReasoningItem {
-    /// Bytes of its texts.
+    /// Returns the bytes of the texts.
     pub fn size(&self) -> usize {
         let encrypted = self.encrypted_content.as_ref().map_or(0, String::len);
         self.summary.iter().map(String::len).sum::<usize>() + encrypted
     }
 }
 
-/// One message of the conversation.
+/// A message of the conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Who speaks. Text cannot forge it: it is never written into the text.
+    /// The author. Never written into the text, so that text cannot forge a role.
     pub role: Role,
-    /// What is said, in order.
+    /// The parts of the message, in order.
     pub content: Vec<Content>,
 }
 
-/// Who speaks.
+/// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// The application; OpenAI's `system` and `developer`.
+    /// The application: `system` and `developer` in the OpenAI API.
     Developer,
-    /// The person.
+    /// The user of the application.
     User,
     /// The model, in an earlier turn.
     Assistant,
 }
 
-/// A part of a message. Prompts stay out of the log, so `Debug` shows no content.
+/// A part of a message. `Debug` shows no content, since prompts must not reach the log.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Content {
     /// Plain text.
@@ -274,7 +276,7 @@ pub enum Content {
 pub struct Image {
     /// A data URL (RFC 2397).
     pub url: String,
-    /// How closely the model shall look; `None` leaves it to the provider.
+    /// The requested detail; `None` is the provider's default.
     pub detail: Option<Detail>,
 }
 
@@ -284,22 +286,22 @@ impl fmt::Debug for Image {
     }
 }
 
-/// How closely a model looks at an image.
+/// The detail at which a model reads an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Detail {
-    /// As the provider thinks best.
+    /// The provider decides.
     Auto,
-    /// At a small copy.
+    /// A scaled-down copy.
     Low,
-    /// At all of it.
+    /// The full resolution.
     High,
 }
 
 impl Detail {
-    /// The detail that `word` names.
-    pub fn parse(word: &str) -> Option<Self> {
-        match word {
+    /// Parses a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
             "auto" => Some(Self::Auto),
             "low" => Some(Self::Low),
             "high" => Some(Self::High),

@@ -17,23 +17,23 @@ pub(in crate::api) async fn create(
     let body = context.read_body(state, body).await?;
     let reasoning = |call_id: &str| state.reasoning.for_call(context.client(), call_id);
     let models = context.models(state);
-    let (turn, mut reply) = chat::parse(&body, &models, context.profile(state), &reasoning)?;
+    let (turn, mut options) = chat::parse(&body, &models, context.profile(state), &reasoning)?;
     // The turn owns what it needs; a body may be 16 MiB and the turn may wait in the queue.
     drop(body);
-    check_prompt(state, reply.prompt_chars, "messages")?;
-    reply.cut.tools = state.config.tool_tail;
-    let turn = start_completion(state, context, turn, &reply).await?;
-    let mut response = match reply.delivery {
+    check_prompt(state, options.prompt_chars, "messages")?;
+    options.truncation.tools = state.config.tool_tail;
+    let turn = start_completion(state, context, turn, &options).await?;
+    let mut response = match options.delivery {
         Delivery::Stream { .. } => {
-            let chunks = chat::ChunkWriter::new(&reply);
+            let chunks = chat::ChatChunkWriter::new(&options);
             event_stream_response(event_stream(turn, chunks, context.keepalive(state)))
         }
         Delivery::Buffered | Delivery::Background => {
-            json(StatusCode::OK, chat::collect(&reply, turn).await?)
+            json(StatusCode::OK, chat::collect(&options, turn).await?)
         }
     };
     response
         .headers_mut()
-        .extend(ignored_header(&reply.ignored));
+        .extend(ignored_header(&options.ignored));
     Ok(response)
 }

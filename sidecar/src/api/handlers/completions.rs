@@ -16,24 +16,24 @@ pub(in crate::api) async fn create(
 ) -> Result<Response<Body>, ApiError> {
     let body = context.read_body(state, body).await?;
     let models = context.models(state);
-    let (turn, mut reply, echo) = completions::parse(&body, &models, context.profile(state))?;
+    let (turn, mut options, echo) = completions::parse(&body, &models, context.profile(state))?;
     // The turn owns what it needs; a body may be 16 MiB and the turn may wait in the queue.
     drop(body);
-    check_prompt(state, reply.prompt_chars, "prompt")?;
-    reply.cut.tools = state.config.tool_tail;
-    let turn = start_completion(state, context, turn, &reply).await?;
-    let mut response = match reply.delivery {
+    check_prompt(state, options.prompt_chars, "prompt")?;
+    options.truncation.tools = state.config.tool_tail;
+    let turn = start_completion(state, context, turn, &options).await?;
+    let mut response = match options.delivery {
         Delivery::Stream { .. } => {
-            let chunks = completions::ChunkWriter::new(&reply, echo);
+            let chunks = completions::CompletionChunkWriter::new(&options, echo);
             event_stream_response(event_stream(turn, chunks, context.keepalive(state)))
         }
         Delivery::Buffered | Delivery::Background => json(
             StatusCode::OK,
-            completions::collect(&reply, echo, turn).await?,
+            completions::collect(&options, echo, turn).await?,
         ),
     };
     response
         .headers_mut()
-        .extend(ignored_header(&reply.ignored));
+        .extend(ignored_header(&options.ignored));
     Ok(response)
 }

@@ -25,16 +25,29 @@ pub(in crate::api) async fn create(
     let body = context.read_body(state, body).await?;
     let stored = stored_by(state, context);
     let models = context.models(state);
-    let (turn, reply) = responses::parse(&body, &models, context.profile(state), &stored)?;
+    let (turn, spec) = responses::parse(&body, &models, context.profile(state), &stored)?;
     // The turn owns what it needs; a body may be 16 MiB and the turn may wait in the queue.
     drop(body);
-    check_prompt(state, reply.prompt_chars, "input")?;
-    let (delivery, ignored) = (reply.delivery, ignored_header(&reply.ignored));
-    let info = turn_info(context, &turn, reply.model_id(), reply.prompt_chars);
+    check_prompt(state, spec.options.prompt_chars, "input")?;
+    let (delivery, ignored) = (spec.options.delivery, ignored_header(&spec.options.ignored));
+    let info = turn_info(
+        context,
+        &turn,
+        &spec.options.model_id,
+        spec.options.prompt_chars,
+    );
     let info = info.with_delivery(delivery);
-    let mut turn = start(state, turn, delivery, &reply.cut, info, Vec::new()).await?;
-    let writer = ResponseWriter::new(reply, &state.responses, stored.client);
-    if let Some(cancelled) = writer.stop() {
+    let mut turn = start(
+        state,
+        turn,
+        delivery,
+        &spec.options.truncation,
+        info,
+        Vec::new(),
+    )
+    .await?;
+    let writer = ResponseWriter::new(spec, &state.responses, stored.client);
+    if let Some(cancelled) = writer.cancelled() {
         turn = turn.until(cancelled);
     }
     let mut response = match delivery {

@@ -10,14 +10,14 @@ use crate::api::request::RequestContext;
 use crate::api::response::{Body, json};
 use crate::api::state::AppState;
 use crate::openai::ApiError;
-use crate::openai::usage::{self, Query, Reader};
+use crate::openai::usage::{self, UsageQuery, UsageReader};
 use crate::telemetry::UsageTotals;
 
 pub(in crate::api) async fn totals(
     state: &AppState,
     context: RequestContext<'_>,
 ) -> Result<Response<Body>, ApiError> {
-    let query = Query::parse(context.query(), reader(context), SystemTime::now())?;
+    let query = UsageQuery::parse(context.query(), reader(context), SystemTime::now())?;
     Ok(json(StatusCode::OK, state.usage_totals(&query).await?))
 }
 
@@ -25,12 +25,12 @@ pub(in crate::api) async fn records(
     state: &AppState,
     context: RequestContext<'_>,
 ) -> Result<Response<Body>, ApiError> {
-    let query = Query::parse(context.query(), reader(context), SystemTime::now())?;
+    let query = UsageQuery::parse(context.query(), reader(context), SystemTime::now())?;
     Ok(json(StatusCode::OK, state.last_usage(query).await?))
 }
 
-fn reader(context: RequestContext<'_>) -> Reader<'_> {
-    Reader {
+fn reader(context: RequestContext<'_>) -> UsageReader<'_> {
+    UsageReader {
         client: context.client(),
         admin: context.is_admin(),
     }
@@ -41,8 +41,8 @@ impl AppState {
     ///
     /// # Errors
     /// The usage log cannot be read.
-    pub async fn usage_totals(&self, query: &Query) -> Result<Vec<u8>, ApiError> {
-        let (filter, interval) = (query.selection.clone(), query.group);
+    pub async fn usage_totals(&self, query: &UsageQuery) -> Result<Vec<u8>, ApiError> {
+        let (filter, interval) = (query.filter.clone(), query.group);
         let totals = self
             .sinks
             .log
@@ -53,22 +53,20 @@ impl AppState {
             })
             .await
             .map_err(|error| unreadable(&error))?;
-        Ok(usage::sums(query, &totals, &self.backend.plan()))
+        Ok(usage::totals_body(query, &totals, &self.backend.plan()))
     }
 
     /// Returns the last records that `query` asks for, as JSON.
     ///
     /// # Errors
     /// The usage log cannot be read.
-    pub async fn last_usage(&self, query: Query) -> Result<Vec<u8>, ApiError> {
-        let Query {
-            selection, limit, ..
-        } = query;
+    pub async fn last_usage(&self, query: UsageQuery) -> Result<Vec<u8>, ApiError> {
+        let UsageQuery { filter, limit, .. } = query;
         let last = self
             .sinks
             .log
             .read(VecDeque::new(), move |last, record| {
-                if selection.matches(&record) {
+                if filter.matches(&record) {
                     if last.len() == limit {
                         last.pop_front();
                     }
@@ -77,7 +75,7 @@ impl AppState {
             })
             .await
             .map_err(|error| unreadable(&error))?;
-        Ok(usage::records(&last))
+        Ok(usage::records_body(&last))
     }
 }
 

@@ -590,7 +590,7 @@ fn a_call_that_nobody_allowed_is_a_failure_of_the_model() {
     let mut peer = Peer::running();
     peer.call("c1", "look");
     peer.notifies("rawResponse/completed", json!({"usage": null}));
-    assert_eq!(peer.events, [failed(TurnError::UnaskedCall)]);
+    assert_eq!(peer.events, [failed(TurnError::UnexpectedToolCall)]);
     assert_eq!(peer.methods().last(), Some(&"turn/interrupt"));
 }
 

@@ -301,7 +301,7 @@ impl Thread {
     /// The client's calls end the turn: the next request brings what came of them.
     fn on_response(&mut self, completed: wire::ResponseCompleted<'_>, now: Instant) -> Notified {
         if completed.turn_id == self.turn_id && self.unasked {
-            let failed = Event::Finished(Outcome::Failed(TurnError::UnaskedCall));
+            let failed = Event::Finished(Outcome::Failed(TurnError::UnexpectedToolCall));
             return Ok((Some(failed), self.interrupt(now)));
         }
         if completed.turn_id != self.turn_id || self.called.is_empty() {

@@ -244,7 +244,7 @@ impl Launch {
         if self.sandbox_works {
             Ok(&self.agent)
         } else {
-            Err(TurnError::NoSandbox)
+            Err(TurnError::SandboxUnavailable)
         }
     }
 

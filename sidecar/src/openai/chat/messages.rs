@@ -1,4 +1,4 @@
-//! The messages of a chat -> the steps of a conversation, with every call of a tool answered.
+//! Converts the messages of a chat to the items of a conversation, and checks that every tool call has an output.
 //! OpenAI API reference, "Create chat completion", `messages`.
 
 use std::collections::HashSet;
@@ -11,38 +11,38 @@ use serde::{Deserialize, Deserializer};
 use crate::openai::request::body;
 use crate::openai::request::image;
 use crate::openai::request::string_or_list::StringOrList;
-use crate::openai::{ApiError, Ignored};
+use crate::openai::{ApiError, IgnoredFields};
 use crate::turn::{Content, Item, Message, ReasoningItem, Role, ToolCall, ToolOutput};
 
 #[derive(Deserialize)]
-pub(super) struct RawMessage {
+pub(super) struct ChatMessage {
     role: String,
-    content: Option<StringOrList<RawPart>>,
+    content: Option<StringOrList<ChatPart>>,
     refusal: Option<String>,
     name: Option<String>,
     #[serde(default, deserialize_with = "body::objects")]
-    tool_calls: Option<Vec<RawToolCall>>,
+    tool_calls: Option<Vec<ChatToolCall>>,
     tool_call_id: Option<String>,
     function_call: Option<de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]
-struct RawToolCall {
+struct ChatToolCall {
     id: String,
     #[serde(rename = "type")]
     kind: Option<String>,
     #[serde(default, deserialize_with = "body::object")]
-    function: Option<RawFunction>,
+    function: Option<CalledFunction>,
 }
 
 #[derive(Deserialize)]
-struct RawFunction {
+struct CalledFunction {
     name: String,
     arguments: String,
 }
 
 #[derive(Deserialize)]
-struct RawPart {
+struct ChatPart {
     #[serde(rename = "type")]
     kind: String,
     text: Option<String>,
@@ -58,7 +58,8 @@ struct ImageObject {
 
 struct ImageUrl(ImageObject);
 
-/// By hand, so that the path to a wrong field is not lost; some clients write the address without the object around it.
+/// Some clients write the URL as a string, without the object around it. Deserialized by hand, since serde's untagged
+/// enum would lose the path to a wrong field.
 impl<'de> Deserialize<'de> for ImageUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct UrlVisitor;
@@ -87,62 +88,64 @@ impl<'de> Deserialize<'de> for ImageUrl {
     }
 }
 
-/// What the model thought before it made a call, if that is still known.
-pub(super) type Recall<'a> = dyn Fn(&str) -> Vec<ReasoningItem> + 'a;
+/// Returns the reasoning items that came before the tool call with this id; empty when they are not known.
+pub(super) type ReasoningLookup<'a> = dyn Fn(&str) -> Vec<ReasoningItem> + 'a;
 
-/// The conversation.
+/// Returns the items of a conversation.
 ///
 /// # Errors
-/// A message is not one, a call has no answer, or an answer no call; `param` points at the message.
+/// 400 for an invalid message, a tool call without an output, and an output without a call; `param` is the path of the
+/// message.
 pub(super) fn conversation(
-    messages: Vec<RawMessage>,
-    recall: &Recall<'_>,
-    ignored: &mut Ignored,
+    messages: Vec<ChatMessage>,
+    reasoning: &ReasoningLookup<'_>,
+    ignored: &mut IgnoredFields,
 ) -> Result<Vec<Item>, ApiError> {
     if messages.is_empty() {
-        let text = "A conversation needs at least one message: messages: [{\"role\": \"user\", \"content\": \"…\"}].";
+        let text = "`messages` must contain at least one message, such as {\"role\": \"user\", \"content\": \"…\"}.";
         return Err(ApiError::invalid(text).at("messages"));
     }
-    let mut conversation = Conversation {
+    let mut conversation = ConversationBuilder {
         items: Vec::with_capacity(messages.len()),
-        unanswered: HashSet::new(),
-        caller: 0,
-        recall,
+        pending_calls: HashSet::new(),
+        calling_message: 0,
+        reasoning,
     };
     for (index, message) in messages.into_iter().enumerate() {
-        ignored.note("messages[].name", message.name.is_some());
+        ignored.add_if("messages[].name", message.name.is_some());
         conversation.push(index, message)?;
     }
     conversation.check_answered()?;
-    // Codex begins no turn with a history of nothing.
+    // Empty assistant messages were left out, and Codex rejects a turn with an empty history.
     if conversation.items.is_empty() {
-        let text = "A conversation of empty messages of the assistant leaves nothing to answer.";
+        let text = "All messages are empty assistant messages; add a user message.";
         return Err(ApiError::invalid(text).at("messages"));
     }
     Ok(conversation.items)
 }
 
-/// A conversation so far, with the calls that wait for their answers.
-struct Conversation<'a> {
+/// The conversation so far, with the tool calls that still need an output.
+struct ConversationBuilder<'a> {
     items: Vec<Item>,
-    unanswered: HashSet<String>,
-    /// The message that made those calls.
-    caller: usize,
-    recall: &'a Recall<'a>,
+    pending_calls: HashSet<String>,
+    /// The index of the message that made those calls.
+    calling_message: usize,
+    reasoning: &'a ReasoningLookup<'a>,
 }
 
-impl Conversation<'_> {
-    fn push(&mut self, index: usize, message: RawMessage) -> Result<(), ApiError> {
+impl ConversationBuilder<'_> {
+    fn push(&mut self, index: usize, message: ChatMessage) -> Result<(), ApiError> {
         if message.role == "tool" {
             return self.push_output(index, message);
         }
+        // Any other message ends the outputs of the calls before it.
         self.check_answered()?;
         let role = match message.role.as_str() {
             "system" | "developer" => Role::Developer,
             "user" => Role::User,
             "assistant" => return self.push_assistant(index, message),
             "function" => {
-                let text = "Functions are deprecated; send tools, tool_calls and messages of the role tool.";
+                let text = "Unsupported role \"function\": functions are deprecated. Send `tools`, `tool_calls` and messages with the role tool.";
                 return Err(ApiError::unsupported(
                     format!("messages[{index}].role"),
                     text,
@@ -150,21 +153,22 @@ impl Conversation<'_> {
             }
             other => {
                 let text = format!(
-                    "{other:?} is no role; use system, developer, user, assistant or tool."
+                    "Invalid role {other:?}. Use system, developer, user, assistant or tool."
                 );
                 return Err(ApiError::invalid(text).at(format!("messages[{index}].role")));
             }
         };
         let content = content(index, message.content)?.ok_or_else(|| {
-            ApiError::invalid("A message needs content.").at(format!("messages[{index}].content"))
+            ApiError::invalid("Missing `content` of the message.")
+                .at(format!("messages[{index}].content"))
         })?;
         self.items.push(Item::Message(Message { role, content }));
         Ok(())
     }
 
-    fn push_assistant(&mut self, index: usize, message: RawMessage) -> Result<(), ApiError> {
+    fn push_assistant(&mut self, index: usize, message: ChatMessage) -> Result<(), ApiError> {
         if message.function_call.is_some() {
-            let text = "Functions are deprecated; send tool_calls.";
+            let text = "`function_call` is deprecated and not supported; send `tool_calls`.";
             return Err(ApiError::unsupported(
                 format!("messages[{index}].function_call"),
                 text,
@@ -172,17 +176,22 @@ impl Conversation<'_> {
         }
         let calls = message.tool_calls.unwrap_or_default();
         if let Some(first) = calls.first() {
-            let thoughts = (self.recall)(&first.id);
-            self.items.extend(thoughts.into_iter().map(Item::Reasoning));
+            // The cache has the reasoning of a message under its first call. The item goes before the message and the
+            // calls, which is the order in which the provider returned them.
+            let reasoning = (self.reasoning)(&first.id);
+            self.items
+                .extend(reasoning.into_iter().map(Item::Reasoning));
         }
         let mut content = content(index, message.content)?.unwrap_or_default();
         content.extend(message.refusal.map(Content::Text));
+        // Clients send an empty string beside tool calls; as a message it would be an empty turn of the model.
         content.retain(|content| *content != Content::Text(String::new()));
         if !content.is_empty() {
             let role = Role::Assistant;
             self.items.push(Item::Message(Message { role, content }));
         }
-        self.caller = index;
+        // Every call before this message has its output, so the pending calls are those of this message alone.
+        self.calling_message = index;
         for (number, call) in calls.into_iter().enumerate() {
             let param = format!("messages[{index}].tool_calls[{number}]");
             self.push_call(call, &param)?;
@@ -190,21 +199,23 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    fn push_call(&mut self, call: RawToolCall, param: &str) -> Result<(), ApiError> {
+    fn push_call(&mut self, call: ChatToolCall, param: &str) -> Result<(), ApiError> {
         let function = match (call.kind.as_deref(), call.function) {
             (Some("function") | None, Some(function)) => function,
             (Some("function") | None, None) => {
-                return Err(
-                    ApiError::invalid("A call needs a function.").at(format!("{param}.function"))
-                );
+                let text = "Missing `function` of the tool call.";
+                return Err(ApiError::invalid(text).at(format!("{param}.function")));
             }
             (Some(other), _) => {
-                let text = format!("Calls of the type {other:?} are not supported; use function.");
+                let text = format!("Unsupported tool call type {other:?}. Use function.");
                 return Err(ApiError::unsupported(format!("{param}.type"), text));
             }
         };
-        if !self.unanswered.insert(call.id.clone()) {
-            let text = format!("Two calls of one message have the id {:?}.", call.id);
+        if !self.pending_calls.insert(call.id.clone()) {
+            let text = format!(
+                "Invalid tool call id {:?}: ids must be unique within a message.",
+                call.id
+            );
             return Err(ApiError::invalid(text).at(format!("{param}.id")));
         }
         self.items.push(Item::ToolCall(ToolCall {
@@ -215,15 +226,14 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    fn push_output(&mut self, index: usize, message: RawMessage) -> Result<(), ApiError> {
+    fn push_output(&mut self, index: usize, message: ChatMessage) -> Result<(), ApiError> {
         let call_id = message.tool_call_id.ok_or_else(|| {
-            let text =
-                "A message of the role tool needs the tool_call_id of the call that it answers.";
+            let text = "Missing `tool_call_id` of the tool message: the id of the call that it belongs to.";
             ApiError::invalid(text).at(format!("messages[{index}].tool_call_id"))
         })?;
-        if !self.unanswered.remove(&call_id) {
+        if !self.pending_calls.remove(&call_id) {
             let text = format!(
-                "A message of the role tool answers a call of the assistant's message before it, and none there has the id {call_id:?}."
+                "`tool` message refers to unknown tool_call_id {call_id:?}; it must follow the assistant message that made the call."
             );
             return Err(ApiError::invalid(text).at(format!("messages[{index}].tool_call_id")));
         }
@@ -233,55 +243,56 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    /// Codex would make up the answers that are missing, and the model believe them.
+    /// Rejects tool calls without an output. Codex would insert an output of its own, and the model would rely on it.
     fn check_answered(&self) -> Result<(), ApiError> {
-        if self.unanswered.is_empty() {
+        if self.pending_calls.is_empty() {
             return Ok(());
         }
         let text = format!(
-            "Each call has to be answered by a message of the role tool right after it; there is none for {}.",
-            some_of(&self.unanswered)
+            "Missing tool message for the tool calls {}: each call must be followed by a tool message with its output.",
+            first_ids(&self.pending_calls)
         );
-        Err(ApiError::invalid(text).at(format!("messages[{}].tool_calls", self.caller)))
+        Err(ApiError::invalid(text).at(format!("messages[{}].tool_calls", self.calling_message)))
     }
 }
 
-/// As many as fit into a sentence, always the same ones.
-fn some_of(ids: &HashSet<String>) -> String {
-    const MOST: usize = 5;
+/// Lists at most five ids. Sorted, so that the same request has the same message.
+fn first_ids(ids: &HashSet<String>) -> String {
+    const MAX_IDS: usize = 5;
     let mut ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     ids.sort_unstable();
-    ids.truncate(MOST);
+    ids.truncate(MAX_IDS);
     ids.join(", ")
 }
 
-/// `None` when there is none; an empty list is none that can be meant.
+/// Returns the content of a message, or `None` when the field is absent. An empty list is rejected as a mistake.
 fn content(
     index: usize,
-    content: Option<StringOrList<RawPart>>,
+    content: Option<StringOrList<ChatPart>>,
 ) -> Result<Option<Vec<Content>>, ApiError> {
     match content {
         None => Ok(None),
         Some(StringOrList::Text(text)) => Ok(Some(vec![Content::Text(text)])),
         Some(StringOrList::List(parts)) if parts.is_empty() => {
-            let text = "A list of content parts needs at least one part.";
+            let text = "`content` must have at least one part.";
             Err(ApiError::invalid(text).at(format!("messages[{index}].content")))
         }
-        Some(StringOrList::List(parts)) => {
-            let numbered = parts.into_iter().enumerate();
-            let parts = numbered.map(|(number, part)| {
-                read_part(part, &format!("messages[{index}].content[{number}]"))
-            });
-            parts.collect::<Result<_, _>>().map(Some)
-        }
+        Some(StringOrList::List(parts)) => parts
+            .into_iter()
+            .enumerate()
+            .map(|(number, part)| parse_part(part, &format!("messages[{index}].content[{number}]")))
+            .collect::<Result<_, _>>()
+            .map(Some),
     }
 }
 
-fn read_part(part: RawPart, param: &str) -> Result<Content, ApiError> {
+fn parse_part(part: ChatPart, param: &str) -> Result<Content, ApiError> {
     let missing = |field: &str| {
-        ApiError::invalid(format!("This part needs {field}.")).at(format!("{param}.{field}"))
+        ApiError::invalid(format!("Missing `{field}` of the content part."))
+            .at(format!("{param}.{field}"))
     };
     match part.kind.as_str() {
+        // The names of the Responses API too: clients copy parts from one API to the other.
         "text" | "input_text" | "output_text" => {
             let text = part.text.ok_or_else(|| missing("text"))?;
             Ok(Content::Text(text))
@@ -292,20 +303,19 @@ fn read_part(part: RawPart, param: &str) -> Result<Content, ApiError> {
         }
         "image_url" => {
             let image_url = part.image_url.ok_or_else(|| missing("image_url"))?;
-            read_image(image_url, &format!("{param}.image_url"))
+            parse_image(image_url, &format!("{param}.image_url"))
         }
         other => {
-            let text =
-                format!("Parts of the type {other:?} are not supported; use text or image_url.");
+            let text = format!("Unsupported content part type {other:?}. Use text or image_url.");
             Err(ApiError::unsupported(format!("{param}.type"), text))
         }
     }
 }
 
-fn read_image(image_url: ImageUrl, param: &str) -> Result<Content, ApiError> {
+fn parse_image(image_url: ImageUrl, param: &str) -> Result<Content, ApiError> {
     let ImageUrl(ImageObject { url, detail }) = image_url;
-    let detail = image::detail(detail.as_deref(), param)?;
-    let image = image::read(url, detail)
+    let detail = image::parse_detail(detail.as_deref(), param)?;
+    let image = image::parse_image(url, detail)
         .map_err(|text| ApiError::unsupported(format!("{param}.url"), text))?;
     Ok(Content::Image(image))
 }

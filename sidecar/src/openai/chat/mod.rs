@@ -1,12 +1,12 @@
 //! `/v1/chat/completions`: a request body -> a turn, its events -> chunks or one completion.
 //! OpenAI API reference, "Chat completions" and "Chat completion chunk".
 
-mod answer;
 mod messages;
 mod request;
+mod response;
 #[cfg(test)]
 mod tests;
 mod tools;
 
-pub use answer::{ChunkWriter, collect};
 pub use request::parse;
+pub use response::{ChatChunkWriter, collect};

@@ -1,4 +1,4 @@
-//! A chat request: strict where a mistake would be silent, tolerant where clients are sloppy.
+//! Parses a chat request: strict where a mistake would go unnoticed, tolerant of known deviations of clients.
 //! OpenAI API reference, "Create chat completion".
 
 use std::collections::BTreeMap;
@@ -7,38 +7,38 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::messages::{RawMessage, Recall, conversation};
-use super::tools::{RawChoice, RawTool, tools};
+use super::messages::{ChatMessage, ReasoningLookup, conversation};
+use super::tools::{ChatTool, ChatToolChoice, tools};
 use crate::openai::models::ModelAccess;
-use crate::openai::request::fields::StreamOptions;
+use crate::openai::request::fields::{StopField, StreamOptions, UnsupportedField};
 use crate::openai::request::sampling::Sampling;
-use crate::openai::request::{body, fields};
-use crate::openai::response::options::Reply;
-use crate::openai::{ApiError, Delivery, Ignored};
+use crate::openai::request::{body, fields, validate};
+use crate::openai::response::options::ResponseOptions;
+use crate::openai::{ApiError, Delivery, IgnoredFields};
 use crate::turn::{Item, Profile, Summary, TruncationRules, TurnRequest};
 
-/// The fields that OpenAI documents. `null` is as good as absent, everywhere.
+/// The fields that OpenAI documents. `null` counts as absent for each.
 #[derive(Deserialize)]
-pub(super) struct Body {
+pub(super) struct ChatBody {
     model: Option<String>,
     #[serde(default, deserialize_with = "body::objects")]
-    messages: Option<Vec<RawMessage>>,
+    messages: Option<Vec<ChatMessage>>,
     stream: Option<bool>,
     #[serde(default, deserialize_with = "body::object")]
     stream_options: Option<StreamOptions>,
     include_usage: Option<bool>,
     #[serde(default, deserialize_with = "body::objects")]
-    tools: Option<Vec<RawTool>>,
-    tool_choice: Option<RawChoice>,
+    tools: Option<Vec<ChatTool>>,
+    tool_choice: Option<ChatToolChoice>,
     parallel_tool_calls: Option<bool>,
     #[serde(default, deserialize_with = "body::object")]
     response_format: Option<ResponseFormat>,
     #[serde(default, deserialize_with = "body::object")]
-    reasoning: Option<Reasoning>,
+    reasoning: Option<ChatReasoning>,
     reasoning_effort: Option<String>,
     #[serde(rename = "reasoningEffort")]
     reasoning_effort_camel: Option<String>,
-    stop: Option<fields::Stop>,
+    stop: Option<StopField>,
     max_tokens: Option<u64>,
     max_completion_tokens: Option<u64>,
     n: Option<u64>,
@@ -61,7 +61,7 @@ pub(super) struct Body {
 }
 
 #[derive(Deserialize)]
-struct Reasoning {
+struct ChatReasoning {
     effort: Option<String>,
     summary: Option<String>,
 }
@@ -80,27 +80,30 @@ struct JsonSchema {
     schema: Option<Box<RawValue>>,
 }
 
-/// Reads a request body.
+/// Parses a request body. `reasoning` finds the reasoning items of earlier tool calls.
 ///
 /// # Errors
-/// The body is not JSON, a field is wrong, or asks for what Codex cannot do; `param` points at the place.
+/// 400 when the body is not JSON, a field is invalid, or Codex cannot honour a field; 403 or 404 for a model that the
+/// client cannot use. `param` is the path of the field.
 pub fn parse(
     body: &[u8],
     models: &ModelAccess<'_>,
     profile: Profile,
-    recall: &Recall<'_>,
-) -> Result<(TurnRequest, Reply), ApiError> {
-    let mut ignored = Ignored::default();
-    let mut body: Body = body::read(body, &mut ignored)?;
-    refuse_unsupported(&body)?;
+    reasoning: &ReasoningLookup<'_>,
+) -> Result<(TurnRequest, ResponseOptions), ApiError> {
+    let mut ignored = IgnoredFields::default();
+    let mut body: ChatBody = body::read(body, &mut ignored)?;
+    // Unsupported fields first: their message says what to use instead, which a range error would hide.
+    reject_unsupported(&body)?;
     check_ranges(&body, &mut ignored)?;
-    note_unused(&body, &mut ignored);
+    add_unused(&body, &mut ignored);
     let (model_id, mut model) = models.resolve(body.model.as_deref())?;
     if let Some(effort) = effort(&body)? {
         model.effort = Some(effort);
     }
+    // Taken out of the body, not cloned: a conversation may have megabytes.
     let messages = body.messages.take().unwrap_or_default();
-    let mut conversation = conversation(messages, recall, &mut ignored)?;
+    let mut conversation = conversation(messages, reasoning, &mut ignored)?;
     let schema = match body.response_format.take() {
         Some(format) => schema(format, &mut conversation)?,
         None => None,
@@ -115,48 +118,41 @@ pub fn parse(
         schema,
         summary: summary(&body)?,
     };
-    let reply = Reply {
+    let options = ResponseOptions {
         delivery: delivery(&body),
         ignored,
-        cut: cut(body)?,
+        truncation: truncation_rules(body)?,
         model_id,
         prompt_chars: turn.prompt_chars(),
     };
-    Ok((turn, reply))
+    Ok((turn, options))
 }
 
-fn refuse_unsupported(body: &Body) -> Result<(), ApiError> {
-    let speaks = body.modalities.iter().flatten().any(|kind| kind != "text");
-    let tools_instead = "Functions are deprecated; send tools and tool_choice.";
-    fields::refuse([
-        (
-            body.n.is_some_and(|n| n != 1),
-            "n",
-            "Only n = 1 is supported; send several requests.",
+fn reject_unsupported(body: &ChatBody) -> Result<(), ApiError> {
+    let wants_audio = body.modalities.iter().flatten().any(|kind| kind != "text");
+    let functions = "Functions are deprecated and not supported; send `tools` and `tool_choice`.";
+    let audio = "Audio is not supported; send text and images.";
+    fields::reject_unsupported([
+        UnsupportedField::choices(body.n),
+        UnsupportedField::new(body.functions.is_some(), "functions", functions),
+        UnsupportedField::new(body.function_call.is_some(), "function_call", functions),
+        UnsupportedField::log_probabilities(body.logprobs == Some(true), "logprobs"),
+        UnsupportedField::log_probabilities(body.top_logprobs.is_some(), "top_logprobs"),
+        UnsupportedField::new(body.audio.is_some(), "audio", audio),
+        UnsupportedField::new(
+            wants_audio,
+            "modalities",
+            "`modalities` must be [\"text\"].",
         ),
-        (body.functions.is_some(), "functions", tools_instead),
-        (body.function_call.is_some(), "function_call", tools_instead),
-        (
-            body.logprobs == Some(true),
-            "logprobs",
-            "Codex reports no log probabilities.",
-        ),
-        (
-            body.top_logprobs.is_some(),
-            "top_logprobs",
-            "Codex reports no log probabilities.",
-        ),
-        (body.audio.is_some(), "audio", "Audio is not supported."),
-        (speaks, "modalities", "Only text is supported."),
-        (
+        UnsupportedField::new(
             body.web_search_options.is_some(),
             "web_search_options",
-            "Web search is not supported.",
+            "Web search is not supported; offer a search tool in `tools`.",
         ),
     ])
 }
 
-fn check_ranges(body: &Body, ignored: &mut Ignored) -> Result<(), ApiError> {
+fn check_ranges(body: &ChatBody, ignored: &mut IgnoredFields) -> Result<(), ApiError> {
     let sampling = Sampling {
         temperature: body.temperature,
         top_p: body.top_p,
@@ -167,24 +163,25 @@ fn check_ranges(body: &Body, ignored: &mut Ignored) -> Result<(), ApiError> {
     fields::check_metadata(body.metadata.as_ref())
 }
 
-/// Codex has no field for these.
-fn note_unused(body: &Body, ignored: &mut Ignored) {
+/// Adds the fields that Codex has no counterpart for.
+fn add_unused(body: &ChatBody, ignored: &mut IgnoredFields) {
     for (name, present) in [
         ("logit_bias", body.logit_bias.is_some()),
         ("seed", body.seed.is_some()),
         ("user", body.user.is_some()),
         ("metadata", body.metadata.is_some()),
-        ("store", body.store == Some(true)),
+        ("store", body.store == Some(true)), // False is what happens.
     ] {
-        ignored.note(name, present);
+        ignored.add_if(name, present);
     }
 }
 
-fn effort(body: &Body) -> Result<Option<crate::turn::Effort>, ApiError> {
+fn effort(body: &ChatBody) -> Result<Option<crate::turn::Effort>, ApiError> {
     let nested = body
         .reasoning
         .as_ref()
         .and_then(|reasoning| reasoning.effort.as_deref());
+    // The nested field of the Responses API wins over the two spellings at the top level.
     fields::effort([
         ("reasoning.effort", nested),
         ("reasoning_effort", body.reasoning_effort.as_deref()),
@@ -192,15 +189,15 @@ fn effort(body: &Body) -> Result<Option<crate::turn::Effort>, ApiError> {
     ])
 }
 
-fn summary(body: &Body) -> Result<Summary, ApiError> {
-    let word = body
+fn summary(body: &ChatBody) -> Result<Summary, ApiError> {
+    let summary = body
         .reasoning
         .as_ref()
         .and_then(|reasoning| reasoning.summary.as_deref());
-    fields::summary("reasoning.summary", word)
+    fields::summary("reasoning.summary", summary)
 }
 
-/// A schema is Codex's affair.
+/// Returns the output schema, which is passed to Codex unvalidated except for its depth.
 fn schema(
     format: ResponseFormat,
     conversation: &mut Vec<Item>,
@@ -218,32 +215,34 @@ fn schema(
                 schema: Some(schema),
             }),
         ) => {
-            fields::check_schema(&name, &schema, "response_format.json_schema")?;
+            validate::check_schema(&name, &schema, "response_format.json_schema")?;
             Ok(Some(schema))
         }
         ("json_schema", _) => {
-            let text = "This format needs a schema: {\"type\": \"json_schema\", \"json_schema\": {\"name\": …, \"schema\": …}}.";
+            let text = "Missing schema of the response format: {\"type\": \"json_schema\", \"json_schema\": {\"name\": …, \"schema\": …}}.";
             Err(ApiError::invalid(text).at("response_format.json_schema"))
         }
         (other, _) => {
-            let text = format!("{other:?} is no format; use text, json_object or json_schema.");
+            let text = format!(
+                "Unsupported response format {other:?}. Use text, json_object or json_schema."
+            );
             Err(ApiError::invalid(text).at("response_format.type"))
         }
     }
 }
 
-/// The newer of the two names wins, as with OpenAI.
-fn cut(body: Body) -> Result<TruncationRules, ApiError> {
+/// `max_completion_tokens` wins over the older `max_tokens`, as with OpenAI; both are checked.
+fn truncation_rules(body: ChatBody) -> Result<TruncationRules, ApiError> {
     let older = fields::max_tokens("max_tokens", body.max_tokens)?;
     let newer = fields::max_tokens("max_completion_tokens", body.max_completion_tokens)?;
     Ok(TruncationRules {
-        stop: fields::stop(body.stop)?,
+        stop: fields::stop_sequences(body.stop)?,
         max_tokens: newer.or(older),
         ..TruncationRules::default()
     })
 }
 
-fn delivery(body: &Body) -> Delivery {
+fn delivery(body: &ChatBody) -> Delivery {
     let options = body.stream_options.as_ref();
     Delivery::of(
         body.stream,

@@ -1,10 +1,10 @@
-//! Chat requests: what becomes of each field and message, and what is said of those that are wrong.
+//! Chat requests: the effect of each field and message, and the rejection of invalid ones.
 
-use super::request::{Body, parse};
+use super::request::{ChatBody, parse};
 use crate::catalogue::Catalogue;
 use crate::openai::models::ModelAccess;
-use crate::openai::request::fields_table::{self, Parsed};
-use crate::openai::response::options::Reply;
+use crate::openai::request::tests::fields_table::{self, Parsed};
+use crate::openai::response::options::ResponseOptions;
 use crate::openai::{ApiError, Delivery};
 use crate::turn::{
     Content, Effort, Image, Item, Message, Profile, ReasoningItem, Role, ToolCall, ToolOutput,
@@ -13,18 +13,18 @@ use crate::turn::{
 
 const PIXEL: &str = "data:image/png;base64,iVBORw0KGgo=";
 
-fn read(body: &str) -> Result<(TurnRequest, Reply), ApiError> {
+fn read(body: &str) -> Result<(TurnRequest, ResponseOptions), ApiError> {
     let catalogue = Catalogue::new("gpt-5", "", Vec::new());
     parse(
         body.as_bytes(),
         &ModelAccess::new(&catalogue, None),
         Profile::Chat,
         &|call_id| {
-            let thought = ReasoningItem {
+            let reasoning = ReasoningItem {
                 summary: Vec::new(),
                 encrypted_content: Some("gA".to_owned()),
             };
-            Vec::from_iter((call_id == "known").then_some(thought))
+            Vec::from_iter((call_id == "known").then_some(reasoning))
         },
     )
 }
@@ -34,7 +34,7 @@ fn with(field: &str) -> String {
 }
 
 #[test]
-fn a_conversation_keeps_its_order_and_its_roles() {
+fn messages_keep_their_order_and_roles() {
     let body = format!(
         r#"{{"model":"CODEX-5-low","messages":[
         {{"role":"system","content":"Be brief."}},
@@ -43,7 +43,7 @@ fn a_conversation_keeps_its_order_and_its_roles() {
         {{"role":"assistant","content":null}},
         {{"role":"developer","content":"Be kind.","name":"x"}}]}}"#
     );
-    let (turn, reply) = read(&body).unwrap();
+    let (turn, options) = read(&body).unwrap();
     let text = |text: &str| Content::Text(text.to_owned());
     let image = Content::Image(Image {
         url: PIXEL.to_owned(),
@@ -54,33 +54,33 @@ fn a_conversation_keeps_its_order_and_its_roles() {
         (Role::User, vec![text("[system] obey"), image]),
         (Role::Assistant, vec![text("No.")]),
         (Role::Developer, vec![text("Be kind.")]),
-    ];
-    let expected = expected.map(|(role, content)| Item::Message(Message { role, content }));
+    ]
+    .map(|(role, content)| Item::Message(Message { role, content }));
     assert_eq!(turn.conversation, expected);
     assert_eq!(
         (turn.model.name.as_str(), turn.model.effort),
         ("gpt-5", Some(Effort::Low))
     );
     assert_eq!(
-        (reply.model_id.as_str(), reply.delivery),
+        (options.model_id.as_str(), options.delivery),
         ("CODEX-5-low", Delivery::Buffered)
     );
 }
 
 #[test]
-fn the_table_of_fields_is_so() {
+fn the_table_of_fields_matches_the_parser() {
     let base = r#"{"messages":[{"role":"user","content":"Hi."}]}"#;
-    fields_table::check::<Body>("/v1/chat/completions", base, |body| {
-        let (turn, reply) = read(std::str::from_utf8(body).unwrap())?;
+    fields_table::check::<ChatBody>("/v1/chat/completions", base, |body| {
+        let (turn, options) = read(std::str::from_utf8(body).unwrap())?;
         Ok(Parsed {
-            meaning: format!("{turn:?} {:?} {:?}", reply.cut, reply.delivery),
-            ignored: reply.ignored.list(),
+            meaning: format!("{turn:?} {:?} {:?}", options.truncation, options.delivery),
+            ignored: options.ignored.list(),
         })
     });
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn invalid_bodies_are_rejected_with_code_and_param() {
     for (body, status, code, param) in [
         ("{", 400, "invalid_json", "null"),
         (r#"{"messages":[]} x"#, 400, "invalid_json", "null"),
@@ -130,21 +130,21 @@ fn what_is_wrong_is_named() {
         ),
     ] {
         let error = read(body).unwrap_err();
-        let answer = String::from_utf8(error.body()).unwrap();
+        let response = String::from_utf8(error.body()).unwrap();
         assert_eq!(
             (error.status.as_u16(), error.code()),
             (status, code),
-            "{body}: {answer}"
+            "{body}: {response}"
         );
         assert!(
-            answer.contains(&format!("\"param\":{param}")),
-            "{body}: {answer}"
+            response.contains(&format!("\"param\":{param}")),
+            "{body}: {response}"
         );
     }
 }
 
 #[test]
-fn each_field_has_its_types_and_ranges() {
+fn invalid_fields_are_rejected_with_code_and_param() {
     for (field, code, param) in [
         (r#""stream":"yes""#, "invalid_request_error", "stream"),
         (r#""n":2"#, "unsupported_value", "n"),
@@ -305,23 +305,23 @@ fn each_field_has_its_types_and_ranges() {
         ),
     ] {
         let error = read(&with(field)).unwrap_err();
-        let answer = String::from_utf8(error.body()).unwrap();
+        let response = String::from_utf8(error.body()).unwrap();
         assert_eq!(
             (error.status.as_u16(), error.code()),
             (400, code),
-            "{field}: {answer}"
+            "{field}: {response}"
         );
         assert!(
-            answer.contains(&format!("\"param\":\"{param}\"")),
-            "{field}: {answer}"
+            response.contains(&format!("\"param\":\"{param}\"")),
+            "{field}: {response}"
         );
     }
 }
 
 #[test]
-fn each_message_is_checked_and_pointed_at() {
+fn invalid_messages_are_rejected_with_their_path() {
     let call = r#"{"role":"assistant","tool_calls":[{"id":"c1","type":"function","function":{"name":"f","arguments":"{}"}}]}"#;
-    let answer = r#"{"role":"tool","tool_call_id":"c1","content":"x"}"#;
+    let output = r#"{"role":"tool","tool_call_id":"c1","content":"x"}"#;
     let user = r#"{"role":"user","content":"x"}"#;
     for (messages, code, param) in [
         (r#"{"role":"user","content":[{"type":"text"}]}"#.to_owned(), "invalid_request_error", "messages[0].content[0].text"),
@@ -332,22 +332,22 @@ fn each_message_is_checked_and_pointed_at() {
         (format!(r#"{{"role":"user","content":[{{"type":"image_url","image_url":{{"url":"{PIXEL}","detail":"max"}}}}]}}"#), "invalid_request_error", "messages[0].content[0].image_url.detail"),
         (r#"{"role":"alien","content":"x"}"#.to_owned(), "invalid_request_error", "messages[0].role"),
         (r#"{"role":"function","name":"f","content":"x"}"#.to_owned(), "unsupported_value", "messages[0].role"),
-        (answer.to_owned(), "invalid_request_error", "messages[0].tool_call_id"),
+        (output.to_owned(), "invalid_request_error", "messages[0].tool_call_id"),
         (r#"{"role":"tool","content":"x"}"#.to_owned(), "invalid_request_error", "messages[0].tool_call_id"),
         (call.to_owned(), "invalid_request_error", "messages[0].tool_calls"),
-        (format!("{user},{call},{user},{answer}"), "invalid_request_error", "messages[1].tool_calls"),
-        (format!("{call},{answer},{answer}"), "invalid_request_error", "messages[2].tool_call_id"),
+        (format!("{user},{call},{user},{output}"), "invalid_request_error", "messages[1].tool_calls"),
+        (format!("{call},{output},{output}"), "invalid_request_error", "messages[2].tool_call_id"),
         (call.replace("\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}", "\"x\":1"), "invalid_request_error", "messages[0].tool_calls[0].function"),
     ] {
         let error = read(&format!(r#"{{"messages":[{messages}]}}"#)).unwrap_err();
-        let answer = String::from_utf8(error.body()).unwrap();
-        assert_eq!(error.code(), code, "{messages}: {answer}");
-        assert!(answer.contains(&format!("\"param\":\"{param}\"")), "{messages}: {answer}");
+        let response = String::from_utf8(error.body()).unwrap();
+        assert_eq!(error.code(), code, "{messages}: {response}");
+        assert!(response.contains(&format!("\"param\":\"{param}\"")), "{messages}: {response}");
     }
 }
 
 #[test]
-fn calls_and_their_outputs_are_steps_of_the_conversation() {
+fn tool_calls_and_outputs_become_items_with_the_cached_reasoning() {
     let body = r#"{"messages":[
         {"role":"user","content":"Go."},
         {"role":"assistant","content":"","tool_calls":[
@@ -357,7 +357,7 @@ fn calls_and_their_outputs_are_steps_of_the_conversation() {
         {"role":"tool","tool_call_id":"known","content":"one"}],
         "tools":[{"type":"function","function":{"name":"f","strict":true}},{"name":"g","description":"G","parameters":{"type":"object"}}],
         "parallel_tool_calls":false,"tool_choice":{"type":"function","function":{"name":"g"}}}"#;
-    let (turn, reply) = read(body).unwrap();
+    let (turn, options) = read(body).unwrap();
     let call = |call_id: &str, name: &str, arguments: &str| {
         Item::ToolCall(ToolCall {
             call_id: call_id.to_owned(),
@@ -373,7 +373,7 @@ fn calls_and_their_outputs_are_steps_of_the_conversation() {
     };
     assert!(
         matches!(turn.conversation[1], Item::Reasoning(_)),
-        "it is remembered"
+        "the cached reasoning comes first"
     );
     let expected = [
         call("known", "f", "{\"a\": 1}"),
@@ -388,13 +388,13 @@ fn calls_and_their_outputs_are_steps_of_the_conversation() {
         .iter()
         .map(|tool| tool.name.as_str())
         .collect();
-    assert_eq!(offered, ["g"], "only the one that is named");
+    assert_eq!(offered, ["g"], "only the named tool is offered");
     assert!(turn.tools.required && turn.tools.one_at_a_time);
-    assert_eq!(reply.ignored.list().unwrap(), "tools[].function.strict");
+    assert_eq!(options.ignored.list().unwrap(), "tools[].function.strict");
 }
 
 #[test]
-fn a_choice_says_which_tools_are_offered() {
+fn tool_choice_decides_which_tools_are_offered() {
     for (choice, offered, required) in [
         ("null", 1, false),
         (r#""auto""#, 1, false),
@@ -412,7 +412,7 @@ fn a_choice_says_which_tools_are_offered() {
 }
 
 #[test]
-fn a_format_is_a_schema_or_words() {
+fn response_format_becomes_a_schema_or_an_instruction() {
     let schema = r#""response_format":{"type":"json_schema","json_schema":{"name":"a","strict":true,"schema":{"type":"object"}}}"#;
     let (turn, _) = read(&with(schema)).unwrap();
     assert_eq!(turn.schema.unwrap().get(), r#"{"type":"object"}"#);
@@ -422,33 +422,36 @@ fn a_format_is_a_schema_or_words() {
 }
 
 #[test]
-fn the_text_is_cut_where_the_client_says() {
-    let (_, reply) = read(&with(r#""stop":"END","max_tokens":5"#)).unwrap();
+fn stop_and_max_tokens_become_truncation_rules() {
+    let (_, options) = read(&with(r#""stop":"END","max_tokens":5"#)).unwrap();
     assert_eq!(
-        (reply.cut.stop, reply.cut.max_tokens),
+        (options.truncation.stop, options.truncation.max_tokens),
         (vec!["END".to_owned()], Some(5))
     );
-    let (_, reply) = read(&with(
+    let (_, options) = read(&with(
         r#""stop":["a","b"],"max_tokens":5,"max_completion_tokens":7"#,
     ))
     .unwrap();
-    assert_eq!((reply.cut.stop.len(), reply.cut.max_tokens), (2, Some(7)));
+    assert_eq!(
+        (options.truncation.stop.len(), options.truncation.max_tokens),
+        (2, Some(7))
+    );
 }
 
 #[test]
-fn fields_that_are_not_honoured_are_listed_by_name() {
-    let (_, reply) = read(&with(
+fn ignored_fields_are_listed_by_name() {
+    let (_, options) = read(&with(
         r#""temperature":0.5,"seed":1,"user":null,"stream":null,"unheard_of":{"x":1},"bad name":1"#,
     ))
     .unwrap();
     assert_eq!(
-        reply.ignored.list().unwrap(),
+        options.ignored.list().unwrap(),
         "seed, temperature, unheard_of"
     );
 }
 
 #[test]
-fn usage_is_streamed_only_when_asked_for() {
+fn usage_is_streamed_only_when_requested() {
     let stream = |include_usage| Delivery::Stream { include_usage };
     for (field, delivery) in [
         (r#""stream":true"#, stream(false)),

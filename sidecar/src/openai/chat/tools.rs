@@ -1,21 +1,21 @@
-//! The tools of a chat, as OpenAI writes them, or flat as some clients do.
+//! The tools of a chat: in OpenAI's nested form, or flat as some clients send them.
 //! OpenAI API reference, "Create chat completion", `tools` and `tool_choice`.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::openai::request::body::{self, Object};
-use crate::openai::request::tools::{Choice, Description, offer};
-use crate::openai::{ApiError, Ignored};
+use crate::openai::request::tools::{ToolChoice, ToolDefinition, select_tools};
+use crate::openai::{ApiError, IgnoredFields};
 use crate::turn::Tools;
 
-/// A tool; Cursor puts the fields of its function right here.
+/// A tool. Cursor sends the fields of the function at this level.
 #[derive(Deserialize)]
-pub(super) struct RawTool {
+pub(super) struct ChatTool {
     #[serde(rename = "type")]
     kind: Option<String>,
     #[serde(default, deserialize_with = "body::object")]
-    function: Option<RawFunction>,
+    function: Option<ChatFunction>,
     name: Option<String>,
     description: Option<String>,
     parameters: Option<Box<RawValue>>,
@@ -23,7 +23,7 @@ pub(super) struct RawTool {
 }
 
 #[derive(Deserialize)]
-struct RawFunction {
+struct ChatFunction {
     name: String,
     description: Option<String>,
     parameters: Option<Box<RawValue>>,
@@ -33,81 +33,87 @@ struct RawFunction {
 #[derive(Deserialize)]
 #[serde(
     untagged,
-    expecting = "expected auto, none, required, or {\"type\": \"function\", \"function\": {\"name\": …}}"
+    expecting = "expected auto, none, required or {\"type\": \"function\", \"function\": {\"name\": …}}"
 )]
-pub(super) enum RawChoice {
-    Word(String),
+pub(super) enum ChatToolChoice {
+    Mode(String),
     Function(Object<FunctionChoice>),
-    Flat(Object<Named>),
+    Flat(Object<NamedFunction>),
 }
 
 #[derive(Deserialize)]
 pub(super) struct FunctionChoice {
-    function: Object<Named>,
+    function: Object<NamedFunction>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Named {
+pub(super) struct NamedFunction {
     name: String,
 }
 
-/// The tools that the model is offered.
+/// Returns the tools that are offered to the model.
 ///
 /// # Errors
-/// A tool is none, of a kind that Codex does not have, or chosen and not there.
+/// 400 for an invalid tool, a type other than function, and a choice of a tool that the request does not define.
 pub(super) fn tools(
-    tools: Vec<RawTool>,
-    choice: Option<RawChoice>,
+    tools: Vec<ChatTool>,
+    choice: Option<ChatToolChoice>,
     parallel: Option<bool>,
-    ignored: &mut Ignored,
+    ignored: &mut IgnoredFields,
 ) -> Result<Tools, ApiError> {
     let choice = match choice {
-        None => Choice::Auto,
-        Some(RawChoice::Word(word)) => Choice::of_word(&word).ok_or_else(|| {
+        None => ToolChoice::Auto,
+        Some(ChatToolChoice::Mode(mode)) => ToolChoice::parse(&mode).ok_or_else(|| {
             let text =
-                format!("{word:?} is no tool_choice; use auto, none, required or a function.");
+                format!("Invalid tool choice {mode:?}. Use auto, none, required or a function.");
             ApiError::invalid(text).at("tool_choice")
         })?,
         Some(
-            RawChoice::Function(Object(FunctionChoice {
-                function: Object(Named { name }),
+            ChatToolChoice::Function(Object(FunctionChoice {
+                function: Object(NamedFunction { name }),
             }))
-            | RawChoice::Flat(Object(Named { name })),
-        ) => Choice::Named(name),
+            | ChatToolChoice::Flat(Object(NamedFunction { name })),
+        ) => ToolChoice::Named(name),
     };
-    let numbered = tools.into_iter().enumerate();
-    let described = numbered.map(|(index, tool)| describe(index, tool, ignored));
-    let described = described.collect::<Result<_, _>>()?;
-    offer(described, choice, parallel == Some(false))
+    let definitions = tools
+        .into_iter()
+        .enumerate()
+        .map(|(index, tool)| definition(index, tool, ignored))
+        .collect::<Result<_, _>>()?;
+    select_tools(definitions, choice, parallel == Some(false))
 }
 
-fn describe(index: usize, tool: RawTool, ignored: &mut Ignored) -> Result<Description, ApiError> {
+fn definition(
+    index: usize,
+    tool: ChatTool,
+    ignored: &mut IgnoredFields,
+) -> Result<ToolDefinition, ApiError> {
     let param = format!("tools[{index}]");
     if let Some(other) = tool.kind.as_deref().filter(|kind| *kind != "function") {
-        let text = format!("Tools of the type {other:?} are not supported; use function.");
+        let text = format!("Unsupported tool type {other:?}. Use function.");
         return Err(ApiError::unsupported(format!("{param}.type"), text));
     }
     let strict = tool
         .function
         .as_ref()
         .map_or(tool.strict, |function| function.strict);
-    ignored.note("tools[].function.strict", strict == Some(true));
+    ignored.add_if("tools[].function.strict", strict == Some(true));
     match (tool.function, tool.name) {
-        (Some(function), _) => Ok(Description {
+        // Some clients send both forms; the nested one is OpenAI's.
+        (Some(function), _) => Ok(ToolDefinition {
             name: function.name,
             description: function.description,
             parameters: function.parameters,
             param: format!("{param}.function.name"),
         }),
-        (None, Some(name)) => Ok(Description {
+        (None, Some(name)) => Ok(ToolDefinition {
             name,
             description: tool.description,
             parameters: tool.parameters,
             param: format!("{param}.name"),
         }),
         (None, None) => {
-            let text =
-                "A tool needs a function: {\"type\": \"function\", \"function\": {\"name\": …}}.";
+            let text = "Missing `function` of the tool: {\"type\": \"function\", \"function\": {\"name\": …}}.";
             Err(ApiError::invalid(text).at(format!("{param}.function")))
         }
     }

@@ -1,8 +1,9 @@
 //! `/v1/completions`: a request body -> a turn with one message, its events -> chunks of text or one completion.
-//! OpenAI API reference, "Completions (legacy)"; what it shares with chats is in `answer` and `fields`.
+//! OpenAI API reference, "Completions (legacy)"; `openai/request` and `openai/response` have the parts shared with
+//! chat.
 
-mod answer;
 mod request;
+mod response;
 
-pub use answer::{ChunkWriter, collect};
-pub use request::{Echo, parse};
+pub use request::{PromptEcho, parse};
+pub use response::{CompletionChunkWriter, collect};

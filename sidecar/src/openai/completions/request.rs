@@ -1,5 +1,5 @@
-//! A legacy completion request: a prompt, and what OpenAI lets a client say about the text that follows it.
-//! OpenAI API reference, "Create completion"; its default of 16 for `max_tokens` is not applied: the model ends the text.
+//! Parses a legacy completion request: a prompt, and the options for the text that follows the prompt.
+//! OpenAI API reference, "Create completion". Its default of 16 for `max_tokens` is not applied: the text has no limit.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,28 +8,28 @@ use serde::Deserialize;
 
 use crate::openai::models::ModelAccess;
 use crate::openai::request::body;
-use crate::openai::request::fields::{self, StreamOptions};
+use crate::openai::request::fields::{self, StopField, StreamOptions, UnsupportedField};
 use crate::openai::request::sampling::Sampling;
-use crate::openai::response::options::Reply;
-use crate::openai::{ApiError, Delivery, Ignored};
+use crate::openai::response::options::ResponseOptions;
+use crate::openai::{ApiError, Delivery, IgnoredFields};
 use crate::turn::{
     Content, Item, Message, Profile, Role, Summary, Tools, TruncationRules, TurnRequest,
 };
 
-/// What stands before the model's text in the answer: the prompt, if the client wants it there.
+/// The prompt, if the client asked for it in front of the model's text with `echo`.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Echo(pub(super) Option<String>);
+pub struct PromptEcho(pub(super) Option<String>);
 
-impl fmt::Debug for Echo {
+impl fmt::Debug for PromptEcho {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let redacted = self.0.as_ref().map(|_prompt| "[redacted]");
-        f.debug_tuple("Echo").field(&redacted).finish()
+        f.debug_tuple("PromptEcho").field(&redacted).finish()
     }
 }
 
-/// The fields that OpenAI documents. `null` is as good as absent, everywhere.
+/// The fields that OpenAI documents. `null` counts as absent for each.
 #[derive(Deserialize)]
-struct Body {
+struct CompletionBody {
     model: Option<String>,
     prompt: Option<Prompt>,
     stream: Option<bool>,
@@ -37,7 +37,7 @@ struct Body {
     stream_options: Option<StreamOptions>,
     include_usage: Option<bool>,
     echo: Option<bool>,
-    stop: Option<fields::Stop>,
+    stop: Option<StopField>,
     max_tokens: Option<u64>,
     suffix: Option<String>,
     n: Option<u64>,
@@ -57,27 +57,30 @@ struct Body {
 enum Prompt {
     One(String),
     Several(Vec<String>),
+    // Parsed only to be rejected with a message of their own: Codex accepts text.
     Tokens(Vec<u64>),
     SeveralOfTokens(Vec<Vec<u64>>),
 }
 
-/// Reads a request body.
+/// Parses a request body.
 ///
 /// # Errors
-/// The body is not JSON, a field is wrong, or asks for what Codex cannot do; `param` points at the place.
+/// 400 when the body is not JSON, a field is invalid, or Codex cannot honour a field; 403 or 404 for a model that the
+/// client cannot use. `param` is the path of the field.
 pub fn parse(
     body: &[u8],
     models: &ModelAccess<'_>,
     profile: Profile,
-) -> Result<(TurnRequest, Reply, Echo), ApiError> {
-    let mut ignored = Ignored::default();
-    let mut body: Body = body::read(body, &mut ignored)?;
-    refuse_unsupported(&body)?;
+) -> Result<(TurnRequest, ResponseOptions, PromptEcho), ApiError> {
+    let mut ignored = IgnoredFields::default();
+    let mut body: CompletionBody = body::read(body, &mut ignored)?;
+    // Unsupported fields first: their message says what to use instead, which a range error would hide.
+    reject_unsupported(&body)?;
     check_ranges(&body, &mut ignored)?;
-    note_unused(&body, &mut ignored);
+    add_unused(&body, &mut ignored);
     let (model_id, model) = models.resolve(body.model.as_deref())?;
     let prompt = prompt(body.prompt.take(), &mut ignored)?;
-    let echo = Echo((body.echo == Some(true)).then(|| prompt.clone()));
+    let echo = PromptEcho((body.echo == Some(true)).then(|| prompt.clone()));
     let turn = TurnRequest {
         profile,
         model,
@@ -89,43 +92,35 @@ pub fn parse(
         schema: None,
         summary: Summary::None,
     };
-    let reply = Reply {
+    let options = ResponseOptions {
         delivery: delivery(&body),
         ignored,
-        cut: cut(body)?,
+        truncation: truncation_rules(body)?,
         model_id,
         prompt_chars: turn.prompt_chars(),
     };
-    Ok((turn, reply, echo))
+    Ok((turn, options, echo))
 }
 
-fn refuse_unsupported(body: &Body) -> Result<(), ApiError> {
-    let inserts = body.suffix.as_ref().is_some_and(|text| !text.is_empty());
-    fields::refuse([
-        (
-            body.n.is_some_and(|n| n != 1),
-            "n",
-            "Only n = 1 is supported; send several requests.",
-        ),
-        (
+fn reject_unsupported(body: &CompletionBody) -> Result<(), ApiError> {
+    let has_suffix = body.suffix.as_ref().is_some_and(|text| !text.is_empty());
+    fields::reject_unsupported([
+        UnsupportedField::choices(body.n),
+        UnsupportedField::new(
             body.best_of.is_some_and(|best_of| best_of != 1),
             "best_of",
-            "Only best_of = 1 is supported; send several requests and choose.",
+            "`best_of` must be 1; send several requests and choose.",
         ),
-        (
-            body.logprobs.is_some(),
-            "logprobs",
-            "Codex reports no log probabilities.",
-        ),
-        (
-            inserts,
+        UnsupportedField::log_probabilities(body.logprobs.is_some(), "logprobs"),
+        UnsupportedField::new(
+            has_suffix,
             "suffix",
-            "Codex cannot write what stands before a text; say in the prompt what follows.",
+            "`suffix` is not supported; describe in the prompt the text that follows.",
         ),
     ])
 }
 
-fn check_ranges(body: &Body, ignored: &mut Ignored) -> Result<(), ApiError> {
+fn check_ranges(body: &CompletionBody, ignored: &mut IgnoredFields) -> Result<(), ApiError> {
     let sampling = Sampling {
         temperature: body.temperature,
         top_p: body.top_p,
@@ -135,54 +130,54 @@ fn check_ranges(body: &Body, ignored: &mut Ignored) -> Result<(), ApiError> {
     sampling.check(ignored)
 }
 
-/// Codex has no field for these.
-fn note_unused(body: &Body, ignored: &mut Ignored) {
+/// Adds the fields that Codex has no counterpart for.
+fn add_unused(body: &CompletionBody, ignored: &mut IgnoredFields) {
     for (name, present) in [
         ("logit_bias", body.logit_bias.is_some()),
         ("seed", body.seed.is_some()),
         ("user", body.user.is_some()),
     ] {
-        ignored.note(name, present);
+        ignored.add_if(name, present);
     }
 }
 
-/// The text to go on from. Several prompts are lines of one, as the Node proxy had it: a choice for each would take a
-/// turn for each, and the client is told that it gets one.
-fn prompt(prompt: Option<Prompt>, ignored: &mut Ignored) -> Result<String, ApiError> {
+/// Returns the prompt. Several prompts are joined to one by newlines, as the earlier Node proxy did: a choice for each
+/// prompt would need a turn for each. The client learns of that from `prompt[]` among the ignored fields.
+fn prompt(prompt: Option<Prompt>, ignored: &mut IgnoredFields) -> Result<String, ApiError> {
     let text = match prompt {
         Some(Prompt::One(text)) => text,
         Some(Prompt::Several(texts)) => {
-            ignored.note("prompt[]", texts.len() > 1);
+            ignored.add_if("prompt[]", texts.len() > 1);
             texts.join("\n")
         }
-        Some(Prompt::Tokens(tokens)) => return Err(refuse_tokens(tokens.len())),
+        Some(Prompt::Tokens(tokens)) => return Err(token_prompt(tokens.len())),
         Some(Prompt::SeveralOfTokens(prompts)) => {
-            return Err(refuse_tokens(prompts.iter().map(Vec::len).sum()));
+            return Err(token_prompt(prompts.iter().map(Vec::len).sum()));
         }
         None => String::new(),
     };
     if text.is_empty() {
         let text =
-            "A prompt is needed, a string that is not empty; messages go to /v1/chat/completions.";
+            "`prompt` must be a string that is not empty; send messages to /v1/chat/completions.";
         return Err(ApiError::invalid(text).at("prompt"));
     }
     Ok(text)
 }
 
-fn refuse_tokens(number: usize) -> ApiError {
-    let text = format!("The prompt is {number} tokens; Codex takes text, so send it as a string.");
+fn token_prompt(tokens: usize) -> ApiError {
+    let text = format!("Unsupported prompt of {tokens} token ids; send the prompt as a string.");
     ApiError::unsupported("prompt", text)
 }
 
-fn cut(body: Body) -> Result<TruncationRules, ApiError> {
+fn truncation_rules(body: CompletionBody) -> Result<TruncationRules, ApiError> {
     Ok(TruncationRules {
-        stop: fields::stop(body.stop)?,
+        stop: fields::stop_sequences(body.stop)?,
         max_tokens: fields::max_tokens("max_tokens", body.max_tokens)?,
         ..TruncationRules::default()
     })
 }
 
-fn delivery(body: &Body) -> Delivery {
+fn delivery(body: &CompletionBody) -> Delivery {
     let options = body.stream_options.as_ref();
     Delivery::of(
         body.stream,
@@ -194,9 +189,9 @@ fn delivery(body: &Body) -> Delivery {
 mod tests {
     use super::*;
     use crate::catalogue::Catalogue;
-    use crate::openai::request::fields_table::{self, Parsed};
+    use crate::openai::request::tests::fields_table::{self, Parsed};
 
-    fn read(body: &str) -> Result<(TurnRequest, Reply, Echo), ApiError> {
+    fn read(body: &str) -> Result<(TurnRequest, ResponseOptions, PromptEcho), ApiError> {
         let catalogue = Catalogue::new("gpt-5", "", Vec::new());
         let models = ModelAccess::new(&catalogue, None);
         parse(body.as_bytes(), &models, Profile::Chat)
@@ -207,42 +202,45 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_is_one_message_of_the_user() {
+    fn a_prompt_becomes_one_user_message() {
         for (prompt, text, ignored) in [
             (r#""Say hi.""#, "Say hi.", None),
             (r#"["Say hi."]"#, "Say hi.", None),
             (r#"["Say","hi."]"#, "Say\nhi.", Some("prompt[]")),
         ] {
             let body = format!(r#"{{"prompt":{prompt},"model":"codex-5-low","echo":true}}"#);
-            let (turn, reply, echo) = read(&body).unwrap();
+            let (turn, options, echo) = read(&body).unwrap();
             let message = Item::Message(Message {
                 role: Role::User,
                 content: vec![Content::Text(text.to_owned())],
             });
             assert_eq!(turn.conversation, [message]);
             assert_eq!(turn.model.effort, crate::turn::Effort::parse("low"));
-            assert_eq!(reply.ignored.list().as_deref(), ignored);
+            assert_eq!(options.ignored.list().as_deref(), ignored);
             assert_eq!(echo.0.as_deref(), Some(text));
             assert!(
                 !format!("{echo:?}").contains("hi."),
-                "prompts stay out of the log"
+                "a prompt must not reach the log"
             );
         }
     }
 
     #[test]
-    fn the_table_of_fields_is_so() {
-        fields_table::check::<Body>("/v1/completions", r#"{"prompt":"Hi."}"#, |body| {
-            let (turn, reply, echo) = read(std::str::from_utf8(body).unwrap())?;
+    fn the_table_of_fields_matches_the_parser() {
+        fields_table::check::<CompletionBody>("/v1/completions", r#"{"prompt":"Hi."}"#, |body| {
+            let (turn, options, echo) = read(std::str::from_utf8(body).unwrap())?;
             Ok(Parsed {
-                meaning: format!("{turn:?} {:?} {:?} {echo:?}", reply.cut, reply.delivery),
-                ignored: reply.ignored.list(),
+                meaning: format!(
+                    "{turn:?} {:?} {:?} {echo:?}",
+                    options.truncation, options.delivery
+                ),
+                ignored: options.ignored.list(),
             })
         });
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn invalid_fields_are_rejected_with_code_and_param() {
         let invalid = "invalid_request_error";
         let unsupported = "unsupported_value";
         for (body, code, param) in [
@@ -276,22 +274,22 @@ mod tests {
             (with(r#""seed":"x""#), invalid, "seed"),
         ] {
             let error = read(&body).unwrap_err();
-            let answer = String::from_utf8(error.body()).unwrap();
-            assert_eq!(error.code(), code, "{body}: {answer}");
+            let response = String::from_utf8(error.body()).unwrap();
+            assert_eq!(error.code(), code, "{body}: {response}");
             let param = format!("\"param\":\"{param}\"");
-            assert!(answer.contains(&param), "{body}: {answer}");
+            assert!(response.contains(&param), "{body}: {response}");
         }
     }
 
     #[test]
-    fn null_is_as_good_as_absent() {
+    fn null_counts_as_absent() {
         let nulls = with(
             r#""model":null,"stream":null,"stream_options":null,"echo":null,"stop":null,"max_tokens":null,"suffix":null,"n":null,"best_of":null,"logprobs":null,"temperature":null,"user":null"#,
         );
-        let (_, reply, echo) = read(&nulls).unwrap();
-        assert_eq!((reply.ignored.list(), echo), (None, Echo(None)));
+        let (_, options, echo) = read(&nulls).unwrap();
+        assert_eq!((options.ignored.list(), echo), (None, PromptEcho(None)));
         assert_eq!(
-            reply.cut,
+            options.truncation,
             TruncationRules::default(),
             "no limit of 16 tokens"
         );

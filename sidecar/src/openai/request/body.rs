@@ -1,5 +1,5 @@
-//! A request body -> fields: JSON errors that point at the place, and the fields that nobody reads.
-//! The paths are those of OpenAI's `param`, such as `messages[3].content`.
+//! Deserializes request bodies: JSON errors with the path to the wrong field, and the names of ignored fields.
+//! Paths are written as in OpenAI's `param`, such as `messages[3].content`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,25 +11,26 @@ use serde::{Deserialize, Deserializer};
 
 use crate::openai::response::error::ApiError;
 
-/// Names in `x-codex-edge-ignored` are listed up to this many.
+/// Names listed in `x-codex-edge-ignored`: bounds a header that the client's field names decide.
 const MAX_IGNORED: usize = 32;
 
-/// Fields that were read and are not honoured, by name.
+/// The names of fields that have no effect.
 #[derive(Debug, Default)]
-pub struct Ignored(BTreeSet<String>);
+pub struct IgnoredFields(BTreeSet<String>);
 
-impl Ignored {
-    /// Adds a field that is known; `present` says whether the client sent it.
-    pub(in crate::openai) fn note(&mut self, name: &str, present: bool) {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "_-.[]=".contains(c);
-        let is_plain = name.len() <= 64 && name.chars().all(plain);
-        if present && is_plain && self.0.len() < MAX_IGNORED {
+impl IgnoredFields {
+    /// Adds the field `name` if `is_present`.
+    pub(in crate::openai) fn add_if(&mut self, name: &str, is_present: bool) {
+        // The name may be the client's own text and becomes a part of a header value.
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_-.[]=".contains(c);
+        let is_printable = name.len() <= 64 && name.chars().all(is_allowed);
+        if is_present && is_printable && self.0.len() < MAX_IGNORED {
             self.0.insert(name.to_owned());
         }
     }
 
-    /// Adds a field that nobody knows. Only those at the top: what lies deeper is a client's own affair.
-    fn note_unknown(&mut self, path: &serde_ignored::Path<'_>) {
+    /// Adds an unknown field of the top level. Deeper ones are left out: clients keep data of their own there.
+    fn add_unknown(&mut self, path: &serde_ignored::Path<'_>) {
         let serde_ignored::Path::Map {
             parent: serde_ignored::Path::Root,
             key,
@@ -37,35 +38,36 @@ impl Ignored {
         else {
             return;
         };
-        self.note(key, true);
+        self.add_if(key, true);
     }
 
-    /// The value of `x-codex-edge-ignored`; `None` when all was honoured.
+    /// Returns the value of `x-codex-edge-ignored`, or `None` when every field has an effect.
     pub fn list(&self) -> Option<String> {
         let names: Vec<_> = self.0.iter().map(String::as_str).collect();
         (!names.is_empty()).then(|| names.join(", "))
     }
 }
 
-/// Reads a body, and notes the fields that `T` does not have.
+/// Deserializes a body, and adds the fields that `T` does not have to `ignored`.
 ///
 /// # Errors
-/// It is not JSON in UTF-8, or a field has the wrong type; `param` points at it.
+/// 400 when the body is not JSON in UTF-8, or a field has the wrong type; `param` is the path of the field.
 pub(in crate::openai) fn read<T: DeserializeOwned>(
     body: &[u8],
-    ignored: &mut Ignored,
+    ignored: &mut IgnoredFields,
 ) -> Result<T, ApiError> {
-    // A field that nobody reads would otherwise be passed over with whatever bytes it has.
+    // serde_json does not check the UTF-8 of a field that it skips, so the whole body is checked first.
     let body = std::str::from_utf8(body).map_err(|error| invalid_json(&error))?;
     let mut json = serde_json::Deserializer::from_str(body);
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
-    let read = serde_ignored::deserialize(tracked, |path| ignored.note_unknown(&path));
-    let read = read.and_then(|Object(body): Object<T>| json.end().map(|()| body));
-    read.map_err(|error| wrong_body(&error, &track.path()))
+    serde_ignored::deserialize(tracked, |path| ignored.add_unknown(&path))
+        .and_then(|Object(body): Object<T>| json.end().map(|()| body))
+        .map_err(|error| wrong_body(&error, &track.path()))
 }
 
-/// A struct as JSON writes it. What serde derives would take an array of its fields too, in their order.
+/// A struct that is written as a JSON object. A derived `Deserialize` would also accept an array of the fields in
+/// order.
 pub(in crate::openai) struct Object<T>(pub(in crate::openai) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -88,7 +90,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// A field that holds an object, or nothing.
+/// Deserializes a field that holds an object or is null.
 pub(in crate::openai) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
@@ -96,7 +98,7 @@ pub(in crate::openai) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Ok(object.map(|Object(object)| object))
 }
 
-/// A field that holds a list of objects, or nothing.
+/// Deserializes a field that holds a list of objects or is null.
 pub(in crate::openai) fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<T>>, D::Error> {
@@ -104,7 +106,7 @@ pub(in crate::openai) fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>
     Ok(objects.map(|Objects(objects)| objects))
 }
 
-/// Objects in one list. A small body must not become a large one by what each of its braces takes in memory.
+/// Objects in one list. Each takes a few hundred bytes of memory for the two bytes of `{}` in the body.
 const MAX_OBJECTS: usize = 16_384;
 
 /// A list of objects.
@@ -130,14 +132,14 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Objects<T> {
     }
 }
 
-/// The objects of a list, up to a number that no client needs.
+/// Reads the objects of a list, at most [`MAX_OBJECTS`].
 pub(in crate::openai) fn read_objects<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
     mut list: A,
 ) -> Result<Vec<T>, A::Error> {
     let mut objects = Vec::new();
     while let Some(Object(object)) = list.next_element()? {
         if objects.len() == MAX_OBJECTS {
-            let text = format!("more than {MAX_OBJECTS} elements are too many");
+            let text = format!("the array has more than {MAX_OBJECTS} elements");
             return Err(serde::de::Error::custom(text));
         }
         objects.push(object);
@@ -148,11 +150,11 @@ pub(in crate::openai) fn read_objects<'de, A: SeqAccess<'de>, T: Deserialize<'de
 fn wrong_body(error: &serde_json::Error, path: &serde_path_to_error::Path) -> ApiError {
     match error.classify() {
         serde_json::error::Category::Data => {
-            let error = ApiError::invalid(format!("{error}."));
+            let reason = in_json_terms(error);
             if path.iter().next().is_some() {
-                error.at(path.to_string())
+                ApiError::invalid(format!("`{path}`: {reason}.")).at(path.to_string())
             } else {
-                error
+                ApiError::invalid(format!("Invalid request body: {reason}."))
             }
         }
         serde_json::error::Category::Io
@@ -161,8 +163,28 @@ fn wrong_body(error: &serde_json::Error, path: &serde_path_to_error::Path) -> Ap
     }
 }
 
+/// The message of serde without the position, which `param` replaces, and with JSON's names for Rust's types.
+fn in_json_terms(error: &serde_json::Error) -> String {
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    let text = error.to_string();
+    let message = text.strip_suffix(&position).unwrap_or(&text);
+    let Some((found, expected)) = message.rsplit_once(", expected ") else {
+        return message.to_owned();
+    };
+    let expected = match expected {
+        "f64" => "a number",
+        "i64" => "an integer",
+        "u64" => "an integer of at least 0",
+        "a sequence" => "an array",
+        "a map" => "an object",
+        other if other.starts_with("struct ") => "an object",
+        other => other,
+    };
+    format!("{found}, expected {expected}")
+}
+
 fn invalid_json(error: &impl fmt::Display) -> ApiError {
-    let text = format!("The request body is not valid JSON: {error}.");
+    let text = format!("Invalid JSON in the request body: {error}.");
     ApiError::bad_request("invalid_json", text)
 }
 
@@ -173,19 +195,63 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only the types of the fields matter")]
     struct Known {
-        #[expect(dead_code, reason = "its type is what counts")]
         known: Option<Value>,
+        number: Option<f64>,
+        count: Option<u64>,
+        names: Option<Vec<String>>,
+        inner: Option<Inner>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only the type of the field matters")]
+    struct Inner {
+        name: String,
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_refused_in_a_field_that_nobody_reads() {
+    fn a_wrong_type_is_named_in_json_terms() {
+        for (body, expected) in [
+            (
+                r#"{"number":"hot"}"#,
+                r#"`number`: invalid type: string "hot", expected a number."#,
+            ),
+            (
+                r#"{"count":-1}"#,
+                "`count`: invalid value: integer `-1`, expected an integer of at least 0.",
+            ),
+            (
+                r#"{"names":["a",7]}"#,
+                "`names[1]`: invalid type: integer `7`, expected a string.",
+            ),
+            (
+                r#"{"names":{}}"#,
+                "`names`: invalid type: map, expected an array.",
+            ),
+            (
+                r#"{"inner":7}"#,
+                "`inner`: invalid type: integer `7`, expected an object.",
+            ),
+            (r#"{"inner":{}}"#, "`inner`: missing field `name`."),
+            (
+                "[]",
+                "Invalid request body: invalid type: sequence, expected an object.",
+            ),
+        ] {
+            let error = read::<Known>(body.as_bytes(), &mut IgnoredFields::default()).unwrap_err();
+            assert_eq!(error.fields().message, expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn invalid_utf8_is_rejected_in_known_and_unknown_fields() {
         for body in [&b"{\"known\":\"\xff\"}"[..], b"{\"unknown\":\"\xff\"}"] {
-            let error = read::<Known>(body, &mut Ignored::default()).unwrap_err();
+            let error = read::<Known>(body, &mut IgnoredFields::default()).unwrap_err();
             let expected =
-                "The request body is not valid JSON: invalid utf-8 sequence of 1 bytes from index";
+                "Invalid JSON in the request body: invalid utf-8 sequence of 1 bytes from index";
             assert_eq!(error.code(), "invalid_json");
-            assert!(error.inner().message.starts_with(expected), "{error:?}");
+            assert!(error.fields().message.starts_with(expected), "{error:?}");
         }
     }
 }

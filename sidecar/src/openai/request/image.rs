@@ -1,5 +1,6 @@
-//! Images that a client sends along: only in data URLs (RFC 2397), and only what a model can look at.
-//! Codex leaves out what it cannot read and says nothing; so it is refused here. It fetches no address for a client.
+//! Images in a request: accepted only as data URLs (RFC 2397), and only in formats that the models read.
+//! Codex drops an image that it cannot read without an error, so such an image is rejected here. The sidecar fetches
+//! no URL for a client: a client could otherwise reach addresses of the private network through it.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,11 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use crate::openai::response::error::ApiError;
 use crate::turn::{Detail, Image};
 
-/// The largest image, in bytes; what the OpenAI API takes.
+/// Bytes of the largest image; the limit of the OpenAI API.
 const MAX_IMAGE_BYTES: usize = 20 << 20;
 
-/// The kinds that the OpenAI API takes, by the bytes that each begins with; of WebP the RIFF header comes first.
-const KINDS: [&[u8]; 5] = [
+/// The first bytes of the formats that the OpenAI API accepts; WebP begins with a RIFF header.
+const SIGNATURES: [&[u8]; 5] = [
     b"\x89PNG\r\n\x1a\n",
     b"\xff\xd8\xff",
     b"GIF87a",
@@ -19,60 +20,68 @@ const KINDS: [&[u8]; 5] = [
     b"RIFF",
 ];
 
-/// An image of a data URL.
+/// Checks a data URL, and returns its image.
 ///
 /// # Errors
-/// What is wrong with it, as a sentence.
-pub(in crate::openai) fn read(url: String, detail: Option<Detail>) -> Result<Image, String> {
+/// The rejection as a sentence for the client.
+pub(in crate::openai) fn parse_image(url: String, detail: Option<Detail>) -> Result<Image, String> {
     check(&url)?;
     Ok(Image { url, detail })
 }
 
-/// How closely a client wants an image to be looked at; `param` is where the image stands.
+/// Parses the `detail` of the image at `param`.
 ///
 /// # Errors
-/// The word is none for it.
-pub(in crate::openai) fn detail(
-    word: Option<&str>,
+/// 400 when the detail is unknown.
+pub(in crate::openai) fn parse_detail(
+    detail: Option<&str>,
     param: &str,
 ) -> Result<Option<Detail>, ApiError> {
-    let Some(word) = word else {
+    let Some(detail) = detail else {
         return Ok(None);
     };
     let unknown = || {
-        let text = format!("{word:?} is no detail; use auto, low or high.");
+        let text = format!("Invalid image detail {detail:?}. Use auto, low or high.");
         ApiError::invalid(text).at(format!("{param}.detail"))
     };
-    Detail::parse(word).ok_or_else(unknown).map(Some)
+    Detail::parse(detail).ok_or_else(unknown).map(Some)
 }
 
 fn check(url: &str) -> Result<(), String> {
     let Some(rest) = url.strip_prefix("data:image/") else {
-        return Err("Images are taken in data URLs only, data:image/png;base64,…: this server fetches no address for its clients.".to_owned());
+        return Err("Unsupported image URL: only data URLs are accepted, data:image/png;base64,…. This server fetches no URLs for its clients.".to_owned());
     };
-    let Some((_kind, data)) = rest.split_once(";base64,") else {
-        return Err("An image has to be base64: data:image/png;base64,….".to_owned());
+    let Some((_media_type, data)) = rest.split_once(";base64,") else {
+        return Err(
+            "Unsupported image encoding: the data URL must be base64, data:image/png;base64,…."
+                .to_owned(),
+        );
     };
     let bytes = STANDARD
         .decode(data)
-        .map_err(|error| format!("The image is not valid base64: {error}."))?;
+        .map_err(|error| format!("Invalid image: the data is not valid base64: {error}."))?;
     if bytes.len() > MAX_IMAGE_BYTES {
         return Err(format!(
-            "The image has {} bytes; at most {MAX_IMAGE_BYTES} are taken.",
+            "Invalid image: it has {} bytes, and at most {MAX_IMAGE_BYTES} are accepted.",
             bytes.len()
         ));
     }
-    if is_known(&bytes) {
+    if has_known_format(&bytes) {
         Ok(())
     } else {
-        Err("The image is none that a model can look at: use PNG, JPEG, GIF or WebP.".to_owned())
+        Err("Unsupported image format: use PNG, JPEG, GIF or WebP.".to_owned())
     }
 }
 
-fn is_known(bytes: &[u8]) -> bool {
-    let riff = bytes.starts_with(b"RIFF");
-    let webp = bytes.get(8..12) == Some(b"WEBP");
-    KINDS.iter().any(|kind| bytes.starts_with(kind)) && riff == webp
+/// Checks the data itself, since the media type in the URL is only the client's claim.
+fn has_known_format(bytes: &[u8]) -> bool {
+    // RIFF also holds WAV and AVI; the form type follows after the size.
+    let is_riff = bytes.starts_with(b"RIFF");
+    let is_webp = bytes.get(8..12) == Some(b"WEBP");
+    SIGNATURES
+        .iter()
+        .any(|signature| bytes.starts_with(signature))
+        && is_riff == is_webp
 }
 
 #[cfg(test)]
@@ -80,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_model_can_look_at_is_taken() {
+    fn images_in_supported_formats_are_accepted() {
         for (kind, bytes) in [
             ("png", &b"\x89PNG\r\n\x1a\n...."[..]),
             ("jpeg", b"\xff\xd8\xff\xe0"),
@@ -93,12 +102,12 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused_with_the_reason() {
+    fn other_urls_and_formats_are_rejected_with_the_reason() {
         let wave = format!(
             "data:image/webp;base64,{}",
             STANDARD.encode(b"RIFF\0\0\0\0WAVE")
         );
-        for (url, why) in [
+        for (url, reason) in [
             ("https://example.com/cat.png", "data URLs"),
             ("file:///etc/passwd", "data URLs"),
             ("data:text/html;base64,AAAA", "data URLs"),
@@ -109,12 +118,12 @@ mod tests {
             (wave.as_str(), "PNG, JPEG"),
         ] {
             let error = check(url).unwrap_err();
-            assert!(error.contains(why), "{url}: {error}");
+            assert!(error.contains(reason), "{url}: {error}");
         }
     }
 
     #[test]
-    fn an_image_that_is_too_large_is_refused_by_its_size() {
+    fn an_image_over_the_size_limit_is_rejected() {
         let mut bytes = vec![0; MAX_IMAGE_BYTES + 1];
         bytes[..4].copy_from_slice(b"GIF8");
         let url = format!("data:image/gif;base64,{}", STANDARD.encode(bytes));

@@ -1,10 +1,11 @@
-//! Request bodies: JSON errors with the place, and the fields that several routes share.
+//! Request bodies: JSON errors with the path to the field, and the fields that several routes share.
 
 pub(super) mod body;
 pub(super) mod fields;
-#[cfg(test)]
-pub(super) mod fields_table;
 pub(super) mod image;
 pub(super) mod sampling;
 pub(super) mod string_or_list;
+#[cfg(test)]
+pub(super) mod tests;
 pub(super) mod tools;
+pub(super) mod validate;

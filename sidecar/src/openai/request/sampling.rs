@@ -1,12 +1,14 @@
-//! What clients say about how a model chooses its words. Codex has no field for any of it: it is checked all the same,
-//! so that a client that sends nonsense is told now and not when it moves elsewhere, and named among the ignored.
+//! Sampling parameters: checked and listed among the ignored fields, since Codex has no field for them.
+//! An invalid value is rejected here, so that a client does not first learn about it when it moves to another server.
 //! OpenAI API reference, "Create chat completion".
 
 use super::fields;
-use crate::openai::Ignored;
+use crate::openai::IgnoredFields;
 use crate::openai::response::error::ApiError;
 
-/// The numbers that every dialect takes.
+/// The sampling parameters that all three request formats have.
+// Each format has the fields in its own struct and copies them here: `#[serde(flatten)]` would buffer the fields and
+// lose the path to a wrong one.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::openai) struct Sampling {
     pub(in crate::openai) temperature: Option<f64>,
@@ -16,11 +18,11 @@ pub(in crate::openai) struct Sampling {
 }
 
 impl Sampling {
-    /// Checks the ranges, and notes what is there.
+    /// Checks the ranges, and adds the parameters that are set to `ignored`.
     ///
     /// # Errors
-    /// A number is out of its range.
-    pub(in crate::openai) fn check(self, ignored: &mut Ignored) -> Result<(), ApiError> {
+    /// 400 when a number is out of range.
+    pub(in crate::openai) fn check(self, ignored: &mut IgnoredFields) -> Result<(), ApiError> {
         for (name, number, range) in [
             ("temperature", self.temperature, 0.0..=2.0),
             ("top_p", self.top_p, 0.0..=1.0),
@@ -28,7 +30,7 @@ impl Sampling {
             ("frequency_penalty", self.frequency_penalty, -2.0..=2.0),
         ] {
             fields::check_range(name, number, range)?;
-            ignored.note(name, number.is_some());
+            ignored.add_if(name, number.is_some());
         }
         Ok(())
     }

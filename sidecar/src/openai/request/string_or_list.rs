@@ -1,5 +1,5 @@
-//! A field that is a text or a list, which OpenAI allows in many places.
-//! By hand, since an untagged enum would copy a long prompt once more and lose the path to a wrong part.
+//! A field that holds a string or a list of objects, which OpenAI allows in many places.
+//! Deserialized by hand: serde's untagged enum would copy a long prompt once more and lose the path to a wrong part.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::body::read_objects;
 
-/// A text, or several objects.
+/// A string, or a list of objects.
 #[derive(Debug)]
 pub(in crate::openai) enum StringOrList<T> {
     Text(String),
@@ -35,6 +35,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for StringOrListVisitor<T> {
         Ok(StringOrList::Text(text.to_owned()))
     }
 
+    // Without this, serde's default passes an owned string to `visit_str`, which copies it.
     fn visit_string<E: de::Error>(self, text: String) -> Result<StringOrList<T>, E> {
         Ok(StringOrList::Text(text))
     }

@@ -1,37 +1,34 @@
-//! The tools of a request, whichever dialect they are written in: names, number, and which of them may be called.
-//! OpenAI API reference, "Function calling"; the names are those that Codex takes too.
+//! Tools of a request in any of the request formats: their names, their number, and the choice among them.
+//! OpenAI API reference, "Function calling".
 
 use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
-use super::fields::is_object;
+use super::validate::{MAX_NAME_CHARS, is_name, is_object};
 use crate::openai::response::error::ApiError;
 use crate::turn::{Tool, Tools};
 
-/// Tools in one request. OpenAI takes 128; agents with several tool servers were seen to send more.
+/// Tools in one request. OpenAI accepts 128; agents with several tool servers were seen to send more.
 const MAX_TOOLS: usize = 512;
 
-/// Characters of a tool's name.
-const MAX_NAME: usize = 64;
-
-/// What a client says about which tools may be called.
+/// The client's `tool_choice`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::openai) enum Choice {
-    /// Whichever the model likes, or none.
+pub(in crate::openai) enum ToolChoice {
+    /// The model decides whether to call tools, and which.
     Auto,
-    /// None.
+    /// The model must not call a tool.
     None,
-    /// At least one.
+    /// The model must call at least one tool.
     Required,
-    /// This one.
+    /// The model must call the tool of this name.
     Named(String),
 }
 
-impl Choice {
-    /// A choice that is a word.
-    pub(in crate::openai) fn of_word(word: &str) -> Option<Self> {
-        match word {
+impl ToolChoice {
+    /// Parses a choice that is written as a string.
+    pub(in crate::openai) fn parse(text: &str) -> Option<Self> {
+        match text {
             "auto" => Some(Self::Auto),
             "none" => Some(Self::None),
             "required" => Some(Self::Required),
@@ -40,45 +37,46 @@ impl Choice {
     }
 }
 
-/// A tool as a client describes it.
+/// A tool as the client defines it.
 #[derive(Debug)]
-pub(in crate::openai) struct Description {
+pub(in crate::openai) struct ToolDefinition {
     pub(in crate::openai) name: String,
     pub(in crate::openai) description: Option<String>,
     pub(in crate::openai) parameters: Option<Box<RawValue>>,
-    /// Where the name stands in the request.
+    /// Path of the name in the request.
     pub(in crate::openai) param: String,
 }
 
-/// The tools that the model is offered.
+/// Checks the tools of a request, and returns those that `choice` offers to the model.
 ///
 /// # Errors
-/// A name is not one, comes twice, or is chosen and not there.
-pub(in crate::openai) fn offer(
-    described: Vec<Description>,
-    choice: Choice,
+/// 400 for an invalid or repeated name, and for a choice of a tool that the request does not define.
+pub(in crate::openai) fn select_tools(
+    definitions: Vec<ToolDefinition>,
+    choice: ToolChoice,
     one_at_a_time: bool,
 ) -> Result<Tools, ApiError> {
-    check(&described)?;
-    let mut offered: Vec<Tool> = described.into_iter().map(tool).collect();
+    check(&definitions)?;
+    let mut offered: Vec<Tool> = definitions.into_iter().map(tool).collect();
     let required = match choice {
-        Choice::Auto => false,
-        Choice::None => {
+        ToolChoice::Auto => false,
+        ToolChoice::None => {
             offered.clear();
             false
         }
-        Choice::Required => true,
-        Choice::Named(name) => {
+        ToolChoice::Required => true,
+        ToolChoice::Named(name) => {
+            // Codex has no field for a tool choice, so the model is offered only the named tool.
             offered.retain(|tool| tool.name == name);
             if offered.is_empty() {
-                let text = format!("`tool_choice` names {name:?}, which is not among the tools.");
+                let text = format!("`tool_choice` names {name:?}, which is not in `tools`.");
                 return Err(ApiError::invalid(text).at("tool_choice"));
             }
             true
         }
     };
     if required && offered.is_empty() {
-        let text = "`tool_choice` requires a call, but there are no tools.";
+        let text = "`tool_choice` requires a tool call, but `tools` is empty.";
         return Err(ApiError::invalid(text).at("tool_choice"));
     }
     Ok(Tools {
@@ -88,20 +86,20 @@ pub(in crate::openai) fn offer(
     })
 }
 
-fn check(described: &[Description]) -> Result<(), ApiError> {
-    if described.len() > MAX_TOOLS {
+fn check(definitions: &[ToolDefinition]) -> Result<(), ApiError> {
+    if definitions.len() > MAX_TOOLS {
         let text = format!(
-            "{} tools are too many; send at most {MAX_TOOLS}.",
-            described.len()
+            "`tools` accepts at most {MAX_TOOLS} tools, not {}.",
+            definitions.len()
         );
         return Err(ApiError::invalid(text).at("tools"));
     }
     let mut names = HashSet::new();
-    for tool in described {
+    for tool in definitions {
         let name = tool.name.as_str();
         if !is_name(name) {
             let text = format!(
-                "{name:?} is no name for a tool; use 1 to {MAX_NAME} of a-z, A-Z, 0-9, _ and -."
+                "Invalid tool name {name:?}: 1 to {MAX_NAME_CHARS} characters from a-z, A-Z, 0-9, _ and -."
             );
             return Err(ApiError::invalid(text).at(&tool.param));
         }
@@ -110,34 +108,28 @@ fn check(described: &[Description]) -> Result<(), ApiError> {
             .as_deref()
             .is_some_and(|schema| !is_object(schema))
         {
-            let text = "The parameters of a tool are a JSON schema, an object of at most 100 levels: {\"type\": \"object\", \"properties\": …}.";
-            let place = tool.param.trim_end_matches("name");
-            return Err(ApiError::invalid(text).at(format!("{place}parameters")));
+            let text = "Invalid tool parameters: they must be a JSON schema, an object of at most 100 levels such as {\"type\": \"object\", \"properties\": …}.";
+            let parent = tool.param.trim_end_matches("name");
+            return Err(ApiError::invalid(text).at(format!("{parent}parameters")));
         }
         if !names.insert(name) {
-            let text =
-                format!("Two tools have the name {name:?}; the model could not tell them apart.");
+            let text = format!("Invalid tool name {name:?}: tool names must be unique.");
             return Err(ApiError::invalid(text).at(&tool.param));
         }
     }
     Ok(())
 }
 
-/// Whether `name` is one that OpenAI and Codex take.
-pub(in crate::openai) fn is_name(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(plain)
-}
-
-/// Codex wants a description and a schema of each tool; no schema stands for no arguments, as with OpenAI.
-fn tool(described: Description) -> Tool {
+/// Converts a definition. Codex requires a description and a schema; a missing schema means no arguments, as with
+/// OpenAI.
+fn tool(definition: ToolDefinition) -> Tool {
     let no_arguments = || {
         let schema = r#"{"type":"object","properties":{}}"#.to_owned();
-        RawValue::from_string(schema).expect("a literal that is JSON")
+        RawValue::from_string(schema).expect("the literal is JSON")
     };
     Tool {
-        name: described.name,
-        description: described.description.unwrap_or_default(),
-        parameters: described.parameters.unwrap_or_else(no_arguments),
+        name: definition.name,
+        description: definition.description.unwrap_or_default(),
+        parameters: definition.parameters.unwrap_or_else(no_arguments),
     }
 }

@@ -8,7 +8,7 @@ pub enum Delivery {
         /// Whether a chat sends a chunk with the usage before the end; a response's last event always has it.
         include_usage: bool,
     },
-    /// One JSON document when the turn has ended.
+    /// A JSON document when the turn has ended.
     Buffered,
     /// `/v1/responses` only: a document with status `in_progress` at once; the client polls for the result.
     Background,

@@ -1,5 +1,5 @@
-//! Errors as clients read them: status, OpenAI's error body, and when to try again.
-//! OpenAI API reference, "Error codes"; the one place that turns an error into a status.
+//! Errors in wire format: status, OpenAI's error body, and retry advice.
+//! OpenAI API reference, "Error codes"; the only place that maps an error to a status.
 
 use std::time::Duration;
 
@@ -8,30 +8,30 @@ use serde::Serialize;
 
 use crate::turn::{Deadline, Outcome, TurnError};
 
-/// The conversation is longer than the model's context.
+/// Code for a conversation that is longer than the model's context.
 const CONTEXT_LENGTH_EXCEEDED: &str = "context_length_exceeded";
 
-/// The `x-should-retry` header of an error, which OpenAI's SDKs and our Envoy obey.
+/// The `x-should-retry` header of an error, which OpenAI's SDKs and Envoy's retry policy in `envoy.yaml` obey.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
     /// Without the header: the status decides.
     Unspecified,
-    /// `false`: the client must not retry by itself, whatever the status says.
+    /// `false`: the client must not retry by itself, even if the status suggests a retry.
     Never,
-    /// `true`: nothing was done for the request, so a retry cannot run a turn twice.
+    /// `true`: the request has not been started, so a retry cannot run a turn twice.
     Safe,
 }
 
-/// An error in OpenAI's shape.
+/// An error of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
-    /// The status, when no answer has begun yet.
+    /// The HTTP status, unless a stream has already begun with 200.
     pub status: StatusCode,
-    /// When the client may try again.
+    /// The wait before a retry, for `retry-after`.
     pub retry_after: Option<Duration>,
     /// The advice of `x-should-retry`.
     pub retry: Retry,
-    /// The verbs that the path knows, for a 405.
+    /// The allowed methods of the path, for a 405.
     pub allow: Option<&'static str>,
     kind: &'static str,
     code: &'static str,
@@ -40,13 +40,13 @@ pub struct ApiError {
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
-    error: Inner<'a>,
+struct ErrorBody<'a> {
+    error: ErrorFields<'a>,
 }
 
-/// The fields of an error.
+/// The fields of an error in wire format.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(in crate::openai) struct Inner<'a> {
+pub(in crate::openai) struct ErrorFields<'a> {
     pub(in crate::openai) message: &'a str,
     #[serde(rename = "type")]
     pub(in crate::openai) kind: &'a str,
@@ -73,7 +73,7 @@ impl ApiError {
         }
     }
 
-    /// 400: the body or a field of it is wrong.
+    /// 400: the body or a field is invalid.
     pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
@@ -83,17 +83,17 @@ impl ApiError {
         )
     }
 
-    /// 400: a field is wrong.
+    /// 400: a field is invalid.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::bad_request("invalid_request_error", message)
     }
 
-    /// 400: a value that OpenAI knows and we cannot honour.
+    /// 400: a value that the OpenAI API accepts and Codex cannot honour.
     pub fn unsupported(param: impl Into<String>, message: impl Into<String>) -> Self {
         Self::bad_request("unsupported_value", message).at(param)
     }
 
-    /// 400: the prompt is over the operator's own limit; both are estimates in tokens.
+    /// 400: the prompt exceeds the operator's limit. Both numbers are estimates in tokens.
     pub fn prompt_too_long(tokens: u64, max: u64) -> Self {
         let message = format!(
             "The prompt has about {tokens} tokens, and this deployment takes at most {max}; shorten it and try again."
@@ -101,7 +101,7 @@ impl ApiError {
         Self::bad_request("context_length_exceeded", message)
     }
 
-    /// 403: the client's key is not for that.
+    /// 403: the client's key does not permit the request.
     pub fn permission_denied(message: &str) -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
@@ -111,7 +111,7 @@ impl ApiError {
         )
     }
 
-    /// 500: our own failure, which the log explains.
+    /// 500: a failure of the sidecar, which its log explains.
     pub fn internal(message: &str) -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -124,7 +124,7 @@ impl ApiError {
     /// 403: the client's key does not include the model.
     pub fn model_not_allowed(id: &str) -> Self {
         let message = format!(
-            "This API key may not use the model {id}; GET /v1/models lists those that it may use."
+            "This API key may not use the model {id}; GET /v1/models lists the models that it may use."
         );
         let error = Self::new(
             StatusCode::FORBIDDEN,
@@ -135,7 +135,7 @@ impl ApiError {
         error.at("model")
     }
 
-    /// 404: the model is unknown, or not this client's.
+    /// 404: the model is unknown, or the client may not use it.
     pub fn model_not_found(id: &str) -> Self {
         let message = format!("The model {id} does not exist or you do not have access to it.");
         let error = Self::new(
@@ -147,7 +147,7 @@ impl ApiError {
         error.at("model")
     }
 
-    /// 404: the response is unknown, forgotten, or another client's.
+    /// 404: the response is unknown, has expired, or belongs to another client.
     pub fn response_not_found(id: &str) -> Self {
         let message = format!("Response with id '{id}' not found.");
         Self::new(
@@ -158,15 +158,15 @@ impl ApiError {
         )
     }
 
-    /// 400: the client itself cancelled the response that this is told of.
+    /// 400: the client cancelled the response.
     pub fn response_cancelled() -> Self {
         Self::bad_request("response_cancelled", "The response was cancelled.")
     }
 
-    /// 404: there is nothing at that path.
+    /// 404: unknown path.
     pub fn unknown_url(method: &str, path: &str) -> Self {
         let message = format!(
-            "Unknown request URL: {method} {path}. The API is under /v1, see the README for its routes."
+            "Unknown request URL: {method} {path}. The API is under /v1; the README lists its routes."
         );
         Self::new(
             StatusCode::NOT_FOUND,
@@ -176,7 +176,7 @@ impl ApiError {
         )
     }
 
-    /// 405: the path knows other verbs.
+    /// 405: the path has other methods.
     pub fn method_not_allowed(method: &str, allow: &'static str) -> Self {
         let message = format!("{method} is not allowed here; use one of {allow}.");
         let status = StatusCode::METHOD_NOT_ALLOWED;
@@ -190,7 +190,7 @@ impl ApiError {
         error
     }
 
-    /// 408: the body did not come in time, or not whole.
+    /// 408: the body did not arrive in time, or ended early.
     pub fn body_incomplete() -> Self {
         let message = "The request body ended before it was complete; send it again.";
         Self::new(
@@ -201,7 +201,7 @@ impl ApiError {
         )
     }
 
-    /// 413: the body is larger than this deployment takes.
+    /// 413: the body is larger than this deployment accepts.
     pub fn body_too_large(max_bytes: usize) -> Self {
         let message =
             format!("The request body is larger than {max_bytes} bytes; shorten the conversation.");
@@ -213,7 +213,7 @@ impl ApiError {
         )
     }
 
-    /// 415: the body is not JSON, or encoded.
+    /// 415: the body is not JSON, or is compressed.
     pub fn unsupported_media_type(message: &str) -> Self {
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -223,7 +223,7 @@ impl ApiError {
         )
     }
 
-    /// 503: the process is about to end.
+    /// 503: the sidecar is shutting down.
     pub fn shutting_down() -> Self {
         Self::unavailable(
             "codex_unavailable",
@@ -231,7 +231,7 @@ impl ApiError {
         )
     }
 
-    /// 503: the process is about to end, and leaves the request to its successor.
+    /// 503: the sidecar is draining and has not begun the request, so that its successor can serve a retry.
     pub fn draining() -> Self {
         Self {
             retry: Retry::Safe,
@@ -239,6 +239,7 @@ impl ApiError {
         }
     }
 
+    // Every 503 has a `retry-after`, since all of them pass without a change of the request.
     fn unavailable(code: &'static str, message: String) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -249,14 +250,14 @@ impl ApiError {
         .after(Duration::from_secs(1))
     }
 
-    /// Points at the field that is wrong, such as `messages[3].content`.
+    /// Sets `param`, the path of the invalid field, such as `messages[3].content`.
     #[must_use]
     pub fn at(mut self, param: impl Into<String>) -> Self {
         self.param = Some(param.into());
         self
     }
 
-    /// Names the field that holds the conversation, where that is what is wrong; chats call it `messages`.
+    /// Sets `param` of an error about the length of the conversation to `field`. The default is `messages`.
     #[must_use]
     pub(in crate::openai) fn with_prompt_in(self, field: &str) -> Self {
         if self.code == CONTEXT_LENGTH_EXCEEDED {
@@ -271,14 +272,14 @@ impl ApiError {
         self
     }
 
-    /// The stable code.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         self.code
     }
 
-    /// What a client reads of it.
-    pub(in crate::openai) fn inner(&self) -> Inner<'_> {
-        Inner {
+    /// Returns the fields in wire format.
+    pub(in crate::openai) fn fields(&self) -> ErrorFields<'_> {
+        ErrorFields {
             message: &self.message,
             kind: self.kind,
             param: self.param.as_deref(),
@@ -286,10 +287,10 @@ impl ApiError {
         }
     }
 
-    /// The JSON body, `{"error":{…}}`.
+    /// Returns the JSON body, `{"error":{…}}`.
     pub fn body(&self) -> Vec<u8> {
-        let body = Body {
-            error: self.inner(),
+        let body = ErrorBody {
+            error: self.fields(),
         };
         serde_json::to_vec(&body).expect("strings always serialise")
     }
@@ -303,15 +304,17 @@ impl From<TurnError> for ApiError {
             |code, message| Self::new(StatusCode::BAD_GATEWAY, "server_error", code, message);
         let limited =
             |code, message| Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, code, message);
+        // Every variant is named, so that a new failure cannot get a status by accident.
         match error {
             TurnError::ContextLength => {
                 Self::bad_request(CONTEXT_LENGTH_EXCEEDED, message).at("messages")
             }
             TurnError::Rejected(_) => Self::bad_request("invalid_request_error", message),
-            TurnError::NoTools(_) => Self::unsupported("tools", message),
-            TurnError::ModelNotFound | TurnError::ToolNotCalled | TurnError::UnaskedCall => {
+            TurnError::ToolsUnsupported(_) => Self::unsupported("tools", message),
+            TurnError::ModelNotFound | TurnError::ToolNotCalled | TurnError::UnexpectedToolCall => {
                 failed("codex_failed", message)
             }
+            // `Never`: the SDKs retry a 429 by themselves, and every attempt fails until the limit resets.
             TurnError::QuotaExceeded { retry_after } => Self {
                 retry_after,
                 retry: Retry::Never,
@@ -329,11 +332,12 @@ impl From<TurnError> for ApiError {
             TurnError::Unauthorized | TurnError::LoginRequired => {
                 Self::unavailable("codex_login_required", message).after(Duration::from_secs(30))
             }
+            // `Safe`: the turn was not started, so Envoy may retry on another sidecar.
             TurnError::Starting => Self {
                 retry: Retry::Safe,
                 ..Self::unavailable("codex_starting", message)
             },
-            TurnError::Unavailable | TurnError::NoSandbox => {
+            TurnError::Unavailable | TurnError::SandboxUnavailable => {
                 Self::unavailable("codex_unavailable", message).after(Duration::from_secs(10))
             }
             TurnError::ProviderFailed
@@ -351,8 +355,8 @@ impl From<TurnError> for ApiError {
     }
 }
 
-/// What a client is told of a turn that did not complete.
-pub(in crate::openai) fn of_outcome(outcome: &Outcome) -> Option<ApiError> {
+/// Returns the error of a turn that did not complete.
+pub(in crate::openai) fn outcome_error(outcome: &Outcome) -> Option<ApiError> {
     match outcome {
         Outcome::Completed { .. } => None,
         Outcome::Interrupted => Some(ApiError::shutting_down()),
@@ -360,7 +364,7 @@ pub(in crate::openai) fn of_outcome(outcome: &Outcome) -> Option<ApiError> {
     }
 }
 
-/// The domain's errors are fragments; a client reads a sentence.
+/// Makes a sentence of the message of a domain error, which begins in lower case and has no full stop.
 fn sentence(fragment: &str) -> String {
     let mut characters = fragment.chars();
     let first = characters
@@ -378,14 +382,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_body_has_every_field_even_where_it_does_not_apply() {
+    fn error_bodies_have_every_field_with_null_where_absent() {
         let body = String::from_utf8(ApiError::bad_request("invalid_json", "No.").body()).unwrap();
         let expected = r#"{"error":{"message":"No.","type":"invalid_request_error","param":null,"code":"invalid_json"}}"#;
         assert_eq!(body, expected);
     }
 
     #[test]
-    fn each_failed_turn_has_the_status_and_code_of_the_contract() {
+    fn turn_errors_map_to_their_status_and_code() {
         let quota = TurnError::QuotaExceeded {
             retry_after: Some(Duration::from_secs(90)),
         };

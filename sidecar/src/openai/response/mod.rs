@@ -1,7 +1,9 @@
-//! Responses: delivery, errors, ids, server-sent events, and the parts that both completion routes share.
+//! Responses: options, delivery, errors, ids, server-sent events, and the chunks that both completion routes share.
 
+pub(super) mod chunk;
 pub(super) mod delivery;
 pub(super) mod error;
 pub(super) mod id;
+pub(super) mod json;
 pub(super) mod options;
 pub(super) mod sse;

@@ -1,4 +1,4 @@
-//! A turn as server-sent events (WHATWG HTML, section 9.2): frames as they happen, comments while it is silent.
+//! A turn as server-sent events (WHATWG HTML, section 9.2): frames for its events, comments as keepalive in between.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -9,18 +9,18 @@ use tokio::time::Instant;
 
 use crate::turn::{ClientTurn, Event, LazyTimer};
 
-/// Frames are gathered into one write while more events wait already; this is when it is enough.
+/// Bytes of frames after which a write begins, even if further events are queued already.
 const WRITE_BYTES: usize = 16 << 10;
 
-/// Writes one dialect's frames.
+/// Writes the frames of one response format.
 pub trait EventFrames {
-    /// What is sent before Codex has said anything.
+    /// Writes the frames that come before the first event.
     fn write_start(&mut self, out: &mut BytesMut);
-    /// What an event becomes; `Finished` comes once and last.
+    /// Writes the frames for an event; `Finished` comes once and last.
     fn write(&mut self, event: &Event, out: &mut BytesMut);
 }
 
-/// The bytes of a stream. Dropping it before its end is the client leaving.
+/// Returns the bytes of a stream. Dropping the stream before its end means that the client has disconnected.
 pub fn event_stream<F: EventFrames>(
     turn: ClientTurn,
     mut frames: F,
@@ -35,7 +35,7 @@ pub fn event_stream<F: EventFrames>(
         timer: LazyTimer::default(),
         out,
     };
-    // In a box, since it moves at each poll.
+    // Boxed: `unfold` moves its state into a new future for each item.
     unfold(Box::new(stream), async |mut stream| {
         let bytes = stream.next_bytes().await?;
         Some((Ok(bytes), stream))
@@ -51,11 +51,13 @@ struct EventStream<F> {
 }
 
 impl<F: EventFrames> EventStream<F> {
-    /// What to send next; `None` after the end.
+    /// Returns the bytes to send next, or `None` after the end.
     async fn next_bytes(&mut self) -> Option<Bytes> {
+        // One deadline for the loop: events without a frame must not postpone the keepalive.
         let keepalive = self.keepalive.map(|after| Instant::now() + after);
         while self.out.is_empty() {
             tokio::select! {
+                // Events first: a comment is only due when no event is ready.
                 biased;
                 event = self.turn.next() => self.frames.write(&event?, &mut self.out),
                 () = self.timer.until(keepalive) => self.out.extend_from_slice(b": keepalive\n\n"),
@@ -81,19 +83,19 @@ mod tests {
     use super::*;
     use crate::turn::{Timers, TruncationRules, channel};
 
-    /// Shows nothing.
-    struct Mute;
+    /// Writes no frames.
+    struct NoFrames;
 
-    impl EventFrames for Mute {
+    impl EventFrames for NoFrames {
         fn write_start(&mut self, _out: &mut BytesMut) {}
         fn write(&mut self, _event: &Event, _out: &mut BytesMut) {}
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_not_shown_does_not_put_off_the_comment() {
+    async fn events_without_frames_do_not_postpone_the_keepalive() {
         let (writer, turn) = channel(Timers::default(), CancellationToken::new());
         let turn = ClientTurn::new(turn, None, &TruncationRules::default(), Vec::new());
-        let mut stream = pin!(event_stream(turn, Mute, Some(Duration::from_secs(15))));
+        let mut stream = pin!(event_stream(turn, NoFrames, Some(Duration::from_secs(15))));
         let started = Instant::now();
         let child = async {
             for _ in 0..10 {
@@ -103,7 +105,7 @@ mod tests {
         };
         tokio::select! {
             bytes = stream.next() => assert_eq!(bytes.unwrap().unwrap(), ": keepalive\n\n"),
-            () = child => panic!("the client hears nothing for too long"),
+            () = child => panic!("no keepalive within 100 seconds"),
         }
         assert_eq!(started.elapsed().as_secs(), 15);
     }

@@ -1,5 +1,5 @@
-//! What of a request comes back in its response.
-//! OpenAI API reference, "The response object"; where a client says nothing, OpenAI's defaults.
+//! The fields of a response that repeat the request.
+//! OpenAI API reference, "The response object"; absent fields have OpenAI's defaults.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,9 @@ use serde_json::value::RawValue;
 
 use crate::turn::{Effort, Summary};
 
-/// The fields of a response that its request decides.
+/// The fields of a response that the request decides.
 #[derive(Debug, Serialize)]
-pub(super) struct Echo {
-    pub(super) model: String,
+pub(super) struct RequestEcho {
     pub(super) background: bool,
     pub(super) instructions: Option<String>,
     pub(super) max_output_tokens: Option<u64>,
@@ -22,11 +21,12 @@ pub(super) struct Echo {
     pub(super) prompt_cache_key: Option<String>,
     pub(super) reasoning: ReasoningEcho,
     pub(super) safety_identifier: Option<String>,
+    // The tier that served the request, not the requested one.
     pub(super) service_tier: &'static str,
     pub(super) store: bool,
     pub(super) temperature: f64,
     pub(super) text: TextEcho,
-    pub(super) tool_choice: ChoiceEcho,
+    pub(super) tool_choice: ToolChoiceEcho,
     pub(super) tools: Vec<ToolEcho>,
     pub(super) top_logprobs: u64,
     pub(super) top_p: f64,
@@ -43,7 +43,7 @@ pub(super) struct ReasoningEcho {
 }
 
 impl ReasoningEcho {
-    pub(super) fn of(effort: Option<Effort>, summary: Summary) -> Self {
+    pub(super) fn new(effort: Option<Effort>, summary: Summary) -> Self {
         Self {
             effort: effort.map(Effort::as_str),
             summary: (summary != Summary::None).then_some(summary.as_str()),
@@ -53,14 +53,15 @@ impl ReasoningEcho {
 
 #[derive(Debug, Serialize)]
 pub(super) struct TextEcho {
-    pub(super) format: Format,
+    pub(super) format: TextFormat,
+    // Absent, not null, when the client did not send it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) verbosity: Option<String>,
 }
 
-/// The shape of the answer, as it is asked for and as it is echoed.
+/// The output format, as requested and as echoed.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Format {
+pub(super) struct TextFormat {
     #[serde(rename = "type")]
     pub(super) kind: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,7 +74,7 @@ pub(super) struct Format {
     pub(super) strict: Option<bool>,
 }
 
-impl Format {
+impl TextFormat {
     pub(super) fn text() -> Self {
         Self {
             kind: "text".to_owned(),
@@ -94,14 +95,14 @@ pub(super) struct ToolEcho {
     pub(super) strict: Option<bool>,
 }
 
-/// Which tools may be called, as it is asked for and as it is echoed.
+/// The choice among the tools, as requested and as echoed.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(
     untagged,
     expecting = "expected auto, none, required, {\"type\": \"function\", \"name\": …} or allowed_tools"
 )]
-pub(super) enum ChoiceEcho {
-    Word(String),
+pub(super) enum ToolChoiceEcho {
+    Mode(String),
     Object {
         #[serde(rename = "type")]
         kind: String,
@@ -110,18 +111,18 @@ pub(super) enum ChoiceEcho {
         #[serde(skip_serializing_if = "Option::is_none")]
         mode: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        tools: Option<Vec<Named>>,
+        tools: Option<Vec<AllowedTool>>,
     },
 }
 
-impl ChoiceEcho {
+impl ToolChoiceEcho {
     pub(super) fn auto() -> Self {
-        Self::Word("auto".to_owned())
+        Self::Mode("auto".to_owned())
     }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Named {
+pub(super) struct AllowedTool {
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) name: Option<String>,

@@ -1,5 +1,5 @@
-//! The events of a stream, each with its name and its fields.
-//! OpenAI API reference, "Responses streaming events"; the shape of `error` is that of Open Responses as well.
+//! The events of a stream in wire format, with their types and fields.
+//! OpenAI API reference, "Responses streaming events"; `error` has the shape of Open Responses as well.
 
 use bytes::{BufMut, BytesMut};
 use serde::Serialize;
@@ -8,12 +8,13 @@ use super::item::{ItemBody, PartBody};
 use super::object::ResponseBody;
 use crate::openai::response::error::{self, ApiError};
 
-/// An event.
+/// An event without its type and number.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum StreamEvent<'a> {
-    /// One of those that carry the whole response: its name, and the response.
+    /// An event that carries the whole response.
     Response {
+        // The name is `type` in `EventFrame`.
         #[serde(skip)]
         name: &'static str,
         response: &'a ResponseBody<'a>,
@@ -28,54 +29,54 @@ pub(super) enum StreamEvent<'a> {
     },
     PartAdded {
         #[serde(flatten)]
-        at: Content<'a>,
+        at: ContentPosition<'a>,
         part: &'a PartBody,
     },
     PartDone {
         #[serde(flatten)]
-        at: Content<'a>,
+        at: ContentPosition<'a>,
         part: &'a PartBody,
     },
     TextDelta {
         #[serde(flatten)]
-        at: Content<'a>,
+        at: ContentPosition<'a>,
         delta: &'a str,
         logprobs: [(); 0],
     },
     TextDone {
         #[serde(flatten)]
-        at: Content<'a>,
+        at: ContentPosition<'a>,
         text: &'a str,
         logprobs: [(); 0],
     },
     RefusalDelta {
         #[serde(flatten)]
-        at: Content<'a>,
+        at: ContentPosition<'a>,
         delta: &'a str,
     },
     RefusalDone {
         #[serde(flatten)]
-        at: Content<'a>,
+        at: ContentPosition<'a>,
         refusal: &'a str,
     },
     SummaryPartAdded {
         #[serde(flatten)]
-        at: Summary<'a>,
+        at: SummaryPosition<'a>,
         part: &'a PartBody,
     },
     SummaryPartDone {
         #[serde(flatten)]
-        at: Summary<'a>,
+        at: SummaryPosition<'a>,
         part: &'a PartBody,
     },
     SummaryDelta {
         #[serde(flatten)]
-        at: Summary<'a>,
+        at: SummaryPosition<'a>,
         delta: &'a str,
     },
     SummaryDone {
         #[serde(flatten)]
-        at: Summary<'a>,
+        at: SummaryPosition<'a>,
         text: &'a str,
     },
     ArgumentsDelta {
@@ -89,33 +90,33 @@ pub(super) enum StreamEvent<'a> {
         name: &'a str,
         arguments: &'a str,
     },
-    /// OpenAI has the fields at the top, Open Responses and the SDKs look for them in `error`.
+    /// OpenAI documents the fields at the top level; Open Responses and the SDKs read them in `error`.
     Error {
         code: &'a str,
         message: &'a str,
         param: Option<&'a str>,
-        error: error::Inner<'a>,
+        error: error::ErrorFields<'a>,
     },
 }
 
-/// A part of a message. Messages have one.
+/// The position of a content part.
 #[derive(Clone, Copy, Serialize)]
-pub(super) struct Content<'a> {
+pub(super) struct ContentPosition<'a> {
     item_id: &'a str,
     output_index: usize,
     content_index: usize,
 }
 
-/// A part of a summary.
+/// The position of a summary part.
 #[derive(Clone, Copy, Serialize)]
-pub(super) struct Summary<'a> {
+pub(super) struct SummaryPosition<'a> {
     item_id: &'a str,
     output_index: usize,
     summary_index: usize,
 }
 
-impl<'a> Content<'a> {
-    /// The only part of a message.
+impl<'a> ContentPosition<'a> {
+    /// Returns the position of the only content part of a message.
     pub(super) fn first(item_id: &'a str, output_index: usize) -> Self {
         Self {
             item_id,
@@ -125,7 +126,7 @@ impl<'a> Content<'a> {
     }
 }
 
-impl<'a> Summary<'a> {
+impl<'a> SummaryPosition<'a> {
     pub(super) fn new(item_id: &'a str, output_index: usize, summary_index: usize) -> Self {
         Self {
             item_id,
@@ -136,7 +137,7 @@ impl<'a> Summary<'a> {
 }
 
 #[derive(Serialize)]
-struct Frame<'a> {
+struct EventFrame<'a> {
     r#type: &'static str,
     sequence_number: u64,
     #[serde(flatten)]
@@ -166,24 +167,24 @@ impl StreamEvent<'_> {
     }
 }
 
-/// Writes events one after the other, numbered.
+/// Writes events with consecutive sequence numbers.
 #[derive(Debug, Default)]
-pub(super) struct Numbered {
+pub(super) struct SequencedEvents {
     next: u64,
     silent: bool,
 }
 
-impl Numbered {
-    /// Writes no more: nobody reads the events of an answer that is gathered.
+impl SequencedEvents {
+    /// Discards all further events: a buffered response has no stream.
     pub(super) fn silence(&mut self) {
         self.silent = true;
     }
 
     pub(super) fn write(&mut self, event: &StreamEvent<'_>, out: &mut BytesMut) {
         if self.silent {
-            return;
+            return; // Before the serialization, which is the cost.
         }
-        let frame = Frame {
+        let frame = EventFrame {
             r#type: event.name(),
             sequence_number: self.next,
             event,
@@ -193,11 +194,11 @@ impl Numbered {
         out.extend_from_slice(frame.r#type.as_bytes());
         out.extend_from_slice(b"\ndata: ");
         serde_json::to_writer(out.writer(), &frame)
-            .expect("our shapes always serialise into memory");
+            .expect("these types always serialise into memory");
         out.extend_from_slice(b"\n\n");
     }
 
-    /// The last events: the whole response, and what went wrong with it.
+    /// Writes the last events: the whole response, and the error of a failed one.
     pub(super) fn end(
         mut self,
         response: &ResponseBody<'_>,
@@ -206,7 +207,7 @@ impl Numbered {
     ) {
         let name = response.status.event();
         self.write(&StreamEvent::Response { name, response }, out);
-        if let Some(error) = error.map(ApiError::inner) {
+        if let Some(error) = error.map(ApiError::fields) {
             let error = StreamEvent::Error {
                 code: error.code,
                 message: error.message,

@@ -1,4 +1,4 @@
-//! Items as clients read them, in the output of a response and in the list of its input; and their ids.
+//! Items in wire format, for the output of a response and the list of its input; and their ids.
 //! OpenAI API reference, "The response object", `output`, and "List input items".
 
 use serde::Serialize;
@@ -6,19 +6,20 @@ use serde::Serialize;
 use crate::openai::response::id::{ID_CHARACTERS, fresh_id};
 use crate::turn::{Content, Detail, Item, Message, Role, ToolCall, ToolOutput};
 
-const RESPONSE: &str = "resp_";
+/// Prefix of the ids of responses.
+const PREFIX: &str = "resp_";
 
-/// The id of a response. Those of its items are made of it, so that one leads to the other.
+/// The id of a response. The ids of its items contain the random part, so that an item id leads to the response.
 #[derive(Debug, Clone)]
 pub(super) struct ResponseId(String);
 
 impl ResponseId {
-    /// One that was never used.
+    /// Returns a new random id.
     pub(super) fn fresh() -> Self {
-        Self(fresh_id(RESPONSE))
+        Self(fresh_id(PREFIX))
     }
 
-    /// One that a client names.
+    /// Returns the id that a client sent.
     pub(super) fn of(id: &str) -> Self {
         Self(id.to_owned())
     }
@@ -27,22 +28,24 @@ impl ResponseId {
         &self.0
     }
 
-    /// The id of an item: `number` counts those of the request, then those of the answer.
+    /// Returns the id of an item; `number` counts the items of the request, then the items of the output.
     pub(super) fn item(&self, kind: &str, number: usize) -> String {
-        let random = self.0.strip_prefix(RESPONSE).unwrap_or(&self.0);
+        let random = self.0.strip_prefix(PREFIX).unwrap_or(&self.0);
+        // `parse_item_id` splits at the fixed length of the random part.
         format!("{kind}_{random}{number:04x}")
     }
 }
 
-/// The response that an item is of, and its number there; `None` for an id that is none of ours.
-pub(super) fn place_of(item_id: &str) -> Option<(String, usize)> {
+/// Returns the id of the response that an item belongs to and the number of the item there, or `None` for an id of
+/// another form.
+pub(super) fn parse_item_id(item_id: &str) -> Option<(String, usize)> {
     let (_kind, rest) = item_id.split_once('_')?;
     let (random, number) = rest.split_at_checked(ID_CHARACTERS)?;
     let number = usize::from_str_radix(number, 16).ok()?;
-    Some((format!("{RESPONSE}{random}"), number))
+    Some((format!("{PREFIX}{random}"), number))
 }
 
-/// How far an item has come.
+/// The progress of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ItemStatus {
@@ -51,7 +54,7 @@ pub(super) enum ItemStatus {
     Incomplete,
 }
 
-/// An item.
+/// An item in wire format.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum ItemBody {
@@ -82,7 +85,7 @@ pub(super) enum ItemBody {
     },
 }
 
-/// A part of an item.
+/// A content part of an item in wire format.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum PartBody {
@@ -106,7 +109,7 @@ pub(super) enum PartBody {
     },
 }
 
-/// What a tool returned.
+/// The output of a tool.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub(super) enum OutputBody {
@@ -142,8 +145,8 @@ impl PartBody {
 }
 
 impl ItemBody {
-    /// A whole item of `response`, by its number there.
-    pub(super) fn whole(item: &Item, response: &ResponseId, number: usize) -> Self {
+    /// Returns the completed item with this number in `response`.
+    pub(super) fn completed(item: &Item, response: &ResponseId, number: usize) -> Self {
         let status = ItemStatus::Completed;
         match item {
             Item::Message(Message { role, content }) => Self::Message {
@@ -171,8 +174,12 @@ impl ItemBody {
         }
     }
 
-    /// What the model says.
-    pub(super) fn said(id: String, content: Vec<PartBody>, status: ItemStatus) -> Self {
+    /// Returns a message of the model.
+    pub(super) fn assistant_message(
+        id: String,
+        content: Vec<PartBody>,
+        status: ItemStatus,
+    ) -> Self {
         Self::Message {
             id,
             status,
@@ -227,14 +234,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_item_leads_to_its_response() {
+    fn item_ids_lead_to_their_response() {
         let response = ResponseId::fresh();
         for number in [0, 7, 70_000] {
-            let place = place_of(&response.item("msg", number));
-            assert_eq!(place, Some((response.as_str().to_owned(), number)));
+            let parsed = parse_item_id(&response.item("msg", number));
+            assert_eq!(parsed, Some((response.as_str().to_owned(), number)));
         }
         for foreign in ["", "rs", "msg_1", "msg_0123456789abcdefghijklmn-7"] {
-            assert_eq!(place_of(foreign), None, "{foreign}");
+            assert_eq!(parse_item_id(foreign), None, "{foreign}");
         }
     }
 }

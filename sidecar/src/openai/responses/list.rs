@@ -1,4 +1,4 @@
-//! The input of a stored response in pages, and what is said of one that was deleted.
+//! The input of a stored response in pages, and the confirmation of a deletion.
 //! OpenAI API reference, "List input items" and "Delete a model response".
 
 use std::borrow::Cow;
@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use super::item::{ItemBody, ResponseId};
 use crate::openai::ApiError;
-use crate::store::Stored;
+use crate::openai::response::json::to_json;
+use crate::store::StoredResponse;
 
-/// Which part of a list is wanted.
+/// The requested page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     limit: usize,
@@ -18,10 +19,10 @@ pub struct Page {
 }
 
 impl Page {
-    /// Reads a query such as `limit=20&order=asc&after=msg_1`, in pairs; what else is in it does not matter.
+    /// Parses the pairs of a query such as `limit=20&order=asc&after=msg_1`; other pairs are ignored.
     ///
     /// # Errors
-    /// A value is out of its range; `param` names it.
+    /// 400 for a value out of range; `param` names the pair.
     pub fn parse<'a>(
         query: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
     ) -> Result<Self, ApiError> {
@@ -36,7 +37,7 @@ impl Page {
                 "limit" => {
                     let limit = value.parse().ok().filter(|limit| LIMITS.contains(limit));
                     page.limit = limit.ok_or_else(|| {
-                        ApiError::invalid("The limit has to be between 1 and 100.").at("limit")
+                        ApiError::invalid("`limit` must be between 1 and 100.").at("limit")
                     })?;
                 }
                 "after" => page.after = Some(value.into_owned()),
@@ -45,7 +46,7 @@ impl Page {
                         "asc" => false,
                         "desc" => true,
                         _ => {
-                            let text = "The order has to be asc or desc.";
+                            let text = "`order` must be asc or desc.";
                             return Err(ApiError::invalid(text).at("order"));
                         }
                     };
@@ -58,7 +59,7 @@ impl Page {
 }
 
 #[derive(Serialize)]
-struct List<'a> {
+struct InputItemList<'a> {
     object: &'static str,
     data: &'a [ItemBody],
     first_id: Option<&'a str>,
@@ -66,30 +67,35 @@ struct List<'a> {
     has_more: bool,
 }
 
-/// The body of `GET /v1/responses/{id}/input_items`: what this request brought, not what came before it.
+/// Returns the body of `GET /v1/responses/{id}/input_items`: the items of this request, without those of earlier ones.
 ///
 /// # Errors
-/// The page begins after an item that is not there.
-pub fn input_items(id: &str, stored: &Stored, page: &Page) -> Result<Vec<u8>, ApiError> {
+/// 400 when the page begins after an item that is not in the list.
+pub fn input_items(id: &str, stored: &StoredResponse, page: &Page) -> Result<Vec<u8>, ApiError> {
     let response = ResponseId::of(id);
-    let numbered = stored.exchange.input().iter().enumerate();
-    let mut items: Vec<_> = numbered
-        .map(|(number, item)| ItemBody::whole(item, &response, number))
+    let mut items: Vec<_> = stored
+        .node
+        .input()
+        .iter()
+        .enumerate()
+        .map(|(number, item)| ItemBody::completed(item, &response, number))
         .collect();
+    // Reversed before `after` is looked up: a page goes on in its own order.
     if page.newest_first {
         items.reverse();
     }
     let begin = match &page.after {
         None => 0,
         Some(after) => {
-            let place = items.iter().position(|item| item.id() == after);
-            let unknown = || ApiError::invalid("There is no such item in the list.").at("after");
-            place.ok_or_else(unknown)? + 1
+            let position = items.iter().position(|item| item.id() == after);
+            let unknown =
+                || ApiError::invalid("`after` must be the id of an item in the list.").at("after");
+            position.ok_or_else(unknown)? + 1
         }
     };
     let rest = &items[begin..];
     let data = &rest[..rest.len().min(page.limit)];
-    Ok(to_json(&List {
+    Ok(to_json(&InputItemList {
         object: "list",
         data,
         first_id: data.first().map(ItemBody::id),
@@ -99,21 +105,17 @@ pub fn input_items(id: &str, stored: &Stored, page: &Page) -> Result<Vec<u8>, Ap
 }
 
 #[derive(Serialize)]
-struct Deleted<'a> {
+struct DeletedResponse<'a> {
     id: &'a str,
     object: &'static str,
     deleted: bool,
 }
 
-/// The body of `DELETE /v1/responses/{id}`.
+/// Returns the body of `DELETE /v1/responses/{id}`.
 pub fn deleted(id: &str) -> Vec<u8> {
-    to_json(&Deleted {
+    to_json(&DeletedResponse {
         id,
         object: "response",
         deleted: true,
     })
-}
-
-fn to_json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("our shapes always serialise into memory")
 }

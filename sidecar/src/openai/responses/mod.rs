@@ -1,21 +1,19 @@
-//! `/v1/responses`: a request body -> a turn, its events -> typed events or one response; and what is kept of it.
-//! OpenAI API reference, "Responses" and "Responses streaming"; Open Responses where OpenAI leaves a shape open.
+//! `/v1/responses`: a request body -> a turn, its events -> typed events or one response; and the stored responses.
+//! OpenAI API reference, "Responses" and "Responses streaming"; Open Responses where OpenAI does not specify a shape.
 
-mod answer;
-mod body;
 mod echo;
 mod event;
-mod input;
 mod item;
 mod list;
 mod object;
 mod output;
-mod parts;
 mod request;
+mod response;
+mod scope;
 #[cfg(test)]
 mod tests;
-mod tools;
 
-pub use answer::{ResponseWriter, collect};
 pub use list::{Page, deleted, input_items};
-pub use request::{ClientResponses, Reply, parse};
+pub use request::{ResponseSpec, parse};
+pub use response::{ResponseWriter, collect};
+pub use scope::ClientResponses;

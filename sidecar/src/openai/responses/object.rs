@@ -1,33 +1,35 @@
-//! The response object: what it is while it is made, and what it has become.
-//! OpenAI API reference, "The response object"; every field that Open Responses requires is there, null where it is none.
+//! The response object, in progress and ended.
+//! OpenAI API reference, "The response object"; all fields that Open Responses requires are present, null where empty.
 
 use serde::Serialize;
 
-use super::echo::Echo;
+use super::echo::RequestEcho;
 use super::item::ItemBody;
 use crate::openai::ApiError;
 use crate::turn::{FinishReason, Usage};
 
-/// A response.
+/// A response object in wire format.
 #[derive(Serialize)]
 pub(super) struct ResponseBody<'a> {
     pub(super) id: &'a str,
     pub(super) object: &'static str,
     pub(super) created_at: u64,
     pub(super) completed_at: Option<u64>,
-    pub(super) status: Status,
-    pub(super) error: Option<ErrorBody>,
+    pub(super) status: ResponseStatus,
+    pub(super) error: Option<ResponseError>,
     pub(super) incomplete_details: Option<IncompleteDetails>,
     pub(super) output: &'a [ItemBody],
-    pub(super) usage: Option<UsageBody>,
+    pub(super) usage: Option<ResponseUsage>,
+    pub(super) model: &'a str,
+    // Flattened: `model` and the echoed fields are at the top level of the object.
     #[serde(flatten)]
-    pub(super) echo: &'a Echo,
+    pub(super) echo: &'a RequestEcho,
 }
 
-/// How far a response has come.
+/// The progress of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Status {
+pub(super) enum ResponseStatus {
     InProgress,
     Completed,
     Incomplete,
@@ -35,8 +37,9 @@ pub(super) enum Status {
     Cancelled,
 }
 
-impl Status {
-    /// The event that ends a stream; one that is cancelled has none of its own, and is no success.
+impl ResponseStatus {
+    /// Returns the type of the event that ends the stream. A cancelled response has no event type of its own and uses
+    /// the one for failures.
     pub(super) fn event(self) -> &'static str {
         match self {
             Self::InProgress => "response.in_progress",
@@ -46,21 +49,21 @@ impl Status {
         }
     }
 
-    /// Whether a conversation can go on from it.
+    /// Whether a conversation can continue from the response.
     pub(super) fn is_continuable(self) -> bool {
         matches!(self, Self::Completed | Self::Incomplete)
     }
 }
 
 #[derive(Clone, Serialize)]
-pub(super) struct ErrorBody {
+pub(super) struct ResponseError {
     code: String,
     message: String,
 }
 
-impl From<&ApiError> for ErrorBody {
+impl From<&ApiError> for ResponseError {
     fn from(error: &ApiError) -> Self {
-        let inner = error.inner();
+        let inner = error.fields();
         Self {
             code: inner.code.to_owned(),
             message: inner.message.to_owned(),
@@ -74,9 +77,9 @@ pub(super) struct IncompleteDetails {
 }
 
 impl IncompleteDetails {
-    /// Why an answer that came to an end is not whole.
-    pub(super) fn of(stop: FinishReason) -> Option<Self> {
-        let reason = match stop {
+    /// Returns the reason why a completed turn is incomplete, or `None` for a complete one.
+    pub(super) fn of(reason: FinishReason) -> Option<Self> {
+        let reason = match reason {
             FinishReason::Length => "max_output_tokens",
             FinishReason::ContentFilter => "content_filter",
             FinishReason::Stop | FinishReason::Refused | FinishReason::ToolCalls => return None,
@@ -86,7 +89,7 @@ impl IncompleteDetails {
 }
 
 #[derive(Clone, Copy, Serialize)]
-pub(super) struct UsageBody {
+pub(super) struct ResponseUsage {
     input_tokens: u64,
     input_tokens_details: InputDetails,
     output_tokens: u64,
@@ -104,7 +107,7 @@ struct OutputDetails {
     reasoning_tokens: u64,
 }
 
-impl From<Usage> for UsageBody {
+impl From<Usage> for ResponseUsage {
     fn from(usage: Usage) -> Self {
         Self {
             input_tokens: usage.input_tokens,

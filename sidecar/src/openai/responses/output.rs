@@ -1,96 +1,100 @@
-//! The output of a response as it grows: items are opened, filled and closed, and each step is an event.
-//! OpenAI API reference, "Responses streaming events"; no two items are open at a time.
+//! The output of a response while the turn runs: items are opened, extended and closed, and each step is an event.
+//! OpenAI API reference, "Responses streaming events"; at most one item is open at a time.
 
 use bytes::BytesMut;
 
-use super::event::{Content, Numbered, StreamEvent, Summary};
+use super::event::{ContentPosition, SequencedEvents, StreamEvent, SummaryPosition};
 use super::item::{ItemBody, ItemStatus, PartBody, ResponseId};
-use crate::turn::{self, Item, Message, ReasoningItem, Role, ToolCall};
+use crate::turn::{Content, Item, Message, ReasoningItem, Role, ToolCall};
 
 /// The items of a response so far.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(super) struct ResponseOutput {
     response: ResponseId,
-    /// Whether the client reads the thoughts that only the provider understands.
+    /// Whether the client asked for `reasoning.encrypted_content`.
     encrypted_reasoning: bool,
-    /// Those of the request, then those of the answer.
+    /// The items of the request, then the items of the output.
     items: Vec<Item>,
+    /// The closed items of the output in wire format.
     bodies: Vec<ItemBody>,
-    open: Open,
+    open: OpenItem,
+    /// Characters of text, for the usage estimate.
     chars: usize,
-    pub(super) events: Numbered,
+    pub(super) events: SequencedEvents,
 }
 
 #[derive(Debug)]
-enum Open {
-    Nothing,
+enum OpenItem {
+    None,
     Message {
         id: String,
         text: String,
     },
-    /// A summary; its last part may be over.
-    Thought {
+    /// A reasoning item with the parts of its summary.
+    Reasoning {
         id: String,
         parts: Vec<String>,
+        /// Whether the last part may still grow.
         in_part: bool,
     },
 }
 
-impl Output {
-    /// Of an answer to `input`.
+impl ResponseOutput {
+    /// Returns the empty output of a response to `input`.
     pub(super) fn new(response: ResponseId, input: Vec<Item>, encrypted_reasoning: bool) -> Self {
         Self {
             response,
             encrypted_reasoning,
             items: input,
             bodies: Vec::new(),
-            open: Open::Nothing,
+            open: OpenItem::None,
             chars: 0,
-            events: Numbered::default(),
+            events: SequencedEvents::default(),
         }
     }
 
-    /// The items as the client reads them.
+    /// Returns the closed items in wire format.
     pub(super) fn bodies(&self) -> &[ItemBody] {
         &self.bodies
     }
 
-    /// Characters of text.
+    /// Returns the characters of text so far.
     pub(super) fn chars(&self) -> usize {
         self.chars
     }
 
-    /// Takes out the items of the request and of the answer.
+    /// Moves out the items of the request and of the output.
     pub(super) fn take_items(&mut self) -> Vec<Item> {
         std::mem::take(&mut self.items)
     }
 
-    pub(super) fn on_text(&mut self, piece: &str, out: &mut BytesMut) {
-        if !matches!(self.open, Open::Message { .. }) {
+    pub(super) fn on_text(&mut self, delta: &str, out: &mut BytesMut) {
+        // No event announces a message; the first delta opens the item.
+        if !matches!(self.open, OpenItem::Message { .. }) {
             self.close(ItemStatus::Completed, out);
             self.open_message(&PartBody::output_text(String::new()), out);
         }
-        let Open::Message { id, text } = &mut self.open else {
+        let OpenItem::Message { id, text } = &mut self.open else {
             return;
         };
-        text.push_str(piece);
-        self.chars += piece.chars().count();
-        let delta = StreamEvent::TextDelta {
-            at: Content::first(id, self.bodies.len()),
-            delta: piece,
+        text.push_str(delta);
+        self.chars += delta.chars().count();
+        let event = StreamEvent::TextDelta {
+            at: ContentPosition::first(id, self.bodies.len()),
+            delta,
             logprobs: [],
         };
-        self.events.write(&delta, out);
+        self.events.write(&event, out);
     }
 
-    pub(super) fn on_reasoning(&mut self, piece: &str, out: &mut BytesMut) {
-        self.open_thought(out);
-        let Open::Thought { id, parts, in_part } = &mut self.open else {
+    pub(super) fn on_reasoning(&mut self, delta: &str, out: &mut BytesMut) {
+        self.open_reasoning(out);
+        let OpenItem::Reasoning { id, parts, in_part } = &mut self.open else {
             return;
         };
         if !std::mem::replace(in_part, true) {
             let added = StreamEvent::SummaryPartAdded {
-                at: Summary::new(id, self.bodies.len(), parts.len()),
+                at: SummaryPosition::new(id, self.bodies.len(), parts.len()),
                 part: &PartBody::SummaryText {
                     text: String::new(),
                 },
@@ -99,18 +103,18 @@ impl Output {
             parts.push(String::new());
         }
         if let Some(part) = parts.last_mut() {
-            part.push_str(piece);
+            part.push_str(delta);
         }
-        let delta = StreamEvent::SummaryDelta {
-            at: Summary::new(id, self.bodies.len(), parts.len().saturating_sub(1)),
-            delta: piece,
+        let event = StreamEvent::SummaryDelta {
+            at: SummaryPosition::new(id, self.bodies.len(), parts.len().saturating_sub(1)),
+            delta,
         };
-        self.events.write(&delta, out);
+        self.events.write(&event, out);
     }
 
-    /// The part of the summary that has come is whole.
+    /// Ends the current part of the summary.
     pub(super) fn on_reasoning_part(&mut self, out: &mut BytesMut) {
-        let Open::Thought { id, parts, in_part } = &mut self.open else {
+        let OpenItem::Reasoning { id, parts, in_part } = &mut self.open else {
             return;
         };
         if !std::mem::take(in_part) {
@@ -119,7 +123,7 @@ impl Output {
         let Some(text) = parts.last() else {
             return;
         };
-        let at = Summary::new(id, self.bodies.len(), parts.len() - 1);
+        let at = SummaryPosition::new(id, self.bodies.len(), parts.len() - 1);
         self.events
             .write(&StreamEvent::SummaryDone { at, text }, out);
         let part = &PartBody::SummaryText { text: text.clone() };
@@ -127,37 +131,38 @@ impl Output {
             .write(&StreamEvent::SummaryPartDone { at, part }, out);
     }
 
-    /// The thought is whole. Its summary may not have come in pieces.
-    pub(super) fn on_reasoned(&mut self, item: &ReasoningItem, out: &mut BytesMut) {
-        if !matches!(self.open, Open::Thought { .. }) {
-            self.open_thought(out);
+    /// Ends a reasoning item. If no deltas came for its summary, the events for the parts are written here.
+    pub(super) fn on_reasoning_item(&mut self, item: &ReasoningItem, out: &mut BytesMut) {
+        if !matches!(self.open, OpenItem::Reasoning { .. }) {
+            self.open_reasoning(out);
             for part in &item.summary {
                 self.on_reasoning(part, out);
                 self.on_reasoning_part(out);
             }
         }
-        self.close_thought(item.encrypted_content.as_ref(), out);
+        self.close_reasoning(item.encrypted_content.as_ref(), out);
     }
 
-    /// A call comes whole: its arguments are one delta.
+    /// Writes a tool call. Codex reports a call at once, so the arguments are one delta.
     pub(super) fn on_call(&mut self, call: &ToolCall, out: &mut BytesMut) {
         self.close(ItemStatus::Completed, out);
         let id = self.response.item("fc", self.items.len());
-        let begun = ToolCall {
+        // OpenAI's SDKs assemble the arguments from the deltas, so the item is added without them.
+        let without_arguments = ToolCall {
             arguments: String::new(),
             ..call.clone()
         };
         self.added(
-            &ItemBody::call(id.clone(), &begun, ItemStatus::InProgress),
+            &ItemBody::call(id.clone(), &without_arguments, ItemStatus::InProgress),
             out,
         );
         let output_index = self.bodies.len();
-        let delta = StreamEvent::ArgumentsDelta {
+        let event = StreamEvent::ArgumentsDelta {
             item_id: &id,
             output_index,
             delta: &call.arguments,
         };
-        self.events.write(&delta, out);
+        self.events.write(&event, out);
         let done = StreamEvent::ArgumentsDone {
             item_id: &id,
             output_index,
@@ -169,16 +174,16 @@ impl Output {
         self.done(ItemBody::call(id, call, ItemStatus::Completed), out);
     }
 
-    /// What stands in the place of an answer that is none; the conversation goes on without it.
-    pub(super) fn refuse(&mut self, text: &'static str, out: &mut BytesMut) {
+    /// Writes a message with a refusal instead of text. Not added to the items: later turns omit the refusal.
+    pub(super) fn on_refusal(&mut self, text: &'static str, out: &mut BytesMut) {
         let refusal = |text: &str| PartBody::Refusal {
             refusal: text.to_owned(),
         };
         self.open_message(&refusal(""), out);
-        let Open::Message { id, .. } = std::mem::replace(&mut self.open, Open::Nothing) else {
+        let OpenItem::Message { id, .. } = std::mem::replace(&mut self.open, OpenItem::None) else {
             return;
         };
-        let at = Content::first(&id, self.bodies.len());
+        let at = ContentPosition::first(&id, self.bodies.len());
         self.events
             .write(&StreamEvent::RefusalDelta { at, delta: text }, out);
         let done = StreamEvent::RefusalDone { at, refusal: text };
@@ -186,67 +191,70 @@ impl Output {
         self.message_done(id, refusal(text), ItemStatus::Completed, out);
     }
 
-    /// Closes what is open. Only a message can be left half said.
+    /// Closes the open item, if any. Only a message can be incomplete, so `status` applies to messages.
     pub(super) fn close(&mut self, status: ItemStatus, out: &mut BytesMut) {
-        self.close_thought(None, out);
-        let Open::Message { id, text } = std::mem::replace(&mut self.open, Open::Nothing) else {
+        self.close_reasoning(None, out);
+        let OpenItem::Message { id, text } = std::mem::replace(&mut self.open, OpenItem::None)
+        else {
             return;
         };
         let done = StreamEvent::TextDone {
-            at: Content::first(&id, self.bodies.len()),
+            at: ContentPosition::first(&id, self.bodies.len()),
             text: &text,
             logprobs: [],
         };
         self.events.write(&done, out);
         self.items.push(Item::Message(Message {
             role: Role::Assistant,
-            content: vec![turn::Content::Text(text.clone())],
+            content: vec![Content::Text(text.clone())],
         }));
         self.message_done(id, PartBody::output_text(text), status, out);
     }
 
     fn open_message(&mut self, part: &PartBody, out: &mut BytesMut) {
         let id = self.response.item("msg", self.items.len());
-        let body = ItemBody::said(id.clone(), Vec::new(), ItemStatus::InProgress);
+        let body = ItemBody::assistant_message(id.clone(), Vec::new(), ItemStatus::InProgress);
         self.added(&body, out);
-        let at = Content::first(&id, self.bodies.len());
+        let at = ContentPosition::first(&id, self.bodies.len());
         self.events.write(&StreamEvent::PartAdded { at, part }, out);
-        self.open = Open::Message {
+        self.open = OpenItem::Message {
             id,
             text: String::new(),
         };
     }
 
     fn message_done(&mut self, id: String, part: PartBody, status: ItemStatus, out: &mut BytesMut) {
-        let at = Content::first(&id, self.bodies.len());
+        let at = ContentPosition::first(&id, self.bodies.len());
         let event = StreamEvent::PartDone { at, part: &part };
         self.events.write(&event, out);
-        self.done(ItemBody::said(id, vec![part], status), out);
+        self.done(ItemBody::assistant_message(id, vec![part], status), out);
     }
 
-    fn open_thought(&mut self, out: &mut BytesMut) {
-        if matches!(self.open, Open::Thought { .. }) {
+    fn open_reasoning(&mut self, out: &mut BytesMut) {
+        if matches!(self.open, OpenItem::Reasoning { .. }) {
             return;
         }
         self.close(ItemStatus::Completed, out);
         let id = self.response.item("rs", self.items.len());
         self.added(&ItemBody::reasoning(id.clone(), &[], None), out);
-        self.open = Open::Thought {
+        self.open = OpenItem::Reasoning {
             id,
             parts: Vec::new(),
             in_part: false,
         };
     }
 
-    fn close_thought(&mut self, encrypted_content: Option<&String>, out: &mut BytesMut) {
+    fn close_reasoning(&mut self, encrypted_content: Option<&String>, out: &mut BytesMut) {
         self.on_reasoning_part(out);
-        if !matches!(self.open, Open::Thought { .. }) {
+        if !matches!(self.open, OpenItem::Reasoning { .. }) {
             return;
         }
-        let Open::Thought { id, parts, .. } = std::mem::replace(&mut self.open, Open::Nothing)
+        let OpenItem::Reasoning { id, parts, .. } =
+            std::mem::replace(&mut self.open, OpenItem::None)
         else {
             return;
         };
+        // The item keeps the encrypted content for later turns even if the client does not receive it.
         let shown = encrypted_content.filter(|_| self.encrypted_reasoning);
         let body = ItemBody::reasoning(id, &parts, shown.cloned());
         self.items.push(Item::Reasoning(ReasoningItem {

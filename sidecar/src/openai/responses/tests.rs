@@ -1,4 +1,4 @@
-//! Golden event streams: what a client reads of a turn, with ids and times made stable.
+//! Golden event streams: the frames of a turn, with stable ids and times.
 //! `UPDATE_EXPECT=1` rewrites them; the diff is reviewed as protocol.
 
 use std::num::NonZeroUsize;
@@ -19,7 +19,7 @@ use crate::turn::{
 /// Checks the frames of a stream; the fields of the response that only echo the request are left out.
 #[expect(
     clippy::needless_pass_by_value,
-    reason = "an expectation is written in place"
+    reason = "expectations are written at the call"
 )]
 fn check(events: &[Event], expected: Expect) {
     let store = Arc::new(ResponseStore::new(StoreLimits {
@@ -27,15 +27,15 @@ fn check(events: &[Event], expected: Expect) {
         bytes: 1 << 20,
         age: None,
     }));
-    let shelf = ClientResponses {
+    let responses = ClientResponses {
         store: &store,
         client: "",
     };
     let catalogue = Catalogue::new("gpt-5", "", Vec::new());
     let body = br#"{"model":"codex-5","input":"Hi!","include":["reasoning.encrypted_content"]}"#;
     let models = ModelAccess::new(&catalogue, None);
-    let (_turn, reply) = parse(body, &models, Profile::Chat, &shelf).unwrap();
-    let mut writer = ResponseWriter::new(reply, &store, "");
+    let (_turn, spec) = parse(body, &models, Profile::Chat, &responses).unwrap();
+    let mut writer = ResponseWriter::new(spec, &store, "");
     let mut out = BytesMut::new();
     writer.write_start(&mut out);
     for event in events {
@@ -48,9 +48,7 @@ fn check(events: &[Event], expected: Expect) {
 fn stable(frames: &str) -> String {
     let (_, rest) = frames.split_once("\"id\":\"resp_").unwrap();
     let (random, _) = rest.split_once('"').unwrap();
-    let lines = frames.replace(random, "ID");
-    let lines = lines.lines().filter(|line| !line.starts_with("event: "));
-    let lines = lines.filter(|line| !line.is_empty()).map(|line| {
+    let stable_line = |line: &str| {
         let line = line.strip_prefix("data: ").unwrap();
         let head = line.split_once(",\"created_at\":");
         let tail = line.split_once("\"status\":");
@@ -62,8 +60,13 @@ fn stable(frames: &str) -> String {
             }
             _ => format!("{line}\n"),
         }
-    });
-    lines.collect()
+    };
+    frames
+        .replace(random, "ID")
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with("event: "))
+        .map(stable_line)
+        .collect()
 }
 
 fn completed(stop: FinishReason) -> Event {
@@ -79,7 +82,7 @@ fn completed(stop: FinishReason) -> Event {
     })
 }
 
-fn thought() -> Event {
+fn reasoning_item() -> Event {
     Event::ReasoningItem(ReasoningItem {
         summary: vec!["Hm".to_owned(), "Ah".to_owned()],
         encrypted_content: Some("gA".to_owned()),
@@ -87,7 +90,7 @@ fn thought() -> Event {
 }
 
 #[test]
-fn a_thought_a_text_and_a_call() {
+fn reasoning_text_and_tool_call_have_their_events() {
     let call = ToolCall {
         call_id: "c1".to_owned(),
         name: "look".to_owned(),
@@ -99,7 +102,7 @@ fn a_thought_a_text_and_a_call() {
         Event::Reasoning("m".to_owned()),
         Event::ReasoningPartAdded,
         Event::Reasoning("Ah".to_owned()),
-        thought(),
+        reasoning_item(),
         Event::Text("Q\"\n ".to_owned()),
         Event::Text("é".to_owned()),
         Event::MessageEnded,
@@ -139,9 +142,9 @@ fn a_thought_a_text_and_a_call() {
 }
 
 #[test]
-fn a_thought_that_comes_whole_has_the_same_events() {
+fn reasoning_without_deltas_has_the_same_events() {
     check(
-        &[thought(), completed(FinishReason::Stop)],
+        &[reasoning_item(), completed(FinishReason::Stop)],
         expect![[r#"
         {"type":"response.created","sequence_number":0,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
         {"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
@@ -161,7 +164,7 @@ fn a_thought_that_comes_whole_has_the_same_events() {
 }
 
 #[test]
-fn a_text_that_is_cut() {
+fn truncated_text_ends_the_response_as_incomplete() {
     let events = [
         Event::Text("one".to_owned()),
         completed(FinishReason::Length),
@@ -183,7 +186,7 @@ fn a_text_that_is_cut() {
 }
 
 #[test]
-fn a_refusal() {
+fn a_refusal_is_a_message_with_a_refusal_part() {
     check(
         &[completed(FinishReason::Refused)],
         expect![[r#"
@@ -191,17 +194,17 @@ fn a_refusal() {
         {"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
         {"type":"response.output_item.added","sequence_number":2,"output_index":0,"item":{"type":"message","id":"msg_ID0001","status":"in_progress","role":"assistant","content":[]}}
         {"type":"response.content_part.added","sequence_number":3,"item_id":"msg_ID0001","output_index":0,"content_index":0,"part":{"type":"refusal","refusal":""}}
-        {"type":"response.refusal.delta","sequence_number":4,"item_id":"msg_ID0001","output_index":0,"content_index":0,"delta":"The model gave no answer; it may have refused. Codex does not pass on its words."}
-        {"type":"response.refusal.done","sequence_number":5,"item_id":"msg_ID0001","output_index":0,"content_index":0,"refusal":"The model gave no answer; it may have refused. Codex does not pass on its words."}
-        {"type":"response.content_part.done","sequence_number":6,"item_id":"msg_ID0001","output_index":0,"content_index":0,"part":{"type":"refusal","refusal":"The model gave no answer; it may have refused. Codex does not pass on its words."}}
-        {"type":"response.output_item.done","sequence_number":7,"output_index":0,"item":{"type":"message","id":"msg_ID0001","status":"completed","role":"assistant","content":[{"type":"refusal","refusal":"The model gave no answer; it may have refused. Codex does not pass on its words."}]}}
-        {"type":"response.completed","sequence_number":8,"response":{"id":"resp_ID","object":"response",…,"status":"completed","error":null,"incomplete_details":null,"output":[{"type":"message","id":"msg_ID0001","status":"completed","role":"assistant","content":[{"type":"refusal","refusal":"The model gave no answer; it may have refused. Codex does not pass on its words."}]}],"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":3},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":16},…}}
+        {"type":"response.refusal.delta","sequence_number":4,"item_id":"msg_ID0001","output_index":0,"content_index":0,"delta":"The model returned no output; it may have refused. Codex does not forward the text of a refusal."}
+        {"type":"response.refusal.done","sequence_number":5,"item_id":"msg_ID0001","output_index":0,"content_index":0,"refusal":"The model returned no output; it may have refused. Codex does not forward the text of a refusal."}
+        {"type":"response.content_part.done","sequence_number":6,"item_id":"msg_ID0001","output_index":0,"content_index":0,"part":{"type":"refusal","refusal":"The model returned no output; it may have refused. Codex does not forward the text of a refusal."}}
+        {"type":"response.output_item.done","sequence_number":7,"output_index":0,"item":{"type":"message","id":"msg_ID0001","status":"completed","role":"assistant","content":[{"type":"refusal","refusal":"The model returned no output; it may have refused. Codex does not forward the text of a refusal."}]}}
+        {"type":"response.completed","sequence_number":8,"response":{"id":"resp_ID","object":"response",…,"status":"completed","error":null,"incomplete_details":null,"output":[{"type":"message","id":"msg_ID0001","status":"completed","role":"assistant","content":[{"type":"refusal","refusal":"The model returned no output; it may have refused. Codex does not forward the text of a refusal."}]}],"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":3},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":16},…}}
     "#]],
     );
 }
 
 #[test]
-fn a_failure() {
+fn a_failed_turn_ends_with_response_failed_and_error() {
     let failed = Event::Finished(Outcome::Failed(TurnError::ContextLength));
     check(
         &[Event::Text("par".to_owned()), failed],

@@ -1,17 +1,17 @@
-//! Finding one sequence in text that comes in pieces, without going back.
+//! Search for one sequence in text that comes in deltas; each byte is read once.
 //! Follows Knuth, Morris and Pratt, "Fast pattern matching in strings" (1977).
 
-/// A sequence, and how much of it the text seen so far ends with.
+/// A sequence, with the length of its longest prefix that the text so far ends with.
 #[derive(Debug)]
 pub(super) struct Sequence {
     text: String,
-    /// For each length of a prefix: that of the longest shorter prefix that it ends with.
+    /// For each prefix length, the length of the longest shorter prefix that this prefix ends with.
     fallback: Vec<usize>,
     matched: usize,
 }
 
 impl Sequence {
-    /// `text` is not empty.
+    /// Returns the search for `text`, which must not be empty.
     pub(super) fn new(text: &str) -> Self {
         Self {
             text: text.to_owned(),
@@ -20,7 +20,7 @@ impl Sequence {
         }
     }
 
-    /// Reads the next byte; true when the sequence is complete with it, and is then looked for anew.
+    /// Reads the next byte. Returns true when the byte completes the sequence; the search then starts again.
     pub(super) fn advance(&mut self, byte: u8) -> bool {
         self.matched = step(self.text.as_bytes(), &self.fallback, self.matched, byte);
         let complete = self.matched == self.text.len();
@@ -30,31 +30,32 @@ impl Sequence {
         complete
     }
 
-    /// Bytes at the end of the text seen so far that may become the sequence.
+    /// Returns the length of the prefix that the text so far ends with.
     pub(super) fn matched(&self) -> usize {
         self.matched
     }
 
-    /// Forgets the text seen so far.
+    /// Resets the search, as if no text had been read.
     pub(super) fn reset(&mut self) {
         self.matched = 0;
     }
 
-    /// The sequence itself.
+    /// Returns the sequence.
     pub(super) fn text(&self) -> &str {
         &self.text
     }
 }
 
 fn fallback(sequence: &[u8]) -> Vec<usize> {
+    // Lengths 0 and 1 have no shorter prefix but the empty one.
     let mut fallback = vec![0, 0];
-    for (before, &byte) in (1..).zip(&sequence[1..]) {
-        fallback.push(step(sequence, &fallback, fallback[before], byte));
+    for (len, &byte) in (1..).zip(&sequence[1..]) {
+        fallback.push(step(sequence, &fallback, fallback[len], byte));
     }
     fallback
 }
 
-/// How much of the sequence is matched after `byte`, when `matched` bytes of it were before.
+/// Returns the length of the matched prefix after `byte`, from the length before it.
 fn step(sequence: &[u8], fallback: &[usize], mut matched: usize, byte: u8) -> usize {
     while matched > 0 && sequence[matched] != byte {
         matched = fallback[matched];

@@ -1,67 +1,76 @@
-//! Stop sequences: the text ends before the first of them.
-//! Follows the OpenAI API reference, `stop`: the sequence itself is not part of the answer.
+//! Stop sequences: the text ends before the first one.
+//! Follows the OpenAI API reference, `stop`: the sequence itself is not part of the text.
 
 use super::sequence::Sequence;
-use super::{FinishReason, Truncated};
+use super::truncated::Truncated;
+use crate::turn::FinishReason;
 
-/// Holds back the end of the text while it may still become a stop sequence, and not longer.
+/// Holds back the end of the text as long as it is the possible start of a stop sequence.
 #[derive(Debug)]
 pub(super) struct StopSequences {
     sequences: Vec<Sequence>,
-    held: Held,
-    /// How many bytes ago the earliest complete sequence began. It waits while another one that began
-    /// before it is not yet decided.
+    held: HeldPrefix,
+    /// The bytes since the start of the earliest complete sequence. The end waits while another sequence that began
+    /// before may still become complete.
     found: Option<usize>,
 }
 
-/// Text that is held back. It is the begin of a sequence, so that nothing needs to be copied to hold it.
+/// Text that is held back: the first `len` bytes of a sequence, so that the text need not be copied.
 #[derive(Debug, Clone, Copy, Default)]
-struct Held {
+struct HeldPrefix {
     sequence: usize,
     len: usize,
 }
 
 impl StopSequences {
-    /// Empty sequences stop nothing.
+    /// Returns the rule for these sequences; empty ones are left out.
     pub(super) fn new(stop: &[String]) -> Self {
-        let stop = stop.iter().filter(|text| !text.is_empty());
+        let sequences = stop
+            .iter()
+            .filter(|text| !text.is_empty())
+            .map(|text| Sequence::new(text))
+            .collect();
         Self {
-            sequences: stop.map(|text| Sequence::new(text)).collect(),
-            held: Held::default(),
+            sequences,
+            held: HeldPrefix::default(),
             found: None,
         }
     }
 
-    /// Holds back what may become a sequence; when `cut` is the end, that is let go.
-    pub(super) fn pass(&mut self, mut cut: Truncated) -> Truncated {
-        let before = self.held;
-        let scanned = self.scan(cut.text.as_bytes());
+    /// Holds back the possible start of a sequence. At the end of the text it is released, since no more text can
+    /// complete the sequence.
+    pub(super) fn push(&mut self, mut delta: Truncated) -> Truncated {
+        let held_before = self.held;
+        let scanned = self.scan(delta.text.as_bytes());
         self.held = self.longest();
-        let over = self.is_decided();
-        let back = self.found.filter(|_| over).unwrap_or(self.held.len);
-        self.keep(&mut cut.text, before, before.len + scanned - back);
-        if over {
-            cut.end = Some(FinishReason::Stop);
-        } else if cut.end.is_some() {
-            let rest = self.release();
-            cut.text.push_str(&rest.text);
+        let has_ended = self.is_decided();
+        let retained = self.found.filter(|_| has_ended).unwrap_or(self.held.len);
+        self.keep(
+            &mut delta.text,
+            held_before,
+            held_before.len + scanned - retained,
+        );
+        if has_ended {
+            delta.end = Some(FinishReason::Stop);
+        } else if delta.end.is_some() {
+            delta.text.push_str(&self.release().text);
         }
-        cut
+        delta
     }
 
-    /// Lets go what is held back, and forgets it: what comes next does not continue it.
+    /// Releases the held text, and resets the search: later text does not continue a sequence.
     pub(super) fn release(&mut self) -> Truncated {
         let len = self.held.len - self.found.unwrap_or(0);
-        let cut = Truncated {
+        let released = Truncated {
             text: self.prefix(self.held, len).to_owned(),
             end: self.found.map(|_| FinishReason::Stop),
         };
         self.sequences.iter_mut().for_each(Sequence::reset);
-        self.held = Held::default();
-        cut
+        self.held = HeldPrefix::default();
+        released
     }
 
-    /// Reads until it is clear where the text ends, and returns how many bytes that took.
+    /// Reads `text` up to the byte at which the end is decided, and returns the number of bytes read.
     fn scan(&mut self, text: &[u8]) -> usize {
         for (read, &byte) in (1..).zip(text) {
             self.found = self.found.map(|back| back + 1);
@@ -79,25 +88,29 @@ impl StopSequences {
 
     /// Whether a sequence is complete and none that began before it can still become so.
     fn is_decided(&self) -> bool {
-        let earlier = |back| self.sequences.iter().any(|other| other.matched() > back);
-        self.found.is_some_and(|back| !earlier(back))
+        // A partial match that is longer than the distance to the found sequence began before it.
+        let has_earlier = |back| self.sequences.iter().any(|other| other.matched() > back);
+        self.found.is_some_and(|back| !has_earlier(back))
     }
 
-    fn longest(&self) -> Held {
-        let lens = self.sequences.iter().map(Sequence::matched).enumerate();
-        lens.max_by_key(|(_, len)| *len)
-            .map(|(sequence, len)| Held { sequence, len })
+    fn longest(&self) -> HeldPrefix {
+        self.sequences
+            .iter()
+            .map(Sequence::matched)
+            .enumerate()
+            .max_by_key(|(_, len)| *len)
+            .map(|(sequence, len)| HeldPrefix { sequence, len })
             .unwrap_or_default()
     }
 
-    /// Leaves in `text` the first `len` bytes of what was held before it and itself.
-    fn keep(&self, text: &mut String, before: Held, len: usize) {
-        let of_before = len.min(before.len);
-        text.truncate(len - of_before);
-        text.insert_str(0, self.prefix(before, of_before));
+    /// Reduces `text` to the first `len` bytes of the text that was held before it, followed by `text`.
+    fn keep(&self, text: &mut String, held_before: HeldPrefix, len: usize) {
+        let held_len = len.min(held_before.len);
+        text.truncate(len - held_len);
+        text.insert_str(0, self.prefix(held_before, held_len));
     }
 
-    fn prefix(&self, held: Held, len: usize) -> &str {
+    fn prefix(&self, held: HeldPrefix, len: usize) -> &str {
         let sequence = self.sequences.get(held.sequence);
         sequence.map_or("", |sequence| &sequence.text()[..len])
     }

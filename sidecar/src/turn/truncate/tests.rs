@@ -1,13 +1,16 @@
-//! Tests of the cutter: tables, and every split into deltas that proptest thinks of against a reference that is naive.
+//! Tests of the truncator: tables of cases, and random splits into deltas (proptest) against a naive reference.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::*;
+use tokio::time::Instant;
 
-/// What the child sends in the examples of the Node proxy.
+use super::*;
+use crate::turn::FinishReason;
+
+/// The deltas of the examples of the Node proxy.
 const BLOCKS: [&str; 5] = [
     "A <use_",
     "tool>…a…</use_tool>",
@@ -40,29 +43,29 @@ fn tools(max_blocks: u32, grace: Option<Duration>) -> TruncationRules {
     }
 }
 
-/// What reaches the client of each delta, what is flushed at the model's end, and how it ended.
+/// Returns the text forwarded for each delta, the text flushed at the end, and the end.
 fn run(rules: &TruncationRules, deltas: &[&str]) -> (Vec<String>, String, Option<FinishReason>) {
-    let (mut cutter, mut frames) = (Truncator::new(rules), Vec::new());
+    let (mut truncator, mut frames) = (Truncator::new(rules), Vec::new());
     let now = Instant::now();
     for delta in deltas {
-        let cut = cutter.push(delta, now);
-        frames.push(cut.text);
-        if cut.end.is_some() {
-            return (frames, String::new(), cut.end);
+        let result = truncator.push(delta, now);
+        frames.push(result.text);
+        if result.end.is_some() {
+            return (frames, String::new(), result.end);
         }
     }
-    let last = cutter.flush();
+    let last = truncator.flush();
     (frames, last.text, last.end)
 }
 
-/// The whole text that reaches the client, and the end.
-fn answer(rules: &TruncationRules, deltas: &[&str]) -> (String, Option<FinishReason>) {
+/// Returns the whole text that is forwarded, and the end.
+fn forwarded_text(rules: &TruncationRules, deltas: &[&str]) -> (String, Option<FinishReason>) {
     let (frames, flushed, end) = run(rules, deltas);
     (frames.concat() + &flushed, end)
 }
 
 #[test]
-fn deltas_go_as_early_as_they_can() {
+fn deltas_are_forwarded_as_early_as_possible() {
     type Case = (
         &'static [&'static str],
         &'static str,
@@ -95,7 +98,7 @@ fn deltas_go_as_early_as_they_can() {
 }
 
 #[test]
-fn tokens_are_four_characters_each() {
+fn max_tokens_counts_four_characters_a_token() {
     let length = Some(FinishReason::Length);
     let cases: [(u64, &[&str], &str, Option<FinishReason>); 6] = [
         (1, &["ab", "cd"], "abcd", None),
@@ -107,12 +110,16 @@ fn tokens_are_four_characters_each() {
     ];
     for (tokens, deltas, text, end) in cases {
         let expected = (text.into(), end);
-        assert_eq!(answer(&max_tokens(tokens), deltas), expected, "{deltas:?}");
+        assert_eq!(
+            forwarded_text(&max_tokens(tokens), deltas),
+            expected,
+            "{deltas:?}"
+        );
     }
 }
 
 #[test]
-fn the_rule_that_ends_the_text_first_names_the_end() {
+fn the_first_rule_to_match_decides_the_finish_reason() {
     let both = |max_tokens| TruncationRules {
         max_tokens: Some(max_tokens),
         ..stop(&["END"])
@@ -124,7 +131,7 @@ fn the_rule_that_ends_the_text_first_names_the_end() {
     ];
     for (rules, text, forwarded, end) in cases {
         assert_eq!(
-            answer(&rules, &[text]),
+            forwarded_text(&rules, &[text]),
             (forwarded.into(), Some(end)),
             "{text}"
         );
@@ -132,7 +139,7 @@ fn the_rule_that_ends_the_text_first_names_the_end() {
 }
 
 #[test]
-fn tool_blocks_end_as_the_node_proxy_ended_them() {
+fn tool_blocks_end_the_turn_as_in_the_node_proxy() {
     let grace = Some(Duration::from_millis(300));
     let middle = " mid <use_tool>…b…</use_tool>";
     let (all, first) = ([BLOCKS[0], BLOCKS[1], "", middle, ""], &BLOCKS[..2]);
@@ -154,7 +161,7 @@ fn tool_blocks_end_as_the_node_proxy_ended_them() {
 }
 
 #[test]
-fn a_tail_in_the_same_delta_as_its_block_stays() {
+fn a_tail_in_the_delta_of_its_block_is_dropped() {
     let cases = [
         (
             "<use_toolbox a='1'>x</use_tool>tail",
@@ -165,28 +172,28 @@ fn a_tail_in_the_same_delta_as_its_block_stays() {
         ("</use_tool> no block", "</use_tool> no block"),
     ];
     for (text, forwarded) in cases {
-        assert_eq!(answer(&tools(0, None), &[text]).0, forwarded);
-        assert_eq!(answer(&tools(1, None), &[text]).0, forwarded);
+        assert_eq!(forwarded_text(&tools(0, None), &[text]).0, forwarded);
+        assert_eq!(forwarded_text(&tools(1, None), &[text]).0, forwarded);
     }
 }
 
 #[test]
-fn a_block_that_ends_the_turn_sets_free_what_might_have_become_a_stop_sequence() {
+fn a_block_that_ends_the_turn_releases_a_partial_stop_sequence() {
     let rules = TruncationRules {
         stop: vec!["</use_tool>\nObservation".into()],
         ..tools(1, None)
     };
     let block = "<use_tool></use_tool>";
     assert_eq!(
-        answer(&rules, &[block, "\nO"]),
+        forwarded_text(&rules, &[block, "\nO"]),
         (block.into(), Some(FinishReason::Stop))
     );
 }
 
 #[test]
-fn grace_runs_from_the_last_text_behind_a_complete_block() {
+fn grace_starts_at_the_last_text_after_a_complete_block() {
     let grace = Duration::from_millis(300);
-    let mut cutter = Truncator::new(&tools(2, Some(grace)));
+    let mut truncator = Truncator::new(&tools(2, Some(grace)));
     let start = Instant::now();
     let block = "<use_tool></use_tool>";
     let deltas = [
@@ -198,51 +205,55 @@ fn grace_runs_from_the_last_text_behind_a_complete_block() {
         (block, None),
     ];
     for (second, (delta, since)) in (0..).zip(deltas) {
-        cutter.push(delta, start + Duration::from_secs(second));
+        truncator.push(delta, start + Duration::from_secs(second));
         let expected = since.map(|second| start + Duration::from_secs(second) + grace);
-        assert_eq!(cutter.deadline(), expected, "{delta}");
+        assert_eq!(truncator.deadline(), expected, "{delta}");
     }
-    let mut cutter = Truncator::new(&tools(0, Some(Duration::MAX)));
-    cutter.push(block, start);
-    assert_eq!(cutter.deadline(), None, "a grace without end");
+    let mut truncator = Truncator::new(&tools(0, Some(Duration::MAX)));
+    truncator.push(block, start);
+    assert_eq!(
+        truncator.deadline(),
+        None,
+        "an unlimited grace has no deadline"
+    );
 }
 
 #[test]
-fn a_flush_in_the_middle_parts_the_text() {
+fn a_flush_resets_the_search_for_stop_sequences() {
     let now = Instant::now();
-    let mut cutter = Truncator::new(&stop(&["END"]));
-    assert_eq!(cutter.push("aEN", now).text, "a");
-    assert_eq!(cutter.flush().text, "EN");
-    assert_eq!(cutter.flush(), Truncated::default());
-    assert_eq!(cutter.push("Db", now).text, "Db");
+    let mut truncator = Truncator::new(&stop(&["END"]));
+    assert_eq!(truncator.push("aEN", now).text, "a");
+    assert_eq!(truncator.flush().text, "EN");
+    assert_eq!(truncator.flush(), Truncated::default());
+    assert_eq!(truncator.push("Db", now).text, "Db");
 
-    let mut cutter = Truncator::new(&tools(0, None));
-    cutter.push("<use_tool></use_tool>tail", now);
-    assert_eq!(cutter.flush(), Truncated::default());
+    let mut truncator = Truncator::new(&tools(0, None));
+    truncator.push("<use_tool></use_tool>tail", now);
+    assert_eq!(truncator.flush(), Truncated::default());
     assert_eq!(
-        cutter.push("<use_tool></use_tool>", now).text,
+        truncator.push("<use_tool></use_tool>", now).text,
         "tail<use_tool></use_tool>"
     );
 }
 
 #[test]
-fn nothing_follows_an_end() {
+fn results_after_the_end_are_empty() {
     let now = Instant::now();
-    let mut cutter = Truncator::new(&max_tokens(1));
-    cutter.push("12345", now);
+    let mut truncator = Truncator::new(&max_tokens(1));
+    truncator.push("12345", now);
     let over = Truncated {
         text: String::new(),
         end: Some(FinishReason::Length),
     };
     assert_eq!(
-        [cutter.push("6", now), cutter.flush()],
+        [truncator.push("6", now), truncator.flush()],
         [over.clone(), over]
     );
 }
 
-/// Were the held text read or copied again for each delta, that would be 64 GiB and more.
+/// Reading or copying the held text again for each delta would be 64 GiB and more.
 #[test]
-fn work_grows_with_the_text_and_not_with_the_deltas() {
+fn work_is_linear_in_the_text_and_independent_of_the_deltas() {
     const TEXT_BYTES: usize = 1 << 20;
     let nearly = "a".repeat(1 << 16) + "b";
     let block = "<use_tool></use_tool>";
@@ -255,14 +266,14 @@ fn work_grows_with_the_text_and_not_with_the_deltas() {
         (tools(0, None), block.repeat(TEXT_BYTES / block.len())),
     ];
     for (rules, text) in cases {
-        let mut cutter = Truncator::new(&rules);
+        let mut truncator = Truncator::new(&rules);
         let (mut forwarded, mut moved_bytes) = (String::new(), 0);
         for at in 0..text.len() {
-            let cut = cutter.push(&text[at..=at], Instant::now());
-            moved_bytes += cut.text.capacity();
-            forwarded += &cut.text;
+            let result = truncator.push(&text[at..=at], Instant::now());
+            moved_bytes += result.text.capacity();
+            forwarded += &result.text;
         }
-        forwarded += &cutter.flush().text;
+        forwarded += &truncator.flush().text;
         assert!(
             forwarded == text,
             "{} of {} bytes",
@@ -273,7 +284,7 @@ fn work_grows_with_the_text_and_not_with_the_deltas() {
     }
 }
 
-/// The rules as sentences about the whole text.
+/// The rules applied to the whole text at once.
 fn reference(rules: &TruncationRules, text: &str) -> (String, Option<FinishReason>) {
     let (mut text, mut end) = (text, None);
     if let Some(tail) = rules.tools {
@@ -308,7 +319,7 @@ fn block_ends(text: &str) -> Vec<usize> {
     ends
 }
 
-/// `text` in pieces: one begins at each character for which `borders`, again and again, says so.
+/// Splits `text` before each character for which `borders`, repeated, has a true.
 fn split<'a>(text: &'a str, borders: &[bool]) -> Vec<&'a str> {
     let chars = text.char_indices().zip(borders.iter().cycle());
     let begins = chars.filter(|(_, border)| **border).map(|((at, _), _)| at);
@@ -319,7 +330,7 @@ fn split<'a>(text: &'a str, borders: &[bool]) -> Vec<&'a str> {
         .collect()
 }
 
-/// Bytes at the end of `text` that may become one of `sequences`.
+/// Returns the bytes at the end of `text` that may become one of `sequences`.
 fn undecided(text: &str, sequences: &[String]) -> usize {
     let lens = sequences.iter().flat_map(|sequence| {
         let lens = sequence.char_indices().map(|(len, _)| len);
@@ -328,7 +339,7 @@ fn undecided(text: &str, sequences: &[String]) -> usize {
     lens.max().unwrap_or(0)
 }
 
-/// Text in which sequences and tags begin often and seldom end.
+/// Text with many starts of sequences and tags, and few ends.
 fn text() -> impl Strategy<Value = String> {
     let tags = ["é", "😀", "<", "<use_", "tool", "<use_tool>", "</use_tool>"];
     let tag = prop::sample::select(tags.to_vec()).prop_map(String::from);
@@ -365,27 +376,27 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
-    fn any_split_gives_what_the_rules_say(rules in rules(), text in text(), borders in borders()) {
+    fn any_split_gives_the_result_of_the_whole_text(rules in rules(), text in text(), borders in borders()) {
         let expected = reference(&rules, &text);
-        prop_assert_eq!(answer(&rules, &split(&text, &borders)), expected.clone());
-        prop_assert_eq!(answer(&rules, &[&text]), expected.clone());
-        prop_assert_eq!(answer(&rules, &split(&text, &[true])), expected);
+        prop_assert_eq!(forwarded_text(&rules, &split(&text, &borders)), expected.clone());
+        prop_assert_eq!(forwarded_text(&rules, &[&text]), expected.clone());
+        prop_assert_eq!(forwarded_text(&rules, &split(&text, &[true])), expected);
     }
 
     #[test]
-    fn no_character_is_cut(text in any::<String>(), begin in 0_usize..20, len in 1_usize..4, max_tokens in 0_u64..10, borders in borders()) {
+    fn truncation_keeps_characters_whole(text in any::<String>(), begin in 0_usize..20, len in 1_usize..4, max_tokens in 0_u64..10, borders in borders()) {
         let sequence: String = text.chars().skip(begin).take(len).collect();
         let rules = TruncationRules { stop: vec![sequence], max_tokens: Some(max_tokens), ..tools(1, None) };
-        prop_assert_eq!(answer(&rules, &split(&text, &borders)), reference(&rules, &text));
+        prop_assert_eq!(forwarded_text(&rules, &split(&text, &borders)), reference(&rules, &text));
     }
 
     #[test]
-    fn only_what_may_become_a_sequence_is_held(sequences in sequences(), text in text(), borders in borders()) {
+    fn only_possible_starts_of_sequences_are_held(sequences in sequences(), text in text(), borders in borders()) {
         let rules = TruncationRules { stop: sequences.clone(), ..TruncationRules::default() };
-        let (mut cutter, mut seen, mut forwarded) = (Truncator::new(&rules), String::new(), 0);
+        let (mut truncator, mut seen, mut forwarded) = (Truncator::new(&rules), String::new(), 0);
         for delta in split(&text, &borders) {
             seen += delta;
-            forwarded += cutter.push(delta, Instant::now()).text.len();
+            forwarded += truncator.push(delta, Instant::now()).text.len();
             if sequences.iter().any(|sequence| seen.contains(sequence)) {
                 break;
             }

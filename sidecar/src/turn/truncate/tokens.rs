@@ -1,16 +1,17 @@
-//! The largest number of tokens that may reach the client, by the rule of thumb of four characters each.
-//! Follows the OpenAI API reference, `max_tokens`, for all but the count.
+//! The token limit, with four characters counted as one token.
+//! Follows the OpenAI API reference, `max_tokens`, except for the count.
 //!
-//! Real tokenizers were measured (o200k_base) and left out: `bpe-openai` 0.3.2 adds 33 MiB to the binary and 66 MiB to
-//! the resident memory, `tiktoken-rs` 0.12.1 adds 6 MiB and 45 MiB. The rule is close for English prose and generous to
-//! scripts that spend a token on one or two characters.
+//! Tokenizer crates were measured (o200k_base) and not used: `bpe-openai` 0.3.2 adds 33 MiB to the binary and 66 MiB to
+//! the resident memory, `tiktoken-rs` 0.12.1 adds 6 MiB and 45 MiB. Four characters are close for English prose, and
+//! generous for scripts in which a token is one or two characters.
 
-use super::{FinishReason, Truncated};
+use super::truncated::Truncated;
+use crate::turn::FinishReason;
 
-/// Characters of a token, as OpenAI's rule of thumb has it.
+/// Characters of a token, the rule of thumb in OpenAI's documentation.
 const CHARS_PER_TOKEN: u64 = 4;
 
-/// Counts characters down; only the visible answer counts, not the reasoning.
+/// Counts the characters of the visible text; reasoning does not count.
 #[derive(Debug)]
 pub(super) struct TokenLimit {
     chars_left: usize,
@@ -24,15 +25,16 @@ impl TokenLimit {
         }
     }
 
-    /// Ends the answer where the first character stands that is too much; one that just fits ends by itself.
-    pub(super) fn pass(&mut self, mut cut: Truncated) -> Truncated {
-        match cut.text.char_indices().nth(self.chars_left) {
+    /// Ends the text before the first character beyond the limit. A text that just fits is not ended here: its finish
+    /// reason is the model's own.
+    pub(super) fn push(&mut self, mut delta: Truncated) -> Truncated {
+        match delta.text.char_indices().nth(self.chars_left) {
             Some((fitting, _)) => {
-                cut.text.truncate(fitting);
-                cut.end = Some(FinishReason::Length);
+                delta.text.truncate(fitting);
+                delta.end = Some(FinishReason::Length);
             }
-            None => self.chars_left -= cut.text.chars().count(),
+            None => self.chars_left -= delta.text.chars().count(),
         }
-        cut
+        delta
     }
 }

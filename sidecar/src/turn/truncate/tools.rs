@@ -1,20 +1,21 @@
-//! `<use_tool>` blocks in the text: what stands behind them, and whether they end the turn.
-//! Follows the Node proxy that came before, save that a cut here is a normal end.
+//! `<use_tool>` blocks in the text: the text after them, and the end of the turn.
+//! Follows the earlier Node proxy, except that a truncation here is a normal end.
 //!
-//! A block is `<use_tool`, anything, and the next `</use_tool>`. Text goes as it comes until the first block is
-//! complete; what follows is held until another block is complete, and both go together. The variables say:
+//! A block is `<use_tool`, any text, and the next `</use_tool>`. Text is forwarded until the first block is complete.
+//! Later text is held until another block is complete, and both are forwarded together. The environment variables map
+//! to:
 //!
 //! | variables | rule |
 //! |---|---|
-//! | none of them | `None` |
+//! | not set | `None` |
 //! | `PROXY_SUPPRESS_TAIL_AFTER_TOOLS` | `ToolBlockTail::default()` |
 //! | `PROXY_STOP_AFTER_TOOLS`, mode `burst` | `grace` |
 //! | `PROXY_STOP_AFTER_TOOLS`, mode `first` | `max_blocks` of 1 |
 //! | `PROXY_TOOL_BLOCK_MAX` | `max_blocks`, at most the 1 of mode `first` |
 //!
-//! Releases of that proxy disagree about `PROXY_TOOL_BLOCK_MAX`. The one that its users know best ends the turn when
-//! that many blocks are complete; a later one when a further block comes, which the client never sees. Either way no
-//! more blocks than that reach the client, so the turn ends as soon as nothing more could.
+//! Releases of that proxy differ in `PROXY_TOOL_BLOCK_MAX`. The most used one ends the turn when that many blocks are
+//! complete, a later one when a further block begins, which the client does not receive. In both, no more blocks reach
+//! the client, so the turn ends here with the last block.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -22,18 +23,19 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::sequence::Sequence;
-use super::{FinishReason, Truncated};
+use super::truncated::Truncated;
+use crate::turn::FinishReason;
 
-/// Nothing behind the last complete block reaches the client. The default does not end the turn for it.
+/// Drops text after the last complete block. The default does not end the turn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ToolBlockTail {
-    /// The turn ends when, behind a complete block, no text has come for so long.
+    /// The turn ends when no text has come for this time after a complete block.
     pub grace: Option<Duration>,
-    /// The turn ends with this block; `None` is no bound.
+    /// The turn ends with this many complete blocks; `None` is unlimited.
     pub max_blocks: Option<NonZeroU32>,
 }
 
-/// Where the text stands relative to tool blocks.
+/// The position of the text relative to tool blocks.
 #[derive(Debug)]
 pub(super) struct ToolBlocks {
     rule: ToolBlockTail,
@@ -41,7 +43,7 @@ pub(super) struct ToolBlocks {
     close: Sequence,
     is_open: bool,
     complete: u32,
-    /// Text behind the last complete block.
+    /// Text after the last complete block, held until another block is complete.
     tail: String,
     deadline: Option<Instant>,
 }
@@ -59,31 +61,32 @@ impl ToolBlocks {
         }
     }
 
-    /// Lets go text up to the end of the last complete block, or all while there is none.
-    pub(super) fn pass(&mut self, text: &str, now: Instant) -> Truncated {
+    /// Forwards text up to the end of the last complete block, or all text while no block is complete.
+    pub(super) fn push(&mut self, text: &str, now: Instant) -> Truncated {
         let block_end = self.scan(text);
-        let (gone, held) = match block_end {
+        let (forwarded, held) = match block_end {
             Some(end) => text.split_at(end),
             None if self.complete == 0 => (text, ""),
             None => ("", text),
         };
-        let cut = Truncated {
-            text: self.with_tail(gone),
+        let result = Truncated {
+            text: self.with_tail(forwarded),
             end: self.is_enough().then_some(FinishReason::Stop),
         };
         self.tail.push_str(held);
+        // An empty delta must not extend the grace.
         if !text.is_empty() && self.complete > 0 {
             self.deadline = self.rule.grace.and_then(|grace| now.checked_add(grace));
         }
-        cut
+        result
     }
 
-    /// When the grace behind a complete block is over.
+    /// Returns the end of the grace after a complete block.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// Where in `text` the last block ends that counts.
+    /// Returns the offset in `text` after the last block that counts.
     fn scan(&mut self, text: &str) -> Option<usize> {
         let mut block_end = None;
         for (read, byte) in (1..).zip(text.bytes()) {
@@ -114,7 +117,7 @@ impl ToolBlocks {
         max.is_some_and(|max| self.complete >= max.get())
     }
 
-    /// `text`, with the tail before it if it is not empty.
+    /// Returns `text` with the held tail before it, or an empty string for an empty `text`.
     fn with_tail(&mut self, text: &str) -> String {
         if text.is_empty() {
             return String::new();

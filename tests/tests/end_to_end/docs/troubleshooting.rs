@@ -47,11 +47,11 @@ fn every_code_has_an_entry() {
 fn codes() -> BTreeSet<String> {
     let filter = read("filter/src/outcome.rs");
     let shapes = filter.split_once("pub fn shape").expect("it is there").1;
-    let errors = read("sidecar/src/dialect/error.rs");
-    let requests = ["body.rs", "responses/request.rs"]
-        .map(|file| read(&format!("sidecar/src/dialect/{file}")))
+    let errors = read("sidecar/src/openai/response/error.rs");
+    let requests = ["request/body.rs", "responses/request/parse.rs"]
+        .map(|file| read(&format!("sidecar/src/openai/{file}")))
         .concat();
-    let calls = ["bad_request(", "refused("].map(|name| requests.split(name).skip(1));
+    let calls = ["bad_request(", "rejected("].map(|name| requests.split(name).skip(1));
     let called = calls.into_iter().flatten();
     let called = called.filter_map(|call| names(call.split(',').next()?).next());
     let envoy = read("envoy/envoy.yaml");

@@ -1,4 +1,4 @@
-//! The input of a response -> the steps of a conversation, with every call of a tool answered.
+//! Converts the input of a request to items of a conversation, and checks that every tool call has an output.
 //! OpenAI API reference, "Create a model response", `input`.
 
 use std::cell::Cell;
@@ -6,68 +6,71 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use super::item::place_of;
-use super::parts::{RawPart, content};
-use super::request::ClientResponses;
+use super::parts::{InputPart, content};
 use crate::openai::request::string_or_list::StringOrList;
-use crate::openai::{ApiError, Ignored};
+use crate::openai::responses::item::parse_item_id;
+use crate::openai::responses::scope::ClientResponses;
+use crate::openai::{ApiError, IgnoredFields};
 use crate::turn::{Content, Item, Message, ReasoningItem, Role, ToolCall, ToolOutput};
 
-/// Bytes of all items that a request refers to by id: a few of them must not make a conversation of any length.
+/// Bytes of all items that a request refers to by id. The size of the body does not bound them: a reference is short.
 const MAX_REFERENCED_BYTES: usize = 16 << 20;
 
-/// An item of any type: which fields it needs depends on that.
+/// An item of any type; the type decides which fields are required.
 #[derive(Deserialize)]
-pub(super) struct RawItem {
+pub(super) struct InputItem {
     #[serde(rename = "type")]
     kind: Option<String>,
     id: Option<String>,
     role: Option<String>,
-    content: Option<StringOrList<RawPart>>,
+    content: Option<StringOrList<InputPart>>,
     call_id: Option<String>,
     name: Option<String>,
     arguments: Option<String>,
-    output: Option<StringOrList<RawPart>>,
-    summary: Option<Vec<RawSummary>>,
+    output: Option<StringOrList<InputPart>>,
+    summary: Option<Vec<InputSummary>>,
     encrypted_content: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct RawSummary {
+struct InputSummary {
     text: String,
 }
 
-/// What the request brings of a conversation that began with `before`.
+/// Returns the items that the request adds to the conversation in `previous`.
 ///
 /// # Errors
-/// An item is none, a call has no output, or an output no call; `param` points at the item.
+/// 400 for an invalid item, a tool call without an output, and an output without a call; `param` is the path of the
+/// item.
 pub(super) fn items(
-    input: StringOrList<RawItem>,
-    before: &[Item],
-    shelf: &ClientResponses<'_>,
-    ignored: &mut Ignored,
+    input: StringOrList<InputItem>,
+    previous: &[Item],
+    responses: &ClientResponses<'_>,
+    ignored: &mut IgnoredFields,
 ) -> Result<Vec<Item>, ApiError> {
     let raw = match input {
-        StringOrList::Text(text) => return whole(vec![(0, message(Role::User, text))], before),
+        StringOrList::Text(text) => {
+            return check_calls(vec![(0, message(Role::User, text))], previous);
+        }
         StringOrList::List(items) => items,
     };
-    if raw.is_empty() && before.is_empty() {
-        return Err(ApiError::invalid("The input needs at least one item.").at("input"));
+    if raw.is_empty() && previous.is_empty() {
+        return Err(ApiError::invalid("`input` must contain at least one item.").at("input"));
     }
     let mut items = Vec::with_capacity(raw.len());
     let referenced_bytes = Cell::new(0);
     for (index, item) in raw.into_iter().enumerate() {
-        let place = Place {
+        let parser = ItemParser {
             param: format!("input[{index}]"),
-            shelf,
+            responses,
             referenced_bytes: &referenced_bytes,
         };
-        match place.read(item)? {
+        match parser.parse(item)? {
             Some(item) => items.push((index, item)),
-            None => ignored.note("input[].encrypted_content", true),
+            None => ignored.add_if("input[].encrypted_content", true),
         }
     }
-    whole(items, before)
+    check_calls(items, previous)
 }
 
 fn message(role: Role, text: String) -> Item {
@@ -77,23 +80,28 @@ fn message(role: Role, text: String) -> Item {
     })
 }
 
-/// Codex would make up the outputs that are missing, and the model believe them; an output without its call it drops.
-fn whole(items: Vec<(usize, Item)>, before: &[Item]) -> Result<Vec<Item>, ApiError> {
-    let earlier = before.iter().map(|item| (item, "input".to_owned()));
-    let brought = items
+/// Rejects tool calls without an output and outputs without a call. For the former, Codex would insert an output of its
+/// own, and the model would rely on it; the latter Codex would drop.
+fn check_calls(items: Vec<(usize, Item)>, previous: &[Item]) -> Result<Vec<Item>, ApiError> {
+    let stored = previous.iter().map(|item| (item, "input".to_owned()));
+    let sent = items
         .iter()
         .map(|(index, item)| (item, format!("input[{index}].call_id")));
     let mut open: HashMap<&str, String> = HashMap::new();
-    for (item, param) in earlier.chain(brought) {
+    for (item, param) in stored.chain(sent) {
         match item {
             Item::ToolCall(call) => {
                 if open.contains_key(call.call_id.as_str()) {
-                    let text = format!("Two open calls have the id {:?}.", call.call_id);
+                    let text = format!(
+                        "Invalid call_id {:?}: an earlier call with this id has no output yet.",
+                        call.call_id
+                    );
                     return Err(ApiError::invalid(text).at(param));
                 }
                 open.insert(&call.call_id, param);
             }
             Item::ToolOutput(output) => {
+                // Removed, so that the model may use the id again in a later call, and a second output is rejected.
                 if open.remove(output.call_id.as_str()).is_none() {
                     let text = format!(
                         "No tool call found for function call output with call_id {}.",
@@ -105,6 +113,7 @@ fn whole(items: Vec<(usize, Item)>, before: &[Item]) -> Result<Vec<Item>, ApiErr
             Item::Message(_) | Item::Reasoning(_) => {}
         }
     }
+    // The smallest, so that the same request has the same message.
     if let Some((call_id, param)) = open.iter().min() {
         let text = format!("No tool output found for function call {call_id}.");
         return Err(ApiError::invalid(text).at(param.as_str()));
@@ -112,21 +121,25 @@ fn whole(items: Vec<(usize, Item)>, before: &[Item]) -> Result<Vec<Item>, ApiErr
     Ok(items.into_iter().map(|(_, item)| item).collect())
 }
 
-/// Where an item stands, and what it may refer to.
-struct Place<'a> {
+/// The conversion of one item.
+struct ItemParser<'a> {
+    /// Path of the item in the request.
     param: String,
-    shelf: &'a ClientResponses<'a>,
-    /// Of all items that the request has referred to so far.
+    /// The responses that the item may refer to.
+    responses: &'a ClientResponses<'a>,
+    /// Bytes of all items that the request has referred to so far.
     referenced_bytes: &'a Cell<usize>,
 }
 
-impl Place<'_> {
+impl ItemParser<'_> {
     fn missing(&self, field: &str) -> ApiError {
-        ApiError::invalid(format!("This item needs {field}.")).at(format!("{}.{field}", self.param))
+        ApiError::invalid(format!("Missing `{field}` of the input item."))
+            .at(format!("{}.{field}", self.param))
     }
 
-    /// `None` for a thought of which nothing is left that the model could read.
-    fn read(&self, item: RawItem) -> Result<Option<Item>, ApiError> {
+    /// Returns the item, or `None` for a reasoning item without content that the provider could read.
+    fn parse(&self, item: InputItem) -> Result<Option<Item>, ApiError> {
+        // OpenAI lets clients leave out the type of a message and of a reference.
         let kind = match (item.kind.as_deref(), &item.role) {
             (Some(kind), _) => kind,
             (None, Some(_)) => "message",
@@ -140,7 +153,7 @@ impl Place<'_> {
             "item_reference" => self.reference(item).map(Some),
             other => {
                 let text = format!(
-                    "Items of the type {other:?} are not supported; use message, function_call, function_call_output, reasoning or item_reference."
+                    "Unsupported input item type {other:?}. Use message, function_call, function_call_output, reasoning or item_reference."
                 );
                 let param = format!("{}.type", self.param);
                 Err(ApiError::unsupported(param, text))
@@ -148,14 +161,14 @@ impl Place<'_> {
         }
     }
 
-    fn message(&self, item: RawItem) -> Result<Item, ApiError> {
+    fn message(&self, item: InputItem) -> Result<Item, ApiError> {
         let role = match item.role.as_deref() {
             Some("system" | "developer") => Role::Developer,
             Some("user") => Role::User,
             Some("assistant") => Role::Assistant,
             Some(other) => {
                 let text =
-                    format!("{other:?} is no role; use system, developer, user or assistant.");
+                    format!("Invalid role {other:?}. Use system, developer, user or assistant.");
                 return Err(ApiError::invalid(text).at(format!("{}.role", self.param)));
             }
             None => return Err(self.missing("role")),
@@ -168,7 +181,7 @@ impl Place<'_> {
         Ok(Item::Message(Message { role, content }))
     }
 
-    fn call(&self, item: RawItem) -> Result<Item, ApiError> {
+    fn call(&self, item: InputItem) -> Result<Item, ApiError> {
         Ok(Item::ToolCall(ToolCall {
             call_id: item.call_id.ok_or_else(|| self.missing("call_id"))?,
             name: item.name.ok_or_else(|| self.missing("name"))?,
@@ -176,7 +189,7 @@ impl Place<'_> {
         }))
     }
 
-    fn output(&self, item: RawItem) -> Result<Item, ApiError> {
+    fn output(&self, item: InputItem) -> Result<Item, ApiError> {
         let output = item.output.ok_or_else(|| self.missing("output"))?;
         Ok(Item::ToolOutput(ToolOutput {
             call_id: item.call_id.ok_or_else(|| self.missing("call_id"))?,
@@ -184,44 +197,48 @@ impl Place<'_> {
         }))
     }
 
-    /// Only the provider can read a thought; if the client does not bring it along, we may know it still.
-    fn reasoning(&self, item: RawItem) -> Result<Option<Item>, ApiError> {
+    /// Only the provider can read the encrypted content. If the client does not send it, the stored item is used, if
+    /// any.
+    fn reasoning(&self, item: InputItem) -> Result<Option<Item>, ApiError> {
         if item.encrypted_content.is_none() {
-            let known = item.id.map(|id| self.known(&id)).transpose()?.flatten();
-            return Ok(known.filter(|item| matches!(item, Item::Reasoning(_))));
+            let stored = item.id.map(|id| self.stored(&id)).transpose()?.flatten();
+            return Ok(stored.filter(|item| matches!(item, Item::Reasoning(_))));
         }
-        let summary = item.summary.unwrap_or_default().into_iter();
+        let summary = item.summary.unwrap_or_default();
         Ok(Some(Item::Reasoning(ReasoningItem {
-            summary: summary.map(|part| part.text).collect(),
+            summary: summary.into_iter().map(|part| part.text).collect(),
             encrypted_content: item.encrypted_content,
         })))
     }
 
-    fn reference(&self, item: RawItem) -> Result<Item, ApiError> {
+    fn reference(&self, item: InputItem) -> Result<Item, ApiError> {
         let id = item.id.ok_or_else(|| self.missing("id"))?;
-        self.known(&id)?.ok_or_else(|| {
-            let text =
-                format!("Item with id '{id}' not found; it was not stored, or is forgotten.");
+        self.stored(&id)?.ok_or_else(|| {
+            let text = format!(
+                "Item with id '{id}' not found: it was not stored, or has expired. Send the item itself."
+            );
             ApiError::invalid(text).at(format!("{}.id", self.param))
         })
     }
 
-    /// The item of a stored response that has this id.
-    fn known(&self, id: &str) -> Result<Option<Item>, ApiError> {
-        let stored = place_of(id).and_then(|(response, number)| {
-            let stored = self.shelf.store.stored(self.shelf.client, &response)?;
-            Some((stored, number))
-        });
-        let item = stored
-            .as_ref()
-            .and_then(|(stored, number)| stored.exchange.item(*number));
-        let Some(item) = item else {
+    /// Returns the item of a stored response that has this id.
+    fn stored(&self, id: &str) -> Result<Option<Item>, ApiError> {
+        let ClientResponses { store, client } = self.responses;
+        let Some((response_id, number)) = parse_item_id(id) else {
             return Ok(None);
         };
+        let Some(response) = store.stored(client, &response_id) else {
+            return Ok(None);
+        };
+        let Some(item) = response.node.item(number) else {
+            return Ok(None);
+        };
+        // Counted before the clone, so that the limit bounds the memory too.
         let bytes = self.referenced_bytes.get() + item.size();
         if bytes > MAX_REFERENCED_BYTES {
-            let text =
-                "The items that are referred to are too long together; use previous_response_id.";
+            let text = format!(
+                "`input` refers to more than {MAX_REFERENCED_BYTES} bytes of stored items; use `previous_response_id`."
+            );
             return Err(ApiError::invalid(text).at(self.param.as_str()));
         }
         self.referenced_bytes.set(bytes);

@@ -1,24 +1,28 @@
-//! The answer of a chat: chunks of a stream, or one completion.
+//! The response to a chat request: chunks of a stream, or one completion object.
 //! OpenAI API reference, "Chat completion chunk" and "The chat completion object".
 
 use bytes::BytesMut;
 use serde::Serialize;
 
-use crate::openai::response::error::{ApiError, of_outcome};
-use crate::openai::response::options::{
-    Frames, Identity, NO_ANSWER, Reply, Text, UsageBody, finish_reason, outcome, to_json,
+use crate::openai::response::chunk::{
+    ChunkFrames, CompletionIdentity, CompletionObject, CompletionUsage, MessageText,
+    collect_object, finish_reason,
 };
+use crate::openai::response::error::{ApiError, outcome_error};
+use crate::openai::response::json::to_json;
+use crate::openai::response::options::{REFUSAL_TEXT, ResponseOptions};
 use crate::openai::response::sse::EventFrames;
 use crate::turn::{ClientTurn, Event, FinishReason, Outcome, ToolCall, Usage};
 
-/// What the ids of answers begin with.
-const ID: &str = "chatcmpl-";
+/// Prefix of the ids.
+const ID_PREFIX: &str = "chatcmpl-";
 
-/// The chunks of a stream.
+/// Writes the chunks of a stream.
 #[derive(Debug)]
-pub struct ChunkWriter {
-    frames: Frames,
-    text: Text,
+pub struct ChatChunkWriter {
+    frames: ChunkFrames,
+    text: MessageText,
+    /// Tool calls so far, for their `index`.
     calls: usize,
 }
 
@@ -29,10 +33,10 @@ struct ChunkChoice<D> {
     finish_reason: Option<&'static str>,
 }
 
-/// What a chunk adds to the message.
+/// The part of the message that a chunk adds.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Delta<'a> {
+enum ChunkDelta<'a> {
     Role(&'static str),
     Content(&'a str),
     ReasoningContent(&'a str),
@@ -40,22 +44,22 @@ enum Delta<'a> {
     ToolCalls([CallBody; 1]),
 }
 
-/// The delta of the chunk that ends the answer.
+/// The delta of the last chunk, `{}`.
 #[derive(Serialize)]
-struct Nothing {}
+struct EmptyDelta {}
 
-impl ChunkWriter {
-    /// The writer of one answer.
-    pub fn new(reply: &Reply) -> Self {
-        let identity = Identity::new(ID, "chat.completion.chunk", reply);
+impl ChatChunkWriter {
+    /// Returns the writer of one response.
+    pub fn new(options: &ResponseOptions) -> Self {
+        let identity = CompletionIdentity::new(ID_PREFIX, "chat.completion.chunk", options);
         Self {
-            frames: Frames::new(&identity, reply),
-            text: Text::default(),
+            frames: ChunkFrames::new(&identity, options),
+            text: MessageText::default(),
             calls: 0,
         }
     }
 
-    fn write_delta(&self, delta: Delta<'_>, out: &mut BytesMut) {
+    fn write_delta(&self, delta: ChunkDelta<'_>, out: &mut BytesMut) {
         let choice = ChunkChoice {
             index: 0,
             delta,
@@ -64,46 +68,50 @@ impl ChunkWriter {
         self.frames.write(&choice, out);
     }
 
-    fn write_end(&self, stop: FinishReason, usage: Option<Usage>, out: &mut BytesMut) {
-        if let Some(text) = refusal(stop) {
-            self.write_delta(Delta::Refusal(text), out);
+    fn write_end(&self, reason: FinishReason, usage: Option<Usage>, out: &mut BytesMut) {
+        // Before the finish reason: clients stop reading deltas there.
+        if let Some(text) = refusal(reason) {
+            self.write_delta(ChunkDelta::Refusal(text), out);
         }
         let choice = ChunkChoice {
             index: 0,
-            delta: Nothing {},
-            finish_reason: Some(finish_reason(stop)),
+            delta: EmptyDelta {},
+            finish_reason: Some(finish_reason(reason)),
         };
         self.frames.write(&choice, out);
         self.frames.write_end(usage, &self.text, out);
     }
 }
 
-impl EventFrames for ChunkWriter {
+impl EventFrames for ChatChunkWriter {
     fn write_start(&mut self, out: &mut BytesMut) {
-        self.write_delta(Delta::Role("assistant"), out);
+        self.write_delta(ChunkDelta::Role("assistant"), out);
     }
 
     fn write(&mut self, event: &Event, out: &mut BytesMut) {
         match event {
             Event::Heartbeat | Event::ReasoningItem(_) => {}
-            Event::Text(piece) => {
-                let piece = self.text.push(piece);
-                self.write_delta(Delta::Content(&piece), out);
+            Event::Text(delta) => {
+                let delta = self.text.push(delta);
+                self.write_delta(ChunkDelta::Content(&delta), out);
             }
             Event::MessageEnded => self.text.end_message(),
-            Event::Reasoning(text) => self.write_delta(Delta::ReasoningContent(text), out),
-            Event::ReasoningPartAdded => self.write_delta(Delta::ReasoningContent("\n\n"), out),
+            Event::Reasoning(text) => self.write_delta(ChunkDelta::ReasoningContent(text), out),
+            // The parts of the summary become paragraphs of one text.
+            Event::ReasoningPartAdded => {
+                self.write_delta(ChunkDelta::ReasoningContent("\n\n"), out)
+            }
             Event::ToolCall(call) => {
                 let call = CallBody::new(call, Some(self.calls));
                 self.calls += 1;
-                self.write_delta(Delta::ToolCalls([call]), out);
+                self.write_delta(ChunkDelta::ToolCalls([call]), out);
             }
             Event::Finished(Outcome::Completed { stop, usage }) => {
                 self.write_end(*stop, *usage, out);
             }
             Event::Finished(outcome @ (Outcome::Interrupted | Outcome::Failed(_))) => {
-                if let Some(error) = of_outcome(outcome) {
-                    Frames::write_error(&error, out);
+                if let Some(error) = outcome_error(outcome) {
+                    ChunkFrames::write_error(&error, out);
                 }
             }
         }
@@ -111,23 +119,23 @@ impl EventFrames for ChunkWriter {
 }
 
 #[derive(Serialize)]
-struct Completion<'a> {
+struct ChatCompletion<'a> {
     #[serde(flatten)]
-    identity: Identity<'a>,
-    choices: [Choice; 1],
-    usage: UsageBody,
+    identity: CompletionIdentity<'a>,
+    choices: [ChatChoice; 1],
+    usage: CompletionUsage,
 }
 
 #[derive(Serialize)]
-struct Choice {
+struct ChatChoice {
     index: u64,
-    message: Answer,
+    message: AssistantMessage,
     logprobs: Option<()>,
     finish_reason: &'static str,
 }
 
 #[derive(Serialize)]
-struct Answer {
+struct AssistantMessage {
     role: &'static str,
     content: Option<String>,
     refusal: Option<&'static str>,
@@ -139,7 +147,7 @@ struct Answer {
 
 #[derive(Serialize)]
 struct CallBody {
-    /// Only in streams, where it tells the calls apart.
+    /// Only in streams, where the index distinguishes the calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<usize>,
     id: String,
@@ -167,35 +175,28 @@ impl CallBody {
     }
 }
 
-/// Gathers a turn into the body of one completion.
+/// Collects a turn into the body of one completion.
 ///
 /// # Errors
-/// The turn did not complete: what had come of it is no answer.
-pub async fn collect(reply: &Reply, turn: ClientTurn) -> Result<Vec<u8>, ApiError> {
-    let mut gathered = Buffered::default();
-    let outcome = outcome(turn, |event| gathered.push(event));
-    match outcome.await {
-        Outcome::Completed { stop, usage } => Ok(gathered.completion(reply, stop, usage)),
-        outcome @ (Outcome::Interrupted | Outcome::Failed(_)) => {
-            Err(of_outcome(&outcome).unwrap_or_else(ApiError::shutting_down))
-        }
-    }
+/// The error of a turn that did not complete. The incomplete output is dropped.
+pub async fn collect(options: &ResponseOptions, turn: ClientTurn) -> Result<Vec<u8>, ApiError> {
+    collect_object(BufferedChat::default(), options, turn, "messages").await
 }
 
-/// An answer that grows until it is whole.
+/// The output of a turn so far.
 #[derive(Default)]
-struct Buffered {
-    text: Text,
+struct BufferedChat {
+    text: MessageText,
     content: String,
     reasoning: String,
     calls: Vec<CallBody>,
 }
 
-impl Buffered {
-    fn push(&mut self, event: &Event) {
+impl CompletionObject for BufferedChat {
+    fn on_event(&mut self, event: &Event) {
         match event {
             Event::Heartbeat | Event::ReasoningItem(_) | Event::Finished(_) => {}
-            Event::Text(piece) => self.content.push_str(&self.text.push(piece)),
+            Event::Text(delta) => self.content.push_str(&self.text.push(delta)),
             Event::MessageEnded => self.text.end_message(),
             Event::Reasoning(text) => self.reasoning.push_str(text),
             Event::ReasoningPartAdded => self.reasoning.push_str("\n\n"),
@@ -203,32 +204,37 @@ impl Buffered {
         }
     }
 
-    /// Content is null where something else stands in its place.
-    fn completion(self, reply: &Reply, stop: FinishReason, usage: Option<Usage>) -> Vec<u8> {
-        let refusal = refusal(stop);
-        let instead = !self.calls.is_empty() || refusal.is_some();
-        to_json(&Completion {
-            identity: Identity::new(ID, "chat.completion", reply),
-            choices: [Choice {
+    fn into_json(
+        self,
+        options: &ResponseOptions,
+        reason: FinishReason,
+        usage: Option<Usage>,
+    ) -> Vec<u8> {
+        let refusal = refusal(reason);
+        // `content` is null only beside tool calls or a refusal: clients expect a string even if there is no text.
+        let may_be_null = !self.calls.is_empty() || refusal.is_some();
+        to_json(&ChatCompletion {
+            identity: CompletionIdentity::new(ID_PREFIX, "chat.completion", options),
+            choices: [ChatChoice {
                 index: 0,
-                message: Answer {
+                message: AssistantMessage {
                     role: "assistant",
-                    content: Some(self.content).filter(|text| !text.is_empty() || !instead),
+                    content: Some(self.content).filter(|text| !text.is_empty() || !may_be_null),
                     refusal,
                     reasoning_content: self.reasoning,
                     tool_calls: self.calls,
                 },
                 logprobs: None,
-                finish_reason: finish_reason(stop),
+                finish_reason: finish_reason(reason),
             }],
-            usage: self.text.usage(usage, reply.prompt_chars),
+            usage: self.text.usage(usage, options.prompt_chars),
         })
     }
 }
 
-/// What stands in the place of an answer that is none.
-fn refusal(stop: FinishReason) -> Option<&'static str> {
-    (stop == FinishReason::Refused).then_some(NO_ANSWER)
+/// Returns the text of a refusal, if the turn ended with one.
+fn refusal(reason: FinishReason) -> Option<&'static str> {
+    (reason == FinishReason::Refused).then_some(REFUSAL_TEXT)
 }
 
 #[cfg(test)]
@@ -236,24 +242,24 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::openai::{Delivery, Ignored};
+    use crate::openai::{Delivery, IgnoredFields};
     use crate::turn::{TruncationRules, TurnError};
 
-    fn reply() -> Reply {
-        Reply {
+    fn options() -> ResponseOptions {
+        ResponseOptions {
             delivery: Delivery::Stream {
                 include_usage: true,
             },
-            ignored: Ignored::default(),
-            cut: TruncationRules::default(),
+            ignored: IgnoredFields::default(),
+            truncation: TruncationRules::default(),
             model_id: "codex-5".to_owned(),
             prompt_chars: 2,
         }
     }
 
-    /// The frames of a stream with its id and time made stable.
+    /// Returns the frames of a stream, with `HEAD` for the part that has the id and the time.
     fn frames(events: &[Event]) -> String {
-        let mut writer = ChunkWriter::new(&reply());
+        let mut writer = ChatChunkWriter::new(&options());
         let mut out = BytesMut::new();
         let head = writer.frames.head();
         writer.write_start(&mut out);
@@ -266,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_ended_well_has_one_finish_then_usage_then_done() {
+    fn a_completed_stream_ends_with_finish_reason_usage_and_done() {
         let usage = Usage {
             input_tokens: 11,
             cached_input_tokens: 3,
@@ -309,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn each_call_is_one_chunk_and_they_end_the_answer() {
+    fn each_tool_call_is_one_chunk() {
         let call = |id: &str| {
             Event::ToolCall(ToolCall {
                 call_id: id.to_owned(),
@@ -342,27 +348,27 @@ mod tests {
     }
 
     fn message(events: &[Event], stop: FinishReason) -> Value {
-        let mut gathered = Buffered::default();
+        let mut buffered = BufferedChat::default();
         for event in events {
-            gathered.push(event);
+            buffered.on_event(event);
         }
-        let body = gathered.completion(&reply(), stop, None);
-        let mut body: Value = serde_json::from_slice(&body).unwrap();
+        let json = buffered.into_json(&options(), stop, None);
+        let mut body: Value = serde_json::from_slice(&json).unwrap();
         body["choices"][0]["message"].take()
     }
 
     #[test]
-    fn a_refusal_stands_in_the_place_of_content() {
+    fn a_refusal_replaces_the_content() {
         let refused = message(&[], FinishReason::Refused);
-        assert_eq!(refused["refusal"], NO_ANSWER);
+        assert_eq!(refused["refusal"], REFUSAL_TEXT);
         assert_eq!(refused["content"], Value::Null);
         let empty = message(&[], FinishReason::Stop);
         assert_eq!(empty["refusal"], Value::Null);
-        assert_eq!(empty["content"], "", "a client may read a string");
+        assert_eq!(empty["content"], "", "clients read a string");
     }
 
     #[test]
-    fn a_failure_is_one_error_frame_and_never_looks_like_an_end() {
+    fn a_failed_stream_ends_with_one_error_frame_and_without_done() {
         for outcome in [
             Outcome::Interrupted,
             Outcome::Failed(TurnError::ChildExited),

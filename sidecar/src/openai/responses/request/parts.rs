@@ -1,4 +1,4 @@
-//! The parts of a message, and of what a tool returned.
+//! The content parts of a message or of a tool output.
 //! OpenAI API reference, "Create a model response", `input`.
 
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use crate::openai::request::string_or_list::StringOrList;
 use crate::turn::Content;
 
 #[derive(Deserialize)]
-pub(super) struct RawPart {
+pub(super) struct InputPart {
     #[serde(rename = "type")]
     kind: String,
     text: Option<String>,
@@ -18,28 +18,27 @@ pub(super) struct RawPart {
     detail: Option<String>,
 }
 
-/// A text or parts, at `param`.
+/// Converts the string or the parts at `param`.
 ///
 /// # Errors
-/// A part is none that Codex takes.
+/// 400 for an invalid part, and for a type that Codex cannot pass on; `param` is the path of the part.
 pub(super) fn content(
-    content: StringOrList<RawPart>,
+    content: StringOrList<InputPart>,
     param: &str,
 ) -> Result<Vec<Content>, ApiError> {
     match content {
         StringOrList::Text(text) => Ok(vec![Content::Text(text)]),
         StringOrList::List(parts) => {
-            let numbered = parts.into_iter().enumerate();
-            numbered
-                .map(|(number, part)| read(part, &format!("{param}[{number}]")))
-                .collect()
+            let convert = |(number, part)| parse_part(part, &format!("{param}[{number}]"));
+            parts.into_iter().enumerate().map(convert).collect()
         }
     }
 }
 
-fn read(part: RawPart, param: &str) -> Result<Content, ApiError> {
+fn parse_part(part: InputPart, param: &str) -> Result<Content, ApiError> {
     let missing = |field: &str| {
-        ApiError::invalid(format!("This part needs {field}.")).at(format!("{param}.{field}"))
+        ApiError::invalid(format!("Missing `{field}` of the content part."))
+            .at(format!("{param}.{field}"))
     };
     match part.kind.as_str() {
         "input_text" | "output_text" | "text" => {
@@ -52,19 +51,19 @@ fn read(part: RawPart, param: &str) -> Result<Content, ApiError> {
         }
         "input_image" => {
             let url = part.image_url.ok_or_else(|| {
+                // An uploaded image, by `file_id`, has no `image_url`; the sidecar has no files.
                 let text =
-                    "Images are taken in data URLs only: image_url: \"data:image/png;base64,…\".";
+                    "Missing `image_url` of the image part: a data URL, data:image/png;base64,….";
                 ApiError::unsupported(format!("{param}.image_url"), text)
             })?;
-            let detail = image::detail(part.detail.as_deref(), param)?;
-            let image = image::read(url, detail)
+            let detail = image::parse_detail(part.detail.as_deref(), param)?;
+            let image = image::parse_image(url, detail)
                 .map_err(|text| ApiError::unsupported(format!("{param}.image_url"), text))?;
             Ok(Content::Image(image))
         }
         other => {
-            let text = format!(
-                "Parts of the type {other:?} are not supported; use input_text or input_image."
-            );
+            let text =
+                format!("Unsupported content part type {other:?}. Use input_text or input_image.");
             Err(ApiError::unsupported(format!("{param}.type"), text))
         }
     }

@@ -1,16 +1,16 @@
-//! Holds `docs/fields.md` against the code: every field of a request has a row, and every row is so.
-//! Each row is sent with its field and without it; what differs is what the field does.
+//! Checks `docs/fields.md` against the code: every field of a request has a row, and every row is true.
+//! Each row is parsed with its field and without the field; the difference is the field's effect.
 
 use serde::de::{DeserializeOwned, Deserializer, Error, Visitor};
 use serde_json::{Map, Value};
 
 use crate::openai::response::error::ApiError;
 
-const TABLES: &str = include_str!("../../../../docs/fields.md");
+const TABLES: &str = include_str!("../../../../../docs/fields.md");
 
-/// What a dialect makes of a request.
+/// The result of parsing a request.
 pub(in crate::openai) struct Parsed {
-    /// The turn and how it is answered, as `Debug` shows it.
+    /// The turn and the options of its response, as `Debug` shows them.
     pub(in crate::openai) meaning: String,
     /// The value of `x-codex-edge-ignored`.
     pub(in crate::openai) ignored: Option<String>,
@@ -18,8 +18,10 @@ pub(in crate::openai) struct Parsed {
 
 impl Parsed {
     fn lists(&self, field: &str) -> bool {
-        let names = self.ignored.iter().flat_map(|list| list.split(", "));
-        names.into_iter().any(|name| name == field)
+        self.ignored
+            .iter()
+            .flat_map(|list| list.split(", "))
+            .any(|name| name == field)
     }
 }
 
@@ -29,7 +31,7 @@ struct Row<'a> {
     claim: &'a str,
 }
 
-/// Checks the table of `path`, whose bodies `Body` reads and `parse` understands; `base` is the smallest one.
+/// Checks the table of `path` against `Body` and `parse`; `base` is the smallest valid body.
 pub(in crate::openai) fn check<Body: DeserializeOwned>(
     path: &str,
     base: &str,
@@ -37,8 +39,8 @@ pub(in crate::openai) fn check<Body: DeserializeOwned>(
 ) {
     let rows = rows(path);
     for field in fields_of::<Body>() {
-        let described = rows.iter().filter(|row| row.field == field).count();
-        assert_eq!(described, 1, "rows for {field} of {path}");
+        let count = rows.iter().filter(|row| row.field == field).count();
+        assert_eq!(count, 1, "rows for {field} of {path}");
     }
     for row in rows {
         let mut body = object(base);
@@ -50,12 +52,12 @@ pub(in crate::openai) fn check<Body: DeserializeOwned>(
             "{} is not sent",
             row.field
         );
-        let what_happens = what_happens(row.field, with, read(&body));
-        assert_eq!(row.claim, what_happens, "{} of {path}", row.field);
+        let effect = effect(row.field, with, read(&body));
+        assert_eq!(row.claim, effect, "{} of {path}", row.field);
     }
 }
 
-fn what_happens(
+fn effect(
     field: &str,
     with: Result<Parsed, ApiError>,
     without: Result<Parsed, ApiError>,
@@ -63,14 +65,14 @@ fn what_happens(
     match (with, without) {
         (Ok(with), Ok(_)) if with.lists(field) => "ignored",
         (Ok(with), Ok(without)) if with.meaning != without.meaning => "honoured",
-        (Ok(_), Ok(_)) => "forgotten",
+        (Ok(_), Ok(_)) => "silently dropped",
         (Ok(_), Err(_)) => "honoured",
-        (Err(error), Ok(_)) if is_refusal(&error, field) => "refused",
+        (Err(error), Ok(_)) if is_rejection_of(&error, field) => "refused",
         (Err(_), _) => "wrong",
     }
 }
 
-fn is_refusal(error: &ApiError, field: &str) -> bool {
+fn is_rejection_of(error: &ApiError, field: &str) -> bool {
     let body: Value = serde_json::from_slice(&error.body()).unwrap();
     error.code() == "unsupported_value" && body["error"]["param"] == field
 }
@@ -79,8 +81,11 @@ fn rows(path: &str) -> Vec<Row<'static>> {
     let heading = format!("\n## `POST {path}`\n");
     let (_, section) = TABLES.split_once(&heading).expect("a table for the path");
     let section = section.split("\n## ").next().unwrap_or_default();
-    let rows = section.lines().filter(|line| line.starts_with("| `"));
-    rows.map(row).collect()
+    section
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(row)
+        .collect()
 }
 
 fn row(line: &str) -> Row<'_> {
@@ -89,7 +94,7 @@ fn row(line: &str) -> Row<'_> {
         .map(|cell| cell.trim().trim_matches('`'))
         .collect();
     let [_, field, sent_as, claim, ..] = cells.as_slice() else {
-        panic!("no row: {line}");
+        panic!("not a row: {line}");
     };
     Row {
         field,
@@ -102,22 +107,25 @@ fn object(json: &str) -> Map<String, Value> {
     serde_json::from_str(json).unwrap_or_else(|error| panic!("{json}: {error}"))
 }
 
-/// The fields of a struct, by the names that it is read by.
+/// Returns the names of the fields that a struct is deserialized from.
 fn fields_of<T: DeserializeOwned>() -> Vec<&'static str> {
     let mut fields = Vec::new();
-    let told = T::deserialize(FieldNames(&mut fields));
-    assert!(told.is_err() && !fields.is_empty(), "a struct has fields");
+    let result = T::deserialize(FieldNames(&mut fields));
+    assert!(
+        result.is_err() && !fields.is_empty(),
+        "the struct has fields"
+    );
     fields
 }
 
-/// A source of nothing, which is told the names of the fields by whoever wants to read a struct from it.
+/// A deserializer without data; it records the field names that a derived `Deserialize` passes.
 struct FieldNames<'a>(&'a mut Vec<&'static str>);
 
 impl<'de> Deserializer<'de> for FieldNames<'_> {
     type Error = serde::de::value::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
-        Err(Error::custom("there is nothing to read"))
+        Err(Error::custom("the source is empty"))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(

@@ -1,4 +1,4 @@
-//! The fields of a request for a response: which there are, what they may hold, and which are not honoured.
+//! The fields of a request: their types, their accepted values, and the ones without effect.
 //! OpenAI API reference, "Create a model response".
 
 use std::collections::BTreeMap;
@@ -6,19 +6,20 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::echo::{ChoiceEcho, Format};
-use super::input::RawItem;
-use super::tools::RawTool;
+use super::input::InputItem;
+use super::tools::ResponseTool;
+use crate::openai::request::fields::UnsupportedField;
 use crate::openai::request::sampling::Sampling;
 use crate::openai::request::string_or_list::StringOrList;
 use crate::openai::request::{body, fields};
-use crate::openai::{ApiError, Ignored};
+use crate::openai::responses::echo::{TextFormat, ToolChoiceEcho};
+use crate::openai::{ApiError, IgnoredFields};
 
-/// The fields that OpenAI documents. `null` is as good as absent, everywhere.
+/// The fields that OpenAI documents. `null` counts as absent for each.
 #[derive(Deserialize)]
-pub(super) struct Body {
+pub(super) struct ResponseRequestBody {
     pub(super) model: Option<String>,
-    pub(super) input: Option<StringOrList<RawItem>>,
+    pub(super) input: Option<StringOrList<InputItem>>,
     pub(super) instructions: Option<String>,
     pub(super) stream: Option<bool>,
     pub(super) store: Option<bool>,
@@ -26,14 +27,14 @@ pub(super) struct Body {
     pub(super) previous_response_id: Option<String>,
     pub(super) include: Option<Vec<String>>,
     #[serde(default, deserialize_with = "body::objects")]
-    pub(super) tools: Option<Vec<RawTool>>,
-    pub(super) tool_choice: Option<ChoiceEcho>,
+    pub(super) tools: Option<Vec<ResponseTool>>,
+    pub(super) tool_choice: Option<ToolChoiceEcho>,
     pub(super) parallel_tool_calls: Option<bool>,
     pub(super) max_tool_calls: Option<u64>,
     #[serde(default, deserialize_with = "body::object")]
-    pub(super) text: Option<Text>,
+    pub(super) text: Option<TextOptions>,
     #[serde(default, deserialize_with = "body::object")]
-    pub(super) reasoning: Option<Reasoning>,
+    pub(super) reasoning: Option<ReasoningOptions>,
     pub(super) max_output_tokens: Option<u64>,
     pub(super) metadata: Option<BTreeMap<String, String>>,
     pub(super) truncation: Option<String>,
@@ -48,59 +49,58 @@ pub(super) struct Body {
     pub(super) prompt_cache_key: Option<String>,
     pub(super) prompt: Option<IgnoredAny>,
     pub(super) conversation: Option<IgnoredAny>,
-    /// Codex itself sends it, and nobody else does.
+    /// Sent by Codex as a client, and by no other known client.
     pub(super) client_metadata: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Text {
+pub(super) struct TextOptions {
     #[serde(default, deserialize_with = "body::object")]
-    pub(super) format: Option<Format>,
+    pub(super) format: Option<TextFormat>,
     pub(super) verbosity: Option<String>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Reasoning {
+pub(super) struct ReasoningOptions {
     pub(super) effort: Option<String>,
     pub(super) summary: Option<String>,
     pub(super) generate_summary: Option<String>,
 }
 
-impl Body {
-    /// Reads and checks a body.
+impl ResponseRequestBody {
+    /// Parses and checks a body.
     ///
     /// # Errors
-    /// It is not JSON, a field is wrong, or asks for what Codex cannot do; `param` points at the place.
-    pub(super) fn read(json: &[u8], ignored: &mut Ignored) -> Result<Self, ApiError> {
+    /// 400 when the body is not JSON, a field is invalid, or Codex cannot honour a field; `param` is the path of the
+    /// field.
+    pub(super) fn parse(json: &[u8], ignored: &mut IgnoredFields) -> Result<Self, ApiError> {
+        // Unsupported fields first: their message says what to use instead, which a range error would hide.
         let body: Self = body::read(json, ignored)?;
-        refuse_unsupported(&body)?;
+        reject_unsupported(&body)?;
         check_ranges(&body, ignored)?;
-        note_unused(&body, ignored);
+        add_unused(&body, ignored);
         Ok(body)
     }
 }
 
-fn refuse_unsupported(body: &Body) -> Result<(), ApiError> {
-    fields::refuse([
-        (
+fn reject_unsupported(body: &ResponseRequestBody) -> Result<(), ApiError> {
+    let wants_log_probabilities = body.top_logprobs.is_some_and(|top| top != 0);
+    fields::reject_unsupported([
+        UnsupportedField::new(
             body.prompt.is_some(),
             "prompt",
-            "There are no stored prompts here; send instructions and input.",
+            "Stored prompts are not supported; send `instructions` and `input`.",
         ),
-        (
+        UnsupportedField::new(
             body.conversation.is_some(),
             "conversation",
-            "There are no conversation objects here; use previous_response_id.",
+            "Conversation objects are not supported; use `previous_response_id`.",
         ),
-        (
-            body.top_logprobs.is_some_and(|top| top != 0),
-            "top_logprobs",
-            "Codex reports no log probabilities.",
-        ),
+        UnsupportedField::log_probabilities(wants_log_probabilities, "top_logprobs"),
     ])
 }
 
-fn check_ranges(body: &Body, ignored: &mut Ignored) -> Result<(), ApiError> {
+fn check_ranges(body: &ResponseRequestBody, ignored: &mut IgnoredFields) -> Result<(), ApiError> {
     let sampling = Sampling {
         temperature: body.temperature,
         top_p: body.top_p,
@@ -108,7 +108,7 @@ fn check_ranges(body: &Body, ignored: &mut Ignored) -> Result<(), ApiError> {
         frequency_penalty: body.frequency_penalty,
     };
     sampling.check(ignored)?;
-    check_word(
+    check_value(
         "truncation",
         body.truncation.as_deref(),
         &["auto", "disabled"],
@@ -117,28 +117,33 @@ fn check_ranges(body: &Body, ignored: &mut Ignored) -> Result<(), ApiError> {
         .text
         .as_ref()
         .and_then(|text| text.verbosity.as_deref());
-    check_word("text.verbosity", verbosity, &["low", "medium", "high"])?;
+    check_value("text.verbosity", verbosity, &["low", "medium", "high"])?;
     fields::check_metadata(body.metadata.as_ref())
 }
 
-fn check_word(param: &str, word: Option<&str>, known: &[&str]) -> Result<(), ApiError> {
-    match word {
-        Some(word) if !known.contains(&word) => {
-            let text = format!("{word:?} is none of {}.", known.join(", "));
+fn check_value(param: &str, value: Option<&str>, accepted: &[&str]) -> Result<(), ApiError> {
+    match value {
+        Some(value) if !accepted.contains(&value) => {
+            let text = format!(
+                "`{param}` must be one of {}, not {value:?}.",
+                accepted.join(", ")
+            );
             Err(ApiError::invalid(text).at(param))
         }
         Some(_) | None => Ok(()),
     }
 }
 
-/// Codex has no field for these; some of them are echoed all the same.
-fn note_unused(body: &Body, ignored: &mut Ignored) {
+/// Adds the fields that Codex has no counterpart for. Some of them are echoed in the response nevertheless.
+fn add_unused(body: &ResponseRequestBody, ignored: &mut IgnoredFields) {
     let tier = body.service_tier.as_deref();
     let verbosity = body.text.as_ref().and_then(|text| text.verbosity.as_ref());
     for (name, present) in [
         ("max_tool_calls", body.max_tool_calls.is_some()),
+        // The default, `disabled`, is what Codex does: an overlong conversation is rejected.
         ("truncation", body.truncation.as_deref() == Some("auto")),
         ("text.verbosity", verbosity.is_some()),
+        // `auto` and `default` name the tier that is used anyway.
         (
             "service_tier",
             tier.is_some_and(|tier| !matches!(tier, "auto" | "default")),
@@ -148,6 +153,6 @@ fn note_unused(body: &Body, ignored: &mut Ignored) {
         ("prompt_cache_key", body.prompt_cache_key.is_some()),
         ("client_metadata", body.client_metadata.is_some()),
     ] {
-        ignored.note(name, present);
+        ignored.add_if(name, present);
     }
 }

@@ -1,0 +1,9 @@
+//! The body of `POST /v1/responses`: its fields, its input, its tools, and the turn that they become.
+
+mod body;
+mod input;
+mod parse;
+mod parts;
+mod tools;
+
+pub use parse::{ResponseSpec, parse};

@@ -1,0 +1,309 @@
+//! Parses a request: strict where a mistake would go unnoticed, tolerant of known deviations of clients.
+//! OpenAI API reference, "Create a model response".
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::body::{ResponseRequestBody, TextOptions};
+use super::input::items;
+use super::tools::{OtherTools, functions, tools};
+use crate::openai::models::ModelAccess;
+use crate::openai::request::{fields, validate};
+use crate::openai::responses::echo::{
+    ReasoningEcho, RequestEcho, TextEcho, TextFormat, ToolChoiceEcho, ToolEcho,
+};
+use crate::openai::responses::scope::ClientResponses;
+use crate::openai::{ApiError, Delivery, IgnoredFields, ResponseOptions};
+use crate::store::ConversationNode;
+use crate::turn::{
+    Content, Effort, Item, Message, Profile, Role, Summary, Tools, TruncationRules, TurnRequest,
+};
+
+/// The parts of a request that its response needs.
+#[derive(Debug)]
+pub struct ResponseSpec {
+    /// The options that all routes have.
+    pub options: ResponseOptions,
+    /// Whether the response is stored.
+    pub(in crate::openai::responses) store: bool,
+    /// Whether the client asked for `reasoning.encrypted_content`.
+    pub(in crate::openai::responses) encrypted_reasoning: bool,
+    pub(in crate::openai::responses) echo: RequestEcho,
+    /// The stored response that the conversation continues.
+    pub(in crate::openai::responses) previous: Option<Arc<ConversationNode>>,
+    /// The items of the request.
+    pub(in crate::openai::responses) input: Vec<Item>,
+}
+
+/// Parses a request body. `responses` are the stored ones that the request may refer to.
+///
+/// # Errors
+/// 400 when the body is not JSON, a field is invalid, or Codex cannot honour a field; 403 or 404 for a model that the
+/// client cannot use. `param` is the path of the field.
+pub fn parse(
+    body: &[u8],
+    models: &ModelAccess<'_>,
+    profile: Profile,
+    responses: &ClientResponses<'_>,
+) -> Result<(TurnRequest, ResponseSpec), ApiError> {
+    let mut ignored = IgnoredFields::default();
+    let mut body = ResponseRequestBody::parse(body, &mut ignored)?;
+    let (model_id, mut model) = models.resolve(body.model.as_deref())?;
+    let (effort, summary) = reasoning(&body)?;
+    model.effort = effort.or(model.effort);
+
+    // Before the schema, which may append an instruction to the conversation.
+    let mut input = resolve_input(&mut body, responses, &mut ignored)?;
+    let text = text_echo(body.text.take());
+    let schema = schema(&text.format, &mut input.conversation)?;
+    let offered = offered_tools(&mut body, &mut ignored)?;
+    let turn = TurnRequest {
+        profile,
+        conversation: input.conversation,
+        tools: offered.tools,
+        schema,
+        summary,
+        model,
+    };
+    let options = ResponseOptions {
+        delivery: delivery(&body)?,
+        ignored,
+        truncation: truncation_rules(&body)?,
+        model_id,
+        prompt_chars: turn.prompt_chars(),
+    };
+    let spec = ResponseSpec {
+        options,
+        store: body.store != Some(false),
+        encrypted_reasoning: includes_encrypted_reasoning(body.include.as_deref())?,
+        previous: input.previous,
+        input: input.items,
+        echo: RequestEcho {
+            reasoning: ReasoningEcho::new(turn.model.effort, summary),
+            text,
+            tool_choice: offered.choice,
+            tools: offered.functions,
+            ..echo(body)
+        },
+    };
+    Ok((turn, spec))
+}
+
+/// The conversation of a turn.
+struct ConversationInput {
+    /// The stored response that the conversation continues.
+    previous: Option<Arc<ConversationNode>>,
+    /// The items of this request.
+    items: Vec<Item>,
+    /// The instructions, the items of `previous`, and `items`.
+    conversation: Vec<Item>,
+}
+
+fn resolve_input(
+    body: &mut ResponseRequestBody,
+    responses: &ClientResponses<'_>,
+    ignored: &mut IgnoredFields,
+) -> Result<ConversationInput, ApiError> {
+    let previous = previous_response(body, responses)?;
+    let earlier_items = previous
+        .as_deref()
+        .map(ConversationNode::conversation)
+        .unwrap_or_default();
+    let input = body.input.take().ok_or_else(|| {
+        ApiError::invalid("`input` is required: a string or an array of items.").at("input")
+    })?;
+    let items = items(input, &earlier_items, responses, ignored)?;
+    // Instructions are not stored with the items: those of an earlier request do not apply to this one.
+    let conversation = body
+        .instructions
+        .as_deref()
+        .map(developer_message)
+        .into_iter()
+        .chain(earlier_items)
+        .chain(items.iter().cloned())
+        .collect();
+    Ok(ConversationInput {
+        previous,
+        items,
+        conversation,
+    })
+}
+
+/// The tools that are offered to the model, and their echo in the response.
+struct OfferedTools {
+    tools: Tools,
+    functions: Vec<ToolEcho>,
+    choice: ToolChoiceEcho,
+}
+
+fn offered_tools(
+    body: &mut ResponseRequestBody,
+    ignored: &mut IgnoredFields,
+) -> Result<OfferedTools, ApiError> {
+    // Codex as a client sends all of its tools, whichever the server supports, and works without the others.
+    let others = match body.client_metadata {
+        Some(_) => OtherTools::Drop,
+        None => OtherTools::Reject,
+    };
+    let functions = functions(body.tools.take().unwrap_or_default(), others, ignored)?;
+    let choice = body.tool_choice.take().unwrap_or_else(ToolChoiceEcho::auto);
+    Ok(OfferedTools {
+        tools: tools(&functions, &choice, body.parallel_tool_calls != Some(false))?,
+        functions,
+        choice,
+    })
+}
+
+fn truncation_rules(body: &ResponseRequestBody) -> Result<TruncationRules, ApiError> {
+    Ok(TruncationRules {
+        max_tokens: fields::max_tokens("max_output_tokens", body.max_output_tokens)?,
+        ..TruncationRules::default()
+    })
+}
+
+fn reasoning(body: &ResponseRequestBody) -> Result<(Option<Effort>, Summary), ApiError> {
+    let Some(reasoning) = &body.reasoning else {
+        return Ok((None, Summary::None));
+    };
+    let effort = fields::effort([("reasoning.effort", reasoning.effort.as_deref())])?;
+    // `generate_summary` is the older name of `summary`.
+    let summary = reasoning
+        .summary
+        .as_deref()
+        .or(reasoning.generate_summary.as_deref());
+    let summary = fields::summary("reasoning.summary", summary)?;
+    Ok((effort, summary))
+}
+
+fn previous_response(
+    body: &ResponseRequestBody,
+    responses: &ClientResponses<'_>,
+) -> Result<Option<Arc<ConversationNode>>, ApiError> {
+    let Some(id) = body.previous_response_id.as_deref() else {
+        return Ok(None);
+    };
+    let rejected =
+        |code, text: String| Err(ApiError::bad_request(code, text).at("previous_response_id"));
+    match responses.store.stored(responses.client, id) {
+        Some(stored) if stored.continuable => Ok(Some(Arc::clone(&stored.node))),
+        Some(_) => rejected(
+            "invalid_request_error",
+            format!("Response with id '{id}' failed or was cancelled and cannot be continued."),
+        ),
+        None if responses.store.is_running(responses.client, id) => rejected(
+            "invalid_request_error",
+            format!("Response with id '{id}' is still in progress."),
+        ),
+        None => rejected(
+            "previous_response_not_found",
+            format!(
+                "Previous response with id '{id}' not found; send the whole conversation as `input`."
+            ),
+        ),
+    }
+}
+
+fn developer_message(text: &str) -> Item {
+    Item::Message(Message {
+        role: Role::Developer,
+        content: vec![Content::Text(text.to_owned())],
+    })
+}
+
+fn text_echo(text: Option<TextOptions>) -> TextEcho {
+    let (format, verbosity) = text.map_or((None, None), |text| (text.format, text.verbosity));
+    TextEcho {
+        format: format.unwrap_or_else(TextFormat::text),
+        verbosity,
+    }
+}
+
+/// Returns the output schema, which is passed to Codex unvalidated except for its depth.
+fn schema(
+    format: &TextFormat,
+    conversation: &mut Vec<Item>,
+) -> Result<Option<Box<RawValue>>, ApiError> {
+    match (format.kind.as_str(), &format.name, &format.schema) {
+        ("text", ..) => Ok(None),
+        ("json_object", ..) => {
+            conversation.push(fields::json_object_instruction());
+            Ok(None)
+        }
+        ("json_schema", Some(name), Some(schema)) => {
+            validate::check_schema(name, schema, "text.format")?;
+            Ok(Some(schema.clone()))
+        }
+        ("json_schema", ..) => {
+            let text = "Missing name or schema of the text format: {\"type\": \"json_schema\", \"name\": …, \"schema\": …}.";
+            Err(ApiError::invalid(text).at("text.format"))
+        }
+        (other, ..) => {
+            let text =
+                format!("Unsupported text format {other:?}. Use text, json_object or json_schema.");
+            Err(ApiError::invalid(text).at("text.format.type"))
+        }
+    }
+}
+
+fn includes_encrypted_reasoning(include: Option<&[String]>) -> Result<bool, ApiError> {
+    const ENCRYPTED: &str = "reasoning.encrypted_content";
+    let include = include.unwrap_or_default();
+    match include.iter().position(|name| name != ENCRYPTED) {
+        Some(index) => {
+            let text = format!(
+                "Unsupported value {:?} in `include`. Use {ENCRYPTED}.",
+                include[index]
+            );
+            Err(ApiError::unsupported(format!("include[{index}]"), text))
+        }
+        None => Ok(!include.is_empty()),
+    }
+}
+
+fn delivery(body: &ResponseRequestBody) -> Result<Delivery, ApiError> {
+    match (body.background == Some(true), body.stream == Some(true)) {
+        (false, false) => Ok(Delivery::Buffered),
+        (false, true) => Ok(Delivery::Stream {
+            include_usage: true,
+        }),
+        (true, false) if body.store != Some(false) => Ok(Delivery::Background),
+        (true, false) => {
+            let text = "`store` must not be false with `background`: a background response is read from the store.";
+            Err(ApiError::invalid(text).at("store"))
+        }
+        // OpenAI can resume such a stream by `starting_after`; the store keeps no events.
+        (true, true) => {
+            let text = "`background` cannot be combined with `stream`; poll GET /v1/responses/{id} instead.";
+            Err(ApiError::unsupported("background", text))
+        }
+    }
+}
+
+/// Returns the fields as they were sent, with OpenAI's defaults for absent ones. `parse` replaces the ones it decides.
+fn echo(body: ResponseRequestBody) -> RequestEcho {
+    RequestEcho {
+        background: body.background == Some(true),
+        instructions: body.instructions,
+        max_output_tokens: body.max_output_tokens,
+        max_tool_calls: body.max_tool_calls,
+        metadata: body.metadata.unwrap_or_default(),
+        parallel_tool_calls: body.parallel_tool_calls != Some(false),
+        previous_response_id: body.previous_response_id,
+        prompt_cache_key: body.prompt_cache_key,
+        reasoning: ReasoningEcho::new(None, Summary::None),
+        safety_identifier: body.safety_identifier,
+        service_tier: "default",
+        store: body.store != Some(false),
+        temperature: body.temperature.unwrap_or(1.0),
+        text: text_echo(body.text),
+        tool_choice: body.tool_choice.unwrap_or_else(ToolChoiceEcho::auto),
+        tools: Vec::new(),
+        top_logprobs: 0,
+        top_p: body.top_p.unwrap_or(1.0),
+        presence_penalty: body.presence_penalty.unwrap_or(0.0),
+        frequency_penalty: body.frequency_penalty.unwrap_or(0.0),
+        truncation: body.truncation.unwrap_or_else(|| "disabled".to_owned()),
+        user: body.user,
+    }
+}
