@@ -10,7 +10,7 @@ use sidecar::admin::Admin;
 use sidecar::api::Routes;
 use sidecar::api::UsageSinks;
 use sidecar::codex::{Backend, CodexHome, Launch, ProtocolLog};
-use sidecar::config::{Config, Setting, Wish};
+use sidecar::config::{Command, Config, Setting};
 use sidecar::process::orphans;
 use sidecar::server::Shutdown;
 use sidecar::server::listener::{Access, Listener};
@@ -30,8 +30,8 @@ const UNUSABLE_CONFIGURATION: u8 = 64;
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    let wish = match Wish::from_args(std::env::args_os()) {
-        Ok(wish) => wish,
+    let command = match Command::parse(std::env::args_os()) {
+        Ok(command) => command,
         Err(error) => {
             let _closed = error.print();
             return if error.use_stderr() {
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
             };
         }
     };
-    if let Wish::Serve(_) = wish {
+    if let Command::Serve(_) = command {
         subscribe();
     }
     process::keep_descriptors_to_ourselves();
@@ -56,9 +56,9 @@ fn main() -> ExitCode {
         }
     };
     // On a task of its own: children follow the thread that spawned them, and workers outlive this call.
-    let running = match wish {
-        Wish::Serve(config) => runtime.spawn(run(config)),
-        Wish::Check(config, settings) => runtime.spawn(check(config, settings)),
+    let running = match command {
+        Command::Serve(config) => runtime.spawn(run(config)),
+        Command::Check(config, settings) => runtime.spawn(check(config, settings)),
     };
     let code = runtime.block_on(running).unwrap_or(ExitCode::FAILURE);
     runtime.shutdown_background(); // What is left waits for a disk that hangs.

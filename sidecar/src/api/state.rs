@@ -352,10 +352,10 @@ impl Routes {
         let timers = self.config.timers;
         Timers {
             request: timers.request,
-            first_sign: timers.first_sign,
+            first_sign: timers.first_event,
             silence: match delivery {
-                Delivery::Stream { .. } => timers.streamed_silence,
-                Delivery::Buffered => timers.gathered_silence,
+                Delivery::Stream { .. } => timers.stream_idle,
+                Delivery::Buffered => timers.buffered_idle,
             },
         }
     }
