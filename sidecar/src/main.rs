@@ -80,7 +80,7 @@ fn subscribe() {
 
 /// Says whether it would start, and what would run.
 async fn check(config: Config, settings: Vec<Setting>) -> ExitCode {
-    let report = sidecar::check::check(&config, settings).await;
+    let report = sidecar::check::run(&config, settings).await;
     let _closed = write!(io::stdout(), "{report}");
     if report.would_start() {
         ExitCode::SUCCESS
@@ -132,7 +132,7 @@ async fn run(mut config: Config) -> ExitCode {
     info!(codex = launch.version(), protocol = launch.protocol().as_str(), listen = ?config.listen, "sidecar starts");
     config
         .catalogue
-        .learn_context_windows(launch.context_windows());
+        .set_context_windows(launch.context_windows());
     let (shutdown, mut tasks) = (Shutdown::default(), JoinSet::new());
     let backend = Backend::start(launch, config.limits, &mut tasks, &shutdown.abort);
     tasks.spawn(home.prune_periodically(shutdown.drain.clone()));

@@ -62,7 +62,7 @@ pub async fn serve(
     let mut connections = JoinSet::new();
     let stopped = shutdown.drain.cancelled();
     welcome(&listener, &mut connections, &routes, shutdown, stopped).await;
-    listener.let_go_of_name();
+    listener.unlink();
     welcome(&listener, &mut connections, &routes, shutdown, sleep(LATE)).await;
     drop(listener); // Nobody new.
     tokio::select! {
