@@ -55,7 +55,7 @@ pub async fn respond(
     .await
 }
 
-/// Probes come every few seconds; their log lines are of level debug.
+/// Returns the level of the log line. Probes arrive every few seconds, so theirs is debug.
 fn log_class(route: Route<'_>) -> LogClass {
     match route {
         Route::Health | Route::Live | Route::Ready => LogClass::Probe,
@@ -97,7 +97,7 @@ async fn dispatch(
         Route::Usage => usage::totals(state, context).await,
         Route::UsageRecords => usage::records(state, context).await,
         Route::Concurrency if state.config.test_endpoints => Ok(health::concurrency(state)),
-        Route::OtherVerb(allow) => Err(ApiError::method_not_allowed(method.as_str(), allow)),
+        Route::MethodNotAllowed(allow) => Err(ApiError::method_not_allowed(method.as_str(), allow)),
         Route::Options => Ok(options()),
         Route::Concurrency | Route::Unknown => Err(ApiError::unknown_url(method.as_str(), path)),
     }

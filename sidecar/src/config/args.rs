@@ -1,8 +1,6 @@
 //! The flags as clap declares them, each with an environment variable.
 //! The doc comments are the help texts of `--help` and of docs/configuration.md.
 
-mod convert;
-
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -23,31 +21,31 @@ use crate::catalogue::ModelOverride;
     version,
     long_version = help::VERSION
 )]
-pub(super) struct Raw {
+pub(super) struct RawArgs {
     /// Validate the configuration and environment, print what would run, and exit.
     #[arg(long)]
     pub(super) check: bool,
     #[command(flatten)]
-    server: ServerArgs,
+    pub(super) server: ServerArgs,
     #[command(flatten)]
-    codex: CodexArgs,
+    pub(super) codex: CodexArgs,
     #[command(flatten)]
-    workers: WorkerArgs,
+    pub(super) workers: WorkerArgs,
     #[command(flatten)]
-    models: ModelArgs,
+    pub(super) models: ModelArgs,
     #[command(flatten)]
-    turns: TurnArgs,
+    pub(super) turns: TurnArgs,
     #[command(flatten)]
-    tool_tail: ToolTailArgs,
+    pub(super) tool_tail: ToolTailArgs,
     #[command(flatten)]
-    responses: ResponseArgs,
+    pub(super) responses: ResponseArgs,
     #[command(flatten)]
-    records: RecordArgs,
+    pub(super) records: RecordArgs,
 }
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Server")]
-struct ServerArgs {
+pub(super) struct ServerArgs {
     /// Address for connections from Envoy: unix:/path (mode 0660) or a loopback address.
     #[arg(
         long,
@@ -55,10 +53,10 @@ struct ServerArgs {
         value_name = "ADDRESS",
         default_value = "unix:/run/codex-edge/sidecar.sock"
     )]
-    listen: Listen,
+    pub(super) listen: Listen,
     /// Maximum size of a request body in bytes; Envoy has its own limit.
     #[arg(long, env = "PROXY_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 16 << 20)]
-    max_body_bytes: usize,
+    pub(super) max_body_bytes: usize,
     /// Interval of `: keepalive` comments on an idle stream in milliseconds; 0 disables them.
     #[arg(
         long,
@@ -66,7 +64,7 @@ struct ServerArgs {
         value_name = "MS",
         default_value = "15000"
     )]
-    sse_keepalive_ms: Timer,
+    pub(super) sse_keepalive_ms: Timer,
     /// Drain timeout in milliseconds: time for running turns to finish after SIGTERM.
     #[arg(
         long,
@@ -74,18 +72,18 @@ struct ServerArgs {
         value_name = "MS",
         default_value_t = 30_000
     )]
-    drain_ms: u64,
+    pub(super) drain_ms: u64,
 }
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Observability")]
-struct RecordArgs {
+pub(super) struct RecordArgs {
     /// Address of /metrics and the status page: unix:/path (mode 0600) or a loopback address; disabled by default.
     #[arg(long, env = "SIDECAR_ADMIN_LISTEN", value_name = "ADDRESS")]
-    admin_listen: Option<Listen>,
+    pub(super) admin_listen: Option<Listen>,
     /// Usage log, one JSON line per request with its tokens and times; defaults to usage.ndjson in CODEX_HOME.
     #[arg(long, env = "TOKEN_LOG_PATH", value_name = "FILE")]
-    token_log_path: Option<PathBuf>,
+    pub(super) token_log_path: Option<PathBuf>,
     /// Size in MiB at which the usage log is rotated to FILE.1, replacing the previous FILE.1; 0 disables rotation.
     #[arg(
         long,
@@ -93,24 +91,24 @@ struct RecordArgs {
         value_name = "MIB",
         default_value_t = 32
     )]
-    token_log_max_mib: u64,
+    pub(super) token_log_max_mib: u64,
     /// Log each line between the sidecar and Codex, without texts and credentials.
     #[arg(long, env = "PROXY_LOG_PROTO", value_name = "BOOL", default_value = "false", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
-    log_proto: bool,
+    pub(super) log_proto: bool,
     /// Protocol log; defaults to codex-proto-events.ndjson in CODEX_HOME. Rotated at the same size as the usage log.
     #[arg(long, env = "PROTO_LOG_PATH", value_name = "FILE")]
-    proto_log_path: Option<PathBuf>,
+    pub(super) proto_log_path: Option<PathBuf>,
     /// Enable /__test/conc, which reports the number of running turns.
     #[arg(long, env = "PROXY_TEST_ENDPOINTS", value_name = "BOOL", default_value = "false", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
-    test_endpoints: bool,
+    pub(super) test_endpoints: bool,
 }
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Codex")]
-struct CodexArgs {
+pub(super) struct CodexArgs {
     /// Codex binary: a path, or a name to look up in PATH.
     #[arg(long, env = "CODEX_BIN", value_name = "PATH", default_value = "codex")]
-    codex_bin: PathBuf,
+    pub(super) codex_bin: PathBuf,
     /// Protocol between the sidecar and Codex; `auto` selects it by the version of the binary.
     #[arg(
         long,
@@ -119,7 +117,7 @@ struct CodexArgs {
         default_value = "auto",
         ignore_case = true
     )]
-    codex_protocol: ProtocolChoice,
+    pub(super) codex_protocol: ProtocolChoice,
     /// Codex home directory with the login; set to mode 0700 and locked by this sidecar.
     #[arg(
         long,
@@ -127,7 +125,7 @@ struct CodexArgs {
         value_name = "FOLDER",
         default_value = ".codex-api"
     )]
-    codex_home: PathBuf,
+    pub(super) codex_home: PathBuf,
     /// Maximum size of CODEX_HOME in MiB; the oldest sessions and logs are deleted first.
     #[arg(
         long,
@@ -135,10 +133,10 @@ struct CodexArgs {
         value_name = "MIB",
         default_value_t = 256
     )]
-    codex_home_max_mib: u64,
+    pub(super) codex_home_max_mib: u64,
     /// Model provider from CODEX_HOME/config.toml to use instead of OpenAI.
     #[arg(long, env = "CODEX_FORCE_PROVIDER", value_name = "NAME", value_parser = parse_provider)]
-    codex_force_provider: Option<String>,
+    pub(super) codex_force_provider: Option<String>,
     /// Additional environment variables to pass to Codex children, separated by commas.
     #[arg(
         long,
@@ -146,10 +144,10 @@ struct CodexArgs {
         value_name = "NAMES",
         value_delimiter = ','
     )]
-    codex_env_passthrough: Vec<String>,
+    pub(super) codex_env_passthrough: Vec<String>,
     /// Working directory of Codex children; defaults to a private temporary directory.
     #[arg(long, env = "PROXY_CODEX_WORKDIR", value_name = "FOLDER")]
-    codex_workdir: Option<PathBuf>,
+    pub(super) codex_workdir: Option<PathBuf>,
     /// Sandbox for the tools that Codex itself runs.
     #[arg(
         long,
@@ -158,7 +156,7 @@ struct CodexArgs {
         default_value = "read-only",
         ignore_case = true
     )]
-    sandbox_mode: SandboxMode,
+    pub(super) sandbox_mode: SandboxMode,
     /// Default profile for keys without one: a plain chat model, or an agent with its tools in the sandbox.
     #[arg(
         long,
@@ -167,18 +165,18 @@ struct CodexArgs {
         default_value = "chat",
         ignore_case = true
     )]
-    codex_profile: ProfileArg,
+    pub(super) codex_profile: ProfileArg,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum ProfileArg {
+pub(super) enum ProfileArg {
     Chat,
     Agent,
 }
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Workers")]
-struct WorkerArgs {
+pub(super) struct WorkerArgs {
     /// Number of long-lived Codex children; each serves many turns at once.
     #[arg(
         long,
@@ -186,7 +184,7 @@ struct WorkerArgs {
         value_name = "CHILDREN",
         default_value = "1"
     )]
-    codex_workers: NonZeroUsize,
+    pub(super) codex_workers: NonZeroUsize,
     /// Number of idle `codex proto` children to start ahead; each serves one turn.
     #[arg(
         long,
@@ -194,7 +192,7 @@ struct WorkerArgs {
         value_name = "CHILDREN",
         default_value = "2"
     )]
-    codex_proto_pool: NonZeroUsize,
+    pub(super) codex_proto_pool: NonZeroUsize,
     /// Number of turns after which a child is replaced, without interrupting turns; 0 disables the limit.
     #[arg(
         long,
@@ -202,7 +200,7 @@ struct WorkerArgs {
         value_name = "TURNS",
         default_value_t = 10_000
     )]
-    codex_worker_max_turns: u64,
+    pub(super) codex_worker_max_turns: u64,
     /// Age in milliseconds at which a child is replaced; 0 disables the limit.
     #[arg(
         long,
@@ -210,7 +208,7 @@ struct WorkerArgs {
         value_name = "MS",
         default_value = "21600000"
     )]
-    codex_worker_max_age_ms: Timer,
+    pub(super) codex_worker_max_age_ms: Timer,
     /// Resident memory in MiB at which a child is replaced; 0 disables the limit.
     #[arg(
         long,
@@ -218,12 +216,12 @@ struct WorkerArgs {
         value_name = "MIB",
         default_value_t = 1024
     )]
-    codex_worker_max_rss_mib: u64,
+    pub(super) codex_worker_max_rss_mib: u64,
 }
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Models")]
-struct ModelArgs {
+pub(super) struct ModelArgs {
     /// Codex model behind every public model id; its name is an id too.
     #[arg(
         long,
@@ -231,24 +229,24 @@ struct ModelArgs {
         value_name = "NAME",
         default_value = "gpt-5"
     )]
-    codex_model: String,
+    pub(super) codex_model: String,
     /// Family of model ids to list: `dev` lists codev-5, any other value codex-5; both are always accepted.
     #[arg(long, env = "PROXY_ENV", value_name = "NAME", default_value = "")]
-    proxy_env: String,
+    pub(super) proxy_env: String,
     /// Additional model ids as JSON: {"fast": {"model": "gpt-5.5", "effort": "low"}}.
     #[arg(long, env = "PROXY_MODELS", value_name = "JSON", value_parser = parse_models)]
-    models: Option<ModelList>,
+    pub(super) models: Option<ModelList>,
     /// Require an API key for /v1/models.
     #[arg(long, env = "PROXY_PROTECT_MODELS", value_name = "BOOL", default_value = "false", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
-    protect_models: bool,
+    pub(super) protect_models: bool,
     /// Require `model` in each request, as OpenAI does; otherwise it defaults to CODEX_MODEL.
     #[arg(long, env = "PROXY_REQUIRE_MODEL", value_name = "BOOL", default_value = "true", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
-    require_model: bool,
+    pub(super) require_model: bool,
 }
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Turns")]
-struct TurnArgs {
+pub(super) struct TurnArgs {
     /// Maximum number of concurrent turns, streaming or not; 0 disables the limit.
     #[arg(
         long,
@@ -256,7 +254,7 @@ struct TurnArgs {
         value_name = "TURNS",
         default_value_t = 4
     )]
-    sse_max_concurrency: usize,
+    pub(super) sse_max_concurrency: usize,
     /// Maximum number of queued requests; further requests are rejected with 429.
     #[arg(
         long,
@@ -264,7 +262,7 @@ struct TurnArgs {
         value_name = "REQUESTS",
         default_value_t = 16
     )]
-    queue_max: usize,
+    pub(super) queue_max: usize,
     /// Maximum time that a request is queued, in milliseconds.
     #[arg(
         long,
@@ -272,7 +270,7 @@ struct TurnArgs {
         value_name = "MS",
         default_value_t = 5_000
     )]
-    queue_timeout_ms: u64,
+    pub(super) queue_timeout_ms: u64,
     /// Timeout of a whole request in milliseconds; 0 disables it.
     #[arg(
         long,
@@ -280,7 +278,7 @@ struct TurnArgs {
         value_name = "MS",
         default_value = "300000"
     )]
-    timeout_ms: Timer,
+    pub(super) timeout_ms: Timer,
     /// Timeout until the first event from Codex in milliseconds; 0 disables it.
     #[arg(
         long,
@@ -288,7 +286,7 @@ struct TurnArgs {
         value_name = "MS",
         default_value = "15000"
     )]
-    idle_timeout_ms: Timer,
+    pub(super) idle_timeout_ms: Timer,
     /// Idle timeout between events of a turn that is not streamed, in milliseconds; 0 disables it.
     #[arg(
         long,
@@ -296,7 +294,7 @@ struct TurnArgs {
         value_name = "MS",
         default_value = "120000"
     )]
-    proto_idle_ms: Timer,
+    pub(super) proto_idle_ms: Timer,
     /// Idle timeout between events of a streamed turn, in milliseconds; 0 disables it.
     #[arg(
         long,
@@ -304,10 +302,10 @@ struct TurnArgs {
         value_name = "MS",
         default_value = "300000"
     )]
-    stream_idle_timeout_ms: Timer,
+    pub(super) stream_idle_timeout_ms: Timer,
     /// Interrupt the turn when its client disconnects; otherwise the turn continues and counts towards the limit.
     #[arg(long, env = "PROXY_KILL_ON_DISCONNECT", value_name = "BOOL", default_value = "true", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
-    kill_on_disconnect: bool,
+    pub(super) kill_on_disconnect: bool,
     /// Maximum size of a prompt in tokens, estimated at four characters each; 0 leaves the limit to the model.
     #[arg(
         long,
@@ -315,18 +313,18 @@ struct TurnArgs {
         value_name = "TOKENS",
         default_value_t = 0
     )]
-    max_prompt_tokens: u64,
+    pub(super) max_prompt_tokens: u64,
 }
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Tool blocks (<use_tool>) in chat and legacy completions")]
-struct ToolTailArgs {
+pub(super) struct ToolTailArgs {
     /// Drop the text after the last complete block; implied by the flags below.
     #[arg(long, env = "PROXY_SUPPRESS_TAIL_AFTER_TOOLS", value_name = "BOOL", default_value = "false", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
-    suppress_tail_after_tools: bool,
+    pub(super) suppress_tail_after_tools: bool,
     /// End the turn after tool blocks.
     #[arg(long, env = "PROXY_STOP_AFTER_TOOLS", value_name = "BOOL", default_value = "false", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
-    stop_after_tools: bool,
+    pub(super) stop_after_tools: bool,
     /// End the turn after the first block, or after a burst of blocks, once no text has arrived for the grace period.
     #[arg(
         long,
@@ -335,7 +333,7 @@ struct ToolTailArgs {
         default_value = "burst",
         ignore_case = true
     )]
-    stop_after_tools_mode: StopMode,
+    pub(super) stop_after_tools_mode: StopMode,
     /// Grace period in milliseconds that ends a burst of blocks.
     #[arg(
         long,
@@ -343,7 +341,7 @@ struct ToolTailArgs {
         value_name = "MS",
         default_value_t = 300
     )]
-    stop_after_tools_grace_ms: u64,
+    pub(super) stop_after_tools_grace_ms: u64,
     /// Maximum number of blocks in a turn, even without PROXY_STOP_AFTER_TOOLS; 0 disables the limit.
     #[arg(
         long,
@@ -351,18 +349,18 @@ struct ToolTailArgs {
         value_name = "BLOCKS",
         default_value_t = 0
     )]
-    tool_block_max: u32,
+    pub(super) tool_block_max: u32,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum StopMode {
+pub(super) enum StopMode {
     Burst,
     First,
 }
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Stored responses")]
-struct ResponseArgs {
+pub(super) struct ResponseArgs {
     /// Maximum number of stored responses, in memory; 0 stores none. The client that stores the most loses its oldest first.
     #[arg(
         long,
@@ -370,7 +368,7 @@ struct ResponseArgs {
         value_name = "RESPONSES",
         default_value_t = 4096
     )]
-    responses_max: usize,
+    pub(super) responses_max: usize,
     /// Maximum memory of stored responses in MiB, including the conversations that they continue.
     #[arg(
         long,
@@ -378,7 +376,7 @@ struct ResponseArgs {
         value_name = "MIB",
         default_value_t = 64
     )]
-    responses_max_mib: usize,
+    pub(super) responses_max_mib: usize,
     /// Lifetime of a stored response in milliseconds; 0 disables expiry.
     #[arg(
         long,
@@ -386,12 +384,12 @@ struct ResponseArgs {
         value_name = "MS",
         default_value = "86400000"
     )]
-    responses_ttl_ms: Timer,
+    pub(super) responses_ttl_ms: Timer,
 }
 
 /// A duration in milliseconds; 0 disables the timer.
 #[derive(Debug, Clone, Copy)]
-struct Timer(Option<Duration>);
+pub(super) struct Timer(pub(super) Option<Duration>);
 
 impl FromStr for Timer {
     type Err = std::num::ParseIntError;
@@ -416,7 +414,7 @@ fn parse_provider(name: &str) -> Result<String, String> {
 
 /// The model ids of one flag value; clap would read a bare `Vec` as a flag that may be repeated.
 #[derive(Debug, Clone, Default)]
-struct ModelList(Vec<ModelOverride>);
+pub(super) struct ModelList(pub(super) Vec<ModelOverride>);
 
 fn parse_models(json: &str) -> Result<ModelList, String> {
     let models = ModelOverride::parse_all(json).map_err(|error| error.to_string())?;
@@ -425,7 +423,7 @@ fn parse_models(json: &str) -> Result<ModelList, String> {
 
 /// Returns the flags as declared. Help shows names and defaults but not the current values, which may be secret.
 pub(super) fn declared() -> clap::Command {
-    Raw::command().mut_args(|argument| argument.hide_env_values(true))
+    RawArgs::command().mut_args(|argument| argument.hide_env_values(true))
 }
 
 /// Returns the command to parse with; it ignores empty variables, which compose files set with `${NAME:-}`.

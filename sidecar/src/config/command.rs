@@ -24,7 +24,7 @@ impl Command {
     /// A value is invalid; the message names its flag. `--help` and `--version` are errors too, as clap has them.
     pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let matches = args::command().try_get_matches_from(args)?;
-        let raw = args::Raw::from_arg_matches(&matches)?;
+        let raw = args::RawArgs::from_arg_matches(&matches)?;
         Ok(if raw.check {
             Self::Check(raw.into(), settings::read(&matches))
         } else {

@@ -5,6 +5,7 @@
 
 mod args;
 mod command;
+mod convert;
 mod help;
 mod listen;
 mod settings;

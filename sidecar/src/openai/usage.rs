@@ -13,7 +13,7 @@ use time::{Date, OffsetDateTime, UtcOffset};
 use super::response::error::ApiError;
 use super::response::options::to_json;
 use crate::codex::RateLimits;
-use crate::telemetry::{Interval, Record, Totals, UsageFilter, UsageTotals};
+use crate::telemetry::{Interval, Totals, UsageFilter, UsageRecord, UsageTotals};
 
 /// Records of one answer, and how many come unasked.
 const LIMITS: RangeInclusive<usize> = 1..=10_000;
@@ -179,11 +179,11 @@ pub fn plan_windows(plan: &RateLimits) -> Vec<RateLimitWindow> {
 #[derive(Serialize)]
 struct Records<'a> {
     count: usize,
-    events: &'a VecDeque<Record>,
+    events: &'a VecDeque<UsageRecord>,
 }
 
 /// The answer of `/v1/usage/raw`: the last ones, oldest first.
-pub fn records(events: &VecDeque<Record>) -> Vec<u8> {
+pub fn records(events: &VecDeque<UsageRecord>) -> Vec<u8> {
     let count = events.len();
     to_json(&Records { count, events })
 }

@@ -1,10 +1,10 @@
-mod configuration_page;
+//! Flags and their values: defaults, conversions, errors.
 
 use std::ffi::OsString;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use super::*;
+use crate::config::*;
 use crate::turn::{Effort, ToolBlockTail};
 
 fn parse(args: &[&str]) -> Result<Config, String> {

@@ -5,18 +5,18 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{ModelList, ProfileArg, Raw, StopMode, ToolTailArgs};
+use super::args::{ModelList, ProfileArg, RawArgs, StopMode, ToolTailArgs};
+use super::types::{Config, Limits, RecycleLimits, TimerConfig, UsageLogConfig};
 use crate::catalogue::Catalogue;
-use crate::config::types::{Config, Limits, RecycleLimits, TimerConfig, UsageLogConfig};
 use crate::store::StoreLimits;
 use crate::turn::{Profile, ToolBlockTail};
 
 /// One MiB in bytes.
 const MIB: u64 = 1 << 20;
 
-impl From<Raw> for Config {
-    fn from(raw: Raw) -> Self {
-        let Raw {
+impl From<RawArgs> for Config {
+    fn from(raw: RawArgs) -> Self {
+        let RawArgs {
             check: _,
             server,
             codex,
@@ -86,7 +86,7 @@ impl From<Raw> for Config {
             keepalive: server.sse_keepalive_ms.0,
             kill_on_disconnect: turns.kill_on_disconnect,
             max_prompt_tokens: NonZeroU64::new(turns.max_prompt_tokens),
-            tool_tail: tool_tail.rule(),
+            tool_tail: tool_block_tail(&tool_tail),
             max_body_bytes: server.max_body_bytes,
             drain: Duration::from_millis(server.drain_ms),
             protect_models: models.protect_models,
@@ -95,26 +95,24 @@ impl From<Raw> for Config {
     }
 }
 
-impl ToolTailArgs {
-    /// Returns the truncation rule of these flags; `None` forwards all text.
-    fn rule(&self) -> Option<ToolBlockTail> {
-        let max_blocks = NonZeroU32::new(self.tool_block_max);
-        let grace = Duration::from_millis(self.stop_after_tools_grace_ms);
-        let rule = match (self.stop_after_tools, self.stop_after_tools_mode) {
-            (true, StopMode::First) => ToolBlockTail {
-                grace: None,
-                max_blocks: Some(NonZeroU32::MIN),
-            },
-            (true, StopMode::Burst) => ToolBlockTail {
-                grace: Some(grace),
-                max_blocks,
-            },
-            (false, _) => ToolBlockTail {
-                grace: None,
-                max_blocks,
-            },
-        };
-        let truncates = rule != ToolBlockTail::default() || self.suppress_tail_after_tools;
-        truncates.then_some(rule)
-    }
+/// Returns the truncation rule of the flags; `None` forwards all text.
+fn tool_block_tail(flags: &ToolTailArgs) -> Option<ToolBlockTail> {
+    let max_blocks = NonZeroU32::new(flags.tool_block_max);
+    let grace = Duration::from_millis(flags.stop_after_tools_grace_ms);
+    let rule = match (flags.stop_after_tools, flags.stop_after_tools_mode) {
+        (true, StopMode::First) => ToolBlockTail {
+            grace: None,
+            max_blocks: Some(NonZeroU32::MIN),
+        },
+        (true, StopMode::Burst) => ToolBlockTail {
+            grace: Some(grace),
+            max_blocks,
+        },
+        (false, _) => ToolBlockTail {
+            grace: None,
+            max_blocks,
+        },
+    };
+    let truncates = rule != ToolBlockTail::default() || flags.suppress_tail_after_tools;
+    truncates.then_some(rule)
 }
