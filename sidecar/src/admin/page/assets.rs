@@ -13,10 +13,10 @@ pub(in crate::admin) fn asset(path: &str) -> Option<Asset> {
         "/" => html(include_str!("page.html")),
         "/page.css" => css(include_str!("page.css")),
         "/page.js" => javascript(include_str!("page.js")),
-        "/now.js" => javascript(include_str!("now.js")),
+        "/status.js" => javascript(include_str!("status.js")),
         "/usage.js" => javascript(include_str!("usage.js")),
         "/chart.js" => javascript(include_str!("chart.js")),
-        "/words.js" => javascript(include_str!("words.js")),
+        "/format.js" => javascript(include_str!("format.js")),
         _ => return None,
     };
     Some(asset)
