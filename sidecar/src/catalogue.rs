@@ -13,7 +13,7 @@ const FAMILIES: [&str; 2] = ["codex-5", "codev-5"];
 /// The efforts of a family, in the order of `/v1/models`.
 const LISTED_EFFORTS: [Effort; 4] = [Effort::Low, Effort::Medium, Effort::High, Effort::Minimal];
 
-/// All model ids, and the default id.
+/// The model ids of a deployment, and the default id.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
     entries: Vec<CatalogueEntry>,
@@ -95,6 +95,7 @@ impl Catalogue {
             entries: Vec::new(),
             default_id: codex_model.to_owned(),
         };
+        // Both families are accepted in every deployment; `PROXY_ENV` only selects the listed one.
         for family in FAMILIES {
             let listed = family == advertised;
             catalogue.add(family.to_owned(), codex_model, None, listed);
@@ -104,6 +105,7 @@ impl Catalogue {
             }
         }
         catalogue.add(codex_model.to_owned(), codex_model, None, true);
+        // Last, so that the operator can redefine a built-in id.
         for ModelOverride { id, model, effort } in overrides {
             catalogue.add(id, model.as_deref().unwrap_or(codex_model), effort, true);
         }

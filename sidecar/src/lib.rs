@@ -5,7 +5,7 @@
 //! which `openai` writes as the response. Dropping the response body interrupts the turn: hyper drops it when the client
 //! disconnects. Authentication, CORS and rate limits are the filter's, in Envoy.
 //!
-//! [`store`] holds what outlives a turn in memory, [`telemetry`] metrics and logs, [`process`] child processes, and
+//! [`store`] keeps responses and reasoning between turns, [`telemetry`] has metrics and logs, [`process`] child processes, and
 //! [`config`] and [`catalogue`] the settings. [`admin`] is the operator's listener, [`check`] is `sidecar --check`.
 
 pub mod admin;

@@ -33,8 +33,7 @@ impl<'a> Route<'a> {
         if *method == Method::OPTIONS {
             return Self::Options;
         }
-        let path = path.strip_suffix('/').unwrap_or(path);
-        let route = match path {
+        let route = match path.strip_suffix('/').unwrap_or(path) {
             "/healthz" => Self::Health,
             "/livez" => Self::Live,
             "/readyz" => Self::Ready,
@@ -45,7 +44,7 @@ impl<'a> Route<'a> {
             "/v1/usage" => Self::Usage,
             "/v1/usage/raw" => Self::UsageRecords,
             "/__test/conc" => Self::Concurrency,
-            _ => match (
+            path => match (
                 path.strip_prefix("/v1/models/"),
                 path.strip_prefix("/v1/responses/"),
             ) {
@@ -116,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    /// One of each documented route. The route for tests is not documented.
+    /// An example of each documented route. The route for tests is not documented.
     const ROUTES: [Route<'_>; 13] = [
         Route::Health,
         Route::Live,

@@ -39,11 +39,11 @@ pub(super) async fn start_completion(
     turn: TurnRequest,
     reply: &Reply,
 ) -> Result<ClientTurn, ApiError> {
-    let info = turn_info(context, &turn, &reply.model_id, reply.prompt_chars);
+    let info = turn_info(context, &turn, &reply.model_id, reply.prompt_chars)
+        .with_delivery(reply.delivery);
     let collector =
         ReasoningCollector::new(Arc::clone(&state.reasoning), context.client().to_owned());
     let observers: Vec<Box<dyn TurnObserver>> = vec![Box::new(collector)];
-    let info = info.with_delivery(reply.delivery);
     start(state, turn, reply.delivery, &reply.cut, info, observers).await
 }
 
@@ -59,6 +59,7 @@ pub(super) async fn start(
     info: TurnInfo,
     mut observers: Vec<Box<dyn TurnObserver>>,
 ) -> Result<ClientTurn, ApiError> {
+    // Before the turn is queued, so that the recorded time includes the queue, and a rejection is recorded too.
     let recorder = TurnRecorder::new(state.sinks.clone(), info);
     let timers = timers(state, delivery);
     let turn = match state.backend.begin(turn, timers).await {

@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use super::access_log::CLIENT_CLOSED_REQUEST;
 use crate::openai::{ApiError, Delivery, Retry, finish_reason};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{TokenSource, UsageLog, UsageRecord};
@@ -116,6 +115,7 @@ impl TurnRecorder {
     /// Returns the status of the response, and the reason if the model did not complete.
     fn failure(&self) -> (u16, Option<&str>) {
         const OK: u16 = 200;
+        // The record has the status that the client received, which is 200 once a stream has started.
         let unless_sent = |status: u16| {
             if self.info.status_sent_early {
                 OK
@@ -125,7 +125,7 @@ impl TurnRecorder {
         };
         match &self.end {
             TurnEnd::Open => (
-                unless_sent(CLIENT_CLOSED_REQUEST),
+                unless_sent(UsageRecord::CLIENT_CLOSED_REQUEST),
                 Some(UsageRecord::CLIENT_LEFT),
             ),
             TurnEnd::Rejected(error) => (error.status.as_u16(), Some(error.code())),
@@ -182,8 +182,10 @@ impl TurnRecorder {
         let (usage, source) = self.usage();
         let metrics = &self.sinks.metrics;
         match &self.end {
+            // A disconnected client and an interrupted turn are one outcome in the metrics.
             TurnEnd::Open => metrics.count_turn(&Outcome::Interrupted, &usage, duration),
             TurnEnd::Finished(outcome) => metrics.count_turn(outcome, &usage, duration),
+            // Not a turn; the request counts by its status.
             TurnEnd::Rejected(_) => {}
         }
         self.sinks.log.write(&self.record(&usage, source, duration));

@@ -18,6 +18,7 @@ use crate::server::listener::{SocketState, probe};
 pub(super) async fn check(config: &Config) -> Vec<Diagnostic> {
     let home = CodexHome::holder(&config.codex_home);
     let address = probe(&config.listen).await;
+    // Before the single checks, which must not fail for a resource of the predecessor.
     let predecessor = predecessor(&home, &address);
     let mut diagnostics = vec![check_home(&config.codex_home, &home, predecessor)];
     diagnostics.extend(config.workdir.as_deref().map(check_workdir));
@@ -63,8 +64,8 @@ fn check_home(
     owner: &io::Result<Option<LockOwner>>,
     predecessor: Option<LockOwner>,
 ) -> Diagnostic {
-    let shown = std::path::absolute(home).unwrap_or_else(|_| home.to_owned());
-    let shown = shown.display();
+    let absolute = std::path::absolute(home).unwrap_or_else(|_| home.to_owned());
+    let shown = absolute.display();
     let failed = |why: String| Diagnostic::new(Fail, "home", format!("CODEX_HOME={shown}: {why}"));
     match (can_be_filled(home), owner) {
         (Err(error), _) => failed(format!(
@@ -93,6 +94,7 @@ fn check_permissions(home: &Path) -> Option<Diagnostic> {
         found.permissions().mode() & 0o777,
     );
     let home = home.display();
+    // Root can use a directory of any owner.
     let (severity, text) = if owner != user.as_raw() && !user.is_root() {
         let remedy = format!("change its owner to uid {user}, which runs this check");
         (Fail, format!("{home} is owned by uid {owner}; {remedy}"))

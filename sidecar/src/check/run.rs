@@ -11,6 +11,7 @@ pub async fn run(config: &Config, settings: Vec<Setting>) -> CheckReport {
     let mut diagnostics = resources::check(config).await;
     diagnostics.extend(codex::check(config, dry_run.as_ref()));
     diagnostics.extend(check_environment(config));
+    // The sizes come from Codex, so they are known only if the dry run succeeded.
     let mut catalogue = config.catalogue.clone();
     if let Ok(dry_run) = &dry_run {
         catalogue.set_context_windows(dry_run.launch().context_windows());

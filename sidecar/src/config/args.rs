@@ -57,6 +57,7 @@ pub(super) struct ServerArgs {
     /// Maximum size of a request body in bytes; Envoy has its own limit.
     #[arg(long, env = "PROXY_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 16 << 20)]
     pub(super) max_body_bytes: usize,
+    // The default is a text, because `default_value_t` requires `Display`, which `Timer` has no other use for.
     /// Interval of `: keepalive` comments on an idle stream in milliseconds; 0 disables them.
     #[arg(
         long,
@@ -65,6 +66,7 @@ pub(super) struct ServerArgs {
         default_value = "15000"
     )]
     pub(super) sse_keepalive_ms: Timer,
+    // Must stay below `stop_grace_period` in docker-compose.yml and the grace periods in deploy/.
     /// Drain timeout in milliseconds: time for running turns to finish after SIGTERM.
     #[arg(
         long,
@@ -92,6 +94,8 @@ pub(super) struct RecordArgs {
         default_value_t = 32
     )]
     pub(super) token_log_max_mib: u64,
+    // A boolean flag takes a value, as its variable does. clap's default, a switch, could not override a variable that
+    // is set to true.
     /// Log each line between the sidecar and Codex, without texts and credentials.
     #[arg(long, env = "PROXY_LOG_PROTO", value_name = "BOOL", default_value = "false", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
     pub(super) log_proto: bool,
@@ -429,6 +433,7 @@ pub(super) fn declared() -> clap::Command {
 /// Returns the command to parse with; it ignores empty variables, which compose files set with `${NAME:-}`.
 pub(super) fn command() -> clap::Command {
     let command = declared();
+    // clap would parse the empty text as a value, and reject it.
     let empty: Vec<_> = command
         .get_arguments()
         .filter(|argument| argument.get_env().is_some_and(is_empty_variable))

@@ -26,6 +26,7 @@ impl Command {
         let matches = args::command().try_get_matches_from(args)?;
         let raw = args::RawArgs::from_arg_matches(&matches)?;
         Ok(if raw.check {
+            // From the matches: the configuration no longer has the source of a value.
             Self::Check(raw.into(), settings::read(&matches))
         } else {
             Self::Serve(raw.into())

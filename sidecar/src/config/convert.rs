@@ -11,7 +11,7 @@ use crate::catalogue::Catalogue;
 use crate::store::StoreLimits;
 use crate::turn::{Profile, ToolBlockTail};
 
-/// One MiB in bytes.
+/// The size of a MiB in bytes.
 const MIB: u64 = 1 << 20;
 
 impl From<RawArgs> for Config {
@@ -27,6 +27,7 @@ impl From<RawArgs> for Config {
             responses,
             records,
         } = raw;
+        // Logs default to the home, because it is private to this sidecar.
         let in_home =
             |path: Option<PathBuf>, name| path.unwrap_or_else(|| codex.codex_home.join(name));
         let max_turns = NonZeroUsize::new(turns.sse_max_concurrency);

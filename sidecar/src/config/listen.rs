@@ -22,6 +22,7 @@ impl FromStr for Listen {
         }
         match text.parse::<SocketAddr>() {
             Ok(address) if address.ip().is_loopback() => Ok(Self::Loopback(address)),
+            // An unspecified address such as 0.0.0.0 too: the filter authenticates, the sidecar does not.
             Ok(_) => Err("the sidecar trusts every peer that can connect; use a loopback address or unix:/path".into()),
             Err(_) => Err("expected unix:/path/to/socket or a loopback address such as 127.0.0.1:8787".into()),
         }

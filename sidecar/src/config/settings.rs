@@ -60,6 +60,7 @@ fn read_one(argument: &Arg, matches: &ArgMatches) -> Option<Setting> {
         source: match matches.value_source(id) {
             Some(ValueSource::CommandLine) => Source::Flag,
             Some(ValueSource::EnvVariable) => Source::Variable,
+            // `None` is a flag without a default, which is unset.
             _ => Source::Default,
         },
     })

@@ -40,7 +40,7 @@ pub struct Config {
     pub env_passthrough: Vec<String>,
     /// Sandbox for the tools that Codex runs, as reported by `/healthz`.
     pub sandbox_mode: SandboxMode,
-    /// Profile of clients whose key has none.
+    /// Profile of clients with a key that selects none.
     pub profile: Profile,
     /// The models that clients may name.
     pub catalogue: Catalogue,

@@ -38,7 +38,7 @@ pub struct Gauges<'a> {
     pub rate_limits: Vec<RateLimitGauge>,
 }
 
-/// One window of the Codex plan's rate limits.
+/// A window of the Codex plan's rate limits.
 #[derive(Debug, Clone, Copy)]
 pub struct RateLimitGauge {
     /// Name of the window: `primary` or `secondary`.
@@ -71,6 +71,7 @@ pub(super) fn registry_of(gauges: &Gauges<'_>) -> Registry {
         build(gauges),
     );
     register_rate_limits(prefixed, &gauges.rate_limits);
+    // Without the prefix of the sidecar, as dashboards for any process expect these names.
     register_process(&mut registry);
     registry
 }
@@ -80,6 +81,7 @@ fn register_turns(registry: &mut Registry, gauges: &Gauges<'_>) {
         registry.register(name, help, ConstGauge::new(signed(value)));
     };
     register("turns_active", "Running turns", gauges.turns);
+    // Absent without a limit; 0 would read as "no turns allowed".
     if let Some(limit) = gauges.turns_limit {
         register("turns_limit", "Maximum number of running turns", limit);
     }

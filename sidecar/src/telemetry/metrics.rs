@@ -144,7 +144,7 @@ impl Metrics {
         );
     }
 
-    /// Counts a request whose response has ended. `route` is a route pattern, not the path of the client.
+    /// Counts a request after its response has ended. `route` is a route pattern, not the path of the client.
     pub fn count_request(&self, route: &'static str, status: u16, duration: Duration) {
         self.requests
             .get_or_create(&RequestLabels {

@@ -6,6 +6,7 @@ pub fn trace_id(traceparent: &str) -> Option<&str> {
     let mut fields = traceparent.splitn(4, '-');
     let (version, trace, parent) = (fields.next()?, fields.next()?, fields.next()?);
     let flags = fields.next()?;
+    // Version 00 has exactly four fields; `flags` would contain the rest of a longer header.
     let known = version != "00" || flags.len() == 2;
     let valid = is_hex(version, 2)
         && version != "ff"

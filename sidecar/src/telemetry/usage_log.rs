@@ -52,6 +52,7 @@ impl UsageLog {
         mut state: T,
         fold: impl Fn(&mut T, UsageRecord) + Send + 'static,
     ) -> io::Result<T> {
+        // Held until the log is read.
         let _permit = self.readers.acquire().await;
         let files = self.lines.files().await?;
         tokio::task::spawn_blocking(move || {

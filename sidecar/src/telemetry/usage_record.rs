@@ -1,4 +1,4 @@
-//! One turn in the usage log: client, model, tokens and times, but no prompt and no completion.
+//! The record of a turn in the usage log: client, model, tokens and times, without the prompt and the completion.
 
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +62,8 @@ impl UsageRecord {
         error.is_some_and(|error| error != Self::CLIENT_LEFT && error != Self::INTERRUPTED)
     }
 
+    /// The status of a request that lost its client before the response, as nginx logs it.
+    pub(crate) const CLIENT_CLOSED_REQUEST: u16 = 499;
     pub(crate) const CLIENT_LEFT: &'static str = "client_left";
     pub(crate) const INTERRUPTED: &'static str = "interrupted";
 }

@@ -63,8 +63,10 @@ async fn the_page_shows_what_happens_and_what_has_happened() {
     let mut tab = Tab::open(&url).await;
     tab.wait_until("document.querySelector('#state').textContent === '● Ready'")
         .await;
-    tab.wait_until("document.querySelector('#requests-note').textContent.startsWith('No requests yet')")
-        .await;
+    tab.wait_until(
+        "document.querySelector('#requests-note').textContent.startsWith('No requests yet')",
+    )
+    .await;
 
     let plan = json!({"primary": {"used_percent": 85, "window_minutes": 300, "resets_at": 4_000_000_000_u64}});
     let answered = json!([

@@ -1,7 +1,7 @@
 //! The status page: HTML, CSS and JavaScript, served as they are in this folder.
 //!
-//! The page uses features that browsers have had since 2023. There is no build step, and the page loads nothing from
-//! other hosts.
+//! The page uses features that browsers have had since 2023. The files need no build step, and the page loads from this
+//! listener only.
 
 mod assets;
 
