@@ -12,7 +12,7 @@ use sidecar::codex::{Backend, CodexHome, Launch, ProtocolLog};
 use sidecar::config::{Command, Config, Setting};
 use sidecar::process::orphans;
 use sidecar::server::Shutdown;
-use sidecar::server::listener::{Access, Listener};
+use sidecar::server::listener::{Listener, SocketAccess};
 use sidecar::telemetry::UsageLog;
 use sidecar::telemetry::rotating_log::RotatingLog;
 use sidecar::{error_chain, process, server};
@@ -222,10 +222,13 @@ fn with_path(variable: &str, path: &Path, error: &io::Error) -> io::Error {
 /// Binds the listener for Envoy and, if configured, the operator's.
 async fn bind_listeners(config: &Config) -> io::Result<(Listener, Option<Listener>)> {
     let admin = match &config.admin_listen {
-        Some(listen) => Some(Listener::bind(listen, Access::Owner).await?),
+        Some(listen) => Some(Listener::bind(listen, SocketAccess::Owner).await?),
         None => None,
     };
-    Ok((Listener::bind(&config.listen, Access::Group).await?, admin))
+    Ok((
+        Listener::bind(&config.listen, SocketAccess::Group).await?,
+        admin,
+    ))
 }
 
 /// Starts the drain at the first signal, and the abort at the second.

@@ -71,7 +71,7 @@ enum TurnEnd {
     Open,
     /// Rejected before a child took the turn.
     Rejected(ApiError),
-    /// Ended by Codex, or by the sidecar's shutdown.
+    /// Ended by Codex, by a cancellation, or by the shutdown.
     Finished(Outcome),
 }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::catalogue::Catalogue;
-use crate::config::{Setting, Source};
+use crate::config::{Setting, SettingSource};
 
 /// The severity of a diagnostic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,9 +124,9 @@ fn write_settings(out: &mut fmt::Formatter<'_>, settings: &[Setting]) -> fmt::Re
         for setting in group {
             let value = setting.value.as_deref().unwrap_or("-");
             let source = match setting.source {
-                Source::Default => "",
-                Source::Variable => "  (variable)",
-                Source::Flag => "  (flag)",
+                SettingSource::Default => "",
+                SettingSource::Variable => "  (variable)",
+                SettingSource::Flag => "  (flag)",
             };
             writeln!(out, "  {:<32} {value}{source}", setting.variable)?;
         }
@@ -205,8 +205,8 @@ mod tests {
                 Diagnostic::new(Severity::Fail, "codex", "too old"),
             ],
             settings: vec![
-                setting("PROXY_TIMEOUT_MS", Some("7"), Source::Flag),
-                setting("PROXY_X", None, Source::Default),
+                setting("PROXY_TIMEOUT_MS", Some("7"), SettingSource::Flag),
+                setting("PROXY_X", None, SettingSource::Default),
             ],
             catalogue: Catalogue::new("gpt-5", "", Vec::new()),
             child: Some(ChildCommand {

@@ -15,7 +15,7 @@ mod types;
 
 pub use command::Command;
 pub use listen::Listen;
-pub use settings::{Setting, Source, variables};
+pub use settings::{Setting, SettingSource, variables};
 pub use types::{
     Config, Limits, ProtocolChoice, RecycleLimits, SandboxMode, TimerConfig, UsageLogConfig,
 };

@@ -16,12 +16,12 @@ pub struct Setting {
     /// Unparsed value; `None` when the flag is unset and has no default.
     pub value: Option<String>,
     /// Source of the value.
-    pub source: Source,
+    pub source: SettingSource,
 }
 
 /// The source of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum SettingSource {
     /// The default of the flag.
     Default,
     /// The environment variable.
@@ -58,10 +58,10 @@ fn read_one(argument: &Arg, matches: &ArgMatches) -> Option<Setting> {
         variable: variable(argument)?,
         value: raw_value(matches, id),
         source: match matches.value_source(id) {
-            Some(ValueSource::CommandLine) => Source::Flag,
-            Some(ValueSource::EnvVariable) => Source::Variable,
+            Some(ValueSource::CommandLine) => SettingSource::Flag,
+            Some(ValueSource::EnvVariable) => SettingSource::Variable,
             // `None` is a flag without a default, which is unset.
-            _ => Source::Default,
+            _ => SettingSource::Default,
         },
     })
 }
@@ -94,14 +94,17 @@ mod tests {
                 setting.source,
             )
         };
-        assert_eq!(find("PROXY_TIMEOUT_MS"), ("Turns", Some("7"), Source::Flag));
+        assert_eq!(
+            find("PROXY_TIMEOUT_MS"),
+            ("Turns", Some("7"), SettingSource::Flag)
+        );
         assert_eq!(
             find("PROXY_QUEUE_MAX"),
-            ("Turns", Some("16"), Source::Default)
+            ("Turns", Some("16"), SettingSource::Default)
         );
         assert_eq!(
             find("PROXY_CODEX_WORKDIR"),
-            ("Codex", None, Source::Default)
+            ("Codex", None, SettingSource::Default)
         );
         assert_eq!(
             settings.len(),

@@ -38,14 +38,14 @@ pub enum Listener {
 
 /// The users that may connect to a Unix socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub enum SocketAccess {
     /// User and group, mode 0660: Envoy may run as another user of the group.
     Group,
     /// The user only, mode 0600.
     Owner,
 }
 
-impl Access {
+impl SocketAccess {
     fn permissions(self) -> Permissions {
         Permissions::from_mode(match self {
             Self::Group => 0o660,
@@ -69,7 +69,7 @@ impl Listener {
     ///
     /// # Errors
     /// The address is in use, or the system refuses it.
-    pub async fn bind(listen: &Listen, access: Access) -> io::Result<Self> {
+    pub async fn bind(listen: &Listen, access: SocketAccess) -> io::Result<Self> {
         match listen {
             Listen::Loopback(address) => Ok(Self::Tcp(TcpListener::bind(address).await?)),
             Listen::Unix(path) => {
@@ -179,7 +179,7 @@ async fn probe_socket(path: &Path) -> io::Result<SocketState> {
 }
 
 /// Binds the path and listens, with the mode of `access` for every connection.
-fn bind_unix(path: &Path, access: Access) -> io::Result<(UnixListener, SocketFile)> {
+fn bind_unix(path: &Path, access: SocketAccess) -> io::Result<(UnixListener, SocketFile)> {
     let socket = UnixSocket::new_stream()?;
     socket.bind(path)?;
     let file = SocketFile(path.to_owned());
@@ -196,7 +196,7 @@ mod tests {
     #[tokio::test]
     async fn unix_socket_has_the_mode_of_its_access_and_is_unlinked_on_drop() {
         let directory = tempfile::tempdir().unwrap();
-        for (access, mode) in [(Access::Group, 0o660), (Access::Owner, 0o600)] {
+        for (access, mode) in [(SocketAccess::Group, 0o660), (SocketAccess::Owner, 0o600)] {
             let path = directory.path().join("socket");
             let listen = Listen::Unix(path.clone());
             let listener = Listener::bind(&listen, access).await.unwrap();
@@ -217,10 +217,12 @@ mod tests {
         assert_eq!(probe(&listen).await.unwrap(), SocketState::Free);
         // A listener of the standard library leaves its file behind, as a killed sidecar does.
         let predecessor = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        let refused = Listener::bind(&listen, Access::Owner).await.unwrap_err();
+        let refused = Listener::bind(&listen, SocketAccess::Owner)
+            .await
+            .unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
         drop(predecessor);
         assert_eq!(probe(&listen).await.unwrap(), SocketState::Stale);
-        assert!(Listener::bind(&listen, Access::Owner).await.is_ok());
+        assert!(Listener::bind(&listen, SocketAccess::Owner).await.is_ok());
     }
 }
