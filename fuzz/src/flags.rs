@@ -3,13 +3,13 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use sidecar::config::{Listen, Wish};
+use sidecar::config::{Command, Listen};
 
 pub(crate) fn check(input: &[u8]) {
     let lines = input.split(|byte| *byte == b'\n').map(<[u8]>::to_vec);
     let args = [OsString::from("sidecar")].into_iter();
-    match Wish::from_args(args.chain(lines.map(OsString::from_vec))) {
-        Ok(Wish::Serve(config) | Wish::Check(config, _)) => {
+    match Command::parse(args.chain(lines.map(OsString::from_vec))) {
+        Ok(Command::Serve(config) | Command::Check(config, _)) => {
             let listeners = [Some(config.listen), config.admin_listen];
             for listen in listeners.into_iter().flatten() {
                 assert!(is_private(&listen), "{listen:?}");

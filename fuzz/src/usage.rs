@@ -7,14 +7,14 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::Value;
 use sidecar::codex::RateLimits;
 use sidecar::openai::usage::{self, UsageQuery, UsageReader};
-use sidecar::telemetry::{Record, UsageTotals};
+use sidecar::telemetry::{UsageRecord, UsageTotals};
 
 const CLIENT: &str = "alice";
 
 pub(crate) fn check(input: &[u8]) {
     let mut lines = input.split(|byte| *byte == b'\n');
     let query = lines.next().unwrap_or_default();
-    let records: VecDeque<Record> = lines
+    let records: VecDeque<UsageRecord> = lines
         .filter_map(|line| serde_json::from_slice(line).ok())
         .collect();
     for admin in [false, true] {
@@ -22,7 +22,7 @@ pub(crate) fn check(input: &[u8]) {
     }
 }
 
-fn answer(query: &[u8], records: &VecDeque<Record>, admin: bool) {
+fn answer(query: &[u8], records: &VecDeque<UsageRecord>, admin: bool) {
     let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let reader = UsageReader {
         client: CLIENT,
@@ -34,7 +34,7 @@ fn answer(query: &[u8], records: &VecDeque<Record>, admin: bool) {
     assert!(admin || query.filter.client.as_deref() == Some(CLIENT));
     assert!((1..=10_000).contains(&query.limit));
     let selected = records.iter().filter(|record| query.filter.matches(record));
-    let selected: VecDeque<Record> = selected.cloned().collect();
+    let selected: VecDeque<UsageRecord> = selected.cloned().collect();
     assert!(admin || selected.iter().all(|record| record.client == CLIENT));
     let mut sums = UsageTotals::default();
     for record in &selected {

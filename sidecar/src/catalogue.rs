@@ -1,5 +1,5 @@
-//! The models that clients may name, and what each stands for.
-//! The contract's section on configuration: `codex-5` and `codev-5` with efforts, `CODEX_MODEL` itself, `PROXY_MODELS`.
+//! The model ids that clients may use, and the Codex model and effort behind each.
+//! Ids are `codex-5` and `codev-5` with their efforts, `CODEX_MODEL` itself, and the ids of `PROXY_MODELS`.
 
 use std::collections::BTreeMap;
 
@@ -7,28 +7,28 @@ use serde::Deserialize;
 
 use crate::turn::{Effort, Model};
 
-/// Ids without an effort that stand for `CODEX_MODEL`, each also with `-<effort>` behind it.
+/// Ids that map to `CODEX_MODEL`; each also exists with the suffix `-<effort>`.
 const FAMILIES: [&str; 2] = ["codex-5", "codev-5"];
 
-/// The order in which the efforts of a family are listed.
+/// The efforts of a family, in the order of `/v1/models`.
 const LISTED_EFFORTS: [Effort; 4] = [Effort::Low, Effort::Medium, Effort::High, Effort::Minimal];
 
-/// All ids, and the default.
+/// The model ids of a deployment, and the default id.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
-    entries: Vec<Entry>,
+    entries: Vec<CatalogueEntry>,
     default_id: String,
 }
 
 #[derive(Debug, Clone)]
-struct Entry {
+struct CatalogueEntry {
     id: String,
     model: Model,
     advertised: bool,
     context_window: Option<u64>,
 }
 
-/// An id of the operator's own.
+/// A model id that the operator has added.
 #[derive(Debug, Clone)]
 pub struct ModelOverride {
     id: String,
@@ -44,10 +44,10 @@ struct RawOverride {
 }
 
 impl ModelOverride {
-    /// Reads `{"id": {"model": "name", "effort": "low"}}`; both fields may be left out.
+    /// Parses `{"id": {"model": "name", "effort": "low"}}`; both fields are optional.
     ///
     /// # Errors
-    /// It is not of that shape, has an id that no request can name, or names an effort that does not exist.
+    /// The JSON has another shape, an empty id or one with surrounding white space, or an unknown effort.
     pub fn parse_all(json: &str) -> Result<Vec<Self>, serde_json::Error> {
         let raw: BTreeMap<String, RawOverride> = serde_json::from_str(json)?;
         raw.into_iter()
@@ -64,26 +64,27 @@ impl ModelOverride {
     }
 }
 
-/// White space around an id is not looked at in requests.
+/// Rejects an id that cannot match, because requests are compared after trimming.
 fn check_id(id: &str) -> Result<(), serde_json::Error> {
     if id.is_empty() || id.trim() != id {
-        let text = format!("no request can name the model {id:?}");
+        let text =
+            format!("invalid model id {id:?}: it must not be empty or have white space around it");
         return Err(serde::de::Error::custom(text));
     }
     Ok(())
 }
 
-fn parse_effort(word: &str) -> Result<Effort, serde_json::Error> {
+fn parse_effort(name: &str) -> Result<Effort, serde_json::Error> {
     let unknown = || {
         serde::de::Error::custom(format!(
-            "unknown effort {word:?}, expected minimal, low, medium or high"
+            "unknown effort {name:?}, expected minimal, low, medium or high"
         ))
     };
-    Effort::parse(word).ok_or_else(unknown)
+    Effort::parse(name).ok_or_else(unknown)
 }
 
 impl Catalogue {
-    /// The catalogue of a deployment.
+    /// Builds the catalogue of a deployment.
     pub fn new(codex_model: &str, proxy_env: &str, overrides: Vec<ModelOverride>) -> Self {
         let advertised = if proxy_env.eq_ignore_ascii_case("dev") {
             "codev-5"
@@ -94,6 +95,7 @@ impl Catalogue {
             entries: Vec::new(),
             default_id: codex_model.to_owned(),
         };
+        // Both families are accepted in every deployment; `PROXY_ENV` only selects the listed one.
         for family in FAMILIES {
             let listed = family == advertised;
             catalogue.add(family.to_owned(), codex_model, None, listed);
@@ -103,18 +105,19 @@ impl Catalogue {
             }
         }
         catalogue.add(codex_model.to_owned(), codex_model, None, true);
+        // Last, so that the operator can redefine a built-in id.
         for ModelOverride { id, model, effort } in overrides {
             catalogue.add(id, model.as_deref().unwrap_or(codex_model), effort, true);
         }
         catalogue
     }
 
-    /// A later entry replaces an earlier one of the same id.
+    /// Adds an entry, which replaces an earlier one with the same id.
     fn add(&mut self, id: String, name: &str, effort: Option<Effort>, advertised: bool) {
         self.entries
             .retain(|entry| !entry.id.eq_ignore_ascii_case(&id));
         let name = name.to_owned();
-        self.entries.push(Entry {
+        self.entries.push(CatalogueEntry {
             id,
             model: Model { name, effort },
             advertised,
@@ -122,34 +125,35 @@ impl Catalogue {
         });
     }
 
-    /// Adds what Codex knows of its models: their windows in tokens, by the names that it has for them.
-    pub fn learn_context_windows(&mut self, windows: &BTreeMap<String, u64>) {
+    /// Sets the context windows that Codex reports, in tokens, by Codex model name.
+    pub fn set_context_windows(&mut self, windows: &BTreeMap<String, u64>) {
         for entry in &mut self.entries {
             entry.context_window = windows.get(&entry.model.name).copied();
         }
     }
 
-    fn entry(&self, id: &str) -> Option<&Entry> {
-        let mut entries = self.entries.iter();
-        entries.find(|entry| entry.id.eq_ignore_ascii_case(id.trim()))
+    fn entry(&self, id: &str) -> Option<&CatalogueEntry> {
+        self.entries
+            .iter()
+            .find(|entry| entry.id.eq_ignore_ascii_case(id.trim()))
     }
 
-    /// What `id` stands for, without regard to case.
+    /// Returns the Codex model behind `id`, ignoring case.
     pub fn find(&self, id: &str) -> Option<&Model> {
         self.entry(id).map(|entry| &entry.model)
     }
 
-    /// The context window of what `id` stands for, in tokens, where Codex tells it.
+    /// Returns the context window of the model behind `id`, in tokens, if Codex reports one.
     pub fn context_window(&self, id: &str) -> Option<u64> {
         self.entry(id)?.context_window
     }
 
-    /// The id of a request that names none.
+    /// Returns the id for a request without a model.
     pub fn default_id(&self) -> &str {
         &self.default_id
     }
 
-    /// The ids that are shown to clients, in order.
+    /// Returns the ids that `/v1/models` lists, in order.
     pub fn advertised(&self) -> impl Iterator<Item = &str> {
         self.entries
             .iter()
@@ -157,13 +161,14 @@ impl Catalogue {
             .map(|entry| entry.id.as_str())
     }
 
-    /// All ids in order, what each stands for, and whether it is shown to clients.
+    /// Returns all ids in order, each with its Codex model and whether `/v1/models` lists the id.
     pub fn ids(&self) -> impl Iterator<Item = (&str, &Model, bool)> {
-        let entries = self.entries.iter();
-        entries.map(|entry| (entry.id.as_str(), &entry.model, entry.advertised))
+        self.entries
+            .iter()
+            .map(|entry| (entry.id.as_str(), &entry.model, entry.advertised))
     }
 
-    /// The names that Codex is asked for, without repetition.
+    /// Returns the distinct names of the Codex models, sorted.
     pub fn codex_models(&self) -> Vec<String> {
         let mut names: Vec<_> = self
             .entries
@@ -187,12 +192,12 @@ mod tests {
     }
 
     #[test]
-    fn both_families_are_accepted_everywhere_and_one_is_shown() {
-        for (env, shown) in [("", "codex-5"), ("dev", "codev-5"), ("DEV", "codev-5")] {
+    fn both_families_are_accepted_and_one_is_listed() {
+        for (env, listed) in [("", "codex-5"), ("dev", "codev-5"), ("DEV", "codev-5")] {
             let catalogue = catalogue(env);
             let ids: Vec<_> = catalogue.advertised().collect();
             let families = ["", "-low", "-medium", "-high", "-minimal"]
-                .map(|suffix| format!("{shown}{suffix}"));
+                .map(|suffix| format!("{listed}{suffix}"));
             assert_eq!(ids[..5], families.each_ref().map(String::as_str));
             assert_eq!(ids[5..], ["gpt-5", "Fast"]);
             assert!(
@@ -202,19 +207,16 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_no_request_can_name_is_refused() {
+    fn override_with_unmatchable_id_is_rejected() {
         for id in ["", " ", " fast", "fast\\n"] {
             let json = format!(r#"{{"{id}":{{}}}}"#);
             let error = ModelOverride::parse_all(&json).unwrap_err();
-            assert!(
-                error.to_string().starts_with("no request can name"),
-                "{error}"
-            );
+            assert!(error.to_string().starts_with("invalid model id"), "{error}");
         }
     }
 
     #[test]
-    fn ids_match_without_regard_to_case() {
+    fn ids_match_ignoring_case() {
         let catalogue = catalogue("");
         let model = |name: &str, effort| {
             Some(Model {

@@ -1,8 +1,12 @@
-//! The sidecar of codex-edge: owns the Codex child processes and answers OpenAI-shaped requests that Envoy let through.
+//! The sidecar of codex-edge: runs the Codex child processes and serves the OpenAI API behind Envoy.
 //!
-//! Bytes of a request become a [`turn::TurnRequest`] in [`openai`]; [`codex`] finds a child for it, whose lines become
-//! [`turn::Event`]s, which the dialect writes as the answer. Dropping the answer is the client leaving: the turn is
-//! interrupted in the child. Who may call was decided in Envoy, by the filter.
+//! A request goes down through [`server`] (connections), [`api`] (routes and handlers) and [`openai`] (the wire format),
+//! becomes a [`turn::TurnRequest`], and runs on a child of [`codex`]. The child's lines come back as [`turn::Event`]s,
+//! which `openai` writes as the response. Dropping the response body interrupts the turn: hyper drops it when the client
+//! disconnects. Authentication, CORS and rate limits are the filter's, in Envoy.
+//!
+//! [`store`] keeps responses and reasoning between turns, [`telemetry`] has metrics and logs, [`process`] child processes, and
+//! [`config`] and [`catalogue`] the settings. [`admin`] is the operator's listener, [`check`] is `sidecar --check`.
 
 pub mod admin;
 pub mod api;
@@ -19,9 +23,10 @@ pub mod turn;
 
 use std::error::Error;
 
-/// An error with its causes, for the log.
+/// Returns an error and its causes as one line, for the log.
 pub fn error_chain(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-    let chain = std::iter::once(error.to_string()).chain(causes.map(ToString::to_string));
-    chain.collect::<Vec<_>>().join(": ")
+    std::iter::successors(Some(error), |error| (*error).source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }

@@ -1,4 +1,4 @@
-//! Configuration, subscriber, signals, exit code.
+//! Parses the command line, sets up logging, runs the sidecar, and maps the result to an exit code.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -9,10 +9,10 @@ use std::time::Duration;
 use sidecar::admin::Admin;
 use sidecar::api::{AppState, UsageSinks};
 use sidecar::codex::{Backend, CodexHome, Launch, ProtocolLog};
-use sidecar::config::{Config, Setting, Wish};
+use sidecar::config::{Command, Config, Setting};
 use sidecar::process::orphans;
 use sidecar::server::Shutdown;
-use sidecar::server::listener::{Access, Listener};
+use sidecar::server::listener::{Listener, SocketAccess};
 use sidecar::telemetry::UsageLog;
 use sidecar::telemetry::rotating_log::RotatingLog;
 use sidecar::{error_chain, process, server};
@@ -22,17 +22,17 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
-/// `EX_USAGE` of sysexits(3): a configuration that cannot be used.
+/// Exit code for an invalid configuration: `EX_USAGE` of sysexits(3).
 const UNUSABLE_CONFIGURATION: u8 = 64;
 
-/// Time for the last lines of our logs to reach the disk.
-const LAST_LINES: Duration = Duration::from_secs(2);
+/// Time for the log writers to write their queues at exit; a disk that hangs must not keep the process.
+const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    let wish = match Wish::from_args(std::env::args_os()) {
-        Ok(wish) => wish,
+    let command = match Command::parse(std::env::args_os()) {
+        Ok(command) => command,
         Err(error) => {
-            let _closed = error.print();
+            error.print().ok(); // The terminal may be gone.
             return if error.use_stderr() {
                 UNUSABLE_CONFIGURATION.into()
             } else {
@@ -40,9 +40,11 @@ fn main() -> ExitCode {
             };
         }
     };
-    if let Wish::Serve(_) = wish {
+    // The report of `--check` is for people; log lines would only disturb it.
+    if let Command::Serve(_) = command {
         subscribe();
     }
+    // Before the runtime: its threads could start a child that inherits a descriptor.
     process::keep_descriptors_to_ourselves();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -50,23 +52,25 @@ fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            error!(%error, "the runtime cannot be started");
+            error!(%error, "runtime start failed");
             return ExitCode::FAILURE;
         }
     };
-    // On a task of its own: children follow the thread that spawned them, and workers outlive this call.
-    let running = match wish {
-        Wish::Serve(config) => runtime.spawn(run(config)),
-        Wish::Check(config, settings) => runtime.spawn(check(config, settings)),
+    // On a task instead of `block_on` itself: a child is killed when the thread that spawned it ends, and a worker
+    // thread of the runtime outlives this call.
+    let running = match command {
+        Command::Serve(config) => runtime.spawn(run(config)),
+        Command::Check(config, settings) => runtime.spawn(check(config, settings)),
     };
     let code = runtime.block_on(running).unwrap_or(ExitCode::FAILURE);
-    runtime.shutdown_background(); // What is left waits for a disk that hangs.
+    // Does not wait for blocking threads: a log writer may hang on its disk.
+    runtime.shutdown_background();
     code
 }
 
-/// JSON lines for machines, text on a terminal; `RUST_LOG` says how much.
+/// Logs JSON lines, or text on a terminal; `RUST_LOG` sets the level.
 fn subscribe() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -77,10 +81,10 @@ fn subscribe() {
     }
 }
 
-/// Says whether it would start, and what would run.
+/// Prints the report of `--check`.
 async fn check(config: Config, settings: Vec<Setting>) -> ExitCode {
-    let report = sidecar::check::check(&config, settings).await;
-    let _closed = write!(io::stdout(), "{report}");
+    let report = sidecar::check::run(&config, settings).await;
+    write!(io::stdout(), "{report}").ok(); // A closed pipe, such as `| head`.
     if report.would_start() {
         ExitCode::SUCCESS
     } else {
@@ -88,116 +92,155 @@ async fn check(config: Config, settings: Vec<Setting>) -> ExitCode {
     }
 }
 
-/// Listens, serves, drains, interrupts what is left, stops the children.
-async fn run(mut config: Config) -> ExitCode {
+/// Runs the sidecar until it is shut down by a signal.
+async fn run(config: Config) -> ExitCode {
     let (Ok(terminate), Ok(interrupt)) = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
     ) else {
-        error!("signals cannot be listened to");
+        error!("signal handler installation failed");
         return ExitCode::FAILURE;
     };
     orphans::reap();
-    let home = match CodexHome::lock(&config.codex_home, config.codex_home_max_bytes).await {
-        Ok(home) => home,
-        Err(error) => {
-            let home = config.codex_home.display();
-            error!(%error, "CODEX_HOME={home} cannot be used by this sidecar alone");
-            return UNUSABLE_CONFIGURATION.into();
-        }
-    };
     let mut writers = JoinSet::new();
-    let (usage_log, wiretap) = match logs(&config, &mut writers) {
-        Ok(logs) => logs,
-        Err(error) => {
-            error!(%error, "TOKEN_LOG_PATH or PROTO_LOG_PATH cannot be used");
-            return UNUSABLE_CONFIGURATION.into();
-        }
+    let resources = match acquire(&config, &mut writers).await {
+        Ok(resources) => resources,
+        Err(code) => return code,
     };
-    let launch = match Launch::prepare(&config).await {
-        Ok(launch) => launch.with_protocol_log(wiretap),
-        Err(error) => {
-            error!(error = error_chain(&error), "codex cannot be started");
-            return UNUSABLE_CONFIGURATION.into();
-        }
-    };
-    let (listener, admin_listener) = match listeners(&config).await {
-        Ok(listeners) => listeners,
-        Err(error) => {
-            error!(%error, listen = ?config.listen, admin = ?config.admin_listen, "cannot listen");
-            return ExitCode::FAILURE;
-        }
-    };
-    info!(codex = launch.version(), protocol = launch.protocol().as_str(), listen = ?config.listen, "sidecar starts");
+    let shutdown = Shutdown::default();
+    let signals = on_signals(terminate, interrupt, shutdown.clone());
+    serve(config, resources, signals, &shutdown).await;
+    let flushed = async { while writers.join_next().await.is_some() {} };
+    if timeout(LOG_FLUSH_TIMEOUT, flushed).await.is_err() {
+        error!("log flush timed out");
+    }
+    info!("sidecar stopped");
+    ExitCode::SUCCESS
+}
+
+/// The resources of the system that the sidecar holds while it runs.
+struct Resources {
+    home: CodexHome,
+    usage_log: UsageLog,
+    launch: Launch,
+    listener: Listener,
+    admin_listener: Option<Listener>,
+}
+
+/// Acquires the resources; a failure is logged and becomes an exit code. The listeners come last, so that Envoy connects
+/// only to a sidecar that can serve.
+async fn acquire(config: &Config, writers: &mut JoinSet<()>) -> Result<Resources, ExitCode> {
+    let home = CodexHome::lock(&config.codex_home, config.codex_home_max_bytes)
+        .await
+        .map_err(|error| {
+            let codex_home = config.codex_home.display();
+            error!(%error, %codex_home, "CODEX_HOME lock failed");
+            UNUSABLE_CONFIGURATION
+        })?;
+    let (usage_log, protocol_log) = open_logs(config, writers).map_err(|error| {
+        error!(%error, "log file open failed");
+        UNUSABLE_CONFIGURATION
+    })?;
+    let launch = Launch::prepare(config).await.map_err(|error| {
+        error!(
+            error = error_chain(&error),
+            "codex launch preparation failed"
+        );
+        UNUSABLE_CONFIGURATION
+    })?;
+    let (listener, admin_listener) = bind_listeners(config).await.map_err(|error| {
+        error!(%error, listen = ?config.listen, admin = ?config.admin_listen, "listen failed");
+        ExitCode::FAILURE
+    })?;
+    Ok(Resources {
+        home,
+        usage_log,
+        launch: launch.with_protocol_log(protocol_log),
+        listener,
+        admin_listener,
+    })
+}
+
+/// Serves until the shutdown is complete: connections drained, children stopped, the home unlocked.
+async fn serve(
+    mut config: Config,
+    resources: Resources,
+    signals: impl Future<Output = ()> + Send + 'static,
+    shutdown: &Shutdown,
+) {
+    let Resources {
+        home,
+        usage_log,
+        launch,
+        listener,
+        admin_listener,
+    } = resources;
+    info!(codex = launch.version(), protocol = launch.protocol().as_str(), listen = ?config.listen, "sidecar started");
     config
         .catalogue
-        .learn_context_windows(launch.context_windows());
-    let (shutdown, mut tasks) = (Shutdown::default(), JoinSet::new());
+        .set_context_windows(launch.context_windows());
+    let mut tasks = JoinSet::new();
     let backend = Backend::start(launch, config.limits, &mut tasks, &shutdown.abort);
     tasks.spawn(home.prune_periodically(shutdown.drain.clone()));
-    tasks.spawn(on_signals(terminate, interrupt, shutdown.clone()));
+    tasks.spawn(signals);
     let drain = config.drain;
     let sinks = UsageSinks {
         log: usage_log,
         metrics: Arc::default(),
     };
-    let state = Arc::new(AppState::new(
-        config,
-        backend,
-        shutdown.background.clone(),
-        sinks,
-    ));
+    let background = shutdown.background.clone();
+    let state = Arc::new(AppState::new(config, backend, background, sinks));
     if let Some(listener) = admin_listener {
         let admin = Admin::new(Arc::clone(&state));
-        tasks.spawn(admin.serve(listener, shutdown.drain.clone())); // A successor takes its address.
+        // Ends with the start of the drain, so that a successor can bind the address.
+        tasks.spawn(admin.serve(listener, shutdown.drain.clone()));
     }
-    server::serve(listener, state, &shutdown, drain).await;
+    server::serve(listener, state, shutdown, drain).await;
     while tasks.join_next().await.is_some() {}
-    let written = async { while writers.join_next().await.is_some() {} };
-    if timeout(LAST_LINES, written).await.is_err() {
-        error!("the last lines of the logs cannot be written");
-    }
-    info!("sidecar ends");
-    ExitCode::SUCCESS
 }
 
-/// The log of what turns cost, and that of what passes between us and the children, if it is wanted.
-fn logs(config: &Config, writers: &mut JoinSet<()>) -> io::Result<(UsageLog, ProtocolLog)> {
+/// Opens the usage log and, if enabled, the protocol log. Their writers run in `writers`.
+fn open_logs(config: &Config, writers: &mut JoinSet<()>) -> io::Result<(UsageLog, ProtocolLog)> {
     let (usage_log, writer) = UsageLog::open(&config.usage_log)
-        .map_err(|error| of_file(&config.usage_log.path, &error))?;
+        .map_err(|error| with_path("TOKEN_LOG_PATH", &config.usage_log.path, &error))?;
     writers.spawn_blocking(|| writer.run());
     let Some(path) = &config.protocol_log else {
         return Ok((usage_log, ProtocolLog::default()));
     };
-    let (lines, writer) = RotatingLog::open(path, config.usage_log.max_bytes)
-        .map_err(|error| of_file(path, &error))?;
+    let (log, writer) = RotatingLog::open(path, config.usage_log.max_bytes)
+        .map_err(|error| with_path("PROTO_LOG_PATH", path, &error))?;
     writers.spawn_blocking(|| writer.run());
-    warn!(path = %path.display(), "each line between the sidecar and codex is logged, its texts left out");
-    Ok((usage_log, ProtocolLog::new(lines)))
+    warn!(path = %path.display(), "protocol log enabled");
+    Ok((usage_log, ProtocolLog::new(log)))
 }
 
-fn of_file(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+fn with_path(variable: &str, path: &Path, error: &io::Error) -> io::Error {
+    let text = format!("{variable}={}: {error}", path.display());
+    io::Error::new(error.kind(), text)
 }
 
-/// Where Envoy comes, and where the operator does.
-async fn listeners(config: &Config) -> io::Result<(Listener, Option<Listener>)> {
+/// Binds the listener for Envoy and, if configured, the operator's.
+async fn bind_listeners(config: &Config) -> io::Result<(Listener, Option<Listener>)> {
     let admin = match &config.admin_listen {
-        Some(listen) => Some(Listener::bind(listen, Access::Owner).await?),
+        Some(listen) => Some(Listener::bind(listen, SocketAccess::Owner).await?),
         None => None,
     };
-    Ok((Listener::bind(&config.listen, Access::Group).await?, admin))
+    Ok((
+        Listener::bind(&config.listen, SocketAccess::Group).await?,
+        admin,
+    ))
 }
 
-/// The first signal begins the drain, the second one ends it.
+/// Starts the drain at the first signal, and the abort at the second.
 async fn on_signals(mut terminate: Signal, mut interrupt: Signal, shutdown: Shutdown) {
-    for token in [&shutdown.drain, &shutdown.abort] {
+    for (phase, token) in [("drain", &shutdown.drain), ("abort", &shutdown.abort)] {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            // The drain has ended without a second signal.
             () = shutdown.abort.cancelled() => return,
         }
-        info!("told to stop");
+        info!(phase, "shutdown requested");
         token.cancel();
     }
 }

@@ -236,7 +236,7 @@ impl Sidecar {
 
     /// Tells it to stop and starts its successor at once, as an upgrade does; waits until that listens.
     pub async fn upgrade(&mut self) -> Predecessor {
-        let starts = |log: String| log.matches("sidecar starts").count();
+        let starts = |log: String| log.matches("sidecar started").count();
         let before = starts(self.log());
         self.signal(Signal::SIGTERM);
         let successor = run_in(self.dir.path(), &self.program, &self.env);

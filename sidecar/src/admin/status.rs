@@ -1,26 +1,26 @@
-//! What happens now, as the status page reads it.
+//! The `/status` document, which the status page polls.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::api::Snapshot;
 use crate::openai::usage::{PlanWindow, plan_windows};
-use crate::telemetry::metrics::{Codex, Now};
 
 #[derive(Serialize)]
-struct Status<'a> {
+struct StatusDocument<'a> {
     version: &'static str,
     uptime_secs: u64,
     codex: CodexStatus<'a>,
-    /// Turns that hold a slot.
+    /// Running turns.
     turns: usize,
-    /// `null` is without limit.
+    /// Maximum number of running turns; `null` is unlimited.
     turns_limit: Option<usize>,
-    /// Requests that wait for a slot.
+    /// Requests in the queue.
     queued: usize,
-    /// What each worker can do.
+    /// State of each worker.
     workers: Vec<&'static str>,
-    children: Vec<Child>,
+    children: Vec<ChildStatus>,
     child_starts: u64,
     plan: Vec<PlanWindow>,
 }
@@ -33,27 +33,27 @@ struct CodexStatus<'a> {
 }
 
 #[derive(Serialize)]
-struct Child {
+struct ChildStatus {
     pid: i32,
     age_secs: u64,
     rss_bytes: u64,
 }
 
-/// The status as JSON.
-pub(super) fn write(now: &Now, codex: Codex<'_>, uptime: Duration) -> Vec<u8> {
-    let status = &now.status;
-    let children = status.children.iter().map(|child| Child {
+/// Returns the status as JSON.
+pub(super) fn write(snapshot: &Snapshot<'_>, uptime: Duration) -> Vec<u8> {
+    let status = &snapshot.status;
+    let children = status.children.iter().map(|child| ChildStatus {
         pid: child.pid,
         age_secs: child.age.as_secs(),
         rss_bytes: child.rss_bytes,
     });
-    let status = Status {
+    let document = StatusDocument {
         version: env!("CARGO_PKG_VERSION"),
         uptime_secs: uptime.as_secs(),
         codex: CodexStatus {
-            version: codex.version,
-            protocol: codex.protocol,
-            state: now.readiness.as_str(),
+            version: snapshot.codex_version,
+            protocol: snapshot.protocol,
+            state: snapshot.readiness.as_str(),
         },
         turns: status.turns,
         turns_limit: status.turns_limit.map(std::num::NonZeroUsize::get),
@@ -65,7 +65,7 @@ pub(super) fn write(now: &Now, codex: Codex<'_>, uptime: Duration) -> Vec<u8> {
             .collect(),
         children: children.collect(),
         child_starts: status.child_starts,
-        plan: plan_windows(&now.plan),
+        plan: plan_windows(&snapshot.rate_limits),
     };
-    serde_json::to_vec(&status).expect("its keys are strings and no part of it fails")
+    serde_json::to_vec(&document).expect("all keys are strings and no field fails to serialize")
 }

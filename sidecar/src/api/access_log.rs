@@ -13,11 +13,9 @@ use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{Span, debug, info};
 
-use super::response::Body;
+use super::response::BoxedBody;
+use crate::telemetry::UsageRecord;
 use crate::telemetry::metrics::Metrics;
-
-/// The status of a request whose client left before the response, as nginx logs it.
-pub(super) const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// The log line of one request; dropping it writes it.
 #[derive(Debug)]
@@ -43,7 +41,7 @@ pub(super) enum LogClass {
 }
 
 impl AccessLog {
-    /// Starts the line of a request whose head has been read.
+    /// Starts the line of a request, right after its head.
     pub(super) fn new(
         span: Span,
         class: LogClass,
@@ -64,11 +62,12 @@ impl AccessLog {
     /// Moves the line, and `in_flight`, into the body of the response.
     pub(super) fn instrument(
         mut self,
-        response: Response<Body>,
+        response: Response<BoxedBody>,
         in_flight: TaskTrackerToken,
     ) -> Response<InstrumentedBody> {
         self.status = Some(response.status().as_u16());
         response.map(|body| {
+            // hyper never polls an empty body, such as that of a 204.
             self.complete = body.is_end_stream();
             InstrumentedBody {
                 body,
@@ -82,7 +81,7 @@ impl AccessLog {
     fn finish(&self) {
         let _entered = self.span.enter();
         let elapsed = self.started.elapsed();
-        let status = self.status.unwrap_or(CLIENT_CLOSED_REQUEST);
+        let status = self.status.unwrap_or(UsageRecord::CLIENT_CLOSED_REQUEST);
         self.metrics.count_request(self.route, status, elapsed);
         let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let client_left = !self.complete;
@@ -102,14 +101,14 @@ impl Drop for AccessLog {
 /// The body of a response with its access log line. The connection drains once every body that it sent is dropped.
 #[derive(Debug)]
 pub struct InstrumentedBody {
-    body: Body,
+    body: BoxedBody,
     log: Option<AccessLog>,
     _in_flight: TaskTrackerToken,
 }
 
 impl InstrumentedBody {
     /// Returns a body without an access log line; `in_flight` is held until it is dropped.
-    pub fn unlogged(body: Body, in_flight: TaskTrackerToken) -> Self {
+    pub fn unlogged(body: BoxedBody, in_flight: TaskTrackerToken) -> Self {
         Self {
             body,
             log: None,
@@ -127,6 +126,7 @@ impl HttpBody for InstrumentedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
+        // hyper does not poll again after a last frame that marks the end, so check after each frame.
         let ended = matches!(polled, Poll::Ready(None)) || self.body.is_end_stream();
         if let Some(log) = &mut self.log {
             log.complete |= ended;

@@ -12,7 +12,9 @@ use tracing::{Instrument, info_span};
 use super::access_log::{AccessLog, InstrumentedBody, LogClass};
 use super::handlers::{chat, completions, health, models, responses, usage};
 use super::request::{EDGE_CLIENT, RequestContext, X_REQUEST_ID, discard, header};
-use super::response::{Body, error_response, json, options, rate_limit_header, request_id_header};
+use super::response::{
+    BoxedBody, error_response, json, options, rate_limit_header, request_id_header,
+};
 use super::route::Route;
 use super::state::AppState;
 use crate::openai::ApiError;
@@ -55,7 +57,7 @@ pub async fn respond(
     .await
 }
 
-/// Probes come every few seconds; their log lines are of level debug.
+/// Returns the level of the log line. Probes arrive every few seconds, so theirs is debug.
 fn log_class(route: Route<'_>) -> LogClass {
     match route {
         Route::Health | Route::Live | Route::Ready => LogClass::Probe,
@@ -64,7 +66,11 @@ fn log_class(route: Route<'_>) -> LogClass {
 }
 
 /// Adds the headers that do not depend on the handler.
-fn finish_headers(state: &AppState, head: &Parts, mut response: Response<Body>) -> Response<Body> {
+fn finish_headers(
+    state: &AppState,
+    head: &Parts,
+    mut response: Response<BoxedBody>,
+) -> Response<BoxedBody> {
     response.headers_mut().extend(request_id_header(head));
     if head.method == Method::POST {
         let header = rate_limit_header(&state.backend.plan());
@@ -77,13 +83,14 @@ async fn dispatch(
     state: &AppState,
     context: RequestContext<'_>,
     body: &mut Incoming,
-) -> Result<Response<Body>, ApiError> {
+) -> Result<Response<BoxedBody>, ApiError> {
     let (method, path) = (&context.head.method, context.head.uri.path());
     match context.route {
         Route::Health | Route::Live => Ok(health::health(state)),
         Route::Ready => health::ready(state),
         Route::Models => Ok(models::list(state, context)),
         Route::Model(id) => models::retrieve(state, context, id),
+        // HEAD only shows that the route exists; it starts no turn.
         Route::Chat | Route::Completions | Route::Responses if method == Method::HEAD => {
             Ok(json(StatusCode::OK, Vec::new()))
         }
@@ -97,8 +104,9 @@ async fn dispatch(
         Route::Usage => usage::totals(state, context).await,
         Route::UsageRecords => usage::records(state, context).await,
         Route::Concurrency if state.config.test_endpoints => Ok(health::concurrency(state)),
-        Route::OtherVerb(allow) => Err(ApiError::method_not_allowed(method.as_str(), allow)),
+        Route::MethodNotAllowed(allow) => Err(ApiError::method_not_allowed(method.as_str(), allow)),
         Route::Options => Ok(options()),
+        // A disabled route is indistinguishable from an unknown one.
         Route::Concurrency | Route::Unknown => Err(ApiError::unknown_url(method.as_str(), path)),
     }
 }

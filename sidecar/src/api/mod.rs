@@ -1,7 +1,7 @@
 //! The HTTP API on the socket: method and path to handler, and the log line and usage record of each request.
 //!
-//! [`respond`] routes a request to its handler, [`AppState`] is what handlers share. A handler reads the body, has
-//! `openai` parse it, starts a turn in `codex`, and returns the response whose body owns that turn.
+//! [`respond`] routes a request to its handler; handlers share the [`AppState`]. A handler reads the body, has `openai`
+//! parse it, starts a turn in `codex`, and returns a response with a body that owns the turn.
 
 mod access_log;
 mod dispatch;
@@ -9,12 +9,14 @@ mod handlers;
 mod request;
 mod response;
 mod route;
+mod snapshot;
 mod start_turn;
 mod state;
 mod turn_recorder;
 
 pub use access_log::InstrumentedBody;
 pub use dispatch::respond;
-pub use response::{Body, error_response};
+pub use response::{BoxedBody, error_response};
+pub use snapshot::Snapshot;
 pub use state::AppState;
 pub use turn_recorder::UsageSinks;

@@ -147,7 +147,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
         .is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity"));
     if encoded {
         return Err(ApiError::unsupported_media_type(
-            "Send the body without a content-encoding.",
+            "Unsupported `content-encoding`; send the body uncompressed.",
         ));
     }
     let Some(media_type) = headers.get(CONTENT_TYPE) else {
@@ -163,7 +163,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
         Ok(())
     } else {
         Err(ApiError::unsupported_media_type(
-            "Send the body as content-type: application/json.",
+            "Unsupported `content-type`; send the body as application/json.",
         ))
     }
 }

@@ -17,7 +17,7 @@ use crate::codex::RateLimits;
 use crate::openai::{ApiError, IgnoredFields, Retry};
 
 /// The body of a response: one document, or a stream of frames.
-pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+pub type BoxedBody = UnsyncBoxBody<Bytes, Infallible>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
@@ -29,12 +29,12 @@ const EDGE_PLAN: HeaderName = HeaderName::from_static("x-codex-edge-plan");
 /// Request fields that were read and not honoured.
 const EDGE_IGNORED: HeaderName = HeaderName::from_static("x-codex-edge-ignored");
 
-fn full(bytes: impl Into<Bytes>) -> Body {
+fn full(bytes: impl Into<Bytes>) -> BoxedBody {
     Full::new(bytes.into()).boxed_unsync()
 }
 
 /// Returns a JSON document.
-pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<BoxedBody> {
     let mut response = Response::new(full(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, JSON);
@@ -44,21 +44,23 @@ pub(super) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body>
 /// Returns a stream of server-sent events.
 pub(super) fn event_stream_response(
     events: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
-) -> Response<Body> {
+) -> Response<BoxedBody> {
     let frames = events.map(|bytes| bytes.map(Frame::data));
     let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, EVENT_STREAM);
+    // `no-transform`: a proxy that compresses the stream would buffer it.
     headers.insert(
         CACHE_CONTROL,
         HeaderValue::from_static("no-cache, no-transform"),
     );
+    // nginx buffers responses of an upstream by default.
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     response
 }
 
 /// Returns the response to a plain OPTIONS request. The filter answers CORS preflights; they do not get here.
-pub(super) fn options() -> Response<Body> {
+pub(super) fn options() -> Response<BoxedBody> {
     let mut response = Response::new(full(Vec::new()));
     *response.status_mut() = StatusCode::NO_CONTENT;
     let allow = HeaderValue::from_static("GET, POST, DELETE, HEAD, OPTIONS");
@@ -68,7 +70,7 @@ pub(super) fn options() -> Response<Body> {
 
 /// Returns an error response, and records its code in the request's span. Envoy retries a request only when the
 /// response has `x-should-retry: true`.
-pub fn error_response(error: &ApiError) -> Response<Body> {
+pub fn error_response(error: &ApiError) -> Response<BoxedBody> {
     Span::current().record("code", error.code());
     let mut response = json(error.status, error.body());
     let headers = response.headers_mut();
@@ -76,6 +78,7 @@ pub fn error_response(error: &ApiError) -> Response<Body> {
         headers.insert(ALLOW, HeaderValue::from_static(allow));
     }
     if let Some(wait) = error.retry_after {
+        // Rounded up, so that a client does not retry too early. OpenAI's clients read the milliseconds first.
         let whole_seconds = wait.as_millis().div_ceil(1000).max(1);
         headers.insert(RETRY_AFTER, number(whole_seconds));
         headers.insert(RETRY_AFTER_MS, number(wait.as_millis()));

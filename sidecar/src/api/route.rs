@@ -1,9 +1,9 @@
-//! Method and path -> route, and what a route is called where its ids do not matter.
-//! The table is the contract's section 2; `docs/openapi.json` describes it.
+//! Method and path -> route, and the pattern of a route for metrics.
+//! The table is section 2 of the contract; `docs/openapi.json` describes it.
 
 use http::Method;
 
-/// Where a request goes.
+/// The route of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route<'a> {
     Health,
@@ -19,21 +19,21 @@ pub(super) enum Route<'a> {
     Cancel(&'a str),
     Usage,
     UsageRecords,
-    /// For tests of a deployment, and only where the operator wants it.
+    /// The number of running turns, for tests of a deployment; served only if the operator enables it.
     Concurrency,
-    /// Another verb of a path that exists, with those that it knows.
-    OtherVerb(&'static str),
+    /// A known path with another method; carries the allowed methods.
+    MethodNotAllowed(&'static str),
     Options,
     Unknown,
 }
 
 impl<'a> Route<'a> {
+    /// Returns the route of a method and a path. One trailing slash is ignored.
     pub(super) fn of(method: &Method, path: &'a str) -> Self {
         if *method == Method::OPTIONS {
             return Self::Options;
         }
-        let path = path.strip_suffix('/').unwrap_or(path);
-        let route = match path {
+        let route = match path.strip_suffix('/').unwrap_or(path) {
             "/healthz" => Self::Health,
             "/livez" => Self::Live,
             "/readyz" => Self::Ready,
@@ -44,7 +44,7 @@ impl<'a> Route<'a> {
             "/v1/usage" => Self::Usage,
             "/v1/usage/raw" => Self::UsageRecords,
             "/__test/conc" => Self::Concurrency,
-            _ => match (
+            path => match (
                 path.strip_prefix("/v1/models/"),
                 path.strip_prefix("/v1/responses/"),
             ) {
@@ -54,13 +54,13 @@ impl<'a> Route<'a> {
             },
         };
         match route.allow() {
-            Some(allow) if allow.split(", ").any(|verb| verb == method.as_str()) => route,
-            Some(allow) => Self::OtherVerb(allow),
+            Some(allow) if allow.split(", ").any(|name| name == method.as_str()) => route,
+            Some(allow) => Self::MethodNotAllowed(allow),
             None => Self::Unknown,
         }
     }
 
-    /// What lies below `/v1/responses/`. OpenAI has verbs of its own there (`compact`) that are none of our ids.
+    /// Returns the route below `/v1/responses/`. OpenAI has actions there, such as `compact`, that are not response ids.
     fn of_response(rest: &'a str) -> Self {
         let (id, below) = rest.split_once('/').unwrap_or((rest, ""));
         match below {
@@ -72,7 +72,7 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// The verbs that it knows, as `Allow` lists them; `None` when it has no path.
+    /// Returns the methods of the route as the value of `Allow`; `None` for a route without a path.
     fn allow(self) -> Option<&'static str> {
         match self {
             Self::Health | Self::Live | Self::Ready => Some("GET, HEAD, OPTIONS"),
@@ -81,11 +81,11 @@ impl<'a> Route<'a> {
             Self::Response(_) => Some("GET, DELETE, HEAD, OPTIONS"),
             Self::Cancel(_) => Some("POST, OPTIONS"),
             Self::Usage | Self::UsageRecords | Self::Concurrency => Some("GET, OPTIONS"),
-            Self::OtherVerb(_) | Self::Options | Self::Unknown => None,
+            Self::MethodNotAllowed(_) | Self::Options | Self::Unknown => None,
         }
     }
 
-    /// Its path with names for what varies, as the description of the API writes it; `other` when it has none.
+    /// Returns the path with placeholders for ids, as in `docs/openapi.json`; `other` for a route without a path.
     pub(super) fn pattern(self) -> &'static str {
         match self {
             Self::Health => "/healthz",
@@ -102,7 +102,7 @@ impl<'a> Route<'a> {
             Self::Usage => "/v1/usage",
             Self::UsageRecords => "/v1/usage/raw",
             Self::Concurrency => "/__test/conc",
-            Self::OtherVerb(_) | Self::Options | Self::Unknown => "other",
+            Self::MethodNotAllowed(_) | Self::Options | Self::Unknown => "other",
         }
     }
 }
@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    /// One of each route that is described; the one for tests is not.
+    /// An example of each documented route. The route for tests is not documented.
     const ROUTES: [Route<'_>; 13] = [
         Route::Health,
         Route::Live,
@@ -132,28 +132,31 @@ mod tests {
         Route::UsageRecords,
     ];
 
-    /// The description of the API, `docs/openapi.json`.
-    fn described() -> Value {
-        let description = include_str!("../../../docs/openapi.json");
-        serde_json::from_str(description).expect("the description is JSON")
+    /// Returns `docs/openapi.json`.
+    fn openapi() -> Value {
+        let openapi = include_str!("../../../docs/openapi.json");
+        serde_json::from_str(openapi).expect("openapi.json is JSON")
     }
 
     #[test]
-    fn what_is_described_is_what_is_routed() {
-        let description = described();
-        let described = description["paths"].as_object().expect("it has paths");
+    fn documented_paths_and_methods_match_the_routes() {
+        let openapi = openapi();
+        let documented = openapi["paths"]
+            .as_object()
+            .expect("openapi.json has paths");
         let routed: BTreeSet<_> = ROUTES.into_iter().map(Route::pattern).collect();
         assert_eq!(
-            described
+            documented
                 .keys()
                 .map(String::as_str)
                 .collect::<BTreeSet<_>>(),
             routed
         );
-        for (path, item) in described {
-            let real = path.replace("{model}", "codex-5");
-            let real = real.replace("{response}", "resp_1");
-            for verb in [
+        for (path, item) in documented {
+            let concrete = path
+                .replace("{model}", "codex-5")
+                .replace("{response}", "resp_1");
+            for method in [
                 Method::GET,
                 Method::HEAD,
                 Method::POST,
@@ -161,10 +164,10 @@ mod tests {
                 Method::PATCH,
                 Method::DELETE,
             ] {
-                let route = Route::of(&verb, &real);
-                let is_described = item.get(verb.as_str().to_lowercase()).is_some();
+                let route = Route::of(&method, &concrete);
+                let is_documented = item.get(method.as_str().to_lowercase()).is_some();
                 let is_routed = route.pattern() == path;
-                assert_eq!(is_routed, is_described, "{verb} {path} is {route:?}");
+                assert_eq!(is_routed, is_documented, "{method} {path} is {route:?}");
             }
         }
     }

@@ -37,18 +37,18 @@ pub(super) async fn start_completion(
     state: &AppState,
     context: RequestContext<'_>,
     turn: TurnRequest,
-    options: &ResponseOptions,
+    reply: &ResponseOptions,
 ) -> Result<ClientTurn, ApiError> {
-    let info = turn_info(context, &turn, &options.model_id, options.prompt_chars);
+    let info = turn_info(context, &turn, &reply.model_id, reply.prompt_chars)
+        .with_delivery(reply.delivery);
     let collector =
         ReasoningCollector::new(Arc::clone(&state.reasoning), context.client().to_owned());
     let observers: Vec<Box<dyn TurnObserver>> = vec![Box::new(collector)];
-    let info = info.with_delivery(options.delivery);
     start(
         state,
         turn,
-        options.delivery,
-        &options.truncation,
+        reply.delivery,
+        &reply.truncation,
         info,
         observers,
     )
@@ -67,6 +67,7 @@ pub(super) async fn start(
     info: TurnInfo,
     mut observers: Vec<Box<dyn TurnObserver>>,
 ) -> Result<ClientTurn, ApiError> {
+    // Before the turn is queued, so that the recorded time includes the queue, and a rejection is recorded too.
     let recorder = TurnRecorder::new(state.sinks.clone(), info);
     let timers = timers(state, delivery);
     let turn = match state.backend.begin(turn, timers).await {
@@ -86,10 +87,10 @@ fn timers(state: &AppState, delivery: Delivery) -> Timers {
     let timers = state.config.timers;
     Timers {
         request: timers.request,
-        first_event: timers.first_sign,
+        first_event: timers.first_event,
         idle: match delivery {
-            Delivery::Stream { .. } => timers.streamed_silence,
-            Delivery::Buffered | Delivery::Background => timers.gathered_silence,
+            Delivery::Stream { .. } => timers.stream_idle,
+            Delivery::Buffered | Delivery::Background => timers.buffered_idle,
         },
     }
 }

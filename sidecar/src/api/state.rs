@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
+use super::snapshot::Snapshot;
 use super::turn_recorder::UsageSinks;
 use crate::codex::Backend;
 use crate::config::Config;
 use crate::store::{ReasoningCache, ResponseStore};
-use crate::telemetry::metrics::{Codex, Now};
 
 /// The state of one sidecar; requests share it by an `Arc`.
 #[derive(Debug)]
@@ -42,24 +42,18 @@ impl AppState {
     }
 
     /// Returns a snapshot of children, turns and rate limits, for metrics and the status page.
-    pub fn now(&self) -> Now {
-        Now {
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot {
+            codex_version: self.backend.version(),
+            protocol: self.backend.protocol().as_str(),
             status: self.backend.status(),
             readiness: self.backend.readiness(),
-            plan: self.backend.plan(),
+            rate_limits: self.backend.plan(),
         }
     }
 
     /// Returns all counters and gauges in the OpenMetrics text format.
     pub fn metrics(&self) -> String {
-        self.sinks.metrics.expose(&self.now(), self.codex())
-    }
-
-    /// Returns the version and protocol of the Codex behind this sidecar.
-    pub fn codex(&self) -> Codex<'_> {
-        Codex {
-            version: self.backend.version(),
-            protocol: self.backend.protocol().as_str(),
-        }
+        self.sinks.metrics.expose(&self.snapshot().gauges())
     }
 }

@@ -1,44 +1,43 @@
-//! The account of one turn: sees what its client is given, and closes with a record and its metrics.
-//! It is closed by being dropped, so that no end of a turn can be missed.
+//! Records one turn: observes the events that its client receives, then writes a usage record and counts the turn.
+//! The record is written on drop, so that no end of a turn is missed.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use super::access_log::CLIENT_CLOSED_REQUEST;
 use crate::openai::{ApiError, Delivery, Retry, finish_reason};
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::{Record, TokenSource, UsageLog};
+use crate::telemetry::{TokenSource, UsageLog, UsageRecord};
 use crate::turn::{Event, Outcome, TurnObserver, Usage};
 
-/// Where accounts are kept.
+/// The destinations of usage records.
 #[derive(Debug, Clone)]
 pub struct UsageSinks {
-    /// A line a turn.
+    /// The usage log, one line per turn.
     pub log: UsageLog,
-    /// UsageTotals of all turns.
+    /// Counters of all turns.
     pub metrics: Arc<Metrics>,
 }
 
-/// What is known of a turn before it begins.
+/// The facts about a turn that are known before it starts.
 #[derive(Debug)]
 pub(super) struct TurnInfo {
-    /// The id that the client's answer carries.
+    /// Request id, as in the response.
     pub(super) request_id: String,
-    /// The id of the caller's key.
+    /// Id of the caller's API key.
     pub(super) client: String,
-    /// The path that was asked.
+    /// Route pattern of the request.
     pub(super) route: &'static str,
-    /// The model that the client named.
+    /// Model in the request.
     pub(super) requested_model: String,
-    /// The model that Codex is told to use.
+    /// Model that Codex uses.
     pub(super) effective_model: String,
-    /// Whether the answer is a stream.
+    /// Whether the response is a stream.
     pub(super) stream: bool,
-    /// Whether the status goes out before the turn has ended, whatever comes of it.
+    /// Whether the status is sent before the turn has ended, so that it is 200 for a failed turn too.
     pub(super) status_sent_early: bool,
-    /// For the estimate of tokens that Codex does not report.
+    /// Characters of the prompt, for an estimate of tokens that Codex does not report.
     pub(super) prompt_chars: usize,
 }
 
@@ -53,67 +52,71 @@ impl TurnInfo {
     }
 }
 
-/// The account of one turn.
+/// The recorder of one turn; dropping it writes the record.
 #[derive(Debug)]
 pub(super) struct TurnRecorder {
     sinks: UsageSinks,
     info: TurnInfo,
-    came: SystemTime,
+    arrived: SystemTime,
     started: Instant,
     first_token: Option<Duration>,
-    answer_chars: usize,
-    end: End,
+    output_chars: usize,
+    end: TurnEnd,
 }
 
-/// How it ended, as far as that was seen.
+/// The end of a turn, as far as the recorder has observed it.
 #[derive(Debug)]
-enum End {
-    /// The client was to be given more.
+enum TurnEnd {
+    /// Not ended: on drop, the client has disconnected.
     Open,
-    Refused(ApiError),
-    Over(Outcome),
+    /// Rejected before a child took the turn.
+    Rejected(ApiError),
+    /// Ended by Codex, by a cancellation, or by the shutdown.
+    Finished(Outcome),
 }
 
 impl TurnRecorder {
-    /// Opens the account of a request that was understood a moment ago.
+    /// Returns the recorder of a request that has just been parsed.
     pub(super) fn new(sinks: UsageSinks, info: TurnInfo) -> Self {
         Self {
             sinks,
             info,
-            came: SystemTime::now(),
+            arrived: SystemTime::now(),
             started: Instant::now(),
             first_token: None,
-            answer_chars: 0,
-            end: End::Open,
+            output_chars: 0,
+            end: TurnEnd::Open,
         }
     }
 
-    /// Closes it for a turn that did not begin. One that Envoy will ask for again is told of when it has.
+    /// Records a turn that was rejected. A rejection that Envoy retries is not recorded; its retry is.
     pub(super) fn reject(mut self, error: &ApiError) {
-        self.end = End::Refused(error.clone());
+        self.end = TurnEnd::Rejected(error.clone());
     }
 
-    /// What the turn cost, and who counted. What was asked of the model is paid for once it has said a word.
+    /// Returns the token counts and their source. A turn that was interrupted after its first token is estimated,
+    /// because the provider bills the prompt from then on.
     fn usage(&self) -> (Usage, TokenSource) {
         match &self.end {
-            End::Over(Outcome::Completed {
+            TurnEnd::Finished(Outcome::Completed {
                 usage: Some(usage), ..
             }) => (*usage, TokenSource::Reported),
-            End::Over(Outcome::Completed { usage: None, .. }) => self.estimate(),
+            TurnEnd::Finished(Outcome::Completed { usage: None, .. }) => self.estimate(),
             _ if self.first_token.is_some() => self.estimate(),
             _ => (Usage::default(), TokenSource::None),
         }
     }
 
     fn estimate(&self) -> (Usage, TokenSource) {
-        let usage = Usage::estimate(self.info.prompt_chars, self.answer_chars);
+        let usage = Usage::estimate(self.info.prompt_chars, self.output_chars);
         (usage, TokenSource::Estimated)
     }
 
-    /// The status of the answer, and what became of the turn where the model did not come to an end.
+    /// Returns the status of the response, and the reason if the model did not complete.
     fn failure(&self) -> (u16, Option<&str>) {
         const OK: u16 = 200;
-        let ahead = |status: u16| {
+        // The record has the status that the client received, which is 200 once a stream has started.
+        let unless_sent = |status: u16| {
             if self.info.status_sent_early {
                 OK
             } else {
@@ -121,24 +124,27 @@ impl TurnRecorder {
             }
         };
         match &self.end {
-            End::Open => (ahead(CLIENT_CLOSED_REQUEST), Some(Record::CLIENT_LEFT)),
-            End::Refused(error) => (error.status.as_u16(), Some(error.code())),
-            End::Over(Outcome::Completed { .. }) => (OK, None),
-            End::Over(Outcome::Interrupted) => {
+            TurnEnd::Open => (
+                unless_sent(UsageRecord::CLIENT_CLOSED_REQUEST),
+                Some(UsageRecord::CLIENT_LEFT),
+            ),
+            TurnEnd::Rejected(error) => (error.status.as_u16(), Some(error.code())),
+            TurnEnd::Finished(Outcome::Completed { .. }) => (OK, None),
+            TurnEnd::Finished(Outcome::Interrupted) => {
                 let status = ApiError::shutting_down().status;
-                (ahead(status.as_u16()), Some(Record::INTERRUPTED))
+                (unless_sent(status.as_u16()), Some(UsageRecord::INTERRUPTED))
             }
-            End::Over(Outcome::Failed(error)) => {
+            TurnEnd::Finished(Outcome::Failed(error)) => {
                 let error = ApiError::from(error.clone());
-                (ahead(error.status.as_u16()), Some(error.code()))
+                (unless_sent(error.status.as_u16()), Some(error.code()))
             }
         }
     }
 
-    fn record(&self, usage: &Usage, token_source: TokenSource, duration: Duration) -> Record {
+    fn record(&self, usage: &Usage, token_source: TokenSource, duration: Duration) -> UsageRecord {
         let (info, (status, error)) = (&self.info, self.failure());
-        Record {
-            ts: millis(self.came.duration_since(UNIX_EPOCH).unwrap_or_default()),
+        UsageRecord {
+            ts: millis(self.arrived.duration_since(UNIX_EPOCH).unwrap_or_default()),
             request_id: info.request_id.clone(),
             client: info.client.clone(),
             route: info.route.to_owned(),
@@ -155,7 +161,9 @@ impl TurnRecorder {
             time_to_first_token_ms: self.first_token.map(millis),
             status,
             finish_reason: match &self.end {
-                End::Over(Outcome::Completed { stop, .. }) => Some(finish_reason(*stop).to_owned()),
+                TurnEnd::Finished(Outcome::Completed { stop, .. }) => {
+                    Some(finish_reason(*stop).to_owned())
+                }
                 _ => None,
             },
             error: error.map(str::to_owned),
@@ -165,7 +173,7 @@ impl TurnRecorder {
     /// Writes the record and counts the turn. Called by `drop`, which is the only event that every end of a turn shares.
     fn finish(&self) {
         // Envoy retries a request that was not started; the retry has the record.
-        if let End::Refused(error) = &self.end
+        if let TurnEnd::Rejected(error) = &self.end
             && error.retry == Retry::Safe
         {
             return;
@@ -174,18 +182,22 @@ impl TurnRecorder {
         let (usage, source) = self.usage();
         let metrics = &self.sinks.metrics;
         match &self.end {
-            End::Open => metrics.count_turn(&Outcome::Interrupted, &usage, duration),
-            End::Over(outcome) => metrics.count_turn(outcome, &usage, duration),
-            End::Refused(_) => {}
+            // A disconnected client and an interrupted turn are one outcome in the metrics.
+            TurnEnd::Open => metrics.count_turn(&Outcome::Interrupted, &usage, duration),
+            TurnEnd::Finished(outcome) => metrics.count_turn(outcome, &usage, duration),
+            // Not a turn; the request counts by its status.
+            TurnEnd::Rejected(_) => {}
         }
         self.sinks.log.write(&self.record(&usage, source, duration));
     }
 
-    fn note_first_token(&mut self) {
+    fn record_first_token(&mut self) {
         if self.first_token.is_none() {
             let after = self.started.elapsed();
             self.first_token = Some(after);
-            self.sinks.metrics.note_first_token(self.info.route, after);
+            self.sinks
+                .metrics
+                .record_first_token(self.info.route, after);
         }
     }
 }
@@ -194,15 +206,15 @@ impl TurnObserver for TurnRecorder {
     fn on_event(&mut self, event: &Event) {
         match event {
             Event::Text(text) | Event::Reasoning(text) => {
-                self.note_first_token();
-                self.answer_chars += text.chars().count();
+                self.record_first_token();
+                self.output_chars += text.chars().count();
             }
             Event::ToolCall(call) => {
-                self.note_first_token();
-                self.answer_chars += call.name.chars().count() + call.arguments.chars().count();
+                self.record_first_token();
+                self.output_chars += call.name.chars().count() + call.arguments.chars().count();
             }
-            Event::ReasoningItem(_) => self.note_first_token(),
-            Event::Finished(outcome) => self.end = End::Over(outcome.clone()),
+            Event::ReasoningItem(_) => self.record_first_token(),
+            Event::Finished(outcome) => self.end = TurnEnd::Finished(outcome.clone()),
             Event::Heartbeat | Event::MessageEnded | Event::ReasoningPartAdded => {}
         }
     }
@@ -237,12 +249,12 @@ mod tests {
         }
     }
 
-    /// Envoy asks again for what was not begun, so that one request would have a record for each try.
+    /// Envoy retries a request that was not started; a record of each attempt would count the request several times.
     #[tokio::test]
-    async fn a_try_that_envoy_repeats_is_not_recorded() {
-        let folder = tempfile::tempdir().unwrap();
+    async fn rejection_that_envoy_retries_is_not_recorded() {
+        let directory = tempfile::tempdir().unwrap();
         let config = UsageLogConfig {
-            path: folder.path().join("usage.ndjson"),
+            path: directory.path().join("usage.ndjson"),
             max_bytes: None,
         };
         let (log, writer) = UsageLog::open(&config).unwrap();
@@ -254,8 +266,10 @@ mod tests {
         for error in [TurnError::Starting, TurnError::Busy] {
             TurnRecorder::new(sinks.clone(), info()).reject(&error.into());
         }
-        let errors = log.read(Vec::new(), |seen, record| seen.push(record.error));
-        let errors = errors.await.unwrap();
+        let errors = log
+            .read(Vec::new(), |errors, record| errors.push(record.error))
+            .await
+            .unwrap();
         assert_eq!(errors, [Some("concurrency_exceeded".to_owned())]);
         drop((log, sinks));
         writer.await.unwrap();

@@ -1,40 +1,41 @@
-//! What Codex is, what the operator's files in its home say, and what follows for turns.
-//! A login that is missing is no fault: the sidecar starts, is not ready, and takes one that comes.
+//! Checks of the Codex binary, its login, its sandbox, and the operator's files in CODEX_HOME.
+//! A missing login is only a warning: the sidecar starts, reports that it is not ready, and notices a later login.
 
 use std::path::Path;
 
-use super::report::Finding;
-use super::report::Verdict::{Fail, Fine, Warn};
+use super::report::Diagnostic;
+use super::report::Severity::{Fail, Pass, Warn};
 use crate::codex::{ConfigToml, DryRun, LaunchError, Login, Protocol};
 use crate::config::{Config, SandboxMode};
 use crate::error_chain;
 use crate::turn::Profile;
 
-/// Judges the operator's files, and what the rehearsal came to.
-pub(super) fn judge(config: &Config, rehearsal: Result<&DryRun, &LaunchError>) -> Vec<Finding> {
-    let failed = |subject, error: &LaunchError| Finding::new(Fail, subject, error_chain(error));
-    let mut findings = vec![match check_files(config) {
-        Ok(()) => Finding::new(Fine, "config.toml", provider(config)),
+/// Checks the operator's files and the result of the dry run.
+pub(super) fn check(config: &Config, dry_run: Result<&DryRun, &LaunchError>) -> Vec<Diagnostic> {
+    let failed = |subject, error: &LaunchError| Diagnostic::new(Fail, subject, error_chain(error));
+    let mut diagnostics = vec![match check_files(config) {
+        Ok(()) => Diagnostic::new(Pass, "config.toml", provider(config)),
         Err(error) => failed("config.toml", &error),
     }];
-    let unreadable = Login::check_file(&config.codex_home);
-    findings.extend(
-        unreadable
+    let login_file = Login::check_file(&config.codex_home);
+    diagnostics.extend(
+        login_file
             .as_ref()
             .err()
             .map(|error| failed("login", error)),
     );
-    match rehearsal {
-        Ok(rehearsal) => {
-            findings.push(codex(config, rehearsal));
-            if unreadable.is_ok() {
-                findings.push(login(config, rehearsal));
+    match dry_run {
+        Ok(dry_run) => {
+            diagnostics.push(codex(config, dry_run));
+            // An unreadable file is reported once, not a second time as a missing login.
+            if login_file.is_ok() {
+                diagnostics.push(login(config, dry_run));
             }
-            findings.push(sandbox(config, rehearsal));
+            diagnostics.push(sandbox(config, dry_run));
         }
-        Err(error) => findings.push(failed("codex", error)),
+        Err(error) => diagnostics.push(failed("codex", error)),
     }
-    findings
+    diagnostics
 }
 
 fn check_files(config: &Config) -> Result<(), LaunchError> {
@@ -47,65 +48,72 @@ fn check_files(config: &Config) -> Result<(), LaunchError> {
 
 fn provider(config: &Config) -> String {
     match &config.force_provider {
-        Some(forced) => format!("the provider {forced}, which it defines"),
-        None => "OpenAI is the provider".to_owned(),
+        Some(forced) => format!("model provider {forced}"),
+        None => "model provider OpenAI".to_owned(),
     }
 }
 
-fn codex(config: &Config, rehearsal: &DryRun) -> Finding {
-    let launch = rehearsal.launch();
+fn codex(config: &Config, dry_run: &DryRun) -> Diagnostic {
+    let launch = dry_run.launch();
     let text = format!(
-        "{} is {}, which speaks {}",
+        "{}: version {}, protocol {}",
         config.codex_bin.display(),
         launch.version(),
         launch.protocol().as_str()
     );
-    Finding::new(Fine, "codex", text)
+    Diagnostic::new(Pass, "codex", text)
 }
 
-fn login(config: &Config, rehearsal: &DryRun) -> Finding {
-    let (verdict, text) = match rehearsal.login() {
-        Login::NotNeeded => (Fine, "the provider asks for none".to_owned()),
-        Login::Key => (Fine, "an API key".to_owned()),
-        Login::ChatGpt => (Fine, "a ChatGPT plan".to_owned()),
-        Login::Missing => (Warn, how_to_log_in(&config.codex_home, &config.codex_bin)),
-        Login::Unknown(reason) => (Fail, rehearsal.as_started(reason)),
+fn login(config: &Config, dry_run: &DryRun) -> Diagnostic {
+    let (severity, text) = match dry_run.login() {
+        Login::NotNeeded => (Pass, "not required by the model provider".to_owned()),
+        Login::Key => (Pass, "API key".to_owned()),
+        Login::ChatGpt => (Pass, "ChatGPT login".to_owned()),
+        Login::Missing => (
+            Warn,
+            login_instructions(&config.codex_home, &config.codex_bin),
+        ),
+        Login::Unknown(reason) => (Fail, dry_run.as_started(reason)),
     };
-    Finding::new(verdict, "login", text)
+    Diagnostic::new(severity, "login", text)
 }
 
-fn how_to_log_in(home: &Path, codex: &Path) -> String {
+fn login_instructions(home: &Path, codex: &Path) -> String {
     let home = std::path::absolute(home).unwrap_or_else(|_| home.to_owned());
     let (home, codex) = (home.display(), codex.display());
     format!(
-        "none: it starts and is not ready until somebody runs `mkdir -p {home} && CODEX_HOME={home} {codex} login`"
+        "not logged in; the sidecar starts but is not ready until the operator runs `mkdir -p {home} && CODEX_HOME={home} {codex} login`"
     )
 }
 
-/// Only turns of the agent profile need it; a key in the filter may ask for that profile.
-fn sandbox(config: &Config, rehearsal: &DryRun) -> Finding {
+/// Checks the sandbox, which only the agent profile requires. A key in the filter may select that profile, so the check
+/// also runs with the default profile `chat`.
+fn sandbox(config: &Config, dry_run: &DryRun) -> Diagnostic {
     let mode = config.sandbox_mode.as_str();
-    let launch = rehearsal.launch();
-    let is_default = match config.profile {
+    let launch = dry_run.launch();
+    let unsupported = match config.profile {
         Profile::Agent => Warn,
-        Profile::Chat => Fine,
+        Profile::Chat => Pass,
     };
-    let (verdict, text) = match launch.protocol() {
+    let (severity, text) = match launch.protocol() {
         Protocol::Proto => (
-            is_default,
-            "turns of the agent profile are refused: they need Codex 0.169 or newer".to_owned(),
+            unsupported,
+            "requests with the agent profile are rejected; agents require Codex 0.169 or newer"
+                .to_owned(),
         ),
         Protocol::AppServer if config.sandbox_mode == SandboxMode::DangerFullAccess => (
             Warn,
-            format!("{mode}: agents may do whatever this user may"),
+            format!("{mode}: agents have the full access of this user"),
         ),
         Protocol::AppServer if launch.takes_agents() => {
-            (Fine, format!("{mode} works here for agents"))
+            (Pass, format!("{mode} is supported on this system"))
         }
         Protocol::AppServer => (
-            is_default,
-            format!("{mode} does not work here: turns of the agent profile are refused"),
+            unsupported,
+            format!(
+                "{mode} is not supported on this system; requests with the agent profile are rejected"
+            ),
         ),
     };
-    Finding::new(verdict, "sandbox", text)
+    Diagnostic::new(severity, "sandbox", text)
 }

@@ -1,130 +1,132 @@
-//! What `--check` prints: a line a finding, then what would run. Pure.
-//! The groups are those of `--help`.
+//! The report of `--check`: one line per diagnostic, then the settings, the models and the command of a child.
+//! The groups of settings are those of `--help`.
 
 use std::fmt;
 
 use crate::catalogue::Catalogue;
-use crate::config::{Setting, Source};
+use crate::config::{Setting, SettingSource};
 
-/// How bad it is.
+/// The severity of a diagnostic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// As it should be.
-    Fine,
-    /// It would start; somebody should look at this.
+pub enum Severity {
+    /// The check passed.
+    Pass,
+    /// The sidecar would start, but the operator should look at this.
     Warn,
-    /// It would not start, or could never serve.
+    /// The sidecar would not start, or could never serve.
     Fail,
 }
 
-impl Verdict {
+impl Severity {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Fine => "ok",
+            Self::Pass => "ok",
             Self::Warn => "warn",
             Self::Fail => "fail",
         }
     }
 }
 
-/// One line.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// How bad it is.
-    pub verdict: Verdict,
-    /// What was looked at, in a word.
+pub struct Diagnostic {
+    /// Severity of the result.
+    pub severity: Severity,
+    /// Subject of the check, in one word.
     pub subject: &'static str,
-    /// What was found, and what to do.
+    /// Result of the check, and the remedy for a problem.
     pub text: String,
 }
 
-impl Finding {
-    pub(super) fn new(verdict: Verdict, subject: &'static str, text: impl Into<String>) -> Self {
+impl Diagnostic {
+    pub(super) fn new(severity: Severity, subject: &'static str, text: impl Into<String>) -> Self {
         let text = text.into();
         Self {
-            verdict,
+            severity,
             subject,
             text,
         }
     }
 }
 
-/// A Codex child as it would be started.
+/// The command that would start a Codex child.
 #[derive(Debug)]
-pub struct Child {
+pub struct ChildCommand {
     /// The program and its arguments.
     pub command: Vec<String>,
-    /// The names of its variables; their values may be secret.
+    /// Names of the environment variables; values are left out because they may be secret.
     pub variables: Vec<String>,
 }
 
-/// What was found out.
+/// The results of all checks, and the configuration that would take effect.
 #[derive(Debug)]
-pub struct Report {
-    /// In the order in which a start would come to them.
-    pub findings: Vec<Finding>,
-    /// What each flag came to.
+pub struct CheckReport {
+    /// Diagnostics in the order of a start.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Value and source of each flag.
     pub settings: Vec<Setting>,
     /// The models that clients may name.
     pub catalogue: Catalogue,
-    /// What would run; `None` when nothing can.
-    pub child: Option<Child>,
+    /// Command of a Codex child; `None` when Codex is unusable.
+    pub child: Option<ChildCommand>,
 }
 
-impl Report {
+impl CheckReport {
     /// Whether the sidecar would start and could serve.
     pub fn would_start(&self) -> bool {
-        self.count(Verdict::Fail) == 0
+        self.count(Severity::Fail) == 0
     }
 
-    fn count(&self, verdict: Verdict) -> usize {
-        let findings = self.findings.iter();
-        findings.filter(|one| one.verdict == verdict).count()
+    fn count(&self, severity: Severity) -> usize {
+        self.diagnostics
+            .iter()
+            .filter(|diagnostic| diagnostic.severity == severity)
+            .count()
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for CheckReport {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Finding {
-            verdict,
+        for Diagnostic {
+            severity,
             subject,
             text,
-        } in &self.findings
+        } in &self.diagnostics
         {
-            // One finding is one line, whatever a system or Codex said.
+            // A message of the system or of Codex may contain newlines; a diagnostic is one line.
             let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            writeln!(out, "{:<5} {subject:<12} {text}", verdict.as_str())?;
+            writeln!(out, "{:<5} {subject:<12} {text}", severity.as_str())?;
         }
         write_settings(out, &self.settings)?;
         write_models(out, &self.catalogue)?;
-        writeln!(out, "\n{FILTER}")?;
+        writeln!(out, "\n{FILTER_NOTE}")?;
         if let Some(child) = &self.child {
             write_child(out, child)?;
         }
-        let (failed, warned) = (self.count(Verdict::Fail), self.count(Verdict::Warn));
+        let (failed, warned) = (self.count(Severity::Fail), self.count(Severity::Warn));
         let would = if failed == 0 { "would" } else { "would not" };
         writeln!(
             out,
-            "\nthe sidecar {would} start: {failed} failed, {warned} to look at"
+            "\nthe sidecar {would} start (failures: {failed}, warnings: {warned})"
         )
     }
 }
 
-/// Who decides what is not in here.
-const FILTER: &str = "\
-In Envoy's filter (filter/README.md)
-  keys, CORS, rate limits; without PROXY_CORS_ALLOWED_ORIGINS every web page may use a key that it knows";
+/// The part of the configuration that the filter reads, which the sidecar cannot check.
+const FILTER_NOTE: &str = "\
+Configured in Envoy's filter (filter/README.md)
+  keys, CORS, rate limits; unless PROXY_CORS_ALLOWED_ORIGINS is set, CORS allows web pages of any origin";
 
 fn write_settings(out: &mut fmt::Formatter<'_>, settings: &[Setting]) -> fmt::Result {
     for group in settings.chunk_by(|one, next| one.group == next.group) {
-        let heading = group.first().map(|one| one.group.as_str());
-        writeln!(out, "\n{}", heading.unwrap_or_default())?;
+        let heading = group.first().map_or("", |setting| setting.group.as_str());
+        writeln!(out, "\n{heading}")?;
         for setting in group {
             let value = setting.value.as_deref().unwrap_or("-");
             let source = match setting.source {
-                Source::Default => "",
-                Source::Variable => "  (variable)",
-                Source::Flag => "  (flag)",
+                SettingSource::Default => "",
+                SettingSource::Variable => "  (variable)",
+                SettingSource::Flag => "  (flag)",
             };
             writeln!(out, "  {:<32} {value}{source}", setting.variable)?;
         }
@@ -133,10 +135,7 @@ fn write_settings(out: &mut fmt::Formatter<'_>, settings: &[Setting]) -> fmt::Re
 }
 
 fn write_models(out: &mut fmt::Formatter<'_>, catalogue: &Catalogue) -> fmt::Result {
-    writeln!(
-        out,
-        "\nModels that clients may name, and what Codex is asked for"
-    )?;
+    writeln!(out, "\nModel ids, with the Codex model behind each")?;
     for (id, model, advertised) in catalogue.ids() {
         write!(out, "  {id:<32} {}", model.name)?;
         if let Some(effort) = model.effort {
@@ -150,31 +149,32 @@ fn write_models(out: &mut fmt::Formatter<'_>, catalogue: &Catalogue) -> fmt::Res
     Ok(())
 }
 
-/// Width of a command line that is shown; the rest goes on below.
-const WIDTH: usize = 110;
+/// Maximum width of a line of the command, in bytes; longer commands are wrapped.
+const MAX_WIDTH: usize = 110;
 
-fn write_child(out: &mut fmt::Formatter<'_>, child: &Child) -> fmt::Result {
+fn write_child(out: &mut fmt::Formatter<'_>, child: &ChildCommand) -> fmt::Result {
     writeln!(
         out,
-        "\nA Codex child, $PRIVATE being a folder that each start makes"
+        "\nCommand of a Codex child ($PRIVATE is a temporary directory of each start)"
     )?;
     let mut line = String::from(" ");
     let mut words = child.command.iter().map(|word| shell_word(word));
     while let Some(mut word) = words.next() {
+        // A setting stays on the line of its `-c`.
         if word == "-c" {
             word = format!("-c {}", words.next().unwrap_or_default());
         }
-        if line.len() + word.len() >= WIDTH {
+        if line.len() + word.len() >= MAX_WIDTH {
             writeln!(out, "{line} \\")?;
             line = String::from("   ");
         }
         line = format!("{line} {word}");
     }
     writeln!(out, "{line}")?;
-    writeln!(out, "  with the variables {}", child.variables.join(", "))
+    writeln!(out, "  environment: {}", child.variables.join(", "))
 }
 
-/// As a shell takes it for one word; `$PRIVATE` is left to be read.
+/// Quotes a word for a shell, except for `$PRIVATE`, which is a placeholder.
 fn shell_word(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_=./,:+$".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
@@ -190,7 +190,7 @@ mod tests {
     use expect_test::expect;
 
     #[test]
-    fn a_report_is_findings_then_what_would_run() {
+    fn report_lists_diagnostics_then_the_configuration() {
         let words = ["codex", "app-server", "-c", "a=\"$PRIVATE/b c\""];
         let setting = |variable: &str, value: Option<&str>, source| Setting {
             group: "Turns".to_owned(),
@@ -198,18 +198,18 @@ mod tests {
             value: value.map(str::to_owned),
             source,
         };
-        let report = Report {
-            findings: vec![
-                Finding::new(Verdict::Fine, "home", "here"),
-                Finding::new(Verdict::Warn, "login", "none;\n  log in"),
-                Finding::new(Verdict::Fail, "codex", "too old"),
+        let report = CheckReport {
+            diagnostics: vec![
+                Diagnostic::new(Severity::Pass, "home", "here"),
+                Diagnostic::new(Severity::Warn, "login", "none;\n  log in"),
+                Diagnostic::new(Severity::Fail, "codex", "too old"),
             ],
             settings: vec![
-                setting("PROXY_TIMEOUT_MS", Some("7"), Source::Flag),
-                setting("PROXY_X", None, Source::Default),
+                setting("PROXY_TIMEOUT_MS", Some("7"), SettingSource::Flag),
+                setting("PROXY_X", None, SettingSource::Default),
             ],
             catalogue: Catalogue::new("gpt-5", "", Vec::new()),
-            child: Some(Child {
+            child: Some(ChildCommand {
                 command: words.map(str::to_owned).to_vec(),
                 variables: vec!["PATH".to_owned(), "HOME".to_owned()],
             }),
@@ -223,7 +223,7 @@ mod tests {
               PROXY_TIMEOUT_MS                 7  (flag)
               PROXY_X                          -
 
-            Models that clients may name, and what Codex is asked for
+            Model ids, with the Codex model behind each
               codex-5                          gpt-5
               codex-5-low                      gpt-5, effort low
               codex-5-medium                   gpt-5, effort medium
@@ -236,20 +236,20 @@ mod tests {
               codev-5-minimal                  gpt-5, effort minimal  (not listed)
               gpt-5                            gpt-5
 
-            In Envoy's filter (filter/README.md)
-              keys, CORS, rate limits; without PROXY_CORS_ALLOWED_ORIGINS every web page may use a key that it knows
+            Configured in Envoy's filter (filter/README.md)
+              keys, CORS, rate limits; unless PROXY_CORS_ALLOWED_ORIGINS is set, CORS allows web pages of any origin
 
-            A Codex child, $PRIVATE being a folder that each start makes
+            Command of a Codex child ($PRIVATE is a temporary directory of each start)
               codex app-server -c 'a="$PRIVATE/b c"'
-              with the variables PATH, HOME
+              environment: PATH, HOME
 
-            the sidecar would not start: 1 failed, 1 to look at
+            the sidecar would not start (failures: 1, warnings: 1)
         "#]].assert_eq(&report.to_string());
         assert!(!report.would_start());
     }
 
     #[test]
-    fn a_word_is_quoted_where_a_shell_would_take_it_apart() {
+    fn shell_words_are_quoted_where_necessary() {
         for (word, expected) in [
             ("a=b/c.d", "a=b/c.d"),
             ("", "''"),

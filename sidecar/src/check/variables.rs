@@ -1,16 +1,16 @@
-//! Variables that look like ours and that nobody reads: misspelt ones, and those of the Node proxy that are gone.
-//! The filter's names are those of its `config/environment.rs`; what is not ours is left alone.
+//! Warnings for unknown environment variables: misspelt names, and variables of the Node proxy that were removed.
+//! Only names with a prefix of this project are checked. The filter's names are those of its `config/environment.rs`.
 
-use super::report::Finding;
-use super::report::Verdict::Warn;
+use super::report::Diagnostic;
+use super::report::Severity::Warn;
 use crate::config;
 use crate::process::orphans;
 
-/// What names of ours begin with.
+/// Prefixes of this project's variables.
 const PREFIXES: [&str; 5] = ["CODEX_", "PROTO_LOG_", "PROXY_", "SIDECAR_", "TOKEN_LOG_"];
 
-/// Those that the filter reads in Envoy, which may be started from the same file.
-const FILTER: [&str; 9] = [
+/// Variables that the filter reads; Envoy may be started from the same environment file.
+const FILTER_VARIABLES: [&str; 9] = [
     "CODEX_MODEL",
     "PROXY_API_KEY",
     "PROXY_CORS_ALLOWED_ORIGINS",
@@ -22,46 +22,55 @@ const FILTER: [&str; 9] = [
     "PROXY_RATE_LIMIT_WINDOW_MS",
 ];
 
-/// Those of the compose file and of `cargo xtask`, and the mark of our children.
-const OTHERS: [&str; 3] = ["CODEX_EDGE_TOOLS", "PROXY_HOST", orphans::OWNER_ENV];
+/// Variables of the compose file and of `cargo xtask`, and the one that marks the sidecar's children.
+const OTHER_VARIABLES: [&str; 3] = ["CODEX_EDGE_TOOLS", "PROXY_HOST", orphans::OWNER_ENV];
 
-/// How alike two names are, from 0 to 1, when one is taken for the other.
-const ALIKE: f64 = 0.8;
+/// Similarity, from 0 to 1, from which a known name is suggested for an unknown one.
+const SIMILARITY: f64 = 0.8;
 
-/// A warning for each of `set` that nobody reads; `passed` are handed to Codex, which may.
-pub(super) fn judge(set: &[String], passed: &[String]) -> Vec<Finding> {
+/// Returns a warning for each unknown name in `set`, and for each name in `passed`, the passthrough list, that is not set.
+pub(super) fn check(set: &[String], passed: &[String]) -> Vec<Diagnostic> {
     let own = config::variables();
-    let others = FILTER.into_iter().chain(OTHERS);
-    let known: Vec<_> = own.iter().map(String::as_str).chain(others).collect();
-    let strangers = set.iter().filter(|name| {
+    let known: Vec<_> = own
+        .iter()
+        .map(String::as_str)
+        .chain(FILTER_VARIABLES)
+        .chain(OTHER_VARIABLES)
+        .collect();
+    let is_unknown = |name: &&String| {
         PREFIXES.iter().any(|prefix| name.starts_with(prefix))
             && !known.contains(&name.as_str())
             && !passed.contains(name)
-    });
-    let unread = strangers.map(|name| Finding::new(Warn, "variable", unread(name, &known)));
-    let unset = passed.iter().filter(|name| !set.contains(name));
-    let unset = unset.map(|name| {
-        let text = format!("{name}, which CODEX_ENV_PASSTHROUGH names, is not set");
-        Finding::new(Warn, "variable", text)
-    });
-    let mut findings: Vec<_> = unread.chain(unset).collect();
-    findings.sort_unstable_by(|one, other| one.text.cmp(&other.text));
-    findings
+    };
+    let unknown = set
+        .iter()
+        .filter(is_unknown)
+        .map(|name| describe_unknown(name, &known));
+    let unset = passed
+        .iter()
+        .filter(|name| !set.contains(name))
+        .map(|name| format!("{name} is listed in CODEX_ENV_PASSTHROUGH but not set"));
+    let mut texts: Vec<_> = unknown.chain(unset).collect();
+    texts.sort_unstable(); // The order of the environment is arbitrary.
+    texts
+        .into_iter()
+        .map(|text| Diagnostic::new(Warn, "variable", text))
+        .collect()
 }
 
-fn unread(name: &str, known: &[&str]) -> String {
-    let likeness = |other: &&str| strsim::normalized_damerau_levenshtein(name, other);
-    let alike = known
+fn describe_unknown(name: &str, known: &[&str]) -> String {
+    let similarity = |other: &&str| strsim::normalized_damerau_levenshtein(name, other);
+    let similar = known
         .iter()
-        .map(|other| (likeness(other), *other))
-        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .map(|other| (similarity(other), *other))
+        .filter(|(similarity, _)| *similarity >= SIMILARITY)
         .max_by(|one, other| one.0.total_cmp(&other.0));
-    match alike {
-        Some((_, other)) => format!("{name} is read by nobody; is {other} meant?"),
-        None if name.starts_with("CODEX_") => format!(
-            "{name} is read by nobody; Codex gets it only if CODEX_ENV_PASSTHROUGH names it"
-        ),
-        None => format!("{name} is read by nobody; docs/configuration.md lists what is"),
+    match similar {
+        Some((_, other)) => format!("unknown variable {name}; did you mean {other}?"),
+        None if name.starts_with("CODEX_") => {
+            format!("unknown variable {name}; add it to CODEX_ENV_PASSTHROUGH to pass it to Codex")
+        }
+        None => format!("unknown variable {name}; docs/configuration.md lists all variables"),
     }
 }
 
@@ -71,30 +80,32 @@ mod tests {
 
     use super::*;
 
-    fn judged(set: &[&str], passed: &[&str]) -> Vec<String> {
+    fn warnings(set: &[&str], passed: &[&str]) -> Vec<String> {
         let owned = |names: &[&str]| {
             names
                 .iter()
                 .map(|name| (*name).to_owned())
                 .collect::<Vec<_>>()
         };
-        let findings = judge(&owned(set), &owned(passed));
-        findings.into_iter().map(|finding| finding.text).collect()
+        check(&owned(set), &owned(passed))
+            .into_iter()
+            .map(|diagnostic| diagnostic.text)
+            .collect()
     }
 
     #[test]
-    fn what_nobody_reads_is_named_with_what_may_be_meant() {
+    fn unknown_variable_warning_suggests_a_remedy() {
         for (set, expected) in [
-            ("PROXY_TIMEOUTS_MS", "is PROXY_TIMEOUT_MS meant?"),
+            ("PROXY_TIMEOUTS_MS", "did you mean PROXY_TIMEOUT_MS?"),
             (
                 "PROXY_CORS_ALLOWED_ORIGIN",
-                "is PROXY_CORS_ALLOWED_ORIGINS meant?",
+                "did you mean PROXY_CORS_ALLOWED_ORIGINS?",
             ),
-            ("CODEX_WORKER", "is CODEX_WORKERS meant?"),
-            ("CODEX_API_KEY", "only if CODEX_ENV_PASSTHROUGH names it"),
+            ("CODEX_WORKER", "did you mean CODEX_WORKERS?"),
+            ("CODEX_API_KEY", "add it to CODEX_ENV_PASSTHROUGH"),
             ("PROXY_COPILOT_AUTO_DETECT", "docs/configuration.md"),
         ] {
-            let found = judged(&[set], &[]);
+            let found = warnings(&[set], &[]);
             assert_eq!(found.len(), 1, "{found:?}");
             assert!(
                 found[0].contains(set) && found[0].contains(expected),
@@ -104,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_reads_is_left_alone() {
+    fn known_and_foreign_variables_are_not_reported() {
         let set = [
             "PROXY_API_KEY",
             "PROXY_TIMEOUT_MS",
@@ -112,19 +123,19 @@ mod tests {
             "PATH",
             "CODEX_API_KEY",
         ];
-        assert!(judged(&set, &["CODEX_API_KEY"]).is_empty());
-        let unset = judged(&[], &["CODEX_API_KEY"]);
-        assert!(unset[0].contains("is not set"), "{unset:?}");
+        assert!(warnings(&set, &["CODEX_API_KEY"]).is_empty());
+        let unset = warnings(&[], &["CODEX_API_KEY"]);
+        assert!(unset[0].contains("but not set"), "{unset:?}");
     }
 
     #[test]
-    fn the_filters_variables_are_those_that_it_reads() {
+    fn filter_variables_match_the_source_of_the_filter() {
         let source = include_str!("../../../filter/src/config/environment.rs");
         let quoted = source.split('"').skip(1).step_by(2);
         let is_name = |text: &&str| {
             text.contains('_') && text.chars().all(|c| c.is_ascii_uppercase() || c == '_')
         };
         let read: BTreeSet<_> = quoted.filter(is_name).collect();
-        assert_eq!(read, BTreeSet::from(FILTER));
+        assert_eq!(read, BTreeSet::from(FILTER_VARIABLES));
     }
 }

@@ -64,7 +64,7 @@ impl Backend {
                         plan,
                         orders,
                         readiness,
-                        wear: limits.wear,
+                        wear: limits.recycle,
                         stop,
                     }
                     .run(),

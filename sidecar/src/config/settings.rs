@@ -1,67 +1,77 @@
-//! What each flag came to, and who said so, for `--check`.
-//! clap's `ArgMatches` tells both; groups are the headings of `--help`.
+//! The value and the source of each flag, for `--check`.
+//! Both come from clap's `ArgMatches`; the groups are the headings of `--help`.
 
-use clap::ArgMatches;
 use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches};
 
 use super::args;
 
-/// One flag.
+/// The value of one flag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
-    /// The heading that it stands under.
+    /// Heading of the flag in `--help`.
     pub group: String,
-    /// Its variable.
+    /// Environment variable of the flag.
     pub variable: String,
-    /// Its value as it was written; `None` when it has none.
+    /// Unparsed value; `None` when the flag is unset and has no default.
     pub value: Option<String>,
-    /// Who said so.
-    pub source: Source,
+    /// Source of the value.
+    pub source: SettingSource,
 }
 
-/// Where a value comes from.
+/// The source of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// Nobody said anything.
+pub enum SettingSource {
+    /// The default of the flag.
     Default,
-    /// The variable.
+    /// The environment variable.
     Variable,
-    /// The flag.
+    /// The command line.
     Flag,
 }
 
-/// The variables that the sidecar reads, in the order of `--help`.
+/// Returns the names of the environment variables that the sidecar reads, in the order of `--help`.
 pub fn variables() -> Vec<String> {
-    let command = args::declared();
-    let arguments = command.get_arguments();
-    arguments.filter_map(variable).collect()
+    args::declared()
+        .get_arguments()
+        .filter_map(variable)
+        .collect()
 }
 
-fn variable(argument: &clap::Arg) -> Option<String> {
+fn variable(argument: &Arg) -> Option<String> {
     Some(argument.get_env()?.to_string_lossy().into_owned())
 }
 
-/// What the flags came to, in the order of `--help`.
+/// Reads the value and the source of each flag, in the order of `--help`.
 pub(super) fn read(matches: &ArgMatches) -> Vec<Setting> {
-    let command = args::declared();
-    let settings = command.get_arguments().filter_map(|argument| {
-        let id = argument.get_id().as_str();
-        let values = matches.get_raw(id).map(|values| {
-            let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
-            values.join(",")
-        });
-        Some(Setting {
-            group: argument.get_help_heading().unwrap_or_default().to_owned(),
-            variable: variable(argument)?,
-            value: values.filter(|value| !value.is_empty()),
-            source: match matches.value_source(id) {
-                Some(ValueSource::CommandLine) => Source::Flag,
-                Some(ValueSource::EnvVariable) => Source::Variable,
-                _ => Source::Default,
-            },
-        })
-    });
-    settings.collect()
+    args::declared()
+        .get_arguments()
+        .filter_map(|argument| read_one(argument, matches))
+        .collect()
+}
+
+/// Returns `None` for a flag without a variable, such as `--check`.
+fn read_one(argument: &Arg, matches: &ArgMatches) -> Option<Setting> {
+    let id = argument.get_id().as_str();
+    Some(Setting {
+        group: argument.get_help_heading().unwrap_or_default().to_owned(),
+        variable: variable(argument)?,
+        value: raw_value(matches, id),
+        source: match matches.value_source(id) {
+            Some(ValueSource::CommandLine) => SettingSource::Flag,
+            Some(ValueSource::EnvVariable) => SettingSource::Variable,
+            // `None` is a flag without a default, which is unset.
+            _ => SettingSource::Default,
+        },
+    })
+}
+
+fn raw_value(matches: &ArgMatches, id: &str) -> Option<String> {
+    let values: Vec<_> = matches
+        .get_raw(id)?
+        .map(|value| value.to_string_lossy())
+        .collect();
+    Some(values.join(",")).filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]
@@ -69,28 +79,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_setting_has_its_value_and_its_source() {
+    fn setting_has_the_value_and_source_of_its_flag() {
         let args = ["sidecar", "--timeout-ms", "7", "--check"];
         let matches = args::command().try_get_matches_from(args).unwrap();
         let settings = read(&matches);
         let find = |variable: &str| {
-            let setting = settings.iter().find(|one| one.variable == variable);
-            let setting = setting.unwrap();
+            let setting = settings
+                .iter()
+                .find(|setting| setting.variable == variable)
+                .unwrap();
             (
                 setting.group.as_str(),
                 setting.value.as_deref(),
                 setting.source,
             )
         };
-        assert_eq!(find("PROXY_TIMEOUT_MS"), ("Turns", Some("7"), Source::Flag));
+        assert_eq!(
+            find("PROXY_TIMEOUT_MS"),
+            ("Turns", Some("7"), SettingSource::Flag)
+        );
         assert_eq!(
             find("PROXY_QUEUE_MAX"),
-            ("Turns", Some("16"), Source::Default)
+            ("Turns", Some("16"), SettingSource::Default)
         );
         assert_eq!(
             find("PROXY_CODEX_WORKDIR"),
-            ("Codex", None, Source::Default)
+            ("Codex", None, SettingSource::Default)
         );
-        assert_eq!(settings.len(), variables().len(), "--check is no setting");
+        assert_eq!(
+            settings.len(),
+            variables().len(),
+            "--check is not a setting"
+        );
     }
 }

@@ -14,7 +14,7 @@ use time::{Date, OffsetDateTime, UtcOffset};
 use super::response::error::ApiError;
 use super::response::json::to_json;
 use crate::codex::RateLimits;
-use crate::telemetry::{Interval, Record, Totals, UsageFilter, UsageTotals};
+use crate::telemetry::{Interval, Totals, UsageFilter, UsageRecord, UsageTotals};
 
 /// Accepted values of `limit`, in records. Bounds the memory of one response.
 const LIMIT_RANGE: RangeInclusive<usize> = 1..=10_000;
@@ -185,11 +185,11 @@ pub fn plan_windows(plan: &RateLimits) -> Vec<PlanWindow> {
 #[derive(Serialize)]
 struct UsageRecordsBody<'a> {
     count: usize,
-    events: &'a VecDeque<Record>,
+    events: &'a VecDeque<UsageRecord>,
 }
 
 /// Returns the body of `GET /v1/usage/raw`: the last records, oldest first.
-pub fn records_body(events: &VecDeque<Record>) -> Vec<u8> {
+pub fn records_body(events: &VecDeque<UsageRecord>) -> Vec<u8> {
     let count = events.len();
     to_json(&UsageRecordsBody { count, events })
 }

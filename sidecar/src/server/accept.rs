@@ -38,17 +38,21 @@ pub async fn serve(
     let mut connections = JoinSet::new();
     let draining = shutdown.drain.cancelled();
     accept_until(draining, &listener, &mut connections, &state, shutdown).await;
+    // Phase 1: a successor can bind the path from here on.
     listener.unlink();
     let unlinked = sleep(UNLINK_GRACE);
     accept_until(unlinked, &listener, &mut connections, &state, shutdown).await;
     // Connects fail from here on, so that Envoy tries the successor.
     drop(listener);
 
+    // Phase 2.
     tokio::select! {
         () = wait_idle(&mut connections, shutdown) => {}
+        // A second signal.
         () = shutdown.abort.cancelled() => {}
         () = sleep(drain) => warn!(connections = connections.len(), "drain deadline reached, aborting turns"),
     }
+    // Phase 3, also after an idle drain: workers end when `abort` is cancelled.
     shutdown.abort.cancel();
     let idle = wait_idle(&mut connections, shutdown);
     if timeout(ABORT_GRACE, idle).await.is_err() {

@@ -34,6 +34,7 @@ pub(super) async fn serve(stream: Connection, state: Arc<AppState>, shutdown: Sh
     let requests = TaskTracker::new();
     let service = service_fn(|request| {
         let (state, in_flight) = (Arc::clone(&state), requests.token());
+        // Per request, because a kept-alive connection may be older than the drain.
         let draining = shutdown.drain.is_cancelled();
         async move {
             let response = if draining {
@@ -45,12 +46,14 @@ pub(super) async fn serve(stream: Connection, state: Arc<AppState>, shutdown: Sh
         }
     });
     let serving = http1::Builder::new()
+        // hyper panics if a timeout is configured without a timer.
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
     let mut serving = pin!(serving);
     let served = tokio::select! {
         served = serving.as_mut() => served,
+        // Finishes a request that is being read or answered, then closes.
         () = drained(&requests, &shutdown) => {
             serving.as_mut().graceful_shutdown();
             serving.await
@@ -64,6 +67,7 @@ pub(super) async fn serve(stream: Connection, state: Arc<AppState>, shutdown: Sh
 /// Waits until the drain has started, the connection's requests have ended, and Envoy sends no more on it.
 async fn drained(requests: &TaskTracker, shutdown: &Shutdown) {
     shutdown.drain.cancelled().await;
+    // `wait` returns only for a closed tracker; a closed one still counts new requests.
     requests.close();
     let idle = async {
         requests.wait().await;

@@ -1,98 +1,116 @@
-//! Where connections come from: a Unix socket with its name, or a loopback address.
-//! unix(7); a name is free for a successor as soon as it is let go of, while whoever found it before is still served.
+//! Listeners on a Unix socket or on a loopback address.
+//!
+//! A Unix socket can be unlinked while it listens (unix(7)): a successor can then bind the path, and clients that have
+//! resolved the path earlier still reach this process.
 
+use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::unistd::{AccessFlags, eaccess};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixSocket, UnixStream};
 use tokio::time::sleep;
 use tokio_util::either::Either;
 
+use super::unix_stream::UnixConnection;
 use crate::config::Listen;
 use crate::process::LockOwner;
-use crate::server::unix_stream::QuietStream;
 
-/// Pause after an accept that failed, which it does when the process has too many descriptors open.
+/// Pause after a failed accept. The usual cause is the limit on open descriptors, so an immediate retry would fail too.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A connection of either kind.
-pub type Connection = Either<QuietStream, TcpStream>;
+/// Connections that may wait to be accepted: the default of `net.core.somaxconn`, to which the kernel caps the value.
+const BACKLOG: u32 = 4096;
 
-/// Where connections come from.
+/// An accepted connection of either transport.
+pub type Connection = Either<UnixConnection, TcpStream>;
+
+/// A listening socket.
 #[derive(Debug)]
 pub enum Listener {
-    /// A Unix socket and its name, as long as that is ours.
+    /// A Unix socket, and its file until the socket is unlinked.
     Unix(UnixListener, Option<SocketFile>),
     /// A loopback address.
     Tcp(TcpListener),
 }
 
-/// Who may connect to a Unix socket.
+/// The users that may connect to a Unix socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// User and group, mode 0660: Envoy may run as either.
+pub enum SocketAccess {
+    /// User and group, mode 0660: Envoy may run as another user of the group.
     Group,
-    /// The user alone, mode 0600.
+    /// The user only, mode 0600.
     Owner,
 }
 
-/// The file of a Unix socket, removed when this is dropped; later on it may be the successor's.
+impl SocketAccess {
+    fn permissions(self) -> Permissions {
+        Permissions::from_mode(match self {
+            Self::Group => 0o660,
+            Self::Owner => 0o600,
+        })
+    }
+}
+
+/// The file of a Unix socket; dropping it removes the file. Later the path may belong to a successor.
 #[derive(Debug)]
 pub struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _gone = std::fs::remove_file(&self.0);
+        std::fs::remove_file(&self.0).ok();
     }
 }
 
 impl Listener {
-    /// Listens. A socket that a killed predecessor left behind is replaced; one that answers is not.
+    /// Binds the address and listens. A stale socket of a killed predecessor is replaced.
     ///
     /// # Errors
-    /// The address is in use or may not be used.
-    pub async fn bind(listen: &Listen, access: Access) -> io::Result<Self> {
+    /// The address is in use, or the system refuses it.
+    pub async fn bind(listen: &Listen, access: SocketAccess) -> io::Result<Self> {
         match listen {
             Listen::Loopback(address) => Ok(Self::Tcp(TcpListener::bind(address).await?)),
             Listen::Unix(path) => {
-                match look_at_socket(path).await? {
-                    Place::Free => {}
-                    Place::Stale => std::fs::remove_file(path)?,
-                    Place::Held(holder) => {
-                        let taken = format!("another process answers on it: {holder}");
-                        return Err(io::Error::new(io::ErrorKind::AddrInUse, taken));
+                match probe_socket(path).await? {
+                    SocketState::Free => {}
+                    SocketState::Stale => std::fs::remove_file(path)?,
+                    SocketState::InUse(owner) => {
+                        let in_use = format!("in use by another process ({owner})");
+                        return Err(io::Error::new(io::ErrorKind::AddrInUse, in_use));
                     }
                 }
-                let listener = bind_private(path, access)?;
-                Ok(Self::Unix(listener, Some(SocketFile(path.clone()))))
+                let (listener, file) = bind_unix(path, access)?;
+                Ok(Self::Unix(listener, Some(file)))
             }
         }
     }
 
-    /// Lets a successor have the name.
+    /// Removes the file of a Unix socket, so that a successor can bind the path.
     pub fn unlink(&mut self) {
-        if let Self::Unix(_, name) = self {
-            drop(name.take());
+        if let Self::Unix(_, file) = self {
+            drop(file.take());
         }
     }
 
-    /// The next connection. What keeps one from being accepted is logged and waited out.
+    /// Accepts the next connection. A failed accept is logged and retried after a pause.
     pub async fn accept(&self) -> Connection {
         loop {
             let accepted = match self {
-                Self::Unix(listener, _) => {
-                    let accepted = listener.accept().await;
-                    accepted.and_then(|(s, _)| QuietStream::new(s).map(Either::Left))
-                }
-                Self::Tcp(listener) => listener.accept().await.map(|(s, _)| Either::Right(s)),
+                Self::Unix(listener, _) => listener
+                    .accept()
+                    .await
+                    .and_then(|(stream, _)| UnixConnection::new(stream).map(Either::Left)),
+                Self::Tcp(listener) => listener
+                    .accept()
+                    .await
+                    .map(|(stream, _)| Either::Right(stream)),
             };
             match accepted {
                 Ok(connection) => return connection,
                 Err(error) => {
-                    tracing::error!(%error, "connection cannot be accepted");
+                    tracing::error!(%error, "connection accept failed");
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -100,70 +118,111 @@ impl Listener {
     }
 }
 
-/// What stands where we want to listen.
+/// The state of an address before it is bound.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Nothing.
+pub enum SocketState {
+    /// The address is free.
     Free,
-    /// The socket of a process that is gone.
+    /// The path has the socket of a process that has ended.
     Stale,
-    /// Somebody listens.
-    Held(LockOwner),
+    /// Another process listens on the address.
+    InUse(LockOwner),
 }
 
-/// Looks whether `Listener::bind` would get its address now, and leaves nothing there.
+/// Reports whether [`Listener::bind`] could bind the address now. Leaves no file behind.
 ///
 /// # Errors
-/// It would not, whoever listens there or not.
-pub async fn look_at(listen: &Listen) -> io::Result<Place> {
+/// The address cannot be bound for another reason than a process that listens on it.
+pub async fn probe(listen: &Listen) -> io::Result<SocketState> {
     match listen {
         Listen::Loopback(address) => match std::net::TcpListener::bind(address) {
-            Ok(_free) => Ok(Place::Free),
+            Ok(_) => Ok(SocketState::Free),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                Ok(Place::Held(LockOwner { pid: None }))
+                Ok(SocketState::InUse(LockOwner { pid: None }))
             }
             Err(error) => Err(error),
         },
         Listen::Unix(path) => {
-            let _short_enough = std::os::unix::net::SocketAddr::from_pathname(path)?;
-            let folder = path
+            // Fails for a path longer than `sun_path`, which `bind` would only report at startup.
+            std::os::unix::net::SocketAddr::from_pathname(path)?;
+            let directory = path
                 .parent()
-                .filter(|folder| !folder.as_os_str().is_empty());
-            let folder = folder.unwrap_or(Path::new("."));
-            eaccess(folder, AccessFlags::W_OK | AccessFlags::X_OK)?;
-            look_at_socket(path).await
+                .filter(|directory| !directory.as_os_str().is_empty())
+                .unwrap_or(Path::new("."));
+            eaccess(directory, AccessFlags::W_OK | AccessFlags::X_OK)?;
+            probe_socket(path).await
         }
     }
 }
 
-async fn look_at_socket(path: &Path) -> io::Result<Place> {
+async fn probe_socket(path: &Path) -> io::Result<SocketState> {
     let Ok(metadata) = std::fs::symlink_metadata(path) else {
-        return Ok(Place::Free);
+        return Ok(SocketState::Free);
     };
     if !metadata.file_type().is_socket() {
         return Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            "there is a file that is no socket",
+            "the path exists and is not a socket",
         ));
     }
     Ok(match UnixStream::connect(path).await {
         Ok(stream) => {
-            let peer = stream.peer_cred().ok();
-            let pid = peer.and_then(|peer| peer.pid()).filter(|pid| *pid > 0);
-            Place::Held(LockOwner { pid })
+            let pid = stream
+                .peer_cred()
+                .ok()
+                .and_then(|peer| peer.pid())
+                .filter(|pid| *pid > 0);
+            SocketState::InUse(LockOwner { pid })
         }
-        Err(_nobody) => Place::Stale,
+        Err(_) => SocketState::Stale,
     })
 }
 
-/// With its mode from the first moment on.
-fn bind_private(path: &Path, access: Access) -> io::Result<UnixListener> {
-    use nix::sys::stat::{Mode, umask};
-    let before = umask(Mode::from_bits_truncate(match access {
-        Access::Group => 0o117,
-        Access::Owner => 0o177,
-    }));
-    let listener = UnixListener::bind(path);
-    umask(before);
-    listener
+/// Binds the path and listens, with the mode of `access` for every connection.
+fn bind_unix(path: &Path, access: SocketAccess) -> io::Result<(UnixListener, SocketFile)> {
+    let socket = UnixSocket::new_stream()?;
+    socket.bind(path)?;
+    let file = SocketFile(path.to_owned());
+    // Before `listen`: until then a connect fails, so the mode that the umask has left admits no other user. Setting
+    // the umask instead would change the mode of every file that another thread creates at the same moment.
+    std::fs::set_permissions(path, access.permissions())?;
+    Ok((socket.listen(BACKLOG)?, file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn unix_socket_has_the_mode_of_its_access_and_is_unlinked_on_drop() {
+        let directory = tempfile::tempdir().unwrap();
+        for (access, mode) in [(SocketAccess::Group, 0o660), (SocketAccess::Owner, 0o600)] {
+            let path = directory.path().join("socket");
+            let listen = Listen::Unix(path.clone());
+            let listener = Listener::bind(&listen, access).await.unwrap();
+            let permissions = std::fs::metadata(&path).unwrap().permissions();
+            assert_eq!(permissions.mode() & 0o777, mode, "{access:?}");
+            let (connected, _) = tokio::join!(UnixStream::connect(&path), listener.accept());
+            assert!(connected.is_ok(), "{access:?}");
+            drop(listener);
+            assert!(!path.exists(), "{access:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn unix_socket_is_refused_while_in_use_and_replaced_when_stale() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listen = Listen::Unix(path.clone());
+        assert_eq!(probe(&listen).await.unwrap(), SocketState::Free);
+        // A listener of the standard library leaves its file behind, as a killed sidecar does.
+        let predecessor = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let refused = Listener::bind(&listen, SocketAccess::Owner)
+            .await
+            .unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+        drop(predecessor);
+        assert_eq!(probe(&listen).await.unwrap(), SocketState::Stale);
+        assert!(Listener::bind(&listen, SocketAccess::Owner).await.is_ok());
+    }
 }

@@ -1,4 +1,4 @@
-//! The HTTP server on the sidecar's socket: accept loop and drain, binding and unlinking the address, the stream type.
+//! The HTTP server on the sidecar's socket: accept loop and drain, binding and unlinking of the address, the stream type.
 
 mod accept;
 mod connection;

@@ -1,32 +1,29 @@
-//! Counters, histograms and gauges, and their exposition.
-//! OpenMetrics 1.0, which Prometheus reads; label values come from our own enums, never from a client.
+//! Counters and histograms of requests and turns, and their exposition together with the gauges.
+//! The format is OpenMetrics 1.0, which Prometheus reads. Label values come from enums of this crate, never from a client.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::codex::{RateLimits, Readiness, Status};
-use crate::process;
+use super::gauges::{Gauges, registry_of};
 use crate::turn::{FinishReason, Outcome, Usage};
 
-/// The media type of what [`Metrics::expose`] writes.
+/// The media type of the text that [`Metrics::expose`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Seconds: from what the sidecar itself takes to the longest request there may be by default.
-const SECONDS: [f64; 15] = [
+/// Histogram buckets in seconds: from the overhead of the sidecar itself to the default request timeout.
+const BUCKETS: [f64; 15] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
 ];
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
-/// What is counted while the process lives.
+/// The metrics that accumulate over the life of the process.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -36,26 +33,6 @@ pub struct Metrics {
     turns: Family<OutcomeLabel, Counter>,
     turn_duration: Histogram,
     tokens: Family<KindLabel, Counter>,
-}
-
-/// What is measured at the moment of the exposition.
-#[derive(Debug)]
-pub struct Now {
-    /// The children and the turns on them.
-    pub status: Status,
-    /// What the best of the children can do.
-    pub readiness: Readiness,
-    /// The windows of the Codex plan.
-    pub plan: RateLimits,
-}
-
-/// Which Codex it is.
-#[derive(Debug, Clone, Copy)]
-pub struct Codex<'a> {
-    /// Its version.
-    pub version: &'a str,
-    /// What is spoken with it.
-    pub protocol: &'a str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -79,18 +56,8 @@ struct KindLabel {
     kind: TokenKind,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StateLabel {
-    state: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct WindowLabel {
-    window: &'static str,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[expect(non_camel_case_types, reason = "they are written as they are named")]
+#[expect(non_camel_case_types, reason = "the names are the label values")]
 enum TurnOutcome {
     completed,
     length,
@@ -102,7 +69,7 @@ enum TurnOutcome {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[expect(non_camel_case_types, reason = "they are written as they are named")]
+#[expect(non_camel_case_types, reason = "the names are the label values")]
 enum TokenKind {
     prompt,
     cached,
@@ -128,7 +95,7 @@ impl From<&Outcome> for TurnOutcome {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let histogram: fn() -> Histogram = || Histogram::new(SECONDS);
+        let histogram: fn() -> Histogram = || Histogram::new(BUCKETS);
         let mut metrics = Self {
             registry: Registry::with_prefix("sidecar"),
             requests: Family::default(),
@@ -148,58 +115,63 @@ impl Metrics {
         let registry = &mut self.registry;
         registry.register(
             "requests",
-            "Requests by route and the status of their answer",
+            "Requests by route and response status",
             self.requests.clone(),
         );
         registry.register_with_unit(
             "request_duration",
-            "From the head of a request to the end of its answer",
+            "Time from the request head to the end of the response",
             Unit::Seconds,
             self.request_duration.clone(),
         );
         registry.register_with_unit(
             "time_to_first_token",
-            "From the request to the first word, thought or call",
+            "Time from the request to the first text, reasoning or tool call",
             Unit::Seconds,
             self.time_to_first_token.clone(),
         );
-        registry.register("turns", "Turns by how they ended", self.turns.clone());
+        registry.register("turns", "Turns by outcome", self.turns.clone());
         registry.register_with_unit(
             "turn_duration",
-            "From the request to the end of its turn, with the wait for a slot",
+            "Time from the request to the end of the turn, including the wait in the queue",
             Unit::Seconds,
             self.turn_duration.clone(),
         );
         registry.register(
             "tokens",
-            "Tokens; cached ones are prompt tokens too, reasoning ones completion tokens",
+            "Tokens by kind; prompt includes cached, completion includes reasoning",
             self.tokens.clone(),
         );
     }
 
-    /// Counts a request whose answer is over. `route` is a pattern of ours, not the client's path.
+    /// Counts a request after its response has ended. `route` is a route pattern, not the path of the client.
     pub fn count_request(&self, route: &'static str, status: u16, duration: Duration) {
-        let status = status.into();
         self.requests
-            .get_or_create(&RequestLabels { route, status })
+            .get_or_create(&RequestLabels {
+                route,
+                status: status.into(),
+            })
             .inc();
         self.request_duration
             .get_or_create(&RouteLabel { route })
             .observe(duration.as_secs_f64());
     }
 
-    /// Notes when a turn said its first word.
-    pub fn note_first_token(&self, route: &'static str, after: Duration) {
+    /// Records the time to the first token of a turn.
+    pub fn record_first_token(&self, route: &'static str, after: Duration) {
         let histogram = self
             .time_to_first_token
             .get_or_create(&RouteLabel { route });
         histogram.observe(after.as_secs_f64());
     }
 
-    /// Counts a turn that is over.
+    /// Counts a turn that has ended.
     pub fn count_turn(&self, outcome: &Outcome, usage: &Usage, duration: Duration) {
-        let outcome = outcome.into();
-        self.turns.get_or_create(&OutcomeLabel { outcome }).inc();
+        self.turns
+            .get_or_create(&OutcomeLabel {
+                outcome: outcome.into(),
+            })
+            .inc();
         self.turn_duration.observe(duration.as_secs_f64());
         for (kind, tokens) in [
             (TokenKind::prompt, usage.input_tokens),
@@ -213,120 +185,17 @@ impl Metrics {
         }
     }
 
-    /// All of it as text, with what is measured now.
-    pub fn expose(&self, now: &Now, codex: Codex<'_>) -> String {
+    /// Returns all metrics as OpenMetrics text.
+    pub fn expose(&self, gauges: &Gauges<'_>) -> String {
         let mut text = String::new();
-        let _infallible = encode(&mut text, &self.registry);
-        let counted = text.trim_end_matches("# EOF\n").len();
-        text.truncate(counted);
-        let _infallible = encode(&mut text, &gauges(now, codex));
+        encode_into(&mut text, &self.registry);
+        // An exposition has one end marker, after its last metric.
+        text.truncate(text.trim_end_matches("# EOF\n").len());
+        encode_into(&mut text, &registry_of(gauges));
         text
     }
 }
 
-/// A registry that lives for one exposition.
-fn gauges(now: &Now, codex: Codex<'_>) -> Registry {
-    let status = &now.status;
-    let mut registry = Registry::default();
-    let ours = registry.sub_registry_with_prefix("sidecar");
-    let mut gauge = |name: &str, help: &str, value: usize| {
-        ours.register(name, help, ConstGauge::new(signed(value)));
-    };
-    gauge("turns_active", "Turns that hold a slot", status.turns);
-    if let Some(limit) = status.turns_limit {
-        gauge("turns_limit", "How many of them there may be", limit.get());
-    }
-    gauge(
-        "queue_length",
-        "Requests that wait for a slot",
-        status.queued,
-    );
-    let ready = usize::from(now.readiness == Readiness::Ready);
-    gauge("ready", "Whether a turn would be taken now", ready);
-    let resident = status.children.iter().map(|child| child.rss_bytes).sum();
-    ours.register_with_unit(
-        "child_resident",
-        "Memory of all Codex children",
-        Unit::Bytes,
-        ConstGauge::<u64>::new(resident),
-    );
-    ours.register(
-        "child_starts",
-        "Codex children that were ever started",
-        ConstCounter::<u64>::new(status.child_starts),
-    );
-    ours.register("workers", "Workers by what they can do", workers(status));
-    ours.register("build", "What runs here", build(codex));
-    plan(ours, &now.plan);
-    process_metrics(&mut registry);
-    registry
-}
-
-fn build(codex: Codex<'_>) -> Info<Vec<(&'static str, String)>> {
-    Info::new(vec![
-        ("version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("codex", codex.version.to_owned()),
-        ("protocol", codex.protocol.to_owned()),
-    ])
-}
-
-fn workers(status: &Status) -> Family<StateLabel, Gauge> {
-    let workers = Family::<StateLabel, Gauge>::default();
-    for readiness in Readiness::ALL {
-        let state = readiness.as_str();
-        let of_them = status.workers.iter().filter(|worker| **worker == readiness);
-        workers
-            .get_or_create(&StateLabel { state })
-            .set(signed(of_them.count()));
-    }
-    workers
-}
-
-/// The windows of which Codex has told something.
-fn plan(registry: &mut Registry, plan: &RateLimits) {
-    let used = Family::<WindowLabel, Gauge<f64, std::sync::atomic::AtomicU64>>::default();
-    let resets = Family::<WindowLabel, Gauge>::default();
-    for (name, window) in plan.windows() {
-        let label = WindowLabel { window: name };
-        used.get_or_create(&label)
-            .set(window.used_percent_now() / 100.0);
-        let at = window
-            .resets_at
-            .and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-        if let Some(at) = at {
-            let seconds = i64::try_from(at.as_secs()).unwrap_or(i64::MAX);
-            resets.get_or_create(&label).set(seconds);
-        }
-    }
-    registry.register(
-        "plan_used_ratio",
-        "Part of the Codex plan's window that is used",
-        used,
-    );
-    registry.register_with_unit(
-        "plan_reset_timestamp",
-        "When the window of the Codex plan begins anew",
-        Unit::Seconds,
-        resets,
-    );
-}
-
-/// As Prometheus' own client libraries name them.
-fn process_metrics(registry: &mut Registry) {
-    let pid = i32::try_from(std::process::id()).unwrap_or_default();
-    registry.register_with_unit(
-        "process_resident_memory",
-        "Memory of the sidecar itself",
-        Unit::Bytes,
-        ConstGauge::<u64>::new(process::rss_bytes(pid)),
-    );
-    registry.register(
-        "process_open_fds",
-        "Descriptors that the sidecar has open",
-        ConstGauge::new(signed(process::open_descriptors())),
-    );
-}
-
-fn signed(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
+fn encode_into(text: &mut String, registry: &Registry) {
+    encode(text, registry).expect("writing to a string does not fail");
 }

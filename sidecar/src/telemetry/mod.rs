@@ -1,6 +1,9 @@
-//! What turns cost: a record each, the log that keeps them, and their sums.
-//! The log is lines of JSON, appended to and never changed; the contract's section 8 names what a record holds.
+//! Metrics, the usage log with its totals, the log files, and trace ids.
+//!
+//! The usage log has one JSON line per turn; lines are appended and never changed. Section 8 of the contract names the
+//! fields of a record.
 
+mod gauges;
 pub mod metrics;
 pub mod rotating_log;
 pub mod trace_context;
@@ -8,6 +11,7 @@ mod usage_log;
 mod usage_record;
 mod usage_totals;
 
+pub use gauges::{Gauges, RateLimitGauge};
 pub use usage_log::UsageLog;
-pub use usage_record::{Record, TokenSource};
+pub use usage_record::{TokenSource, UsageRecord};
 pub use usage_totals::{Interval, Totals, UsageFilter, UsageTotals};

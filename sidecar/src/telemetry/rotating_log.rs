@@ -1,5 +1,5 @@
-//! A log of lines: a file that one thread appends to, puts aside when it is full, and that anybody may read.
-//! A line is written whole, in one call; what a crash left of the last one is a line of its own for readers to skip.
+//! A log file of lines with one writer thread, rotation by size, and any number of readers.
+//! Lines are written whole, in one call. A partial line that a crash left is terminated, so that readers can skip it.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -11,93 +11,96 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
-/// Lines that may wait for the disk.
-const WAITING: usize = 4096;
+/// Capacity of the queue to the writer, in lines. A line that finds the queue full is dropped.
+const QUEUE: usize = 4096;
 
-/// Lines that are written in one call.
+/// Maximum number of lines in one write call.
 const BATCH: usize = 256;
 
-/// The log, as those see it who write to it. The writer ends when the last of them is gone.
+/// A handle to the log. The writer ends when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub struct RotatingLog {
-    orders: mpsc::Sender<Order>,
+    commands: mpsc::Sender<WriterCommand>,
     lost: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
-enum Order {
-    /// A line without its end.
+enum WriterCommand {
+    /// Append a line, given without its newline.
     Write(Vec<u8>),
-    /// All that was written so far, older file first.
+    /// Open the files with everything written so far, oldest first.
     Read(oneshot::Sender<io::Result<Vec<File>>>),
 }
 
 impl RotatingLog {
-    /// Opens the log, and makes its folder. At `max_bytes` the file becomes `path` with `.1` behind it, in place of
-    /// the one before. The writer is to be run on a thread of its own.
+    /// Opens the log and creates its directory. At `max_bytes` the file is renamed to `path` with the suffix `.1`,
+    /// replacing the previous one. Run the writer on its own thread.
     ///
     /// # Errors
-    /// The file cannot be written.
-    pub fn open(path: &Path, max_bytes: Option<NonZeroU64>) -> io::Result<(Self, LineWriter)> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
+    /// The file cannot be opened for writing.
+    pub fn open(path: &Path, max_bytes: Option<NonZeroU64>) -> io::Result<(Self, LogWriter)> {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
         }
-        let (orders, received) = mpsc::channel(WAITING);
+        let (commands, received) = mpsc::channel(QUEUE);
         let log = Self {
-            orders,
+            commands,
             lost: Arc::default(),
         };
         let file = LogFile::open(path, max_bytes)?;
-        let writer = LineWriter {
-            orders: received,
+        let writer = LogWriter {
+            commands: received,
             file,
         };
         Ok((log, writer))
     }
 
-    /// Appends a line, at once and without waiting: when the disk hangs, it is lost and counted.
+    /// Queues a line without waiting. When the queue is full because the disk is slow, the line is dropped and counted.
     pub fn write(&self, line: Vec<u8>) {
-        if self.orders.try_send(Order::Write(line)).is_err() {
+        if self.commands.try_send(WriterCommand::Write(line)).is_err() {
             let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
-            tracing::error!(lost, "a line of a log is lost: the disk is too slow");
+            tracing::error!(lost, "log line dropped, writer queue full");
         }
     }
 
-    /// The files with all lines that were written before this call, oldest first.
+    /// Opens the files with all lines that were written before this call, oldest first.
     ///
     /// # Errors
-    /// The system's; or `BrokenPipe` when the writer has ended.
+    /// A file cannot be opened; or `BrokenPipe` when the writer has ended.
     pub async fn files(&self) -> io::Result<Vec<File>> {
         let ended = || io::Error::from(io::ErrorKind::BrokenPipe);
-        let (answer, files) = oneshot::channel();
-        let asked = self.orders.send(Order::Read(answer)).await;
-        asked.map_err(|_ended| ended())?;
-        files.await.map_err(|_ended| ended())?
+        let (reply, files) = oneshot::channel();
+        self.commands
+            .send(WriterCommand::Read(reply))
+            .await
+            .map_err(|_| ended())?;
+        files.await.map_err(|_| ended())?
     }
 }
 
-/// The one who writes.
+/// The writer of the log.
 #[derive(Debug)]
-pub struct LineWriter {
-    orders: mpsc::Receiver<Order>,
+pub struct LogWriter {
+    commands: mpsc::Receiver<WriterCommand>,
     file: LogFile,
 }
 
-impl LineWriter {
-    /// Writes until nobody is left who could say something, and blocks the thread for it.
+impl LogWriter {
+    /// Writes until the last handle is dropped. Blocks the thread.
     pub fn run(mut self) {
-        let mut orders = Vec::with_capacity(BATCH);
+        let mut commands = Vec::with_capacity(BATCH);
         let mut lines = Vec::new();
-        while self.orders.blocking_recv_many(&mut orders, BATCH) > 0 {
-            for order in orders.drain(..) {
-                match order {
-                    Order::Write(line) => {
+        while self.commands.blocking_recv_many(&mut commands, BATCH) > 0 {
+            for command in commands.drain(..) {
+                match command {
+                    WriterCommand::Write(line) => {
                         lines.extend(line);
                         lines.push(b'\n');
                     }
-                    Order::Read(answer) => {
+                    WriterCommand::Read(reply) => {
+                        // First the lines that were queued before this command.
                         self.file.append(&mut lines);
-                        let _reader_left = answer.send(self.file.read());
+                        reply.send(self.file.open_files()).ok(); // The reader may have left.
                     }
                 }
             }
@@ -106,33 +109,33 @@ impl LineWriter {
     }
 }
 
-/// The file that is written, and the one that was put aside.
+/// The current file and, by its name, the rotated one.
 #[derive(Debug)]
 struct LogFile {
     path: PathBuf,
     file: File,
     bytes: u64,
-    /// `None` for what cannot be put aside, such as a device.
+    /// `None` also for a file that cannot be rotated, such as a device.
     max_bytes: Option<NonZeroU64>,
-    /// Whether the last write failed; it may have left a part of a line.
-    failed: bool,
+    /// Whether the file may end in a partial line, after a failed write or a crash.
+    is_torn: bool,
 }
 
 impl LogFile {
     fn open(path: &Path, max_bytes: Option<NonZeroU64>) -> io::Result<Self> {
         let mut file = open(path)?;
         let metadata = file.metadata()?;
-        let torn = metadata.is_file() && !ends_in_newline(&mut file)?;
+        let is_torn = metadata.is_file() && !ends_in_newline(&mut file)?;
         Ok(Self {
             path: path.to_owned(),
             bytes: metadata.len(),
             max_bytes: max_bytes.filter(|_| metadata.is_file()),
             file,
-            failed: torn,
+            is_torn,
         })
     }
 
-    /// Appends whole lines and empties them; after a failure they are lost, and the log says so once.
+    /// Appends whole lines and clears `lines`. Lines of a failed write are dropped; a series of failures is logged once.
     fn append(&mut self, lines: &mut Vec<u8>) {
         if lines.is_empty() {
             return;
@@ -141,37 +144,39 @@ impl LogFile {
         if self.bytes > 0 && self.max_bytes.is_some_and(|max| full > max.get()) {
             self.rotate();
         }
-        if self.failed {
+        if self.is_torn {
             lines.insert(0, b'\n');
         }
         match self.file.write_all(lines) {
-            Ok(()) => self.failed = false,
-            Err(error) if !self.failed => {
-                tracing::error!(%error, path = %self.path.display(), "a log cannot be written");
-                self.failed = true;
+            Ok(()) => self.is_torn = false,
+            Err(error) if !self.is_torn => {
+                tracing::error!(%error, path = %self.path.display(), "log write failed");
+                self.is_torn = true;
             }
-            Err(_again) => {}
+            Err(_) => {}
         }
         self.bytes += lines.len() as u64;
         lines.clear();
     }
 
-    /// Puts the file aside, in place of the one before.
+    /// Renames the current file to `.1`, replacing the previous one, and opens a new file.
     fn rotate(&mut self) {
-        let renewed =
-            std::fs::rename(&self.path, aside(&self.path)).and_then(|()| open(&self.path));
-        match renewed {
+        let reopened =
+            std::fs::rename(&self.path, rotated(&self.path)).and_then(|()| open(&self.path));
+        match reopened {
             Ok(file) => {
-                let _synced = std::mem::replace(&mut self.file, file).sync_all();
+                let rotated = std::mem::replace(&mut self.file, file);
+                rotated.sync_all().ok(); // Best effort: the lines are written, whatever a later crash keeps.
             }
-            Err(error) => tracing::error!(%error, "a log cannot be put aside"),
+            Err(error) => tracing::error!(%error, "log rotation failed"),
         }
-        self.bytes = 0; // After a failure too: it is tried again when as much has come.
+        // After a failure too: the next attempt comes after another `max_bytes`, not with every line.
+        self.bytes = 0;
     }
 
-    /// Both files, as they are now: what is written or put aside later does not change what a reader sees of them.
-    fn read(&self) -> io::Result<Vec<File>> {
-        let older = match File::open(aside(&self.path)) {
+    /// Opens both files. The open files are not affected by a later rotation.
+    fn open_files(&self) -> io::Result<Vec<File>> {
+        let older = match File::open(rotated(&self.path)) {
             Ok(file) => Some(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
@@ -181,14 +186,14 @@ impl LogFile {
     }
 }
 
-/// For its owner alone: it tells who does what, and when.
+/// Opens the file with mode 0600, because the records show the activity of clients.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true).append(true).create(true).mode(0o600);
     options.open(path)
 }
 
-fn aside(path: &Path) -> PathBuf {
+fn rotated(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".1");
     name.into()
@@ -208,14 +213,14 @@ fn ends_in_newline(file: &mut File) -> io::Result<bool> {
 mod tests {
     use super::*;
 
-    /// Opens the log in `folder`, writes `lines`, and says what is read.
-    async fn write_and_read(folder: &Path, max_bytes: u64, lines: &[&str]) -> String {
-        let path = folder.join("below/log");
+    /// Opens the log in `directory`, writes `lines`, and returns the text of all files.
+    async fn write_and_read(directory: &Path, max_bytes: u64, lines: &[&str]) -> String {
+        let path = directory.join("below/log");
         let (log, writer) = RotatingLog::open(&path, NonZeroU64::new(max_bytes)).unwrap();
         let writer = tokio::task::spawn_blocking(|| writer.run());
         for line in lines {
             log.write(line.as_bytes().to_vec());
-            log.files().await.unwrap(); // So that each is a batch of its own.
+            log.files().await.unwrap(); // Each line becomes its own batch.
         }
         let mut read = String::new();
         for mut file in log.files().await.unwrap() {
@@ -227,33 +232,39 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_written_is_read_also_after_a_restart() {
-        let folder = tempfile::tempdir().unwrap();
+    async fn written_lines_survive_a_restart_in_a_private_file() {
+        let directory = tempfile::tempdir().unwrap();
         assert_eq!(
-            write_and_read(folder.path(), 0, &["1", "2"]).await,
+            write_and_read(directory.path(), 0, &["1", "2"]).await,
             "1\n2\n"
         );
-        assert_eq!(write_and_read(folder.path(), 0, &["3"]).await, "1\n2\n3\n");
-        let file = std::fs::metadata(folder.path().join("below/log")).unwrap();
+        assert_eq!(
+            write_and_read(directory.path(), 0, &["3"]).await,
+            "1\n2\n3\n"
+        );
+        let file = std::fs::metadata(directory.path().join("below/log")).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::mode(&file.permissions());
         assert_eq!(mode & 0o777, 0o600);
     }
 
     #[tokio::test]
-    async fn a_line_that_a_crash_tore_costs_no_other() {
-        let folder = tempfile::tempdir().unwrap();
-        write_and_read(folder.path(), 0, &["one"]).await;
-        std::fs::write(folder.path().join("below/log"), "one\ntw").unwrap();
-        let read = write_and_read(folder.path(), 0, &["three"]).await;
+    async fn partial_line_of_a_crash_does_not_corrupt_the_next_line() {
+        let directory = tempfile::tempdir().unwrap();
+        write_and_read(directory.path(), 0, &["one"]).await;
+        std::fs::write(directory.path().join("below/log"), "one\ntw").unwrap();
+        let read = write_and_read(directory.path(), 0, &["three"]).await;
         assert_eq!(read, "one\ntw\nthree\n");
     }
 
     #[tokio::test]
-    async fn a_full_file_is_put_aside_and_the_one_before_is_gone() {
-        let folder = tempfile::tempdir().unwrap();
+    async fn full_file_is_rotated_and_replaces_the_previous_one() {
+        let directory = tempfile::tempdir().unwrap();
         let lines = ["1", "2", "3", "4", "5"];
-        assert_eq!(write_and_read(folder.path(), 4, &lines).await, "3\n4\n5\n");
-        let read = |name: &str| std::fs::read_to_string(folder.path().join("below").join(name));
+        assert_eq!(
+            write_and_read(directory.path(), 4, &lines).await,
+            "3\n4\n5\n"
+        );
+        let read = |name: &str| std::fs::read_to_string(directory.path().join("below").join(name));
         assert_eq!(
             (read("log.1").unwrap(), read("log").unwrap()),
             ("3\n4\n".into(), "5\n".into())
@@ -261,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_never_put_aside() {
+    fn device_is_never_rotated() {
         let mut file = LogFile::open(Path::new("/dev/null"), NonZeroU64::new(1)).unwrap();
         for _ in 0..3 {
             file.append(&mut b"line\n".to_vec());

@@ -1,11 +1,12 @@
-//! The trace that a request belongs to, so that our log lines can be found from it.
+//! The trace id of a request, which connects its log lines with a trace.
 //! W3C Trace Context, section 3.2 ("traceparent").
 
-/// The trace id of a `traceparent`; `None` when it is not one. Later versions may add fields behind those that we know.
+/// Returns the trace id of a `traceparent` header; `None` when the header is invalid. Later versions may append fields.
 pub fn trace_id(traceparent: &str) -> Option<&str> {
     let mut fields = traceparent.splitn(4, '-');
     let (version, trace, parent) = (fields.next()?, fields.next()?, fields.next()?);
     let flags = fields.next()?;
+    // Version 00 has exactly four fields; `flags` would contain the rest of a longer header.
     let known = version != "00" || flags.len() == 2;
     let valid = is_hex(version, 2)
         && version != "ff"
@@ -26,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_valid_parent_has_a_trace() {
+    fn trace_id_is_read_from_valid_traceparents_only() {
         const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
         for (text, expected) in [
             (

@@ -1,4 +1,4 @@
-//! The usage log: records as lines of JSON, and those who read them all.
+//! The usage log: records as lines of JSON, written by a [`RotatingLog`] and read as a whole.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::Record;
+use super::rotating_log::{LogWriter, RotatingLog};
+use super::usage_record::UsageRecord;
 use crate::config::UsageLogConfig;
-use crate::telemetry::rotating_log::{LineWriter, RotatingLog};
 
-/// Readers at once; each reads the whole log.
+/// Maximum number of concurrent readers. Each reads the whole log and occupies a blocking thread.
 const READERS: usize = 2;
 
-/// Longest line that is read, in bytes; ours have less than a thousand.
+/// Maximum length of a line that is read, in bytes; records have less than a thousand.
 const MAX_LINE: u64 = 64 << 10;
 
-/// The log, as those see it who write to it and read from it.
+/// A handle to the usage log.
 #[derive(Debug, Clone)]
 pub struct UsageLog {
     lines: RotatingLog,
@@ -24,11 +24,11 @@ pub struct UsageLog {
 }
 
 impl UsageLog {
-    /// Opens the log; the writer is to be run on a thread of its own.
+    /// Opens the log. Run the writer on its own thread.
     ///
     /// # Errors
-    /// The file cannot be written.
-    pub fn open(config: &UsageLogConfig) -> io::Result<(Self, LineWriter)> {
+    /// The file cannot be opened for writing.
+    pub fn open(config: &UsageLogConfig) -> io::Result<(Self, LogWriter)> {
         let (lines, writer) = RotatingLog::open(&config.path, config.max_bytes)?;
         let log = Self {
             lines,
@@ -38,34 +38,36 @@ impl UsageLog {
     }
 
     /// Appends a record.
-    pub fn write(&self, record: &Record) {
+    pub fn write(&self, record: &UsageRecord) {
         let line = serde_json::to_vec(record).expect("a record is JSON");
         self.lines.write(line);
     }
 
-    /// Gives every record that was written before this call to `see`, oldest first, and returns what came of it.
+    /// Folds every record that was written before this call into `state`, oldest first, and returns the result.
     ///
     /// # Errors
     /// The log cannot be read.
     pub async fn read<T: Send + 'static>(
         &self,
         mut state: T,
-        see: impl Fn(&mut T, Record) + Send + 'static,
+        fold: impl Fn(&mut T, UsageRecord) + Send + 'static,
     ) -> io::Result<T> {
-        let _place = self.readers.acquire().await;
+        // Held until the log is read.
+        let _permit = self.readers.acquire().await;
         let files = self.lines.files().await?;
-        let reading = tokio::task::spawn_blocking(move || {
+        tokio::task::spawn_blocking(move || {
             for file in files {
-                read_records(file, |record| see(&mut state, record))?;
+                read_records(file, |record| fold(&mut state, record))?;
             }
             Ok(state)
-        });
-        reading.await.map_err(io::Error::other)?
+        })
+        .await
+        .map_err(io::Error::other)?
     }
 }
 
-/// Reads the records of a file; lines that are none are skipped.
-fn read_records(file: File, mut see: impl FnMut(Record)) -> io::Result<()> {
+/// Reads the records of a file; an invalid line is skipped.
+fn read_records(file: File, mut on_record: impl FnMut(UsageRecord)) -> io::Result<()> {
     let mut file = BufReader::with_capacity(256 << 10, file);
     let mut line = Vec::new();
     loop {
@@ -75,7 +77,7 @@ fn read_records(file: File, mut see: impl FnMut(Record)) -> io::Result<()> {
             return Ok(());
         }
         if let Ok(record) = serde_json::from_slice(&line) {
-            see(record);
+            on_record(record);
         }
     }
 }

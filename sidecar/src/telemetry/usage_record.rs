@@ -1,67 +1,69 @@
-//! One turn in the usage log. It holds who asked for how much, and nothing of what was said.
+//! The record of a turn in the usage log: client, model, tokens and times, without the prompt and the completion.
 
 use serde::{Deserialize, Serialize};
 
-/// A line of the log. Times are milliseconds.
+/// A line of the usage log. Times are milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// When the request came, since the Unix epoch.
+pub struct UsageRecord {
+    /// Arrival of the request, since the Unix epoch.
     pub ts: u64,
-    /// The id that the client's answer and the logs carry; empty without Envoy in front.
+    /// Request id of the response and of the logs; empty for a request that did not come through Envoy.
     pub request_id: String,
-    /// The id of the caller's key; empty when nobody asked for one.
+    /// Id of the caller's API key; empty where the filter does not authenticate.
     pub client: String,
-    /// The path that was asked.
+    /// Path of the request.
     pub route: String,
-    /// The model that the client named.
+    /// Model in the request.
     pub requested_model: String,
-    /// The model that Codex was told to use.
+    /// Model that Codex used.
     pub effective_model: String,
-    /// Whether the answer was a stream.
+    /// Whether the response was a stream.
     pub stream: bool,
-    /// Tokens of the prompt, cached ones included.
+    /// Tokens of the prompt, including cached ones.
     pub prompt_tokens: u64,
-    /// Those of them that the provider had in its cache.
+    /// Prompt tokens from the provider's cache.
     pub cached_tokens: u64,
-    /// Tokens of the answer, reasoning included.
+    /// Tokens of the completion, including reasoning.
     pub completion_tokens: u64,
-    /// Those of them that were reasoning.
+    /// Completion tokens spent on reasoning.
     pub reasoning_tokens: u64,
-    /// Prompt and answer together.
+    /// Tokens of prompt and completion.
     pub total_tokens: u64,
-    /// Who counted them.
+    /// Source of the token counts.
     pub token_source: TokenSource,
-    /// From the request to the end of its turn.
+    /// Time from the request to the end of its turn.
     pub duration_ms: u64,
-    /// From the request to the first word, thought or call; absent when there was none.
+    /// Time from the request to the first text, reasoning or tool call; absent without output.
     pub time_to_first_token_ms: Option<u64>,
-    /// The status of the answer; 499 when the client left before there was one.
+    /// Status of the response; 499 when the client disconnected before the response.
     pub status: u16,
-    /// Why the model stopped; absent when it did not come to an end.
+    /// Finish reason of the model; absent for a turn that did not complete.
     pub finish_reason: Option<String>,
-    /// What became of it instead: a code of our errors, `client_left` or `interrupted`.
+    /// Reason for an incomplete turn: an error code, `client_left` or `interrupted`.
     pub error: Option<String>,
 }
 
-/// Who counted the tokens.
+/// The source of token counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenSource {
-    /// Codex told.
+    /// Codex reported them.
     Reported,
-    /// Codex told nothing: four characters a token.
+    /// Codex reported no counts; estimated at four characters per token.
     Estimated,
-    /// Nobody: the model was not asked, or said nothing.
+    /// The model was not called, or produced no output.
     None,
 }
 
-impl Record {
-    /// Whether the turn failed. A client that leaves, or takes its request back, has what it wanted.
+impl UsageRecord {
+    /// Whether the turn failed. A disconnect or a cancellation by the client is not a failure.
     pub fn is_failure(&self) -> bool {
         let error = self.error.as_deref();
         error.is_some_and(|error| error != Self::CLIENT_LEFT && error != Self::INTERRUPTED)
     }
 
+    /// The status of a request that lost its client before the response, as nginx logs it.
+    pub(crate) const CLIENT_CLOSED_REQUEST: u16 = 499;
     pub(crate) const CLIENT_LEFT: &'static str = "client_left";
     pub(crate) const INTERRUPTED: &'static str = "interrupted";
 }

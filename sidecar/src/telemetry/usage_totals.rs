@@ -1,41 +1,41 @@
-//! UsageTotals of records: which of them count, and how they are grouped.
+//! Totals of usage records, filtered by time and client, and grouped by hour or day.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::Serialize;
 
-use super::Record;
+use super::usage_record::UsageRecord;
 
-/// Which records count.
+/// A selection of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageFilter {
-    /// When the request came, in milliseconds since the Unix epoch.
+    /// Arrival of the request, in milliseconds since the Unix epoch.
     pub times: Range<u64>,
-    /// Whose it was; `None` for all.
+    /// Client of the request; `None` selects all clients.
     pub client: Option<String>,
 }
 
 impl UsageFilter {
-    /// Whether the record is one of them.
-    pub fn matches(&self, record: &Record) -> bool {
+    /// Whether the record is selected.
+    pub fn matches(&self, record: &UsageRecord) -> bool {
         let client = self.client.as_ref();
         self.times.contains(&record.ts) && client.is_none_or(|client| *client == record.client)
     }
 }
 
-/// Spans of time that are summed apart, in UTC.
+/// The length of a bucket; buckets are aligned in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interval {
-    /// From full hour to full hour.
+    /// A full hour.
     Hour,
-    /// From midnight to midnight.
+    /// A day from midnight to midnight.
     Day,
 }
 
 impl Interval {
-    /// How long such a span is, in milliseconds.
+    /// Returns the length in milliseconds.
     pub fn length_ms(self) -> u64 {
         match self {
             Self::Hour => 3_600_000,
@@ -44,27 +44,27 @@ impl Interval {
     }
 }
 
-/// What some records come to.
+/// The totals of a set of records.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
-    /// Turns that were asked for.
+    /// Requested turns.
     pub requests: u64,
-    /// Those of them that failed.
+    /// Failed turns.
     pub errors: u64,
-    /// Tokens of prompts, cached ones included.
+    /// Tokens of prompts, including cached ones.
     pub prompt_tokens: u64,
-    /// Those of them that the provider had in its cache.
+    /// Prompt tokens from the provider's cache.
     pub cached_tokens: u64,
-    /// Tokens of answers, reasoning included.
+    /// Tokens of completions, including reasoning.
     pub completion_tokens: u64,
-    /// Those of them that were reasoning.
+    /// Completion tokens spent on reasoning.
     pub reasoning_tokens: u64,
-    /// Prompts and answers together.
+    /// Tokens of prompts and completions.
     pub total_tokens: u64,
 }
 
 impl Totals {
-    fn add(&mut self, record: &Record) {
+    fn add(&mut self, record: &UsageRecord) {
         self.requests += 1;
         self.errors += u64::from(record.is_failure());
         for (sum, tokens) in [
@@ -74,25 +74,26 @@ impl Totals {
             (&mut self.reasoning_tokens, record.reasoning_tokens),
             (&mut self.total_tokens, record.total_tokens),
         ] {
-            *sum = sum.saturating_add(tokens); // The log is a file that anybody may have edited.
+            // Saturating, because the log is a file that may have been edited.
+            *sum = sum.saturating_add(tokens);
         }
     }
 }
 
-/// All that count, and what each span of time has of it.
+/// The totals of all selected records, and of each bucket.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct UsageTotals {
-    /// Of all.
+    /// Totals of all selected records.
     pub totals: Totals,
-    /// By the beginning of the span, in milliseconds since the Unix epoch; spans without records are absent.
+    /// Totals by start of the bucket, in milliseconds since the Unix epoch; empty buckets are absent.
     pub buckets: BTreeMap<u64, Totals>,
 }
 
 impl UsageTotals {
-    /// Adds a record, to the bucket of its span too when there is a `group`.
-    pub fn add(&mut self, record: &Record, group: Option<Interval>) {
+    /// Adds a record to the totals and, with an `interval`, to its bucket.
+    pub fn add(&mut self, record: &UsageRecord, interval: Option<Interval>) {
         self.totals.add(record);
-        if let Some(length) = group.map(Interval::length_ms) {
+        if let Some(length) = interval.map(Interval::length_ms) {
             let bucket = record.ts - record.ts % length;
             self.buckets.entry(bucket).or_default().add(record);
         }
@@ -104,8 +105,8 @@ mod tests {
     use super::*;
     use crate::telemetry::TokenSource;
 
-    fn record(ts: u64, client: &str, error: Option<&str>) -> Record {
-        Record {
+    fn record(ts: u64, client: &str, error: Option<&str>) -> UsageRecord {
+        UsageRecord {
             ts,
             request_id: "r".into(),
             client: client.into(),
@@ -128,10 +129,10 @@ mod tests {
     }
 
     #[test]
-    fn records_are_summed_by_utc_hour_and_day() {
+    fn records_are_grouped_by_utc_hour_and_day() {
         let hour = Interval::Hour.length_ms();
         let times = [hour - 1, hour, hour + 1, 24 * hour];
-        for (group, expected) in [
+        for (interval, expected) in [
             (None, vec![]),
             (
                 Some(Interval::Hour),
@@ -139,37 +140,37 @@ mod tests {
             ),
             (Some(Interval::Day), vec![(0, 3), (24 * hour, 1)]),
         ] {
-            let mut sums = UsageTotals::default();
+            let mut usage = UsageTotals::default();
             for ts in times {
-                sums.add(&record(ts, "alice", None), group);
+                usage.add(&record(ts, "alice", None), interval);
             }
-            let requests = sums.buckets.iter().map(|(ts, sum)| (*ts, sum.requests));
-            assert_eq!(requests.collect::<Vec<_>>(), expected, "{group:?}");
+            let requests = usage.buckets.iter().map(|(ts, sum)| (*ts, sum.requests));
+            assert_eq!(requests.collect::<Vec<_>>(), expected, "{interval:?}");
             assert_eq!(
-                (sums.totals.requests, sums.totals.total_tokens),
+                (usage.totals.requests, usage.totals.total_tokens),
                 (4, 60),
-                "{group:?}"
+                "{interval:?}"
             );
         }
     }
 
     #[test]
-    fn only_failures_are_errors() {
-        let mut sums = UsageTotals::default();
+    fn disconnects_and_cancellations_are_not_errors() {
+        let mut usage = UsageTotals::default();
         for error in [
             None,
             Some("client_left"),
             Some("interrupted"),
             Some("codex_failed"),
         ] {
-            sums.add(&record(1, "alice", error), None);
+            usage.add(&record(1, "alice", error), None);
         }
-        assert_eq!((sums.totals.requests, sums.totals.errors), (4, 1));
+        assert_eq!((usage.totals.requests, usage.totals.errors), (4, 1));
     }
 
     #[test]
-    fn a_selection_has_its_beginning_and_not_its_end() {
-        let selection = |client: Option<&str>| UsageFilter {
+    fn filter_includes_the_start_and_excludes_the_end() {
+        let filter = |client: Option<&str>| UsageFilter {
             times: 5..7,
             client: client.map(str::to_owned),
         };
@@ -180,17 +181,17 @@ mod tests {
             (6, Some("bob"), false),
             (7, None, false),
         ] {
-            let held = selection(client).matches(&record(ts, "alice", None));
-            assert_eq!(held, expected, "{ts} {client:?}");
+            let matches = filter(client).matches(&record(ts, "alice", None));
+            assert_eq!(matches, expected, "{ts} {client:?}");
         }
     }
 
     #[test]
-    fn a_record_is_one_line_of_named_numbers() {
+    fn record_is_one_line_of_json() {
         let line = serde_json::to_string(&record(1, "alice", Some("codex_failed"))).unwrap();
         assert!(!line.contains('\n'));
         assert_eq!(
-            serde_json::from_str::<Record>(&line).unwrap(),
+            serde_json::from_str::<UsageRecord>(&line).unwrap(),
             record(1, "alice", Some("codex_failed"))
         );
         assert!(line.contains(r#""token_source":"reported""#), "{line}");

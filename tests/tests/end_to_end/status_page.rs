@@ -63,8 +63,10 @@ async fn the_page_shows_what_happens_and_what_has_happened() {
     let mut tab = Tab::open(&url).await;
     tab.wait_until("document.querySelector('#state').textContent === '● Ready'")
         .await;
-    tab.wait_until("document.querySelector('#requests-note').textContent.startsWith('None yet')")
-        .await;
+    tab.wait_until(
+        "document.querySelector('#requests-note').textContent.startsWith('No requests yet')",
+    )
+    .await;
 
     let plan = json!({"primary": {"used_percent": 85, "window_minutes": 300, "resets_at": 4_000_000_000_u64}});
     let answered = json!([
@@ -86,7 +88,7 @@ async fn the_page_shows_what_happens_and_what_has_happened() {
         .await;
     assert_eq!(
         texts(&mut tab, "#turns-limit, #queue").await,
-        json!(["of 4", "No request waits."])
+        json!(["of 4", "Queue empty."])
     );
     let meter = "document.querySelector('#turns-meter').getAttribute('aria-valuenow')";
     assert_eq!(tab.evaluate(meter).await, "1");
@@ -102,7 +104,7 @@ async fn the_page_shows_what_happens_and_what_has_happened() {
     let plan = texts(&mut tab, "#plan li").await[0].take();
     assert!(
         plan.as_str()
-            .is_some_and(|plan| plan.starts_with("5 h window 85 % used, nearly used up")),
+            .is_some_and(|plan| plan.starts_with("5 h window 85 % used, nearly exhausted")),
         "{plan}"
     );
 
@@ -217,7 +219,7 @@ async fn the_page_says_what_to_do_and_outlives_its_sidecar() {
     assert!(
         notice
             .as_str()
-            .is_some_and(|notice| notice.contains("What you see is from")),
+            .is_some_and(|notice| notice.contains("The data shown is from")),
         "{notice}"
     );
     assert_eq!(

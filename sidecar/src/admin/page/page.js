@@ -1,25 +1,25 @@
-// The status page asks again and again, while somebody looks, and says so when nobody answers.
+// Polls /status and /usage while the page is visible, and reports when the sidecar is not reachable.
 
-import { showState, showStatus } from './now.js';
-import { beginning, chosenSpan, drawUsage, showRequests, showUsage } from './usage.js';
-import { $, clock } from './words.js';
+import { showState, showStatus } from './status.js';
+import { drawUsage, rangeStart, selectedSpan, showRequests, showUsage } from './usage.js';
+import { $, clock } from './format.js';
 
-const STATUS_EVERY_MS = 2_000;
-const USAGE_EVERY_MS = 10_000;
-const ANSWER_WITHIN_MS = 5_000;
+const STATUS_INTERVAL_MS = 2_000;
+const USAGE_INTERVAL_MS = 10_000;
+const TIMEOUT_MS = 5_000;
 
-/** The sidecar answered, and said no. */
-class Refusal extends Error {}
+/** An error response of the sidecar, as opposed to a failed connection. */
+class ErrorResponse extends Error {}
 
-async function ask(path) {
-  const answer = await fetch(path, { cache: 'no-store', signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
-  const body = await answer.json();
-  if (!answer.ok) throw new Refusal(body.error.message);
+async function fetchJson(path) {
+  const response = await fetch(path, { cache: 'no-store', signal: AbortSignal.timeout(TIMEOUT_MS) });
+  const body = await response.json();
+  if (!response.ok) throw new ErrorResponse(body.error.message);
   return body;
 }
 
-/** Asks and shows the answer, now and every so often; what it returns does so at once. */
-function repeat(everyMs, question, show, fail) {
+/** Loads and shows data now and at an interval; returns a function that does so at once. */
+function poll(intervalMs, load, show, fail) {
   let timer;
   let latest = 0;
   async function run() {
@@ -27,9 +27,10 @@ function repeat(everyMs, question, show, fail) {
     if (document.hidden) return;
     latest += 1;
     const mine = latest;
-    const then = await question().then((answer) => () => show(answer), (error) => () => fail(error));
+    const then = await load().then((data) => () => show(data), (error) => () => fail(error));
+    // A later call has superseded this one; its result must not be overwritten.
     if (mine !== latest) return;
-    timer = setTimeout(run, everyMs);
+    timer = setTimeout(run, intervalMs);
     then();
   }
   document.addEventListener('visibilitychange', run);
@@ -37,46 +38,46 @@ function repeat(everyMs, question, show, fail) {
   return run;
 }
 
-let answered = null;
-let silentSince = null;
+let updatedAt = null;
+let unreachableSince = null;
 
 function onStatus(status) {
-  const wasSilent = silentSince !== null;
-  answered = Date.now();
-  silentSince = null;
+  const wasUnreachable = unreachableSince !== null;
+  updatedAt = Date.now();
+  unreachableSince = null;
   document.body.classList.remove('stale');
-  $('updated').textContent = `Updated ${clock(answered)}.`;
+  $('updated').textContent = `Updated ${clock(updatedAt)}.`;
   showStatus(status);
-  if (wasSilent) refreshUsage();
+  if (wasUnreachable) refreshUsage();
 }
 
-function onSilence(error) {
-  silentSince ??= Date.now();
+function onUnreachable(error) {
+  unreachableSince ??= Date.now();
   document.body.classList.add('stale');
   document.title = 'Not reachable · codex-edge';
-  const why = error instanceof Refusal ? error.message : 'The sidecar has stopped, or the way to it is broken.';
-  const old = answered === null ? '' : ` What you see is from ${clock(answered)}.`;
-  const name = `Not reachable since ${clock(silentSince)}`;
-  showState({ level: 'bad', sign: '✕', name, help: `${why}${old} This page keeps asking.` });
+  const reason = error instanceof ErrorResponse ? error.message : 'The sidecar has stopped, or the connection to it failed.';
+  const stale = updatedAt === null ? '' : ` The data shown is from ${clock(updatedAt)}.`;
+  const name = `Not reachable since ${clock(unreachableSince)}`;
+  showState({ level: 'bad', sign: '✕', name, help: `${reason}${stale} This page retries automatically.` });
 }
 
-async function askForUsage() {
-  const span = chosenSpan();
-  const sums = ask(`usage?group=${span.group}&start=${beginning(span, Date.now())}`);
-  return [span, ...(await Promise.all([sums, ask('usage/raw?limit=50')]))];
+async function loadUsage() {
+  const span = selectedSpan();
+  const totals = fetchJson(`usage?group=${span.group}&start=${rangeStart(span, Date.now())}`);
+  return [span, ...(await Promise.all([totals, fetchJson('usage/raw?limit=50')]))];
 }
 
-function onUsage([span, sums, records]) {
-  showUsage(span, sums);
+function onUsage([span, totals, records]) {
+  showUsage(span, totals);
   showRequests(records);
 }
 
-/** Silence is told by the status. */
+/** Shows an error response only: a failed connection is reported by the status. */
 function onUsageFailure(error) {
-  if (error instanceof Refusal) $('usage-note').textContent = `Usage cannot be read: ${error.message}`;
+  if (error instanceof ErrorResponse) $('usage-note').textContent = `Usage is unavailable: ${error.message}`;
 }
 
-repeat(STATUS_EVERY_MS, () => ask('status'), onStatus, onSilence);
-const refreshUsage = repeat(USAGE_EVERY_MS, askForUsage, onUsage, onUsageFailure);
+poll(STATUS_INTERVAL_MS, () => fetchJson('status'), onStatus, onUnreachable);
+const refreshUsage = poll(USAGE_INTERVAL_MS, loadUsage, onUsage, onUsageFailure);
 $('span').addEventListener('change', refreshUsage);
 new ResizeObserver(drawUsage).observe($('chart'));

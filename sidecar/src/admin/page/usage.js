@@ -1,7 +1,7 @@
-// What was used: sums of a span of time as figures, chart and table, and the last requests.
+// Usage in a period, as figures, a chart and a table, and the recent requests.
 
 import { chart, series } from './chart.js';
-import { $, HOUR_MS, clock, count, day, element, hourAndMinute, milliseconds, several, shape } from './words.js';
+import { $, HOUR_MS, clock, count, day, element, hourAndMinute, milliseconds, plural, svgElement } from './format.js';
 
 const SPANS = {
   hour: {
@@ -14,50 +14,50 @@ const SPANS = {
     label: (start) => `${day(start, { timeZone: 'UTC', weekday: 'short' })}, in UTC`,
   },
 };
-const NOTHING = { requests: 0, errors: 0, prompt_tokens: 0, cached_tokens: 0, completion_tokens: 0 };
+const EMPTY = { requests: 0, errors: 0, prompt_tokens: 0, cached_tokens: 0, completion_tokens: 0 };
 
-/** The span that is chosen. */
-export const chosenSpan = () => SPANS[$('span').querySelector(':checked').value];
+/** The selected period. */
+export const selectedSpan = () => SPANS[$('span').querySelector(':checked').value];
 
-/** When its first bucket begins, in milliseconds. */
-export const beginning = ({ length, buckets }, now) => (Math.floor(now / length) - buckets + 1) * length;
+/** The start of the first bucket of a period, in milliseconds. */
+export const rangeStart = ({ length, buckets }, now) => (Math.floor(now / length) - buckets + 1) * length;
 
-const shown = { span: SPANS.hour, buckets: [], totals: NOTHING, pointed: null, requests: '' };
+const shown = { span: SPANS.hour, buckets: [], totals: EMPTY, highlighted: null, requests: '' };
 
-export function showUsage(span, answer) {
-  Object.assign(shown, { span, buckets: filled(span, answer), totals: answer });
-  $('usage-note').textContent = answer.requests === 0 ? 'No request came in this time.' : '';
+export function showUsage(span, usage) {
+  Object.assign(shown, { span, buckets: fillGaps(span, usage), totals: usage });
+  $('usage-note').textContent = usage.requests === 0 ? 'No requests in this period.' : '';
   drawUsage();
   showTable();
 }
 
-/** Every bucket of the span; the answer leaves out those in which nothing was used. */
-function filled(span, { buckets, end }) {
+/** Returns every bucket of the period; the response leaves out empty ones. */
+function fillGaps(span, { buckets, end }) {
   const known = new Map(buckets.map((bucket) => [Date.parse(bucket.ts), bucket]));
-  const first = beginning(span, end - 1);
+  const first = rangeStart(span, end - 1);
   return Array.from({ length: span.buckets }, (_, index) => {
     const start = first + index * span.length;
-    return { start, sums: known.get(start) ?? NOTHING };
+    return { start, sums: known.get(start) ?? EMPTY };
   });
 }
 
-/** Draws it as wide as there is room now. */
+/** Draws the chart at the current width of its container. */
 export function drawUsage() {
   const width = $('chart').clientWidth;
-  if (width > 0 && shown.buckets.length > 0) $('chart').replaceChildren(chart(shown.buckets, shown.span, width, point));
-  point(shown.buckets.find(({ start }) => start === shown.pointed) ?? null);
+  if (width > 0 && shown.buckets.length > 0) $('chart').replaceChildren(chart(shown.buckets, shown.span, width, highlight));
+  highlight(shown.buckets.find(({ start }) => start === shown.highlighted) ?? null);
 }
 
-/** Shows the numbers of the bucket that is pointed at, or of all. */
-function point(bucket) {
-  shown.pointed = bucket?.start ?? null;
+/** Shows the numbers of the highlighted bucket, or the totals. */
+function highlight(bucket) {
+  shown.highlighted = bucket?.start ?? null;
   $('usage-when').textContent = bucket ? shown.span.label(bucket.start) : shown.span.title;
   const sums = bucket ? bucket.sums : shown.totals;
   $('totals').replaceChildren(...series.map((one) => figure(one, sums)));
 }
 
 function figure({ name, title, of }, sums) {
-  const swatch = shape('svg', { 'aria-hidden': 'true' }, shape('rect', { class: name, width: '100%', height: '100%' }));
+  const swatch = svgElement('svg', { 'aria-hidden': 'true' }, svgElement('rect', { class: name, width: '100%', height: '100%' }));
   return element('div', {}, element('dt', {}, swatch, title), element('dd', { 'data-of': name }, count(of(sums))));
 }
 
@@ -73,12 +73,12 @@ function showTable() {
 
 export function showRequests({ events }) {
   const requests = JSON.stringify(events);
-  if (requests === shown.requests) return; // Somebody may be copying an id.
+  if (requests === shown.requests) return; // Keeps a selection, such as a request id that is being copied.
   shown.requests = requests;
   $('requests').hidden = events.length === 0;
   $('requests-note').textContent = events.length === 0
-    ? 'None yet. Each request to /v1/chat/completions, /v1/completions or /v1/responses appears here when it has ended.'
-    : `The last ${several(events.length, 'request')} that ended, newest first.`;
+    ? 'No requests yet. Each request to /v1/chat/completions, /v1/completions or /v1/responses appears here when it has ended.'
+    : `The last ${plural(events.length, 'completed request')}, newest first.`;
   $('requests').tBodies[0].replaceChildren(...events.toReversed().map(requestRow));
 }
 
@@ -87,35 +87,35 @@ function requestRow(record) {
   return element('tr', { role: 'row' }, ...cells.map((parts) => element('td', { role: 'cell' }, ...parts)));
 }
 
-const below = (text) => element('small', {}, text);
+const detail = (text) => element('small', {}, text);
 
 function when({ ts }) {
   const at = new Date(ts);
   const today = at.toDateString() === new Date().toDateString();
-  return [element('time', { datetime: at.toISOString() }, clock(at)), below(today ? '' : day(at))];
+  return [element('time', { datetime: at.toISOString() }, clock(at)), detail(today ? '' : day(at))];
 }
 
 const client = (record) => [record.client || '–'];
 
 function model({ requested_model: requested, effective_model: effective, route, stream }) {
-  return [requested, below([effective, route, ...(stream ? ['stream'] : [])].join(' · '))];
+  return [requested, detail([effective, route, ...(stream ? ['stream'] : [])].join(' · '))];
 }
 
 function outcome({ status, finish_reason: reason, error, request_id: id }) {
   if (!error) return [element('span', { class: 'good' }, `✓ ${reason ?? status}`)];
   if (error === 'client_left' || error === 'interrupted') return [`○ ${error}`];
-  const known = [`status ${status}`, ...(id ? [`request ${id}`] : [])];
-  return [element('span', { class: 'bad' }, `✕ ${error}`), below(known.join(' · '))];
+  const details = [`status ${status}`, ...(id ? [`request ${id}`] : [])];
+  return [element('span', { class: 'bad' }, `✕ ${error}`), detail(details.join(' · '))];
 }
 
 function tokens(record) {
   if (record.token_source === 'none') return ['–'];
   const about = record.token_source === 'estimated' ? 'about ' : '';
   const parts = Object.entries({ cached: record.cached_tokens, reasoning: record.reasoning_tokens });
-  const said = parts.filter(([, value]) => value > 0).map(([name, value]) => `${count(value)} ${name}`);
-  return [`${about}${count(record.prompt_tokens)} in, ${count(record.completion_tokens)} out`, below(said.join(' · '))];
+  const details = parts.filter(([, value]) => value > 0).map(([name, value]) => `${count(value)} ${name}`);
+  return [`${about}${count(record.prompt_tokens)} in, ${count(record.completion_tokens)} out`, detail(details.join(' · '))];
 }
 
 function time({ duration_ms: whole, time_to_first_token_ms: first }) {
-  return [milliseconds(whole), below(first === null ? '' : `first token ${milliseconds(first)}`)];
+  return [milliseconds(whole), detail(first === null ? '' : `first token ${milliseconds(first)}`)];
 }

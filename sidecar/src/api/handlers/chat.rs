@@ -4,7 +4,7 @@ use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::api::request::RequestContext;
-use crate::api::response::{Body, event_stream_response, ignored_header, json};
+use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json};
 use crate::api::start_turn::{check_prompt, start_completion};
 use crate::api::state::AppState;
 use crate::openai::{ApiError, Delivery, chat, event_stream};
@@ -13,7 +13,7 @@ pub(in crate::api) async fn create(
     state: &AppState,
     context: RequestContext<'_>,
     body: &mut Incoming,
-) -> Result<Response<Body>, ApiError> {
+) -> Result<Response<BoxedBody>, ApiError> {
     let body = context.read_body(state, body).await?;
     let reasoning = |call_id: &str| state.reasoning.for_call(context.client(), call_id);
     let models = context.models(state);

@@ -2,12 +2,12 @@
 
 use http::{Response, StatusCode};
 
-use crate::api::response::{Body, json};
+use crate::api::response::{BoxedBody, json};
 use crate::api::state::AppState;
 use crate::openai::ApiError;
 
-/// Returns the health document. The status is 200 as long as the sidecar serves, whatever the state of Codex.
-pub(in crate::api) fn health(state: &AppState) -> Response<Body> {
+/// Returns the health document. The status is 200 as long as the sidecar serves, in every state of Codex.
+pub(in crate::api) fn health(state: &AppState) -> Response<BoxedBody> {
     let health = serde_json::json!({
         "ok": true,
         "sandbox_mode": state.config.sandbox_mode.as_str(),
@@ -25,13 +25,13 @@ pub(in crate::api) fn health(state: &AppState) -> Response<Body> {
 ///
 /// # Errors
 /// No child can.
-pub(in crate::api) fn ready(state: &AppState) -> Result<Response<Body>, ApiError> {
+pub(in crate::api) fn ready(state: &AppState) -> Result<Response<BoxedBody>, ApiError> {
     state.backend.readiness().check()?;
     Ok(json(StatusCode::OK, b"{\"ok\":true}".to_vec()))
 }
 
 /// Returns the number of running turns.
-pub(in crate::api) fn concurrency(state: &AppState) -> Response<Body> {
+pub(in crate::api) fn concurrency(state: &AppState) -> Response<BoxedBody> {
     let turns = serde_json::json!({"conc": state.backend.status().turns});
     json(StatusCode::OK, turns.to_string())
 }

@@ -8,44 +8,33 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use crate::api::request::RequestContext;
-use crate::api::response::{Body, event_stream_response, ignored_header, json};
+use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json};
 use crate::api::start_turn::{check_prompt, start, turn_info};
 use crate::api::state::AppState;
 use crate::openai::responses::{self, ClientResponses, Page, ResponseWriter};
 use crate::openai::{ApiError, Delivery, event_stream};
 
-/// Time that a cancelled response has to end. A response whose client does not read its stream may take longer.
+/// Time that a cancelled response has to end. A response with a client that does not read its stream may take longer.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(in crate::api) async fn create(
     state: &AppState,
     context: RequestContext<'_>,
     body: &mut Incoming,
-) -> Result<Response<Body>, ApiError> {
+) -> Result<Response<BoxedBody>, ApiError> {
     let body = context.read_body(state, body).await?;
     let stored = stored_by(state, context);
     let models = context.models(state);
     let (turn, spec) = responses::parse(&body, &models, context.profile(state), &stored)?;
     // The turn owns what it needs; a body may be 16 MiB and the turn may wait in the queue.
     drop(body);
-    check_prompt(state, spec.options.prompt_chars, "input")?;
-    let (delivery, ignored) = (spec.options.delivery, ignored_header(&spec.options.ignored));
-    let info = turn_info(
-        context,
-        &turn,
-        &spec.options.model_id,
-        spec.options.prompt_chars,
-    );
-    let info = info.with_delivery(delivery);
-    let mut turn = start(
-        state,
-        turn,
-        delivery,
-        &spec.options.truncation,
-        info,
-        Vec::new(),
-    )
-    .await?;
+    let options = &spec.options;
+    check_prompt(state, options.prompt_chars, "input")?;
+    let (delivery, ignored) = (options.delivery, ignored_header(&options.ignored));
+    let info =
+        turn_info(context, &turn, &options.model_id, options.prompt_chars).with_delivery(delivery);
+    let rules = &options.truncation;
+    let mut turn = start(state, turn, delivery, rules, info, Vec::new()).await?;
     let writer = ResponseWriter::new(spec, &state.responses, stored.client);
     if let Some(cancelled) = writer.cancelled() {
         turn = turn.until(cancelled);
@@ -77,7 +66,7 @@ pub(in crate::api) fn delete(
     state: &AppState,
     context: RequestContext<'_>,
     id: &str,
-) -> Result<Response<Body>, ApiError> {
+) -> Result<Response<BoxedBody>, ApiError> {
     let ClientResponses { store, client } = stored_by(state, context);
     if store.delete(client, id) {
         Ok(json(StatusCode::OK, responses::deleted(id)))
@@ -93,7 +82,7 @@ pub(in crate::api) fn retrieve(
     state: &AppState,
     context: RequestContext<'_>,
     id: &str,
-) -> Result<Response<Body>, ApiError> {
+) -> Result<Response<BoxedBody>, ApiError> {
     let ClientResponses { store, client } = stored_by(state, context);
     if context
         .query()
@@ -112,7 +101,7 @@ pub(in crate::api) fn input_items(
     state: &AppState,
     context: RequestContext<'_>,
     id: &str,
-) -> Result<Response<Body>, ApiError> {
+) -> Result<Response<BoxedBody>, ApiError> {
     let ClientResponses { store, client } = stored_by(state, context);
     let page = Page::parse(context.query())?;
     if store.is_running(client, id) {
@@ -131,7 +120,7 @@ pub(in crate::api) async fn cancel(
     state: &AppState,
     context: RequestContext<'_>,
     id: &str,
-) -> Result<Response<Body>, ApiError> {
+) -> Result<Response<BoxedBody>, ApiError> {
     let ClientResponses { store, client } = stored_by(state, context);
     // After the timeout the document still says `in_progress`, which is true.
     timeout(CANCEL_TIMEOUT, store.cancel(client, id)).await.ok();

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use http::{Response, StatusCode};
 
 use crate::api::request::RequestContext;
-use crate::api::response::{Body, json};
+use crate::api::response::{BoxedBody, json};
 use crate::api::state::AppState;
 use crate::openai::ApiError;
 use crate::openai::usage::{self, UsageQuery, UsageReader};
@@ -16,7 +16,7 @@ use crate::telemetry::UsageTotals;
 pub(in crate::api) async fn totals(
     state: &AppState,
     context: RequestContext<'_>,
-) -> Result<Response<Body>, ApiError> {
+) -> Result<Response<BoxedBody>, ApiError> {
     let query = UsageQuery::parse(context.query(), reader(context), SystemTime::now())?;
     Ok(json(StatusCode::OK, state.usage_totals(&query).await?))
 }
@@ -24,7 +24,7 @@ pub(in crate::api) async fn totals(
 pub(in crate::api) async fn records(
     state: &AppState,
     context: RequestContext<'_>,
-) -> Result<Response<Body>, ApiError> {
+) -> Result<Response<BoxedBody>, ApiError> {
     let query = UsageQuery::parse(context.query(), reader(context), SystemTime::now())?;
     Ok(json(StatusCode::OK, state.last_usage(query).await?))
 }
@@ -67,6 +67,7 @@ impl AppState {
             .log
             .read(VecDeque::new(), move |last, record| {
                 if filter.matches(&record) {
+                    // The whole log is read, but only the last `limit` records are kept in memory.
                     if last.len() == limit {
                         last.pop_front();
                     }

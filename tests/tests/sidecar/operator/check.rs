@@ -146,12 +146,12 @@ async fn where_nothing_is_wrong_it_says_what_would_run_and_leaves_nothing() {
             found.contains(version) && found.ends_with(protocol),
             "{found}"
         );
-        assert!(said.finding("ok", "login").contains("asks for none"));
+        assert!(said.finding("ok", "login").contains("not required"));
         for part in [
             "PROXY_TIMEOUT_MS                 7000  (variable)",
             "codex-5-low                      gpt-5, effort low",
             "model_providers.local.stream_max_retries=0",
-            "every web page may use a key that it knows",
+            "CORS allows web pages of any origin",
         ] {
             assert!(said.out.contains(part), "{part}: {}", said.out);
         }
@@ -243,7 +243,7 @@ async fn what_keeps_it_from_starting_is_named() {
         (
             Box::new(|site| site.env("SIDECAR_ADMIN_LISTEN", &taken)),
             "admin",
-            &["another process listens there"],
+            &["in use by another process"],
             Some(1),
         ),
         (
@@ -285,13 +285,13 @@ async fn what_keeps_it_from_starting_is_named() {
         (
             Box::new(|site| listen(site, "missing/s.sock")),
             "listen",
-            &["missing/s.sock", "make the folder"],
+            &["missing/s.sock", "create the directory"],
             Some(1),
         ),
         (
             Box::new(|site| listen(site, "home/config.toml")),
             "listen",
-            &["no socket"],
+            &["not a socket"],
             Some(1),
         ),
         (
@@ -303,7 +303,7 @@ async fn what_keeps_it_from_starting_is_named() {
         (
             Box::new(|site| site.env("SIDECAR_LISTEN", &taken)),
             "listen",
-            &["another process listens there"],
+            &["in use by another process"],
             Some(1),
         ),
     ];
@@ -353,7 +353,7 @@ async fn what_somebody_should_look_at_does_not_fail() {
         ("home", "0755"),
         ("login", login.as_str()),
         ("sandbox", "danger-full-access"),
-        ("variable", "is PROXY_TIMEOUT_MS meant?"),
+        ("variable", "did you mean PROXY_TIMEOUT_MS?"),
     ] {
         let text = said.finding("warn", subject);
         assert!(text.contains(part), "{part}: {text}");
@@ -365,7 +365,7 @@ async fn what_somebody_should_look_at_does_not_fail() {
     )
     .unwrap();
     let said = site.check().await;
-    assert_eq!(said.finding("ok", "login"), "an API key");
+    assert_eq!(said.finding("ok", "login"), "API key");
     assert!(!said.out.contains("sk-"), "{}", said.out);
 }
 

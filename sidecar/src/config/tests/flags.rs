@@ -1,19 +1,22 @@
+//! Flags and their values: defaults, conversions, errors.
+
 use std::ffi::OsString;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
 
-use super::*;
+use crate::config::*;
 use crate::turn::{Effort, ToolBlockTail};
 
 fn parse(args: &[&str]) -> Result<Config, String> {
     let args = ["sidecar"].iter().chain(args).map(OsString::from);
-    match Wish::from_args(args) {
-        Ok(Wish::Serve(config) | Wish::Check(config, _)) => Ok(config),
+    match Command::parse(args) {
+        Ok(Command::Serve(config) | Command::Check(config, _)) => Ok(config),
         Err(error) => Err(error.to_string()),
     }
 }
 
 #[test]
-fn the_defaults_are_the_contract() {
+fn defaults_match_the_contract() {
     let config = parse(&[]).unwrap();
     assert_eq!(
         config.listen,
@@ -26,9 +29,9 @@ fn the_defaults_are_the_contract() {
     assert!(config.kill_on_disconnect);
 }
 
-/// It ended the sidecar with a panic, since clap was told another type than its parser returns.
+/// Regression: the sidecar panicked, because the field had another type than the value parser returns.
 #[test]
-fn models_of_the_operators_own_are_taken() {
+fn models_flag_adds_ids_to_the_catalogue() {
     let json = r#"{"fast":{"model":"gpt-5.5","effort":"low"},"plain":{}}"#;
     let catalogue = parse(&["--models", json]).unwrap().catalogue;
     let fast = catalogue.find("FAST").unwrap();
@@ -40,7 +43,7 @@ fn models_of_the_operators_own_are_taken() {
 }
 
 #[test]
-fn no_more_children_wait_than_there_can_be_turns() {
+fn proto_pool_is_limited_by_the_number_of_turns() {
     for (args, expected) in [
         (&[][..], 2),
         (&["--sse-max-concurrency", "1"], 1),
@@ -55,7 +58,7 @@ fn no_more_children_wait_than_there_can_be_turns() {
 }
 
 #[test]
-fn zero_turns_a_limit_off() {
+fn zero_disables_limits_and_timers() {
     let config = parse(&[
         "--timeout-ms",
         "0",
@@ -72,7 +75,7 @@ fn zero_turns_a_limit_off() {
 }
 
 #[test]
-fn what_stands_behind_tool_blocks_follows_one_rule() {
+fn tool_block_flags_map_to_one_truncation_rule() {
     let rule = |grace_ms: Option<u64>, max_blocks| {
         Some(ToolBlockTail {
             grace: grace_ms.map(Duration::from_millis),
@@ -104,7 +107,7 @@ fn what_stands_behind_tool_blocks_follows_one_rule() {
 }
 
 #[test]
-fn a_wrong_value_is_refused_by_name() {
+fn invalid_value_error_names_the_flag() {
     for (args, named) in [
         (["--timeout-ms", "5m"], "--timeout-ms"),
         (["--listen", "0.0.0.0:80"], "loopback"),

@@ -1,20 +1,20 @@
-// What happens now: the state of Codex, its workers and processes, active turns, the plan.
+// The current status: the state of Codex, its workers and processes, active turns, and the rate limits of the plan.
 
-import { $, count, day, duration, element, furnish, hourAndMinute, mebibytes, say, several } from './words.js';
+import { $, count, day, duration, element, hourAndMinute, mebibytes, plural, populate, setText } from './format.js';
 
 const STATES = {
   ready: { level: 'good', sign: '●', name: 'Ready' },
   starting: {
     level: 'warn', sign: '◐', name: 'Starting',
-    help: 'Requests are told to come again until Codex has started.',
+    help: 'Requests get a 503 and can be retried once Codex has started.',
   },
   login_required: {
     level: 'bad', sign: '!', name: 'Login required',
-    help: 'Codex has no login, and requests are refused. Run “codex login” as the sidecar’s user, with the sidecar’s CODEX_HOME; it is noticed without a restart.',
+    help: 'Codex is not logged in, and requests are rejected. Run “codex login” as the sidecar’s user, with the sidecar’s CODEX_HOME; the sidecar notices the login without a restart.',
   },
   unavailable: {
     level: 'bad', sign: '✕', name: 'Unavailable',
-    help: 'Codex does not start, or does not stay, and requests are refused. The sidecar’s log says why.',
+    help: 'Codex does not start or keeps exiting, and requests are rejected. The sidecar’s log has the reason.',
   },
 };
 
@@ -32,34 +32,34 @@ export function showStatus(status) {
   $('plan-empty').hidden = status.plan.length > 0;
 }
 
-/** Shows a state of the whole: in a word, and what to do where there is something to do. */
+/** Shows the overall state, with a remedy if the state needs one. */
 export function showState({ level, sign, name, help = '' }) {
-  say($('state'), `${sign} ${name}`);
+  setText($('state'), `${sign} ${name}`);
   $('state').className = `badge ${level}`;
   $('notice').hidden = help === '';
   $('notice').className = level;
-  say($('notice'), help);
+  setText($('notice'), help);
 }
 
 function showTurns({ turns, turns_limit: limit, queued }) {
   $('turns').textContent = count(turns);
-  $('turns-limit').textContent = limit === null ? 'without a limit' : `of ${count(limit)}`;
+  $('turns-limit').textContent = limit === null ? 'unlimited' : `of ${count(limit)}`;
   $('turns-meter').hidden = limit === null;
-  fill($('turns-meter'), turns, limit ?? Infinity, turns < limit ? '' : 'warn');
-  $('queue').textContent = queued === 0 ? 'No request waits.' : `${several(queued, 'request waits', 'requests wait')} for a turn to end.`;
+  setMeter($('turns-meter'), turns, limit ?? Infinity, turns < limit ? '' : 'warn');
+  $('queue').textContent = queued === 0 ? 'Queue empty.' : `${plural(queued, 'queued request')}.`;
   $('queue').className = queued === 0 ? '' : 'warn';
 }
 
-function fill(meter, used, of, level) {
-  const shown = Math.min(used, of);
-  furnish(meter, { class: `meter ${level}`, 'aria-valuemax': of, 'aria-valuenow': shown });
-  meter.firstElementChild.style.width = `${(100 * shown) / of}%`;
+function setMeter(meter, used, max, level) {
+  const shown = Math.min(used, max);
+  populate(meter, { class: `meter ${level}`, 'aria-valuemax': max, 'aria-valuenow': shown });
+  meter.firstElementChild.style.width = `${(100 * shown) / max}%`;
 }
 
 function worker(state, index, { length }) {
   const { level, sign, name } = stateOf(state);
-  const who = length > 1 ? `Worker ${index + 1}` : 'Worker';
-  return element('li', { class: `badge ${level}` }, `${sign} ${who}: ${name.toLowerCase()}`);
+  const label = length > 1 ? `Worker ${index + 1}` : 'Worker';
+  return element('li', { class: `badge ${level}` }, `${sign} ${label}: ${name.toLowerCase()}`);
 }
 
 function showChildren(children, starts) {
@@ -68,20 +68,20 @@ function showChildren(children, starts) {
     element('tr', {}, ...[String(pid), mebibytes(rss), duration(age)].map((cell) => element('td', {}, cell))));
   $('children').hidden = children.length === 0;
   $('children').tBodies[0].replaceChildren(...rows);
-  const now = `${several(children.length, 'process', 'processes')} with ${mebibytes(bytes)}`;
-  $('starts').textContent = `${now}; ${count(starts)} started so far.`;
+  const running = `${plural(children.length, 'process', 'processes')}, ${mebibytes(bytes)} in total`;
+  $('starts').textContent = `${running}; ${count(starts)} started since the sidecar started.`;
 }
 
 function planWindow({ window: name, used_percent: used, length_secs: length, resets_at: resets }) {
-  const [level, remark] = used >= 100 ? ['bad', ', used up'] : used >= 80 ? ['warn', ', nearly used up'] : ['', ''];
+  const [level, remark] = used >= 100 ? ['bad', ', exhausted'] : used >= 80 ? ['warn', ', nearly exhausted'] : ['', ''];
   const title = length ? `${duration(length)} window` : `${name} window`;
   const meter = element('div', { role: 'meter', 'aria-label': title }, element('span', {}));
-  fill(meter, used, 100, level);
-  const says = ` ${count(Math.round(used))} % used${remark}`;
-  return element('li', {}, element('b', {}, title), says, meter, element('small', {}, resets ? reset(resets) : ''));
+  setMeter(meter, used, 100, level);
+  const text = ` ${count(Math.round(used))} % used${remark}`;
+  return element('li', {}, element('b', {}, title), text, meter, element('small', {}, resets ? resetText(resets) : ''));
 }
 
-function reset(at) {
+function resetText(at) {
   const secs = Math.max((Date.parse(at) - Date.now()) / 1_000, 0);
   return `Resets in ${duration(secs)}: ${day(at, { weekday: 'short' })}, ${hourAndMinute(at)}.`;
 }

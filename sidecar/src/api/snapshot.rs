@@ -1,0 +1,63 @@
+//! The state of children and turns at one moment, for the status page and, as plain numbers, for the metrics.
+
+use std::num::NonZeroUsize;
+
+use crate::codex::{RateLimits, Readiness, Status};
+use crate::telemetry::{Gauges, RateLimitGauge};
+
+/// A snapshot of one sidecar.
+#[derive(Debug)]
+pub struct Snapshot<'a> {
+    /// Version of Codex.
+    pub codex_version: &'a str,
+    /// Protocol between the sidecar and Codex.
+    pub protocol: &'a str,
+    /// Children, and the turns on them.
+    pub status: Status,
+    /// State of the sidecar as a whole: that of its best worker.
+    pub readiness: Readiness,
+    /// Rate limits of the Codex plan, as far as Codex has reported them.
+    pub rate_limits: RateLimits,
+}
+
+impl<'a> Snapshot<'a> {
+    /// Returns the snapshot as the plain numbers of an exposition.
+    pub(super) fn gauges(&self) -> Gauges<'a> {
+        let status = &self.status;
+        Gauges {
+            codex_version: self.codex_version,
+            protocol: self.protocol,
+            turns: status.turns,
+            turns_limit: status.turns_limit.map(NonZeroUsize::get),
+            queued: status.queued,
+            is_ready: self.readiness == Readiness::Ready,
+            workers: self.workers_by_state(),
+            child_resident_bytes: status.children.iter().map(|child| child.rss_bytes).sum(),
+            child_starts: status.child_starts,
+            rate_limits: self.rate_limit_gauges(),
+        }
+    }
+
+    /// Counts the workers of every state, so that a state without workers is exposed as 0.
+    fn workers_by_state(&self) -> Vec<(&'static str, usize)> {
+        let count = |state| {
+            let workers = self.status.workers.iter();
+            workers.filter(|worker| **worker == state).count()
+        };
+        Readiness::ALL
+            .into_iter()
+            .map(|state| (state.as_str(), count(state)))
+            .collect()
+    }
+
+    fn rate_limit_gauges(&self) -> Vec<RateLimitGauge> {
+        self.rate_limits
+            .windows()
+            .map(|(name, window)| RateLimitGauge {
+                window: name,
+                used_ratio: window.used_percent_now() / 100.0,
+                resets_at: window.resets_at,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,37 @@
+//! The checks in the order of a start.
+
+use super::report::{CheckReport, ChildCommand, Diagnostic};
+use super::{codex, resources, variables};
+use crate::codex::DryRun;
+use crate::config::{Config, Setting};
+
+/// Checks everything that a start requires.
+pub async fn run(config: &Config, settings: Vec<Setting>) -> CheckReport {
+    let dry_run = DryRun::run(config).await;
+    let mut diagnostics = resources::check(config).await;
+    diagnostics.extend(codex::check(config, dry_run.as_ref()));
+    diagnostics.extend(check_environment(config));
+    // The sizes come from Codex, so they are known only if the dry run succeeded.
+    let mut catalogue = config.catalogue.clone();
+    if let Ok(dry_run) = &dry_run {
+        catalogue.set_context_windows(dry_run.launch().context_windows());
+    }
+    CheckReport {
+        diagnostics,
+        settings,
+        catalogue,
+        child: dry_run.ok().and_then(|dry_run| {
+            let (command, variables) = dry_run.child().ok()?;
+            Some(ChildCommand { command, variables })
+        }),
+    }
+}
+
+/// Checks the names of the environment variables that are set; an empty variable counts as unset.
+fn check_environment(config: &Config) -> Vec<Diagnostic> {
+    let names: Vec<_> = std::env::vars_os()
+        .filter(|(_, value)| !value.is_empty())
+        .filter_map(|(name, _)| name.into_string().ok())
+        .collect();
+    variables::check(&names, &config.env_passthrough)
+}
