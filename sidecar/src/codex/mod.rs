@@ -2,6 +2,7 @@
 
 mod app_server;
 mod backend;
+#[cfg(any(test, feature = "harness"))]
 mod harness;
 mod json_line;
 mod launch;
@@ -12,6 +13,7 @@ mod turn_queue;
 mod worker;
 
 pub use backend::{Backend, Status};
+#[cfg(any(test, feature = "harness"))]
 pub use harness::{Broken, Reaction, Replay};
 pub use launch::{
     CodexHome, ConfigToml, DryRun, Launch, LaunchError, Login, Protocol, can_be_appended,

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{TurnKey, wire};
+use super::session::TurnKey;
+use super::wire;
 use crate::codex::json_line::json_line;
 
 /// Calls that may be unanswered at a time. The child was seen to drop some of 200, and never one of 160.

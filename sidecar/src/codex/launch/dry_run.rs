@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 use super::config_toml::{self, ConfigToml};
 use super::error::LaunchError;
-use super::launch::Launch;
 use super::login::{self, Login};
+use super::prepare::Launch;
 use super::version::Protocol;
 use crate::codex::proto;
 use crate::config::Config;

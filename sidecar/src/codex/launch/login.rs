@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::config_toml::{ConfigToml, is_absent};
 use super::error::LaunchError;
-use super::launch::Launch;
+use super::prepare::Launch;
 
 /// The file in Codex's home that has it.
 pub(in crate::codex) const FILE: &str = "auth.json";

@@ -5,13 +5,9 @@ mod directories;
 mod dry_run;
 pub(super) mod error;
 mod home;
-#[expect(
-    clippy::module_inception,
-    reason = "the folder is named after its main type's module"
-)]
-pub(super) mod launch;
 pub(super) mod login;
 mod model_catalog;
+pub(super) mod prepare;
 pub(super) mod sandbox;
 pub(super) mod version;
 
@@ -20,6 +16,6 @@ pub use directories::{can_be_appended, can_be_filled};
 pub use dry_run::DryRun;
 pub use error::LaunchError;
 pub use home::CodexHome;
-pub use launch::Launch;
 pub use login::Login;
+pub use prepare::Launch;
 pub use version::Protocol;

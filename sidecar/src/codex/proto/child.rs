@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
 
 use super::home::ChildHome;
-use super::{Phase, Proto, ProtocolError, Step, command_line, confine};
-use crate::codex::launch::launch::Launch;
+use super::session::{Phase, Proto, ProtocolError, Step};
+use super::{command_line, confine};
+use crate::codex::launch::prepare::Launch;
 use crate::codex::protocol_log::ProtocolTap;
 use crate::codex::rate_limits::SharedRateLimits;
 use crate::codex::turn_queue::{QueuedTurn, TurnQueue};

@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::child::{Broken, End, Note, Starter};
-use crate::codex::launch::launch::Launch;
 use crate::codex::launch::login::Login;
+use crate::codex::launch::prepare::Launch;
 use crate::codex::rate_limits::SharedRateLimits;
 use crate::codex::turn_queue::{Readiness, TurnQueue};
 use crate::error_chain;

@@ -1,9 +1,16 @@
 //! The protocol against what real children of Codex 0.42.0 wrote (`tests/golden/codex/proto-0.42.0`), and against silence.
 
-use serde_json::{Value, json};
+use std::time::Duration;
 
-use super::*;
-use crate::turn::{Content, Effort, Item, Message, Model, Profile, Role, Summary, Tools};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::session::*;
+use crate::codex::rate_limits::SharedRateLimits;
+use crate::turn::{
+    Content, Effort, Event, FinishReason, Item, Message, Model, Outcome, Profile, Role, Summary,
+    Tools, TurnError, TurnRequest, Usage,
+};
 
 /// What a client and the child were told while a transcript was read.
 #[derive(Debug, Default, PartialEq)]

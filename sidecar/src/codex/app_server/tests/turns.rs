@@ -1,12 +1,17 @@
 //! The protocol against lines as the real child writes them, and against silence.
 
-use serde_json::{Value, json};
+use std::time::Duration;
 
-use super::calls::{CALL_DEADLINE, MAX_UNANSWERED_CALLS};
-use super::*;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::super::calls::{CALL_DEADLINE, MAX_UNANSWERED_CALLS};
+use super::super::session::*;
+use super::super::wire;
+use crate::codex::rate_limits::SharedRateLimits;
 use crate::turn::{
-    Content, Effort, FinishReason, Item, Message, Model, Profile, ReasoningItem, Role, Summary,
-    Tool, ToolCall, Tools, Usage,
+    Content, Effort, Event, FinishReason, Item, Message, Model, Outcome, Profile, ReasoningItem,
+    Role, Summary, Tool, ToolCall, Tools, TurnError, TurnRequest, Usage,
 };
 
 const KEY: TurnKey = TurnKey(7);

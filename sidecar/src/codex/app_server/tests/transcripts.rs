@@ -8,10 +8,12 @@
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use super::tests::request;
-use super::*;
-use crate::turn::{FinishReason, Usage};
+use super::super::session::*;
+use super::turns::request;
+use crate::codex::rate_limits::SharedRateLimits;
+use crate::turn::{Event, FinishReason, Outcome, TurnError, Usage};
 
 const KEY: TurnKey = TurnKey(7);
 
