@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     if let Wish::Serve(_) = wish {
         subscribe();
     }
-    process::keep_descriptors_to_ourselves();
+    process::set_cloexec_on_inherited_descriptors();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

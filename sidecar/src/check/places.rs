@@ -51,7 +51,7 @@ fn predecessor(
     place: &io::Result<Place>,
 ) -> Option<LockOwner> {
     match (home, place) {
-        (Ok(Some(home)), Ok(Place::Held(address))) if home.may_be(*address) => Some(*home),
+        (Ok(Some(home)), Ok(Place::Held(address))) if home.could_be(*address) => Some(*home),
         _ => None,
     }
 }
@@ -138,7 +138,7 @@ fn judge_address(
             Fine,
             format!("{shown}, in place of the socket of a process that is gone"),
         ),
-        Ok(Place::Held(holder)) if predecessor.is_some_and(|one| one.may_be(*holder)) => {
+        Ok(Place::Held(holder)) if predecessor.is_some_and(|one| one.could_be(*holder)) => {
             (Fine, shown)
         }
         Ok(Place::Held(holder)) => (

@@ -114,7 +114,7 @@ impl Backend {
             turns: slots(self.limits) - self.slots.available_permits(),
             turns_limit: self.limits.turns,
             queued: self.queued.load(Ordering::Relaxed).min(self.limits.queue),
-            children: self.launch.roster().living(),
+            children: self.launch.roster().running(),
             child_starts: self.launch.roster().started(),
         }
     }

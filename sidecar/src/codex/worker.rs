@@ -27,7 +27,7 @@ use super::rate_limits::SharedRateLimits;
 use super::turn_queue::{QueuedTurn, Readiness, TurnPermit, TurnQueue};
 use crate::config::RecycleLimits;
 use crate::error_chain;
-use crate::process::{Child, Lines, Pipes, Registration, Stderr, Stdin};
+use crate::process::{ChildProcess, Lines, Pipes, Registration, Stderr, Stdin};
 use crate::turn::EventWriter;
 
 /// How often deadlines are looked at.
@@ -128,7 +128,7 @@ impl Worker {
 
 /// A child and what binds us to it.
 struct Running {
-    child: Child,
+    child: ChildProcess,
     link: Link,
     started: Instant,
     /// When the login was written that the child has read; it never reads another.
@@ -141,8 +141,8 @@ impl Running {
     fn spawn(worker: &Worker) -> std::io::Result<Self> {
         let login_written = worker.launch.login_written();
         let (program, databases) = worker.launch.app_server()?;
-        let (child, pipes) = Child::spawn(&program)?;
-        let entered = worker.launch.roster().enter(child.pid());
+        let (child, pipes) = ChildProcess::spawn(&program)?;
+        let entered = worker.launch.roster().register(child.pid());
         let tap = worker.launch.wiretap().on(child.pid());
         let link = Link::new(pipes, tap, worker.plan.clone(), worker.readiness.clone());
         Ok(Self {

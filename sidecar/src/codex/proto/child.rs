@@ -22,7 +22,7 @@ use crate::codex::protocol_log::ProtocolTap;
 use crate::codex::rate_limits::SharedRateLimits;
 use crate::codex::turn_queue::{QueuedTurn, TurnQueue};
 use crate::error_chain;
-use crate::process::{Child, Lines, Pipes, Stderr, Stdin};
+use crate::process::{ChildProcess, Lines, Pipes, Stderr, Stdin};
 use crate::turn::{Event, EventWriter, Outcome, TurnError, TurnRequest};
 
 /// Longest wait for a turn. A child reads its credential when it starts; that of a plan is renewed now and then.
@@ -104,12 +104,12 @@ impl Starter {
         program.environment.extend(home.environment());
         let spawned = confine::spawn(program, home.reach()).await;
         let (child, pipes, _parent) = spawned.map_err(Broken::Spawn)?;
-        let _entered = launch.roster().enter(child.pid());
+        let _entered = launch.roster().register(child.pid());
         let span = info_span!("child", pid = child.pid());
         self.attend(child, pipes).instrument(span).await
     }
 
-    async fn attend(&self, child: Child, pipes: Pipes) -> Result<End, Broken> {
+    async fn attend(&self, child: ChildProcess, pipes: Pipes) -> Result<End, Broken> {
         let directory = self.launch.work().to_string_lossy().into_owned();
         let mut link = Link::new(
             pipes,
@@ -257,7 +257,7 @@ impl Link {
     }
 
     /// Ends the child: it aborts its turn, drops the model's request and exits within milliseconds when it is told to.
-    async fn end(mut self, child: Child) {
+    async fn end(mut self, child: ChildProcess) {
         self.stdin.push(Proto::shutdown());
         let _deaf_or_gone = timeout(SHUTDOWN_DEADLINE, self.stdin.write_all()).await;
         drop(self.stdin);

@@ -13,7 +13,7 @@ use landlock::{
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::process::{Child, Pipes, Program};
+use crate::process::{ChildProcess, Pipes, Program};
 
 /// The newest rights that are taken away; a kernel that does not know some of them takes the others.
 const RIGHTS: ABI = ABI::V5;
@@ -72,14 +72,17 @@ pub(super) struct Parent(
 ///
 /// # Errors
 /// The system's, when the thread cannot be confined or the program not be started.
-pub(super) async fn spawn(program: Program, reach: Reach) -> io::Result<(Child, Pipes, Parent)> {
+pub(super) async fn spawn(
+    program: Program,
+    reach: Reach,
+) -> io::Result<(ChildProcess, Pipes, Parent)> {
     let (told, spawned) = oneshot::channel();
     let (parent, gone) = mpsc::sync_channel(0);
     let runtime = Handle::current();
     let start = move || {
         let _runtime = runtime.enter();
         let confined = restrict(&program, &reach).map_err(io::Error::other);
-        let child = confined.and_then(|()| Child::spawn(&program));
+        let child = confined.and_then(|()| ChildProcess::spawn(&program));
         if told.send(child).is_ok() {
             let _parent_dropped = gone.recv();
         }
