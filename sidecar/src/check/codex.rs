@@ -69,7 +69,7 @@ fn login(config: &Config, rehearsal: &DryRun) -> Finding {
         Login::Key => (Fine, "an API key".to_owned()),
         Login::ChatGpt => (Fine, "a ChatGPT plan".to_owned()),
         Login::Missing => (Warn, how_to_log_in(&config.codex_home, &config.codex_bin)),
-        Login::Unknown(reason) => (Fail, rehearsal.as_started(reason)),
+        Login::Unknown(reason) => (Fail, rehearsal.display_path(reason)),
     };
     Finding::new(verdict, "login", text)
 }
@@ -99,7 +99,7 @@ fn sandbox(config: &Config, rehearsal: &DryRun) -> Finding {
             Warn,
             format!("{mode}: agents may do whatever this user may"),
         ),
-        Protocol::AppServer if launch.takes_agents() => {
+        Protocol::AppServer if launch.accepts_agent_turns() => {
             (Fine, format!("{mode} works here for agents"))
         }
         Protocol::AppServer => (

@@ -9,14 +9,14 @@ use nix::unistd::Uid;
 
 use super::report::Finding;
 use super::report::Verdict::{Fail, Fine, Warn};
-use crate::codex::{CodexHome, can_be_appended, can_be_filled};
+use crate::codex::{CodexHome, check_dir_writable, check_file_appendable};
 use crate::config::{Config, Listen};
 use crate::process::LockOwner;
 use crate::server::listener::{self, Place};
 
 /// Looks at all of them.
 pub(super) async fn look(config: &Config) -> Vec<Finding> {
-    let home = CodexHome::holder(&config.codex_home);
+    let home = CodexHome::lock_owner(&config.codex_home);
     let address = listener::look_at(&config.listen).await;
     let predecessor = predecessor(&home, &address);
     let mut findings = vec![judge_home(&config.codex_home, &home, predecessor)];
@@ -64,7 +64,7 @@ fn judge_home(
     let shown = std::path::absolute(home).unwrap_or_else(|_| home.to_owned());
     let shown = shown.display();
     let failed = |why: String| Finding::new(Fail, "home", format!("CODEX_HOME={shown}: {why}"));
-    match (can_be_filled(home), holder) {
+    match (check_dir_writable(home), holder) {
         (Err(error), _) => failed(format!(
             "{error}; it must be a folder that this user can write"
         )),
@@ -105,7 +105,7 @@ fn judge_permissions(home: &Path) -> Option<Finding> {
 
 fn judge_log(variable: &str, path: &Path) -> Finding {
     let shown = path.display();
-    match can_be_appended(path) {
+    match check_file_appendable(path) {
         Ok(()) => Finding::new(Fine, "log", shown.to_string()),
         Err(error) => Finding::new(Fail, "log", format!("{variable}={shown}: {error}")),
     }
@@ -113,7 +113,7 @@ fn judge_log(variable: &str, path: &Path) -> Finding {
 
 fn judge_workdir(workdir: &Path) -> Finding {
     let shown = workdir.display();
-    match can_be_filled(workdir) {
+    match check_dir_writable(workdir) {
         Ok(()) => Finding::new(Fine, "workdir", shown.to_string()),
         Err(error) => {
             let text = format!("PROXY_CODEX_WORKDIR={shown}: {error}");

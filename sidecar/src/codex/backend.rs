@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::launch::Launch;
-use super::launch::sandbox::Agent;
-use super::launch::version::Protocol;
+use super::launch::Protocol;
+use super::launch::sandbox::AgentSandbox;
 use super::proto::Pool;
 use super::rate_limits::{RateLimits, SharedRateLimits};
 use super::turn_queue::{QueuedTurn, Readiness, TurnPermit, TurnQueue};
@@ -114,8 +114,8 @@ impl Backend {
             turns: slots(self.limits) - self.slots.available_permits(),
             turns_limit: self.limits.turns,
             queued: self.queued.load(Ordering::Relaxed).min(self.limits.queue),
-            children: self.launch.roster().running(),
-            child_starts: self.launch.roster().started(),
+            children: self.launch.registry().running(),
+            child_starts: self.launch.registry().started(),
         }
     }
 
@@ -143,7 +143,7 @@ impl Backend {
             Profile::Agent => Some(self.launch.agent()?),
         };
         let slot = self.slot().await?;
-        let workspace = agent.map(Agent::workspace).transpose();
+        let workspace = agent.map(AgentSandbox::workspace).transpose();
         let workspace = workspace.map_err(|error| {
             tracing::error!(%error, "no folder can be made for an agent");
             TurnError::Unavailable

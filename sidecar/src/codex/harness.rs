@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::app_server::{self, AppServer, State, TurnKey};
-use super::launch::version::Protocol;
+use super::launch::Protocol;
 use super::proto::{self, Phase, Proto};
 use super::rate_limits::SharedRateLimits;
 use crate::turn::{Event, TurnRequest};

@@ -4,6 +4,7 @@ mod app_server;
 mod backend;
 #[cfg(any(test, feature = "harness"))]
 mod harness;
+mod home;
 mod json_line;
 mod launch;
 mod proto;
@@ -15,9 +16,10 @@ mod worker;
 pub use backend::{Backend, Status};
 #[cfg(any(test, feature = "harness"))]
 pub use harness::{Broken, Reaction, Replay};
+pub use home::CodexHome;
 pub use launch::{
-    CodexHome, ConfigToml, DryRun, Launch, LaunchError, Login, Protocol, can_be_appended,
-    can_be_filled,
+    ConfigToml, DryRun, Launch, LaunchError, Login, Protocol, check_dir_writable,
+    check_file_appendable,
 };
 pub use protocol_log::ProtocolLog;
 pub use rate_limits::{RateLimitWindow, RateLimits};

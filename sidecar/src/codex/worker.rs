@@ -142,8 +142,8 @@ impl Running {
         let login_written = worker.launch.login_written();
         let (program, databases) = worker.launch.app_server()?;
         let (child, pipes) = ChildProcess::spawn(&program)?;
-        let entered = worker.launch.roster().register(child.pid());
-        let tap = worker.launch.wiretap().on(child.pid());
+        let entered = worker.launch.registry().register(child.pid());
+        let tap = worker.launch.protocol_log().on(child.pid());
         let link = Link::new(pipes, tap, worker.plan.clone(), worker.readiness.clone());
         Ok(Self {
             child,

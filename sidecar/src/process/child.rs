@@ -1,4 +1,4 @@
-//! One child process and its process group: spawn, stop, reap.
+//! A child process and its process group: spawn, stop, reap.
 //! Signals and process groups are POSIX's; the parent-death signal is Linux's prctl(2).
 
 use std::ffi::OsString;

@@ -37,7 +37,7 @@ pub fn reap() {
     }
 }
 
-/// Returns the pids of this user's processes whose owner has exited.
+/// Returns the pids of this user's processes with the mark of an owner that has exited.
 fn orphaned_processes() -> Vec<i32> {
     fs::read_dir("/proc")
         .into_iter()

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use crate::codex::launch::prepare::{setting_arguments, toml_string};
+use crate::codex::launch::arguments::{setting_arguments, toml_string};
 
 /// Features of Codex that a plain model has no use for. `-c features.X=false` is harmless where X is unknown.
 const FEATURES_OFF: [&str; 29] = [

@@ -17,7 +17,7 @@ use tracing::{Instrument, info_span};
 use super::home::ChildHome;
 use super::session::{Phase, Proto, ProtocolError, Step};
 use super::{command_line, confine};
-use crate::codex::launch::prepare::Launch;
+use crate::codex::launch::Launch;
 use crate::codex::protocol_log::ProtocolTap;
 use crate::codex::rate_limits::SharedRateLimits;
 use crate::codex::turn_queue::{QueuedTurn, TurnQueue};
@@ -95,7 +95,7 @@ impl Starter {
     /// It did not live to take a turn.
     pub(super) async fn live(self) -> Result<End, Broken> {
         let launch = &self.launch;
-        let home = ChildHome::make(launch.private(), launch.home());
+        let home = ChildHome::make(launch.private_dir(), launch.home());
         let home = home.map_err(Broken::Spawn)?;
         let instructions = (!self.own_instructions).then(|| home.instructions());
         let arguments =
@@ -104,16 +104,16 @@ impl Starter {
         program.environment.extend(home.environment());
         let spawned = confine::spawn(program, home.reach()).await;
         let (child, pipes, _parent) = spawned.map_err(Broken::Spawn)?;
-        let _entered = launch.roster().register(child.pid());
+        let _entered = launch.registry().register(child.pid());
         let span = info_span!("child", pid = child.pid());
         self.attend(child, pipes).instrument(span).await
     }
 
     async fn attend(&self, child: ChildProcess, pipes: Pipes) -> Result<End, Broken> {
-        let directory = self.launch.work().to_string_lossy().into_owned();
+        let directory = self.launch.work_dir().to_string_lossy().into_owned();
         let mut link = Link::new(
             pipes,
-            self.launch.wiretap().on(child.pid()),
+            self.launch.protocol_log().on(child.pid()),
             Proto::start(directory, self.plan.clone(), Instant::now()),
         );
         match self.wait(&mut link).await {

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use crate::codex::launch::prepare::{setting_arguments, toml_string};
+use crate::codex::launch::arguments::{setting_arguments, toml_string};
 
 /// Nothing is asked of anybody: what needs an approval is refused.
 pub(super) const APPROVAL_POLICY: &str = "never";

@@ -57,7 +57,7 @@ pub(super) struct Reach {
 ///
 /// # Errors
 /// It cannot: Landlock is older than the kernel, or switched off.
-pub(in crate::codex) fn is_possible() -> Result<(), RulesetError> {
+pub(in crate::codex) fn is_supported() -> Result<(), RulesetError> {
     ruleset().map(drop)
 }
 

@@ -16,7 +16,7 @@ mod tests;
 mod wire;
 
 pub(super) use command_line::arguments;
-pub(super) use confine::is_possible as confinement_is_possible;
+pub(super) use confine::is_supported as confinement_is_supported;
 pub(super) use pool::Pool;
 #[cfg(any(test, feature = "harness"))]
 pub(super) use session::{Phase, Proto, Step};

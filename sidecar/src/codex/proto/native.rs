@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// There is none, or none that is known.
-pub(in crate::codex) fn program(binary: &Path, search: Option<&OsStr>) -> io::Result<PathBuf> {
+pub(in crate::codex) fn resolve(binary: &Path, search: Option<&OsStr>) -> io::Result<PathBuf> {
     let file = find(binary, search)?.canonicalize()?;
     if is_native(&file)? {
         return Ok(file);
@@ -54,17 +54,17 @@ mod tests {
         let launcher = package.path().join("bin/codex.js");
         std::fs::create_dir_all(package.path().join("bin")).unwrap();
         std::fs::write(&launcher, "#!/usr/bin/env node\n").unwrap();
-        let error = program(&launcher, None).unwrap_err();
+        let error = resolve(&launcher, None).unwrap_err();
         assert!(error.to_string().contains("is a script"), "{error}");
         let native = vendored(&launcher.canonicalize().unwrap()).unwrap();
         let folder = native.parent().unwrap();
         std::fs::create_dir_all(folder).unwrap();
         std::fs::write(&native, b"\x7fELF and more").unwrap();
         for binary in [&launcher, &native] {
-            assert_eq!(program(binary, None).unwrap(), native);
+            assert_eq!(resolve(binary, None).unwrap(), native);
         }
         let search = Some(folder.as_os_str());
-        assert_eq!(program(Path::new("codex"), search).unwrap(), native);
-        assert!(program(Path::new("missing"), search).is_err());
+        assert_eq!(resolve(Path::new("codex"), search).unwrap(), native);
+        assert!(resolve(Path::new("missing"), search).is_err());
     }
 }

@@ -12,8 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::child::{Broken, End, Note, Starter};
-use crate::codex::launch::login::Login;
-use crate::codex::launch::prepare::Launch;
+use crate::codex::launch::{Launch, Login};
 use crate::codex::rate_limits::SharedRateLimits;
 use crate::codex::turn_queue::{Readiness, TurnQueue};
 use crate::error_chain;
@@ -74,8 +73,8 @@ impl Pool {
     /// Waits for a credential: a child that starts without one never gets one.
     async fn login(&self) -> Login {
         loop {
-            let login = Login::look(&self.launch).await;
-            if login.is_there() {
+            let login = self.launch.login_status().await;
+            if login.is_usable() {
                 return login;
             }
             if let Login::Unknown(reason) = login {
