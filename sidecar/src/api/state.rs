@@ -160,7 +160,7 @@ impl Routes {
         Now {
             status: self.backend.status(),
             readiness: self.backend.readiness(),
-            plan: self.backend.plan(),
+            plan: self.backend.rate_limits(),
         }
     }
 
@@ -282,7 +282,7 @@ impl Routes {
     }
 
     pub(super) fn plan(&self) -> Option<(HeaderName, HeaderValue)> {
-        let field = HeaderValue::from_str(&self.backend.plan().to_field()?).ok()?;
+        let field = HeaderValue::from_str(&self.backend.rate_limits().to_header_value()?).ok()?;
         Some((EDGE_PLAN, field))
     }
 

@@ -41,7 +41,7 @@ impl Routes {
                 }
             });
         let sums = sums.await.map_err(|error| unreadable(&error))?;
-        let plan = self.backend.plan();
+        let plan = self.backend.rate_limits();
         Ok(usage::sums(asked, &sums, &plan))
     }
 

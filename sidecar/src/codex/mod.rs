@@ -1,7 +1,8 @@
-//! What children speak: how a Codex is started, which one takes a turn, and the protocols that it may know.
+//! Codex children: launch, admission of turns, workers, and the two protocols that children speak.
 
 mod app_server;
 mod backend;
+mod connection;
 #[cfg(any(test, feature = "harness"))]
 mod harness;
 mod home;
@@ -10,12 +11,14 @@ mod launch;
 mod proto;
 mod protocol_log;
 mod rate_limits;
+mod readiness;
 mod turn_queue;
+mod wire;
 mod worker;
 
-pub use backend::{Backend, Status};
+pub use backend::{Backend, BackendStatus};
 #[cfg(any(test, feature = "harness"))]
-pub use harness::{Broken, Reaction, Replay};
+pub use harness::{ChildHarness, HarnessError, HarnessOutput};
 pub use home::CodexHome;
 pub use launch::{
     ConfigToml, DryRun, Launch, LaunchError, Login, Protocol, check_dir_writable,
@@ -23,4 +26,4 @@ pub use launch::{
 };
 pub use protocol_log::ProtocolLog;
 pub use rate_limits::{RateLimitWindow, RateLimits};
-pub use turn_queue::Readiness;
+pub use readiness::Readiness;

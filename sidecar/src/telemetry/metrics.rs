@@ -12,7 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::codex::{RateLimits, Readiness, Status};
+use crate::codex::{BackendStatus, RateLimits, Readiness};
 use crate::process;
 use crate::turn::{FinishReason, Outcome, Usage};
 
@@ -42,7 +42,7 @@ pub struct Metrics {
 #[derive(Debug)]
 pub struct Now {
     /// The children and the turns on them.
-    pub status: Status,
+    pub status: BackendStatus,
     /// What the best of the children can do.
     pub readiness: Readiness,
     /// The windows of the Codex plan.
@@ -270,7 +270,7 @@ fn build(codex: Codex<'_>) -> Info<Vec<(&'static str, String)>> {
     ])
 }
 
-fn workers(status: &Status) -> Family<StateLabel, Gauge> {
+fn workers(status: &BackendStatus) -> Family<StateLabel, Gauge> {
     let workers = Family::<StateLabel, Gauge>::default();
     for readiness in Readiness::ALL {
         let state = readiness.as_str();

@@ -3,9 +3,13 @@
 
 mod calls;
 mod command_line;
+mod error;
 mod failure;
 mod history;
+mod ids;
 mod names;
+mod reaction;
+mod requests;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -13,4 +17,6 @@ mod thread;
 mod wire;
 
 pub(super) use command_line::arguments;
-pub(super) use session::{AppServer, ProtocolError, State, Step, TurnKey};
+pub(super) use error::AppServerError;
+pub(super) use ids::TurnKey;
+pub(super) use session::{AppServerSession, SessionOutput, SessionState};

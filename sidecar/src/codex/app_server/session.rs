@@ -1,267 +1,251 @@
-//! The protocol of `codex app-server` as a state machine without IO: lines in, lines and events out.
-//! Codex app-server, protocol v2, as Codex 0.169 speaks it; one ephemeral thread a turn, many turns at once.
+//! The session with one `codex app-server` process: handshake, login, calls, and the threads of its turns.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::calls::{Call, Calls};
-use super::thread::{Next, Thread};
-use super::wire;
+use super::error::AppServerError;
+use super::ids::{RequestId, ThreadId, TurnKey};
+use super::reaction::{Next, Reaction};
+use super::thread::Thread;
+use super::{requests, wire};
 use crate::codex::launch::sandbox::Workspace;
 use crate::codex::rate_limits::SharedRateLimits;
 use crate::turn::{Event, Outcome, TurnError, TurnRequest};
 
-/// Time that a turn may go on after its interrupt; 2 to 5 ms were seen.
-pub(super) const INTERRUPT_DEADLINE: Duration = Duration::from_secs(2);
+/// Time that a turn may run on after its interrupt; Codex took 2 to 5 ms.
+pub(super) const INTERRUPT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Time without a further call after which the calls of a turn are all that come, where nothing else says
-/// so. Time passes in steps of about a second.
+/// Time without a further tool call after which a turn's calls are complete, for a Codex without raw items.
+/// `tick` is called about once a second.
 const CALLS_QUIET: Duration = Duration::from_secs(2);
 
-/// Silence after which a child that waits for what came of a call is told that nothing did.
-pub(super) const CALLS_PATIENCE: Duration = Duration::from_secs(10);
+/// How long Codex may wait for a tool result before the sidecar sends an empty one.
+pub(super) const TOOL_OUTPUT_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is said of a call whose output the child shall not wait for.
-const NO_OUTPUT: &str = r#""result":{"contentItems":[],"success":false}"#;
-
-/// Time between two looks at whether Codex has been logged in.
+/// Time between two checks of a missing login.
 pub(super) const LOGIN_POLL: Duration = Duration::from_secs(2);
 
-/// Names a turn on one child.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(in crate::codex) struct TurnKey(pub(in crate::codex) u64);
-
-/// What the child can do now.
+/// The state of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::codex) enum State {
-    /// The handshake is not over.
+pub(in crate::codex) enum SessionState {
+    /// The handshake is not complete.
     Starting,
     /// Turns may begin.
     Ready,
-    /// The handshake is over, but there is no credential.
+    /// The handshake is complete, but Codex has no login.
     LoginRequired,
 }
 
-/// What follows from a line, a new turn, or the passing of time.
+/// The result of a line, a new turn, an interrupt, or the passing of time.
 #[derive(Debug, Default)]
-pub(in crate::codex) struct Step {
-    /// Lines for the child, each with its end.
+pub(in crate::codex) struct SessionOutput {
+    /// Lines for the child, with their line breaks.
     pub(in crate::codex) write: Vec<Vec<u8>>,
-    /// What happened in which turn.
+    /// Events by turn.
     pub(in crate::codex) events: Vec<(TurnKey, Event)>,
-    /// Turns of which the child knows nothing any more.
+    /// Turns that the child has no state of any more.
     pub(in crate::codex) closed: Vec<TurnKey>,
 }
 
-/// The child broke its protocol and cannot be used any longer.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::codex) enum ProtocolError {
-    #[error("a line is not a JSON-RPC message")]
-    NotAMessage(#[source] serde_json::Error),
-    #[error("the answer to {method} has another shape than expected")]
-    UnexpectedAnswer {
-        method: &'static str,
-        #[source]
-        source: serde_json::Error,
-    },
-    #[error("{method} was refused: {message} ({code})")]
-    Refused {
-        method: &'static str,
-        code: i64,
-        message: String,
-    },
-    #[error("{0} was not answered in time")]
-    Silent(&'static str),
-}
-
-/// One `codex app-server` process, seen from the other end of its pipes.
+/// The sidecar's side of the protocol with one `codex app-server` process.
 #[derive(Debug)]
-pub(in crate::codex) struct AppServer {
-    state: State,
+pub(in crate::codex) struct AppServerSession {
+    state: SessionState,
+    /// Time of the last `tick`; the session has no clock of its own.
     now: Instant,
     calls: Calls,
     threads: HashMap<TurnKey, Thread>,
-    keys: HashMap<String, TurnKey>,
+    keys: HashMap<ThreadId, TurnKey>,
     stuck_threads: usize,
-    login_looked_at: Instant,
-    /// The provider takes it no more; only another child will have another one.
-    login_lost: bool,
-    plan: SharedRateLimits,
-    step: Step,
+    login_checked_at: Instant,
+    /// The provider rejects the login. This child never reads another one; only its successor does.
+    login_revoked: bool,
+    rate_limits: SharedRateLimits,
+    output: SessionOutput,
 }
 
-impl AppServer {
-    /// The protocol from its first line on, which is in the step.
-    pub(in crate::codex) fn start(plan: SharedRateLimits, now: Instant) -> (Self, Step) {
-        let mut this = Self {
-            state: State::Starting,
+impl AppServerSession {
+    /// Starts a session. The output has its first line.
+    pub(in crate::codex) fn start(
+        rate_limits: SharedRateLimits,
+        now: Instant,
+    ) -> (Self, SessionOutput) {
+        let mut session = Self {
+            state: SessionState::Starting,
             now,
             calls: Calls::default(),
             threads: HashMap::new(),
             keys: HashMap::new(),
             stuck_threads: 0,
-            login_looked_at: now,
-            login_lost: false,
-            plan,
-            step: Step::default(),
+            login_checked_at: now,
+            login_revoked: false,
+            rate_limits,
+            output: SessionOutput::default(),
         };
-        this.call(Call::Initialize, &wire::initialize());
-        let step = this.take_step();
-        (this, step)
+        session.call(Call::Initialize, &wire::initialize());
+        let output = session.take_output();
+        (session, output)
     }
 
-    /// What the child can do now.
-    pub(in crate::codex) fn state(&self) -> State {
+    /// Returns the state of the session.
+    pub(in crate::codex) fn state(&self) -> SessionState {
         self.state
     }
 
-    /// Threads that the child did not end when it was told to; it keeps them in memory.
+    /// Returns the number of threads that the child did not end when asked to, and so keeps in memory.
     pub(in crate::codex) fn stuck_threads(&self) -> usize {
         self.stuck_threads
     }
 
-    /// Begins a turn; `key` must be new. With a workspace it is an agent's.
+    /// Begins a turn under a new `key`. A turn with a workspace has the agent profile.
     pub(in crate::codex) fn begin(
         &mut self,
         key: TurnKey,
         request: TurnRequest,
         workspace: Option<&Workspace>,
-    ) -> Step {
+    ) -> SessionOutput {
         let start = wire::ThreadStart::new(&request, workspace);
         self.call(Call::ThreadStart(key), &start);
         self.threads.insert(key, Thread::new(request, self.now));
-        self.take_step()
+        self.take_output()
     }
 
-    /// Ends a turn early. Does nothing when it is over already.
-    pub(in crate::codex) fn interrupt(&mut self, key: TurnKey) -> Step {
+    /// Interrupts a turn. Does nothing when the turn is over already.
+    pub(in crate::codex) fn interrupt(&mut self, key: TurnKey) -> SessionOutput {
         let now = self.now;
         self.advance(key, |thread| thread.interrupt(now));
-        self.take_step()
+        self.take_output()
     }
 
-    /// Lets time pass: overdue calls fail, and a missing login is looked for again. To be called about once a second.
+    /// Advances the clock: overdue calls fail, and a missing login is checked again. Called about once a second.
     ///
     /// # Errors
-    /// The child is of no more use.
-    pub(in crate::codex) fn tick(&mut self, now: Instant) -> Result<Step, ProtocolError> {
+    /// The child cannot be used any longer.
+    pub(in crate::codex) fn tick(&mut self, now: Instant) -> Result<SessionOutput, AppServerError> {
         self.now = now;
-        for call in self.calls.overdue(now) {
-            self.send_next();
-            self.on_silence(call)?;
+        for call in self.calls.take_overdue(now) {
+            // Each overdue call frees a place for a queued one.
+            self.send_queued();
+            self.on_timeout(call)?;
         }
-        self.give_up_uninterruptible();
-        self.end_quiet_callers();
+        self.give_up_stuck_turns();
+        self.finish_turns_with_calls();
         self.answer_stale_requests();
-        if self.state == State::LoginRequired
-            && now.duration_since(self.login_looked_at) > LOGIN_POLL
+        if self.state == SessionState::LoginRequired
+            && now.duration_since(self.login_checked_at) > LOGIN_POLL
         {
-            self.look_at_login();
+            self.check_login();
         }
-        Ok(self.take_step())
+        Ok(self.take_output())
     }
 
     /// Reads one line of the child.
     ///
     /// # Errors
-    /// The child broke its protocol and is of no more use.
-    pub(in crate::codex) fn read_line(&mut self, line: &str) -> Result<Step, ProtocolError> {
+    /// The child violated the protocol and cannot be used any longer.
+    pub(in crate::codex) fn read_line(
+        &mut self,
+        line: &str,
+    ) -> Result<SessionOutput, AppServerError> {
+        // Most lines are text deltas, so they are parsed in one pass instead of two.
         if let Some(text) = wire::TextDelta::parse(line) {
             self.on_text(text);
-            return Ok(self.take_step());
+            return Ok(self.take_output());
         }
         let incoming: wire::Incoming<'_> =
-            serde_json::from_str(line).map_err(ProtocolError::NotAMessage)?;
+            serde_json::from_str(line).map_err(AppServerError::InvalidMessage)?;
         match (incoming.method.as_deref(), incoming.id) {
             (Some(method), Some(id)) => self.on_request(method, id, incoming.params),
             (Some(method), None) => self.on_notification(method, incoming.params)?,
-            (None, Some(id)) => self.on_answer(id, incoming.result, incoming.error)?,
+            (None, Some(id)) => self.on_response(id, incoming.result, incoming.error)?,
             (None, None) => {}
         }
-        Ok(self.take_step())
+        Ok(self.take_output())
     }
 
-    fn take_step(&mut self) -> Step {
-        std::mem::take(&mut self.step)
+    fn take_output(&mut self) -> SessionOutput {
+        std::mem::take(&mut self.output)
     }
 
     fn call(&mut self, call: Call, params: &impl Serialize) {
-        let line = self.calls.make(call, params, self.now);
-        self.step.write.extend(line);
+        let line = self.calls.enqueue(call, params, self.now);
+        self.output.write.extend(line);
     }
 
-    fn send_next(&mut self) {
+    fn send_queued(&mut self) {
         let line = self.calls.next_line(self.now);
-        self.step.write.extend(line);
+        self.output.write.extend(line);
     }
 
-    fn on_answer(
+    fn on_response(
         &mut self,
         id: &RawValue,
         result: Option<&RawValue>,
         error: Option<wire::CallError>,
-    ) -> Result<(), ProtocolError> {
-        let Some(call) = self.calls.answered(id.get()) else {
-            return Ok(()); // Late: the call was given up before.
+    ) -> Result<(), AppServerError> {
+        let Some(call) = self.calls.take_pending(id.get()) else {
+            return Ok(()); // Late: the call has timed out.
         };
-        self.send_next();
+        self.send_queued();
         match error {
-            Some(error) => self.on_refusal(call, error),
+            Some(error) => self.on_call_error(call, error),
             None => self.on_result(call, result.map_or("null", RawValue::get)),
         }
     }
 
-    fn on_result(&mut self, call: Call, result: &str) -> Result<(), ProtocolError> {
+    fn on_result(&mut self, call: Call, result: &str) -> Result<(), AppServerError> {
         match call {
             Call::Initialize => {
-                self.step
-                    .write
-                    .push(b"{\"method\":\"initialized\"}\n".to_vec());
-                self.look_at_login();
+                // A notification, which has no response, so it is not in `calls`.
+                let line = b"{\"method\":\"initialized\"}\n".to_vec();
+                self.output.write.push(line);
+                self.check_login();
             }
-            Call::AuthStatus => {
-                let status: wire::AuthStatus = parse_answer(call, result)?;
-                let open =
-                    status.auth_method.is_some() || status.requires_openai_auth == Some(false);
-                let open = open && !self.login_lost;
-                self.state = if open {
-                    State::Ready
-                } else {
-                    State::LoginRequired
-                };
-            }
-            Call::AccountRead => {
-                let account: wire::AccountRead = parse_answer(call, result)?;
-                if account.account.is_none() && account.requires_openai_auth == Some(true) {
-                    self.login_lost = true;
-                    self.state = State::LoginRequired;
-                }
-            }
+            Call::AuthStatus => self.on_auth_status(&parse_result(call, result)?),
+            Call::AccountRead => self.on_account(&parse_result(call, result)?),
             Call::ThreadStart(key) => {
-                let wire::ThreadStarted { thread } = parse_answer(call, result)?;
+                let wire::ThreadStarted { thread } = parse_result(call, result)?;
                 self.keys.insert(thread.id.clone(), key);
-                self.advance(key, |this| this.on_thread(thread.id));
+                self.advance(key, |this| this.on_thread_started(thread.id));
             }
-            Call::InjectItems(key) => self.advance(key, Thread::on_injected),
+            Call::InjectItems(key) => self.advance(key, Thread::on_items_injected),
             Call::TurnStart(key) => {
-                let wire::TurnStarted { turn } = parse_answer(call, result)?;
-                self.step.events.push((key, Event::Heartbeat));
+                let wire::TurnStarted { turn } = parse_result(call, result)?;
+                self.output.events.push((key, Event::Heartbeat));
                 let now = self.now;
-                self.advance(key, |thread| thread.on_turn(turn.id, now));
+                self.advance(key, |thread| thread.on_turn_started(turn.id, now));
             }
-            Call::TurnInterrupt(_) => {}
+            Call::TurnInterrupt(_) => {} // `turn/completed` ends the turn, not this result.
             Call::ThreadUnsubscribe(key) => self.close(key),
         }
         Ok(())
     }
 
-    fn on_refusal(&mut self, call: Call, error: wire::CallError) -> Result<(), ProtocolError> {
+    fn on_auth_status(&mut self, status: &wire::AuthStatus) {
+        let has_login = status.auth_method.is_some() || status.requires_openai_auth == Some(false);
+        self.state = if has_login && !self.login_revoked {
+            SessionState::Ready
+        } else {
+            SessionState::LoginRequired
+        };
+    }
+
+    fn on_account(&mut self, account: &wire::AccountRead) {
+        if account.account.is_none() && account.requires_openai_auth == Some(true) {
+            self.login_revoked = true;
+            self.state = SessionState::LoginRequired;
+        }
+    }
+
+    fn on_call_error(&mut self, call: Call, error: wire::CallError) -> Result<(), AppServerError> {
         match call {
-            Call::Initialize | Call::AuthStatus => Err(ProtocolError::Refused {
+            Call::Initialize | Call::AuthStatus => Err(AppServerError::Rejected {
                 method: call.method(),
                 code: error.code,
                 message: error.message,
@@ -271,7 +255,7 @@ impl AppServer {
                     method = call.method(),
                     code = error.code,
                     reason = error.message,
-                    "call refused"
+                    "call rejected by codex"
                 );
                 let failure = if error.code == wire::OVERLOADED {
                     TurnError::Busy
@@ -281,8 +265,9 @@ impl AppServer {
                 self.fail(key, failure);
                 Ok(())
             }
-            Call::AccountRead => Ok(()), // It asks the network, which may be the very thing that fails.
-            Call::TurnInterrupt(_) => Ok(()), // The turn was over before us; its end is on its way.
+            // `account/read` needs the network, which may be what made the turn fail: the login is not known to be bad.
+            Call::AccountRead => Ok(()),
+            Call::TurnInterrupt(_) => Ok(()), // The turn was over first; its `turn/completed` is on the way.
             Call::ThreadUnsubscribe(key) => {
                 self.close(key);
                 Ok(())
@@ -290,72 +275,77 @@ impl AppServer {
         }
     }
 
-    fn on_silence(&mut self, call: Call) -> Result<(), ProtocolError> {
+    fn on_timeout(&mut self, call: Call) -> Result<(), AppServerError> {
         match call {
             Call::Initialize | Call::AuthStatus => {
-                return Err(ProtocolError::Silent(call.method()));
+                return Err(AppServerError::Timeout(call.method()));
             }
             Call::ThreadStart(key) | Call::InjectItems(key) | Call::TurnStart(key) => {
                 self.fail(key, TurnError::Protocol)
             }
             Call::TurnInterrupt(key) => self.fail(key, TurnError::Protocol),
             Call::ThreadUnsubscribe(key) => self.close(key),
-            Call::AccountRead => return Ok(()),
+            Call::AccountRead => return Ok(()), // Waits for the network, and holds no thread.
         }
-        tracing::warn!(method = call.method(), "call not answered in time");
+        tracing::warn!(method = call.method(), "call timed out");
         self.stuck_threads += 1;
         Ok(())
     }
 
-    /// Turns that were interrupted and go on all the same.
-    fn give_up_uninterruptible(&mut self) {
+    /// Gives up turns that still run after their interrupt.
+    fn give_up_stuck_turns(&mut self) {
         let now = self.now;
-        let stuck: Vec<TurnKey> = self
-            .threads
-            .iter()
-            .filter(|(_, thread)| {
-                thread
-                    .interrupted_at()
-                    .is_some_and(|at| now.duration_since(at) > INTERRUPT_DEADLINE)
-            })
-            .map(|(key, _)| *key)
-            .collect();
-        for key in stuck {
-            tracing::warn!("turn goes on after its interrupt");
+        let is_stuck = |at: Instant| now.duration_since(at) > INTERRUPT_TIMEOUT;
+        for key in self.keys_of(|thread| thread.interrupted_at().is_some_and(is_stuck)) {
+            tracing::warn!("turn still running after interrupt");
             self.advance(key, Thread::give_up);
             self.stuck_threads += 1;
         }
     }
 
-    /// Turns of a Codex without raw items, which does not say when a response of the model is over.
-    fn end_quiet_callers(&mut self) {
+    /// Finishes turns with tool calls of a Codex without raw items, which does not report the end of a model response.
+    fn finish_turns_with_calls(&mut self) {
         let now = self.now;
         let is_quiet = |at: Instant| now.duration_since(at) >= CALLS_QUIET;
-        let quiet = self.threads.iter();
-        let quiet = quiet.filter(|(_, thread)| thread.asked_at().is_some_and(is_quiet));
-        let keys: Vec<TurnKey> = quiet.map(|(key, _)| *key).collect();
-        for key in keys {
-            let Some(thread) = self.threads.get_mut(&key) else {
-                continue;
-            };
-            let (finished, next) = thread.end_with_calls(None, now);
-            self.step.events.push((key, finished));
-            self.follow(key, next);
+        for key in self.keys_of(|thread| thread.unannounced_call_at().is_some_and(is_quiet)) {
+            if let Some(thread) = self.threads.get_mut(&key) {
+                let reaction = thread.finish_with_calls(None, now);
+                self.apply(key, reaction);
+            }
         }
+    }
+
+    fn keys_of(&self, is_wanted: impl Fn(&Thread) -> bool) -> Vec<TurnKey> {
+        self.threads
+            .iter()
+            .filter(|(_, thread)| is_wanted(thread))
+            .map(|(key, _)| *key)
+            .collect()
     }
 
     fn answer_stale_requests(&mut self) {
         let now = self.now;
-        let threads = self.threads.values_mut();
-        let stale = threads.flat_map(|thread| thread.stale_requests(now, CALLS_PATIENCE));
-        let lines = stale.map(|id| answer(&id, NO_OUTPUT));
-        self.step.write.extend(lines);
+        let lines = self
+            .threads
+            .values_mut()
+            .flat_map(|thread| thread.take_stale_requests(now, TOOL_OUTPUT_PATIENCE))
+            .map(|id| requests::response_line(&id, requests::NO_TOOL_OUTPUT));
+        self.output.write.extend(lines);
     }
 
-    fn look_at_login(&mut self) {
-        self.login_looked_at = self.now;
+    fn check_login(&mut self) {
+        self.login_checked_at = self.now;
         let params = serde_json::json!({"includeToken": false, "refreshToken": false});
         self.call(Call::AuthStatus, &params);
+    }
+
+    /// Checks whether a ChatGPT login was revoked. `getAuthStatus` does not show that: the child keeps reporting the login
+    /// that it has read.
+    fn check_account(&mut self) {
+        // Many turns may fail at once, and one check answers for all of them.
+        if !self.calls.is_pending(Call::AccountRead) {
+            self.call(Call::AccountRead, &serde_json::json!({}));
+        }
     }
 
     fn on_text(&mut self, text: wire::TextDelta<'_>) {
@@ -364,7 +354,7 @@ impl AppServer {
         };
         if let Some(thread) = self.threads.get_mut(&key) {
             let event = thread.on_text(text.delta, self.now);
-            self.step.events.push((key, event));
+            self.output.events.push((key, event));
         }
     }
 
@@ -372,7 +362,7 @@ impl AppServer {
         &mut self,
         method: &str,
         params: Option<&RawValue>,
-    ) -> Result<(), ProtocolError> {
+    ) -> Result<(), AppServerError> {
         let params = params.map_or("null", RawValue::get);
         if method == "account/rateLimits/updated" {
             self.on_rate_limits(params);
@@ -384,76 +374,53 @@ impl AppServer {
         let Some(&key) = self.keys.get(thread_id.as_ref()) else {
             return Ok(());
         };
-        let (now, quota_reset) = (self.now, self.plan.read().reopens_in());
+        let (now, quota_reset) = (self.now, self.rate_limits.read().resets_in());
         let Some(thread) = self.threads.get_mut(&key) else {
             return Ok(());
         };
-        let (event, next) = thread
+        let reaction = thread
             .on_notification(method, params, quota_reset, now)
-            .map_err(ProtocolError::NotAMessage)?;
-        let refused = Event::Finished(Outcome::Failed(TurnError::Unauthorized));
-        if event.as_ref() == Some(&refused) {
-            self.look_at_account();
+            .map_err(AppServerError::InvalidMessage)?;
+        let unauthorized = Event::Finished(Outcome::Failed(TurnError::Unauthorized));
+        if reaction.event.as_ref() == Some(&unauthorized) {
+            self.check_account();
         }
-        self.step.events.extend(event.map(|event| (key, event)));
-        self.follow(key, next);
+        self.apply(key, reaction);
         Ok(())
-    }
-
-    /// A login of ChatGPT that was revoked shows only here: the child claims to have it, and reads no other.
-    fn look_at_account(&mut self) {
-        if !self.calls.waits_for(Call::AccountRead) {
-            self.call(Call::AccountRead, &serde_json::json!({}));
-        }
     }
 
     fn on_rate_limits(&self, params: &str) {
         if let Ok(wire::RateLimitsUpdated { rate_limits }) = serde_json::from_str(params) {
-            self.plan.report(rate_limits.into());
+            self.rate_limits.report(rate_limits.into());
         }
     }
 
-    /// A call of a client's tool is left open: the turn is interrupted for it once all its calls are known, and an
-    /// answer would make the model go on.
+    /// Handles a request of the child: a call of a client's tool stays open, every other request is declined.
     fn on_request(&mut self, method: &str, id: &RawValue, params: Option<&RawValue>) {
         let params = params.map_or("null", RawValue::get);
-        let asked: Option<wire::ToolCallRequest> = match method {
+        let id = RequestId(id.get().to_owned());
+        let tool_call: Option<wire::ToolCallRequest> = match method {
             "item/tool/call" => serde_json::from_str(params).ok(),
             _ => None,
         };
-        let ours = asked.and_then(|asked| Some((*self.keys.get(&asked.thread_id)?, asked)));
-        let Some((key, asked)) = ours else {
-            self.refuse_request(method, id);
+        let known =
+            tool_call.and_then(|call| Some((*self.keys.get(call.thread_id.as_str())?, call)));
+        let Some((key, call)) = known else {
+            tracing::warn!(method, "request of codex declined");
+            let line = requests::response_line(&id, requests::decline(method));
+            self.output.write.push(line);
             return;
         };
         if let Some(thread) = self.threads.get_mut(&key) {
-            let event = thread.on_tool_call(id.get().to_owned(), asked.into(), self.now);
-            self.step.events.extend(event.map(|event| (key, event)));
+            let event = thread.on_tool_call(id, call.into(), self.now);
+            self.output.events.extend(event.map(|event| (key, event)));
         }
     }
 
-    /// Nothing may ever wait for a human: an unanswered request would block its turn for ever.
-    fn refuse_request(&mut self, method: &str, id: &RawValue) {
-        tracing::warn!(method, "request of the child refused");
-        let refusal = match method {
-            "item/commandExecution/requestApproval" | "item/fileChange/requestApproval" => {
-                r#""result":{"decision":"decline"}"#
-            }
-            "item/permissions/requestApproval" => r#""result":{"permissions":{},"scope":"turn"}"#,
-            "item/tool/requestUserInput" => r#""result":{"answers":{}}"#,
-            "mcpServer/elicitation/request" => {
-                r#""result":{"action":"decline","content":null,"_meta":null}"#
-            }
-            "item/tool/call" => NO_OUTPUT,
-            _ => r#""error":{"code":-32601,"message":"not supported by this client"}"#,
-        };
-        self.step.write.push(answer(id.get(), refusal));
-    }
-
     fn fail(&mut self, key: TurnKey, error: TurnError) {
-        self.step
-            .events
-            .push((key, Event::Finished(Outcome::Failed(error))));
+        // The event first: `closed` drops the turn's event writer.
+        let finished = Event::Finished(Outcome::Failed(error));
+        self.output.events.push((key, finished));
         self.advance(key, Thread::give_up);
     }
 
@@ -462,50 +429,57 @@ impl AppServer {
             return;
         };
         let next = transition(thread);
-        self.follow(key, next);
+        self.perform(key, next);
     }
 
-    /// Makes the call that a thread's transition asks for.
-    fn follow(&mut self, key: TurnKey, next: Next) {
+    fn apply(&mut self, key: TurnKey, reaction: Reaction) {
+        let event = reaction.event.map(|event| (key, event));
+        self.output.events.extend(event);
+        self.perform(key, reaction.next);
+    }
+
+    /// Makes the call that a thread asks for.
+    fn perform(&mut self, key: TurnKey, next: Next) {
         let Some(thread) = self.threads.get(&key) else {
             return;
         };
         let (calls, now) = (&mut self.calls, self.now);
         let line = match next {
             Next::Wait => None,
-            Next::Inject => calls.make(Call::InjectItems(key), &thread.inject_items(), now),
-            Next::StartTurn => calls.make(Call::TurnStart(key), &thread.turn_start(), now),
-            Next::Interrupt => calls.make(Call::TurnInterrupt(key), &thread.turn_interrupt(), now),
-            Next::Unsubscribe => {
-                calls.make(Call::ThreadUnsubscribe(key), &thread.unsubscribe(), now)
+            Next::InjectItems(id) => {
+                calls.enqueue(Call::InjectItems(key), &thread.inject_items(&id), now)
             }
-            Next::Close => {
-                self.threads.remove(&key);
-                self.step.closed.push(key);
+            Next::StartTurn(id) => {
+                calls.enqueue(Call::TurnStart(key), &thread.turn_start(&id), now)
+            }
+            Next::Interrupt(thread_id, turn_id) => {
+                let params = wire::TurnInterrupt { thread_id, turn_id };
+                calls.enqueue(Call::TurnInterrupt(key), &params, now)
+            }
+            Next::Unsubscribe(thread_id) => {
+                let params = wire::ThreadUnsubscribe { thread_id };
+                calls.enqueue(Call::ThreadUnsubscribe(key), &params, now)
+            }
+            Next::Forget => {
+                self.close(key);
                 None
             }
         };
-        self.step.write.extend(line);
+        self.output.write.extend(line);
     }
 
     fn close(&mut self, key: TurnKey) {
         if let Some(thread) = self.threads.remove(&key) {
-            self.keys.remove(thread.id());
-            self.step.closed.push(key);
+            if let Some(id) = thread.id() {
+                self.keys.remove(id);
+            }
+            self.output.closed.push(key);
         }
     }
 }
 
-/// The line that answers a request of the child.
-fn answer(id: &str, answer: &str) -> Vec<u8> {
-    format!("{{\"id\":{id},{answer}}}\n").into_bytes()
-}
-
-fn parse_answer<T: serde::de::DeserializeOwned>(
-    call: Call,
-    result: &str,
-) -> Result<T, ProtocolError> {
-    serde_json::from_str(result).map_err(|source| ProtocolError::UnexpectedAnswer {
+fn parse_result<T: DeserializeOwned>(call: Call, result: &str) -> Result<T, AppServerError> {
+    serde_json::from_str(result).map_err(|source| AppServerError::UnexpectedResult {
         method: call.method(),
         source,
     })

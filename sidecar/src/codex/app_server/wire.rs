@@ -1,21 +1,21 @@
-//! The messages of `codex app-server` that we write and read (protocol v2, JSON-RPC 2.0 without its version field).
-//! Only the fields that we use; unknown ones are ignored, as the protocol adds fields with each release.
+//! The messages of `codex app-server` (protocol v2, JSON-RPC 2.0 without the `jsonrpc` field), reduced to the fields that
+//! the sidecar uses. Unknown fields are ignored, since each release of Codex adds some.
 
 use std::borrow::Cow;
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::history::HistoryItem;
+use super::ids::{ThreadId, TurnId};
 use super::names;
 use crate::codex::launch::sandbox::Workspace;
-use crate::codex::rate_limits;
-use crate::turn::{ReasoningItem, Tool, ToolCall, TurnRequest, Usage};
+use crate::codex::wire::{RateLimits, TokenCounts};
+use crate::turn::{ReasoningItem, Tool, ToolCall, TurnRequest};
 
-/// A call that expects an answer with the same id.
+/// A call, which gets a response with the same id.
 #[derive(Serialize)]
 pub(super) struct Call<'a, P> {
     pub(super) id: u64,
@@ -23,7 +23,7 @@ pub(super) struct Call<'a, P> {
     pub(super) params: P,
 }
 
-/// Whatever the child says: an answer, a request or a notification, told apart by which fields are there.
+/// Any line of the child: a response, a request or a notification, distinguished by the fields that are present.
 #[derive(Deserialize)]
 pub(super) struct Incoming<'a> {
     #[serde(borrow)]
@@ -37,7 +37,7 @@ pub(super) struct Incoming<'a> {
     pub(super) error: Option<CallError>,
 }
 
-/// A piece of an answer: of these there are more than of all other lines, so that it is read in one go.
+/// A delta of the model's text. Most lines are text deltas, so that they have a parser of their own with a single pass.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TextDelta<'a> {
@@ -47,14 +47,15 @@ pub(super) struct TextDelta<'a> {
 }
 
 impl<'a> TextDelta<'a> {
-    /// `None` for every other line, and for one that begins in another way than Codex writes it: `Incoming` reads all.
-    /// A notification has no id (JSON-RPC 2.0, section 4.1), so that none is looked for.
+    /// Parses a text delta. `None` for every other line, and for a delta with its fields in an unusual order; `Incoming`
+    /// reads those. A notification has no id (JSON-RPC 2.0, section 4.1), so that the line cannot be a request.
     pub(super) fn parse(line: &'a str) -> Option<Self> {
         #[derive(Deserialize)]
         struct Line<'a> {
             #[serde(borrow)]
             params: TextDelta<'a>,
         }
+        // Codex always writes the method first; the prefix decides without parsing.
         if !line.starts_with(r#"{"method":"item/agentMessage/delta","params":{"#) {
             return None;
         }
@@ -63,7 +64,7 @@ impl<'a> TextDelta<'a> {
     }
 }
 
-/// Why a call was refused.
+/// The error of a rejected call.
 #[derive(Debug, Deserialize)]
 pub(super) struct CallError {
     pub(super) code: i64,
@@ -71,10 +72,10 @@ pub(super) struct CallError {
     pub(super) message: String,
 }
 
-/// `-32001`: "Server overloaded; retry later."
+/// Error code of "Server overloaded; retry later."
 pub(super) const OVERLOADED: i64 = -32001;
 
-/// Notifications that we have no use for; the child need not write them.
+/// Notifications that the sidecar does not use, and that the child is asked not to write.
 const UNUSED_NOTIFICATIONS: [&str; 7] = [
     "thread/started",
     "thread/status/changed",
@@ -85,7 +86,7 @@ const UNUSED_NOTIFICATIONS: [&str; 7] = [
     "mcpServer/startupStatus/updated",
 ];
 
-/// The parameters of `initialize`.
+/// Returns the parameters of `initialize`.
 pub(super) fn initialize() -> Value {
     serde_json::json!({
         "clientInfo": {
@@ -110,7 +111,7 @@ pub(super) struct ThreadStart<'a> {
     sandbox: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     dynamic_tools: Vec<DynamicTool<'a>>,
-    /// The model's items as the provider sent them: calls with their arguments, reasoning, refusals.
+    /// Asks for the model's items as the provider sent them: calls with their arguments, reasoning, refusals.
     experimental_raw_events: bool,
     #[serde(flatten)]
     kind: ThreadKind<'a>,
@@ -139,17 +140,17 @@ impl<'a> From<&'a Tool> for DynamicTool<'a> {
 #[derive(Serialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 enum ThreadKind<'a> {
-    /// No prompt but the client's, no tools.
+    /// A plain model: the client's prompt only, without tools of Codex.
     Plain {
         base_instructions: &'static str,
         environments: [(); 0],
     },
-    /// Codex's own prompt and tools, in a folder of its own.
+    /// An agent: Codex's own prompt and tools, in the turn's workspace.
     Agent { cwd: &'a Path, config: Value },
 }
 
 impl<'a> ThreadStart<'a> {
-    /// A thread that leaves nothing on disk; with a workspace it is an agent's, without one a plain model's.
+    /// Returns the parameters of a thread that is not stored on disk. With a workspace, the turn has the agent profile.
     pub(super) fn new(request: &'a TurnRequest, workspace: Option<&'a Workspace>) -> Self {
         let kind = match workspace {
             None => ThreadKind::Plain {
@@ -176,14 +177,14 @@ impl<'a> ThreadStart<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct InjectItems<'a> {
-    pub(super) thread_id: &'a str,
+    pub(super) thread_id: &'a ThreadId,
     pub(super) items: Vec<HistoryItem<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TurnStart<'a> {
-    pub(super) thread_id: &'a str,
+    pub(super) thread_id: &'a ThreadId,
     pub(super) input: [(); 0],
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) effort: Option<&'static str>,
@@ -194,15 +195,15 @@ pub(super) struct TurnStart<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct TurnInterrupt<'a> {
-    pub(super) thread_id: &'a str,
-    pub(super) turn_id: &'a str,
+pub(super) struct TurnInterrupt {
+    pub(super) thread_id: ThreadId,
+    pub(super) turn_id: TurnId,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ThreadUnsubscribe<'a> {
-    pub(super) thread_id: &'a str,
+pub(super) struct ThreadUnsubscribe {
+    pub(super) thread_id: ThreadId,
 }
 
 #[derive(Deserialize)]
@@ -220,21 +221,21 @@ pub(super) struct AccountRead {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Identified {
-    pub(super) id: String,
+pub(super) struct Identified<Id> {
+    pub(super) id: Id,
 }
 
 #[derive(Deserialize)]
 pub(super) struct ThreadStarted {
-    pub(super) thread: Identified,
+    pub(super) thread: Identified<ThreadId>,
 }
 
 #[derive(Deserialize)]
 pub(super) struct TurnStarted {
-    pub(super) turn: Identified,
+    pub(super) turn: Identified<TurnId>,
 }
 
-/// What every notification about a turn carries.
+/// The field that every notification about a thread has.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AboutThread<'a> {
@@ -259,7 +260,7 @@ pub(super) struct Kind<'a> {
     pub(super) kind: Cow<'a, str>,
 }
 
-/// An item as the provider sent it. Those that we put into the history come back under another turn's id.
+/// `rawResponseItem/completed`: an item as the provider sent it. Injected items come back too, under another turn's id.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RawItemCompleted<'a> {
@@ -269,7 +270,7 @@ pub(super) struct RawItemCompleted<'a> {
     pub(super) item: &'a RawValue,
 }
 
-/// The items that say more than the other notifications do.
+/// The raw items with content that no other notification has.
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum RawItem {
@@ -318,7 +319,7 @@ struct RawPart {
     text: String,
 }
 
-/// `item/tool/call`: the child wants to know what came of a call.
+/// `item/tool/call`: the child's request for the output of a tool call.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ToolCallRequest {
@@ -330,22 +331,22 @@ pub(super) struct ToolCallRequest {
 }
 
 impl From<ToolCallRequest> for ToolCall {
-    fn from(asked: ToolCallRequest) -> Self {
+    fn from(request: ToolCallRequest) -> Self {
         Self {
-            call_id: asked.call_id,
-            name: asked.tool,
-            arguments: asked.arguments.to_string(),
+            call_id: request.call_id,
+            name: request.tool,
+            arguments: request.arguments.to_string(),
         }
     }
 }
 
-/// The model's response is over: all of its calls are known.
+/// `rawResponse/completed`: the end of a response of the model, after which all of its calls are known.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ResponseCompleted<'a> {
     #[serde(borrow)]
     pub(super) turn_id: Cow<'a, str>,
-    pub(super) usage: Option<Tokens>,
+    pub(super) usage: Option<TokenCounts>,
 }
 
 #[derive(Deserialize)]
@@ -356,28 +357,7 @@ pub(super) struct TokenUsageUpdated {
 
 #[derive(Deserialize)]
 pub(super) struct TokenUsage {
-    pub(super) total: Tokens,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
-pub(super) struct Tokens {
-    input_tokens: u64,
-    cached_input_tokens: u64,
-    output_tokens: u64,
-    reasoning_output_tokens: u64,
-}
-
-impl From<Tokens> for Usage {
-    fn from(tokens: Tokens) -> Self {
-        Self {
-            input_tokens: tokens.input_tokens,
-            cached_input_tokens: tokens.cached_input_tokens,
-            output_tokens: tokens.output_tokens,
-            reasoning_tokens: tokens.reasoning_output_tokens,
-        }
-    }
+    pub(super) total: TokenCounts,
 }
 
 #[derive(Deserialize)]
@@ -399,7 +379,7 @@ pub(super) struct CompletedTurn {
     pub(super) error: Option<TurnFailure>,
 }
 
-/// Why the child could not finish a turn.
+/// The error of a turn that the child could not finish.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TurnFailure {
@@ -413,40 +393,4 @@ pub(super) struct TurnFailure {
 #[serde(rename_all = "camelCase")]
 pub(super) struct RateLimitsUpdated {
     pub(super) rate_limits: RateLimits,
-}
-
-#[derive(Deserialize)]
-pub(super) struct RateLimits {
-    primary: Option<RateLimitWindow>,
-    secondary: Option<RateLimitWindow>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RateLimitWindow {
-    /// Percent.
-    #[serde(default)]
-    used_percent: f64,
-    /// Minutes.
-    window_duration_mins: Option<u64>,
-    /// Seconds since the epoch.
-    resets_at: Option<u64>,
-}
-
-impl From<RateLimits> for rate_limits::RateLimits {
-    fn from(limits: RateLimits) -> Self {
-        let window = |window: RateLimitWindow| {
-            let since_epoch = window.resets_at.map(Duration::from_secs);
-            let resets_at = since_epoch.and_then(|time| UNIX_EPOCH.checked_add(time));
-            rate_limits::RateLimitWindow::new(
-                window.used_percent,
-                window.window_duration_mins,
-                resets_at,
-            )
-        };
-        Self {
-            primary: limits.primary.map(window),
-            secondary: limits.secondary.map(window),
-        }
-    }
 }

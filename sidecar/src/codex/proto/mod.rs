@@ -19,4 +19,4 @@ pub(super) use command_line::arguments;
 pub(super) use confine::is_supported as confinement_is_supported;
 pub(super) use pool::Pool;
 #[cfg(any(test, feature = "harness"))]
-pub(super) use session::{Phase, Proto, Step};
+pub(super) use session::{ProtoOutput, ProtoPhase, ProtoSession};

@@ -1,122 +1,128 @@
-//! The protocol of `codex proto` as a state machine without IO: lines in, lines and events out.
-//! Codex 0.36 to 0.42; a process is one conversation, so that a child serves one turn and then ends.
+//! The session with one `codex proto` process: handshake, one turn, and its events.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::assembler::Answer;
+use super::assembler::MessageAssembler;
 use super::wire::{Op, SandboxPolicy};
 use super::{command_line, failure, prompt, wire};
 use crate::codex::rate_limits::SharedRateLimits;
-use crate::turn::{Event, FinishReason, Outcome, TurnError, TurnRequest, Usage};
-/// Time from the start of a child to its `session_configured`; 43 to 90 ms were seen.
-pub(super) const START_DEADLINE: Duration = Duration::from_secs(15);
+use crate::turn::{Effort, Event, FinishReason, Outcome, TurnError, TurnRequest, Usage};
 
-/// Time from a submission to its `task_started`: a submission that the child cannot read is answered by silence.
-pub(super) const TASK_DEADLINE: Duration = Duration::from_secs(5);
+/// Time from the start of a child to its `session_configured`; 43 to 90 ms were measured.
+pub(super) const START_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What follows from a line or a new turn.
+/// Time from a submission to its `task_started`. The child does not respond to a submission that it cannot parse.
+pub(super) const TASK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The result of a line or of a new turn.
 #[derive(Debug, Default)]
-pub(in crate::codex) struct Step {
-    /// Lines for the child, each with its end.
+pub(in crate::codex) struct ProtoOutput {
+    /// Lines for the child, with their line breaks.
     pub(in crate::codex) write: Vec<Vec<u8>>,
-    /// What happened in the turn.
+    /// Events of the turn.
     pub(in crate::codex) events: Vec<Event>,
 }
 
-/// The child broke its protocol and cannot be used any longer.
+/// A violation of the protocol by the child, which cannot be used any longer.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::codex) enum ProtocolError {
-    #[error("a line is not an event")]
-    NotAnEvent(#[from] serde_json::Error),
-    #[error("{0} did not come in time")]
-    Silent(&'static str),
-    #[error("a command ran although none can")]
+pub(in crate::codex) enum ProtoError {
+    #[error("invalid event")]
+    InvalidEvent(#[from] serde_json::Error),
+    #[error("{0} timed out")]
+    Timeout(&'static str),
+    #[error("a command ran although all commands are denied")]
     CommandRan,
 }
 
-/// How far a child has come.
+/// The phase of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::codex) enum Phase {
-    /// Until `session_configured`.
-    Starting {
-        until: Instant,
-    },
+pub(in crate::codex) enum ProtoPhase {
+    /// Before `session_configured`.
+    Starting { until: Instant },
     /// The turn may begin.
     Ready,
-    /// Until `task_started`.
-    Submitted {
-        until: Instant,
-    },
+    /// Before `task_started`.
+    Submitted { until: Instant },
+    /// The turn runs.
     Running,
-    /// The turn has ended; what the child says now is of no interest.
+    /// The turn is over. Further events are ignored.
     Over,
 }
 
-/// One `codex proto` process, seen from the other end of its pipes.
+/// The sidecar's side of the protocol with one `codex proto` process.
 #[derive(Debug)]
-pub(in crate::codex) struct Proto {
-    phase: Phase,
+pub(in crate::codex) struct ProtoSession {
+    phase: ProtoPhase,
     /// The child's working directory.
     directory: String,
-    answer: Answer,
+    assembler: MessageAssembler,
     usage: Option<Usage>,
-    plan: SharedRateLimits,
+    rate_limits: SharedRateLimits,
 }
 
-impl Proto {
-    /// A child that has just been started.
-    pub(in crate::codex) fn start(directory: String, plan: SharedRateLimits, now: Instant) -> Self {
+impl ProtoSession {
+    /// Starts a session with a child that was just started.
+    pub(in crate::codex) fn start(
+        directory: String,
+        rate_limits: SharedRateLimits,
+        now: Instant,
+    ) -> Self {
         Self {
-            phase: Phase::Starting {
-                until: now + START_DEADLINE,
+            phase: ProtoPhase::Starting {
+                until: now + START_TIMEOUT,
             },
             directory,
-            answer: Answer::default(),
+            assembler: MessageAssembler::default(),
             usage: None,
-            plan,
+            rate_limits,
         }
     }
 
-    pub(in crate::codex) fn phase(&self) -> Phase {
+    /// Returns the phase of the session.
+    pub(in crate::codex) fn phase(&self) -> ProtoPhase {
         self.phase
     }
 
-    /// When the child must have said what is expected of it, and what that is.
-    pub(in crate::codex) fn deadline(&self) -> Option<(Instant, ProtocolError)> {
+    /// Returns the deadline of the event that is due next, and the error when the deadline is missed.
+    pub(in crate::codex) fn deadline(&self) -> Option<(Instant, ProtoError)> {
         match self.phase {
-            Phase::Starting { until } => Some((until, ProtocolError::Silent("session_configured"))),
-            Phase::Submitted { until } => Some((until, ProtocolError::Silent("task_started"))),
-            Phase::Ready | Phase::Running | Phase::Over => None,
+            ProtoPhase::Starting { until } => {
+                Some((until, ProtoError::Timeout("session_configured")))
+            }
+            ProtoPhase::Submitted { until } => Some((until, ProtoError::Timeout("task_started"))),
+            // A running turn has timers of its own, in the channel to the client.
+            ProtoPhase::Ready | ProtoPhase::Running | ProtoPhase::Over => None,
         }
     }
 
-    /// Begins the turn of a child that is ready.
-    pub(in crate::codex) fn begin(&mut self, request: &TurnRequest, now: Instant) -> Step {
+    /// Begins the turn. The session must be ready.
+    pub(in crate::codex) fn begin(&mut self, request: &TurnRequest, now: Instant) -> ProtoOutput {
         let turn = Op::UserTurn {
             items: prompt::items(&request.conversation),
             cwd: &self.directory,
+            // As in the arguments: Codex would tell the model about every difference.
             approval_policy: command_line::APPROVAL_POLICY,
             sandbox_policy: SandboxPolicy {
                 mode: command_line::SANDBOX_MODE,
             },
             model: &request.model.name,
-            effort: request.model.effort.map(crate::turn::Effort::as_str),
+            effort: request.model.effort.map(Effort::as_str),
             summary: request.summary.as_str(),
             final_output_json_schema: request.schema.as_deref(),
         };
         let line = turn.line();
-        self.phase = Phase::Submitted {
-            until: now + TASK_DEADLINE,
+        self.phase = ProtoPhase::Submitted {
+            until: now + TASK_TIMEOUT,
         };
-        Step {
+        ProtoOutput {
             write: vec![line],
             events: Vec::new(),
         }
     }
 
-    /// What ends the child, with its turn if there is one, once its stdin is closed.
+    /// Returns the line that ends the child, and its turn if one runs, once its stdin is closed.
     pub(super) fn shutdown() -> Vec<u8> {
         Op::Shutdown.line()
     }
@@ -124,65 +130,73 @@ impl Proto {
     /// Reads one line of the child.
     ///
     /// # Errors
-    /// The child broke its protocol and is of no more use.
-    pub(in crate::codex) fn read_line(&mut self, line: &str) -> Result<Step, ProtocolError> {
-        let said = wire::Said::parse(line)?;
-        let mut step = Step::default();
+    /// The child violated the protocol and cannot be used any longer.
+    pub(in crate::codex) fn read_line(&mut self, line: &str) -> Result<ProtoOutput, ProtoError> {
+        // Parsed in every phase, so that a child with invalid lines is found out before it gets a turn.
+        let event = wire::EventLine::parse(line)?;
+        let mut output = ProtoOutput::default();
         match self.phase {
-            Phase::Starting { .. } if said.event == "session_configured" => {
-                self.phase = Phase::Ready;
+            ProtoPhase::Starting { .. } if event.kind == "session_configured" => {
+                self.phase = ProtoPhase::Ready;
             }
-            Phase::Submitted { .. } | Phase::Running => {
-                self.phase = Phase::Running;
-                let event = self.on_event(&said, &mut step)?;
-                step.events.push(event);
+            ProtoPhase::Submitted { .. } | ProtoPhase::Running => {
+                // Before the event is handled, which may end the turn.
+                self.phase = ProtoPhase::Running;
+                let event = self.on_event(&event, &mut output)?;
+                output.events.push(event);
             }
-            Phase::Starting { .. } | Phase::Ready | Phase::Over => {}
+            ProtoPhase::Starting { .. } | ProtoPhase::Ready | ProtoPhase::Over => {}
         }
-        Ok(step)
+        Ok(output)
     }
 
-    fn on_event(&mut self, said: &wire::Said<'_>, step: &mut Step) -> Result<Event, ProtocolError> {
-        let answer = &mut self.answer;
-        Ok(match said.event.as_ref() {
-            "agent_message_delta" => answer.on_delta(said.read::<wire::Delta>()?.delta),
-            "agent_message" => answer.on_message(said.read::<wire::Message>()?.message),
-            "agent_reasoning_delta" => answer.on_reasoning_delta(said.read::<wire::Delta>()?.delta),
-            "agent_reasoning" => answer.on_reasoning(said.read::<wire::Reasoning>()?.text),
-            "agent_reasoning_section_break" => answer.on_reasoning_break(),
-            "token_count" => self.on_token_count(said.read()?),
-            "stream_error" => self.on_stream_error(&said.read()?),
-            "error" => self.on_error(&said.read()?),
-            "task_complete" => self.on_task_complete(said.read()?, step),
+    fn on_event(
+        &mut self,
+        line: &wire::EventLine<'_>,
+        output: &mut ProtoOutput,
+    ) -> Result<Event, ProtoError> {
+        let assembler = &mut self.assembler;
+        Ok(match line.kind.as_ref() {
+            "agent_message_delta" => assembler.on_delta(line.read::<wire::Delta>()?.delta),
+            "agent_message" => assembler.on_message(line.read::<wire::Message>()?.message),
+            "agent_reasoning_delta" => {
+                assembler.on_reasoning_delta(line.read::<wire::Delta>()?.delta)
+            }
+            "agent_reasoning" => assembler.on_reasoning(line.read::<wire::Reasoning>()?.text),
+            "agent_reasoning_section_break" => assembler.on_reasoning_break(),
+            "token_count" => self.on_token_count(line.read()?),
+            "stream_error" => self.on_stream_error(&line.read()?),
+            "error" => self.on_error(&line.read()?),
+            "task_complete" => self.on_task_complete(line.read()?, output),
             "turn_aborted" => self.finish(Outcome::Interrupted),
-            "exec_approval_request" => deny(&Op::deny_exec(), step),
-            "apply_patch_approval_request" => deny(&Op::deny_patch(), step),
-            "exec_command_end" => on_command_end(&said.read()?)?,
+            "exec_approval_request" => deny(&Op::deny_exec(), output),
+            "apply_patch_approval_request" => deny(&Op::deny_patch(), output),
+            "exec_command_end" => on_command_end(&line.read()?)?,
             _ => Event::Heartbeat,
         })
     }
 
     fn finish(&mut self, outcome: Outcome) -> Event {
-        self.phase = Phase::Over;
+        self.phase = ProtoPhase::Over;
         Event::Finished(outcome)
     }
 
-    /// The total grows with each call of the model, so that the last one is the turn's.
     fn on_token_count(&mut self, count: wire::TokenCount) -> Event {
         if let Some(info) = count.info {
+            // Replaced, not added: the total grows with each model call of the turn.
             let usage = Usage::from(info.total_token_usage);
             self.usage = (usage.total_tokens() > 0).then_some(usage);
         }
         if let Some(limits) = count.rate_limits {
-            self.plan.report(limits.into());
+            self.rate_limits.report(limits.into());
         }
         Event::Heartbeat
     }
 
-    /// A retry would say again, from its beginning, what the client has read already.
     fn on_stream_error(&mut self, notice: &wire::Message) -> Event {
-        tracing::warn!(reason = notice.message, "codex tries again");
-        if self.answer.has_begun() {
+        tracing::warn!(reason = notice.message, "model call retried by codex");
+        // The retry starts the output over, and the client has read its beginning already.
+        if self.assembler.has_output() {
             self.finish(Outcome::Failed(TurnError::ProviderFailed))
         } else {
             Event::Heartbeat
@@ -190,18 +204,23 @@ impl Proto {
     }
 
     fn on_error(&mut self, error: &wire::Message) -> Event {
-        tracing::warn!(reason = error.message, "codex reports an error");
-        let error = failure::turn_error(&error.message, self.plan.read().reopens_in());
+        tracing::warn!(reason = error.message, "codex error reported");
+        let error = failure::turn_error(&error.message, self.rate_limits.read().resets_in());
         self.finish(Outcome::Failed(error))
     }
 
-    fn on_task_complete(&mut self, complete: wire::TaskComplete, step: &mut Step) -> Event {
+    fn on_task_complete(
+        &mut self,
+        complete: wire::TaskComplete,
+        output: &mut ProtoOutput,
+    ) -> Event {
+        // The last message is repeated here. It is new only when no other event has brought text.
         if let Some(message) = complete.last_agent_message
-            && !self.answer.has_text()
+            && !self.assembler.has_text()
         {
-            step.events.push(self.answer.on_message(message));
+            output.events.push(self.assembler.on_message(message));
         }
-        let stop = if self.answer.has_text() {
+        let stop = if self.assembler.has_text() {
             FinishReason::Stop
         } else {
             FinishReason::Refused
@@ -213,18 +232,19 @@ impl Proto {
     }
 }
 
-/// Nothing may ever wait for a human: an unanswered request would block the turn for ever.
-fn deny(denial: &Op<'_>, step: &mut Step) -> Event {
-    tracing::warn!("request of the child refused");
-    step.write.push(denial.line());
+/// Denies a request for approval. An unanswered one would block the turn for ever.
+fn deny(denial: &Op<'_>, output: &mut ProtoOutput) -> Event {
+    tracing::warn!("request of codex denied");
+    output.write.push(denial.line());
     Event::Heartbeat
 }
 
-/// Codex runs commands that it takes for harmless without asking. Here none can be started (`command_line`, `confine`).
-fn on_command_end(end: &wire::ExecCommandEnd) -> Result<Event, ProtocolError> {
+/// Handles the end of a command. Codex runs commands that it considers harmless without approval; in the sidecar's
+/// children none can be started (`command_line`, `confine`).
+fn on_command_end(end: &wire::ExecCommandEnd) -> Result<Event, ProtoError> {
     if end.exit_code == wire::NOT_STARTED {
         Ok(Event::Heartbeat)
     } else {
-        Err(ProtocolError::CommandRan)
+        Err(ProtoError::CommandRan)
     }
 }

@@ -1,11 +1,13 @@
-//! The protocol against lines as the real child writes them, and against silence.
+//! Turns of a session against a peer that writes lines as the real child does, and against silence.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::super::calls::{CALL_DEADLINE, MAX_UNANSWERED_CALLS};
+use super::super::calls::{CALL_TIMEOUT, MAX_PENDING_CALLS};
+use super::super::error::AppServerError;
+use super::super::ids::TurnKey;
 use super::super::session::*;
 use super::super::wire;
 use crate::codex::rate_limits::SharedRateLimits;
@@ -33,74 +35,75 @@ pub(super) fn request() -> TurnRequest {
     }
 }
 
-/// A child that answers what it is called, and the events that came of it.
+/// A child that responds to calls when the test says so, and a record of the calls and events so far.
 struct Peer {
-    server: AppServer,
-    called: Vec<(String, Value)>,
+    session: AppServerSession,
+    sent: Vec<(String, Value)>,
     events: Vec<Event>,
     closed: usize,
 }
 
 impl Peer {
     fn start() -> Self {
-        let (server, step) = AppServer::start(SharedRateLimits::default(), Instant::now());
+        let (session, output) =
+            AppServerSession::start(SharedRateLimits::default(), Instant::now());
         let mut peer = Self {
-            server,
-            called: Vec::new(),
+            session,
+            sent: Vec::new(),
             events: Vec::new(),
             closed: 0,
         };
-        peer.note(step);
+        peer.note(output);
         peer
     }
 
     fn ready() -> Self {
         let mut peer = Self::start();
-        peer.answer("initialize", &json!({}));
-        peer.answer(
+        peer.respond("initialize", &json!({}));
+        peer.respond(
             "getAuthStatus",
             &json!({"authMethod": "chatgpt", "requiresOpenaiAuth": true}),
         );
-        assert_eq!(peer.server.state(), State::Ready);
+        assert_eq!(peer.session.state(), SessionState::Ready);
         peer
     }
 
-    /// A turn that runs on thread T as turn U.
+    /// Returns a peer with a running turn: thread T, turn U.
     fn running() -> Self {
         Self::running_with(request())
     }
 
     fn running_with(request: TurnRequest) -> Self {
         let mut peer = Self::ready();
-        let step = peer.server.begin(KEY, request, None);
-        peer.note(step);
-        peer.answer("thread/start", &json!({"thread": {"id": "T"}}));
-        peer.answer("thread/inject_items", &json!({}));
-        peer.answer("turn/start", &json!({"turn": {"id": "U"}}));
+        let output = peer.session.begin(KEY, request, None);
+        peer.note(output);
+        peer.respond("thread/start", &json!({"thread": {"id": "T"}}));
+        peer.respond("thread/inject_items", &json!({}));
+        peer.respond("turn/start", &json!({"turn": {"id": "U"}}));
         assert_eq!(peer.events, [Event::Heartbeat]);
         peer.events.clear();
         peer
     }
 
-    fn note(&mut self, step: Step) {
-        for line in step.write {
+    fn note(&mut self, output: SessionOutput) {
+        for line in output.write {
             let breaks = line.iter().filter(|byte| **byte == b'\n').count();
             assert_eq!(breaks, 1, "a message is one line");
             let message: Value = serde_json::from_slice(&line).unwrap();
-            let method = message["method"].as_str().unwrap_or("answer").to_owned();
-            self.called.push((method, message));
+            let method = message["method"].as_str().unwrap_or("response").to_owned();
+            self.sent.push((method, message));
         }
         self.events
-            .extend(step.events.into_iter().map(|(key, event)| {
+            .extend(output.events.into_iter().map(|(key, event)| {
                 assert_eq!(key, KEY);
                 event
             }));
-        self.closed += step.closed.len();
+        self.closed += output.closed.len();
     }
 
-    fn says(&mut self, line: &str) {
-        let step = self.server.read_line(line).unwrap();
-        self.note(step);
+    fn sends(&mut self, line: &str) {
+        let output = self.session.read_line(line).unwrap();
+        self.note(output);
     }
 
     fn notifies(&mut self, method: &str, mut params: Value) {
@@ -108,24 +111,24 @@ impl Peer {
         if params["turnId"].is_null() {
             params["turnId"] = "U".into();
         }
-        self.says(&json!({"method": method, "params": params}).to_string());
+        self.sends(&json!({"method": method, "params": params}).to_string());
     }
 
     fn last(&self, method: &str) -> &Value {
-        let call = self.called.iter().rev().find(|(name, _)| name == method);
+        let call = self.sent.iter().rev().find(|(name, _)| name == method);
         &call
-            .unwrap_or_else(|| panic!("{method} was not called: {:?}", self.called))
+            .unwrap_or_else(|| panic!("{method} was not sent: {:?}", self.sent))
             .1
     }
 
-    fn answer(&mut self, method: &str, result: &Value) {
+    fn respond(&mut self, method: &str, result: &Value) {
         let id = self.last(method)["id"].clone();
-        self.says(&json!({"id": id, "result": result}).to_string());
+        self.sends(&json!({"id": id, "result": result}).to_string());
     }
 
-    fn refuse(&mut self, method: &str, code: i64) {
+    fn reject(&mut self, method: &str, code: i64) {
         let id = self.last(method)["id"].clone();
-        self.says(&json!({"id": id, "error": {"code": code, "message": "no"}}).to_string());
+        self.sends(&json!({"id": id, "error": {"code": code, "message": "no"}}).to_string());
     }
 
     fn delta(&mut self, text: &str) {
@@ -150,7 +153,7 @@ impl Peer {
     }
 
     fn methods(&self) -> Vec<&str> {
-        self.called
+        self.sent
             .iter()
             .map(|(method, _)| method.as_str())
             .collect()
@@ -162,7 +165,7 @@ fn failed(error: TurnError) -> Event {
 }
 
 #[test]
-fn a_turn_goes_from_thread_to_thread_and_reports_what_it_cost() {
+fn turn_runs_from_thread_start_to_unsubscribe_and_reports_usage() {
     let mut peer = Peer::running();
     peer.delta("Hel");
     peer.delta("lo");
@@ -195,7 +198,7 @@ fn a_turn_goes_from_thread_to_thread_and_reports_what_it_cost() {
     ];
     assert_eq!(peer.events, expected);
     assert_eq!(peer.closed, 0, "the child still knows the thread");
-    peer.answer("thread/unsubscribe", &json!({"status": "unsubscribed"}));
+    peer.respond("thread/unsubscribe", &json!({"status": "unsubscribed"}));
     assert_eq!(peer.closed, 1);
     let calls = [
         "initialize",
@@ -215,48 +218,53 @@ fn a_turn_goes_from_thread_to_thread_and_reports_what_it_cost() {
 }
 
 #[test]
-fn a_client_that_leaves_ends_its_turn_at_every_stage() {
+fn interrupt_ends_the_turn_at_every_stage() {
     type Stage = (&'static str, fn(&mut Peer));
     let stages: [Stage; 4] = [
         ("thread/start", |peer| {
-            peer.answer("thread/start", &json!({"thread": {"id": "T"}}))
+            peer.respond("thread/start", &json!({"thread": {"id": "T"}}))
         }),
         ("thread/inject_items", |peer| {
-            peer.answer("thread/inject_items", &json!({}))
+            peer.respond("thread/inject_items", &json!({}))
         }),
         ("turn/start", |peer| {
-            peer.answer("turn/start", &json!({"turn": {"id": "U"}}))
+            peer.respond("turn/start", &json!({"turn": {"id": "U"}}))
         }),
         ("running", |_| {}),
     ];
-    for leaves_at in 0..stages.len() {
+    for interrupted_at in 0..stages.len() {
         let mut peer = Peer::ready();
-        let step = peer.server.begin(KEY, request(), None);
-        peer.note(step);
-        for (_, answer) in &stages[..leaves_at] {
-            answer(&mut peer);
+        let output = peer.session.begin(KEY, request(), None);
+        peer.note(output);
+        for (_, respond) in &stages[..interrupted_at] {
+            respond(&mut peer);
         }
-        let step = peer.server.interrupt(KEY);
-        peer.note(step);
-        let (stage, answer) = stages[leaves_at];
-        answer(&mut peer);
-        let turn_runs = leaves_at >= 2;
+        let output = peer.session.interrupt(KEY);
+        peer.note(output);
+        let (stage, respond) = stages[interrupted_at];
+        respond(&mut peer);
+        let turn_runs = interrupted_at >= 2;
         if turn_runs {
-            peer.answer("turn/interrupt", &json!({}));
+            peer.respond("turn/interrupt", &json!({}));
             peer.completes("interrupted", &Value::Null);
         }
-        peer.answer("thread/unsubscribe", &json!({}));
-        assert_eq!(peer.closed, 1, "left during {stage}: {:?}", peer.methods());
+        peer.respond("thread/unsubscribe", &json!({}));
+        assert_eq!(
+            peer.closed,
+            1,
+            "interrupted during {stage}: {:?}",
+            peer.methods()
+        );
         assert_eq!(
             peer.methods().contains(&"turn/start"),
             turn_runs,
-            "left during {stage}"
+            "interrupted during {stage}"
         );
     }
 }
 
 #[test]
-fn a_retry_after_text_was_read_ends_the_turn_instead_of_repeating_it() {
+fn retry_after_text_fails_the_turn_instead_of_repeating_the_text() {
     let mut peer = Peer::running();
     peer.delta("par");
     peer.notifies(
@@ -268,7 +276,7 @@ fn a_retry_after_text_was_read_ends_the_turn_instead_of_repeating_it() {
 }
 
 #[test]
-fn failures_of_the_model_service_are_told_apart() {
+fn failures_of_the_model_service_map_to_distinct_errors() {
     for (info, error) in [
         (json!("contextWindowExceeded"), TurnError::ContextLength),
         (
@@ -284,26 +292,26 @@ fn failures_of_the_model_service_are_told_apart() {
 }
 
 #[test]
-fn a_refused_call_fails_its_turn_only() {
+fn rejected_call_fails_only_its_turn() {
     for (code, error) in [
         (wire::OVERLOADED, TurnError::Busy),
         (-32600, TurnError::Protocol),
     ] {
         let mut peer = Peer::ready();
-        let step = peer.server.begin(KEY, request(), None);
-        peer.note(step);
-        peer.refuse("thread/start", code);
+        let output = peer.session.begin(KEY, request(), None);
+        peer.note(output);
+        peer.reject("thread/start", code);
         assert_eq!(
             (peer.events.as_slice(), peer.closed),
             (&[failed(error)][..], 1)
         );
-        assert_eq!(peer.server.state(), State::Ready);
+        assert_eq!(peer.session.state(), SessionState::Ready);
     }
 }
 
 #[test]
-fn every_request_of_the_child_is_refused_at_once() {
-    for (method, refusal) in [
+fn requests_of_the_child_are_declined_at_once() {
+    for (method, response) in [
         (
             "item/commandExecution/requestApproval",
             json!({"result": {"decision": "decline"}}),
@@ -326,44 +334,44 @@ fn every_request_of_the_child_is_refused_at_once() {
         ),
     ] {
         let mut peer = Peer::running();
-        peer.says(
+        peer.sends(
             &json!({"method": method, "id": "r\"1", "params": {"threadId": "T"}}).to_string(),
         );
-        let mut expected = refusal;
+        let mut expected = response;
         expected["id"] = json!("r\"1");
         assert_eq!(
-            peer.called.last(),
-            Some(&("answer".to_owned(), expected)),
+            peer.sent.last(),
+            Some(&("response".to_owned(), expected)),
             "{method}"
         );
     }
 }
 
 #[test]
-fn a_missing_login_is_looked_for_again() {
+fn missing_login_is_checked_again() {
     let mut peer = Peer::start();
-    peer.answer("initialize", &json!({}));
-    peer.answer(
+    peer.respond("initialize", &json!({}));
+    peer.respond(
         "getAuthStatus",
         &json!({"authMethod": null, "requiresOpenaiAuth": true}),
     );
-    assert_eq!(peer.server.state(), State::LoginRequired);
+    assert_eq!(peer.session.state(), SessionState::LoginRequired);
     let later = Instant::now() + LOGIN_POLL * 2;
-    let step = peer.server.tick(later).unwrap();
-    peer.note(step);
-    peer.answer(
+    let output = peer.session.tick(later).unwrap();
+    peer.note(output);
+    peer.respond(
         "getAuthStatus",
         &json!({"authMethod": "apikey", "requiresOpenaiAuth": true}),
     );
-    assert_eq!(peer.server.state(), State::Ready);
+    assert_eq!(peer.session.state(), SessionState::Ready);
 }
 
 #[test]
-fn calls_beyond_the_bound_wait_for_answers() {
+fn calls_beyond_the_limit_wait_for_responses() {
     let mut peer = Peer::ready();
     for key in 0..100 {
-        let step = peer.server.begin(TurnKey(key), request(), None);
-        peer.called.extend(step.write.iter().map(|line| {
+        let output = peer.session.begin(TurnKey(key), request(), None);
+        peer.sent.extend(output.write.iter().map(|line| {
             let message: Value = serde_json::from_slice(line).unwrap();
             (message["method"].as_str().unwrap().to_owned(), message)
         }));
@@ -374,51 +382,52 @@ fn calls_beyond_the_bound_wait_for_answers() {
             .filter(|method| **method == "thread/start")
             .count()
     };
-    assert_eq!(started(&peer), MAX_UNANSWERED_CALLS);
-    let step = peer
-        .server
+    assert_eq!(started(&peer), MAX_PENDING_CALLS);
+    let output = peer
+        .session
         .read_line(r#"{"id":2,"error":{"code":-32001,"message":"busy"}}"#)
         .unwrap();
-    assert_eq!((step.write.len(), step.closed), (1, vec![TurnKey(0)]));
+    assert_eq!((output.write.len(), output.closed), (1, vec![TurnKey(0)]));
 }
 
 #[test]
-fn silence_fails_the_turn_and_is_counted() {
+fn call_timeout_fails_the_turn_and_counts_a_stuck_thread() {
     let mut peer = Peer::ready();
-    let step = peer.server.begin(KEY, request(), None);
-    peer.note(step);
-    let later = Instant::now() + CALL_DEADLINE * 2;
-    let step = peer.server.tick(later).unwrap();
-    peer.note(step);
+    let output = peer.session.begin(KEY, request(), None);
+    peer.note(output);
+    let later = Instant::now() + CALL_TIMEOUT * 2;
+    let output = peer.session.tick(later).unwrap();
+    peer.note(output);
     let failed = failed(TurnError::Protocol);
     assert_eq!((peer.events.as_slice(), peer.closed), (&[failed][..], 1));
-    assert_eq!(peer.server.stuck_threads(), 1);
-    let (mut silent, _initialize) = AppServer::start(SharedRateLimits::default(), Instant::now());
+    assert_eq!(peer.session.stuck_threads(), 1);
+    let (mut silent, _initialize) =
+        AppServerSession::start(SharedRateLimits::default(), Instant::now());
     assert!(matches!(
         silent.tick(later),
-        Err(ProtocolError::Silent("initialize"))
+        Err(AppServerError::Timeout("initialize"))
     ));
 }
 
 #[test]
-fn a_turn_that_goes_on_after_its_interrupt_is_given_up() {
+fn turn_that_runs_on_after_its_interrupt_is_given_up() {
     let mut peer = Peer::running();
-    let step = peer.server.interrupt(KEY);
-    peer.note(step);
-    peer.answer("turn/interrupt", &json!({}));
-    let step = peer
-        .server
-        .tick(Instant::now() + INTERRUPT_DEADLINE * 2)
+    let output = peer.session.interrupt(KEY);
+    peer.note(output);
+    peer.respond("turn/interrupt", &json!({}));
+    let output = peer
+        .session
+        .tick(Instant::now() + INTERRUPT_TIMEOUT * 2)
         .unwrap();
-    peer.note(step);
+    peer.note(output);
     assert_eq!(peer.methods().last(), Some(&"thread/unsubscribe"));
 }
 
 #[test]
-fn a_piece_of_text_is_the_same_however_its_line_is_written() {
+fn text_delta_is_parsed_in_any_field_order() {
     let params = r#"{"threadId":"T","turnId":"U","itemId":"i","delta":"a\n\"é"}"#;
     let method = r#""method":"item/agentMessage/delta""#;
-    for (line, at_once) in [
+    for (line, is_one_pass) in [
         (
             format!(r#"{{{method},"params":{params},"emittedAtMs":1}}"#),
             true,
@@ -429,15 +438,19 @@ fn a_piece_of_text_is_the_same_however_its_line_is_written() {
         ),
         (format!(r#"{{ {method}, "params": {params} }}"#), false),
     ] {
-        assert_eq!(wire::TextDelta::parse(&line).is_some(), at_once, "{line}");
+        assert_eq!(
+            wire::TextDelta::parse(&line).is_some(),
+            is_one_pass,
+            "{line}"
+        );
         let mut peer = Peer::running();
-        peer.says(&line);
+        peer.sends(&line);
         assert_eq!(peer.events, [Event::Text("a\n\"é".to_owned())], "{line}");
     }
 }
 
 #[test]
-fn what_is_no_message_ends_the_child_and_what_is_unknown_does_not() {
+fn invalid_message_ends_the_child_and_unknown_message_does_not() {
     let mut peer = Peer::running();
     for line in [
         r#"{"method":"something/new","params":{"threadId":"T","x":1}}"#,
@@ -445,7 +458,7 @@ fn what_is_no_message_ends_the_child_and_what_is_unknown_does_not() {
         r#"{"id":999,"result":{}}"#,
         r#"{"method":"item/agentMessage/delta","params":{"threadId":"other","itemId":"i","delta":"secret"}}"#,
     ] {
-        peer.says(line);
+        peer.sends(line);
     }
     assert!(!format!("{:?}", peer.events).contains("secret"));
     assert_eq!(peer.events, [Event::Heartbeat]);
@@ -455,7 +468,7 @@ fn what_is_no_message_ends_the_child_and_what_is_unknown_does_not() {
         "[1]",
         r#"{"method":"turn/completed","params":{"threadId":"T"}}"#,
     ] {
-        assert!(Peer::running().server.read_line(line).is_err(), "{line:?}");
+        assert!(Peer::running().session.read_line(line).is_err(), "{line:?}");
     }
 }
 
@@ -481,7 +494,7 @@ fn call(call_id: &str, name: &str) -> Event {
 }
 
 #[test]
-fn calls_end_the_turn_once_all_of_them_are_known() {
+fn tool_calls_finish_the_turn_at_the_end_of_the_response() {
     let mut peer = Peer::running_with(with_tools(|_| {}));
     let start = &peer.last("thread/start")["params"];
     assert_eq!(start["dynamicTools"][1]["name"], "go");
@@ -492,11 +505,11 @@ fn calls_end_the_turn_once_all_of_them_are_known() {
     peer.raw_item(&json!({"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm"}], "encrypted_content": "gA"}));
     peer.call("c1", "look");
     let asked = json!({"id": 0, "method": "item/tool/call", "params": {"threadId": "T", "callId": "c1", "tool": "look", "arguments": {}}});
-    peer.says(&asked.to_string());
-    peer.call("c2", "nobody_offered_this");
+    peer.sends(&asked.to_string());
+    peer.call("c2", "not_offered");
     assert!(
-        !peer.methods().contains(&"answer"),
-        "an answer would make the model go on"
+        !peer.methods().contains(&"response"),
+        "a response would make the model go on"
     );
     peer.notifies(
         "rawResponse/completed",
@@ -518,7 +531,7 @@ fn calls_end_the_turn_once_all_of_them_are_known() {
     let expected = [
         Event::ReasoningItem(thought),
         call("c1", "look"),
-        call("c2", "nobody_offered_this"),
+        call("c2", "not_offered"),
         Event::Finished(finished),
     ];
     assert_eq!(peer.events, expected);
@@ -526,17 +539,22 @@ fn calls_end_the_turn_once_all_of_them_are_known() {
 }
 
 #[test]
-fn without_raw_items_the_calls_that_are_asked_for_end_the_turn_when_no_more_come() {
+fn without_raw_items_tool_calls_finish_the_turn_after_a_quiet_time() {
     let mut peer = Peer::running_with(with_tools(|_| {}));
     for (id, tool) in [("c1", "look"), ("c2", "go")] {
         let params = json!({"threadId": "T", "callId": id, "tool": tool, "arguments": {"x": 1}});
-        peer.says(&json!({"id": id, "method": "item/tool/call", "params": params}).to_string());
+        peer.sends(&json!({"id": id, "method": "item/tool/call", "params": params}).to_string());
     }
-    let step = peer.server.tick(Instant::now() + Duration::from_secs(1));
-    peer.note(step.unwrap());
-    assert_eq!(peer.events.len(), 2, "there may be more: {:?}", peer.events);
-    let step = peer.server.tick(Instant::now() + Duration::from_secs(3));
-    peer.note(step.unwrap());
+    let output = peer.session.tick(Instant::now() + Duration::from_secs(1));
+    peer.note(output.unwrap());
+    assert_eq!(
+        peer.events.len(),
+        2,
+        "more calls may follow: {:?}",
+        peer.events
+    );
+    let output = peer.session.tick(Instant::now() + Duration::from_secs(3));
+    peer.note(output.unwrap());
     assert_eq!(peer.events.len(), 3);
     let ended = Outcome::Completed {
         stop: FinishReason::ToolCalls,
@@ -547,15 +565,15 @@ fn without_raw_items_the_calls_that_are_asked_for_end_the_turn_when_no_more_come
 }
 
 #[test]
-fn a_call_of_a_thread_that_is_not_ours_is_refused() {
+fn tool_call_of_an_unknown_thread_is_declined() {
     let mut peer = Peer::ready();
     let asked = json!({"id": 9, "method": "item/tool/call", "params": {"threadId": "X", "callId": "c1", "tool": "look"}});
-    peer.says(&asked.to_string());
-    assert_eq!(peer.last("answer")["result"]["success"], false);
+    peer.sends(&asked.to_string());
+    assert_eq!(peer.last("response")["result"]["success"], false);
 }
 
 #[test]
-fn of_several_calls_only_the_first_is_told_where_one_at_a_time_is_wanted() {
+fn only_the_first_tool_call_is_sent_without_parallel_tool_calls() {
     let mut peer = Peer::running_with(with_tools(|tools| tools.one_at_a_time = true));
     peer.call("c1", "look");
     peer.call("c2", "go");
@@ -563,7 +581,7 @@ fn of_several_calls_only_the_first_is_told_where_one_at_a_time_is_wanted() {
 }
 
 #[test]
-fn an_agents_own_tools_are_never_shown_as_the_clients() {
+fn tool_calls_of_an_agents_own_tools_are_not_sent() {
     let mut request = with_tools(|_| {});
     request.profile = Profile::Agent;
     let mut peer = Peer::running_with(request);
@@ -575,12 +593,12 @@ fn an_agents_own_tools_are_never_shown_as_the_clients() {
 }
 
 #[test]
-fn a_required_call_that_does_not_come_is_a_failure() {
+fn missing_required_tool_call_fails_the_turn() {
     let required = || with_tools(|tools| tools.required = true);
     let mut peer = Peer::running_with(required());
     let items = peer.last("thread/inject_items")["params"]["items"].clone();
-    let asked = items.as_array().unwrap().last().unwrap();
-    assert_eq!(asked["role"], "developer", "{items}");
+    let instruction = items.as_array().unwrap().last().unwrap();
+    assert_eq!(instruction["role"], "developer", "{items}");
     peer.delta("No.");
     peer.completes("completed", &Value::Null);
     assert_eq!(peer.events.last(), Some(&failed(TurnError::ToolNotCalled)));
@@ -591,7 +609,7 @@ fn a_required_call_that_does_not_come_is_a_failure() {
 }
 
 #[test]
-fn a_call_that_nobody_allowed_is_a_failure_of_the_model() {
+fn tool_call_without_offered_tools_fails_the_turn() {
     let mut peer = Peer::running();
     peer.call("c1", "look");
     peer.notifies("rawResponse/completed", json!({"usage": null}));
@@ -600,15 +618,15 @@ fn a_call_that_nobody_allowed_is_a_failure_of_the_model() {
 }
 
 #[test]
-fn a_child_that_waits_for_the_output_of_a_call_only_is_told_that_there_is_none() {
+fn stale_tool_call_request_gets_an_empty_output() {
     let mut peer = Peer::running_with(with_tools(|_| {}));
     peer.call("c1", "look");
     let params = json!({"threadId": "T", "callId": "c1", "tool": "look", "arguments": {}});
-    peer.says(&json!({"id": 5, "method": "item/tool/call", "params": params}).to_string());
-    assert!(!peer.methods().contains(&"answer"));
-    let step = peer.server.tick(Instant::now() + CALLS_PATIENCE * 2);
-    peer.note(step.unwrap());
-    assert_eq!(peer.last("answer")["id"], 5);
+    peer.sends(&json!({"id": 5, "method": "item/tool/call", "params": params}).to_string());
+    assert!(!peer.methods().contains(&"response"));
+    let output = peer.session.tick(Instant::now() + TOOL_OUTPUT_PATIENCE * 2);
+    peer.note(output.unwrap());
+    assert_eq!(peer.last("response")["id"], 5);
     peer.completes(
         "failed",
         &json!({"message": "cut", "codexErrorInfo": "other"}),
@@ -617,7 +635,7 @@ fn a_child_that_waits_for_the_output_of_a_call_only_is_told_that_there_is_none()
 }
 
 #[test]
-fn a_schema_that_spans_lines_is_one_line_to_the_child() {
+fn schema_with_line_breaks_is_sent_as_one_line() {
     let mut request = request();
     request.schema = Some(serde_json::from_str("{\n  \"type\":\r\n \"object\"}").unwrap());
     let peer = Peer::running_with(request);
@@ -628,40 +646,40 @@ fn a_schema_that_spans_lines_is_one_line_to_the_child() {
 }
 
 #[test]
-fn a_login_that_is_revoked_is_missing_until_another_child_has_another() {
+fn revoked_login_stays_missing_on_the_same_child() {
     let unauthorized = json!({"message": "m", "codexErrorInfo": "unauthorized"});
     for (account, state) in [
         (
             json!({"account": {"type": "apiKey"}, "requiresOpenaiAuth": true}),
-            State::Ready,
+            SessionState::Ready,
         ),
         (
             json!({"account": null, "requiresOpenaiAuth": false}),
-            State::Ready,
+            SessionState::Ready,
         ),
         (
             json!({"account": null, "requiresOpenaiAuth": true}),
-            State::LoginRequired,
+            SessionState::LoginRequired,
         ),
     ] {
         let mut peer = Peer::running();
         peer.completes("failed", &unauthorized);
-        peer.answer("account/read", &account);
-        assert_eq!(peer.server.state(), state, "{account}");
-        let step = peer.server.tick(Instant::now() + Duration::from_secs(4));
-        peer.note(step.unwrap());
-        peer.answer(
+        peer.respond("account/read", &account);
+        assert_eq!(peer.session.state(), state, "{account}");
+        let output = peer.session.tick(Instant::now() + Duration::from_secs(4));
+        peer.note(output.unwrap());
+        peer.respond(
             "getAuthStatus",
             &json!({"authMethod": "chatgpt", "requiresOpenaiAuth": true}),
         );
         assert_eq!(
-            peer.server.state(),
+            peer.session.state(),
             state,
-            "the child claims to have it: {account}"
+            "the child still reports the login: {account}"
         );
     }
     let mut peer = Peer::running();
     peer.completes("failed", &unauthorized);
-    peer.refuse("account/read", -32603);
-    assert_eq!(peer.server.state(), State::Ready);
+    peer.reject("account/read", -32603);
+    assert_eq!(peer.session.state(), SessionState::Ready);
 }
