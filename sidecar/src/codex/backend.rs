@@ -30,7 +30,7 @@ const TURN_QUEUE_CAPACITY: usize = 64;
 pub struct Backend {
     turns: async_channel::Sender<QueuedTurn>,
     workers: Vec<watch::Receiver<Readiness>>,
-    /// One permit per concurrent turn; without a limit, the maximum of a semaphore.
+    /// A permit per concurrent turn; without a limit, the maximum of a semaphore.
     permits: Arc<Semaphore>,
     limits: Limits,
     queued: AtomicUsize,

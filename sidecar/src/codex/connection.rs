@@ -37,14 +37,14 @@ pub(super) enum ConnectionError {
 }
 
 /// The pipes and the session of a running child, and its active turns.
-pub(super) struct Connection {
+pub(super) struct ChildConnection {
     stdin: Stdin,
     stdout: Lines<ChildStdout>,
     stderr: Stderr,
     log: ConnectionLog,
     session: AppServerSession,
     turns: HashMap<TurnKey, ActiveTurn>,
-    /// One future per turn, ready when the turn's client disconnects.
+    /// A future per turn, ready when the turn's client disconnects.
     cancelled: FuturesUnordered<BoxFuture<'static, TurnKey>>,
     /// Number of turns begun on this child, and the key of the next one.
     begun: u64,
@@ -61,7 +61,7 @@ struct ActiveTurn {
     _workspace: Option<Workspace>,
 }
 
-impl Connection {
+impl ChildConnection {
     pub(super) fn new(
         pipes: Pipes,
         log: ConnectionLog,
@@ -222,8 +222,8 @@ impl Connection {
     }
 }
 
-/// Publishes the readiness of the worker. A starting child publishes nothing, since its predecessor may have been ready
-/// until now, and turns wait in the queue for the handshake.
+/// Publishes the readiness of the worker. The readiness does not change while a child starts, since its predecessor may
+/// have been ready until now, and turns wait in the queue for the handshake.
 fn publish(readiness: &watch::Sender<Readiness>, state: SessionState) {
     let now = match state {
         SessionState::Starting => return,

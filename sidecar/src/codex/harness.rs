@@ -78,7 +78,7 @@ impl ChildHarness {
         }
     }
 
-    /// Interrupts a turn. Does nothing with `proto`, since the sidecar ends such a child with its turn.
+    /// Interrupts a turn. `proto` has no interrupt; the sidecar ends such a child with its turn.
     pub fn interrupt(&mut self, turn: u64) -> HarnessOutput {
         match &mut self.session {
             Session::AppServer(session) => session.interrupt(TurnKey(turn)).into(),

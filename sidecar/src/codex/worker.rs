@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, info_span};
 
-use super::connection::{Connection, ConnectionError};
+use super::connection::{ChildConnection, ConnectionError};
 use super::launch::Launch;
 use super::rate_limits::SharedRateLimits;
 use super::readiness::Readiness;
@@ -114,7 +114,7 @@ impl Worker {
 /// A child of a worker, with everything that is released at its exit.
 struct WorkerProcess {
     child: ChildProcess,
-    connection: Connection,
+    connection: ChildConnection,
     started: Instant,
     /// Modification time of the login that the child has read. A child never reads a newer one.
     login_written: Option<SystemTime>,
@@ -133,7 +133,7 @@ impl WorkerProcess {
         let (limits, readiness) = (worker.rate_limits.clone(), worker.readiness.clone());
         Ok(Self {
             child,
-            connection: Connection::new(pipes, log, limits, readiness),
+            connection: ChildConnection::new(pipes, log, limits, readiness),
             started: Instant::now(),
             login_written,
             _databases: databases,

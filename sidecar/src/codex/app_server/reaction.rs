@@ -45,7 +45,7 @@ pub(super) enum Next {
 
 /// The output of a turn so far. It decides whether a retry by Codex would repeat text, and how the turn ends.
 #[derive(Debug, Default)]
-pub(super) struct Output {
+pub(super) struct TurnOutput {
     /// Text was sent to the client.
     pub(super) text: bool,
     /// Reasoning was sent to the client.

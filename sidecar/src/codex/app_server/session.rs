@@ -25,7 +25,7 @@ pub(super) const INTERRUPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// `tick` is called about once a second.
 const CALLS_QUIET: Duration = Duration::from_secs(2);
 
-/// How long Codex may wait for a tool result before the sidecar sends an empty one.
+/// Time that Codex may wait for the output of a tool call before the sidecar sends an empty one.
 pub(super) const TOOL_OUTPUT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Time between two checks of a missing login.
@@ -116,7 +116,7 @@ impl AppServerSession {
         self.take_output()
     }
 
-    /// Interrupts a turn. Does nothing when the turn is over already.
+    /// Interrupts a turn. A turn that is over already is left alone.
     pub(in crate::codex) fn interrupt(&mut self, key: TurnKey) -> SessionOutput {
         let now = self.now;
         self.advance(key, |thread| thread.interrupt(now));

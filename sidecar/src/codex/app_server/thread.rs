@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::failure;
 use super::ids::{CallId, RequestId, ThreadId, TurnId};
-use super::reaction::{Next, Output, Reaction};
-use super::{failure, history, names, wire};
+use super::reaction::{Next, Reaction, TurnOutput};
+use super::wire::{self, names};
 use crate::turn::{
     Effort, Event, FinishReason, Outcome, Profile, ReasoningItem, ToolCall, TurnError, TurnRequest,
     Usage,
@@ -39,7 +40,7 @@ pub(super) struct Thread {
     phase: Phase,
     /// Beside the phase and not in `Running`: notifications may arrive before the result of `turn/start`, and a turn
     /// that completes in spite of an interrupt still reports its usage.
-    output: Output,
+    output: TurnOutput,
     /// Time of the last `item/tool/call` request for a call that no raw item had announced.
     unannounced_call_at: Option<Instant>,
     /// The child's `item/tool/call` requests without a response.
@@ -53,7 +54,7 @@ impl Thread {
         Self {
             request,
             phase: Phase::Starting { cancelled: false },
-            output: Output::default(),
+            output: TurnOutput::default(),
             unannounced_call_at: None,
             open_requests: Vec::new(),
             last_activity: now,
@@ -90,7 +91,7 @@ impl Thread {
     pub(super) fn inject_items<'a>(&'a self, thread_id: &'a ThreadId) -> wire::InjectItems<'a> {
         wire::InjectItems {
             thread_id,
-            items: history::history(&self.request),
+            items: wire::history(&self.request),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::session::*;
+use super::super::session::*;
 use crate::codex::rate_limits::SharedRateLimits;
 use crate::turn::{
     Content, Effort, Event, FinishReason, Item, Message, Model, Outcome, Profile, Role, Summary,

@@ -11,7 +11,7 @@ use crate::turn::{Content, Detail, Item, Message, Role, Tools, TurnRequest};
 /// An item of the Responses API in the history of a thread.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum HistoryItem<'a> {
+pub(crate) enum HistoryItem<'a> {
     Message {
         role: &'static str,
         content: Vec<HistoryPart<'a>>,
@@ -34,7 +34,7 @@ pub(super) enum HistoryItem<'a> {
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum HistoryPart<'a> {
+pub(crate) enum HistoryPart<'a> {
     InputText {
         text: &'a str,
     },
@@ -51,14 +51,14 @@ pub(super) enum HistoryPart<'a> {
 /// The output of a tool call. A single text is sent as a plain string, the form that models are trained on.
 #[derive(Serialize)]
 #[serde(untagged)]
-pub(super) enum HistoryOutput<'a> {
+pub(crate) enum HistoryOutput<'a> {
     Text(&'a str),
     Parts(Vec<HistoryPart<'a>>),
 }
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum HistorySummary<'a> {
+pub(crate) enum HistorySummary<'a> {
     SummaryText { text: &'a str },
 }
 
@@ -66,7 +66,7 @@ pub(super) enum HistorySummary<'a> {
 ///
 /// Codex always sends `tool_choice: "auto"`, and has no field for another choice, so a required tool call is requested
 /// by a developer message at the end.
-pub(super) fn history(request: &TurnRequest) -> Vec<HistoryItem<'_>> {
+pub(crate) fn history(request: &TurnRequest) -> Vec<HistoryItem<'_>> {
     let items = request.conversation.iter().map(history_item);
     items.chain(call_instruction(&request.tools)).collect()
 }

@@ -9,7 +9,7 @@ const RESERVED: [&str; 2] = ["exec_command", "shell_command"];
 
 /// Returns the name under which the model knows a tool. A reserved name gets an underscore at its end, and so does every
 /// name that would then be ambiguous.
-pub(super) fn to_codex(name: &str) -> Cow<'_, str> {
+pub(crate) fn to_codex(name: &str) -> Cow<'_, str> {
     if RESERVED.contains(&name.trim_end_matches('_')) {
         format!("{name}_").into()
     } else {
@@ -18,7 +18,7 @@ pub(super) fn to_codex(name: &str) -> Cow<'_, str> {
 }
 
 /// Returns the client's name of a tool that the model called.
-pub(super) fn from_codex(mut name: String) -> String {
+pub(crate) fn from_codex(mut name: String) -> String {
     if name.ends_with('_') && RESERVED.contains(&name.trim_end_matches('_')) {
         name.pop();
     }
