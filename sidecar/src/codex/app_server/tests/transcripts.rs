@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::super::ids::TurnKey;
 use super::super::session::*;
-use super::turns::request;
+use super::peer::request;
 use crate::codex::rate_limits::SharedRateLimits;
 use crate::turn::{Event, FinishReason, Outcome, TurnError, Usage};
 
