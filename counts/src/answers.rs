@@ -5,7 +5,6 @@ use std::hint::black_box;
 use bytes::BytesMut;
 use futures_util::{FutureExt, Stream, StreamExt};
 use sidecar::openai::{EventFrames, chat, event_stream, responses};
-use sidecar::store::ReasoningCollector;
 use sidecar::turn::{ClientTurn, Event, EventWriter, Timers, TruncationRules, channel};
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +27,7 @@ fn delta() -> Event {
 
 fn chat_frames() -> chat::ChunkWriter {
     let (_turn, reply) = chat(&catalogue(), &model_first(KIB));
-    chat::ChunkWriter::new(&reply, ReasoningCollector::default())
+    chat::ChunkWriter::new(&reply)
 }
 
 fn response_frames() -> responses::ResponseWriter {
@@ -52,7 +51,7 @@ fn write(mut frames: impl EventFrames + 'static) -> Work {
 /// All of it, from the child's side of a turn to the bytes that hyper is given; each delta is read before the next.
 fn stream(frames: impl EventFrames + 'static) -> Work {
     let (writer, turn) = channel(Timers::default(), CancellationToken::new());
-    let turn = ClientTurn::new(turn, None, &TruncationRules::default(), Box::new(()));
+    let turn = ClientTurn::new(turn, None, &TruncationRules::default(), Vec::new());
     let mut bytes = Box::pin(event_stream(turn, frames, None));
     Box::new(move || {
         for _ in 0..DELTAS {

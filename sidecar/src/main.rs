@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sidecar::admin::Admin;
-use sidecar::api::Routes;
-use sidecar::api::UsageSinks;
+use sidecar::api::{AppState, UsageSinks};
 use sidecar::codex::{Backend, CodexHome, Launch, ProtocolLog};
 use sidecar::config::{Config, Setting, Wish};
 use sidecar::process::orphans;
@@ -138,21 +137,21 @@ async fn run(mut config: Config) -> ExitCode {
     tasks.spawn(home.prune_periodically(shutdown.drain.clone()));
     tasks.spawn(on_signals(terminate, interrupt, shutdown.clone()));
     let drain = config.drain;
-    let books = UsageSinks {
+    let sinks = UsageSinks {
         log: usage_log,
         metrics: Arc::default(),
     };
-    let routes = Arc::new(Routes::new(
+    let state = Arc::new(AppState::new(
         config,
         backend,
         shutdown.background.clone(),
-        books,
+        sinks,
     ));
     if let Some(listener) = admin_listener {
-        let admin = Admin::new(Arc::clone(&routes));
+        let admin = Admin::new(Arc::clone(&state));
         tasks.spawn(admin.serve(listener, shutdown.drain.clone())); // A successor takes its address.
     }
-    server::serve(listener, routes, &shutdown, drain).await;
+    server::serve(listener, state, &shutdown, drain).await;
     while tasks.join_next().await.is_some() {}
     let written = async { while writers.join_next().await.is_some() {} };
     if timeout(LAST_LINES, written).await.is_err() {

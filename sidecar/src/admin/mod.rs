@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::Routes;
+use crate::api::AppState;
 use crate::openai::ApiError;
 use crate::openai::usage::{Query, Reader};
 use crate::server::listener::{Connection, Listener};
@@ -42,15 +42,15 @@ const JSON: &str = "application/json; charset=utf-8";
 /// What the operator sees.
 #[derive(Debug)]
 pub struct Admin {
-    routes: Arc<Routes>,
+    state: Arc<AppState>,
     started: Instant,
 }
 
 impl Admin {
-    /// Shows what happens behind `routes`.
-    pub fn new(routes: Arc<Routes>) -> Self {
+    /// Shows what happens behind `state`.
+    pub fn new(state: Arc<AppState>) -> Self {
         Self {
-            routes,
+            state,
             started: Instant::now(),
         }
     }
@@ -112,15 +112,15 @@ impl Admin {
             return Ok(document(asset.media_type, asset.text));
         }
         match path {
-            "/metrics" => Ok(document(metrics::CONTENT_TYPE, self.routes.metrics())),
+            "/metrics" => Ok(document(metrics::CONTENT_TYPE, self.state.metrics())),
             "/status" => Ok(document(JSON, self.status())),
             "/usage" => Ok(document(
                 JSON,
-                self.routes.usage_sums(&asked(request)?).await?,
+                self.state.usage_totals(&asked(request)?).await?,
             )),
             "/usage/raw" => Ok(document(
                 JSON,
-                self.routes.last_usage(asked(request)?).await?,
+                self.state.last_usage(asked(request)?).await?,
             )),
             _ => Err(ApiError::unknown_url(request.method().as_str(), path)),
         }
@@ -128,8 +128,8 @@ impl Admin {
 
     fn status(&self) -> Vec<u8> {
         status::write(
-            &self.routes.now(),
-            self.routes.codex(),
+            &self.state.now(),
+            self.state.codex(),
             self.started.elapsed(),
         )
     }

@@ -1,53 +1,58 @@
-//! One line a request in the log, and one count, when its answer is over or its client has left.
-//! The line lives in the body of the answer, so that no end of a request can be missed.
+//! The access log: one line and one count per request, written when its response has ended or its client has left.
+//! The line is owned by the response's body, because dropping the body is the only event that every ending shares.
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::Response;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{Span, debug, info};
 
+use super::response::Body;
 use crate::telemetry::metrics::Metrics;
 
-/// The status of a request whose client left before there was one, as nginx logs it.
-pub const CLIENT_CLOSED_REQUEST: u16 = 499;
+/// The status of a request whose client left before the response, as nginx logs it.
+pub(super) const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// The line of one request; dropping it writes it.
+/// The log line of one request; dropping it writes it.
 #[derive(Debug)]
-pub struct AccessLog {
+pub(super) struct AccessLog {
     span: Span,
-    importance: LogClass,
+    class: LogClass,
     metrics: Arc<Metrics>,
-    /// What the metrics call where it went.
+    /// The `route` label of the metrics.
     route: &'static str,
     started: Instant,
+    /// `None` when the client left before the response.
     status: Option<u16>,
     complete: bool,
 }
 
-/// Who wants to read the line.
+/// The level of a request's log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogClass {
-    /// Everybody.
+pub(super) enum LogClass {
+    /// Level info.
     Request,
-    /// Hardly anybody: something asks every few seconds whether we live.
+    /// Level debug: a health check.
     Probe,
 }
 
 impl AccessLog {
-    /// The line of a request that has just come.
-    pub fn new(
+    /// Starts the line of a request whose head has been read.
+    pub(super) fn new(
         span: Span,
-        importance: LogClass,
+        class: LogClass,
         metrics: Arc<Metrics>,
         route: &'static str,
     ) -> Self {
         Self {
             span,
-            importance,
+            class,
             metrics,
             route,
             started: Instant::now(),
@@ -56,52 +61,75 @@ impl AccessLog {
         }
     }
 
-    /// Goes along with the answer to its end.
-    pub fn follow<B: Body>(mut self, response: Response<B>) -> Response<Followed<B>> {
+    /// Moves the line, and `in_flight`, into the body of the response.
+    pub(super) fn instrument(
+        mut self,
+        response: Response<Body>,
+        in_flight: TaskTrackerToken,
+    ) -> Response<InstrumentedBody> {
         self.status = Some(response.status().as_u16());
         response.map(|body| {
             self.complete = body.is_end_stream();
-            Followed { body, line: self }
+            InstrumentedBody {
+                body,
+                log: Some(self),
+                _in_flight: in_flight,
+            }
         })
     }
-}
 
-impl Drop for AccessLog {
-    fn drop(&mut self) {
+    /// Writes the line and counts the request.
+    fn finish(&self) {
         let _entered = self.span.enter();
         let elapsed = self.started.elapsed();
-        self.metrics.count_request(
-            self.route,
-            self.status.unwrap_or(CLIENT_CLOSED_REQUEST),
-            elapsed,
-        );
+        let status = self.status.unwrap_or(CLIENT_CLOSED_REQUEST);
+        self.metrics.count_request(self.route, status, elapsed);
         let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let client_left = !self.complete;
-        match self.importance {
+        match self.class {
             LogClass::Request => info!(status = self.status, elapsed_ms, client_left, "request"),
             LogClass::Probe => debug!(status = self.status, elapsed_ms, client_left, "probe"),
         }
     }
 }
 
-/// A body whose end is written to the log.
-#[derive(Debug)]
-pub struct Followed<B> {
-    body: B,
-    line: AccessLog,
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        self.finish();
+    }
 }
 
-impl<B: Body + Unpin> Body for Followed<B> {
-    type Data = B::Data;
-    type Error = B::Error;
+/// The body of a response with its access log line. The connection drains once every body that it sent is dropped.
+#[derive(Debug)]
+pub struct InstrumentedBody {
+    body: Body,
+    log: Option<AccessLog>,
+    _in_flight: TaskTrackerToken,
+}
+
+impl InstrumentedBody {
+    /// Returns a body without an access log line; `in_flight` is held until it is dropped.
+    pub fn unlogged(body: Body, in_flight: TaskTrackerToken) -> Self {
+        Self {
+            body,
+            log: None,
+            _in_flight: in_flight,
+        }
+    }
+}
+
+impl HttpBody for InstrumentedBody {
+    type Data = Bytes;
+    type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
-        if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
-            self.line.complete = true;
+        let ended = matches!(polled, Poll::Ready(None)) || self.body.is_end_stream();
+        if let Some(log) = &mut self.log {
+            log.complete |= ended;
         }
         polled
     }
@@ -112,5 +140,27 @@ impl<B: Body + Unpin> Body for Followed<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt, Full};
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+
+    #[test]
+    fn instrumented_body_holds_its_token_until_dropped_and_passes_the_size_on() {
+        let in_flight = TaskTracker::new();
+        let body = Full::new(Bytes::from("four")).boxed_unsync();
+        let body = InstrumentedBody::unlogged(body, in_flight.token());
+        assert_eq!(in_flight.len(), 1);
+        assert_eq!(
+            (body.size_hint().exact(), body.is_end_stream()),
+            (Some(4), false)
+        );
+        drop(body);
+        assert_eq!(in_flight.len(), 0);
     }
 }

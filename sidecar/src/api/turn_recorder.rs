@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use crate::api::access_log::CLIENT_CLOSED_REQUEST;
-use crate::openai::{ApiError, finish_reason};
+use super::access_log::CLIENT_CLOSED_REQUEST;
+use crate::openai::{ApiError, Delivery, Retry, finish_reason};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Record, TokenSource, UsageLog};
 use crate::turn::{Event, Outcome, TurnObserver, Usage};
@@ -23,30 +23,41 @@ pub struct UsageSinks {
 
 /// What is known of a turn before it begins.
 #[derive(Debug)]
-pub struct TurnInfo {
+pub(super) struct TurnInfo {
     /// The id that the client's answer carries.
-    pub request_id: String,
+    pub(super) request_id: String,
     /// The id of the caller's key.
-    pub client: String,
+    pub(super) client: String,
     /// The path that was asked.
-    pub route: &'static str,
+    pub(super) route: &'static str,
     /// The model that the client named.
-    pub requested_model: String,
+    pub(super) requested_model: String,
     /// The model that Codex is told to use.
-    pub effective_model: String,
+    pub(super) effective_model: String,
     /// Whether the answer is a stream.
-    pub stream: bool,
+    pub(super) stream: bool,
     /// Whether the status goes out before the turn has ended, whatever comes of it.
-    pub status_sent_early: bool,
+    pub(super) status_sent_early: bool,
     /// For the estimate of tokens that Codex does not report.
-    pub prompt_chars: usize,
+    pub(super) prompt_chars: usize,
+}
+
+impl TurnInfo {
+    /// Returns the information of a turn that is delivered as `delivery`.
+    pub(super) fn with_delivery(self, delivery: Delivery) -> Self {
+        Self {
+            stream: delivery.is_stream(),
+            status_sent_early: delivery.sends_status_early(),
+            ..self
+        }
+    }
 }
 
 /// The account of one turn.
 #[derive(Debug)]
-pub struct TurnRecorder {
-    books: UsageSinks,
-    entry: TurnInfo,
+pub(super) struct TurnRecorder {
+    sinks: UsageSinks,
+    info: TurnInfo,
     came: SystemTime,
     started: Instant,
     first_token: Option<Duration>,
@@ -65,10 +76,10 @@ enum End {
 
 impl TurnRecorder {
     /// Opens the account of a request that was understood a moment ago.
-    pub fn open(books: UsageSinks, entry: TurnInfo) -> Self {
+    pub(super) fn new(sinks: UsageSinks, info: TurnInfo) -> Self {
         Self {
-            books,
-            entry,
+            sinks,
+            info,
             came: SystemTime::now(),
             started: Instant::now(),
             first_token: None,
@@ -78,7 +89,7 @@ impl TurnRecorder {
     }
 
     /// Closes it for a turn that did not begin. One that Envoy will ask for again is told of when it has.
-    pub fn refuse(mut self, error: &ApiError) {
+    pub(super) fn reject(mut self, error: &ApiError) {
         self.end = End::Refused(error.clone());
     }
 
@@ -95,7 +106,7 @@ impl TurnRecorder {
     }
 
     fn estimate(&self) -> (Usage, TokenSource) {
-        let usage = Usage::estimate(self.entry.prompt_chars, self.answer_chars);
+        let usage = Usage::estimate(self.info.prompt_chars, self.answer_chars);
         (usage, TokenSource::Estimated)
     }
 
@@ -103,7 +114,7 @@ impl TurnRecorder {
     fn failure(&self) -> (u16, Option<&str>) {
         const OK: u16 = 200;
         let ahead = |status: u16| {
-            if self.entry.status_sent_early {
+            if self.info.status_sent_early {
                 OK
             } else {
                 status
@@ -125,15 +136,15 @@ impl TurnRecorder {
     }
 
     fn record(&self, usage: &Usage, token_source: TokenSource, duration: Duration) -> Record {
-        let (entry, (status, error)) = (&self.entry, self.failure());
+        let (info, (status, error)) = (&self.info, self.failure());
         Record {
             ts: millis(self.came.duration_since(UNIX_EPOCH).unwrap_or_default()),
-            request_id: entry.request_id.clone(),
-            client: entry.client.clone(),
-            route: entry.route.to_owned(),
-            requested_model: entry.requested_model.clone(),
-            effective_model: entry.effective_model.clone(),
-            stream: entry.stream,
+            request_id: info.request_id.clone(),
+            client: info.client.clone(),
+            route: info.route.to_owned(),
+            requested_model: info.requested_model.clone(),
+            effective_model: info.effective_model.clone(),
+            stream: info.stream,
             prompt_tokens: usage.input_tokens,
             cached_tokens: usage.cached_input_tokens,
             completion_tokens: usage.output_tokens,
@@ -151,11 +162,30 @@ impl TurnRecorder {
         }
     }
 
+    /// Writes the record and counts the turn. Called by `drop`, which is the only event that every end of a turn shares.
+    fn finish(&self) {
+        // Envoy retries a request that was not started; the retry has the record.
+        if let End::Refused(error) = &self.end
+            && error.retry == Retry::Safe
+        {
+            return;
+        }
+        let duration = self.started.elapsed();
+        let (usage, source) = self.usage();
+        let metrics = &self.sinks.metrics;
+        match &self.end {
+            End::Open => metrics.count_turn(&Outcome::Interrupted, &usage, duration),
+            End::Over(outcome) => metrics.count_turn(outcome, &usage, duration),
+            End::Refused(_) => {}
+        }
+        self.sinks.log.write(&self.record(&usage, source, duration));
+    }
+
     fn note_first_token(&mut self) {
         if self.first_token.is_none() {
             let after = self.started.elapsed();
             self.first_token = Some(after);
-            self.books.metrics.note_first_token(self.entry.route, after);
+            self.sinks.metrics.note_first_token(self.info.route, after);
         }
     }
 }
@@ -180,22 +210,7 @@ impl TurnObserver for TurnRecorder {
 
 impl Drop for TurnRecorder {
     fn drop(&mut self) {
-        if let End::Refused(error) = &self.end
-            && error.unbegun
-        {
-            return;
-        }
-        let duration = self.started.elapsed();
-        let (usage, source) = self.usage();
-        match &self.end {
-            End::Open => self
-                .books
-                .metrics
-                .count_turn(&Outcome::Interrupted, &usage, duration),
-            End::Over(outcome) => self.books.metrics.count_turn(outcome, &usage, duration),
-            End::Refused(_) => {}
-        }
-        self.books.log.write(&self.record(&usage, source, duration));
+        self.finish();
     }
 }
 
@@ -209,7 +224,7 @@ mod tests {
     use crate::config::UsageLogConfig;
     use crate::turn::TurnError;
 
-    fn entry() -> TurnInfo {
+    fn info() -> TurnInfo {
         TurnInfo {
             request_id: "r".into(),
             client: "alice".into(),
@@ -232,17 +247,17 @@ mod tests {
         };
         let (log, writer) = UsageLog::open(&config).unwrap();
         let writer = tokio::task::spawn_blocking(|| writer.run());
-        let books = UsageSinks {
+        let sinks = UsageSinks {
             log: log.clone(),
             metrics: Arc::default(),
         };
         for error in [TurnError::Starting, TurnError::Busy] {
-            TurnRecorder::open(books.clone(), entry()).refuse(&error.into());
+            TurnRecorder::new(sinks.clone(), info()).reject(&error.into());
         }
         let errors = log.read(Vec::new(), |seen, record| seen.push(record.error));
         let errors = errors.await.unwrap();
         assert_eq!(errors, [Some("concurrency_exceeded".to_owned())]);
-        drop((log, books));
+        drop((log, sinks));
         writer.await.unwrap();
     }
 }

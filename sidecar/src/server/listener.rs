@@ -73,7 +73,7 @@ impl Listener {
     }
 
     /// Lets a successor have the name.
-    pub fn let_go_of_name(&mut self) {
+    pub fn unlink(&mut self) {
         if let Self::Unix(_, name) = self {
             drop(name.take());
         }

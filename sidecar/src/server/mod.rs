@@ -1,8 +1,10 @@
 //! The HTTP server on the sidecar's socket: accept loop and drain, binding and unlinking the address, the stream type.
 
 mod accept;
+mod connection;
 pub mod listener;
-pub mod tied;
+mod shutdown;
 mod unix_stream;
 
-pub use accept::{Shutdown, serve};
+pub use accept::serve;
+pub use shutdown::Shutdown;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-use crate::turn::{Event, ReasoningItem};
+use crate::turn::{Event, ReasoningItem, TurnObserver};
 
 /// Bytes of all that is kept; what was not asked for longest goes first.
 const MAX_BYTES: u64 = 16 << 20;
@@ -75,9 +75,10 @@ impl ReasoningCollector {
             thoughts: Vec::new(),
         }
     }
+}
 
-    /// To be told of every event of the answer.
-    pub fn on_event(&mut self, event: &Event) {
+impl TurnObserver for ReasoningCollector {
+    fn on_event(&mut self, event: &Event) {
         match event {
             Event::ReasoningItem(item) if item.encrypted_content.is_some() => {
                 self.thoughts.push(item.clone());

@@ -17,11 +17,6 @@ pub trait TurnObserver: fmt::Debug + Send {
     fn on_event(&mut self, event: &Event);
 }
 
-/// Sees and keeps nothing.
-impl TurnObserver for () {
-    fn on_event(&mut self, _event: &Event) {}
-}
-
 /// A turn that knows what shall become of it when its client leaves.
 #[derive(Debug)]
 pub struct ClientTurn {
@@ -36,7 +31,7 @@ pub struct ClientTurn {
     /// Events that came of one.
     ready: VecDeque<Event>,
     /// Goes along when the turn is handed on.
-    observer: Box<dyn TurnObserver>,
+    observers: Vec<Box<dyn TurnObserver>>,
 }
 
 impl ClientTurn {
@@ -45,7 +40,7 @@ impl ClientTurn {
         turn: Turn,
         background: Option<TaskTracker>,
         rules: &TruncationRules,
-        observer: Box<dyn TurnObserver>,
+        observers: Vec<Box<dyn TurnObserver>>,
     ) -> Self {
         let cuts = *rules != TruncationRules::default();
         Self {
@@ -55,7 +50,7 @@ impl ClientTurn {
             timer: LazyTimer::default(),
             stop: None,
             ready: VecDeque::new(),
-            observer,
+            observers,
         }
     }
 
@@ -96,7 +91,7 @@ impl ClientTurn {
 
     fn next_ready(&mut self) -> Option<Event> {
         let event = self.ready.pop_front()?;
-        self.observer.on_event(&event);
+        notify(&mut self.observers, &event);
         Some(event)
     }
 
@@ -159,15 +154,21 @@ async fn fired(stop: Option<&CancellationToken>) {
     }
 }
 
+fn notify(observers: &mut [Box<dyn TurnObserver>], event: &Event) {
+    for observer in observers {
+        observer.on_event(event);
+    }
+}
+
 impl Drop for ClientTurn {
     fn drop(&mut self) {
         if let (Some(mut turn), Some(background)) = (self.turn.take(), &self.background)
             && !turn.is_over()
         {
-            let mut observer = std::mem::replace(&mut self.observer, Box::new(()));
+            let mut observers = std::mem::take(&mut self.observers);
             background.spawn(async move {
                 while let Some(event) = turn.next().await {
-                    observer.on_event(&event);
+                    notify(&mut observers, &event);
                 }
             });
         }

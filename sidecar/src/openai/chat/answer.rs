@@ -4,13 +4,11 @@
 use bytes::BytesMut;
 use serde::Serialize;
 
-use crate::openai::NO_ANSWER;
 use crate::openai::response::error::{ApiError, of_outcome};
 use crate::openai::response::options::{
-    Frames, Identity, Reply, Text, UsageBody, finish_reason, outcome, to_json,
+    Frames, Identity, NO_ANSWER, Reply, Text, UsageBody, finish_reason, outcome, to_json,
 };
 use crate::openai::response::sse::EventFrames;
-use crate::store::ReasoningCollector;
 use crate::turn::{ClientTurn, Event, FinishReason, Outcome, ToolCall, Usage};
 
 /// What the ids of answers begin with.
@@ -22,7 +20,6 @@ pub struct ChunkWriter {
     frames: Frames,
     text: Text,
     calls: usize,
-    listener: ReasoningCollector,
 }
 
 #[derive(Serialize)]
@@ -49,13 +46,12 @@ struct Nothing {}
 
 impl ChunkWriter {
     /// The writer of one answer.
-    pub fn new(reply: &Reply, listener: ReasoningCollector) -> Self {
+    pub fn new(reply: &Reply) -> Self {
         let identity = Identity::new(ID, "chat.completion.chunk", reply);
         Self {
             frames: Frames::new(&identity, reply),
             text: Text::default(),
             calls: 0,
-            listener,
         }
     }
 
@@ -88,7 +84,6 @@ impl EventFrames for ChunkWriter {
     }
 
     fn write(&mut self, event: &Event, out: &mut BytesMut) {
-        self.listener.on_event(event);
         match event {
             Event::Heartbeat | Event::ReasoningItem(_) => {}
             Event::Text(piece) => {
@@ -176,16 +171,9 @@ impl CallBody {
 ///
 /// # Errors
 /// The turn did not complete: what had come of it is no answer.
-pub async fn collect(
-    reply: &Reply,
-    turn: ClientTurn,
-    mut listener: ReasoningCollector,
-) -> Result<Vec<u8>, ApiError> {
+pub async fn collect(reply: &Reply, turn: ClientTurn) -> Result<Vec<u8>, ApiError> {
     let mut gathered = Buffered::default();
-    let outcome = outcome(turn, |event| {
-        listener.on_event(event);
-        gathered.push(event);
-    });
+    let outcome = outcome(turn, |event| gathered.push(event));
     match outcome.await {
         Outcome::Completed { stop, usage } => Ok(gathered.completion(reply, stop, usage)),
         outcome @ (Outcome::Interrupted | Outcome::Failed(_)) => {
@@ -265,7 +253,7 @@ mod tests {
 
     /// The frames of a stream with its id and time made stable.
     fn frames(events: &[Event]) -> String {
-        let mut writer = ChunkWriter::new(&reply(), ReasoningCollector::default());
+        let mut writer = ChunkWriter::new(&reply());
         let mut out = BytesMut::new();
         let head = writer.frames.head();
         writer.write_start(&mut out);

@@ -11,6 +11,17 @@ use crate::turn::{Deadline, Outcome, TurnError};
 /// The conversation is longer than the model's context.
 const CONTEXT_LENGTH_EXCEEDED: &str = "context_length_exceeded";
 
+/// The `x-should-retry` header of an error, which OpenAI's SDKs and our Envoy obey.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Without the header: the status decides.
+    Unspecified,
+    /// `false`: the client must not retry by itself, whatever the status says.
+    Never,
+    /// `true`: nothing was done for the request, so a retry cannot run a turn twice.
+    Safe,
+}
+
 /// An error in OpenAI's shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
@@ -18,10 +29,8 @@ pub struct ApiError {
     pub status: StatusCode,
     /// When the client may try again.
     pub retry_after: Option<Duration>,
-    /// Whether the client should not try again by itself, whatever the status says.
-    pub final_answer: bool,
-    /// Whether nothing was done for the request, so that sending it again cannot run a turn twice.
-    pub unbegun: bool,
+    /// The advice of `x-should-retry`.
+    pub retry: Retry,
     /// The verbs that the path knows, for a 405.
     pub allow: Option<&'static str>,
     kind: &'static str,
@@ -55,8 +64,7 @@ impl ApiError {
         Self {
             status,
             retry_after: None,
-            final_answer: false,
-            unbegun: false,
+            retry: Retry::Unspecified,
             allow: None,
             kind,
             code,
@@ -224,9 +232,9 @@ impl ApiError {
     }
 
     /// 503: the process is about to end, and leaves the request to its successor.
-    pub fn turned_away() -> Self {
+    pub fn draining() -> Self {
         Self {
-            unbegun: true,
+            retry: Retry::Safe,
             ..Self::shutting_down()
         }
     }
@@ -306,7 +314,7 @@ impl From<TurnError> for ApiError {
             }
             TurnError::QuotaExceeded { retry_after } => Self {
                 retry_after,
-                final_answer: true,
+                retry: Retry::Never,
                 ..limited("insufficient_quota", message)
             },
             TurnError::ProviderRateLimited => {
@@ -322,7 +330,7 @@ impl From<TurnError> for ApiError {
                 Self::unavailable("codex_login_required", message).after(Duration::from_secs(30))
             }
             TurnError::Starting => Self {
-                unbegun: true,
+                retry: Retry::Safe,
                 ..Self::unavailable("codex_starting", message)
             },
             TurnError::Unavailable | TurnError::NoSandbox => {

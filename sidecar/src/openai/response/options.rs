@@ -6,8 +6,10 @@ use std::borrow::Cow;
 use bytes::{BufMut, BytesMut};
 use serde::Serialize;
 
+use super::delivery::Delivery;
 use super::error::ApiError;
-use crate::openai::{Delivery, Ignored, fresh_id, unix_seconds};
+use super::id::{fresh_id, unix_seconds};
+use crate::openai::request::body::Ignored;
 use crate::turn::{ClientTurn, Event, FinishReason, Outcome, TruncationRules, Usage};
 
 /// What the answer needs to know of the request.
@@ -24,6 +26,10 @@ pub struct Reply {
     /// For the operator's limit, and for the estimate of a usage that Codex does not report.
     pub prompt_chars: usize,
 }
+
+/// The text of a refusal. Codex reports a refusal only as a turn without output.
+pub(in crate::openai) const NO_ANSWER: &str =
+    "The model gave no answer; it may have refused. Codex does not pass on its words.";
 
 /// What never changes within an answer.
 #[derive(Serialize)]

@@ -92,7 +92,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_not_shown_does_not_put_off_the_comment() {
         let (writer, turn) = channel(Timers::default(), CancellationToken::new());
-        let turn = ClientTurn::new(turn, None, &TruncationRules::default(), Box::new(()));
+        let turn = ClientTurn::new(turn, None, &TruncationRules::default(), Vec::new());
         let mut stream = pin!(event_stream(turn, Mute, Some(Duration::from_secs(15))));
         let started = Instant::now();
         let child = async {

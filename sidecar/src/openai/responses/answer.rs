@@ -13,8 +13,9 @@ use super::object::{ErrorBody, IncompleteDetails, ResponseBody, Status};
 use super::output::Output;
 use super::request::Reply;
 use crate::openai::response::error::{ApiError, of_outcome};
+use crate::openai::response::id::unix_seconds;
+use crate::openai::response::options::NO_ANSWER;
 use crate::openai::response::sse::EventFrames;
-use crate::openai::{NO_ANSWER, unix_seconds};
 use crate::store::{ConversationNode, Record, Recording, ResponseStore};
 use crate::turn::{ClientTurn, Event, FinishReason, Outcome, Usage};
 

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::openai::{ID_CHARACTERS, fresh_id};
+use crate::openai::response::id::{ID_CHARACTERS, fresh_id};
 use crate::turn::{Content, Detail, Item, Message, Role, ToolCall, ToolOutput};
 
 const RESPONSE: &str = "resp_";

@@ -18,4 +18,4 @@ mod tools;
 
 pub use answer::{ResponseWriter, collect};
 pub use list::{Page, deleted, input_items};
-pub use request::{ClientResponses, Delivery, Reply, parse};
+pub use request::{ClientResponses, Reply, parse};

@@ -11,7 +11,7 @@ use super::input::items;
 use super::tools::{OtherTools, functions, tools};
 use crate::openai::models::ModelAccess;
 use crate::openai::request::fields;
-use crate::openai::{ApiError, Ignored};
+use crate::openai::{ApiError, Delivery, Ignored};
 use crate::store::{ConversationNode, ResponseStore};
 use crate::turn::{
     Content, Effort, Item, Message, Profile, Role, Summary, Tools, TruncationRules, TurnRequest,
@@ -44,17 +44,6 @@ impl Reply {
     pub fn model_id(&self) -> &str {
         &self.echo.model
     }
-}
-
-/// How the answer shall be delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delivery {
-    /// Typed events as they happen.
-    Stream,
-    /// One JSON document at the end.
-    Buffered,
-    /// At once, as a response that is being made; the client asks for it again.
-    Background,
 }
 
 /// The responses that a client can refer to.
@@ -268,7 +257,9 @@ fn includes_encrypted_reasoning(include: Option<&[String]>) -> Result<bool, ApiE
 fn delivery(body: &Body) -> Result<Delivery, ApiError> {
     match (body.background == Some(true), body.stream == Some(true)) {
         (false, false) => Ok(Delivery::Buffered),
-        (false, true) => Ok(Delivery::Stream),
+        (false, true) => Ok(Delivery::Stream {
+            include_usage: true,
+        }),
         (true, false) if body.store != Some(false) => Ok(Delivery::Background),
         (true, false) => {
             let text = "A response in the background has to be stored, or nobody could read it.";

@@ -1,0 +1,104 @@
+//! Routes a request to its handler, within the request's span and with its access log line.
+//! The table of routes is section 2 of the contract; `docs/openapi.json` describes it.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{HeaderName, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::{Instrument, info_span};
+
+use super::access_log::{AccessLog, InstrumentedBody, LogClass};
+use super::handlers::{chat, completions, health, models, responses, usage};
+use super::request::{EDGE_CLIENT, RequestContext, X_REQUEST_ID, discard, header};
+use super::response::{Body, error_response, json, options, rate_limit_header, request_id_header};
+use super::route::Route;
+use super::state::AppState;
+use crate::openai::ApiError;
+use crate::telemetry::trace_context::trace_id;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Responds to one request. Dropping the future, or the body of the response, interrupts the request's turn: hyper
+/// drops both when the client disconnects. `in_flight` is held until the body is dropped.
+pub async fn respond(
+    state: Arc<AppState>,
+    request: Request<Incoming>,
+    in_flight: TaskTrackerToken,
+) -> Response<InstrumentedBody> {
+    let (head, mut body) = request.into_parts();
+    let span = info_span!(
+        "request",
+        id = header(&head.headers, &X_REQUEST_ID).unwrap_or("-"),
+        client = header(&head.headers, &EDGE_CLIENT).unwrap_or("-"),
+        method = %head.method,
+        path = head.uri.path(),
+        trace_id = header(&head.headers, &TRACEPARENT).and_then(trace_id),
+        code = tracing::field::Empty,
+    );
+    let context = RequestContext::new(&head);
+    let log = AccessLog::new(
+        span.clone(),
+        log_class(context.route),
+        Arc::clone(&state.sinks.metrics),
+        context.route.pattern(),
+    );
+    async {
+        let handled = dispatch(&state, context, &mut body).await;
+        // A connection that closes with unread bytes may lose the response, so read the rest first.
+        discard(&mut body).await;
+        let response = handled.unwrap_or_else(|error| error_response(&error));
+        log.instrument(finish_headers(&state, &head, response), in_flight)
+    }
+    .instrument(span)
+    .await
+}
+
+/// Probes come every few seconds; their log lines are of level debug.
+fn log_class(route: Route<'_>) -> LogClass {
+    match route {
+        Route::Health | Route::Live | Route::Ready => LogClass::Probe,
+        _ => LogClass::Request,
+    }
+}
+
+/// Adds the headers that do not depend on the handler.
+fn finish_headers(state: &AppState, head: &Parts, mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().extend(request_id_header(head));
+    if head.method == Method::POST {
+        let header = rate_limit_header(&state.backend.rate_limits());
+        response.headers_mut().extend(header);
+    }
+    response
+}
+
+async fn dispatch(
+    state: &AppState,
+    context: RequestContext<'_>,
+    body: &mut Incoming,
+) -> Result<Response<Body>, ApiError> {
+    let (method, path) = (&context.head.method, context.head.uri.path());
+    match context.route {
+        Route::Health | Route::Live => Ok(health::health(state)),
+        Route::Ready => health::ready(state),
+        Route::Models => Ok(models::list(state, context)),
+        Route::Model(id) => models::retrieve(state, context, id),
+        Route::Chat | Route::Completions | Route::Responses if method == Method::HEAD => {
+            Ok(json(StatusCode::OK, Vec::new()))
+        }
+        Route::Chat => chat::create(state, context, body).await,
+        Route::Completions => completions::create(state, context, body).await,
+        Route::Responses => responses::create(state, context, body).await,
+        Route::Response(id) if method == Method::DELETE => responses::delete(state, context, id),
+        Route::Response(id) => responses::retrieve(state, context, id),
+        Route::InputItems(id) => responses::input_items(state, context, id),
+        Route::Cancel(id) => responses::cancel(state, context, id).await,
+        Route::Usage => usage::totals(state, context).await,
+        Route::UsageRecords => usage::records(state, context).await,
+        Route::Concurrency if state.config.test_endpoints => Ok(health::concurrency(state)),
+        Route::OtherVerb(allow) => Err(ApiError::method_not_allowed(method.as_str(), allow)),
+        Route::Options => Ok(options()),
+        Route::Concurrency | Route::Unknown => Err(ApiError::unknown_url(method.as_str(), path)),
+    }
+}

@@ -1,0 +1,8 @@
+//! Handlers, one file per resource: a request to its response.
+
+pub(super) mod chat;
+pub(super) mod completions;
+pub(super) mod health;
+pub(super) mod models;
+pub(super) mod responses;
+pub(super) mod usage;

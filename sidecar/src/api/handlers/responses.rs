@@ -1,0 +1,129 @@
+//! `/v1/responses`: create, retrieve, list the input of, cancel and delete a response.
+//! OpenAI API reference, "Responses".
+
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use crate::api::request::RequestContext;
+use crate::api::response::{Body, event_stream_response, ignored_header, json};
+use crate::api::start_turn::{check_prompt, start, turn_info};
+use crate::api::state::AppState;
+use crate::openai::responses::{self, ClientResponses, Page, ResponseWriter};
+use crate::openai::{ApiError, Delivery, event_stream};
+
+/// Time that a cancelled response has to end. A response whose client does not read its stream may take longer.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub(in crate::api) async fn create(
+    state: &AppState,
+    context: RequestContext<'_>,
+    body: &mut Incoming,
+) -> Result<Response<Body>, ApiError> {
+    let body = context.read_body(state, body).await?;
+    let stored = stored_by(state, context);
+    let models = context.models(state);
+    let (turn, reply) = responses::parse(&body, &models, context.profile(state), &stored)?;
+    // The turn owns what it needs; a body may be 16 MiB and the turn may wait in the queue.
+    drop(body);
+    check_prompt(state, reply.prompt_chars, "input")?;
+    let (delivery, ignored) = (reply.delivery, ignored_header(&reply.ignored));
+    let info = turn_info(context, &turn, reply.model_id(), reply.prompt_chars);
+    let info = info.with_delivery(delivery);
+    let mut turn = start(state, turn, delivery, &reply.cut, info, Vec::new()).await?;
+    let writer = ResponseWriter::new(reply, &state.responses, stored.client);
+    if let Some(cancelled) = writer.stop() {
+        turn = turn.until(cancelled);
+    }
+    let mut response = match delivery {
+        Delivery::Stream { .. } => {
+            event_stream_response(event_stream(turn, writer, context.keepalive(state)))
+        }
+        Delivery::Buffered => json(StatusCode::OK, responses::collect(writer, turn).await?),
+        Delivery::Background => {
+            let begun = writer.in_progress();
+            state.background.spawn(responses::collect(writer, turn));
+            json(StatusCode::OK, begun)
+        }
+    };
+    response.headers_mut().extend(ignored);
+    Ok(response)
+}
+
+/// Returns the stored responses that the caller may refer to.
+fn stored_by<'a>(state: &'a AppState, context: RequestContext<'a>) -> ClientResponses<'a> {
+    ClientResponses {
+        store: &state.responses,
+        client: context.client(),
+    }
+}
+
+pub(in crate::api) fn delete(
+    state: &AppState,
+    context: RequestContext<'_>,
+    id: &str,
+) -> Result<Response<Body>, ApiError> {
+    let ClientResponses { store, client } = stored_by(state, context);
+    if store.delete(client, id) {
+        Ok(json(StatusCode::OK, responses::deleted(id)))
+    } else if store.is_running(client, id) {
+        let text = "The response is still in progress; cancel it first.";
+        Err(ApiError::invalid(text))
+    } else {
+        Err(ApiError::response_not_found(id))
+    }
+}
+
+pub(in crate::api) fn retrieve(
+    state: &AppState,
+    context: RequestContext<'_>,
+    id: &str,
+) -> Result<Response<Body>, ApiError> {
+    let ClientResponses { store, client } = stored_by(state, context);
+    if context
+        .query()
+        .any(|(name, value)| name == "stream" && value == "true")
+    {
+        let text = "`stream` is not supported for a stored response; leave it out.";
+        return Err(ApiError::unsupported("stream", text));
+    }
+    let document = store
+        .document(client, id)
+        .ok_or_else(|| ApiError::response_not_found(id))?;
+    Ok(json(StatusCode::OK, document))
+}
+
+pub(in crate::api) fn input_items(
+    state: &AppState,
+    context: RequestContext<'_>,
+    id: &str,
+) -> Result<Response<Body>, ApiError> {
+    let ClientResponses { store, client } = stored_by(state, context);
+    let page = Page::parse(context.query())?;
+    if store.is_running(client, id) {
+        let text = "The response is still in progress; try again when it has ended.";
+        return Err(ApiError::invalid(text));
+    }
+    let stored = store
+        .stored(client, id)
+        .ok_or_else(|| ApiError::response_not_found(id))?;
+    let items = responses::input_items(id, &stored, &page)?;
+    Ok(json(StatusCode::OK, items))
+}
+
+/// Cancels a response in progress. A response that has ended is returned unchanged, as OpenAI does.
+pub(in crate::api) async fn cancel(
+    state: &AppState,
+    context: RequestContext<'_>,
+    id: &str,
+) -> Result<Response<Body>, ApiError> {
+    let ClientResponses { store, client } = stored_by(state, context);
+    // After the timeout the document still says `in_progress`, which is true.
+    timeout(CANCEL_TIMEOUT, store.cancel(client, id)).await.ok();
+    let document = store
+        .document(client, id)
+        .ok_or_else(|| ApiError::response_not_found(id))?;
+    Ok(json(StatusCode::OK, document))
+}

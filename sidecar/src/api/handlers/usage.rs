@@ -1,0 +1,89 @@
+//! `GET /v1/usage` and `GET /v1/usage/raw`: totals of the usage log, and its records. The admin listener shows the same.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::SystemTime;
+
+use http::{Response, StatusCode};
+
+use crate::api::request::RequestContext;
+use crate::api::response::{Body, json};
+use crate::api::state::AppState;
+use crate::openai::ApiError;
+use crate::openai::usage::{self, Query, Reader};
+use crate::telemetry::UsageTotals;
+
+pub(in crate::api) async fn totals(
+    state: &AppState,
+    context: RequestContext<'_>,
+) -> Result<Response<Body>, ApiError> {
+    let query = Query::parse(context.query(), reader(context), SystemTime::now())?;
+    Ok(json(StatusCode::OK, state.usage_totals(&query).await?))
+}
+
+pub(in crate::api) async fn records(
+    state: &AppState,
+    context: RequestContext<'_>,
+) -> Result<Response<Body>, ApiError> {
+    let query = Query::parse(context.query(), reader(context), SystemTime::now())?;
+    Ok(json(StatusCode::OK, state.last_usage(query).await?))
+}
+
+fn reader(context: RequestContext<'_>) -> Reader<'_> {
+    Reader {
+        client: context.client(),
+        admin: context.is_admin(),
+    }
+}
+
+impl AppState {
+    /// Returns the totals that `query` asks for, as JSON.
+    ///
+    /// # Errors
+    /// The usage log cannot be read.
+    pub async fn usage_totals(&self, query: &Query) -> Result<Vec<u8>, ApiError> {
+        let (filter, interval) = (query.selection.clone(), query.group);
+        let totals = self
+            .sinks
+            .log
+            .read(UsageTotals::default(), move |totals, record| {
+                if filter.matches(&record) {
+                    totals.add(&record, interval);
+                }
+            })
+            .await
+            .map_err(|error| unreadable(&error))?;
+        Ok(usage::sums(query, &totals, &self.backend.rate_limits()))
+    }
+
+    /// Returns the last records that `query` asks for, as JSON.
+    ///
+    /// # Errors
+    /// The usage log cannot be read.
+    pub async fn last_usage(&self, query: Query) -> Result<Vec<u8>, ApiError> {
+        let Query {
+            selection, limit, ..
+        } = query;
+        let last = self
+            .sinks
+            .log
+            .read(VecDeque::new(), move |last, record| {
+                if selection.matches(&record) {
+                    if last.len() == limit {
+                        last.pop_front();
+                    }
+                    last.push_back(record);
+                }
+            })
+            .await
+            .map_err(|error| unreadable(&error))?;
+        Ok(usage::records(&last))
+    }
+}
+
+fn unreadable(error: &io::Error) -> ApiError {
+    tracing::error!(%error, "usage log read failed");
+    ApiError::internal(
+        "The usage log cannot be read; the operator finds the reason in the sidecar's log.",
+    )
+}

@@ -1,0 +1,169 @@
+//! The head of a request with the caller's identity, and its body.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use super::route::Route;
+use super::state::AppState;
+use crate::openai::ApiError;
+use crate::openai::models::ModelAccess;
+use crate::turn::Profile;
+
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_NO_KEEPALIVE: HeaderName = HeaderName::from_static("x-no-keepalive");
+
+// Identity of the caller, set by the filter. The filter removes these headers from what the client sent.
+pub(super) const EDGE_CLIENT: HeaderName = HeaderName::from_static("x-codex-edge-client");
+const EDGE_PROFILE: HeaderName = HeaderName::from_static("x-codex-edge-profile");
+const EDGE_MODELS: HeaderName = HeaderName::from_static("x-codex-edge-models");
+const EDGE_ADMIN: HeaderName = HeaderName::from_static("x-codex-edge-admin");
+
+/// Characters of a request id that are recorded; the filter rejects longer ones.
+const MAX_REQUEST_ID: usize = 128;
+
+/// Limits for reading a body that its handler did not read. A body beyond them costs the connection.
+const UNREAD_BYTES: usize = 64 << 10;
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The head of a request, and the route it matches.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RequestContext<'a> {
+    pub(super) head: &'a Parts,
+    pub(super) route: Route<'a>,
+}
+
+impl<'a> RequestContext<'a> {
+    pub(super) fn new(head: &'a Parts) -> Self {
+        let route = Route::of(&head.method, head.uri.path());
+        Self { head, route }
+    }
+
+    fn header(self, name: &HeaderName) -> Option<&'a str> {
+        header(&self.head.headers, name)
+    }
+
+    /// Returns the id of the caller's API key; empty where the filter does not authenticate.
+    pub(super) fn client(self) -> &'a str {
+        self.header(&EDGE_CLIENT).unwrap_or_default()
+    }
+
+    /// Whether the filter authenticated a client.
+    pub(super) fn is_authenticated(self) -> bool {
+        self.head.headers.contains_key(EDGE_CLIENT)
+    }
+
+    /// Whether the caller's API key may read the usage of all clients.
+    pub(super) fn is_admin(self) -> bool {
+        self.header(&EDGE_ADMIN) == Some("true")
+    }
+
+    /// Returns the request id, cut to `MAX_REQUEST_ID` characters.
+    pub(super) fn request_id(self) -> String {
+        let id = self.header(&X_REQUEST_ID).unwrap_or_default();
+        id.chars().take(MAX_REQUEST_ID).collect()
+    }
+
+    /// Returns the profile of the caller's API key, or the deployment's default.
+    pub(super) fn profile(self, state: &AppState) -> Profile {
+        match self.header(&EDGE_PROFILE) {
+            Some("agent") => Profile::Agent,
+            Some("chat") => Profile::Chat,
+            Some(_) | None => state.config.profile,
+        }
+    }
+
+    /// Returns the models that the caller's API key may use.
+    pub(super) fn models(self, state: &'a AppState) -> ModelAccess<'a> {
+        let patterns = self.header(&EDGE_MODELS);
+        ModelAccess::new(&state.config.catalogue, patterns).required(state.config.require_model)
+    }
+
+    pub(super) fn query(self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
+        form_urlencoded::parse(self.head.uri.query().unwrap_or_default().as_bytes())
+    }
+
+    /// Returns the keepalive interval of a stream. Some clients parse an SSE comment as an event: they can opt out,
+    /// and those that cannot are recognised by their user agent.
+    pub(super) fn keepalive(self, state: &AppState) -> Option<Duration> {
+        let by_header = self.header(&X_NO_KEEPALIVE) == Some("1");
+        let by_query = self
+            .query()
+            .any(|(name, value)| name == "no_keepalive" && value == "1");
+        let agent = self
+            .header(&USER_AGENT)
+            .unwrap_or_default()
+            .to_ascii_lowercase();
+        let by_agent = agent.contains("obsidian") || agent.contains("electron");
+        if by_header || by_query || by_agent {
+            None
+        } else {
+            state.config.keepalive
+        }
+    }
+
+    /// Reads a JSON body.
+    ///
+    /// # Errors
+    /// The media type is not JSON, the body is larger than the configured maximum, or it ends early.
+    pub(super) async fn read_body(
+        self,
+        state: &AppState,
+        body: &mut Incoming,
+    ) -> Result<Bytes, ApiError> {
+        check_media_type(&self.head.headers)?;
+        let limit = state.config.max_body_bytes;
+        match Limited::new(body, limit).collect().await {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(ApiError::body_too_large(limit)),
+            Err(_) => Err(ApiError::body_incomplete()),
+        }
+    }
+}
+
+/// Returns the value of a header; `None` when it is absent or not visible ASCII.
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Reads the rest of a body that the handler did not read. The kernel resets a connection that is closed with unread
+/// bytes, which may discard the response; Envoy would then report an unavailable upstream.
+pub(super) async fn discard(body: &mut Incoming) {
+    let rest = Limited::new(body, UNREAD_BYTES).collect();
+    // Beyond the limits the connection is lost; the response is sent all the same.
+    timeout(UNREAD_TIMEOUT, rest).await.ok();
+}
+
+/// Accepts `application/json`, and a request without a media type.
+fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let encoded = header(headers, &CONTENT_ENCODING)
+        .is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity"));
+    if encoded {
+        return Err(ApiError::unsupported_media_type(
+            "Send the body without a content-encoding.",
+        ));
+    }
+    let Some(media_type) = headers.get(CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let essence = media_type
+        .to_str()
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default();
+    if essence.trim().eq_ignore_ascii_case("application/json") {
+        Ok(())
+    } else {
+        Err(ApiError::unsupported_media_type(
+            "Send the body as content-type: application/json.",
+        ))
+    }
+}

@@ -1,0 +1,106 @@
+//! Starts the turn of a request, with the observers that record it.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use super::request::RequestContext;
+use super::state::AppState;
+use super::turn_recorder::{TurnInfo, TurnRecorder};
+use crate::openai::{ApiError, Delivery, Reply};
+use crate::store::ReasoningCollector;
+use crate::turn::{ClientTurn, Timers, TruncationRules, TurnObserver, TurnRequest, Usage};
+
+/// Rejects a prompt that is over the operator's own limit, before it takes a permit; `param` is the field that holds
+/// the prompt.
+///
+/// # Errors
+/// The prompt is estimated at more than `PROXY_MAX_PROMPT_TOKENS`.
+pub(super) fn check_prompt(
+    state: &AppState,
+    prompt_chars: usize,
+    param: &str,
+) -> Result<(), ApiError> {
+    let Some(max) = state.config.max_prompt_tokens.map(NonZeroU64::get) else {
+        return Ok(());
+    };
+    match Usage::estimate(prompt_chars, 0).input_tokens {
+        tokens if tokens > max => Err(ApiError::prompt_too_long(tokens, max).at(param)),
+        _ => Ok(()),
+    }
+}
+
+/// Starts the turn of a chat or a legacy completion.
+///
+/// # Errors
+/// As for [`start`].
+pub(super) async fn start_completion(
+    state: &AppState,
+    context: RequestContext<'_>,
+    turn: TurnRequest,
+    reply: &Reply,
+) -> Result<ClientTurn, ApiError> {
+    let info = turn_info(context, &turn, &reply.model_id, reply.prompt_chars);
+    let collector =
+        ReasoningCollector::new(Arc::clone(&state.reasoning), context.client().to_owned());
+    let observers: Vec<Box<dyn TurnObserver>> = vec![Box::new(collector)];
+    let info = info.with_delivery(reply.delivery);
+    start(state, turn, reply.delivery, &reply.cut, info, observers).await
+}
+
+/// Starts a turn. Unless the operator wants turns to continue without their client, dropping the result interrupts it.
+///
+/// # Errors
+/// No child can take the turn now; the error is recorded.
+pub(super) async fn start(
+    state: &AppState,
+    turn: TurnRequest,
+    delivery: Delivery,
+    rules: &TruncationRules,
+    info: TurnInfo,
+    mut observers: Vec<Box<dyn TurnObserver>>,
+) -> Result<ClientTurn, ApiError> {
+    let recorder = TurnRecorder::new(state.sinks.clone(), info);
+    let timers = timers(state, delivery);
+    let turn = match state.backend.begin(turn, timers).await {
+        Ok(turn) => turn,
+        Err(error) => {
+            let error = ApiError::from(error);
+            recorder.reject(&error);
+            return Err(error);
+        }
+    };
+    observers.push(Box::new(recorder));
+    let background = (!state.config.kill_on_disconnect).then(|| state.background.clone());
+    Ok(ClientTurn::new(turn, background, rules, observers))
+}
+
+fn timers(state: &AppState, delivery: Delivery) -> Timers {
+    let timers = state.config.timers;
+    Timers {
+        request: timers.request,
+        first_sign: timers.first_sign,
+        silence: match delivery {
+            Delivery::Stream { .. } => timers.streamed_silence,
+            Delivery::Buffered | Delivery::Background => timers.gathered_silence,
+        },
+    }
+}
+
+/// Returns the record's fields that are known before the turn starts.
+pub(super) fn turn_info(
+    context: RequestContext<'_>,
+    turn: &TurnRequest,
+    model_id: &str,
+    prompt_chars: usize,
+) -> TurnInfo {
+    TurnInfo {
+        request_id: context.request_id(),
+        client: context.client().to_owned(),
+        route: context.route.pattern(),
+        requested_model: model_id.to_owned(),
+        effective_model: turn.model.name.clone(),
+        stream: false,
+        status_sent_early: false,
+        prompt_chars,
+    }
+}
