@@ -6,8 +6,10 @@ mod command_line;
 mod error;
 mod failure;
 mod ids;
+mod notifications;
 mod reaction;
 mod requests;
+mod responses;
 mod session;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
@@ -56,18 +55,18 @@ pub(in crate::codex) struct SessionOutput {
 /// The sidecar's side of the protocol with one `codex app-server` process.
 #[derive(Debug)]
 pub(in crate::codex) struct AppServerSession {
-    state: SessionState,
+    pub(super) state: SessionState,
     /// Time of the last `tick`; the session has no clock of its own.
-    now: Instant,
-    calls: Calls,
+    pub(super) now: Instant,
+    pub(super) calls: Calls,
     threads: HashMap<TurnKey, Thread>,
-    keys: HashMap<ThreadId, TurnKey>,
-    stuck_threads: usize,
+    pub(super) keys: HashMap<ThreadId, TurnKey>,
+    pub(super) stuck_threads: usize,
     login_checked_at: Instant,
     /// The provider rejects the login. This child never reads another one; only its successor does.
-    login_revoked: bool,
+    pub(super) login_revoked: bool,
     rate_limits: SharedRateLimits,
-    output: SessionOutput,
+    pub(super) output: SessionOutput,
 }
 
 impl AppServerSession {
@@ -178,118 +177,9 @@ impl AppServerSession {
         self.output.write.extend(line);
     }
 
-    fn send_queued(&mut self) {
+    pub(super) fn send_queued(&mut self) {
         let line = self.calls.next_line(self.now);
         self.output.write.extend(line);
-    }
-
-    fn on_response(
-        &mut self,
-        id: &RawValue,
-        result: Option<&RawValue>,
-        error: Option<wire::CallError>,
-    ) -> Result<(), AppServerError> {
-        let Some(call) = self.calls.take_pending(id.get()) else {
-            return Ok(()); // Late: the call has timed out.
-        };
-        self.send_queued();
-        match error {
-            Some(error) => self.on_call_error(call, error),
-            None => self.on_result(call, result.map_or("null", RawValue::get)),
-        }
-    }
-
-    fn on_result(&mut self, call: Call, result: &str) -> Result<(), AppServerError> {
-        match call {
-            Call::Initialize => {
-                // A notification, which has no response, so it is not in `calls`.
-                let line = b"{\"method\":\"initialized\"}\n".to_vec();
-                self.output.write.push(line);
-                self.check_login();
-            }
-            Call::AuthStatus => self.on_auth_status(&parse_result(call, result)?),
-            Call::AccountRead => self.on_account(&parse_result(call, result)?),
-            Call::ThreadStart(key) => {
-                let wire::ThreadStarted { thread } = parse_result(call, result)?;
-                self.keys.insert(thread.id.clone(), key);
-                self.advance(key, |this| this.on_thread_started(thread.id));
-            }
-            Call::InjectItems(key) => self.advance(key, Thread::on_items_injected),
-            Call::TurnStart(key) => {
-                let wire::TurnStarted { turn } = parse_result(call, result)?;
-                self.output.events.push((key, Event::Heartbeat));
-                let now = self.now;
-                self.advance(key, |thread| thread.on_turn_started(turn.id, now));
-            }
-            Call::TurnInterrupt(_) => {} // `turn/completed` ends the turn, not this result.
-            Call::ThreadUnsubscribe(key) => self.close(key),
-        }
-        Ok(())
-    }
-
-    fn on_auth_status(&mut self, status: &wire::AuthStatus) {
-        let has_login = status.auth_method.is_some() || status.requires_openai_auth == Some(false);
-        self.state = if has_login && !self.login_revoked {
-            SessionState::Ready
-        } else {
-            SessionState::LoginRequired
-        };
-    }
-
-    fn on_account(&mut self, account: &wire::AccountRead) {
-        if account.account.is_none() && account.requires_openai_auth == Some(true) {
-            self.login_revoked = true;
-            self.state = SessionState::LoginRequired;
-        }
-    }
-
-    fn on_call_error(&mut self, call: Call, error: wire::CallError) -> Result<(), AppServerError> {
-        match call {
-            Call::Initialize | Call::AuthStatus => Err(AppServerError::Rejected {
-                method: call.method(),
-                code: error.code,
-                message: error.message,
-            }),
-            Call::ThreadStart(key) | Call::InjectItems(key) | Call::TurnStart(key) => {
-                tracing::warn!(
-                    method = call.method(),
-                    code = error.code,
-                    reason = error.message,
-                    "call rejected by codex"
-                );
-                let failure = if error.code == wire::OVERLOADED {
-                    TurnError::Busy
-                } else {
-                    TurnError::Protocol
-                };
-                self.fail(key, failure);
-                Ok(())
-            }
-            // `account/read` needs the network, which may be what made the turn fail: the login is not known to be bad.
-            Call::AccountRead => Ok(()),
-            Call::TurnInterrupt(_) => Ok(()), // The turn was over first; its `turn/completed` is on the way.
-            Call::ThreadUnsubscribe(key) => {
-                self.close(key);
-                Ok(())
-            }
-        }
-    }
-
-    fn on_timeout(&mut self, call: Call) -> Result<(), AppServerError> {
-        match call {
-            Call::Initialize | Call::AuthStatus => {
-                return Err(AppServerError::Timeout(call.method()));
-            }
-            Call::ThreadStart(key) | Call::InjectItems(key) | Call::TurnStart(key) => {
-                self.fail(key, TurnError::Protocol)
-            }
-            Call::TurnInterrupt(key) => self.fail(key, TurnError::Protocol),
-            Call::ThreadUnsubscribe(key) => self.close(key),
-            Call::AccountRead => return Ok(()), // Waits for the network, and holds no thread.
-        }
-        tracing::warn!(method = call.method(), "call timed out");
-        self.stuck_threads += 1;
-        Ok(())
     }
 
     /// Gives up turns that still run after their interrupt.
@@ -307,7 +197,7 @@ impl AppServerSession {
     fn finish_turns_with_calls(&mut self) {
         let now = self.now;
         let is_quiet = |at: Instant| now.duration_since(at) >= CALLS_QUIET;
-        for key in self.keys_of(|thread| thread.unannounced_call_at().is_some_and(is_quiet)) {
+        for key in self.keys_of(|thread| thread.unannounced_call_at.is_some_and(is_quiet)) {
             if let Some(thread) = self.threads.get_mut(&key) {
                 let reaction = thread.finish_with_calls(None, now);
                 self.apply(key, reaction);
@@ -333,7 +223,7 @@ impl AppServerSession {
         self.output.write.extend(lines);
     }
 
-    fn check_login(&mut self) {
+    pub(super) fn check_login(&mut self) {
         self.login_checked_at = self.now;
         let params = serde_json::json!({"includeToken": false, "refreshToken": false});
         self.call(Call::AuthStatus, &params);
@@ -417,14 +307,14 @@ impl AppServerSession {
         }
     }
 
-    fn fail(&mut self, key: TurnKey, error: TurnError) {
+    pub(super) fn fail(&mut self, key: TurnKey, error: TurnError) {
         // The event first: `closed` drops the turn's event writer.
         let finished = Event::Finished(Outcome::Failed(error));
         self.output.events.push((key, finished));
         self.advance(key, Thread::give_up);
     }
 
-    fn advance(&mut self, key: TurnKey, transition: impl FnOnce(&mut Thread) -> Next) {
+    pub(super) fn advance(&mut self, key: TurnKey, transition: impl FnOnce(&mut Thread) -> Next) {
         let Some(thread) = self.threads.get_mut(&key) else {
             return;
         };
@@ -468,7 +358,7 @@ impl AppServerSession {
         self.output.write.extend(line);
     }
 
-    fn close(&mut self, key: TurnKey) {
+    pub(super) fn close(&mut self, key: TurnKey) {
         if let Some(thread) = self.threads.remove(&key) {
             if let Some(id) = thread.id() {
                 self.keys.remove(id);
@@ -476,11 +366,4 @@ impl AppServerSession {
             self.output.closed.push(key);
         }
     }
-}
-
-fn parse_result<T: DeserializeOwned>(call: Call, result: &str) -> Result<T, AppServerError> {
-    serde_json::from_str(result).map_err(|source| AppServerError::UnexpectedResult {
-        method: call.method(),
-        source,
-    })
 }
