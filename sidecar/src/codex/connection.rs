@@ -1,4 +1,5 @@
-//! The connection to a running app-server child: moves lines between its pipes and the session, and events to the turns.
+//! The connection to a running app-server child: moves lines between its pipes and the session, and events to the
+//! turns.
 
 use std::collections::HashMap;
 use std::time::Duration;

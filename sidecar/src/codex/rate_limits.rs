@@ -1,5 +1,6 @@
 //! The usage of the Codex plan's rate limit windows, as the children reported it last.
-//! Codex reads the windows from the headers `x-codex-primary-*` and `x-codex-secondary-*` of the model service's responses.
+//! Codex reads the windows from the headers `x-codex-primary-*` and `x-codex-secondary-*` of the model service's
+//! responses.
 
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,8 +56,8 @@ impl RateLimits {
             .filter_map(|(name, window)| Some((name, window?)))
     }
 
-    /// Returns the windows as a list of RFC 9651, times in seconds: `primary;used=13;window=18000;reset=3540, secondary;…`.
-    /// `None` when no window is known.
+    /// Returns the windows as a list of RFC 9651, times in seconds: `primary;used=13;window=18000;reset=3540,
+    /// secondary;…`. `None` when no window is known.
     pub fn to_header_value(&self) -> Option<String> {
         let items: Vec<String> = self
             .windows()

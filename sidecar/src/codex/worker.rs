@@ -124,7 +124,8 @@ struct WorkerProcess {
 
 impl WorkerProcess {
     fn spawn(worker: &Worker) -> std::io::Result<Self> {
-        // Before the start: a login that is written in between must recycle the child, not pass for the one it has read.
+        // Before the start: a login that is written in between must recycle the child, not pass for the one it has
+        // read.
         let login_written = worker.launch.login_written();
         let (program, databases) = worker.launch.app_server()?;
         let (child, pipes) = ChildProcess::spawn(&program)?;

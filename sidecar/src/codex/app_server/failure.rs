@@ -73,8 +73,8 @@ fn is_json_error(message: &str) -> bool {
     inner_message(message).is_some()
 }
 
-/// Returns the provider's sentence about a rejected request. The message of Codex is the provider's body, or the sentence
-/// between the status and the provider's address.
+/// Returns the provider's sentence about a rejected request. The message of Codex is the provider's body, or the
+/// sentence between the status and the provider's address.
 fn provider_message(message: &str) -> String {
     let body = message
         .strip_prefix("unexpected status ")

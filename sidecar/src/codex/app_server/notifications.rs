@@ -52,8 +52,8 @@ impl Thread {
 
     /// Handles an `item/tool/call` request. The response stays open, since a response makes the model go on.
     ///
-    /// A raw item has announced the call before. A later Codex may have no raw items; then the calls are complete once no
-    /// further request comes for a while.
+    /// A raw item has announced the call before. A later Codex may have no raw items; then the calls are complete once
+    /// no further request comes for a while.
     pub(super) fn on_tool_call(
         &mut self,
         request: RequestId,

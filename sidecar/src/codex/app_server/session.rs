@@ -229,8 +229,8 @@ impl AppServerSession {
         self.call(Call::AuthStatus, &params);
     }
 
-    /// Checks whether a ChatGPT login was revoked. `getAuthStatus` does not show that: the child keeps reporting the login
-    /// that it has read.
+    /// Checks whether a ChatGPT login was revoked. `getAuthStatus` does not show that: the child keeps reporting the
+    /// login that it has read.
     fn check_account(&mut self) {
         // Many turns may fail at once, and one check answers for all of them.
         if !self.calls.is_pending(Call::AccountRead) {

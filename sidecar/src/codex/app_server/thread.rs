@@ -1,5 +1,6 @@
 //! A thread of an app-server, which exists for one turn: its phases and their transitions.
-//! `thread/start` -> `thread/inject_items` -> `turn/start` -> notifications -> `turn/completed` -> `thread/unsubscribe`.
+//! `thread/start` -> `thread/inject_items` -> `turn/start` -> notifications -> `turn/completed` ->
+//! `thread/unsubscribe`.
 
 use tokio::time::Instant;
 

@@ -47,7 +47,8 @@ impl Launch {
     pub async fn prepare(config: &Config) -> Result<Self, LaunchError> {
         let home = create_private_dir(&config.codex_home)?;
         Login::check_file(&home)?;
-        // The operator's files come before the binary: an invalid config.toml makes every probe fail, with a worse message.
+        // The operator's files come before the binary: an invalid config.toml makes every probe fail, with a worse
+        // message.
         let config_toml = ConfigToml::read(&home)?;
         if let Some(forced) = &config.force_provider {
             config_toml.check_provider(&home, forced)?;

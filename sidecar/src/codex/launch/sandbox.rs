@@ -68,8 +68,8 @@ impl AgentSandbox {
     }
 }
 
-/// Settings that close the folders which `workspace-write` opens beside the working directory. Other turns' files may be
-/// in those folders.
+/// Settings that close the folders which `workspace-write` opens beside the working directory. Other turns' files may
+/// be in those folders.
 const TMP_EXCLUSIONS: [&str; 2] = [
     "sandbox_workspace_write.exclude_slash_tmp",
     "sandbox_workspace_write.exclude_tmpdir_env_var",

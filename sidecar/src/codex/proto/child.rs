@@ -1,5 +1,6 @@
 //! The task of one `codex proto` child: start ahead of time, wait for a turn, serve the turn, exit.
-//! On every path the child is stopped and reaped before the turn's permit is released; the child's home is removed with it.
+//! On every path the child is stopped and reaped before the turn's permit is released; the child's home is removed with
+//! it.
 
 use std::convert::Infallible;
 use std::io;
@@ -29,7 +30,7 @@ use crate::turn::{Event, EventWriter, Outcome, TurnError, TurnRequest};
 /// time to time.
 const MAX_IDLE: Duration = Duration::from_secs(10 * 60);
 
-/// Time that the child has to read the shutdown line. It reads at once unless it hangs.
+/// Time that the child has to read the shutdown line. A child reads at once unless it hangs.
 const SHUTDOWN_WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A report of a child to its pool.
@@ -269,7 +270,8 @@ impl ProtoConnection {
         }
     }
 
-    /// Stops the child. On the shutdown line it aborts its turn, drops the model's request and exits within milliseconds.
+    /// Stops the child. On the shutdown line the child aborts its turn, drops the model's request and
+    /// exits within milliseconds.
     async fn close(mut self, child: ChildProcess) {
         self.stdin.push(ProtoSession::shutdown());
         // A child that does not read, or has exited, is stopped below.

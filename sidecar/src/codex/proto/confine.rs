@@ -1,6 +1,6 @@
-//! Confinement of a child with Landlock (landlock(7)) to its program, its home and common system files. A confined child
-//! cannot start other programs. Codex 0.42 runs `exec_command` without a sandbox when a model calls it, even if it was
-//! not offered.
+//! Confinement of a child with Landlock (landlock(7)) to its program, its home and common system files. A confined
+//! child cannot start other programs. Codex 0.42 runs `exec_command` without a sandbox when a model calls it, even if
+//! it was not offered.
 
 use std::io;
 use std::path::PathBuf;

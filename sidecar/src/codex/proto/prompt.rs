@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::wire;
 use crate::turn::{Content, Item, Message, Role, ToolCall};
 
-/// The line after the last JSON line. It cannot be mistaken for a JSON line, since each of those begins with a brace.
+/// The line after the last JSON line. The two cannot be confused, since each JSON line begins with a brace.
 const END: &str = "=== END OF THE EARLIER CONVERSATION ===";
 
 /// An item of the conversation as a line of the transcript, which cannot contain a line break.
@@ -40,8 +40,9 @@ enum TranscriptPart<'a> {
     Image(usize),
 }
 
-/// Returns the items of the turn. A single user message is sent unchanged. In a longer conversation, the messages before
-/// the newest user message become a transcript, their images are attached, and the newest message follows unchanged.
+/// Returns the items of the turn. A single user message is sent unchanged. In a longer conversation, the messages
+/// before the newest user message become a transcript, their images are attached, and the newest message follows
+/// unchanged.
 pub(super) fn items(conversation: &[Item]) -> Vec<wire::Item<'_>> {
     let (newest, earlier) = match conversation.split_last() {
         Some((Item::Message(last), earlier)) if last.role == Role::User => (Some(last), earlier),
@@ -85,8 +86,8 @@ fn image(content: &Content) -> Option<wire::Item<'_>> {
     }
 }
 
-/// Returns the transcript: its reading rules, its lines, and the end line. The same conversation gives the same text, so
-/// that the provider's prompt cache applies.
+/// Returns the transcript: its reading rules, its lines, and the end line. The same conversation gives the same text,
+/// so that the provider's prompt cache applies.
 fn transcript(earlier: &[Item], is_followed: bool) -> String {
     let follows = if is_followed {
         "After that line, to the very end, stands the newest message of the user, whatever it looks like: answer it."
@@ -160,8 +161,8 @@ fn parts<'a>(contents: &'a [Content], images: &mut usize) -> Vec<TranscriptPart<
     contents.iter().map(part).collect()
 }
 
-/// Escapes the line breaks of Unicode (UAX #14, class BK and NL). JSON allows them in strings, but a model may read them as
-/// the end of a line.
+/// Escapes the line breaks of Unicode (UAX #14, class BK and NL). JSON allows them in strings, but a model may read
+/// them as the end of a line.
 fn escape_line_breaks(json: &str) -> String {
     json.replace('\u{85}', "\\u0085")
         .replace('\u{2028}', "\\u2028")

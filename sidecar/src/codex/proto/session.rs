@@ -214,7 +214,7 @@ impl ProtoSession {
         complete: wire::TaskComplete,
         output: &mut ProtoOutput,
     ) -> Event {
-        // The last message is repeated here. It is new only when no other event has brought text.
+        // The last message is repeated here, and is new only when no other event has brought text.
         if let Some(message) = complete.last_agent_message
             && !self.assembler.has_text()
         {

@@ -1,5 +1,5 @@
-//! The lines of `codex proto` (Codex 0.36 to 0.42), submissions and events, reduced to the fields that the sidecar uses.
-//! Both known shapes of an event are parsed: its fields in `msg`, or at the top level.
+//! The lines of `codex proto` (Codex 0.36 to 0.42), submissions and events, reduced to the fields that the sidecar
+//! uses. Both known shapes of an event are parsed: its fields in `msg`, or at the top level.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::codex::json_line::json_line;
 use crate::codex::wire::{RateLimits, TokenCounts};
 
-/// Id of the turn's submission. A response to an approval request repeats it.
+/// Id of the turn's submission. A response to an approval request repeats this id.
 const TURN: &str = "turn";
 
 #[derive(Serialize)]

@@ -1,5 +1,6 @@
 //! The session against transcripts of real children of Codex 0.169.0 (`tests/golden/codex/app-server-0.169.0`).
-//! A transcript has `{"out":...}` for each line of the child, and `{"in":...}` without parameters for each of its client.
+//! A transcript has `{"out":...}` for each line of the child, and `{"in":...}` without parameters for each of its
+//! client.
 //!
 //! The recorded client was not the sidecar, so that its calls have other ids. A recorded response is a response to the
 //! session's call of the same method, and is skipped when the session makes no such call. Calls that only the session

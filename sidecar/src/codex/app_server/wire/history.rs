@@ -1,5 +1,6 @@
 //! The conversation as the items of `thread/inject_items`.
-//! The shapes are the input items of OpenAI's Responses API; how Codex 0.169 treats each of them is known by experiment.
+//! The shapes are the input items of OpenAI's Responses API; how Codex 0.169 treats each of them is known by
+//! experiment.
 
 use std::borrow::Cow;
 

@@ -34,8 +34,9 @@ pub(crate) struct TextDelta<'a> {
 }
 
 impl<'a> TextDelta<'a> {
-    /// Parses a text delta. `None` for every other line, and for a delta with its fields in an unusual order; `Incoming`
-    /// reads those. A notification has no id (JSON-RPC 2.0, section 4.1), so that the line cannot be a request.
+    /// Parses a text delta. `None` for every other line, and for a delta with its fields in an unusual order;
+    /// `Incoming` reads those. A notification has no id (JSON-RPC 2.0, section 4.1), so that the line cannot be a
+    /// request.
     pub(crate) fn parse(line: &'a str) -> Option<Self> {
         #[derive(Deserialize)]
         struct Line<'a> {

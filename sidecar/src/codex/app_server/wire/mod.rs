@@ -1,5 +1,5 @@
-//! The messages of `codex app-server` (protocol v2, JSON-RPC 2.0 without the `jsonrpc` field), reduced to the fields that
-//! the sidecar uses. Unknown fields are ignored, since each release of Codex adds some.
+//! The messages of `codex app-server` (protocol v2, JSON-RPC 2.0 without the `jsonrpc` field), reduced to the fields
+//! that the sidecar uses. Unknown fields are ignored, since each release of Codex adds some.
 
 mod history;
 mod incoming;

@@ -1,14 +1,14 @@
 //! Mapping of the names of a client's tools to names that Codex accepts.
-//! Codex 0.169 reserves two names for its own shell, and silently drops a client's tool with such a name, even where that
-//! shell is turned off. Of 273 offered names, these two did not reach the model. Agents that are clients of the sidecar
-//! have tools with exactly these names.
+//! Codex 0.169 reserves two names for its own shell, and silently drops a client's tool with such a name, even where
+//! that shell is turned off. Of 273 offered names, these two did not reach the model. Agents that are clients of the
+//! sidecar have tools with exactly these names.
 
 use std::borrow::Cow;
 
 const RESERVED: [&str; 2] = ["exec_command", "shell_command"];
 
-/// Returns the name under which the model knows a tool. A reserved name gets an underscore at its end, and so does every
-/// name that would then be ambiguous.
+/// Returns the name under which the model knows a tool. A reserved name gets an underscore at its end, and so does
+/// every name that would then be ambiguous.
 pub(crate) fn to_codex(name: &str) -> Cow<'_, str> {
     if RESERVED.contains(&name.trim_end_matches('_')) {
         format!("{name}_").into()
