@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use serde_json::{Value, json};
-use sidecar::codex::{Protocol, Reaction, Replay};
+use sidecar::codex::{ChildHarness, HarnessOutput, Protocol};
 use sidecar::turn::TurnRequest;
 
 use crate::chats::{KIB, model_first};
@@ -27,11 +27,11 @@ const LINES: usize = 100;
 const THREAD: &str = "01a20429-8a5b-7172-8687-702dc88d6dd5";
 const TURN: &str = "01a20429-8a6e-7c20-9ebf-98812ca35a64";
 
-fn read(mut child: Replay, line: String, times: usize) -> Work {
+fn read(mut child: ChildHarness, line: String, times: usize) -> Work {
     Box::new(move || {
         for _ in 0..times {
-            let reaction = child.read_line(black_box(&line));
-            let events = reaction.expect("the line is the child's").events;
+            let output = child.read_line(black_box(&line));
+            let events = output.expect("the line is the child's").events;
             assert!(!black_box(events).is_empty(), "the turn runs");
         }
     })
@@ -42,8 +42,8 @@ fn request() -> TurnRequest {
 }
 
 /// A child with a turn that runs.
-fn app_server() -> Replay {
-    let (mut child, first) = Replay::start(Protocol::AppServer);
+fn app_server() -> ChildHarness {
+    let (mut child, first) = ChildHarness::start(Protocol::AppServer);
     answer(&mut child, &first);
     assert!(child.is_ready(), "the handshake is over");
     let begun = child.begin(0, request());
@@ -52,8 +52,8 @@ fn app_server() -> Replay {
 }
 
 /// Answers our calls until there are none.
-fn answer(child: &mut Replay, reaction: &Reaction) {
-    for line in &reaction.write {
+fn answer(child: &mut ChildHarness, output: &HarnessOutput) {
+    for line in &output.write {
         let call: Value = serde_json::from_slice(line).expect("we write JSON");
         let result = match call["method"].as_str() {
             Some("getAuthStatus") => json!({"authMethod": "chatgpt", "requiresOpenaiAuth": true}),
@@ -90,8 +90,8 @@ fn app_server_item() -> String {
 }
 
 /// A child whose turn runs.
-fn proto() -> Replay {
-    let (mut child, _) = Replay::start(Protocol::Proto);
+fn proto() -> ChildHarness {
+    let (mut child, _) = ChildHarness::start(Protocol::Proto);
     let configured = json!({"id": "", "msg": {"type": "session_configured", "session_id": THREAD}});
     child
         .read_line(&configured.to_string())

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::Value;
-use sidecar::codex::{Protocol, Reaction, Replay};
+use sidecar::codex::{ChildHarness, HarnessOutput, Protocol};
 use sidecar::turn::{
     Content, Event, Item, Message, Model, Profile, Role, Summary, Tool, Tools, TurnRequest,
 };
@@ -14,7 +14,7 @@ const MAX_TURNS: u64 = 8;
 
 /// A child that is told of by lines, and what is known of its turns.
 pub(crate) struct Child {
-    replay: Replay,
+    harness: ChildHarness,
     turns: HashMap<u64, Turn>,
     /// What we wrote, and nobody has looked at yet.
     written: Vec<Value>,
@@ -28,9 +28,9 @@ struct Turn {
 
 impl Child {
     pub(crate) fn start(protocol: Protocol) -> Self {
-        let (replay, first) = Replay::start(protocol);
+        let (harness, first) = ChildHarness::start(protocol);
         let mut child = Self {
-            replay,
+            harness,
             turns: HashMap::new(),
             written: Vec::new(),
         };
@@ -41,31 +41,31 @@ impl Child {
     /// Begins one more turn if the child is ready for one.
     pub(crate) fn begin(&mut self) {
         let turn = self.turns.len() as u64;
-        if self.replay.is_ready() && turn < MAX_TURNS {
+        if self.harness.is_ready() && turn < MAX_TURNS {
             self.turns.insert(turn, Turn::default());
-            let reaction = self.replay.begin(turn, request());
-            self.note(reaction);
+            let output = self.harness.begin(turn, request());
+            self.note(output);
         }
     }
 
     /// Ends the turn that was begun last.
     pub(crate) fn interrupt(&mut self) {
         if let Some(turn) = (self.turns.len() as u64).checked_sub(1) {
-            let reaction = self.replay.interrupt(turn);
-            self.note(reaction);
+            let output = self.harness.interrupt(turn);
+            self.note(output);
         }
     }
 
     /// Reads a line; false when the child is of no more use.
     pub(crate) fn says(&mut self, line: &str) -> bool {
-        let reaction = self.replay.read_line(line);
-        reaction.map(|reaction| self.note(reaction)).is_ok()
+        let output = self.harness.read_line(line);
+        output.map(|output| self.note(output)).is_ok()
     }
 
     /// Lets time pass; false when the child is of no more use.
     pub(crate) fn is_silent(&mut self, seconds: u64) -> bool {
-        let reaction = self.replay.pass(Duration::from_secs(seconds));
-        reaction.map(|reaction| self.note(reaction)).is_ok()
+        let output = self.harness.pass(Duration::from_secs(seconds));
+        output.map(|output| self.note(output)).is_ok()
     }
 
     /// What we wrote since this was asked last.
@@ -73,8 +73,8 @@ impl Child {
         std::mem::take(&mut self.written)
     }
 
-    fn note(&mut self, reaction: Reaction) {
-        for line in reaction.write {
+    fn note(&mut self, output: HarnessOutput) {
+        for line in output.write {
             let breaks = line.iter().filter(|byte| **byte == b'\n').count();
             assert!(
                 breaks == 1 && line.ends_with(b"\n"),
@@ -83,7 +83,7 @@ impl Child {
             self.written
                 .push(serde_json::from_slice(&line).expect("we write JSON"));
         }
-        for (turn, event) in reaction.events {
+        for (turn, event) in output.events {
             let turn = self
                 .turns
                 .get_mut(&turn)
@@ -91,7 +91,7 @@ impl Child {
             // Readers stop at the first end; the channel drops what is behind it.
             turn.is_over |= matches!(event, Event::Finished(_));
         }
-        for turn in reaction.closed {
+        for turn in output.closed {
             let turn = self
                 .turns
                 .get_mut(&turn)

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         subscribe();
     }
     // Before the runtime: its threads could start a child that inherits a descriptor.
-    process::keep_descriptors_to_ourselves();
+    process::set_cloexec_on_inherited_descriptors();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -73,7 +73,7 @@ fn finish_headers(
 ) -> Response<BoxedBody> {
     response.headers_mut().extend(request_id_header(head));
     if head.method == Method::POST {
-        let header = rate_limit_header(&state.backend.plan());
+        let header = rate_limit_header(&state.backend.rate_limits());
         response.headers_mut().extend(header);
     }
     response

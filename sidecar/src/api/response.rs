@@ -107,7 +107,7 @@ pub(super) fn ignored_header(ignored: &IgnoredFields) -> Option<(HeaderName, Hea
 
 /// Returns `x-codex-edge-plan`; `None` until Codex has reported rate limits.
 pub(super) fn rate_limit_header(plan: &RateLimits) -> Option<(HeaderName, HeaderValue)> {
-    let value = HeaderValue::from_str(&plan.to_field()?).ok()?;
+    let value = HeaderValue::from_str(&plan.to_header_value()?).ok()?;
     Some((EDGE_PLAN, value))
 }
 

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use crate::codex::{RateLimits, Readiness, Status};
+use crate::codex::{BackendStatus, RateLimits, Readiness};
 use crate::telemetry::{Gauges, RateLimitGauge};
 
 /// A snapshot of one sidecar.
@@ -13,7 +13,7 @@ pub struct Snapshot<'a> {
     /// Protocol between the sidecar and Codex.
     pub protocol: &'a str,
     /// Children, and the turns on them.
-    pub status: Status,
+    pub status: BackendStatus,
     /// State of the sidecar as a whole: that of its best worker.
     pub readiness: Readiness,
     /// Rate limits of the Codex plan, as far as Codex has reported them.

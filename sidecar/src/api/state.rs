@@ -48,7 +48,7 @@ impl AppState {
             protocol: self.backend.protocol().as_str(),
             status: self.backend.status(),
             readiness: self.backend.readiness(),
-            rate_limits: self.backend.plan(),
+            rate_limits: self.backend.rate_limits(),
         }
     }
 

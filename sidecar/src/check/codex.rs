@@ -73,7 +73,7 @@ fn login(config: &Config, dry_run: &DryRun) -> Diagnostic {
             Warn,
             login_instructions(&config.codex_home, &config.codex_bin),
         ),
-        Login::Unknown(reason) => (Fail, dry_run.as_started(reason)),
+        Login::Unknown(reason) => (Fail, dry_run.display_path(reason)),
     };
     Diagnostic::new(severity, "login", text)
 }
@@ -105,7 +105,7 @@ fn sandbox(config: &Config, dry_run: &DryRun) -> Diagnostic {
             Warn,
             format!("{mode}: agents have the full access of this user"),
         ),
-        Protocol::AppServer if launch.takes_agents() => {
+        Protocol::AppServer if launch.accepts_agent_turns() => {
             (Pass, format!("{mode} is supported on this system"))
         }
         Protocol::AppServer => (

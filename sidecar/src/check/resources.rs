@@ -9,14 +9,14 @@ use nix::unistd::Uid;
 
 use super::report::Diagnostic;
 use super::report::Severity::{Fail, Pass, Warn};
-use crate::codex::{CodexHome, can_be_appended, can_be_filled};
+use crate::codex::{CodexHome, check_dir_writable, check_file_appendable};
 use crate::config::{Config, Listen};
 use crate::process::LockOwner;
 use crate::server::listener::{SocketState, probe};
 
 /// Checks all of them.
 pub(super) async fn check(config: &Config) -> Vec<Diagnostic> {
-    let home = CodexHome::holder(&config.codex_home);
+    let home = CodexHome::lock_owner(&config.codex_home);
     let address = probe(&config.listen).await;
     // Before the single checks, which must not fail for a resource of the predecessor.
     let predecessor = predecessor(&home, &address);
@@ -54,7 +54,7 @@ fn predecessor(
     state: &io::Result<SocketState>,
 ) -> Option<LockOwner> {
     match (home, state) {
-        (Ok(Some(home)), Ok(SocketState::InUse(address))) if home.may_be(*address) => Some(*home),
+        (Ok(Some(home)), Ok(SocketState::InUse(address))) if home.could_be(*address) => Some(*home),
         _ => None,
     }
 }
@@ -67,7 +67,7 @@ fn check_home(
     let absolute = std::path::absolute(home).unwrap_or_else(|_| home.to_owned());
     let shown = absolute.display();
     let failed = |why: String| Diagnostic::new(Fail, "home", format!("CODEX_HOME={shown}: {why}"));
-    match (can_be_filled(home), owner) {
+    match (check_dir_writable(home), owner) {
         (Err(error), _) => failed(format!(
             "{error}; use a directory that this user can write to"
         )),
@@ -113,7 +113,7 @@ fn check_permissions(home: &Path) -> Option<Diagnostic> {
 
 fn check_log(variable: &str, path: &Path) -> Diagnostic {
     let shown = path.display();
-    match can_be_appended(path) {
+    match check_file_appendable(path) {
         Ok(()) => Diagnostic::new(Pass, "log", shown.to_string()),
         Err(error) => Diagnostic::new(Fail, "log", format!("{variable}={shown}: {error}")),
     }
@@ -121,7 +121,7 @@ fn check_log(variable: &str, path: &Path) -> Diagnostic {
 
 fn check_workdir(workdir: &Path) -> Diagnostic {
     let shown = workdir.display();
-    match can_be_filled(workdir) {
+    match check_dir_writable(workdir) {
         Ok(()) => Diagnostic::new(Pass, "workdir", shown.to_string()),
         Err(error) => {
             let text = format!("PROXY_CODEX_WORKDIR={shown}: {error}");
@@ -144,7 +144,7 @@ fn check_address(
         Ok(SocketState::Free) => (Pass, shown),
         Ok(SocketState::Stale) => (Pass, format!("{shown}, replacing a stale socket")),
         Ok(SocketState::InUse(owner))
-            if predecessor.is_some_and(|predecessor| predecessor.may_be(*owner)) =>
+            if predecessor.is_some_and(|predecessor| predecessor.could_be(*owner)) =>
         {
             (Pass, shown)
         }

@@ -1,5 +1,5 @@
-//! Which child takes a turn, how many turns there may be, and who waits.
-//! A slot is a value that travels with its turn and is dropped with it, so that no path leaks one.
+//! Admission of turns: readiness, concurrency limit and queue, and the start of the workers.
+//! A permit is a value that travels with its turn and is dropped with it, so that no code path can leak one.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -10,130 +10,134 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::launch::Launch;
-use super::launch::sandbox::Agent;
-use super::launch::version::Protocol;
+use super::launch::sandbox::AgentSandbox;
+use super::launch::{Launch, Protocol};
 use super::proto::Pool;
 use super::rate_limits::{RateLimits, SharedRateLimits};
-use super::turn_queue::{QueuedTurn, Readiness, TurnPermit, TurnQueue};
+use super::readiness::Readiness;
+use super::turn_queue::{QueuedTurn, TurnPermit, TurnQueue};
 use super::worker::Worker;
 use crate::config::Limits;
 use crate::process::RunningChild;
 use crate::turn::{Event, Outcome, Profile, Timers, Turn, TurnError, TurnRequest, channel};
 
-/// Turns that were admitted and wait for a child to look up; it looks up within microseconds, or, when it has
-/// just been replaced, within the quarter of a second that its successor's handshake takes.
-const ORDERS_WAITING: usize = 64;
+/// Capacity of the queue of admitted turns. A child takes a turn within microseconds, or within the quarter of a second
+/// of its successor's handshake when it has just been replaced.
+const TURN_QUEUE_CAPACITY: usize = 64;
 
-/// The children, as the routes see them.
+/// The children, as the API sees them.
 #[derive(Debug)]
 pub struct Backend {
-    orders: async_channel::Sender<QueuedTurn>,
+    turns: async_channel::Sender<QueuedTurn>,
     workers: Vec<watch::Receiver<Readiness>>,
-    /// As many as there may be, or as the semaphore can hold.
-    slots: Arc<Semaphore>,
+    /// A permit per concurrent turn; without a limit, the maximum of a semaphore.
+    permits: Arc<Semaphore>,
     limits: Limits,
     queued: AtomicUsize,
     launch: Arc<Launch>,
-    plan: SharedRateLimits,
+    rate_limits: SharedRateLimits,
 }
 
 impl Backend {
-    /// Starts the children in `tasks`; they end when `stop` fires.
+    /// Starts the workers in `tasks`. They run until `stop` fires.
     pub fn start(
         launch: Launch,
         limits: Limits,
         tasks: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) -> Self {
-        let (orders, received) = async_channel::bounded(ORDERS_WAITING);
+        let (turns, queue) = async_channel::bounded(TURN_QUEUE_CAPACITY);
         let launch = Arc::new(launch);
-        let plan = SharedRateLimits::default();
-        let groups = match launch.protocol() {
+        let rate_limits = SharedRateLimits::default();
+        let workers = match launch.protocol() {
             Protocol::AppServer => limits.workers.get(),
-            Protocol::Proto => 1, // The pool speaks for all of its children.
+            Protocol::Proto => 1, // The pool reports one readiness for all of its children.
         };
-        let workers = (0..groups).map(|_| {
-            let (readiness, published) = watch::channel(Readiness::Starting);
-            let (launch, orders, stop) = (Arc::clone(&launch), received.clone(), stop.clone());
-            let plan = plan.clone();
-            match launch.protocol() {
-                Protocol::AppServer => tasks.spawn(
-                    Worker {
-                        launch,
-                        plan,
-                        orders,
-                        readiness,
-                        wear: limits.recycle,
-                        stop,
-                    }
-                    .run(),
-                ),
-                Protocol::Proto => tasks.spawn(
-                    Pool {
-                        launch,
-                        plan,
-                        orders,
-                        size: limits.proto_pool,
-                        readiness,
-                        stop,
-                    }
-                    .run(),
-                ),
-            };
-            published
-        });
-        let workers = workers.collect();
-        tasks.spawn(turn_away(received, stop.clone()));
+        let workers = (0..workers)
+            .map(|_| {
+                let (readiness, published) = watch::channel(Readiness::Starting);
+                let launch = Arc::clone(&launch);
+                let (rate_limits, turns, stop) = (rate_limits.clone(), queue.clone(), stop.clone());
+                match launch.protocol() {
+                    Protocol::AppServer => tasks.spawn(
+                        Worker {
+                            launch,
+                            rate_limits,
+                            turns,
+                            readiness,
+                            recycle_limits: limits.recycle,
+                            stop,
+                        }
+                        .run(),
+                    ),
+                    Protocol::Proto => tasks.spawn(
+                        Pool {
+                            launch,
+                            rate_limits,
+                            turns,
+                            size: limits.proto_pool,
+                            readiness,
+                            stop,
+                        }
+                        .run(),
+                    ),
+                };
+                published
+            })
+            .collect();
+        tasks.spawn(interrupt_queued(queue, stop.clone()));
         Self {
-            orders,
+            turns,
             workers,
-            slots: Arc::new(Semaphore::new(slots(limits))),
+            permits: Arc::new(Semaphore::new(permits(limits))),
             limits,
             queued: AtomicUsize::new(0),
             launch,
-            plan,
+            rate_limits,
         }
     }
 
-    /// What the best of the children can do now.
+    /// Returns the readiness of the best worker.
     pub fn readiness(&self) -> Readiness {
         let workers = self.workers.iter().map(|worker| *worker.borrow());
         workers.max().unwrap_or(Readiness::Unavailable)
     }
 
-    /// The windows of the Codex plan, as the children heard of them last.
-    pub fn plan(&self) -> RateLimits {
-        self.plan.read()
+    /// Returns the rate limits of the Codex plan, as the children reported them last.
+    pub fn rate_limits(&self) -> RateLimits {
+        self.rate_limits.read()
     }
 
-    /// What happens in it now.
-    pub fn status(&self) -> Status {
-        Status {
+    /// Returns a snapshot of workers, turns and children.
+    pub fn status(&self) -> BackendStatus {
+        BackendStatus {
             workers: self.workers.iter().map(|worker| *worker.borrow()).collect(),
-            turns: slots(self.limits) - self.slots.available_permits(),
+            turns: permits(self.limits) - self.permits.available_permits(),
             turns_limit: self.limits.turns,
+            // `enqueue` counts a request before it rejects that request, so the counter may exceed the limit.
             queued: self.queued.load(Ordering::Relaxed).min(self.limits.queue),
-            children: self.launch.roster().living(),
-            child_starts: self.launch.roster().started(),
+            children: self.launch.registry().running(),
+            child_starts: self.launch.registry().started(),
         }
     }
 
-    /// The version of Codex.
+    /// Returns the version of Codex.
     pub fn version(&self) -> &str {
         self.launch.version()
     }
 
-    /// What is spoken with Codex.
+    /// Returns the protocol of the children.
     pub fn protocol(&self) -> Protocol {
         self.launch.protocol()
     }
 
-    /// Begins a turn once there is a slot for it.
+    /// Begins a turn as soon as it has a permit.
     ///
     /// # Errors
-    /// Nothing can take it: no child is ready, or all slots and the queue are full.
+    /// The turn is not admitted: no child is ready, the request needs a feature that Codex does not have here, or all
+    /// permits and the queue are taken.
     pub async fn begin(&self, request: TurnRequest, timers: Timers) -> Result<Turn, TurnError> {
+        // Before the queue: a request that cannot be served must not wait for a permit first.
         self.readiness().check()?;
         if self.protocol() == Protocol::Proto && !request.tools.offered.is_empty() {
             return Err(TurnError::ToolsUnsupported(self.version().to_owned()));
@@ -142,80 +146,92 @@ impl Backend {
             Profile::Chat => None,
             Profile::Agent => Some(self.launch.agent()?),
         };
-        let slot = self.slot().await?;
-        let workspace = agent.map(Agent::workspace).transpose();
-        let workspace = workspace.map_err(|error| {
-            tracing::error!(%error, "no folder can be made for an agent");
-            TurnError::Unavailable
-        })?;
+        let permit = self.acquire_permit().await?;
+        let workspace = agent
+            .map(AgentSandbox::workspace)
+            .transpose()
+            .map_err(|error| {
+                tracing::error!(%error, "workspace creation failed");
+                TurnError::Unavailable
+            })?;
         let cancel = CancellationToken::new();
         let (events, turn) = channel(timers, cancel.clone());
-        let order = QueuedTurn {
+        let queued = QueuedTurn {
             request,
             events,
             cancel,
-            slot,
+            permit,
             workspace,
         };
-        self.orders
-            .send(order)
+        self.turns
+            .send(queued)
             .await
             .map_err(|_stopped| TurnError::Unavailable)?;
         Ok(turn)
     }
 
-    async fn slot(&self) -> Result<TurnPermit, TurnError> {
-        let slots = &self.slots;
-        if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
-            return Ok(slot);
+    async fn acquire_permit(&self) -> Result<TurnPermit, TurnError> {
+        let permits = &self.permits;
+        if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+            return Ok(permit);
         }
-        let _place = self.queue().ok_or(TurnError::Busy)?;
-        match timeout(self.limits.queue_timeout, Arc::clone(slots).acquire_owned()).await {
-            Ok(Ok(slot)) => Ok(slot),
+        // Held during the wait; its drop leaves the queue also when the client disconnects.
+        let _place = self.enqueue().ok_or(TurnError::Busy)?;
+        match timeout(
+            self.limits.queue_timeout,
+            Arc::clone(permits).acquire_owned(),
+        )
+        .await
+        {
+            Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => Err(TurnError::Busy),
         }
     }
 
-    /// A place in the queue, if there is one.
-    fn queue(&self) -> Option<QueuePlace<'_>> {
+    /// Takes a place in the queue; `None` when the queue is full.
+    fn enqueue(&self) -> Option<QueuePlace<'_>> {
+        // Created first, so that its drop undoes the increment when the queue is full.
         let place = QueuePlace(&self.queued);
         let before = self.queued.fetch_add(1, Ordering::Relaxed);
         (before < self.limits.queue).then_some(place)
     }
 }
 
-/// What happens in a backend at a moment.
+/// A snapshot of the backend.
 #[derive(Debug)]
-pub struct Status {
-    /// What each worker can do; with `proto` one pool speaks for all of its children.
+pub struct BackendStatus {
+    /// Readiness by worker; with `proto` one pool reports for all of its children.
     pub workers: Vec<Readiness>,
-    /// Turns that hold a slot.
+    /// Turns that hold a permit.
     pub turns: usize,
-    /// How many of them there may be; `None` is without limit.
+    /// Maximum number of concurrent turns; `None` is unlimited.
     pub turns_limit: Option<NonZeroUsize>,
-    /// Requests that wait for a slot.
+    /// Requests that wait for a permit.
     pub queued: usize,
-    /// The children that live.
+    /// The running children.
     pub children: Vec<RunningChild>,
-    /// How many children were ever started.
+    /// Number of children started so far.
     pub child_starts: u64,
 }
 
-fn slots(limits: Limits) -> usize {
+fn permits(limits: Limits) -> usize {
     limits
         .turns
         .map_or(Semaphore::MAX_PERMITS, NonZeroUsize::get)
 }
 
-/// Ends the turns that got a slot when the children were told to stop already; they would wait for ever.
-async fn turn_away(orders: TurnQueue, stop: CancellationToken) {
+/// Finishes the turns that are queued when the workers stop. Without a worker they would wait for ever.
+async fn interrupt_queued(turns: TurnQueue, stop: CancellationToken) {
     stop.cancelled().await;
-    while let Ok(order) = orders.recv().await {
-        let _client_left = order.events.write(Event::Finished(Outcome::Interrupted));
+    while let Ok(turn) = turns.recv().await {
+        // Fails only for a slow reader, and that turn has failed already.
+        turn.events
+            .write(Event::Finished(Outcome::Interrupted))
+            .ok();
     }
 }
 
-/// Counted in the queue while it lives.
+/// A place in the queue. Dropping it leaves the queue.
 struct QueuePlace<'a>(&'a AtomicUsize);
 
 impl Drop for QueuePlace<'_> {

@@ -1,140 +1,148 @@
-//! A child that is nothing but its lines: what a protocol makes of them, without a process and without IO.
-//! For those who count what a line costs (`counts`), and those who say what no child would (`fuzz`).
+//! A child protocol without a process and without IO, for the fuzz targets and the instruction counts.
 
 use std::error::Error;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::app_server::{self, AppServer, State, TurnKey};
-use super::launch::version::Protocol;
-use super::proto::{self, Phase, Proto};
+use super::app_server::{AppServerSession, SessionOutput, SessionState, TurnKey};
+use super::launch::Protocol;
+use super::proto::{ProtoOutput, ProtoPhase, ProtoSession};
 use super::rate_limits::SharedRateLimits;
 use crate::turn::{Event, TurnRequest};
 
-/// A child of either protocol, seen from the other end of pipes that are not there.
+/// The sidecar's side of either protocol. The caller plays the child.
 #[derive(Debug)]
-pub struct Replay {
+pub struct ChildHarness {
     now: Instant,
-    child: Child,
+    session: Session,
 }
 
 #[derive(Debug)]
-enum Child {
-    AppServer(AppServer),
-    /// Its turn is the one that was begun last.
-    Proto(Proto, u64),
+enum Session {
+    AppServer(AppServerSession),
+    /// With the number of the turn that was begun last.
+    Proto(ProtoSession, u64),
 }
 
-/// What follows from a line, a new turn, or the passing of time.
+/// The result of a line, a new turn, an interrupt, or the passing of time.
 #[derive(Debug, Default)]
-pub struct Reaction {
-    /// Lines for the child, each with its end.
+pub struct HarnessOutput {
+    /// Lines for the child, with their line breaks.
     pub write: Vec<Vec<u8>>,
-    /// What happened, by the number of the turn.
+    /// Events by the number of the turn.
     pub events: Vec<(u64, Event)>,
-    /// Turns of which the child knows nothing any more.
+    /// Turns that the child has no state of any more.
     pub closed: Vec<u64>,
 }
 
-/// The child broke its protocol and cannot be used any longer.
+/// A violation of the protocol by the child, which cannot be used any longer.
 #[derive(Debug, thiserror::Error)]
-#[error("the child broke its protocol")]
-pub struct Broken(#[source] Box<dyn Error + Send + Sync>);
+#[error("the child violated the protocol")]
+pub struct HarnessError(#[source] Box<dyn Error + Send + Sync>);
 
-impl Replay {
-    /// A child that has just been started, and what it is told first.
-    pub fn start(protocol: Protocol) -> (Self, Reaction) {
+impl ChildHarness {
+    /// Starts a session, and returns the output that a new child receives.
+    pub fn start(protocol: Protocol) -> (Self, HarnessOutput) {
         let now = Instant::now();
-        let (child, first) = match protocol {
+        let (session, first) = match protocol {
             Protocol::AppServer => {
-                let (server, step) = AppServer::start(SharedRateLimits::default(), now);
-                (Child::AppServer(server), step.into())
+                let (session, output) = AppServerSession::start(SharedRateLimits::default(), now);
+                (Session::AppServer(session), output.into())
             }
             Protocol::Proto => {
-                let proto = Proto::start("/work".to_owned(), SharedRateLimits::default(), now);
-                (Child::Proto(proto, 0), Reaction::default())
+                let limits = SharedRateLimits::default();
+                let session = ProtoSession::start("/work".to_owned(), limits, now);
+                (Session::Proto(session, 0), HarnessOutput::default())
             }
         };
-        (Self { now, child }, first)
+        (Self { now, session }, first)
     }
 
     /// Whether a turn may begin.
     pub fn is_ready(&self) -> bool {
-        match &self.child {
-            Child::AppServer(server) => server.state() == State::Ready,
-            Child::Proto(proto, _) => proto.phase() == Phase::Ready,
+        match &self.session {
+            Session::AppServer(session) => session.state() == SessionState::Ready,
+            Session::Proto(session, _) => session.phase() == ProtoPhase::Ready,
         }
     }
 
-    /// Begins a turn, whose number must be new. To be called when the child is ready.
-    pub fn begin(&mut self, turn: u64, request: TurnRequest) -> Reaction {
-        match &mut self.child {
-            Child::AppServer(server) => server.begin(TurnKey(turn), request, None).into(),
-            Child::Proto(proto, last) => {
+    /// Begins a turn with a new number. The session must be ready.
+    pub fn begin(&mut self, turn: u64, request: TurnRequest) -> HarnessOutput {
+        match &mut self.session {
+            Session::AppServer(session) => session.begin(TurnKey(turn), request, None).into(),
+            Session::Proto(session, last) => {
                 *last = turn;
-                of_proto(proto.begin(&request, self.now), turn)
+                of_proto(session.begin(&request, self.now), turn)
             }
         }
     }
 
-    /// Ends a turn early. A child of `proto` is ended with its turn instead.
-    pub fn interrupt(&mut self, turn: u64) -> Reaction {
-        match &mut self.child {
-            Child::AppServer(server) => server.interrupt(TurnKey(turn)).into(),
-            Child::Proto(..) => Reaction::default(),
+    /// Interrupts a turn. `proto` has no interrupt; the sidecar ends such a child with its turn.
+    pub fn interrupt(&mut self, turn: u64) -> HarnessOutput {
+        match &mut self.session {
+            Session::AppServer(session) => session.interrupt(TurnKey(turn)).into(),
+            Session::Proto(..) => HarnessOutput::default(),
         }
     }
 
     /// Reads one line of the child.
     ///
     /// # Errors
-    /// The child broke its protocol.
-    pub fn read_line(&mut self, line: &str) -> Result<Reaction, Broken> {
-        match &mut self.child {
-            Child::AppServer(server) => server.read_line(line).map(Into::into).map_err(broken),
-            Child::Proto(proto, turn) => {
-                let step = proto.read_line(line).map_err(broken)?;
-                Ok(of_proto(step, *turn))
+    /// The child violated the protocol.
+    pub fn read_line(&mut self, line: &str) -> Result<HarnessOutput, HarnessError> {
+        match &mut self.session {
+            Session::AppServer(session) => {
+                session.read_line(line).map(Into::into).map_err(violation)
+            }
+            Session::Proto(session, turn) => {
+                let output = session.read_line(line).map_err(violation)?;
+                Ok(of_proto(output, *turn))
             }
         }
     }
 
-    /// Lets time pass.
+    /// Advances the clock by `time`.
     ///
     /// # Errors
-    /// The child was to say something by now.
-    pub fn pass(&mut self, time: Duration) -> Result<Reaction, Broken> {
+    /// The child has missed a deadline.
+    pub fn pass(&mut self, time: Duration) -> Result<HarnessOutput, HarnessError> {
         self.now += time;
-        match &mut self.child {
-            Child::AppServer(server) => server.tick(self.now).map(Into::into).map_err(broken),
-            Child::Proto(proto, _) => match proto.deadline() {
-                Some((until, error)) if until <= self.now => Err(broken(error)),
-                Some(_) | None => Ok(Reaction::default()),
+        match &mut self.session {
+            Session::AppServer(session) => {
+                session.tick(self.now).map(Into::into).map_err(violation)
+            }
+            Session::Proto(session, _) => match session.deadline() {
+                Some((until, error)) if until <= self.now => Err(violation(error)),
+                Some(_) | None => Ok(HarnessOutput::default()),
             },
         }
     }
 }
 
-impl From<app_server::Step> for Reaction {
-    fn from(step: app_server::Step) -> Self {
-        let events = step.events.into_iter();
+impl From<SessionOutput> for HarnessOutput {
+    fn from(output: SessionOutput) -> Self {
+        let events = output.events.into_iter();
         Self {
-            write: step.write,
+            write: output.write,
             events: events.map(|(key, event)| (key.0, event)).collect(),
-            closed: step.closed.into_iter().map(|key| key.0).collect(),
+            closed: output.closed.into_iter().map(|key| key.0).collect(),
         }
     }
 }
 
-fn of_proto(step: proto::Step, turn: u64) -> Reaction {
-    Reaction {
-        write: step.write,
-        events: step.events.into_iter().map(|event| (turn, event)).collect(),
+fn of_proto(output: ProtoOutput, turn: u64) -> HarnessOutput {
+    HarnessOutput {
+        write: output.write,
+        events: output
+            .events
+            .into_iter()
+            .map(|event| (turn, event))
+            .collect(),
         closed: Vec::new(),
     }
 }
 
-fn broken(error: impl Error + Send + Sync + 'static) -> Broken {
-    Broken(Box::new(error))
+fn violation(error: impl Error + Send + Sync + 'static) -> HarnessError {
+    HarnessError(Box::new(error))
 }

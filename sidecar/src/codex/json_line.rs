@@ -1,13 +1,13 @@
-//! A message for a child as one line: what both protocols are made of.
-//! JSON Lines; a line break is not allowed in a JSON string (RFC 8259, section 7).
+//! A message for a child as one line of JSON, which both protocols use.
+//! JSON Lines; a line break is not allowed inside a JSON string (RFC 8259, section 7).
 
 use serde::Serialize;
 
-/// `message` with its end, whatever JSON of a client's is in it.
+/// Returns `message` as a line with its line break, also when the message contains a client's JSON with line breaks.
 pub(super) fn json_line(message: &impl Serialize) -> Vec<u8> {
     let mut line =
-        serde_json::to_vec(message).expect("our messages have string keys and no failing parts");
-    // Each of them stands between two tokens, where a space will do.
+        serde_json::to_vec(message).expect("the messages have string keys and infallible parts");
+    // A raw line break can only stand between two tokens of the client's JSON, where a space means the same.
     for byte in &mut line {
         if *byte == b'\n' {
             *byte = b' ';

@@ -1,22 +1,29 @@
-//! What children speak: how a Codex is started, which one takes a turn, and the protocols that it may know.
+//! Codex children: launch, admission of turns, workers, and the two protocols that children speak.
 
 mod app_server;
 mod backend;
+mod connection;
+#[cfg(any(test, feature = "harness"))]
 mod harness;
+mod home;
 mod json_line;
 mod launch;
 mod proto;
 mod protocol_log;
 mod rate_limits;
+mod readiness;
 mod turn_queue;
+mod wire;
 mod worker;
 
-pub use backend::{Backend, Status};
-pub use harness::{Broken, Reaction, Replay};
+pub use backend::{Backend, BackendStatus};
+#[cfg(any(test, feature = "harness"))]
+pub use harness::{ChildHarness, HarnessError, HarnessOutput};
+pub use home::CodexHome;
 pub use launch::{
-    CodexHome, ConfigToml, DryRun, Launch, LaunchError, Login, Protocol, can_be_appended,
-    can_be_filled,
+    ConfigToml, DryRun, Launch, LaunchError, Login, Protocol, check_dir_writable,
+    check_file_appendable,
 };
 pub use protocol_log::ProtocolLog;
 pub use rate_limits::{RateLimitWindow, RateLimits};
-pub use turn_queue::Readiness;
+pub use readiness::Readiness;

@@ -1,89 +1,79 @@
-//! How much of the Codex plan is used up, as the children reported it last.
-//! Codex takes the windows from the fields `x-codex-primary-*` and `x-codex-secondary-*` of the model service's answers.
+//! The usage of the Codex plan's rate limit windows, as the children reported it last.
+//! Codex reads the windows from the headers `x-codex-primary-*` and `x-codex-secondary-*` of the model service's
+//! responses.
 
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// One window of the plan.
+/// A rate limit window of the plan.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RateLimitWindow {
-    /// Percent of it that is used.
+    /// Used share of the window, in percent.
     pub used_percent: f64,
-    /// How long it is.
+    /// Length of the window.
     pub length: Option<Duration>,
-    /// When it begins anew.
+    /// Time at which the next window begins.
     pub resets_at: Option<SystemTime>,
 }
 
 impl RateLimitWindow {
-    /// A window as Codex describes it, whose length is told in minutes.
-    pub(super) fn new(
-        used_percent: f64,
-        minutes: Option<u64>,
-        resets_at: Option<SystemTime>,
-    ) -> Self {
-        let length = |minutes: u64| Duration::from_secs(minutes.saturating_mul(60));
-        Self {
-            used_percent,
-            length: minutes.map(length),
-            resets_at,
-        }
-    }
-
-    /// Percent of it that is used now: a window whose end has passed is a new one, of which nothing is used yet.
+    /// Returns the used share at this moment, in percent; 0 once the window has ended.
     pub fn used_percent_now(&self) -> f64 {
         match self.resets_at.map(remaining) {
             Some(None) => 0.0,
+            // Bounded, since clients and metrics see the number that the provider sends.
             Some(Some(_)) | None => self.used_percent.clamp(0.0, 1000.0),
         }
     }
 }
 
-/// The windows that a plan has.
+/// The rate limit windows of the plan.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct RateLimits {
-    /// The short one.
+    /// The short window.
     pub primary: Option<RateLimitWindow>,
-    /// The long one.
+    /// The long window.
     pub secondary: Option<RateLimitWindow>,
 }
 
 impl RateLimits {
-    /// Time until no window is used up any more.
-    pub(super) fn reopens_in(&self) -> Option<Duration> {
-        let windows = [self.primary, self.secondary].into_iter().flatten();
-        let used_up = windows.filter(|window| window.used_percent >= 100.0);
-        let resets = used_up.filter_map(|window| remaining(window.resets_at?));
-        resets.max()
+    /// Returns the time until no window is exhausted; `None` when no window is, or its reset time is unknown.
+    pub(super) fn resets_in(&self) -> Option<Duration> {
+        [self.primary, self.secondary]
+            .into_iter()
+            .flatten()
+            .filter(|window| window.used_percent >= 100.0)
+            .filter_map(|window| remaining(window.resets_at?))
+            // The later one: a turn needs room in both windows.
+            .max()
     }
 
-    /// Those that Codex has told something of, by name.
+    /// Returns the known windows with their names.
     pub fn windows(&self) -> impl Iterator<Item = (&'static str, RateLimitWindow)> {
-        let named = [("primary", self.primary), ("secondary", self.secondary)];
-        named
+        [("primary", self.primary), ("secondary", self.secondary)]
             .into_iter()
             .filter_map(|(name, window)| Some((name, window?)))
     }
 
-    /// The windows as a list of RFC 9651, times in seconds: `primary;used=13;window=18000;reset=3540, secondary;…`.
-    /// `None` when nothing is known.
-    pub fn to_field(&self) -> Option<String> {
+    /// Returns the windows as a list of RFC 9651, times in seconds: `primary;used=13;window=18000;reset=3540,
+    /// secondary;…`. `None` when no window is known.
+    pub fn to_header_value(&self) -> Option<String> {
         let items: Vec<String> = self
             .windows()
-            .map(|(name, window)| item(name, &window))
+            .map(|(name, window)| list_item(name, &window))
             .collect();
         (!items.is_empty()).then(|| items.join(", "))
     }
 }
 
-fn item(name: &str, window: &RateLimitWindow) -> String {
+fn list_item(name: &str, window: &RateLimitWindow) -> String {
     let mut item = format!("{name};used={:.0}", window.used_percent_now());
     if let Some(length) = window.length {
-        let _infallible = write!(item, ";window={}", length.as_secs());
+        let _ = write!(item, ";window={}", length.as_secs()); // Writing to a string cannot fail.
     }
     if let Some(reset) = window.resets_at.and_then(remaining) {
-        let _infallible = write!(item, ";reset={}", reset.as_secs());
+        let _ = write!(item, ";reset={}", reset.as_secs()); // Writing to a string cannot fail.
     }
     item
 }
@@ -92,18 +82,20 @@ fn remaining(until: SystemTime) -> Option<Duration> {
     until.duration_since(SystemTime::now()).ok()
 }
 
-/// Where all children write what they hear of the plan, and read what others heard.
+/// The rate limits that all children report to and read from. Clones share one value.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SharedRateLimits(Arc<Mutex<RateLimits>>);
 
 impl SharedRateLimits {
-    /// After a refusal a child reports windows without content: that is no news.
-    pub(super) fn report(&self, plan: RateLimits) {
-        if plan != RateLimits::default() {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = plan;
+    /// Replaces the rate limits with those that a child reported.
+    pub(super) fn report(&self, limits: RateLimits) {
+        // After a failed turn a child reports empty windows, which must not replace known ones.
+        if limits != RateLimits::default() {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = limits;
         }
     }
 
+    /// Returns the rate limits reported last.
     pub(super) fn read(&self) -> RateLimits {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -128,23 +120,23 @@ mod tests {
     }
 
     #[test]
-    fn a_field_tells_each_window_and_forgets_what_is_over() {
-        let plan = RateLimits {
+    fn header_value_lists_each_window_and_resets_ended_ones() {
+        let limits = RateLimits {
             primary: Some(window(13.4, 60)),
             secondary: Some(window(100.0, -1)),
         };
         let expected = "primary;used=13;window=18000;reset=60, secondary;used=0;window=18000";
-        assert_eq!(plan.to_field().as_deref(), Some(expected));
-        assert_eq!(RateLimits::default().to_field(), None);
+        assert_eq!(limits.to_header_value().as_deref(), Some(expected));
+        assert_eq!(RateLimits::default().to_header_value(), None);
     }
 
     #[test]
-    fn a_plan_is_open_again_when_its_last_used_up_window_is() {
+    fn exhausted_plan_resets_with_its_last_exhausted_window() {
         let plan = |primary, secondary| RateLimits {
             primary: Some(primary),
             secondary: Some(secondary),
         };
-        let seconds = |plan: RateLimits| plan.reopens_in().map(|wait| wait.as_secs());
+        let seconds = |plan: RateLimits| plan.resets_in().map(|wait| wait.as_secs());
         assert_eq!(
             seconds(plan(window(100.0, 60), window(100.0, 90))),
             Some(90)
@@ -154,14 +146,14 @@ mod tests {
     }
 
     #[test]
-    fn windows_without_content_are_no_news() {
-        let board = SharedRateLimits::default();
+    fn empty_windows_do_not_replace_known_ones() {
+        let shared = SharedRateLimits::default();
         let known = RateLimits {
             primary: Some(window(5.0, 60)),
             secondary: None,
         };
-        board.clone().report(known);
-        board.report(RateLimits::default());
-        assert_eq!(board.read(), known);
+        shared.clone().report(known);
+        shared.report(RateLimits::default());
+        assert_eq!(shared.read(), known);
     }
 }

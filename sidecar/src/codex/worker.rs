@@ -1,121 +1,106 @@
-//! One app-server child and the turns on it: moves lines between the process and the protocol, events to the turns.
-//! A child that ends is restarted with a growing delay, and fails the turns that it held, each with a clear error;
-//! one that is worn out is replaced first, and ends when its turns have ended.
+//! A worker: an app-server child that is restarted when it fails, and recycled when it reaches a limit.
+//! A child that fails is restarted after a growing delay, and each of its turns fails with an error. A child past its
+//! recycle limits is replaced first, and exits once its turns have completed.
 
-use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
 use tempfile::TempDir;
-use tokio::process::ChildStdout;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, yield_now};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
-use tokio_util::codec::LinesCodecError;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, info_span};
 
-use super::app_server::{AppServer, ProtocolError, State, Step, TurnKey};
+use super::connection::{ChildConnection, ConnectionError};
 use super::launch::Launch;
-use super::launch::sandbox::Workspace;
-use super::protocol_log::ProtocolTap;
 use super::rate_limits::SharedRateLimits;
-use super::turn_queue::{QueuedTurn, Readiness, TurnPermit, TurnQueue};
+use super::readiness::Readiness;
+use super::turn_queue::TurnQueue;
 use crate::config::RecycleLimits;
 use crate::error_chain;
-use crate::process::{Child, Lines, Pipes, Registration, Stderr, Stdin};
-use crate::turn::EventWriter;
+use crate::process::{ChildProcess, Registration};
 
-/// How often deadlines are looked at.
+/// Time between two checks of deadlines and recycle limits.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Delay before the first restart of a child that ended, and the longest one; it doubles in between.
+/// Delay before the first restart of a failed child, and the longest delay; it doubles in between.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
-/// A child that lived as long as this is not part of a crash loop.
-const STABLE: Duration = Duration::from_secs(10);
+/// Age at which a child's failure does not count as part of a crash loop.
+const STABLE_AFTER: Duration = Duration::from_secs(10);
 
-/// Threads that did not end, after which a child is worn out.
+/// Number of stuck threads at which a child is recycled.
 const MAX_STUCK_THREADS: usize = 8;
 
-/// A child that has left a call unanswered and has said nothing for so long hangs.
-const SILENCE: Duration = Duration::from_secs(5);
+/// Silence after which a child with a stuck thread counts as hung.
+const MAX_SILENCE: Duration = Duration::from_secs(5);
 
-/// Time that turns have to end after their interrupt when the worker is told to stop.
-const INTERRUPT_GRACE: Duration = Duration::from_secs(2);
-
-/// Why a child serves no more turns.
-#[derive(Debug, thiserror::Error)]
-enum Ended {
-    #[error("the worker was told to stop")]
+/// The reason why a child serves no more turns.
+enum ExitReason {
+    /// The worker is stopped.
     Stopped,
-    #[error("the child has served long enough")]
+    /// The child has reached a recycle limit.
     Recycle,
-    #[error("the child closed its stdout")]
-    Closed,
-    #[error("a line of the child cannot be read")]
-    Line(#[from] LinesCodecError),
-    #[error("the child does not read")]
-    Write(#[source] std::io::Error),
-    #[error("the child broke its protocol")]
-    Protocol(#[from] ProtocolError),
+    Failed(ConnectionError),
 }
 
-/// One worker: a child that is replaced when it ends or is worn out.
+/// A worker. It owns one child at a time, and recycled children until their turns have completed.
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) launch: Arc<Launch>,
-    pub(super) plan: SharedRateLimits,
-    /// Shared by all workers: whoever is ready takes the next one.
-    pub(super) orders: TurnQueue,
+    pub(super) rate_limits: SharedRateLimits,
+    /// Shared by all workers: the first ready one takes the next turn.
+    pub(super) turns: TurnQueue,
     pub(super) readiness: watch::Sender<Readiness>,
-    pub(super) wear: RecycleLimits,
+    pub(super) recycle_limits: RecycleLimits,
     pub(super) stop: CancellationToken,
 }
 
 impl Worker {
-    /// Works until `stop` fires.
+    /// Runs until `stop` fires and all children have exited.
     pub(super) async fn run(self) {
         let mut retiring = JoinSet::new();
         let mut delay = BACKOFF.0;
         while !self.stop.is_cancelled() {
             let started = Instant::now();
-            let mut running = match Running::spawn(&self) {
-                Ok(running) => running,
+            let mut process = match WorkerProcess::spawn(&self) {
+                Ok(process) => process,
                 Err(error) => {
-                    tracing::error!(%error, restart_in = ?delay, "codex child cannot be started");
+                    tracing::error!(%error, restart_in = ?delay, "codex child start failed");
                     self.readiness.send_replace(Readiness::Unavailable);
                     self.back_off(&mut delay, started).await;
                     continue;
                 }
             };
-            let span = running.span();
-            let ended = running.serve(&self).instrument(span.clone()).await;
-            if let Ended::Recycle = ended {
-                retiring.spawn(running.retire(self.stop.clone()).instrument(span));
-                continue;
+            let span = process.span();
+            match process.serve(&self).instrument(span.clone()).await {
+                ExitReason::Recycle => {
+                    // A task of its own, so that the successor starts at once.
+                    retiring.spawn(process.retire(self.stop.clone()).instrument(span));
+                    continue;
+                }
+                ExitReason::Stopped => {
+                    let interrupted = process.connection.interrupt_all();
+                    interrupted.instrument(span.clone()).await;
+                }
+                ExitReason::Failed(error) => {
+                    span.in_scope(|| {
+                        tracing::error!(error = error_chain(&error), restart_in = ?delay, "codex child ended");
+                    });
+                    self.readiness.send_replace(Readiness::Starting);
+                }
             }
-            if let Ended::Stopped = ended {
-                running.link.interrupt_all().instrument(span.clone()).await;
-            } else {
-                span.in_scope(|| {
-                    tracing::error!(error = error_chain(&ended), restart_in = ?delay, "codex child ended");
-                });
-                self.readiness.send_replace(Readiness::Starting);
-            }
-            running.stop().instrument(span).await;
+            process.stop().instrument(span).await;
             self.back_off(&mut delay, started).await;
         }
         while retiring.join_next().await.is_some() {}
     }
 
-    /// Waits before the next start: longer each time, unless the last child lived for long.
+    /// Waits before the next start: longer each time, unless the last child was stable.
     async fn back_off(&self, delay: &mut Duration, started: Instant) {
-        if started.elapsed() > STABLE {
+        if started.elapsed() > STABLE_AFTER {
             *delay = BACKOFF.0;
         }
         tokio::select! {
@@ -126,32 +111,34 @@ impl Worker {
     }
 }
 
-/// A child and what binds us to it.
-struct Running {
-    child: Child,
-    link: Link,
+/// A child of a worker, with everything that is released at its exit.
+struct WorkerProcess {
+    child: ChildProcess,
+    connection: ChildConnection,
     started: Instant,
-    /// When the login was written that the child has read; it never reads another.
+    /// Modification time of the login that the child has read. A child never reads a newer one.
     login_written: Option<SystemTime>,
     _databases: TempDir,
-    _entered: Registration,
+    _registration: Registration,
 }
 
-impl Running {
+impl WorkerProcess {
     fn spawn(worker: &Worker) -> std::io::Result<Self> {
+        // Before the start: a login that is written in between must recycle the child, not pass for the one it has
+        // read.
         let login_written = worker.launch.login_written();
         let (program, databases) = worker.launch.app_server()?;
-        let (child, pipes) = Child::spawn(&program)?;
-        let entered = worker.launch.roster().enter(child.pid());
-        let tap = worker.launch.wiretap().on(child.pid());
-        let link = Link::new(pipes, tap, worker.plan.clone(), worker.readiness.clone());
+        let (child, pipes) = ChildProcess::spawn(&program)?;
+        let registration = worker.launch.registry().register(child.pid());
+        let log = worker.launch.protocol_log().connection(child.pid());
+        let (limits, readiness) = (worker.rate_limits.clone(), worker.readiness.clone());
         Ok(Self {
             child,
-            link,
+            connection: ChildConnection::new(pipes, log, limits, readiness),
             started: Instant::now(),
             login_written,
             _databases: databases,
-            _entered: entered,
+            _registration: registration,
         })
     }
 
@@ -159,237 +146,100 @@ impl Running {
         info_span!("child", pid = self.child.pid())
     }
 
-    /// Takes orders until something ends it.
-    async fn serve(&mut self, worker: &Worker) -> Ended {
+    /// Serves queued turns until the child fails or reaches a limit, or the worker is stopped.
+    async fn serve(&mut self, worker: &Worker) -> ExitReason {
         let mut tick = interval(TICK);
+        // Delayed ticks are not made up for: the session measures time by its clock, not by counting ticks.
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let ready = self.link.protocol.state() == State::Ready;
-            let done = tokio::select! {
-                () = worker.stop.cancelled() => Err(Ended::Stopped),
-                Ok(order) = worker.orders.recv(), if ready => {
-                    self.link.begin(order);
-                    yield_now().await; // Whoever else is ready gets the next one.
+            let is_ready = self.connection.is_ready();
+            // Every branch is cancel safe: a dropped `recv`, `tick` or `step` loses neither a turn nor a line.
+            let result = tokio::select! {
+                () = worker.stop.cancelled() => return ExitReason::Stopped,
+                // Guarded, so that a child without handshake or login leaves the turns to the other workers.
+                Ok(turn) = worker.turns.recv(), if is_ready => {
+                    self.connection.begin(turn);
+                    // Lets the other ready workers poll the queue. Without it one worker takes all turns of a burst.
+                    yield_now().await;
                     Ok(())
                 }
-                now = tick.tick() => match self.link.on_tick(now) {
-                    Ok(()) if self.is_worn_out(worker) => Err(Ended::Recycle),
-                    done => done,
+                now = tick.tick() => match self.connection.on_tick(now) {
+                    Ok(()) if self.must_recycle(worker) => return ExitReason::Recycle,
+                    result => result,
                 },
-                done = self.link.step() => done,
+                result = self.connection.step() => result,
             };
-            if let Err(ended) = done {
-                return ended;
+            if let Err(error) = result {
+                return ExitReason::Failed(error);
             }
         }
     }
 
-    fn is_worn_out(&self, worker: &Worker) -> bool {
-        let wear = &worker.wear;
-        let turns = self.link.begun;
-        let stuck = self.link.protocol.stuck_threads();
-        let holds_too_much = |most: NonZeroU64| turns > 0 && self.child.rss_bytes() >= most.get();
+    fn must_recycle(&self, worker: &Worker) -> bool {
+        let reason = self.recycle_reason(worker);
+        if let Some(reason) = reason {
+            let turns = self.connection.begun();
+            tracing::info!(reason, turns, "codex child recycled");
+        }
+        reason.is_some()
+    }
+
+    fn recycle_reason(&self, worker: &Worker) -> Option<&'static str> {
+        let limits = &worker.recycle_limits;
+        let turns = self.connection.begun();
+        let stuck = self.connection.stuck_threads();
+        let age = self.started.elapsed();
+        // Not before the first turn: a limit below the memory of an idle child would recycle for ever.
+        let is_too_big = |max: NonZeroU64| turns > 0 && self.child.rss_bytes() >= max.get();
         let reasons = [
-            ("turns", wear.turns.is_some_and(|most| turns >= most.get())),
-            (
-                "age",
-                wear.age.is_some_and(|most| self.started.elapsed() >= most),
-            ),
-            ("memory", wear.rss_bytes.is_some_and(holds_too_much)),
+            ("turns", limits.turns.is_some_and(|max| turns >= max.get())),
+            ("age", limits.age.is_some_and(|max| age >= max)),
+            ("memory", limits.rss_bytes.is_some_and(is_too_big)),
             (
                 "new login",
                 worker.launch.login_written() != self.login_written,
             ),
             ("stuck threads", stuck >= MAX_STUCK_THREADS),
-            ("silence", stuck > 0 && self.link.heard.elapsed() >= SILENCE),
+            (
+                "silence",
+                stuck > 0 && self.connection.idle() >= MAX_SILENCE,
+            ),
         ];
         let reason = reasons.into_iter().find(|(_, holds)| *holds);
-        if let Some((reason, _)) = reason {
-            tracing::info!(reason, turns, "codex child is replaced");
-        }
-        reason.is_some()
+        reason.map(|(reason, _)| reason)
     }
 
-    /// Ends the turns that it has, then itself. Its successor serves already, and speaks for the worker.
+    /// Completes the active turns, then stops the child. Its successor serves new turns meanwhile.
     async fn retire(mut self, stop: CancellationToken) {
-        self.link.readiness = None;
+        // First: from here on the successor publishes the worker's readiness.
+        self.connection.release_readiness();
         let mut tick = interval(TICK);
-        while !self.link.turns.is_empty() {
-            let done = tokio::select! {
+        while self.connection.has_turns() {
+            let result = tokio::select! {
                 () = stop.cancelled() => break,
-                now = tick.tick() => self.link.on_tick(now),
-                done = self.link.step() => done,
+                now = tick.tick() => self.connection.on_tick(now),
+                result = self.connection.step() => result,
             };
-            if let Err(ended) = done {
+            if let Err(error) = result {
                 tracing::warn!(
-                    error = error_chain(&ended),
-                    "retiring codex child ended early"
+                    error = error_chain(&error),
+                    "recycled codex child ended early"
                 );
                 break;
             }
         }
         if stop.is_cancelled() {
-            self.link.interrupt_all().await;
+            self.connection.interrupt_all().await;
         }
         self.stop().await;
     }
 
     async fn stop(self) {
-        drop(self.link); // Closes its stdin and fails the turns that are left.
+        // Before the child is waited for: the drop closes the child's stdin, and fails the turns that are left.
+        drop(self.connection);
         match self.child.stop().await {
             Ok(status) => tracing::info!(%status, "codex child reaped"),
-            Err(error) => tracing::error!(%error, "codex child cannot be waited for"),
+            Err(error) => tracing::error!(%error, "codex child wait failed"),
         }
     }
-}
-
-/// The running child: its pipes, its protocol, and who waits for which turn.
-struct Link {
-    stdin: Stdin,
-    stdout: Lines<ChildStdout>,
-    stderr: Stderr,
-    tap: ProtocolTap,
-    protocol: AppServer,
-    turns: HashMap<TurnKey, Held>,
-    cancelled: FuturesUnordered<BoxFuture<'static, TurnKey>>,
-    /// Turns that were begun on this child, and the key of the next one.
-    begun: u64,
-    /// When the child said something last.
-    heard: Instant,
-    /// `None` when another child speaks for the worker.
-    readiness: Option<watch::Sender<Readiness>>,
-}
-
-/// What a turn holds while the child knows of it.
-struct Held {
-    events: EventWriter,
-    _slot: TurnPermit,
-    _workspace: Option<Workspace>,
-}
-
-impl Link {
-    fn new(
-        pipes: Pipes,
-        tap: ProtocolTap,
-        plan: SharedRateLimits,
-        readiness: watch::Sender<Readiness>,
-    ) -> Self {
-        let (protocol, first) = AppServer::start(plan, Instant::now());
-        let mut link = Self {
-            stdin: pipes.stdin,
-            stdout: pipes.stdout,
-            stderr: pipes.stderr,
-            tap,
-            protocol,
-            turns: HashMap::new(),
-            cancelled: FuturesUnordered::new(),
-            begun: 0,
-            heard: Instant::now(),
-            readiness: Some(readiness),
-        };
-        link.carry_out(first);
-        link
-    }
-
-    /// The next thing that the child or a client does. May be dropped before it is ready: nothing is lost.
-    async fn step(&mut self) -> Result<(), Ended> {
-        tokio::select! {
-            line = self.stdout.next() => self.on_line(line),
-            written = self.stdin.write() => written.map_err(Ended::Write),
-            () = self.stderr.log() => Ok(()),
-            Some(key) = self.cancelled.next() => {
-                self.interrupt(key);
-                Ok(())
-            }
-        }
-    }
-
-    /// Interrupts what runs, and gives the child a moment to say that it has ended.
-    async fn interrupt_all(&mut self) {
-        let keys: Vec<_> = self.turns.keys().copied().collect();
-        for key in keys {
-            self.interrupt(key);
-        }
-        let ending = async { while !self.turns.is_empty() && self.step().await.is_ok() {} };
-        let _grace = timeout(INTERRUPT_GRACE, ending).await;
-    }
-
-    fn begin(&mut self, order: QueuedTurn) {
-        if order.cancel.is_cancelled() {
-            return;
-        }
-        let key = TurnKey(self.begun);
-        self.begun += 1;
-        let cancelled = order.cancel.cancelled_owned();
-        self.cancelled.push(cancelled.map(move |()| key).boxed());
-        let step = self
-            .protocol
-            .begin(key, order.request, order.workspace.as_ref());
-        let held = Held {
-            events: order.events,
-            _slot: order.slot,
-            _workspace: order.workspace,
-        };
-        self.turns.insert(key, held);
-        self.carry_out(step);
-    }
-
-    fn interrupt(&mut self, key: TurnKey) {
-        let step = self.protocol.interrupt(key);
-        self.carry_out(step);
-    }
-
-    fn on_tick(&mut self, now: Instant) -> Result<(), Ended> {
-        let step = self.protocol.tick(now)?;
-        self.carry_out(step);
-        Ok(())
-    }
-
-    fn on_line(&mut self, line: Option<Result<String, LinesCodecError>>) -> Result<(), Ended> {
-        let line = line.ok_or(Ended::Closed)??;
-        self.heard = Instant::now();
-        tracing::trace!(line, "codex says");
-        self.tap.heard(line.as_bytes());
-        let step = self.protocol.read_line(&line)?;
-        self.carry_out(step);
-        Ok(())
-    }
-
-    fn carry_out(&mut self, step: Step) {
-        self.write(step.write);
-        for (key, event) in step.events {
-            let too_slow = self
-                .turns
-                .get(&key)
-                .is_some_and(|turn| turn.events.write(event).is_err());
-            if too_slow {
-                let step = self.protocol.interrupt(key);
-                self.write(step.write);
-            }
-        }
-        for key in step.closed {
-            self.turns.remove(&key);
-        }
-        if let Some(readiness) = &self.readiness {
-            publish(readiness, self.protocol.state());
-        }
-    }
-
-    fn write(&mut self, lines: Vec<Vec<u8>>) {
-        for line in lines {
-            self.tap.told(&line);
-            self.stdin.push(line);
-        }
-    }
-}
-
-/// Says what the child can do now. One that starts says nothing: its predecessor may serve to this moment,
-/// and orders wait for it.
-fn publish(readiness: &watch::Sender<Readiness>, state: State) {
-    let now = match state {
-        State::Starting => return,
-        State::Ready => Readiness::Ready,
-        State::LoginRequired => Readiness::LoginRequired,
-    };
-    readiness.send_if_modified(|current| std::mem::replace(current, now) != now);
 }

@@ -1,4 +1,4 @@
-//! One child and its process group: spawn, stop, reap.
+//! A child process and its process group: spawn, stop, reap.
 //! Signals and process groups are POSIX's; the parent-death signal is Linux's prctl(2).
 
 use std::ffi::OsString;
@@ -11,20 +11,20 @@ use std::time::Duration;
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::pipes::Pipes;
 use super::registry::rss_bytes;
 
-/// Time that a child has to go by itself after its stdin is closed, and again after SIGTERM.
-/// Codex's app-server takes some 30 ms for either.
+/// Time that a child has to exit after its stdin is closed, and again after SIGTERM.
+/// Codex's app-server takes about 30 ms for either.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// What to run. The environment is exactly `environment`: nothing of ours is inherited.
+/// A program to run. The environment is exactly `environment`; the sidecar's own is not inherited.
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// Path, or a name that is looked up in the `PATH` of `environment`.
+    /// Path of the program, or a name that is looked up in the `PATH` of `environment`.
     pub path: PathBuf,
     /// Arguments, without the program's own name.
     pub arguments: Vec<OsString>,
@@ -35,7 +35,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// The command, with nothing inherited but what is named here.
+    /// Returns the command with piped stdio, a process group of its own, and no inherited environment.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command
@@ -48,23 +48,22 @@ impl Program {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        die_with_parent(&mut command);
+        kill_with_parent(&mut command);
         command
     }
 }
 
-/// Lets the kernel end the child when we are killed. The signal follows the *thread* that spawned the child,
+/// Has the kernel kill the child when the sidecar is killed. The signal follows the *thread* that spawned the child,
 /// so children are spawned on runtime workers, which live as long as the process.
-fn die_with_parent(command: &mut Command) {
+fn kill_with_parent(command: &mut Command) {
     let parent = nix::unistd::getpid();
     let before_exec = move || {
         prctl::set_pdeathsig(Signal::SIGKILL)?;
+        // Checked after prctl: a sidecar that was killed before that call sends no signal any more.
         if nix::unistd::getppid() == parent {
             Ok(())
         } else {
-            Err(io::Error::other(
-                "the sidecar ended while the child was starting",
-            ))
+            Err(io::Error::other("the sidecar exited during the start"))
         }
     };
     #[expect(
@@ -76,9 +75,9 @@ fn die_with_parent(command: &mut Command) {
     }
 }
 
-/// Marks every descriptor that we were started with, so that no child inherits it; those that we open are born so.
-/// To be called before there are threads.
-pub fn keep_descriptors_to_ourselves() {
+/// Sets `FD_CLOEXEC` on the descriptors that the sidecar itself was started with, so that children do not inherit them.
+/// Descriptors that the sidecar opens have the flag from the start. Must be called before the first thread is started.
+pub fn set_cloexec_on_inherited_descriptors() {
     use nix::fcntl::{FcntlArg, FdFlag, fcntl};
     let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
     let numbers = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -88,22 +87,23 @@ pub fn keep_descriptors_to_ourselves() {
             reason = "a descriptor that is closed by now makes fcntl fail, which changes nothing"
         )]
         let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
-        let _closed = fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+        // Fails for the descriptor of the directory listing, which is closed by now.
+        fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).ok();
     }
 }
 
-/// A running child. Dropping it kills its group; `stop` is the polite way.
+/// A running child. Dropping it kills the child's process group; [`ChildProcess::stop`] is the graceful way.
 #[derive(Debug)]
-pub struct Child {
-    process: tokio::process::Child,
+pub struct ChildProcess {
+    process: Child,
     group: Pid,
 }
 
-impl Child {
+impl ChildProcess {
     /// Starts `program` as the leader of a process group of its own.
     ///
     /// # Errors
-    /// The system's, when the program does not exist, is not executable, or no process can be made.
+    /// The program does not exist or is not executable, or the system cannot create a process.
     pub fn spawn(program: &Program) -> io::Result<(Self, Pipes)> {
         let mut process = program.command().spawn()?;
         let group = process
@@ -111,46 +111,48 @@ impl Child {
             .and_then(|pid| i32::try_from(pid).ok())
             .map(Pid::from_raw)
             .ok_or_else(|| io::Error::other("the child has no pid"))?;
-        let closed = || io::Error::other("the child has no pipe");
+        let no_pipe = || io::Error::other("the child has no pipe");
         let pipes = Pipes::new(
-            process.stdin.take().ok_or_else(closed)?,
-            process.stdout.take().ok_or_else(closed)?,
-            process.stderr.take().ok_or_else(closed)?,
+            process.stdin.take().ok_or_else(no_pipe)?,
+            process.stdout.take().ok_or_else(no_pipe)?,
+            process.stderr.take().ok_or_else(no_pipe)?,
         );
         Ok((Self { process, group }, pipes))
     }
 
-    /// The child's process id, which is its group's too.
+    /// Returns the child's process id, which is also the id of its process group.
     pub fn pid(&self) -> i32 {
         self.group.as_raw()
     }
 
-    /// Memory that the child holds, in bytes; 0 when it is gone.
+    /// Returns the resident memory of the child in bytes; 0 after its exit.
     pub fn rss_bytes(&self) -> u64 {
         rss_bytes(self.pid())
     }
 
-    /// Ends the child and its group, from polite to firm, and reaps it. The caller has closed its stdin.
+    /// Stops the child and its process group, and reaps the child: grace period, SIGTERM, grace period, SIGKILL.
+    /// The caller has closed the child's stdin, which is the first request to exit.
     ///
     /// # Errors
-    /// The system's, when the child cannot be waited for.
+    /// The child cannot be waited for.
     pub async fn stop(mut self) -> io::Result<ExitStatus> {
         if timeout(STOP_GRACE, self.process.wait()).await.is_err() {
             self.signal_group(Signal::SIGTERM);
-            let _grace = timeout(STOP_GRACE, self.process.wait()).await;
+            let _ = timeout(STOP_GRACE, self.process.wait()).await; // SIGKILL follows in either case.
         }
+        // Also after a clean exit: processes that the child started may still be in the group.
         self.signal_group(Signal::SIGKILL);
         self.process.wait().await
     }
 
-    /// The group may be gone already, which is what we want.
     fn signal_group(&self, signal: Signal) {
-        let _gone = killpg(self.group, signal);
+        killpg(self.group, signal).ok(); // Fails when the group has exited already.
     }
 }
 
-impl Drop for Child {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
+        // A reaped child's pid may belong to another process by now.
         let reaped = self.process.id().is_none();
         if !reaped {
             self.signal_group(Signal::SIGKILL);

@@ -1,4 +1,4 @@
-//! A child process: how it is started and ended, and what passes through its pipes. Knows lines but no JSON.
+//! Child processes: start, stop and reap; pipes as lines of text. This module knows lines but no JSON.
 //! Signals, process groups and pipes are POSIX's; the parent-death signal is Linux's prctl(2).
 
 mod child;
@@ -7,7 +7,7 @@ mod owner;
 mod pipes;
 mod registry;
 
-pub use child::{Child, Program, keep_descriptors_to_ourselves};
+pub use child::{ChildProcess, Program, set_cloexec_on_inherited_descriptors};
 pub use owner::LockOwner;
 pub use pipes::{Lines, Pipes, Stderr, Stdin};
 pub use registry::{ChildRegistry, Registration, RunningChild, open_descriptors, rss_bytes};

@@ -1,5 +1,5 @@
-//! What a killed predecessor left behind, processes and folders: recognised by its mark, ended at our start.
-//! An owner is a pid with its start time (proc(5), field 22 of `stat`), since pids come again.
+//! Orphans of a killed sidecar: its children and private folders, found by an owner mark and removed at the next start.
+//! An owner is a pid with its start time (field 22 of `/proc/PID/stat`, proc(5)), because the kernel reuses pids.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -8,95 +8,102 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
-/// The variable in a child's environment that names its owner.
+/// The variable in a child's environment that names the sidecar that owns the child.
 pub const OWNER_ENV: &str = "CODEX_EDGE_OWNER";
 
-const FOLDER: &str = "codex-edge-";
+const FOLDER_PREFIX: &str = "codex-edge-";
 
-/// Who we are, as a mark.
+/// Returns the owner mark of this process, `PID-START_TIME`.
 pub fn owner() -> String {
     let pid = nix::unistd::getpid().as_raw();
     format!("{pid}-{}", start_time(pid).unwrap_or_default())
 }
 
-/// What the names of our private folders begin with.
+/// Returns the prefix of the names of this process's private folders.
 pub fn folder_prefix() -> String {
-    format!("{FOLDER}{}-", owner())
+    format!("{FOLDER_PREFIX}{}-", owner())
 }
 
-/// Ends processes and removes folders whose owner is gone.
+/// Kills orphaned processes and removes orphaned folders.
 pub fn reap() {
-    for pid in orphans() {
-        tracing::warn!(pid, "leftover of a killed sidecar is ended");
-        let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    for pid in orphaned_processes() {
+        tracing::warn!(pid, "killed orphaned child");
+        kill(Pid::from_raw(pid), Signal::SIGKILL).ok(); // Fails when the process has exited since.
     }
-    for folder in abandoned_folders(&std::env::temp_dir()) {
-        tracing::warn!(folder = %folder.display(), "leftover of a killed sidecar is removed");
-        let _gone = fs::remove_dir_all(folder);
+    // After the processes, which may still write into the folders.
+    for folder in orphaned_folders(&std::env::temp_dir()) {
+        tracing::warn!(folder = %folder.display(), "removed orphaned folder");
+        fs::remove_dir_all(folder).ok(); // A rest is removed at the next start.
     }
 }
 
-/// Processes of this user with the mark of an owner that is gone.
-fn orphans() -> Vec<i32> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| marked_owner(*pid).is_some_and(|owner| !lives(&owner)))
+/// Returns the pids of this user's processes with the mark of an owner that has exited.
+fn orphaned_processes() -> Vec<i32> {
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| owner_of(*pid).is_some_and(|owner| !is_running(&owner)))
         .collect()
 }
 
-/// The mark in the environment of a process; none in that of another user, which we may not read.
-fn marked_owner(pid: i32) -> Option<String> {
+/// Returns the owner mark of a process. `None` without a mark, and for other users' processes, which cannot be read.
+fn owner_of(pid: i32) -> Option<String> {
     let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let mut variables = environment.split(|byte| *byte == 0);
-    let mark = variables.find_map(|variable| {
+    let mark = environment.split(|byte| *byte == 0).find_map(|variable| {
         variable
             .strip_prefix(OWNER_ENV.as_bytes())?
             .strip_prefix(b"=")
-    });
-    String::from_utf8(mark?.to_vec()).ok()
+    })?;
+    String::from_utf8(mark.to_vec()).ok()
 }
 
-fn abandoned_folders(parent: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
-    let folders = entries.map(|entry| entry.path());
-    folders.filter(|folder| is_abandoned(folder)).collect()
+fn orphaned_folders(parent: &Path) -> Vec<PathBuf> {
+    fs::read_dir(parent)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|folder| is_orphaned(folder))
+        .collect()
 }
 
-fn is_abandoned(folder: &Path) -> bool {
-    let name = folder
+fn is_orphaned(folder: &Path) -> bool {
+    let owner = folder
         .file_name()
         .and_then(|name| name.to_str())
-        .unwrap_or_default();
-    let owner = name
-        .strip_prefix(FOLDER)
+        .and_then(|name| name.strip_prefix(FOLDER_PREFIX))
         .and_then(|rest| rest.rsplit_once('-'));
-    let is_ours = || {
-        let metadata = fs::symlink_metadata(folder);
-        metadata
+    // Not followed: a symbolic link of another user must not lead the removal elsewhere.
+    let is_own_folder = || {
+        fs::symlink_metadata(folder)
             .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == Uid::current().as_raw())
     };
-    owner.is_some_and(|(owner, _random)| is_owner(owner) && !lives(owner)) && is_ours()
+    owner.is_some_and(|(owner, _random)| is_owner_mark(owner) && !is_running(owner))
+        && is_own_folder()
 }
 
-/// Whether a text is a mark at all: what is not is none of our business.
-fn is_owner(mark: &str) -> bool {
-    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    mark.split_once('-')
-        .is_some_and(|(pid, start)| number(pid) && number(start))
+/// Whether `text` has the form of an owner mark. Folders without a valid mark are left alone.
+fn is_owner_mark(text: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.split_once('-')
+        .is_some_and(|(pid, start)| is_number(pid) && is_number(start))
 }
 
-/// Whether the owner of a mark still runs.
-fn lives(owner: &str) -> bool {
-    let parts = owner.split_once('-');
-    let process =
-        parts.and_then(|(pid, start)| Some((pid.parse().ok()?, start.parse::<u64>().ok()?)));
-    process.is_some_and(|(pid, start)| start_time(pid) == Some(start))
+/// Whether the process that `owner` marks is still running.
+fn is_running(owner: &str) -> bool {
+    owner
+        .split_once('-')
+        .and_then(|(pid, start)| Some((pid.parse().ok()?, start.parse::<u64>().ok()?)))
+        .is_some_and(|(pid, start)| start_time(pid) == Some(start))
 }
 
-/// Clock ticks between the machine's start and that of a process.
+/// Returns the start time of a process, in clock ticks since boot.
 fn start_time(pid: i32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_name_may_hold_anything, fields) = stat.rsplit_once(") ")?;
+    // Field 2 is the name in parentheses, which may itself contain `) `; so the last one counts.
+    let (_, fields) = stat.rsplit_once(") ")?;
     fields.split(' ').nth(19)?.parse().ok()
 }
 
@@ -107,46 +114,48 @@ mod tests {
 
     use super::*;
 
-    /// A pid that lives, with a start time that is not its own.
+    /// A running pid with a start time that is not its own.
     fn dead_owner() -> String {
         format!("{}-1", nix::unistd::getpid())
     }
 
     #[test]
-    fn a_process_lives_under_its_own_start_time_only() {
-        assert!(is_owner(&owner()) && lives(&owner()));
-        for gone in [
+    fn owner_is_running_only_with_its_own_start_time() {
+        assert!(is_owner_mark(&owner()) && is_running(&owner()));
+        for exited in [
             dead_owner(),
             "0-0".to_owned(),
             "x".to_owned(),
             String::new(),
         ] {
-            assert!(!lives(&gone), "{gone}");
+            assert!(!is_running(&exited), "{exited}");
         }
     }
 
     #[test]
-    fn only_folders_of_the_dead_are_abandoned() {
+    fn only_folders_of_exited_owners_are_orphaned() {
         let parent = tempfile::tempdir().unwrap();
-        let dead = format!("{FOLDER}{}-a1B2", dead_owner());
+        let dead = format!("{FOLDER_PREFIX}{}-a1B2", dead_owner());
         for name in [
             dead.clone(),
             format!("{}a1B2", folder_prefix()),
-            format!("{FOLDER}0-31999"),
+            format!("{FOLDER_PREFIX}0-31999"),
             "other".to_owned(),
         ] {
             fs::create_dir(parent.path().join(name)).unwrap();
         }
         fs::write(
-            parent.path().join(format!("{FOLDER}{}-file", dead_owner())),
+            parent
+                .path()
+                .join(format!("{FOLDER_PREFIX}{}-file", dead_owner())),
             "",
         )
         .unwrap();
-        assert_eq!(abandoned_folders(parent.path()), [parent.path().join(dead)]);
+        assert_eq!(orphaned_folders(parent.path()), [parent.path().join(dead)]);
     }
 
     #[test]
-    fn only_processes_of_the_dead_are_orphans() {
+    fn only_processes_of_exited_owners_are_orphaned() {
         let start = |owner: String| {
             let mut command = Command::new("sleep");
             command
@@ -160,11 +169,11 @@ mod tests {
         let pids = children
             .each_ref()
             .map(|child| i32::try_from(child.id()).unwrap());
-        // Between fork and exec a child still has our own environment.
-        while marked_owner(pids[0]).is_none() || marked_owner(pids[1]).is_none() {
+        // Between fork and exec a child still has the environment of the test process.
+        while owner_of(pids[0]).is_none() || owner_of(pids[1]).is_none() {
             std::thread::yield_now();
         }
-        let orphans = orphans();
+        let orphans = orphaned_processes();
         for child in &mut children {
             child.kill().and_then(|()| child.wait()).unwrap();
         }

@@ -1,18 +1,18 @@
-//! Whoever has what only one may have: a home, an address.
-//! A pid is 0 or absent where it is of another pid namespace (pid_namespaces(7)).
+//! The process that holds a lock or a listening address.
+//! The pid is 0 or absent when that process is in another pid namespace (pid_namespaces(7)).
 
 use std::fmt;
 
-/// A process, as far as it is known.
+/// A process that holds a lock or an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LockOwner {
-    /// Its pid, as it knows itself.
+    /// The pid in the owner's own namespace; `None` when it is unknown.
     pub pid: Option<i32>,
 }
 
 impl LockOwner {
-    /// Whether both may be the same process.
-    pub fn may_be(self, other: Self) -> bool {
+    /// Whether `self` and `other` could be the same process. An unknown pid matches every pid.
+    pub fn could_be(self, other: Self) -> bool {
         self.pid.is_none() || other.pid.is_none() || self.pid == other.pid
     }
 }
@@ -21,7 +21,7 @@ impl fmt::Display for LockOwner {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.pid {
             Some(pid) => write!(formatter, "pid {pid}"),
-            None => formatter.write_str("a process whose pid is not known here"),
+            None => formatter.write_str("a process with an unknown pid"),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The three pipes of a child: bytes in, lines out, and what it says for the log.
-//! pipe(7); a child that reads or writes slowly holds up nobody but itself.
+//! The three pipes of a child: bytes into stdin, lines out of stdout, and stderr as log events.
+//! See pipe(7). A child that reads or writes slowly delays only itself.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,20 +10,21 @@ use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
-/// Longest line that is read from a child's stdout. Codex echoes injected images whole, and a request body is 16 MiB.
+/// Longest line that is read from a child's stdout: 64 MiB. Codex echoes injected images whole, and a request body
+/// has up to 16 MiB.
 const MAX_LINE_BYTES: usize = 64 << 20;
 
-/// Longest line that is read from a child's stderr, which only the log sees.
+/// Longest line that is read from a child's stderr: 64 KiB, since the lines go to the log only.
 const MAX_STDERR_LINE_BYTES: usize = 64 << 10;
 
-/// The child's ends of its pipes.
+/// The sidecar's ends of a child's pipes.
 #[derive(Debug)]
 pub struct Pipes {
-    /// What the child reads.
+    /// Input of the child.
     pub stdin: Stdin,
-    /// What it says.
+    /// Protocol output of the child.
     pub stdout: Lines<ChildStdout>,
-    /// What it says for the log.
+    /// Log output of the child.
     pub stderr: Stderr,
 }
 
@@ -40,7 +41,7 @@ impl Pipes {
     }
 }
 
-/// A child's stdin, and what the child has not taken yet.
+/// A child's stdin with the queue of lines that the pipe has not accepted yet.
 #[derive(Debug)]
 pub struct Stdin {
     pipe: ChildStdin,
@@ -48,21 +49,22 @@ pub struct Stdin {
 }
 
 impl Stdin {
-    /// Has `line`, which has its end, written after all others.
+    /// Queues `line`, which includes its line break.
     pub fn push(&mut self, line: Vec<u8>) {
         self.unwritten.push_back(line.into());
     }
 
-    /// Writes as much as the pipe takes; waits for ever when there is nothing to write.
-    /// May be dropped before it is ready: what is written is taken off.
+    /// Writes as much as the pipe accepts; pending for ever while the queue is empty.
+    /// Cancel safe: written bytes leave the queue at once.
     ///
     /// # Errors
-    /// The system's.
+    /// The write fails, for example because the child has closed its stdin.
     pub async fn write(&mut self) -> io::Result<()> {
         let Some(front) = self.unwritten.front_mut() else {
             return std::future::pending().await;
         };
         let written = self.pipe.write(front).await?;
+        // No await between the write and this line: a cancelled caller must not write the same bytes twice.
         front.advance(written);
         if front.is_empty() {
             self.unwritten.pop_front();
@@ -70,7 +72,7 @@ impl Stdin {
         Ok(())
     }
 
-    /// Writes all.
+    /// Writes the whole queue.
     ///
     /// # Errors
     /// As [`Stdin::write`].
@@ -82,7 +84,7 @@ impl Stdin {
     }
 }
 
-/// Lines of a child's pipe, without their ends, each of a bounded length.
+/// Lines of a child's pipe without their line breaks, each of a bounded length.
 #[derive(Debug)]
 pub struct Lines<R>(FramedRead<R, LinesCodec>);
 
@@ -92,22 +94,23 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         Self(FramedRead::new(pipe, codec))
     }
 
-    /// The next line; `None` at the end. May be dropped before it is ready: nothing read is lost.
+    /// Returns the next line, or `None` at the end of the pipe. Cancel safe: the codec keeps a partial line.
     ///
     /// # Errors
-    /// A line that is too long or not UTF-8, or the system's.
+    /// The line is too long or not UTF-8, or the read fails.
     pub async fn next(&mut self) -> Option<Result<String, LinesCodecError>> {
         self.0.next().await
     }
 }
 
-/// A child's stderr; `None` once it is closed.
+/// A child's stderr; `None` after its end.
 #[derive(Debug)]
 pub struct Stderr(Option<Lines<ChildStderr>>);
 
 impl Stderr {
-    /// Logs the next line; waits for ever once there are no more. It may hold what a client sent, so it is off by
-    /// default. May be dropped before it is ready.
+    /// Logs the next line; pending for ever after the end of the pipe. Cancel safe.
+    ///
+    /// The level is `debug`, which is off by default, because a line may quote a client's request.
     pub async fn log(&mut self) {
         let Some(lines) = &mut self.0 else {
             return std::future::pending().await;
@@ -115,7 +118,10 @@ impl Stderr {
         match lines.next().await {
             Some(Ok(line)) => tracing::debug!(line, "codex stderr"),
             Some(Err(LinesCodecError::MaxLineLengthExceeded)) => {
-                tracing::debug!("long line on codex stderr left out");
+                tracing::debug!(
+                    max_bytes = MAX_STDERR_LINE_BYTES,
+                    "codex stderr line skipped"
+                );
             }
             Some(Err(LinesCodecError::Io(_))) | None => self.0 = None,
         }

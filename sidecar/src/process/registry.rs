@@ -1,4 +1,4 @@
-//! Which children live now, and how many were started, for those who watch over them.
+//! Registry of the running children and count of all starts, for metrics and the status page.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,83 +6,88 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The children of this process; clones share it.
+/// The children of this process. Clones share one registry.
 #[derive(Debug, Clone, Default)]
-pub struct ChildRegistry(Arc<Mutex<Names>>);
+pub struct ChildRegistry(Arc<Mutex<RegistryState>>);
 
 #[derive(Debug, Default)]
-struct Names {
+struct RegistryState {
     started: u64,
-    /// By pid, since when.
-    living: BTreeMap<i32, Instant>,
+    /// Start times by pid.
+    running: BTreeMap<i32, Instant>,
 }
 
-/// A child as it is now.
+/// A snapshot of a running child.
 #[derive(Debug, Clone, Copy)]
 pub struct RunningChild {
-    /// Its process id.
+    /// The child's process id.
     pub pid: i32,
-    /// Since it was started.
+    /// Time since the start of the child.
     pub age: Duration,
-    /// Memory that it holds, in bytes.
+    /// Resident memory of the child, in bytes.
     pub rss_bytes: u64,
 }
 
-/// A child's name on the roster, which goes with it.
+/// An entry of the registry. Dropping it removes the child from the registry.
 #[derive(Debug)]
 pub struct Registration {
-    roster: ChildRegistry,
+    registry: ChildRegistry,
     pid: i32,
 }
 
 impl ChildRegistry {
-    /// Enters a child that was just started.
-    pub fn enter(&self, pid: i32) -> Registration {
-        let mut names = self.names();
-        names.started += 1;
-        names.living.insert(pid, Instant::now());
+    /// Registers a child that was just started.
+    pub fn register(&self, pid: i32) -> Registration {
+        let mut state = self.state();
+        state.started += 1;
+        state.running.insert(pid, Instant::now());
         Registration {
-            roster: self.clone(),
+            registry: self.clone(),
             pid,
         }
     }
 
-    /// How many children were ever started.
+    /// Returns the number of children started so far.
     pub fn started(&self) -> u64 {
-        self.names().started
+        self.state().started
     }
 
-    /// Those that live.
-    pub fn living(&self) -> Vec<RunningChild> {
-        let living: Vec<_> = self.names().living.clone().into_iter().collect();
-        let children = living.into_iter().map(|(pid, since)| RunningChild {
-            pid,
-            age: since.elapsed(),
-            rss_bytes: rss_bytes(pid),
-        });
-        children.collect()
+    /// Returns the children that run now, by ascending pid.
+    pub fn running(&self) -> Vec<RunningChild> {
+        // Copied, so that the lock is released before /proc is read for each child.
+        let running = self.state().running.clone();
+        running
+            .into_iter()
+            .map(|(pid, since)| RunningChild {
+                pid,
+                age: since.elapsed(),
+                rss_bytes: rss_bytes(pid),
+            })
+            .collect()
     }
 
-    fn names(&self) -> MutexGuard<'_, Names> {
+    fn state(&self) -> MutexGuard<'_, RegistryState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.roster.names().living.remove(&self.pid);
+        self.registry.state().running.remove(&self.pid);
     }
 }
 
-/// Memory that a process holds, in bytes; 0 when it is gone. Linux's proc(5), `VmRSS` of `status`.
+/// Returns the resident memory of a process in bytes (`VmRSS` of `/proc/PID/status`, proc(5)); 0 after its exit.
 pub fn rss_bytes(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let field = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = field.and_then(|field| field.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let kibibytes = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|value| value.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     kibibytes.unwrap_or(0) * 1024
 }
 
-/// Descriptors that this process has open.
+/// Returns the number of file descriptors that this process has open.
 pub fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
@@ -92,14 +97,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_child_is_on_the_roster_while_it_lives() {
-        let roster = ChildRegistry::default();
+    fn registry_lists_a_child_until_its_registration_is_dropped() {
+        let registry = ChildRegistry::default();
         let pid = i32::try_from(std::process::id()).unwrap();
-        let entered = roster.enter(pid);
-        let living = roster.living();
-        assert_eq!((living.len(), living[0].pid), (1, pid));
-        assert!(living[0].rss_bytes > 0);
-        drop(entered);
-        assert_eq!((roster.living().len(), roster.started()), (0, 1));
+        let registration = registry.register(pid);
+        let running = registry.running();
+        assert_eq!((running.len(), running[0].pid), (1, pid));
+        assert!(running[0].rss_bytes > 0);
+        drop(registration);
+        assert_eq!((registry.running().len(), registry.started()), (0, 1));
     }
 }

@@ -53,7 +53,11 @@ impl AppState {
             })
             .await
             .map_err(|error| unreadable(&error))?;
-        Ok(usage::totals_body(query, &totals, &self.backend.plan()))
+        Ok(usage::totals_body(
+            query,
+            &totals,
+            &self.backend.rate_limits(),
+        ))
     }
 
     /// Returns the last records that `query` asks for, as JSON.

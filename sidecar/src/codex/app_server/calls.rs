@@ -1,5 +1,5 @@
-//! Our calls of a child: not too many at once, and none for ever.
-//! JSON-RPC 2.0; the bounds are what the child was seen to bear.
+//! Calls to the child: a bounded number at a time, each with a timeout.
+//! JSON-RPC 2.0; the bounds come from experiments with the child.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -7,16 +7,17 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{TurnKey, wire};
+use super::ids::TurnKey;
+use super::wire;
 use crate::codex::json_line::json_line;
 
-/// Calls that may be unanswered at a time. The child was seen to drop some of 200, and never one of 160.
-pub(super) const MAX_UNANSWERED_CALLS: usize = 48;
+/// Calls that may wait for a response at a time. The child was seen to drop some of 200, and never one of 160.
+pub(super) const MAX_PENDING_CALLS: usize = 48;
 
-/// Time that a call may take. The slowest, `thread/start` among 256 others, was seen to take a second.
-pub(super) const CALL_DEADLINE: Duration = Duration::from_secs(10);
+/// Timeout of a call. The slowest seen, `thread/start` among 256 others, took a second.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What we called, and for which turn.
+/// A call, and the turn that it is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Call {
     Initialize,
@@ -30,7 +31,7 @@ pub(super) enum Call {
 }
 
 impl Call {
-    /// Its name on the wire.
+    /// Returns the method's name on the wire.
     pub(super) fn method(self) -> &'static str {
         match self {
             Self::Initialize => "initialize",
@@ -45,17 +46,17 @@ impl Call {
     }
 }
 
-/// The calls that wait for their answers, and those that wait to be made.
+/// The pending calls, and the queue of calls that wait for one of them to get a response.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     next_id: u64,
-    unanswered: HashMap<u64, (Call, Instant)>,
-    backlog: VecDeque<(u64, Call, Vec<u8>)>,
+    pending: HashMap<u64, (Call, Instant)>,
+    queue: VecDeque<(u64, Call, Vec<u8>)>,
 }
 
 impl Calls {
-    /// Makes a call: its line, unless it is kept back while too many are unanswered.
-    pub(super) fn make(
+    /// Queues a call, and returns the next line to send unless [`MAX_PENDING_CALLS`] are pending.
+    pub(super) fn enqueue(
         &mut self,
         call: Call,
         params: &impl Serialize,
@@ -68,38 +69,38 @@ impl Calls {
             method: call.method(),
             params,
         });
-        self.backlog.push_back((id, call, line));
+        // Through the queue even when there is room, so that a turn's calls keep their order.
+        self.queue.push_back((id, call, line));
         self.next_line(now)
     }
 
-    /// What the answer with this id is to; `None` when that was given up before.
-    pub(super) fn answered(&mut self, id: &str) -> Option<Call> {
-        let (call, _sent) = self.unanswered.remove(&id.parse().ok()?)?;
+    /// Takes the pending call with this id; `None` for a call that has timed out.
+    pub(super) fn take_pending(&mut self, id: &str) -> Option<Call> {
+        let (call, _sent) = self.pending.remove(&id.parse().ok()?)?;
         Some(call)
     }
 
-    /// The line of a call that was kept back, once there is room for it.
+    /// Returns the line of the next queued call, once there is room for it.
     pub(super) fn next_line(&mut self, now: Instant) -> Option<Vec<u8>> {
-        if self.unanswered.len() >= MAX_UNANSWERED_CALLS {
+        if self.pending.len() >= MAX_PENDING_CALLS {
             return None;
         }
-        let (id, call, line) = self.backlog.pop_front()?;
-        self.unanswered.insert(id, (call, now));
+        let (id, call, line) = self.queue.pop_front()?;
+        // The timeout starts here, not when the call was queued.
+        self.pending.insert(id, (call, now));
         Some(line)
     }
 
-    /// Gives up the calls that were not answered in time.
-    pub(super) fn overdue(&mut self, now: Instant) -> Vec<Call> {
+    /// Takes the pending calls that have timed out.
+    pub(super) fn take_overdue(&mut self, now: Instant) -> Vec<Call> {
         let is_overdue =
-            |_: &u64, (_, sent): &mut (Call, Instant)| now.duration_since(*sent) > CALL_DEADLINE;
-        let overdue = self.unanswered.extract_if(is_overdue);
+            |_: &u64, (_, sent): &mut (Call, Instant)| now.duration_since(*sent) > CALL_TIMEOUT;
+        let overdue = self.pending.extract_if(is_overdue);
         overdue.map(|(_, (call, _))| call).collect()
     }
 
-    /// Whether such a call waits for its answer.
-    pub(super) fn waits_for(&self, call: Call) -> bool {
-        self.unanswered
-            .values()
-            .any(|(waiting, _)| *waiting == call)
+    /// Whether this call waits for its response.
+    pub(super) fn is_pending(&self, call: Call) -> bool {
+        self.pending.values().any(|(pending, _)| *pending == call)
     }
 }

@@ -1,12 +1,12 @@
-//! The arguments of `codex app-server`: a plain model, with no shell, patch, web search, MCP or project documents.
+//! The arguments of `codex app-server`: a plain model without shell, patch, web search, MCP or project documents.
 //! The keys are those of `config.toml` of Codex 0.169.
 
 use std::ffi::OsString;
 use std::path::Path;
 
-use crate::codex::launch::launch::{setting_arguments, toml_string};
+use crate::codex::launch::arguments::{setting_arguments, toml_string};
 
-/// Features of Codex that a plain model has no use for. `-c features.X=false` is harmless where X is unknown.
+/// Features of Codex that a plain model does not use. `-c features.X=false` has no effect where X is unknown.
 const FEATURES_OFF: [&str; 29] = [
     "shell_tool",
     "unified_exec",
@@ -39,7 +39,8 @@ const FEATURES_OFF: [&str; 29] = [
     "apply_patch_freeform",
 ];
 
-/// Settings beside the features: nothing of the machine gets into a prompt, nothing is cut or compacted silently.
+/// Settings beside the features: they keep facts about the machine out of prompts, and turn off silent truncation and
+/// compaction.
 const SETTINGS: [(&str, &str); 15] = [
     ("include_environment_context", "false"),
     ("include_permissions_instructions", "false"),
@@ -58,7 +59,8 @@ const SETTINGS: [(&str, &str); 15] = [
     ("approval_policy", "\"never\""),
 ];
 
-/// What follows the program's name: the models of `catalogue`, Codex's databases in `databases`, and the provider.
+/// Returns the arguments after the program's name, with the model catalogue, the folder of Codex's databases, and the
+/// settings of the provider.
 pub(in crate::codex) fn arguments(
     catalogue: &Path,
     databases: &Path,
@@ -66,10 +68,10 @@ pub(in crate::codex) fn arguments(
 ) -> Vec<OsString> {
     let features = FEATURES_OFF.map(|name| (format!("features.{name}"), "false".to_owned()));
     let plain = SETTINGS.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let places = [
+    let paths = [
         ("model_catalog_json".to_owned(), toml_string(catalogue)),
         ("sqlite_home".to_owned(), toml_string(databases)),
     ];
-    let all = features.into_iter().chain(plain).chain(places);
+    let all = features.into_iter().chain(plain).chain(paths);
     setting_arguments("app-server", all.chain(provider))
 }

@@ -1,5 +1,5 @@
-//! What a failed turn means: `codexErrorInfo` and message of the child -> the domain's error.
-//! The classes are those that Codex 0.169 was seen to report for each answer of the model service.
+//! Mapping of a failed turn, `codexErrorInfo` and message, to the domain's error.
+//! The classes are those that Codex 0.169 was seen to report for each response of the model service.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::wire::TurnFailure;
 use crate::turn::{FinishReason, Outcome, TurnError, Usage};
 
-/// How a turn ended whose status is `failed`.
+/// Returns the outcome of a turn with the status `failed`.
 pub(super) fn outcome(
     failure: &TurnFailure,
     usage: Option<Usage>,
@@ -20,7 +20,7 @@ pub(super) fn outcome(
     }
 }
 
-/// The provider ended the response early and said so: the text that came is the answer.
+/// Returns the finish reason of a response that the provider ended early. The text so far is the client's response.
 fn incomplete(message: &str) -> Option<FinishReason> {
     let (_, reason) = message.split_once("Incomplete response returned, reason: ")?;
     match reason.trim() {
@@ -32,6 +32,7 @@ fn incomplete(message: &str) -> Option<FinishReason> {
 
 fn turn_error(failure: &TurnFailure, quota_reset: Option<Duration>) -> TurnError {
     let (kind, status) = kind_and_status(&failure.codex_error_info);
+    // Kinds before statuses: 400 and 429 also occur with kinds that say more.
     match (kind, status) {
         ("contextWindowExceeded", _) => TurnError::ContextLength,
         ("modelNotFound", _) => TurnError::ModelNotFound,
@@ -54,7 +55,7 @@ fn turn_error(failure: &TurnFailure, quota_reset: Option<Duration>) -> TurnError
     }
 }
 
-/// `codexErrorInfo` is a word, or an object with the word as its only key and the HTTP status inside.
+/// Splits `codexErrorInfo`, which is a kind, or an object with the kind as its only key and the HTTP status inside.
 fn kind_and_status(info: &Value) -> (&str, Option<u64>) {
     match info {
         Value::String(kind) => (kind, None),
@@ -72,14 +73,16 @@ fn is_json_error(message: &str) -> bool {
     inner_message(message).is_some()
 }
 
-/// A refused request has the provider's body as its message, or its sentence between Codex's words for the status
-/// and the provider's address, which is none of a client's business.
+/// Returns the provider's sentence about a rejected request. The message of Codex is the provider's body, or the
+/// sentence between the status and the provider's address.
 fn provider_message(message: &str) -> String {
-    let said = message.strip_prefix("unexpected status ");
-    let said = said.and_then(|said| said.split_once(": "));
-    let said = said.map_or(message, |(_status, said)| said);
-    let said = said.split_once(", url: ").map_or(said, |(said, _)| said);
-    inner_message(said).unwrap_or_else(|| said.to_owned())
+    let body = message
+        .strip_prefix("unexpected status ")
+        .and_then(|rest| rest.split_once(": "))
+        .map_or(message, |(_status, body)| body);
+    // Removed for the client: the address is internal to the operator's network.
+    let sentence = body.split_once(", url: ").map_or(body, |(text, _)| text);
+    inner_message(sentence).unwrap_or_else(|| sentence.to_owned())
 }
 
 fn inner_message(message: &str) -> Option<String> {
@@ -103,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn each_class_of_the_child_has_its_own_error() {
+    fn each_error_kind_of_codex_maps_to_a_turn_error() {
         use TurnError::{
             ContextLength, ModelNotFound, ProviderFailed, ProviderOverloaded, ProviderRateLimited,
             QuotaExceeded, Rejected, Unauthorized, Unavailable,
@@ -167,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_the_provider_cut_is_an_answer() {
+    fn response_ended_early_by_the_provider_is_completed() {
         for (reason, stop) in [
             ("max_output_tokens", FinishReason::Length),
             ("content_filter", FinishReason::ContentFilter),

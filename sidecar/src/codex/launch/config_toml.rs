@@ -1,5 +1,6 @@
 //! The operator's `config.toml` in Codex's home, as far as it decides whether a child can start, and with which login.
-//! Codex 0.42 and 0.169 end at once when it is no TOML, or when a provider that we set retries for has no `name`.
+//! Codex 0.42 and 0.169 exit at once when the file is not valid TOML, or when a provider with retry settings, which the
+//! sidecar adds, has no `name`.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,10 +10,10 @@ use serde::Deserialize;
 
 use super::error::LaunchError;
 
-/// Its name in the home.
-pub(in crate::codex) const NAME: &str = "config.toml";
+/// Name of the file in Codex's home.
+pub(in crate::codex) const CONFIG_FILE: &str = "config.toml";
 
-/// What we read of it.
+/// The tables of `config.toml` that the sidecar reads.
 #[derive(Debug, Default, Deserialize)]
 pub struct ConfigToml {
     #[serde(default)]
@@ -28,49 +29,49 @@ struct Provider {
 }
 
 impl ConfigToml {
-    /// Reads that of `home`; one that is not there is empty.
+    /// Reads the file in `home`; a missing file is read as an empty one.
     ///
     /// # Errors
-    /// It cannot be read, or is no TOML.
+    /// The file cannot be read, or is not valid TOML.
     pub fn read(home: &Path) -> Result<Self, LaunchError> {
-        let text = match std::fs::read_to_string(home.join(NAME)) {
+        let text = match std::fs::read_to_string(home.join(CONFIG_FILE)) {
             Ok(text) => text,
             Err(error) if is_absent(&error) => String::new(),
-            Err(error) => return Err(LaunchError::Home(home.join(NAME), error)),
+            Err(error) => return Err(LaunchError::HomeFile(home.join(CONFIG_FILE), error)),
         };
         toml::from_str(&text).map_err(|error| {
-            // Its `Display` repeats the line, in which there may be a key.
+            // Not the error's `Display`: it quotes the line, which may contain a key.
             let before = error.span().and_then(|span| text.get(..span.start));
             LaunchError::ConfigToml {
-                path: home.join(NAME),
+                path: home.join(CONFIG_FILE),
                 line: before.unwrap_or_default().matches('\n').count() + 1,
                 problem: error.message().to_owned(),
             }
         })
     }
 
-    /// Whether the provider that was forced can be used.
+    /// Checks that Codex can use the provider `forced`.
     ///
     /// # Errors
-    /// It is not there, or without what Codex asks of one.
+    /// The provider is not defined, or has no `name`.
     pub fn check_provider(&self, home: &Path, forced: &str) -> Result<(), LaunchError> {
         match self.model_providers.get(forced) {
             Some(provider) if !provider.name.is_empty() => Ok(()),
             _ => Err(LaunchError::Provider {
                 name: forced.to_owned(),
-                path: home.join(NAME),
+                path: home.join(CONFIG_FILE),
             }),
         }
     }
 
-    /// Whether the provider that was forced, or ours, takes the login.
+    /// Whether the provider `forced`, or the sidecar's own, uses Codex's login.
     pub(in crate::codex) fn needs_login(&self, forced: Option<&str>) -> bool {
         let provider = forced.and_then(|name| self.model_providers.get(name));
         provider.is_none_or(|provider| provider.requires_openai_auth)
     }
 }
 
-/// Whether there is no such file; a home that is no folder is somebody else's to report.
+/// Whether `error` means that the file does not exist. A home that is not a folder is reported by another check.
 pub(in crate::codex) fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -84,12 +85,12 @@ mod tests {
 
     fn home(config: &str) -> tempfile::TempDir {
         let home = tempfile::tempdir().unwrap();
-        std::fs::write(home.path().join(NAME), config).unwrap();
+        std::fs::write(home.path().join(CONFIG_FILE), config).unwrap();
         home
     }
 
     #[test]
-    fn a_provider_of_the_operators_says_itself_whether_it_takes_the_login() {
+    fn forced_provider_needs_the_login_only_with_requires_openai_auth() {
         let home = home(
             "[model_providers.local]\nname = \"x\"\nrequest_max_retries = 1\n\
              [model_providers.plan]\nname = \"y\"\nrequires_openai_auth = true\n",
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_that_codex_would_end_over_is_named() {
+    fn provider_without_a_name_is_rejected_by_name() {
         let home = home("[model_providers.nameless]\nbase_url = \"http://127.0.0.1:1\"\n");
         let config = ConfigToml::read(home.path()).unwrap();
         for forced in ["nameless", "missing", "openai"] {
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_toml_is_named_by_its_line_and_not_repeated() {
+    fn invalid_toml_is_reported_by_line_without_its_text() {
         let home = home("model = \"x\"\nexperimental_bearer_token = sk-secret\n");
         let error = ConfigToml::read(home.path()).unwrap_err().to_string();
         assert!(error.contains("config.toml, line 2"), "{error}");

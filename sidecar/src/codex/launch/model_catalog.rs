@@ -1,24 +1,28 @@
-//! The model catalogue that Codex is started with, made from the one that its binary carries.
+//! The model catalogues that Codex is started with, derived from the one in its binary.
 //! Shapes are those of `codex debug models --bundled` of Codex 0.169.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// The context windows of the bundled models, in tokens, by the models' names.
+/// Returns the context windows of the bundled models, in tokens by model name.
 pub(in crate::codex) fn context_windows(bundled: &Value) -> BTreeMap<String, u64> {
     let models = bundled.get("models").and_then(Value::as_array);
-    let windows = models.into_iter().flatten().filter_map(|model| {
-        let name = model.get("slug")?.as_str()?;
-        Some((name.to_owned(), model.get("context_window")?.as_u64()?))
-    });
-    windows.collect()
+    models
+        .into_iter()
+        .flatten()
+        .filter_map(|model| {
+            let name = model.get("slug")?.as_str()?;
+            Some((name.to_owned(), model.get("context_window")?.as_u64()?))
+        })
+        .collect()
 }
 
-/// The bundled models, and those of `names` that are missing, which get the metadata of a plain one.
-/// `None` when it lists no models.
+/// Returns the bundled catalogue with an entry for each of `names`; a missing model gets the metadata of a plain one.
+/// `None` when the bundled catalogue is empty.
 pub(in crate::codex) fn complete(mut bundled: Value, names: &[String]) -> Option<Value> {
     let models = bundled.get_mut("models")?.as_array_mut()?;
+    // A model with a `tool_mode` would lend the missing models its tools.
     let is_plain = |model: &&Value| model.get("tool_mode").is_none_or(Value::is_null);
     let template = models.iter().find(is_plain).or(models.first())?.clone();
     for name in names {
@@ -33,9 +37,10 @@ pub(in crate::codex) fn complete(mut bundled: Value, names: &[String]) -> Option
     Some(bundled)
 }
 
-/// The same models without tools and prompts. Newer models are tool users by their metadata, whatever the feature
-/// flags say; and without the limits here Codex cuts long tool outputs and compacts long conversations by an extra
-/// model call, silently.
+/// Returns the catalogue with every model stripped of tools and prompts.
+///
+/// The metadata of newer models turns on tools regardless of the feature flags. Without the limits set here Codex
+/// silently truncates long tool outputs, and compacts long conversations with an extra model call.
 pub(in crate::codex) fn plain(mut catalogue: Value) -> Value {
     let models = catalogue.get_mut("models").and_then(Value::as_array_mut);
     models.into_iter().flatten().for_each(make_plain);
@@ -43,6 +48,7 @@ pub(in crate::codex) fn plain(mut catalogue: Value) -> Value {
 }
 
 fn make_plain(model: &mut Value) {
+    /// Tokens; above every real context window, and still within 32 bits.
     const UNLIMITED: u64 = 1_000_000_000;
     let Some(fields) = model.as_object_mut() else {
         return;
@@ -71,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_plain_catalogue_has_every_model_and_no_tool() {
+    fn plain_catalogue_has_all_models_and_no_tools() {
         let bundled = json!({"models": [
             {"slug": "new", "tool_mode": "code_mode_only", "shell_type": "unified_exec"},
             {"slug": "plain", "shell_type": "default"},
@@ -80,7 +86,7 @@ mod tests {
         let complete = complete(bundled, &names).unwrap();
         assert_eq!(
             complete["models"][2]["shell_type"], "default",
-            "an agent keeps its tools"
+            "agents keep their tools"
         );
         let plain = plain(complete);
         let models = plain["models"].as_array().unwrap();
@@ -93,19 +99,19 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_known_only_where_it_is_told() {
+    fn context_window_is_known_only_where_the_binary_lists_it() {
         let bundled = json!({"models": [
-            {"slug": "told", "context_window": 272_000, "max_context_window": 872_000},
-            {"slug": "untold"},
+            {"slug": "listed", "context_window": 272_000, "max_context_window": 872_000},
+            {"slug": "unlisted"},
             {"slug": "null", "context_window": null},
         ]});
         let windows = context_windows(&bundled);
-        assert_eq!(windows, BTreeMap::from([("told".to_owned(), 272_000)]));
+        assert_eq!(windows, BTreeMap::from([("listed".to_owned(), 272_000)]));
         assert!(context_windows(&json!([])).is_empty());
     }
 
     #[test]
-    fn a_binary_without_models_is_noticed() {
+    fn empty_bundled_catalogue_is_rejected() {
         for bundled in [json!({}), json!({"models": []}), json!([])] {
             assert_eq!(complete(bundled, &[]), None);
         }

@@ -1,5 +1,5 @@
-//! What a turn of the `agent` profile is given: a sandbox that was seen to work here, and a folder of its own.
-//! Codex 0.169: `thread/start` turns on, for one thread, the tools that the process's arguments turn off.
+//! The sandbox of turns of the `agent` profile, and the workspace folder of each such turn.
+//! In Codex 0.169 the `thread/start` call turns on, for one thread, the tools that the process's arguments turn off.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,26 +9,34 @@ use tempfile::TempDir;
 
 use crate::config::SandboxMode;
 
-/// How agents are kept.
+/// The sandbox of agent turns.
 #[derive(Debug, Clone)]
-pub(in crate::codex) struct Agent {
-    sandbox: SandboxMode,
-    /// The models as the binary knows them, tools included.
+pub(in crate::codex) struct AgentSandbox {
+    mode: SandboxMode,
+    /// Model catalogue with the models' tools.
     catalogue: PathBuf,
-    /// Where turns get their folders.
+    /// Parent of the turns' workspace folders.
     parent: PathBuf,
 }
 
-impl Agent {
-    pub(in crate::codex) fn new(sandbox: SandboxMode, catalogue: PathBuf, parent: PathBuf) -> Self {
+impl AgentSandbox {
+    pub(in crate::codex) fn new(mode: SandboxMode, catalogue: PathBuf, parent: PathBuf) -> Self {
         Self {
-            sandbox,
+            mode,
             catalogue,
             parent,
         }
     }
 
-    /// A folder for one turn, which is removed when it is dropped.
+    /// Returns Codex's name of the sandbox mode.
+    pub(in crate::codex) fn mode(&self) -> &'static str {
+        self.mode.as_str()
+    }
+
+    /// Creates a workspace for one turn. Dropping it removes its folder.
+    ///
+    /// # Errors
+    /// The folder cannot be created.
     pub(in crate::codex) fn workspace(&self) -> io::Result<Workspace> {
         let folder = tempfile::Builder::new()
             .prefix("turn-")
@@ -39,18 +47,19 @@ impl Agent {
         })
     }
 
-    /// The command that shows whether the sandbox works: it says `ok`, and fails to write where it must not.
-    /// `None` where no sandbox was asked for.
-    pub(in crate::codex) fn probe(&self, forbidden: &Path) -> Option<Vec<String>> {
-        if self.sandbox == SandboxMode::DangerFullAccess {
+    /// Returns the arguments of a command that prints `ok`, and tries to write to `forbidden`, which a working sandbox
+    /// prevents. `None` for `danger-full-access`.
+    pub(in crate::codex) fn probe_command(&self, forbidden: &Path) -> Option<Vec<String>> {
+        if self.mode == SandboxMode::DangerFullAccess {
             return None;
         }
         let mut command = vec!["sandbox".to_owned()];
-        let mode = format!("sandbox_mode=\"{}\"", self.sandbox.as_str());
-        let settings = NARROW.map(|name| format!("{name}=true"));
+        let mode = format!("sandbox_mode=\"{}\"", self.mode());
+        let settings = TMP_EXCLUSIONS.map(|name| format!("{name}=true"));
         for setting in settings.into_iter().chain([mode]) {
             command.extend(["-c".to_owned(), setting]);
         }
+        // The path is an argument of the shell, so that no character in the path is expanded.
         let script = "echo ok; { : > \"$0\"; } 2>/dev/null && echo escaped";
         let shell = ["--", "/bin/sh", "-c", script].map(str::to_owned);
         command.extend(shell);
@@ -59,33 +68,34 @@ impl Agent {
     }
 }
 
-/// Folders that `workspace-write` opens beside the working directory; other turns' files may be in them.
-const NARROW: [&str; 2] = [
+/// Settings that close the folders which `workspace-write` opens beside the working directory. Other turns' files may
+/// be in those folders.
+const TMP_EXCLUSIONS: [&str; 2] = [
     "sandbox_workspace_write.exclude_slash_tmp",
     "sandbox_workspace_write.exclude_tmpdir_env_var",
 ];
 
-/// One turn's folder and what its thread is told.
+/// The folder of one agent turn, and the settings of its thread.
 #[derive(Debug)]
 pub(in crate::codex) struct Workspace {
     folder: TempDir,
-    agent: Agent,
+    agent: AgentSandbox,
 }
 
 impl Workspace {
-    /// The working directory.
+    /// Returns the working directory.
     pub(in crate::codex) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Codex's word for the sandbox.
+    /// Returns Codex's name of the sandbox mode.
     pub(in crate::codex) fn sandbox(&self) -> &'static str {
-        self.agent.sandbox.as_str()
+        self.agent.mode()
     }
 
-    /// The settings of the thread, over those of the process.
+    /// Returns the settings of the thread, which override those of the process.
     pub(in crate::codex) fn settings(&self) -> Value {
-        let [slash_tmp, tmpdir] = NARROW;
+        let [slash_tmp, tmpdir] = TMP_EXCLUSIONS;
         json!({
             "features.shell_tool": true,
             "features.unified_exec": true,

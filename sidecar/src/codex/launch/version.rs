@@ -1,5 +1,5 @@
-//! Which protocol a Codex speaks, by the version that it names.
-//! Tried: 0.36 and 0.42 speak `proto`; 0.44 has neither it nor the app-server that we know; 0.169 has the latter.
+//! Selection of the protocol by Codex's version.
+//! Tested: 0.36 and 0.42 speak `proto`; 0.44 has neither `proto` nor app-server protocol v2; 0.169 has the latter.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use crate::config::ProtocolChoice;
 /// The last release that speaks `proto`.
 const LAST_PROTO: (u64, u64) = (0, 42);
 
-/// The first release whose app-server is known to speak protocol v2 as we do.
+/// The first release with an app-server that is known to speak protocol v2 as the sidecar does.
 const FIRST_APP_SERVER: (u64, u64) = (0, 169);
 
-/// What a Codex child speaks.
+/// The protocol of a Codex child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// `codex app-server`: one child serves many turns.
@@ -22,7 +22,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// The name of Codex's command.
+    /// Returns the name of Codex's subcommand.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AppServer => "app-server",
@@ -31,7 +31,7 @@ impl Protocol {
     }
 }
 
-/// What `codex --version` says.
+/// A version that `codex --version` printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Version {
     text: String,
@@ -39,7 +39,7 @@ struct Version {
 }
 
 impl Version {
-    /// Reads a line such as `codex-cli 0.169.0`.
+    /// Parses a line such as `codex-cli 0.169.0`.
     fn parse(line: &str) -> Option<Self> {
         let text = line.strip_prefix("codex-cli ")?.trim();
         let mut numbers = text.split('.').map(str::parse::<u64>);
@@ -51,8 +51,8 @@ impl Version {
         })
     }
 
-    /// The protocol to speak with it. A choice of the operator's counts unless it is known to be impossible;
-    /// the handshake then shows whether it was right.
+    /// Returns the protocol for this version. The operator's choice wins unless it is known not to work; the handshake
+    /// then shows whether it does.
     fn protocol(&self, choice: ProtocolChoice) -> Option<Protocol> {
         let has_proto = self.number <= LAST_PROTO;
         let has_app_server = self.number >= FIRST_APP_SERVER;
@@ -60,33 +60,34 @@ impl Version {
             ProtocolChoice::Auto if has_proto => Some(Protocol::Proto),
             ProtocolChoice::Auto => has_app_server.then_some(Protocol::AppServer),
             ProtocolChoice::Proto => has_proto.then_some(Protocol::Proto),
+            // Includes the untested releases between `proto` and app-server protocol v2.
             ProtocolChoice::AppServer => (!has_proto).then_some(Protocol::AppServer),
         }
     }
 }
 
-/// Decides by the first line of `--version`: the version, such as `0.169.0`, and what to speak with it.
+/// Returns the version, such as `0.169.0`, and the protocol, from the first line of `codex --version`.
 ///
 /// # Errors
-/// The program is no Codex, or not one that speaks what is wanted.
-pub(in crate::codex) fn decide(
+/// The program is not Codex, or this version of Codex does not speak the chosen protocol.
+pub(super) fn select_protocol(
     choice: ProtocolChoice,
     path: &Path,
     line: &str,
 ) -> Result<(String, Protocol), LaunchError> {
-    let version = Version::parse(line);
-    let decided = version.and_then(|version| {
-        let protocol = version.protocol(choice)?;
-        Some((version.text, protocol))
-    });
-    decided.ok_or_else(|| LaunchError::Version {
-        path: path.to_owned(),
-        found: line.to_owned(),
-        needed: needed(choice),
-    })
+    Version::parse(line)
+        .and_then(|version| {
+            let protocol = version.protocol(choice)?;
+            Some((version.text, protocol))
+        })
+        .ok_or_else(|| LaunchError::Version {
+            path: path.to_owned(),
+            found: line.to_owned(),
+            needed: supported_versions(choice),
+        })
 }
 
-fn needed(choice: ProtocolChoice) -> String {
+fn supported_versions(choice: ProtocolChoice) -> String {
     let proto = format!("{}.{} or older", LAST_PROTO.0, LAST_PROTO.1);
     let app_server = format!("{}.{} or newer", FIRST_APP_SERVER.0, FIRST_APP_SERVER.1);
     match choice {
@@ -103,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_decides_unless_the_operator_does() {
+    fn protocol_follows_the_version_unless_the_operator_chooses() {
         use Protocol::{AppServer, Proto};
         use ProtocolChoice as Choice;
         for (line, choice, expected) in [
@@ -133,19 +134,18 @@ mod tests {
             ("node v20", Choice::Proto, None),
             ("", Choice::Auto, None),
         ] {
-            let decided = decide(choice, Path::new("codex"), line).ok();
-            let decided = decided
-                .as_ref()
-                .map(|(version, protocol)| (version.as_str(), *protocol));
-            assert_eq!(decided, expected, "{line} {choice:?}");
+            let selected = select_protocol(choice, Path::new("codex"), line).ok();
+            let expected = expected.map(|(version, protocol)| (version.to_owned(), protocol));
+            assert_eq!(selected, expected, "{line} {choice:?}");
         }
     }
 
     #[test]
-    fn a_version_that_will_not_do_is_named_with_those_that_will() {
+    fn unsupported_version_is_reported_with_the_supported_ones() {
         let found = "codex-cli 0.44.0";
-        let error = decide(ProtocolChoice::Auto, Path::new("/bin/codex"), found);
-        let error = error.unwrap_err().to_string();
+        let error = select_protocol(ProtocolChoice::Auto, Path::new("/bin/codex"), found)
+            .unwrap_err()
+            .to_string();
         for part in ["/bin/codex", "0.44.0", "0.169", "0.42"] {
             assert!(error.contains(part), "{error}");
         }

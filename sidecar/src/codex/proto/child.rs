@@ -1,5 +1,6 @@
-//! The life of one child: started ahead, it waits for a turn, serves it, and ends with it.
-//! Whatever happens, the child is told to end and reaped before its slot is free again; its home goes with it.
+//! The task of one `codex proto` child: start ahead of time, wait for a turn, serve the turn, exit.
+//! On every path the child is stopped and reaped before the turn's permit is released; the child's home is removed with
+//! it.
 
 use std::convert::Infallible;
 use std::io;
@@ -15,214 +16,227 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span};
 
 use super::home::ChildHome;
-use super::{Phase, Proto, ProtocolError, Step, command_line, confine};
-use crate::codex::launch::launch::Launch;
-use crate::codex::protocol_log::ProtocolTap;
+use super::session::{ProtoError, ProtoOutput, ProtoPhase, ProtoSession};
+use super::{command_line, confine};
+use crate::codex::launch::Launch;
+use crate::codex::protocol_log::ConnectionLog;
 use crate::codex::rate_limits::SharedRateLimits;
 use crate::codex::turn_queue::{QueuedTurn, TurnQueue};
 use crate::error_chain;
-use crate::process::{Child, Lines, Pipes, Stderr, Stdin};
+use crate::process::{ChildProcess, Lines, Pipes, Stderr, Stdin};
 use crate::turn::{Event, EventWriter, Outcome, TurnError, TurnRequest};
 
-/// Longest wait for a turn. A child reads its credential when it starts; that of a plan is renewed now and then.
+/// Longest wait for a turn. A child reads its credential only at its start, and that of a ChatGPT plan is renewed from
+/// time to time.
 const MAX_IDLE: Duration = Duration::from_secs(10 * 60);
 
-/// Time that the child has to read that it shall end; it reads at once unless it hangs.
-const SHUTDOWN_DEADLINE: Duration = Duration::from_millis(500);
+/// Time that the child has to read the shutdown line. A child reads at once unless it hangs.
+const SHUTDOWN_WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What the pool learns of a child while it lives.
+/// A report of a child to its pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Note {
-    /// It has completed its handshake.
+pub(super) enum ChildReport {
+    /// The handshake is complete.
     Ready,
-    /// It has a turn, and is nobody else's any more.
-    Taken,
+    /// The child has taken a turn.
+    TurnTaken,
 }
 
-/// Why a child has ended.
+/// The reason of a regular exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    /// Its turn is over, well or not.
+pub(super) enum ChildExit {
+    /// The turn is over, with any outcome.
     Served,
-    /// It waited for too long.
-    Retired,
-    /// We end.
+    /// The child waited for [`MAX_IDLE`] without a turn.
+    Idle,
+    /// The pool is stopped.
     Stopped,
 }
 
-/// Why a child ended by itself, or had to be ended.
+/// A failure of a child before it took a turn.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Broken {
+pub(super) enum ChildFailure {
     #[error("the child cannot be started")]
     Spawn(#[source] io::Error),
     #[error("the child ended before it was ready")]
-    Start(#[source] Fault),
+    Handshake(#[source] ProtoConnectionError),
     #[error("the child ended while it waited for a turn")]
-    Wait(#[source] Fault),
+    Waiting(#[source] ProtoConnectionError),
 }
 
-/// What went wrong between us and the child.
+/// A failure of the connection to a child.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
-    #[error("it closed its stdout")]
+pub(super) enum ProtoConnectionError {
+    #[error("the child closed its stdout")]
     Closed,
-    #[error("a line of it cannot be read")]
+    #[error("a line of the child cannot be read")]
     Line(#[from] LinesCodecError),
-    #[error("it does not read")]
+    #[error("the child's stdin cannot be written to")]
     Write(#[source] io::Error),
-    #[error("it broke its protocol")]
-    Protocol(#[from] ProtocolError),
+    #[error("the child violated the protocol")]
+    Protocol(#[from] ProtoError),
 }
 
-/// What a child is started from, and whom it serves.
+/// The template of a child's task. The pool clones one for each child.
 #[derive(Debug, Clone)]
-pub(super) struct Starter {
+pub(super) struct ChildTask {
     pub(super) launch: Arc<Launch>,
-    pub(super) plan: SharedRateLimits,
+    pub(super) rate_limits: SharedRateLimits,
     /// Whether Codex's own instructions stay.
     pub(super) own_instructions: bool,
-    /// Shared by all children: whoever is ready takes the next one.
-    pub(super) orders: TurnQueue,
-    pub(super) notes: mpsc::Sender<(Id, Note)>,
+    /// Shared by all children: the first ready one takes the next turn.
+    pub(super) turns: TurnQueue,
+    pub(super) reports: mpsc::Sender<(Id, ChildReport)>,
     pub(super) stop: CancellationToken,
 }
 
-impl Starter {
-    /// Starts a child and stays with it until it is gone.
+impl ChildTask {
+    /// Starts a child, and runs until the child is reaped.
     ///
     /// # Errors
-    /// It did not live to take a turn.
-    pub(super) async fn live(self) -> Result<End, Broken> {
+    /// The child failed before it took a turn.
+    pub(super) async fn run(self) -> Result<ChildExit, ChildFailure> {
         let launch = &self.launch;
-        let home = ChildHome::make(launch.private(), launch.home());
-        let home = home.map_err(Broken::Spawn)?;
+        let home =
+            ChildHome::create(launch.private_dir(), launch.home()).map_err(ChildFailure::Spawn)?;
         let instructions = (!self.own_instructions).then(|| home.instructions());
         let arguments =
             command_line::arguments(launch.provider_settings(), instructions.as_deref());
         let mut program = launch.program(arguments);
+        // Appended: of two variables with one name the child gets the later, which is its own home's.
         program.environment.extend(home.environment());
-        let spawned = confine::spawn(program, home.reach()).await;
-        let (child, pipes, _parent) = spawned.map_err(Broken::Spawn)?;
-        let _entered = launch.roster().enter(child.pid());
+        let (child, pipes, _parent) = confine::spawn(program, home.allowed_paths())
+            .await
+            .map_err(ChildFailure::Spawn)?;
+        let _registration = launch.registry().register(child.pid());
         let span = info_span!("child", pid = child.pid());
-        self.attend(child, pipes).instrument(span).await
+        self.supervise(child, pipes).instrument(span).await
     }
 
-    async fn attend(&self, child: Child, pipes: Pipes) -> Result<End, Broken> {
-        let directory = self.launch.work().to_string_lossy().into_owned();
-        let mut link = Link::new(
+    async fn supervise(
+        &self,
+        child: ChildProcess,
+        pipes: Pipes,
+    ) -> Result<ChildExit, ChildFailure> {
+        let directory = self.launch.work_dir().to_string_lossy().into_owned();
+        let mut connection = ProtoConnection::new(
             pipes,
-            self.launch.wiretap().on(child.pid()),
-            Proto::start(directory, self.plan.clone(), Instant::now()),
+            self.launch.protocol_log().connection(child.pid()),
+            ProtoSession::start(directory, self.rate_limits.clone(), Instant::now()),
         );
-        match self.wait(&mut link).await {
-            Ok(Waited::QueuedTurn(order)) => {
+        match self.wait(&mut connection).await {
+            Ok(WaitResult::Turn(turn)) => {
                 let QueuedTurn {
                     request,
                     events,
                     cancel,
-                    slot,
+                    permit,
                     ..
-                } = *order;
-                link.serve(request, &events, &cancel, &self.stop).await;
-                link.end(child).await;
-                drop(slot);
-                Ok(End::Served)
+                } = *turn;
+                connection
+                    .serve(request, &events, &cancel, &self.stop)
+                    .await;
+                connection.close(child).await;
+                // After the child is reaped: the permit also bounds the number of processes.
+                drop(permit);
+                Ok(ChildExit::Served)
             }
-            Ok(Waited::End(end)) => {
-                link.end(child).await;
-                Ok(end)
+            Ok(WaitResult::Exit(exit)) => {
+                connection.close(child).await;
+                Ok(exit)
             }
-            Err(broken) => {
-                link.end(child).await;
-                Err(broken)
+            Err(failure) => {
+                connection.close(child).await;
+                Err(failure)
             }
         }
     }
 
-    /// Until the child is ready, and then until there is a turn for it.
-    async fn wait(&self, link: &mut Link) -> Result<Waited, Broken> {
-        while link.protocol.phase() != Phase::Ready {
+    /// Waits for the handshake, then for a turn.
+    async fn wait(&self, connection: &mut ProtoConnection) -> Result<WaitResult, ChildFailure> {
+        while connection.session.phase() != ProtoPhase::Ready {
             tokio::select! {
-                () = self.stop.cancelled() => return Ok(Waited::End(End::Stopped)),
-                step = link.step() => step.map_err(Broken::Start)?,
+                () = self.stop.cancelled() => return Ok(WaitResult::Exit(ChildExit::Stopped)),
+                step = connection.step() => step.map_err(ChildFailure::Handshake)?,
             };
         }
-        self.note(Note::Ready).await;
-        let retirement = Instant::now() + MAX_IDLE;
+        self.report(ChildReport::Ready).await;
+        let idle_until = Instant::now() + MAX_IDLE;
         loop {
             tokio::select! {
-                () = self.stop.cancelled() => return Ok(Waited::End(End::Stopped)),
-                () = sleep_until(retirement) => return Ok(Waited::End(End::Retired)),
-                Ok(order) = self.orders.recv() => if !order.cancel.is_cancelled() {
-                    self.note(Note::Taken).await;
-                    return Ok(Waited::QueuedTurn(Box::new(order)));
+                () = self.stop.cancelled() => return Ok(WaitResult::Exit(ChildExit::Stopped)),
+                () = sleep_until(idle_until) => return Ok(WaitResult::Exit(ChildExit::Idle)),
+                // A turn without a client must not use up the child.
+                Ok(turn) = self.turns.recv() => if !turn.cancel.is_cancelled() {
+                    self.report(ChildReport::TurnTaken).await;
+                    return Ok(WaitResult::Turn(Box::new(turn)));
                 },
-                step = link.step() => drop(step.map_err(Broken::Wait)?),
+                step = connection.step() => drop(step.map_err(ChildFailure::Waiting)?),
             }
         }
     }
 
-    async fn note(&self, note: Note) {
-        let _pool_ended = self.notes.send((tokio::task::id(), note)).await;
+    async fn report(&self, report: ChildReport) {
+        // Fails once the pool has stopped reading.
+        self.reports.send((tokio::task::id(), report)).await.ok();
     }
 }
 
-/// What a child has waited for.
-enum Waited {
-    QueuedTurn(Box<QueuedTurn>),
-    End(End),
+/// The end of a child's wait.
+enum WaitResult {
+    Turn(Box<QueuedTurn>),
+    Exit(ChildExit),
 }
 
-/// The running child: its pipes and its protocol.
-struct Link {
+/// The pipes and the session of a running child.
+struct ProtoConnection {
     stdin: Stdin,
     stdout: Lines<ChildStdout>,
     stderr: Stderr,
-    tap: ProtocolTap,
-    protocol: Proto,
+    log: ConnectionLog,
+    session: ProtoSession,
 }
 
-impl Link {
-    fn new(pipes: Pipes, tap: ProtocolTap, protocol: Proto) -> Self {
+impl ProtoConnection {
+    fn new(pipes: Pipes, log: ConnectionLog, session: ProtoSession) -> Self {
         Self {
             stdin: pipes.stdin,
             stdout: pipes.stdout,
             stderr: pipes.stderr,
-            tap,
-            protocol,
+            log,
+            session,
         }
     }
 
-    /// One thing that the child says or takes. May be dropped before it is ready: nothing is lost.
-    async fn step(&mut self) -> Result<Vec<Event>, Fault> {
-        let deadline = self.protocol.deadline();
+    /// Handles the next event of the child. Cancel safe: lines stay in their buffers.
+    async fn step(&mut self) -> Result<Vec<Event>, ProtoConnectionError> {
+        let deadline = self.session.deadline();
         tokio::select! {
             line = self.stdout.next() => {
-                let line = line.ok_or(Fault::Closed)??;
-                tracing::trace!(line, "codex says");
-                self.tap.heard(line.as_bytes());
-                let step = self.protocol.read_line(&line)?;
-                Ok(self.carry_out(step))
+                let line = line.ok_or(ProtoConnectionError::Closed)??;
+                tracing::trace!(line, "codex line received");
+                self.log.received(line.as_bytes());
+                let output = self.session.read_line(&line)?;
+                Ok(self.apply(output))
             }
             written = self.stdin.write() => {
-                written.map_err(Fault::Write)?;
+                written.map_err(ProtoConnectionError::Write)?;
                 Ok(Vec::new())
             }
             () = self.stderr.log() => Ok(Vec::new()),
-            error = passed(deadline) => Err(error.into()),
+            error = missed(deadline) => Err(error.into()),
         }
     }
 
-    fn carry_out(&mut self, step: Step) -> Vec<Event> {
-        for line in step.write {
-            self.tap.told(&line);
+    fn apply(&mut self, output: ProtoOutput) -> Vec<Event> {
+        for line in output.write {
+            self.log.sent(&line);
             self.stdin.push(line);
         }
-        step.events
+        output.events
     }
 
-    /// One turn, until the child has ended it, or its client or we want no more of it.
+    /// Serves one turn until it is over, its client disconnects, or the pool is stopped.
     async fn serve(
         &mut self,
         request: TurnRequest,
@@ -230,68 +244,76 @@ impl Link {
         cancel: &CancellationToken,
         stop: &CancellationToken,
     ) {
-        let step = self.protocol.begin(&request, Instant::now());
-        drop(request); // The child has it now.
-        self.carry_out(step);
-        while self.protocol.phase() != Phase::Over {
+        let output = self.session.begin(&request, Instant::now());
+        // The child has the conversation now; a long one must not stay in memory for the length of the turn.
+        drop(request);
+        self.apply(output);
+        while self.session.phase() != ProtoPhase::Over {
             let step = tokio::select! {
                 () = cancel.cancelled() => return,
                 () = stop.cancelled() => Ok(vec![Event::Finished(Outcome::Interrupted)]),
                 step = self.step() => step,
             };
-            let happened = step.unwrap_or_else(|fault| {
+            let new_events = step.unwrap_or_else(|error| {
                 tracing::error!(
-                    error = error_chain(&fault),
-                    "codex child broke off its turn"
+                    error = error_chain(&error),
+                    "codex child ended during its turn"
                 );
-                vec![Event::Finished(Outcome::Failed(fault.into()))]
+                vec![Event::Finished(Outcome::Failed(error.into()))]
             });
-            for event in happened {
-                let over = matches!(event, Event::Finished(_));
-                if events.write(event).is_err() || over {
+            for event in new_events {
+                let is_last = matches!(event, Event::Finished(_));
+                if events.write(event).is_err() || is_last {
                     return;
                 }
             }
         }
     }
 
-    /// Ends the child: it aborts its turn, drops the model's request and exits within milliseconds when it is told to.
-    async fn end(mut self, child: Child) {
-        self.stdin.push(Proto::shutdown());
-        let _deaf_or_gone = timeout(SHUTDOWN_DEADLINE, self.stdin.write_all()).await;
+    /// Stops the child. On the shutdown line the child aborts its turn, drops the model's request and
+    /// exits within milliseconds.
+    async fn close(mut self, child: ChildProcess) {
+        self.stdin.push(ProtoSession::shutdown());
+        // A child that does not read, or has exited, is stopped below.
+        let _ = timeout(SHUTDOWN_WRITE_TIMEOUT, self.stdin.write_all()).await;
         drop(self.stdin);
+        // The pipes are drained meanwhile: a child that blocks on a full pipe cannot exit.
         let stopped = tokio::select! {
             stopped = child.stop() => stopped,
-            never = drain(&mut self.stdout, &mut self.stderr) => match never {},
+            never = drain_pipes(&mut self.stdout, &mut self.stderr) => match never {},
         };
         match stopped {
             Ok(status) => tracing::debug!(%status, "codex child reaped"),
-            Err(error) => tracing::error!(%error, "codex child cannot be waited for"),
+            Err(error) => tracing::error!(%error, "codex child wait failed"),
         }
     }
 }
 
-impl From<Fault> for TurnError {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Closed | Fault::Line(_) | Fault::Write(_) => Self::ChildExited,
-            Fault::Protocol(_) => Self::Protocol,
+impl From<ProtoConnectionError> for TurnError {
+    fn from(error: ProtoConnectionError) -> Self {
+        match error {
+            ProtoConnectionError::Closed
+            | ProtoConnectionError::Line(_)
+            | ProtoConnectionError::Write(_) => Self::ChildExited,
+            ProtoConnectionError::Protocol(_) => Self::Protocol,
         }
     }
 }
 
-/// A child that cannot write cannot end, so that all is read until it is gone.
-async fn drain(stdout: &mut Lines<ChildStdout>, stderr: &mut Stderr) -> Infallible {
-    let mut open = true;
+/// Reads and discards the output of an exiting child.
+async fn drain_pipes(stdout: &mut Lines<ChildStdout>, stderr: &mut Stderr) -> Infallible {
+    let mut is_open = true;
     loop {
         tokio::select! {
-            line = stdout.next(), if open => open = matches!(line, Some(Ok(_))),
+            // Guarded: a closed pipe is ready at once, for ever.
+            line = stdout.next(), if is_open => is_open = matches!(line, Some(Ok(_))),
             () = stderr.log() => {}
         }
     }
 }
 
-async fn passed(deadline: Option<(Instant, ProtocolError)>) -> ProtocolError {
+/// Waits until the deadline is missed, and returns its error; pending for ever without a deadline.
+async fn missed(deadline: Option<(Instant, ProtoError)>) -> ProtoError {
     match deadline {
         Some((at, error)) => {
             sleep_until(at).await;

@@ -1,23 +1,23 @@
-//! The arguments of `codex proto`: a plain model, as far as Codex 0.42 can be one.
-//! The keys are those of its `config.toml`; each was seen to do what it is here for.
+//! The arguments of `codex proto`: a plain model, as far as Codex 0.42 allows.
+//! The keys are those of its `config.toml`; the effect of each was verified by experiment.
 
 use std::ffi::OsString;
 use std::path::Path;
 
-use crate::codex::launch::launch::{setting_arguments, toml_string};
+use crate::codex::launch::arguments::{setting_arguments, toml_string};
 
-/// Nothing is asked of anybody: what needs an approval is refused.
+/// Approval policy: actions that need an approval are denied without a request.
 pub(super) const APPROVAL_POLICY: &str = "never";
 
-/// Codex 0.42 cannot sandbox a command of `proto`: what needs a sandbox is refused.
+/// Sandbox mode. Codex 0.42 cannot sandbox a command of `proto`, so it denies commands that need a sandbox.
 pub(super) const SANDBOX_MODE: &str = "read-only";
 
-/// What stands in for Codex's prompt of 27 KB. The tool `shell` is always offered, and never works.
+/// Instructions instead of Codex's own prompt of 27 KB. Codex always offers the tool `shell`, which never works here.
 pub(super) const INSTRUCTIONS: &str =
     "You are a helpful assistant. You have no tools: never call one, answer in text.\n";
 
-/// Whatever `config.toml` says. Commands that Codex takes for harmless (`cat`, `bash -lc "ls"`) need neither approval
-/// nor sandbox; they are found by name only, and `/dev/null` holds no program.
+/// Settings that override `config.toml`. Commands that Codex considers harmless (`cat`, `bash -lc "ls"`) need neither
+/// approval nor sandbox. Codex finds them by name only, so that a `PATH` of `/dev/null` keeps them from starting.
 const SETTINGS: [(&str, &str); 13] = [
     (
         "shell_environment_policy",
@@ -34,11 +34,11 @@ const SETTINGS: [(&str, &str); 13] = [
     ("history.persistence", "\"none\""),
     ("hide_agent_reasoning", "false"),
     ("show_raw_agent_reasoning", "false"),
-    // Without it, the effort of a model that this Codex does not know is left out silently.
+    // Without this setting, Codex silently drops the effort for a model that it does not know.
     ("model_supports_reasoning_summaries", "true"),
 ];
 
-/// What follows the program's name; without `instructions` Codex sends its own.
+/// Returns the arguments after the program's name. Without `instructions` Codex sends its own.
 pub(in crate::codex) fn arguments(
     provider: Vec<(String, String)>,
     instructions: Option<&Path>,

@@ -1,5 +1,5 @@
-//! What a failed turn means: the text of an `error` event -> the domain's error; there is nothing else to go by.
-//! The texts are those that Codex 0.42 was seen to write for each answer of the model service.
+//! Mapping of the text of an `error` event to the domain's error; Codex 0.42 reports no code.
+//! The texts are those that Codex 0.42 was seen to write for each response of the model service.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::turn::TurnError;
 
-/// Reads `message`; `quota_reset` is the time until the plan is open again, by the windows that the child reported.
+/// Returns the error that `message` describes. `quota_reset` is the time until the plan's rate limits reset, by the
+/// windows that the child reported.
 pub(super) fn turn_error(message: &str, quota_reset: Option<Duration>) -> TurnError {
     if message.contains("hit your usage limit") {
         return TurnError::QuotaExceeded {
@@ -15,11 +16,11 @@ pub(super) fn turn_error(message: &str, quota_reset: Option<Duration>) -> TurnEr
         };
     }
     if let Some((_, status)) = message.split_once("last status: ") {
-        return refused(status, "");
+        return rejected(status, "");
     }
-    if let Some((_, refusal)) = message.split_once("unexpected status ") {
-        let (status, body) = refusal.split_once(": ").unwrap_or((refusal, ""));
-        return refused(status, body);
+    if let Some((_, rejection)) = message.split_once("unexpected status ") {
+        let (status, body) = rejection.split_once(": ").unwrap_or((rejection, ""));
+        return rejected(status, body);
     }
     if is_context_length(message) {
         TurnError::ContextLength
@@ -28,7 +29,8 @@ pub(super) fn turn_error(message: &str, quota_reset: Option<Duration>) -> TurnEr
     } else if message.contains("Missing environment variable") {
         TurnError::Unavailable
     } else {
-        TurnError::ProviderFailed // "high demand" is any 5xx; "stream disconnected" is a cut or `response.failed`.
+        // "high demand" stands for any 5xx, and "stream disconnected" for an aborted stream or `response.failed`.
+        TurnError::ProviderFailed
     }
 }
 
@@ -36,8 +38,8 @@ fn is_context_length(text: &str) -> bool {
     text.contains("context window") || text.contains("context_length_exceeded")
 }
 
-/// The provider answered with a status such as `404 Not Found`, and this body.
-fn refused(status: &str, body: &str) -> TurnError {
+/// Returns the error of a provider's response with a status such as `404 Not Found` and a body.
+fn rejected(status: &str, body: &str) -> TurnError {
     let code = status.split(' ').next().unwrap_or_default();
     match code.parse::<u16>() {
         Ok(401 | 403) => TurnError::Unauthorized,
@@ -50,7 +52,7 @@ fn refused(status: &str, body: &str) -> TurnError {
     }
 }
 
-/// The provider's own sentence, which a client can act on.
+/// Returns the provider's own sentence, which the client can act on; the status if the body has none.
 fn provider_message(body: &str, status: &str) -> String {
     let body: Value = serde_json::from_str(body).unwrap_or_default();
     let sentence = body
@@ -62,7 +64,7 @@ fn provider_message(body: &str, status: &str) -> String {
         .to_owned()
 }
 
-/// Reads "... or try again in 3 days 2 hours 1 minute.", which may also be a sentence of its own.
+/// Parses the wait in "... or try again in 3 days 2 hours 1 minute.", which may also be a sentence of its own.
 fn announced_reset(message: &str) -> Option<Duration> {
     let (_, wait) = message.split_once("again in ")?;
     let words: Vec<&str> = wait.split([' ', '.', ',']).collect();
@@ -85,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_text_of_the_child_has_its_own_error() {
+    fn each_error_text_of_codex_maps_to_a_turn_error() {
         use TurnError::{
             ContextLength, ModelNotFound, ProviderFailed, ProviderOverloaded, ProviderRateLimited,
             Rejected, Unauthorized, Unavailable,
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_that_is_used_up_says_when_it_is_open_again() {
+    fn exhausted_plan_reports_its_reset() {
         let seconds = |seconds| Some(Duration::from_secs(seconds));
         for (wait, reported, expected) in [
             ("Try again in 1 hour.", None, seconds(3600)),

@@ -1,5 +1,6 @@
-//! A Codex home for one child: its login and configuration are the operator's, all that it writes is its own.
-//! Codex 0.42 writes a transcript to `sessions/` whatever it is told, and folders to TMPDIR that it leaves behind.
+//! A Codex home for one child, with links to the operator's login and configuration.
+//! Codex 0.42 always writes a transcript to `sessions/`, and leaves folders behind in TMPDIR, so each child has a home
+//! that is removed at its exit.
 
 use std::ffi::OsString;
 use std::io;
@@ -9,35 +10,35 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::command_line::INSTRUCTIONS;
-use super::confine::Reach;
+use super::confine::AllowedPaths;
 
-/// What is the operator's.
+/// Files of the operator that are linked.
 const LOGIN: &str = "auth.json";
 const CONFIGURATION: &str = "config.toml";
 
-/// The folder; removed with all that is in it when it is dropped, which should be after the child has ended.
+/// The home of one child. Dropping it removes the folder; the child must have exited by then.
 #[derive(Debug)]
 pub(super) struct ChildHome {
     folder: TempDir,
-    operators: PathBuf,
+    operators_home: PathBuf,
 }
 
 impl ChildHome {
-    /// A home in `parent`. The files of `operators` are linked, so that a credential that the child renews is renewed
-    /// for all: Codex writes it in place.
+    /// Creates a home in `parent`, with links to the operator's files.
     ///
     /// # Errors
-    /// The folder cannot be made.
-    pub(super) fn make(parent: &Path, operators: &Path) -> io::Result<Self> {
+    /// The folder cannot be created.
+    pub(super) fn create(parent: &Path, operators_home: &Path) -> io::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("child-")
             .tempdir_in(parent)?;
         let home = Self {
             folder,
-            operators: operators.to_owned(),
+            operators_home: operators_home.to_owned(),
         };
+        // Links and not copies: Codex writes a renewed credential in place, which renews it for all children.
         for name in [LOGIN, CONFIGURATION] {
-            symlink(operators.join(name), home.path().join(name))?;
+            symlink(operators_home.join(name), home.path().join(name))?;
         }
         std::fs::create_dir(home.temporary())?;
         std::fs::write(home.instructions(), INSTRUCTIONS)?;
@@ -52,12 +53,12 @@ impl ChildHome {
         self.path().join("tmp")
     }
 
-    /// The file with our instructions.
+    /// Returns the path of the file with the sidecar's instructions.
     pub(super) fn instructions(&self) -> PathBuf {
         self.path().join("instructions.md")
     }
 
-    /// The variables that make a child live in it.
+    /// Returns the variables that make a child use this home.
     pub(super) fn environment(&self) -> [(OsString, OsString); 2] {
         [
             ("CODEX_HOME".into(), self.path().into()),
@@ -65,12 +66,12 @@ impl ChildHome {
         ]
     }
 
-    /// The places that are the child's.
-    pub(super) fn reach(&self) -> Reach {
-        Reach {
+    /// Returns the paths that the child may access.
+    pub(super) fn allowed_paths(&self) -> AllowedPaths {
+        AllowedPaths {
             folder: self.path().to_owned(),
-            rewritten: self.operators.join(LOGIN),
-            read: self.operators.join(CONFIGURATION),
+            rewritten: self.operators_home.join(LOGIN),
+            read: self.operators_home.join(CONFIGURATION),
         }
     }
 }

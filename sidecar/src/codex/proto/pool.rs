@@ -1,5 +1,5 @@
-//! Children started ahead: as many as wait for a turn are kept waiting, so that no turn pays for a start.
-//! A child is a task that takes one turn from the orders; this is what starts them, and speaks for all of them.
+//! The pool of `codex proto` children: a fixed number of them is kept waiting, so that no turn pays for a start.
+//! A child is a task that takes one turn from the queue; the pool starts those tasks, and publishes their readiness.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -11,75 +11,77 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::child::{Broken, End, Note, Starter};
-use crate::codex::launch::launch::Launch;
-use crate::codex::launch::login::Login;
+use super::child::{ChildExit, ChildFailure, ChildReport, ChildTask};
+use crate::codex::launch::{Launch, Login};
 use crate::codex::rate_limits::SharedRateLimits;
-use crate::codex::turn_queue::{Readiness, TurnQueue};
+use crate::codex::readiness::Readiness;
+use crate::codex::turn_queue::TurnQueue;
 use crate::error_chain;
 use crate::turn::{Event, Outcome, TurnError};
 
-/// Time between two looks at whether Codex has been logged in.
+/// Time between two checks of a missing login.
 const LOGIN_POLL: Duration = Duration::from_secs(2);
 
-/// Delay after the first child that did not live to take a turn, and the longest one; it doubles in between.
+/// Delay after the first child that failed before its turn, and the longest delay; it doubles in between.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
-/// Notes of children that wait to be read, which takes microseconds.
-const NOTES_WAITING: usize = 16;
+/// Capacity of the channel of the children's reports, which the pool reads within microseconds.
+const REPORTS_CAPACITY: usize = 16;
 
-/// What keeps children waiting.
+/// The pool of children.
 #[derive(Debug)]
 pub(in crate::codex) struct Pool {
     pub(in crate::codex) launch: Arc<Launch>,
-    pub(in crate::codex) plan: SharedRateLimits,
-    pub(in crate::codex) orders: TurnQueue,
-    /// Children that wait for a turn.
+    pub(in crate::codex) rate_limits: SharedRateLimits,
+    pub(in crate::codex) turns: TurnQueue,
+    /// Number of children that wait for a turn.
     pub(in crate::codex) size: NonZeroUsize,
     pub(in crate::codex) readiness: watch::Sender<Readiness>,
     pub(in crate::codex) stop: CancellationToken,
 }
 
 impl Pool {
-    /// Works until `stop` fires, and until the last child is gone.
+    /// Runs until `stop` fires and all children have exited.
     pub(in crate::codex) async fn run(self) {
         let stop = self.stop.clone();
         let login = tokio::select! {
-            login = self.login() => login,
+            login = self.wait_for_login() => login,
             () = stop.cancelled() => return,
         };
-        let (notes, mut noted) = mpsc::channel(NOTES_WAITING);
-        let starter = Starter {
+        let (reports, mut received) = mpsc::channel(REPORTS_CAPACITY);
+        let task = ChildTask {
             launch: Arc::clone(&self.launch),
-            plan: self.plan.clone(),
+            rate_limits: self.rate_limits.clone(),
             own_instructions: login == Login::ChatGpt,
-            orders: self.orders.clone(),
-            notes,
+            turns: self.turns.clone(),
+            reports,
             stop: stop.clone(),
         };
-        let mut children = Children::new(self, starter);
+        let mut children = Children::new(self, task);
         loop {
             children.fill();
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some((child, note)) = noted.recv() => children.on_note(child, note),
-                Some(ended) = children.running.join_next_with_id() => children.on_end(ended),
+                Some((child, report)) = received.recv() => children.on_report(child, report),
+                // `Some`: an empty set disables the branch, and the next start is up to the timer below.
+                Some(exit) = children.tasks.join_next_with_id() => children.on_exit(exit),
                 () = sleep_until(children.not_before), if !children.is_full() => {}
             }
         }
-        drop(noted);
-        while children.running.join_next().await.is_some() {}
+        // Before the join: a child that waits to send a report must not wait for ever.
+        drop(received);
+        while children.tasks.join_next().await.is_some() {}
     }
 
-    /// Waits for a credential: a child that starts without one never gets one.
-    async fn login(&self) -> Login {
+    /// Waits for a login. A child that starts without one never gets one.
+    async fn wait_for_login(&self) -> Login {
         loop {
-            let login = Login::look(&self.launch).await;
-            if login.is_there() {
+            let login = self.launch.login_status().await;
+            if login.is_usable() {
                 return login;
             }
             if let Login::Unknown(reason) = login {
-                tracing::warn!(reason, "codex cannot say whether it has a login");
+                tracing::warn!(reason, "codex login check failed");
             }
             self.readiness.send_replace(Readiness::LoginRequired);
             sleep(LOGIN_POLL).await;
@@ -87,23 +89,23 @@ impl Pool {
     }
 }
 
-/// The children, and which of them wait.
+/// The children's tasks, and the set of those that wait for a turn.
 struct Children {
     pool: Pool,
-    starter: Starter,
-    running: JoinSet<Result<End, Broken>>,
-    /// Those without a turn, and whether they have completed their handshake.
+    task: ChildTask,
+    tasks: JoinSet<Result<ChildExit, ChildFailure>>,
+    /// Children without a turn, and whether their handshake is complete.
     waiting: HashMap<Id, bool>,
     delay: Duration,
     not_before: Instant,
 }
 
 impl Children {
-    fn new(pool: Pool, starter: Starter) -> Self {
+    fn new(pool: Pool, task: ChildTask) -> Self {
         Self {
             pool,
-            starter,
-            running: JoinSet::new(),
+            task,
+            tasks: JoinSet::new(),
             waiting: HashMap::new(),
             delay: BACKOFF.0,
             not_before: Instant::now(),
@@ -116,65 +118,67 @@ impl Children {
 
     fn fill(&mut self) {
         while !self.is_full() && Instant::now() >= self.not_before {
-            let child = self.running.spawn(self.starter.clone().live());
+            let child = self.tasks.spawn(self.task.clone().run());
             self.waiting.insert(child.id(), false);
         }
     }
 
-    fn on_note(&mut self, child: Id, note: Note) {
-        match note {
-            Note::Ready => {
-                if let Some(ready) = self.waiting.get_mut(&child) {
-                    *ready = true;
+    fn on_report(&mut self, child: Id, report: ChildReport) {
+        match report {
+            ChildReport::Ready => {
+                // The child may have exited since it sent the report.
+                if let Some(is_ready) = self.waiting.get_mut(&child) {
+                    *is_ready = true;
                     self.pool.readiness.send_replace(Readiness::Ready);
                 }
             }
-            Note::Taken => {
+            ChildReport::TurnTaken => {
                 self.waiting.remove(&child);
             }
         }
     }
 
-    fn on_end(&mut self, ended: Result<(Id, Result<End, Broken>), JoinError>) {
-        let (child, ended) = match ended {
-            Ok((child, ended)) => (child, Some(ended)),
-            Err(panicked) => {
-                tracing::error!(error = %panicked, "the task of a child ended early");
-                (panicked.id(), None)
+    fn on_exit(&mut self, exit: Result<(Id, Result<ChildExit, ChildFailure>), JoinError>) {
+        let (child, result) = match exit {
+            Ok((child, result)) => (child, Some(result)),
+            Err(error) => {
+                tracing::error!(%error, "child task panicked");
+                (error.id(), None)
             }
         };
         self.waiting.remove(&child);
-        match ended {
-            Some(Ok(End::Served)) => self.delay = BACKOFF.0,
-            Some(Ok(End::Retired | End::Stopped)) | None => {}
-            Some(Err(broken)) => self.on_broken(&broken),
+        match result {
+            Some(Ok(ChildExit::Served)) => self.delay = BACKOFF.0,
+            Some(Ok(ChildExit::Idle | ChildExit::Stopped)) | None => {}
+            Some(Err(failure)) => self.on_failure(&failure),
         }
     }
 
-    /// Waits longer each time before the next start. While no child is ready, nobody is kept waiting for one.
-    fn on_broken(&mut self, broken: &Broken) {
-        tracing::error!(error = error_chain(broken), restart_in = ?self.delay, "codex child ended");
+    /// Delays the next start, longer each time. While no child is ready, queued turns are rejected instead of waiting.
+    fn on_failure(&mut self, failure: &ChildFailure) {
+        tracing::error!(error = error_chain(failure), restart_in = ?self.delay, "codex child ended");
+        // Children that fail together, as those of a full pool do, count once.
         if Instant::now() >= self.not_before {
             self.not_before = Instant::now() + self.delay;
             self.delay = (self.delay * 2).min(BACKOFF.1);
         }
-        if self.waiting.values().any(|ready| *ready) {
+        if self.waiting.values().any(|is_ready| *is_ready) {
             return;
         }
-        let state = match broken {
-            Broken::Spawn(_) | Broken::Start(_) => Readiness::Unavailable,
-            Broken::Wait(_) => Readiness::Starting,
+        let readiness = match failure {
+            ChildFailure::Spawn(_) | ChildFailure::Handshake(_) => Readiness::Unavailable,
+            ChildFailure::Waiting(_) => Readiness::Starting,
         };
-        self.pool.readiness.send_replace(state);
-        if let Err(error) = state.check() {
-            self.turn_away(&error);
+        self.pool.readiness.send_replace(readiness);
+        if let Err(error) = readiness.check() {
+            self.reject_queued(&error);
         }
     }
 
-    fn turn_away(&self, error: &TurnError) {
-        while let Ok(order) = self.pool.orders.try_recv() {
+    fn reject_queued(&self, error: &TurnError) {
+        while let Ok(turn) = self.pool.turns.try_recv() {
             let failed = Event::Finished(Outcome::Failed(error.clone()));
-            let _client_gone = order.events.write(failed);
+            turn.events.write(failed).ok(); // Fails only for a slow reader, and that turn has failed already.
         }
     }
 }

@@ -1,17 +1,15 @@
-//! The lines of `codex proto` that we write and read (Codex 0.36 to 0.42): submissions in, events out.
-//! Only the fields that we use; both shapes of the wild are read, the event in `msg` or at the top.
+//! The lines of `codex proto` (Codex 0.36 to 0.42), submissions and events, reduced to the fields that the sidecar
+//! uses. Both known shapes of an event are parsed: its fields in `msg`, or at the top level.
 
 use std::borrow::Cow;
-use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::codex::json_line::json_line;
-use crate::codex::rate_limits;
-use crate::turn::Usage;
+use crate::codex::wire::{RateLimits, TokenCounts};
 
-/// The submission that a child is made for. An approval is answered by the id of the turn that asks.
+/// Id of the turn's submission. A response to an approval request repeats this id.
 const TURN: &str = "turn";
 
 #[derive(Serialize)]
@@ -20,11 +18,11 @@ struct Submission<Op> {
     op: Op,
 }
 
-/// What a child can be told.
+/// An operation that is submitted to a child.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Op<'a> {
-    /// The one turn. Policies and folder are those of the arguments: others would be told to the model once more.
+    /// The turn. Policies and folder must be those of the arguments, or Codex tells the model about the difference.
     UserTurn {
         items: Vec<Item<'a>>,
         cwd: &'a str,
@@ -37,11 +35,11 @@ pub(super) enum Op<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         final_output_json_schema: Option<&'a RawValue>,
     },
-    /// A command that asks to run may not.
+    /// The denial of a command.
     ExecApproval { id: &'static str, decision: Denied },
-    /// A patch that asks to be applied may not.
+    /// The denial of a patch.
     PatchApproval { id: &'static str, decision: Denied },
-    /// Ends turn and child, which waits for the end of its stdin.
+    /// Ends the turn. The child exits when its stdin is closed.
     Shutdown,
 }
 
@@ -50,14 +48,14 @@ pub(super) struct SandboxPolicy {
     pub(super) mode: &'static str,
 }
 
-/// The model is told, and goes on.
+/// The decision on an approval request. The model sees the denial, and the turn goes on.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Denied {
     Denied,
 }
 
-/// A part of what the user says.
+/// A part of the user's message.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Item<'a> {
@@ -80,7 +78,7 @@ impl Op<'_> {
         }
     }
 
-    /// The line that tells it, with its end.
+    /// Returns the line of the submission, with its line break.
     pub(super) fn line(&self) -> Vec<u8> {
         let id = match self {
             Self::UserTurn { .. } => TURN,
@@ -91,39 +89,41 @@ impl Op<'_> {
     }
 }
 
-/// What a child says: the event's type, and the JSON object that has its fields.
+/// A line of the child: the event's type, and the JSON object with its fields.
 #[derive(Debug)]
-pub(super) struct Said<'a> {
-    pub(super) event: Cow<'a, str>,
+pub(super) struct EventLine<'a> {
+    pub(super) kind: Cow<'a, str>,
     fields: &'a str,
 }
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(rename = "type", borrow)]
-    event: Option<Cow<'a, str>>,
+    kind: Option<Cow<'a, str>>,
     #[serde(borrow)]
     msg: Option<&'a RawValue>,
 }
 
-impl<'a> Said<'a> {
-    /// Reads a line.
+impl<'a> EventLine<'a> {
+    /// Parses a line.
     ///
     /// # Errors
-    /// It is no JSON object, or names no type.
+    /// The line is not a JSON object, or has no type.
     pub(super) fn parse(line: &'a str) -> Result<Self, serde_json::Error> {
         let top: Envelope<'a> = serde_json::from_str(line)?;
         let fields = top.msg.map_or(line, RawValue::get);
         let inner: Envelope<'a> = serde_json::from_str(fields)?;
-        let event = inner.event.or(top.event);
-        let event = event.ok_or_else(|| serde::de::Error::missing_field("type"))?;
-        Ok(Self { event, fields })
+        let kind = inner
+            .kind
+            .or(top.kind)
+            .ok_or_else(|| serde::de::Error::missing_field("type"))?;
+        Ok(Self { kind, fields })
     }
 
-    /// The fields of the event.
+    /// Parses the fields of the event.
     ///
     /// # Errors
-    /// They have another shape than the protocol says.
+    /// The fields do not have the shape of the protocol.
     pub(super) fn read<T: Deserialize<'a>>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_str(self.fields)
     }
@@ -162,7 +162,7 @@ pub(super) struct ExecCommandEnd {
 /// The exit code of a command that could not be started.
 pub(super) const NOT_STARTED: i32 = -1;
 
-/// `token_count`: `info` is null until the first response of the model is over.
+/// `token_count`; `info` is null until the end of the first model response.
 #[derive(Deserialize)]
 pub(super) struct TokenCount {
     pub(super) info: Option<TokenInfo>,
@@ -171,57 +171,6 @@ pub(super) struct TokenCount {
 
 #[derive(Deserialize)]
 pub(super) struct TokenInfo {
-    pub(super) total_token_usage: Tokens,
-}
-
-/// Tokens of all model calls of the process.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Tokens {
-    input_tokens: u64,
-    cached_input_tokens: u64,
-    output_tokens: u64,
-    reasoning_output_tokens: u64,
-}
-
-impl From<Tokens> for Usage {
-    fn from(tokens: Tokens) -> Self {
-        Self {
-            input_tokens: tokens.input_tokens,
-            cached_input_tokens: tokens.cached_input_tokens,
-            output_tokens: tokens.output_tokens,
-            reasoning_tokens: tokens.reasoning_output_tokens,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-pub(super) struct RateLimits {
-    primary: Option<RateLimitWindow>,
-    secondary: Option<RateLimitWindow>,
-}
-
-#[derive(Deserialize)]
-struct RateLimitWindow {
-    /// Percent.
-    #[serde(default)]
-    used_percent: f64,
-    window_minutes: Option<u64>,
-    /// From the moment of the event on.
-    resets_in_seconds: Option<u64>,
-}
-
-impl From<RateLimits> for rate_limits::RateLimits {
-    fn from(limits: RateLimits) -> Self {
-        let now = SystemTime::now();
-        let window = |window: RateLimitWindow| {
-            let resets_in = window.resets_in_seconds.map(Duration::from_secs);
-            let resets_at = resets_in.and_then(|wait| now.checked_add(wait));
-            rate_limits::RateLimitWindow::new(window.used_percent, window.window_minutes, resets_at)
-        };
-        Self {
-            primary: limits.primary.map(window),
-            secondary: limits.secondary.map(window),
-        }
-    }
+    /// Tokens of all model calls of the process.
+    pub(super) total_token_usage: TokenCounts,
 }

@@ -1,21 +1,21 @@
-//! The conversation as the items that `thread/inject_items` takes.
-//! OpenAI API reference, "Responses", input items; what Codex 0.169 does to each of them was seen by experiment.
+//! The conversation as the items of `thread/inject_items`.
+//! The shapes are the input items of OpenAI's Responses API; how Codex 0.169 treats each of them is known by
+//! experiment.
 
 use std::borrow::Cow;
 
 use serde::Serialize;
 
 use super::names;
-
 use crate::turn::{Content, Detail, Item, Message, Role, Tools, TurnRequest};
 
-/// An item of the Responses API, as the thread's history wants it.
+/// An item of the Responses API in the history of a thread.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum HistoryItem<'a> {
+pub(crate) enum HistoryItem<'a> {
     Message {
         role: &'static str,
-        content: Vec<Part<'a>>,
+        content: Vec<HistoryPart<'a>>,
     },
     FunctionCall {
         call_id: &'a str,
@@ -24,10 +24,10 @@ pub(super) enum HistoryItem<'a> {
     },
     FunctionCallOutput {
         call_id: &'a str,
-        output: Output<'a>,
+        output: HistoryOutput<'a>,
     },
     Reasoning {
-        summary: Vec<SummaryPart<'a>>,
+        summary: Vec<HistorySummary<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         encrypted_content: Option<&'a str>,
     },
@@ -35,7 +35,7 @@ pub(super) enum HistoryItem<'a> {
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Part<'a> {
+pub(crate) enum HistoryPart<'a> {
     InputText {
         text: &'a str,
     },
@@ -49,23 +49,25 @@ pub(super) enum Part<'a> {
     },
 }
 
-/// What a tool returned: a text is sent as one, which is what models were taught on.
+/// The output of a tool call. A single text is sent as a plain string, the form that models are trained on.
 #[derive(Serialize)]
 #[serde(untagged)]
-pub(super) enum Output<'a> {
+pub(crate) enum HistoryOutput<'a> {
     Text(&'a str),
-    Parts(Vec<Part<'a>>),
+    Parts(Vec<HistoryPart<'a>>),
 }
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum SummaryPart<'a> {
+pub(crate) enum HistorySummary<'a> {
     SummaryText { text: &'a str },
 }
 
-/// The conversation as history, and what Codex has no field for: it asks the model for `tool_choice: "auto"` always,
-/// so that a required call is asked for in words.
-pub(super) fn history(request: &TurnRequest) -> Vec<HistoryItem<'_>> {
+/// Returns the conversation as history items.
+///
+/// Codex always sends `tool_choice: "auto"`, and has no field for another choice, so a required tool call is requested
+/// by a developer message at the end.
+pub(crate) fn history(request: &TurnRequest) -> Vec<HistoryItem<'_>> {
     let items = request.conversation.iter().map(history_item);
     items.chain(call_instruction(&request.tools)).collect()
 }
@@ -74,7 +76,7 @@ fn call_instruction(tools: &Tools) -> Option<HistoryItem<'_>> {
     let text = "Answer by calling one of your functions, not with text alone.";
     tools.required.then(|| HistoryItem::Message {
         role: "developer",
-        content: vec![Part::InputText { text }],
+        content: vec![HistoryPart::InputText { text }],
     })
 }
 
@@ -89,25 +91,25 @@ fn history_item(item: &Item) -> HistoryItem<'_> {
         Item::ToolOutput(output) => HistoryItem::FunctionCallOutput {
             call_id: &output.call_id,
             output: match output.content.as_slice() {
-                [Content::Text(text)] => Output::Text(text),
-                parts => Output::Parts(parts.iter().map(|part| input(part)).collect()),
+                [Content::Text(text)] => HistoryOutput::Text(text),
+                parts => HistoryOutput::Parts(parts.iter().map(|part| input(part)).collect()),
             },
         },
         Item::Reasoning(item) => HistoryItem::Reasoning {
             summary: item
                 .summary
                 .iter()
-                .map(|text| SummaryPart::SummaryText { text })
+                .map(|text| HistorySummary::SummaryText { text })
                 .collect(),
             encrypted_content: item.encrypted_content.as_deref(),
         },
     }
 }
 
-/// `system` would vanish without an error, so that role is `developer`.
 fn history_message(message: &Message) -> HistoryItem<'_> {
     HistoryItem::Message {
         role: match message.role {
+            // Not `system`: Codex drops items of that role without an error.
             Role::Developer => "developer",
             Role::User => "user",
             Role::Assistant => "assistant",
@@ -119,19 +121,19 @@ fn history_message(message: &Message) -> HistoryItem<'_> {
     }
 }
 
-fn input(content: &Content) -> Part<'_> {
+fn input(content: &Content) -> HistoryPart<'_> {
     match content {
-        Content::Text(text) => Part::InputText { text },
-        Content::Image(image) => Part::InputImage {
+        Content::Text(text) => HistoryPart::InputText { text },
+        Content::Image(image) => HistoryPart::InputImage {
             image_url: &image.url,
             detail: image.detail,
         },
     }
 }
 
-fn output(content: &Content) -> Part<'_> {
+fn output(content: &Content) -> HistoryPart<'_> {
     match content {
-        Content::Text(text) => Part::OutputText { text },
+        Content::Text(text) => HistoryPart::OutputText { text },
         Content::Image(_) => input(content),
     }
 }

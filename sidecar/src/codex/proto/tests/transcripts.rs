@@ -1,18 +1,26 @@
-//! The protocol against what real children of Codex 0.42.0 wrote (`tests/golden/codex/proto-0.42.0`), and against silence.
+//! The session against transcripts of real children of Codex 0.42.0 (`tests/golden/codex/proto-0.42.0`), and against
+//! silence.
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use super::*;
-use crate::turn::{Content, Effort, Item, Message, Model, Profile, Role, Summary, Tools};
+use super::super::session::*;
+use crate::codex::rate_limits::SharedRateLimits;
+use crate::turn::{
+    Content, Effort, Event, FinishReason, Item, Message, Model, Outcome, Profile, Role, Summary,
+    Tools, TurnError, TurnRequest, Usage,
+};
 
-/// What a client and the child were told while a transcript was read.
+/// The result of a transcript: the client's view, and the lines for the child.
 #[derive(Debug, Default, PartialEq)]
-struct Played {
+struct ProtoResult {
     text: String,
     reasoning: String,
     outcome: Option<Outcome>,
     written: Vec<Value>,
-    broke: Option<String>,
+    error: Option<String>,
 }
 
 fn request() -> TurnRequest {
@@ -32,21 +40,21 @@ fn request() -> TurnRequest {
     }
 }
 
-fn play<'a>(lines: impl IntoIterator<Item = &'a str>) -> Played {
-    let mut proto = Proto::start(
+fn play<'a>(lines: impl IntoIterator<Item = &'a str>) -> ProtoResult {
+    let mut proto = ProtoSession::start(
         "/work".to_owned(),
         SharedRateLimits::default(),
         Instant::now(),
     );
-    let mut played = Played::default();
+    let mut played = ProtoResult::default();
     for line in lines {
-        if proto.phase() == Phase::Ready {
+        if proto.phase() == ProtoPhase::Ready {
             proto.begin(&request(), Instant::now());
         }
         match proto.read_line(line) {
-            Ok(step) => played.note(step),
+            Ok(output) => played.note(output),
             Err(error) => {
-                played.broke = Some(error.to_string());
+                played.error = Some(error.to_string());
                 break;
             }
         }
@@ -54,18 +62,18 @@ fn play<'a>(lines: impl IntoIterator<Item = &'a str>) -> Played {
     played
 }
 
-impl Played {
-    fn note(&mut self, step: Step) {
+impl ProtoResult {
+    fn note(&mut self, output: ProtoOutput) {
         let read = |line: &Vec<u8>| serde_json::from_slice::<Value>(line).unwrap();
-        self.written.extend(step.write.iter().map(read));
-        for event in step.events {
-            assert_eq!(self.outcome, None, "nothing comes after the end");
+        self.written.extend(output.write.iter().map(read));
+        for event in output.events {
+            assert_eq!(self.outcome, None, "no event after the end");
             match event {
                 Event::Heartbeat => {}
                 Event::Text(text) => self.text += &text,
                 Event::Reasoning(text) => self.reasoning += &text,
                 Event::Finished(outcome) => self.outcome = Some(outcome),
-                other => panic!("proto has no {other:?}"),
+                other => panic!("unexpected {other:?}"),
             }
         }
     }
@@ -93,7 +101,7 @@ fn ended(stop: FinishReason, usage: Option<(u64, u64, u64, u64)>) -> Outcome {
     Outcome::Completed { stop, usage }
 }
 
-/// The transcripts, the text that comes of each, and its end.
+/// The transcripts, with the text and the outcome of each.
 fn table() -> Vec<(&'static str, &'static str, Outcome)> {
     const HELLO: &str = "Hello from the mock.";
     let hour = Some(Duration::from_secs(3600));
@@ -149,7 +157,7 @@ fn table() -> Vec<(&'static str, &'static str, Outcome)> {
 }
 
 #[test]
-fn each_transcript_comes_to_its_end_and_no_text_is_lost_or_doubled() {
+fn each_transcript_gives_its_text_once_and_its_outcome() {
     for (name, text, outcome) in table() {
         let played = play(transcript(name).lines());
         assert_eq!(played.text, text, "{name}");
@@ -158,7 +166,7 @@ fn each_transcript_comes_to_its_end_and_no_text_is_lost_or_doubled() {
 }
 
 #[test]
-fn the_shapes_of_the_wild_are_read_alike() {
+fn both_event_shapes_give_the_same_result() {
     for (name, ..) in table() {
         let lines = transcript(name);
         let at_the_top = |line: &str| {
@@ -179,7 +187,7 @@ fn the_shapes_of_the_wild_are_read_alike() {
 }
 
 #[test]
-fn reasoning_is_told_once_and_its_parts_are_parted() {
+fn reasoning_is_sent_once_with_separated_parts() {
     let expected = "**Thinking about it**\n\nFirst part.\n\n**Second thoughts**\n\nMore.";
     let lines = transcript("reasoning");
     assert_eq!(play(lines.lines()).reasoning, expected);
@@ -190,20 +198,19 @@ fn reasoning_is_told_once_and_its_parts_are_parted() {
 }
 
 #[test]
-fn messages_without_deltas_are_told_too() {
+fn messages_without_deltas_are_sent() {
     let lines = transcript("two-messages");
     let without_deltas = lines.lines().filter(|line| !line.contains("_delta"));
     let expected = "Let me check.\n\nHello from the mock.";
     assert_eq!(play(without_deltas).text, expected);
-    let last_only = lines
-        .lines()
-        .filter(|line| !line.contains("agent_message_delta"));
-    let last_only = last_only.filter(|line| !line.contains("\"agent_message\""));
+    let last_only = lines.lines().filter(|line| {
+        !line.contains("agent_message_delta") && !line.contains("\"agent_message\"")
+    });
     assert_eq!(play(last_only).text, "Hello from the mock.");
 }
 
 #[test]
-fn what_asks_for_approval_is_refused_at_once() {
+fn approval_requests_are_denied_at_once() {
     for (name, op) in [
         ("approval", "exec_approval"),
         ("patch-denied", "patch_approval"),
@@ -219,17 +226,17 @@ fn what_asks_for_approval_is_refused_at_once() {
 }
 
 #[test]
-fn a_command_that_ran_ends_the_child() {
+fn command_that_ran_ends_the_child() {
     let played = play(transcript("approval-approved").lines());
     assert_eq!(played.outcome, None);
-    assert!(played.broke.unwrap().contains("a command ran"));
+    assert!(played.error.unwrap().contains("a command ran"));
 }
 
 #[test]
-fn a_plan_that_is_used_up_is_open_again_when_its_window_says() {
+fn exhausted_plan_resets_with_its_window() {
     let window = r#"{"msg":{"type":"token_count","info":null,"rate_limits":{"primary":{"used_percent":100.0,"resets_in_seconds":90},"secondary":{"used_percent":40.0,"resets_in_seconds":5000}}}}"#;
-    let lines = transcript("usage-limit");
-    let lines: Vec<_> = lines
+    let recorded = transcript("usage-limit");
+    let lines: Vec<_> = recorded
         .lines()
         .map(|line| {
             if line.contains("token_count") {
@@ -243,25 +250,25 @@ fn a_plan_that_is_used_up_is_open_again_when_its_window_says() {
         retry_after: Some(wait),
     })) = play(lines).outcome
     else {
-        panic!("the plan is used up");
+        panic!("the plan is exhausted");
     };
     let window = Duration::from_secs(60)..=Duration::from_secs(90);
     assert!(window.contains(&wait), "{wait:?}");
 }
 
 #[test]
-fn a_turn_is_told_with_model_effort_and_the_policies_of_the_start() {
-    let mut proto = Proto::start(
+fn turn_is_submitted_with_model_effort_and_the_policies_of_the_arguments() {
+    let mut proto = ProtoSession::start(
         "/work".to_owned(),
         SharedRateLimits::default(),
         Instant::now(),
     );
     let ready = transcript("plain");
     proto.read_line(ready.lines().next().unwrap()).unwrap();
-    let step = proto.begin(&request(), Instant::now());
-    assert_eq!(step.write.len(), 1);
-    assert_eq!(step.write[0].last(), Some(&b'\n'));
-    let turn: Value = serde_json::from_slice(&step.write[0]).unwrap();
+    let output = proto.begin(&request(), Instant::now());
+    assert_eq!(output.write.len(), 1);
+    assert_eq!(output.write[0].last(), Some(&b'\n'));
+    let turn: Value = serde_json::from_slice(&output.write[0]).unwrap();
     let op = json!({
         "type": "user_turn", "items": [{"type": "text", "text": "hi"}], "cwd": "/work",
         "approval_policy": "never", "sandbox_policy": {"mode": "read-only"},
@@ -271,32 +278,32 @@ fn a_turn_is_told_with_model_effort_and_the_policies_of_the_start() {
 }
 
 #[test]
-fn silence_has_a_deadline_where_a_word_is_due() {
+fn silence_has_a_deadline_while_an_event_is_due() {
     let now = Instant::now();
-    let mut proto = Proto::start("/work".to_owned(), SharedRateLimits::default(), now);
-    let due = |proto: &Proto| {
+    let mut proto = ProtoSession::start("/work".to_owned(), SharedRateLimits::default(), now);
+    let due = |proto: &ProtoSession| {
         let deadline = proto.deadline();
         deadline.map(|(at, error)| (at - now, error.to_string()))
     };
-    let silent = |event: &str| format!("{event} did not come in time");
-    let start = Some((START_DEADLINE, silent("session_configured")));
+    let silent = |event: &str| format!("{event} timed out");
+    let start = Some((START_TIMEOUT, silent("session_configured")));
     assert_eq!(due(&proto), start);
-    let lines = transcript("plain");
-    let mut lines = lines.lines();
+    let recorded = transcript("plain");
+    let mut lines = recorded.lines();
     proto.read_line(lines.next().unwrap()).unwrap();
     assert_eq!(due(&proto), None, "it waits for a turn");
     proto.begin(&request(), now);
-    assert_eq!(due(&proto), Some((TASK_DEADLINE, silent("task_started"))));
+    assert_eq!(due(&proto), Some((TASK_TIMEOUT, silent("task_started"))));
     proto.read_line(lines.next().unwrap()).unwrap();
     assert_eq!(due(&proto), None, "the turn has timers of its own");
 }
 
 #[test]
-fn what_is_no_event_ends_the_child_and_what_is_unknown_does_not() {
+fn invalid_line_ends_the_child_and_unknown_event_does_not() {
     let start = r#"{"id":"","msg":{"type":"session_configured"}}"#;
     let unknown = r#"{"id":"turn","msg":{"type":"something_new","delta":{"x":1}}}"#;
     let played = play([start, unknown]);
-    assert_eq!(played, Played::default());
+    assert_eq!(played, ProtoResult::default());
     for line in [
         "",
         "not json",
@@ -305,6 +312,6 @@ fn what_is_no_event_ends_the_child_and_what_is_unknown_does_not() {
         r#"{"msg":7}"#,
         r#"{"msg":{"type":"agent_message_delta"}}"#,
     ] {
-        assert!(play([start, line]).broke.is_some(), "{line:?}");
+        assert!(play([start, line]).error.is_some(), "{line:?}");
     }
 }

@@ -1,6 +1,6 @@
-//! Codex's home: one writer, and no growth without bound. The login in it is never touched.
-//! What Codex 0.42 and 0.169 were seen to write there: rollouts below `sessions`, logs, snapshots of shells, and below
-//! `tmp/arg0-linux` a folder of links for each child.
+//! Codex's home: locked by one sidecar at a time, and pruned to a maximum size. The login in it is never touched.
+//! Codex 0.42 and 0.169 write there: rollouts below `sessions`, logs, shell snapshots, and for each child a folder of
+//! links below `tmp/arg0-linux`.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::process::LockOwner;
 
-/// Folders of which nothing is needed once the turn that wrote it is over.
-const GROWING: [&str; 5] = [
+/// Folders with files that Codex does not read again after the turn that wrote them.
+const PRUNED_FOLDERS: [&str; 5] = [
     "sessions",
     "archived_sessions",
     "log",
@@ -23,29 +23,29 @@ const GROWING: [&str; 5] = [
     "tmp",
 ];
 
-/// Where Codex has its folders of links.
+/// The parent of the children's folders of links.
 const LINKS: &str = "tmp/arg0-linux";
 
-/// What a child locks in its folder of links. Every start of Codex removes those whose lock is free, but never those
-/// without one: their child was killed before it made the lock, or while it removed the folder of another.
+/// The file that a child locks in its folder of links. Every start of Codex removes the folders with a free lock, but
+/// never a folder without one: that child was killed before it created the lock, or while it removed another's folder.
 const LINKS_LOCK: &str = ".lock";
 
-/// After this time a folder of links without a lock is nobody's; a child makes and removes one in milliseconds.
-const ABANDONED: Duration = Duration::from_secs(60);
+/// Age at which a folder of links without a lock is abandoned. A child creates and removes one within milliseconds.
+const LINKS_MAX_AGE: Duration = Duration::from_secs(60);
 
-/// The file that is locked; whoever has the home writes its pid into it.
-const LOCK: &str = ".codex-edge.lock";
+/// The file that is locked; the sidecar with the lock writes its pid into the file.
+const LOCK_FILE: &str = ".codex-edge.lock";
 
-/// How often the home is looked at.
-const LOOK: Duration = Duration::from_secs(10 * 60);
+/// Time between two prunings.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
-/// Time that a predecessor has to hear that it shall stop; the first thing that it does then is to let go of the home.
-const HANDOVER: Duration = Duration::from_secs(5);
+/// Time that a predecessor has to start its shutdown, which begins with the release of the lock.
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Time between two tries to take the home.
-const TRY: Duration = Duration::from_millis(100);
+/// Time between two attempts to lock the home.
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The home, locked for this process.
+/// Codex's home, locked for this process.
 #[derive(Debug)]
 pub struct CodexHome {
     folder: PathBuf,
@@ -54,31 +54,35 @@ pub struct CodexHome {
 }
 
 impl CodexHome {
-    /// Takes the home for this process alone, once a predecessor that is about to stop has let go of it; `max_bytes`
-    /// is what may gather in it.
+    /// Locks the home for this process. Waits up to five seconds for a predecessor that is shutting down.
+    /// `max_bytes` is the maximum size of the pruned folders.
     ///
     /// # Errors
-    /// Another process keeps it (`WouldBlock`), or it cannot be written.
+    /// Another process keeps the lock (`WouldBlock`), or the home is not writable.
     pub async fn lock(folder: &Path, max_bytes: u64) -> io::Result<Self> {
-        let deadline = Instant::now() + HANDOVER;
+        let deadline = Instant::now() + HANDOVER_TIMEOUT;
         loop {
             match Self::try_lock(folder, max_bytes) {
                 Err(error)
                     if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline =>
                 {
-                    sleep(TRY).await;
+                    sleep(LOCK_RETRY_INTERVAL).await;
                 }
-                taken => return taken,
+                result => return result,
             }
         }
     }
 
     fn try_lock(folder: &Path, max_bytes: u64) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let mut options = fs::File::options();
-        let file = options.create(true).truncate(false).read(true).write(true);
-        let file = file.open(folder.join(LOCK))?;
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(refusal)?;
+        // Not truncated: the file has the current owner's pid until the lock is taken.
+        let file = fs::File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(folder.join(LOCK_FILE))?;
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(lock_error)?;
         lock.set_len(0)?;
         write!(&*lock, "{}", std::process::id())?;
         Ok(Self {
@@ -88,68 +92,74 @@ impl CodexHome {
         })
     }
 
-    /// Who has the home now; makes nothing.
+    /// Returns the process that has locked the home, if any. Creates no file.
     ///
     /// # Errors
-    /// Its lock cannot be read.
-    pub fn holder(folder: &Path) -> io::Result<Option<LockOwner>> {
-        let file = match fs::File::open(folder.join(LOCK)) {
+    /// The lock file cannot be read.
+    pub fn lock_owner(folder: &Path) -> io::Result<Option<LockOwner>> {
+        let file = match fs::File::open(folder.join(LOCK_FILE)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        // Shared, so that two that look do not take one another for a sidecar.
+        // Shared, so that two checks at a time do not take each other for a sidecar.
         match Flock::lock(file, FlockArg::LockSharedNonblock) {
             Ok(_free) => Ok(None),
-            Err((file, Errno::EWOULDBLOCK)) => Ok(Some(read_holder(&file))),
+            Err((file, Errno::EWOULDBLOCK)) => Ok(Some(read_owner(&file))),
             Err((_file, error)) => Err(error.into()),
         }
     }
 
-    /// Prunes now and then until `stop` fires, and lets go of the home. Turns that still run write nothing to it that
-    /// two children of one sidecar would not write side by side.
+    /// Prunes the home periodically until `stop` fires, then releases the lock.
+    ///
+    /// Turns may still run after the release. Their writes are those that two children of one sidecar also make side by
+    /// side.
     pub async fn prune_periodically(self, stop: CancellationToken) {
-        let mut look = interval(LOOK);
+        let mut prune = interval(PRUNE_INTERVAL);
         // Not at once: children that a predecessor drains may have lost their locks to an older version's pruning.
-        let mut sweep = interval_at(Instant::now() + LOOK, LOOK);
+        let mut sweep = interval_at(Instant::now() + PRUNE_INTERVAL, PRUNE_INTERVAL);
         loop {
             tokio::select! {
-                _now = look.tick() => self.prune(),
-                _now = sweep.tick() => self.remove_abandoned(),
+                _now = prune.tick() => self.prune(),
+                _now = sweep.tick() => self.remove_abandoned_links(),
                 () = stop.cancelled() => return,
             }
         }
     }
 
-    /// Removes the oldest files of the growing folders until the rest fits.
+    /// Removes the oldest files of the pruned folders until the rest fits into `max_bytes`.
     fn prune(&self) {
-        let mut files: Vec<_> = GROWING
+        let mut files: Vec<_> = PRUNED_FOLDERS
             .iter()
             .flat_map(|name| files_below(&self.folder.join(name)))
             .collect();
+        // Newest first: once the sum exceeds the maximum, all that follow are older.
         files.sort_unstable_by_key(|file| std::cmp::Reverse(file.modified));
         let mut bytes = 0;
-        let surplus = files.into_iter().filter(|file| {
-            bytes += file.bytes;
-            bytes > self.max_bytes
-        });
-        let removed = surplus
+        let removed = files
+            .into_iter()
+            .filter(|file| {
+                bytes += file.bytes;
+                bytes > self.max_bytes
+            })
             .filter(|file| fs::remove_file(&file.path).is_ok())
             .count();
         if removed > 0 {
-            tracing::info!(removed, "old files of codex home removed");
+            tracing::info!(removed, "codex home pruned");
         }
     }
 
     /// Removes the folders of links that no start of Codex will remove.
-    fn remove_abandoned(&self) {
-        let folders = fs::read_dir(self.folder.join(LINKS)).into_iter().flatten();
-        let abandoned = folders.flatten().filter(is_abandoned);
-        let removed = abandoned
+    fn remove_abandoned_links(&self) {
+        let removed = fs::read_dir(self.folder.join(LINKS))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(is_abandoned)
             .filter(|folder| fs::remove_dir_all(folder.path()).is_ok())
             .count();
         if removed > 0 {
-            tracing::info!(removed, "folders of killed children removed");
+            tracing::info!(removed, "abandoned link folders removed");
         }
     }
 }
@@ -157,60 +167,58 @@ impl CodexHome {
 fn is_abandoned(entry: &fs::DirEntry) -> bool {
     let is_old = |metadata: fs::Metadata| {
         let age = metadata.modified().ok().and_then(|at| at.elapsed().ok());
-        metadata.is_dir() && age.is_some_and(|age| age > ABANDONED)
+        metadata.is_dir() && age.is_some_and(|age| age > LINKS_MAX_AGE)
     };
     entry.metadata().is_ok_and(is_old) && !entry.path().join(LINKS_LOCK).exists()
 }
 
-/// Who wrote into the lock.
-fn read_holder(lock: &fs::File) -> LockOwner {
+/// Reads the pid from the lock file.
+fn read_owner(lock: &fs::File) -> LockOwner {
     let mut pid = String::new();
-    let _unknown = lock.take(20).read_to_string(&mut pid);
+    lock.take(20).read_to_string(&mut pid).ok(); // An unreadable pid is an unknown one.
     LockOwner {
         pid: pid.parse().ok(),
     }
 }
 
-/// Why the lock cannot be had.
-fn refusal((lock, error): (fs::File, Errno)) -> io::Error {
+fn lock_error((lock, error): (fs::File, Errno)) -> io::Error {
     match error {
         Errno::EWOULDBLOCK => io::Error::new(
             io::ErrorKind::WouldBlock,
-            format!("another sidecar has it: {}", read_holder(&lock)),
+            format!("locked by another sidecar, {}", read_owner(&lock)),
         ),
         _ => error.into(),
     }
 }
 
-struct GrownFile {
+struct PrunableFile {
     path: PathBuf,
     bytes: u64,
     modified: SystemTime,
 }
 
-/// Regular files, in subfolders too; links are left alone, and so is what a child that lives has locked.
-fn files_below(folder: &Path) -> Vec<GrownFile> {
+/// Returns the regular files in `folder` and its subfolders. Links and the children's lock files are left out.
+fn files_below(folder: &Path) -> Vec<PrunableFile> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let files = entries.flat_map(|entry| {
-        let Ok(metadata) = entry.metadata() else {
-            return Vec::new();
-        };
-        if metadata.is_dir() {
-            return files_below(&entry.path());
-        }
-        let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        let file = GrownFile {
-            path: entry.path(),
-            bytes: metadata.len(),
-            modified,
-        };
-        if metadata.is_file() && entry.file_name() != LINKS_LOCK {
-            vec![file]
-        } else {
-            Vec::new()
-        }
-    });
-    files.collect()
+    entries.flat_map(|entry| prunable_files(&entry)).collect()
+}
+
+fn prunable_files(entry: &fs::DirEntry) -> Vec<PrunableFile> {
+    // The metadata of the link itself, not of its target.
+    let Ok(metadata) = entry.metadata() else {
+        return Vec::new();
+    };
+    if metadata.is_dir() {
+        return files_below(&entry.path());
+    }
+    if !metadata.is_file() || entry.file_name() == LINKS_LOCK {
+        return Vec::new();
+    }
+    vec![PrunableFile {
+        path: entry.path(),
+        bytes: metadata.len(),
+        modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+    }]
 }
 
 #[cfg(test)]
@@ -220,22 +228,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_home_has_one_writer() {
+    fn home_is_locked_by_one_process_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let first = CodexHome::try_lock(folder.path(), 0).unwrap();
         let own = i32::try_from(std::process::id()).unwrap();
         let second = CodexHome::try_lock(folder.path(), 0).unwrap_err();
         assert_eq!(second.kind(), io::ErrorKind::WouldBlock);
         assert!(second.to_string().ends_with(&format!("pid {own}")));
-        let holder = || CodexHome::holder(folder.path()).unwrap();
-        assert_eq!(holder(), Some(LockOwner { pid: Some(own) }));
+        let owner = || CodexHome::lock_owner(folder.path()).unwrap();
+        assert_eq!(owner(), Some(LockOwner { pid: Some(own) }));
         drop(first);
-        assert_eq!(holder(), None);
+        assert_eq!(owner(), None);
         assert!(CodexHome::try_lock(folder.path(), 0).is_ok());
     }
 
     #[test]
-    fn the_oldest_goes_first_and_the_login_never() {
+    fn pruning_removes_the_oldest_files_and_keeps_the_login() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, bytes: usize, age_secs: u64| {
             let path = folder.path().join(name);
@@ -254,15 +262,18 @@ mod tests {
         CodexHome::try_lock(folder.path(), 250).unwrap().prune();
         let left = |name: &str| folder.path().join(name).exists();
         assert!(left("auth.json") && left("sessions/2026/02/new.jsonl") && left("log/middle.log"));
-        assert!(left(lock), "it would be taken for a dead child's");
+        assert!(
+            left(lock),
+            "without its lock the folder would look like an exited child's"
+        );
         assert!(!left("sessions/2026/01/old.jsonl"));
     }
 
     #[test]
-    fn links_of_a_child_that_was_killed_do_not_gather() {
+    fn link_folders_of_killed_children_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let links = folder.path().join(LINKS);
-        let old = SystemTime::now() - ABANDONED - Duration::from_secs(1);
+        let old = SystemTime::now() - LINKS_MAX_AGE - Duration::from_secs(1);
         for (name, lock, modified) in [
             ("codex-arg0alive", true, old),
             ("codex-arg0starts", false, SystemTime::now()),
@@ -281,7 +292,7 @@ mod tests {
         }
         CodexHome::try_lock(folder.path(), 0)
             .unwrap()
-            .remove_abandoned();
+            .remove_abandoned_links();
         let mut left: Vec<_> = fs::read_dir(&links)
             .unwrap()
             .map(|entry| entry.unwrap().file_name())

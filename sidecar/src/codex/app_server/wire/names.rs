@@ -1,15 +1,15 @@
-//! The names of a client's tools as Codex takes them.
-//! Codex 0.169 keeps two names for its own shell: it drops a client's tool of such a name without a word, even where
-//! that shell is turned off; of 273 names that were offered, these two were missing at the model. Agents that are our
-//! clients have tools of just these names.
+//! Mapping of the names of a client's tools to names that Codex accepts.
+//! Codex 0.169 reserves two names for its own shell, and silently drops a client's tool with such a name, even where
+//! that shell is turned off. Of 273 offered names, these two did not reach the model. Agents that are clients of the
+//! sidecar have tools with exactly these names.
 
 use std::borrow::Cow;
 
 const RESERVED: [&str; 2] = ["exec_command", "shell_command"];
 
-/// The name that the model knows a tool by: a reserved one gets an underscore at its end, and so does whatever would
-/// then be taken for it.
-pub(super) fn to_codex(name: &str) -> Cow<'_, str> {
+/// Returns the name under which the model knows a tool. A reserved name gets an underscore at its end, and so does
+/// every name that would then be ambiguous.
+pub(crate) fn to_codex(name: &str) -> Cow<'_, str> {
     if RESERVED.contains(&name.trim_end_matches('_')) {
         format!("{name}_").into()
     } else {
@@ -17,8 +17,8 @@ pub(super) fn to_codex(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// The client's name of a tool that the model called.
-pub(super) fn from_codex(mut name: String) -> String {
+/// Returns the client's name of a tool that the model called.
+pub(crate) fn from_codex(mut name: String) -> String {
     if name.ends_with('_') && RESERVED.contains(&name.trim_end_matches('_')) {
         name.pop();
     }
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_comes_back_and_none_is_reserved_on_the_way() {
+    fn names_round_trip_and_avoid_reserved_names() {
         for name in [
             "look",
             "look_",
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_that_calls_a_reserved_name_by_habit_means_the_clients_tool() {
+    fn reserved_name_called_by_the_model_means_the_clients_tool() {
         assert_eq!(from_codex("exec_command".to_owned()), "exec_command");
     }
 }

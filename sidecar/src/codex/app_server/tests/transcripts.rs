@@ -1,22 +1,27 @@
-//! The protocol against what real children of Codex 0.169.0 wrote (`tests/golden/codex/app-server-0.169.0`).
-//! A transcript has `{"out":...}` for what a child wrote, and `{"in":...}` for what its client did, without parameters.
+//! The session against transcripts of real children of Codex 0.169.0 (`tests/golden/codex/app-server-0.169.0`).
+//! A transcript has `{"out":...}` for each line of the child, and `{"in":...}` without parameters for each of its
+//! client.
 //!
-//! That client was not us, so that its calls have other ids than ours. An answer is one to the call of ours with the
-//! same method; where we make no such call, it is left out. What only we call is answered as other transcripts have it.
-//! The client's interrupts are ours too, and its refusals must be ours, word for word.
+//! The recorded client was not the sidecar, so that its calls have other ids. A recorded response is a response to the
+//! session's call of the same method, and is skipped when the session makes no such call. Calls that only the session
+//! makes get the response that other transcripts have. The recorded interrupts are repeated, and the recorded refusals
+//! must be those of the session, byte for byte.
 
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use super::tests::request;
-use super::*;
-use crate::turn::{FinishReason, Usage};
+use super::super::ids::TurnKey;
+use super::super::session::*;
+use super::peer::request;
+use crate::codex::rate_limits::SharedRateLimits;
+use crate::turn::{Event, FinishReason, Outcome, TurnError, Usage};
 
 const KEY: TurnKey = TurnKey(7);
 
-/// Answers to what we call and the clients of some transcripts did not.
-fn usual_answer(method: &str) -> Option<Value> {
+/// Returns the response to a call that the clients of some transcripts did not make.
+fn usual_result(method: &str) -> Option<Value> {
     match method {
         "getAuthStatus" => Some(json!({"authMethod": null, "requiresOpenaiAuth": false})),
         "thread/inject_items" | "turn/interrupt" => Some(json!({})),
@@ -25,94 +30,94 @@ fn usual_answer(method: &str) -> Option<Value> {
     }
 }
 
-/// What came of a transcript.
+/// The result of a transcript.
 #[derive(Debug, Default)]
-struct Played {
+struct TranscriptResult {
     text: String,
-    /// A message has ended, whose text is parted from the next one's by a blank line.
-    parted: bool,
+    /// A message has ended. A blank line separates the next one.
+    at_message_end: bool,
     reasoning: String,
     outcome: Option<Outcome>,
     closed: usize,
-    /// The child's requests: our refusals, and what the transcript's client answered.
+    /// Responses to the child's requests by id: the session's and the recorded client's.
     refusals: HashMap<String, [Option<Value>; 2]>,
 }
 
-impl Played {
-    /// As a client sees it, who reads no further than the end.
+impl TranscriptResult {
+    /// Records an event as a client sees it. A client reads no further than the end.
     fn note(&mut self, event: Event) {
         if self.outcome.is_some() {
             return;
         }
         match event {
             Event::Heartbeat | Event::ReasoningItem(_) => {}
-            Event::Text(text) if std::mem::take(&mut self.parted) => {
+            Event::Text(text) if std::mem::take(&mut self.at_message_end) => {
                 self.text = format!("{}\n\n{text}", self.text);
             }
             Event::Text(text) => self.text += &text,
-            Event::MessageEnded => self.parted = true,
+            Event::MessageEnded => self.at_message_end = true,
             Event::Reasoning(text) => self.reasoning += &text,
             Event::ReasoningPartAdded => self.reasoning += "\n\n",
-            Event::ToolCall(call) => panic!("nobody offered a tool: {call:?}"),
+            Event::ToolCall(call) => panic!("unexpected tool call: {call:?}"),
             Event::Finished(outcome) => self.outcome = Some(outcome),
         }
     }
 }
 
-/// A transcript that is played to our side of the protocol.
-struct Replay {
-    server: AppServer,
-    /// The transcript's calls: methods by id.
-    theirs: HashMap<u64, String>,
-    /// Our unanswered calls: ids by method.
-    ours: HashMap<String, Value>,
-    played: Played,
+/// A transcript that is played to a session.
+struct TranscriptPlayer {
+    session: AppServerSession,
+    /// Methods of the recorded client's calls, by id.
+    recorded: HashMap<u64, String>,
+    /// Ids of the session's pending calls, by method.
+    pending: HashMap<String, Value>,
+    result: TranscriptResult,
 }
 
-impl Replay {
-    fn play(name: &str) -> Played {
+impl TranscriptPlayer {
+    fn play(name: &str) -> TranscriptResult {
         let lines = transcript(name);
-        let theirs = lines.iter().filter_map(|line| {
+        let recorded = lines.iter().filter_map(|line| {
             let call = &line["in"];
             Some((call["id"].as_u64()?, call["method"].as_str()?.to_owned()))
         });
-        let (server, first) = AppServer::start(SharedRateLimits::default(), Instant::now());
-        let mut replay = Self {
-            server,
-            theirs: theirs.collect(),
-            ours: HashMap::new(),
-            played: Played::default(),
+        let (session, first) = AppServerSession::start(SharedRateLimits::default(), Instant::now());
+        let mut player = Self {
+            session,
+            recorded: recorded.collect(),
+            pending: HashMap::new(),
+            result: TranscriptResult::default(),
         };
-        replay.note(first);
+        player.note(first);
         for line in &lines {
             match line.get("out") {
-                Some(message) => replay.child_says(message.clone()),
-                None => replay.client_does(&line["in"]),
+                Some(message) => player.on_child(message.clone()),
+                None => player.on_client(&line["in"]),
             }
         }
-        replay.played
+        player.result
     }
 
-    fn client_does(&mut self, message: &Value) {
+    fn on_client(&mut self, message: &Value) {
         match message["method"].as_str() {
             Some("thread/start") => {
-                let step = self.server.begin(KEY, request(), None);
-                self.note(step);
+                let output = self.session.begin(KEY, request(), None);
+                self.note(output);
             }
             Some("turn/interrupt") => {
-                let step = self.server.interrupt(KEY);
-                self.note(step);
+                let output = self.session.interrupt(KEY);
+                self.note(output);
             }
             Some(_) => {}
             None => self.refusal(message)[1] = Some(message.clone()),
         }
     }
 
-    fn child_says(&mut self, mut message: Value) {
-        let is_answer = message.get("method").is_none();
-        if is_answer {
-            let call = message["id"].as_u64().and_then(|id| self.theirs.get(&id));
-            match call.and_then(|method| self.ours.remove(method)) {
+    fn on_child(&mut self, mut message: Value) {
+        let is_response = message.get("method").is_none();
+        if is_response {
+            let call = message["id"].as_u64().and_then(|id| self.recorded.get(&id));
+            match call.and_then(|method| self.pending.remove(method)) {
                 Some(id) => message["id"] = id,
                 None => return,
             }
@@ -121,36 +126,39 @@ impl Replay {
     }
 
     fn read(&mut self, message: &Value) {
-        let step = self.server.read_line(&message.to_string()).unwrap();
-        self.note(step);
+        let output = self.session.read_line(&message.to_string()).unwrap();
+        self.note(output);
     }
 
-    fn note(&mut self, step: Step) {
-        for event in step.events {
+    fn note(&mut self, output: SessionOutput) {
+        for event in output.events {
             assert_eq!(event.0, KEY);
-            self.played.note(event.1);
+            self.result.note(event.1);
         }
-        self.played.closed += step.closed.len();
-        for line in step.write {
-            self.we_say(&serde_json::from_slice(&line).unwrap());
+        self.result.closed += output.closed.len();
+        for line in output.write {
+            self.on_session(&serde_json::from_slice(&line).unwrap());
         }
     }
 
-    fn we_say(&mut self, message: &Value) {
+    fn on_session(&mut self, message: &Value) {
         let Some(method) = message["method"].as_str() else {
             self.refusal(message)[0] = Some(message.clone());
             return;
         };
-        let theirs = self.theirs.values().any(|their| their == method);
-        match usual_answer(method).filter(|_| !theirs) {
+        let is_recorded = self.recorded.values().any(|recorded| recorded == method);
+        match usual_result(method).filter(|_| !is_recorded) {
             Some(result) => self.read(&json!({"id": message["id"], "result": result})),
-            None => drop(self.ours.insert(method.to_owned(), message["id"].clone())),
+            None => drop(
+                self.pending
+                    .insert(method.to_owned(), message["id"].clone()),
+            ),
         }
     }
 
-    fn refusal(&mut self, answer: &Value) -> &mut [Option<Value>; 2] {
-        let id = answer["id"].to_string();
-        self.played.refusals.entry(id).or_default()
+    fn refusal(&mut self, response: &Value) -> &mut [Option<Value>; 2] {
+        let id = response["id"].to_string();
+        self.result.refusals.entry(id).or_default()
     }
 }
 
@@ -165,12 +173,12 @@ fn transcript(name: &str) -> Vec<Value> {
         .collect()
 }
 
-/// An end of the model's own, after so many model calls of the recorded kind.
+/// Returns the outcome of a turn that the model ended, after `calls` model calls of the recorded kind.
 fn completed(calls: u64) -> Outcome {
-    cut(FinishReason::Stop, calls)
+    ended(FinishReason::Stop, calls)
 }
 
-fn cut(stop: FinishReason, calls: u64) -> Outcome {
+fn ended(stop: FinishReason, calls: u64) -> Outcome {
     let usage = Usage {
         input_tokens: 11 * calls,
         cached_input_tokens: 3 * calls,
@@ -185,8 +193,8 @@ fn cut(stop: FinishReason, calls: u64) -> Outcome {
 
 const HELLO: &str = "Hello from the mock.";
 
-/// Transcripts of turns that ended well or were ended by us, the text that comes of each, and its end.
-fn answers() -> Vec<(&'static str, &'static str, Outcome)> {
+/// Transcripts of turns that completed or were interrupted, with the text and the outcome of each.
+fn completions() -> Vec<(&'static str, &'static str, Outcome)> {
     let thought = Usage {
         input_tokens: 21,
         cached_input_tokens: 4,
@@ -207,7 +215,7 @@ fn answers() -> Vec<(&'static str, &'static str, Outcome)> {
             completed(1),
         ),
         ("reasoning", HELLO, thought),
-        ("refusal", "", cut(FinishReason::Refused, 1)),
+        ("refusal", "", ended(FinishReason::Refused, 1)),
         ("unknown-tool", HELLO, completed(2)),
         ("exec-auto", HELLO, completed(2)),
         ("mcp-echo", HELLO, completed(2)),
@@ -217,13 +225,13 @@ fn answers() -> Vec<(&'static str, &'static str, Outcome)> {
         ("approval-permissions-refused", HELLO, completed(2)),
         ("mcp-elicitation-decline", HELLO, completed(2)),
         ("request-user-input-empty", HELLO, completed(2)),
-        ("incomplete", HELLO, cut(FinishReason::Length, 1)),
+        ("incomplete", HELLO, ended(FinishReason::Length, 1)),
         ("interrupt", HELLO, Outcome::Interrupted),
         ("approval-exec-no-answer", "", Outcome::Interrupted),
     ]
 }
 
-/// Transcripts of turns that failed, the text that came before, and the error.
+/// Transcripts of turns that failed, with the text before the failure and the error.
 fn failures() -> Vec<(&'static str, &'static str, TurnError)> {
     let rejected = |text: &str| TurnError::Rejected(text.to_owned());
     let quota = || TurnError::QuotaExceeded { retry_after: None };
@@ -278,29 +286,30 @@ fn failures() -> Vec<(&'static str, &'static str, TurnError)> {
 }
 
 #[test]
-fn each_transcript_comes_to_its_end_and_no_text_is_lost_or_doubled() {
-    let failures = failures().into_iter();
-    let failures = failures.map(|(name, text, error)| (name, text, Outcome::Failed(error)));
+fn each_transcript_gives_its_text_once_and_its_outcome() {
+    let failures = failures()
+        .into_iter()
+        .map(|(name, text, error)| (name, text, Outcome::Failed(error)));
     let mut wrong = Vec::new();
-    for (name, text, outcome) in answers().into_iter().chain(failures) {
-        let played = Replay::play(name);
-        if (played.text.as_str(), played.outcome.as_ref(), played.closed)
+    for (name, text, outcome) in completions().into_iter().chain(failures) {
+        let result = TranscriptPlayer::play(name);
+        if (result.text.as_str(), result.outcome.as_ref(), result.closed)
             != (text, Some(&outcome), 1)
         {
-            wrong.push(format!("{name}: {played:?}"));
+            wrong.push(format!("{name}: {result:?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
-fn reasoning_is_told_and_its_parts_are_parted() {
+fn reasoning_is_sent_with_separated_parts() {
     let expected = "**Thinking about it**\n\nFirst part.\n\n**Second thoughts**\n\nMore.";
-    assert_eq!(Replay::play("reasoning").reasoning, expected);
+    assert_eq!(TranscriptPlayer::play("reasoning").reasoning, expected);
 }
 
 #[test]
-fn what_a_child_asks_is_refused_as_it_was_seen_to_understand() {
+fn requests_of_the_child_are_declined_as_recorded() {
     for name in [
         "approval",
         "approval-patch-decline",
@@ -308,11 +317,11 @@ fn what_a_child_asks_is_refused_as_it_was_seen_to_understand() {
         "mcp-elicitation-decline",
         "request-user-input-empty",
     ] {
-        let refusals = Replay::play(name).refusals;
+        let refusals = TranscriptPlayer::play(name).refusals;
         assert_eq!(refusals.len(), 1, "{name}");
-        for [ours, theirs] in refusals.into_values() {
+        for [ours, recorded] in refusals.into_values() {
             assert!(ours.is_some(), "{name}");
-            assert_eq!(ours, theirs, "{name}");
+            assert_eq!(ours, recorded, "{name}");
         }
     }
 }

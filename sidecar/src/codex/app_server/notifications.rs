@@ -1,0 +1,234 @@
+//! Notifications and requests about a thread, and their meaning for its turn.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::failure;
+use super::ids::{CallId, RequestId};
+use super::reaction::{Next, Reaction};
+use super::thread::Thread;
+use super::wire::{self, names};
+use crate::turn::{
+    Event, FinishReason, Outcome, Profile, ReasoningItem, ToolCall, TurnError, Usage,
+};
+
+impl Thread {
+    /// Handles a notification about this thread.
+    ///
+    /// # Errors
+    /// The parameters do not have the shape of the protocol.
+    pub(super) fn on_notification(
+        &mut self,
+        method: &str,
+        params: &str,
+        quota_reset: Option<Duration>,
+        now: Instant,
+    ) -> Result<Reaction, serde_json::Error> {
+        self.last_activity = now;
+        Ok(match method {
+            "item/agentMessage/delta" => {
+                let text: wire::Delta = serde_json::from_str(params)?;
+                Reaction::event(self.on_text(text.delta, now))
+            }
+            "item/completed" => on_item(&serde_json::from_str(params)?),
+            "item/reasoning/summaryTextDelta" => self.on_reasoning(serde_json::from_str(params)?),
+            "item/reasoning/summaryPartAdded" => self.on_reasoning_part(),
+            "rawResponseItem/completed" => self.on_raw_item(&serde_json::from_str(params)?)?,
+            "rawResponse/completed" => self.on_response(serde_json::from_str(params)?, now),
+            "thread/tokenUsage/updated" => self.on_usage(serde_json::from_str(params)?),
+            "error" => self.on_error(&serde_json::from_str(params)?, now),
+            "turn/completed" => self.on_completed(serde_json::from_str(params)?, quota_reset),
+            _ => Reaction::event(Event::Heartbeat),
+        })
+    }
+
+    /// Handles a delta of the model's text.
+    pub(super) fn on_text(&mut self, text: String, now: Instant) -> Event {
+        self.last_activity = now;
+        self.output.text = true;
+        Event::Text(text)
+    }
+
+    /// Handles an `item/tool/call` request. The response stays open, since a response makes the model go on.
+    ///
+    /// A raw item has announced the call before. A later Codex may have no raw items; then the calls are complete once
+    /// no further request comes for a while.
+    pub(super) fn on_tool_call(
+        &mut self,
+        request: RequestId,
+        call: ToolCall,
+        now: Instant,
+    ) -> Option<Event> {
+        self.open_requests.push(request);
+        let is_announced = |known: &CallId| known.0 == call.call_id;
+        if self.output.tool_calls.iter().any(is_announced) {
+            return None;
+        }
+        let event = self.on_call(call)?;
+        self.unannounced_call_at = Some(now);
+        Some(event)
+    }
+
+    /// Takes the open requests of a child that has been silent for `patience`.
+    ///
+    /// When a model response breaks off after a call, Codex reports the failure only after the call has an output.
+    pub(super) fn take_stale_requests(
+        &mut self,
+        now: Instant,
+        patience: Duration,
+    ) -> Vec<RequestId> {
+        if now.duration_since(self.last_activity) < patience {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.open_requests)
+    }
+
+    /// Finishes the turn with the client's tool calls: the client's next request brings their outputs.
+    pub(super) fn finish_with_calls(&mut self, usage: Option<Usage>, now: Instant) -> Reaction {
+        self.unannounced_call_at = None;
+        let outcome = Outcome::Completed {
+            stop: FinishReason::ToolCalls,
+            usage: usage.or(self.output.usage),
+        };
+        self.finish_early(outcome, now)
+    }
+
+    /// Handles an item as the provider sent it.
+    fn on_raw_item(
+        &mut self,
+        completed: &wire::RawItemCompleted<'_>,
+    ) -> Result<Reaction, serde_json::Error> {
+        // Injected history items come back too, under the id of another turn.
+        if !self.is_current_turn(&completed.turn_id) {
+            return Ok(Reaction::none());
+        }
+        let event = match serde_json::from_str(completed.item.get())? {
+            wire::RawItem::FunctionCall(call) => self.on_call(call.into()),
+            wire::RawItem::Reasoning(item) => Some(Event::ReasoningItem(ReasoningItem::from(item))),
+            wire::RawItem::Other => None,
+        };
+        Ok(Reaction {
+            event,
+            next: Next::Wait,
+        })
+    }
+
+    /// Handles a call of the model. In the chat profile Codex has no tools of its own, so each call is the client's,
+    /// under any name; a call without offered tools fails the turn.
+    fn on_call(&mut self, mut call: ToolCall) -> Option<Event> {
+        let tools = &self.request.tools;
+        let is_clients = self.request.profile == Profile::Chat
+            || tools
+                .offered
+                .iter()
+                .any(|tool| names::to_codex(&tool.name) == call.name);
+        if is_clients && tools.offered.is_empty() {
+            self.output.unexpected_call = true;
+            return None;
+        }
+        let is_surplus = tools.one_at_a_time && !self.output.tool_calls.is_empty();
+        if !is_clients || is_surplus {
+            return None;
+        }
+        self.output.tool_calls.push(CallId(call.call_id.clone()));
+        call.name = names::from_codex(call.name);
+        Some(Event::ToolCall(call))
+    }
+
+    /// Handles the end of a model response, after which all of its calls are known.
+    fn on_response(&mut self, completed: wire::ResponseCompleted<'_>, now: Instant) -> Reaction {
+        if !self.is_current_turn(&completed.turn_id) {
+            return Reaction::event(Event::Heartbeat);
+        }
+        if self.output.unexpected_call {
+            return self.finish_early(Outcome::Failed(TurnError::UnexpectedToolCall), now);
+        }
+        if self.output.tool_calls.is_empty() {
+            return Reaction::event(Event::Heartbeat);
+        }
+        // `thread/tokenUsage/updated` does not cover this response yet, so its tokens are added to the earlier ones.
+        let before = self.output.usage.unwrap_or_default();
+        let usage = completed.usage.map(|tokens| before.plus(tokens.into()));
+        self.finish_with_calls(usage, now)
+    }
+
+    fn on_reasoning(&mut self, delta: wire::Delta) -> Reaction {
+        self.output.reasoning = true;
+        Reaction::event(Event::Reasoning(delta.delta))
+    }
+
+    fn on_reasoning_part(&self) -> Reaction {
+        // The first part is announced too, and needs no separator.
+        if self.output.reasoning {
+            Reaction::event(Event::ReasoningPartAdded)
+        } else {
+            Reaction::none()
+        }
+    }
+
+    fn on_usage(&mut self, updated: wire::TokenUsageUpdated) -> Reaction {
+        let usage = Usage::from(updated.token_usage.total);
+        // After a failure the child reports zeros, which mean an unknown usage.
+        self.output.usage = (usage.total_tokens() > 0).then_some(usage);
+        Reaction::event(Event::Heartbeat)
+    }
+
+    fn on_error(&mut self, notice: &wire::ErrorNotice, now: Instant) -> Reaction {
+        tracing::warn!(
+            reason = notice.error.message,
+            kind = %notice.error.codex_error_info,
+            will_retry = notice.will_retry,
+            "codex error reported"
+        );
+        // The retry starts the text over, and the client has read its beginning already.
+        if notice.will_retry && self.output.text {
+            return self.finish_early(Outcome::Failed(TurnError::ProviderFailed), now);
+        }
+        Reaction::event(Event::Heartbeat)
+    }
+
+    fn on_completed(
+        &mut self,
+        completed: wire::TurnCompleted,
+        quota_reset: Option<Duration>,
+    ) -> Reaction {
+        let outcome = match (completed.turn.status.as_str(), completed.turn.error) {
+            // An error decides whatever the status: a response that the provider ended early comes as one, and its
+            // outcome is `Completed`.
+            (_, Some(error)) => failure::outcome(&error, self.output.usage, quota_reset),
+            ("completed", None) => self.completed(),
+            ("interrupted", None) => Outcome::Interrupted,
+            (_, None) => Outcome::Failed(TurnError::ProviderFailed),
+        };
+        // The permit is not released yet: Codex holds the thread in memory until the result of `thread/unsubscribe`.
+        Reaction {
+            event: Some(Event::Finished(outcome)),
+            next: self.close(),
+        }
+    }
+
+    fn completed(&self) -> Outcome {
+        if self.request.tools.required {
+            return Outcome::Failed(TurnError::ToolNotCalled);
+        }
+        // A chat turn without text is a refusal of the model; an agent may do its work without text.
+        let is_refusal = !self.output.text && self.request.profile == Profile::Chat;
+        Outcome::Completed {
+            stop: if is_refusal {
+                FinishReason::Refused
+            } else {
+                FinishReason::Stop
+            },
+            usage: self.output.usage,
+        }
+    }
+}
+
+fn on_item(completed: &wire::ItemCompleted<'_>) -> Reaction {
+    Reaction::event(if completed.item.kind == "agentMessage" {
+        Event::MessageEnded
+    } else {
+        Event::Heartbeat
+    })
+}

@@ -1,0 +1,58 @@
+//! The result of one step of a thread: an event for the client, the next call to Codex, and the output so far.
+
+use super::ids::{CallId, ThreadId, TurnId};
+use crate::turn::{Event, Usage};
+
+/// The result of one notification or state transition.
+#[derive(Debug)]
+pub(super) struct Reaction {
+    /// An event for the client.
+    pub(super) event: Option<Event>,
+    /// The next call to Codex.
+    pub(super) next: Next,
+}
+
+impl Reaction {
+    /// Neither an event nor a call.
+    pub(super) fn none() -> Self {
+        Self {
+            event: None,
+            next: Next::Wait,
+        }
+    }
+
+    /// An event without a call.
+    pub(super) fn event(event: Event) -> Self {
+        Self {
+            event: Some(event),
+            next: Next::Wait,
+        }
+    }
+}
+
+/// The call to Codex that a state transition asks for, with the ids that the call needs.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// No call.
+    Wait,
+    InjectItems(ThreadId),
+    StartTurn(ThreadId),
+    Interrupt(ThreadId, TurnId),
+    Unsubscribe(ThreadId),
+    /// No call, since Codex has not created the thread; the session drops the turn.
+    Forget,
+}
+
+/// The output of a turn so far. It decides whether a retry by Codex would repeat text, and how the turn ends.
+#[derive(Debug, Default)]
+pub(super) struct TurnOutput {
+    /// Text was sent to the client.
+    pub(super) text: bool,
+    /// Reasoning was sent to the client.
+    pub(super) reasoning: bool,
+    /// The client's tool calls.
+    pub(super) tool_calls: Vec<CallId>,
+    /// The model called a tool although the client offered none.
+    pub(super) unexpected_call: bool,
+    pub(super) usage: Option<Usage>,
+}

@@ -1,0 +1,7 @@
+//! Tests of the protocol: recorded transcripts of real children, and turns against a scripted peer.
+
+mod peer;
+mod session;
+mod tool_calls;
+mod transcripts;
+mod turns;

@@ -1,0 +1,205 @@
+//! Turns from their start to their end: results, failures and interrupts.
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::super::session::*;
+use super::super::wire;
+use super::peer::{KEY, Peer, failed, request};
+use crate::turn::{Event, FinishReason, Outcome, TurnError, Usage};
+
+#[test]
+fn turn_runs_from_thread_start_to_unsubscribe_and_reports_usage() {
+    let mut peer = Peer::running();
+    peer.delta("Hel");
+    peer.delta("lo");
+    peer.notifies("item/completed", json!({"item": {"type": "agentMessage"}}));
+    peer.delta("Bye");
+    let tokens = json!({"inputTokens": 11, "cachedInputTokens": 3, "outputTokens": 5, "reasoningOutputTokens": 2});
+    peer.notifies(
+        "thread/tokenUsage/updated",
+        json!({"tokenUsage": {"total": tokens, "last": {}}}),
+    );
+    peer.completes("completed", &Value::Null);
+    let text = |text: &str| Event::Text(text.to_owned());
+    let usage = Usage {
+        input_tokens: 11,
+        cached_input_tokens: 3,
+        output_tokens: 5,
+        reasoning_tokens: 2,
+    };
+    let completed = Outcome::Completed {
+        stop: FinishReason::Stop,
+        usage: Some(usage),
+    };
+    let expected = [
+        text("Hel"),
+        text("lo"),
+        Event::MessageEnded,
+        text("Bye"),
+        Event::Heartbeat,
+        Event::Finished(completed),
+    ];
+    assert_eq!(peer.events, expected);
+    assert_eq!(peer.closed, 0, "the child still knows the thread");
+    peer.respond("thread/unsubscribe", &json!({"status": "unsubscribed"}));
+    assert_eq!(peer.closed, 1);
+    let calls = [
+        "initialize",
+        "initialized",
+        "getAuthStatus",
+        "thread/start",
+        "thread/inject_items",
+        "turn/start",
+        "thread/unsubscribe",
+    ];
+    assert_eq!(peer.methods(), calls);
+    assert_eq!(peer.last("turn/start")["params"]["effort"], "low");
+    assert_eq!(
+        peer.last("thread/inject_items")["params"]["items"][0]["role"],
+        "user"
+    );
+}
+
+#[test]
+fn interrupt_ends_the_turn_at_every_stage() {
+    type Stage = (&'static str, fn(&mut Peer));
+    let stages: [Stage; 4] = [
+        ("thread/start", |peer| {
+            peer.respond("thread/start", &json!({"thread": {"id": "T"}}))
+        }),
+        ("thread/inject_items", |peer| {
+            peer.respond("thread/inject_items", &json!({}))
+        }),
+        ("turn/start", |peer| {
+            peer.respond("turn/start", &json!({"turn": {"id": "U"}}))
+        }),
+        ("running", |_| {}),
+    ];
+    for interrupted_at in 0..stages.len() {
+        let mut peer = Peer::ready();
+        let output = peer.session.begin(KEY, request(), None);
+        peer.note(output);
+        for (_, respond) in &stages[..interrupted_at] {
+            respond(&mut peer);
+        }
+        let output = peer.session.interrupt(KEY);
+        peer.note(output);
+        let (stage, respond) = stages[interrupted_at];
+        respond(&mut peer);
+        let turn_runs = interrupted_at >= 2;
+        if turn_runs {
+            peer.respond("turn/interrupt", &json!({}));
+            peer.completes("interrupted", &Value::Null);
+        }
+        peer.respond("thread/unsubscribe", &json!({}));
+        assert_eq!(
+            peer.closed,
+            1,
+            "interrupted during {stage}: {:?}",
+            peer.methods()
+        );
+        assert_eq!(
+            peer.methods().contains(&"turn/start"),
+            turn_runs,
+            "interrupted during {stage}"
+        );
+    }
+}
+
+#[test]
+fn retry_after_text_fails_the_turn_instead_of_repeating_the_text() {
+    let mut peer = Peer::running();
+    peer.delta("par");
+    peer.notifies(
+        "error",
+        json!({"error": {"message": "Reconnecting... 1/2"}, "willRetry": true}),
+    );
+    assert_eq!(peer.events.last(), Some(&failed(TurnError::ProviderFailed)));
+    assert_eq!(peer.methods().last(), Some(&"turn/interrupt"));
+}
+
+#[test]
+fn failures_of_the_model_service_map_to_distinct_errors() {
+    for (info, error) in [
+        (json!("contextWindowExceeded"), TurnError::ContextLength),
+        (
+            json!({"httpConnectionFailed": {"httpStatusCode": 401}}),
+            TurnError::Unauthorized,
+        ),
+    ] {
+        let mut peer = Peer::running();
+        peer.completes("failed", &json!({"message": "m", "codexErrorInfo": info}));
+        assert_eq!(peer.events, [failed(error)]);
+        assert_eq!(peer.methods().last(), Some(&"thread/unsubscribe"));
+    }
+}
+
+#[test]
+fn rejected_call_fails_only_its_turn() {
+    for (code, error) in [
+        (wire::OVERLOADED, TurnError::Busy),
+        (-32600, TurnError::Protocol),
+    ] {
+        let mut peer = Peer::ready();
+        let output = peer.session.begin(KEY, request(), None);
+        peer.note(output);
+        peer.reject("thread/start", code);
+        assert_eq!(
+            (peer.events.as_slice(), peer.closed),
+            (&[failed(error)][..], 1)
+        );
+        assert_eq!(peer.session.state(), SessionState::Ready);
+    }
+}
+
+#[test]
+fn turn_that_runs_on_after_its_interrupt_is_given_up() {
+    let mut peer = Peer::running();
+    let output = peer.session.interrupt(KEY);
+    peer.note(output);
+    peer.respond("turn/interrupt", &json!({}));
+    let output = peer
+        .session
+        .tick(Instant::now() + INTERRUPT_TIMEOUT * 2)
+        .unwrap();
+    peer.note(output);
+    assert_eq!(peer.methods().last(), Some(&"thread/unsubscribe"));
+}
+
+#[test]
+fn text_delta_is_parsed_in_any_field_order() {
+    let params = r#"{"threadId":"T","turnId":"U","itemId":"i","delta":"a\n\"é"}"#;
+    let method = r#""method":"item/agentMessage/delta""#;
+    for (line, is_one_pass) in [
+        (
+            format!(r#"{{{method},"params":{params},"emittedAtMs":1}}"#),
+            true,
+        ),
+        (
+            format!(r#"{{"emittedAtMs":1,"params":{params},{method}}}"#),
+            false,
+        ),
+        (format!(r#"{{ {method}, "params": {params} }}"#), false),
+    ] {
+        assert_eq!(
+            wire::TextDelta::parse(&line).is_some(),
+            is_one_pass,
+            "{line}"
+        );
+        let mut peer = Peer::running();
+        peer.sends(&line);
+        assert_eq!(peer.events, [Event::Text("a\n\"é".to_owned())], "{line}");
+    }
+}
+
+#[test]
+fn schema_with_line_breaks_is_sent_as_one_line() {
+    let mut request = request();
+    request.schema = Some(serde_json::from_str("{\n  \"type\":\r\n \"object\"}").unwrap());
+    let peer = Peer::running_with(request);
+    assert_eq!(
+        peer.last("turn/start")["params"]["outputSchema"]["type"],
+        "object"
+    );
+}

@@ -1,0 +1,11 @@
+//! The messages of `codex app-server` (protocol v2, JSON-RPC 2.0 without the `jsonrpc` field), reduced to the fields
+//! that the sidecar uses. Unknown fields are ignored, since each release of Codex adds some.
+
+mod history;
+mod incoming;
+pub(super) mod names;
+mod outgoing;
+
+pub(super) use history::history;
+pub(super) use incoming::*;
+pub(super) use outgoing::*;

@@ -1,0 +1,153 @@
+//! Calls of the sidecar, and their parameters.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::history::HistoryItem;
+use super::names;
+use crate::codex::app_server::ids::{ThreadId, TurnId};
+use crate::codex::launch::sandbox::Workspace;
+use crate::turn::{Tool, TurnRequest};
+
+/// A call, which gets a response with the same id.
+#[derive(Serialize)]
+pub(crate) struct Call<'a, P> {
+    pub(crate) id: u64,
+    pub(crate) method: &'a str,
+    pub(crate) params: P,
+}
+
+/// Notifications that the sidecar does not use, and that the child is asked not to write.
+const UNUSED_NOTIFICATIONS: [&str; 7] = [
+    "thread/started",
+    "thread/status/changed",
+    "thread/settings/updated",
+    "turn/started",
+    "item/started",
+    "remoteControl/status/changed",
+    "mcpServer/startupStatus/updated",
+];
+
+/// Returns the parameters of `initialize`.
+pub(crate) fn initialize() -> Value {
+    serde_json::json!({
+        "clientInfo": {
+            "name": "codex-edge",
+            "title": "codex-edge",
+            "version": env!("CARGO_PKG_VERSION"),
+        },
+        "capabilities": {
+            "experimentalApi": true,
+            "requestAttestation": false,
+            "optOutNotificationMethods": UNUSED_NOTIFICATIONS,
+        },
+    })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ThreadStart<'a> {
+    ephemeral: bool,
+    model: &'a str,
+    approval_policy: &'static str,
+    sandbox: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dynamic_tools: Vec<DynamicTool<'a>>,
+    /// Asks for the model's items as the provider sent them: calls with their arguments, reasoning, refusals.
+    experimental_raw_events: bool,
+    #[serde(flatten)]
+    kind: ThreadKind<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DynamicTool<'a> {
+    r#type: &'static str,
+    name: Cow<'a, str>,
+    description: &'a str,
+    input_schema: &'a RawValue,
+}
+
+impl<'a> From<&'a Tool> for DynamicTool<'a> {
+    fn from(tool: &'a Tool) -> Self {
+        Self {
+            r#type: "function",
+            name: names::to_codex(&tool.name),
+            description: &tool.description,
+            input_schema: &tool.parameters,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+enum ThreadKind<'a> {
+    /// A plain model: the client's prompt only, without tools of Codex.
+    Plain {
+        base_instructions: &'static str,
+        environments: [(); 0],
+    },
+    /// An agent: Codex's own prompt and tools, in the turn's workspace.
+    Agent { cwd: &'a Path, config: Value },
+}
+
+impl<'a> ThreadStart<'a> {
+    /// Returns the parameters of a thread that is not stored on disk. With a workspace, the turn has the agent profile.
+    pub(crate) fn new(request: &'a TurnRequest, workspace: Option<&'a Workspace>) -> Self {
+        let kind = match workspace {
+            None => ThreadKind::Plain {
+                base_instructions: "",
+                environments: [],
+            },
+            Some(workspace) => ThreadKind::Agent {
+                cwd: workspace.folder(),
+                config: workspace.settings(),
+            },
+        };
+        Self {
+            ephemeral: true,
+            model: &request.model.name,
+            approval_policy: "never",
+            sandbox: workspace.map_or("read-only", Workspace::sandbox),
+            dynamic_tools: request.tools.offered.iter().map(Into::into).collect(),
+            experimental_raw_events: true,
+            kind,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InjectItems<'a> {
+    pub(crate) thread_id: &'a ThreadId,
+    pub(crate) items: Vec<HistoryItem<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TurnStart<'a> {
+    pub(crate) thread_id: &'a ThreadId,
+    pub(crate) input: [(); 0],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) effort: Option<&'static str>,
+    pub(crate) summary: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) output_schema: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TurnInterrupt {
+    pub(crate) thread_id: ThreadId,
+    pub(crate) turn_id: TurnId,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ThreadUnsubscribe {
+    pub(crate) thread_id: ThreadId,
+}

@@ -1,0 +1,235 @@
+//! The connection to a running app-server child: moves lines between its pipes and the session, and events to the
+//! turns.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use tokio::process::ChildStdout;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tokio_util::codec::LinesCodecError;
+
+use super::app_server::{AppServerError, AppServerSession, SessionOutput, SessionState, TurnKey};
+use super::launch::sandbox::Workspace;
+use super::protocol_log::ConnectionLog;
+use super::rate_limits::SharedRateLimits;
+use super::readiness::Readiness;
+use super::turn_queue::{QueuedTurn, TurnPermit};
+use crate::process::{Lines, Pipes, Stderr, Stdin};
+use crate::turn::EventWriter;
+
+/// Time that turns have to complete after their interrupt when the worker stops.
+const INTERRUPT_GRACE: Duration = Duration::from_secs(2);
+
+/// A failure after which the child cannot serve turns any longer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectionError {
+    #[error("the child closed its stdout")]
+    Closed,
+    #[error("a line of the child cannot be read")]
+    Line(#[from] LinesCodecError),
+    #[error("the child's stdin cannot be written to")]
+    Write(#[source] std::io::Error),
+    #[error("the child violated the protocol")]
+    Protocol(#[from] AppServerError),
+}
+
+/// The pipes and the session of a running child, and its active turns.
+pub(super) struct ChildConnection {
+    stdin: Stdin,
+    stdout: Lines<ChildStdout>,
+    stderr: Stderr,
+    log: ConnectionLog,
+    session: AppServerSession,
+    turns: HashMap<TurnKey, ActiveTurn>,
+    /// A future per turn, ready when the turn's client disconnects.
+    cancelled: FuturesUnordered<BoxFuture<'static, TurnKey>>,
+    /// Number of turns begun on this child, and the key of the next one.
+    begun: u64,
+    /// Time of the last line from the child.
+    last_activity: Instant,
+    /// `None` once a successor publishes the worker's readiness.
+    readiness: Option<watch::Sender<Readiness>>,
+}
+
+/// The resources of a turn that the child has state of. All are released when the session closes the turn.
+struct ActiveTurn {
+    events: EventWriter,
+    _permit: TurnPermit,
+    _workspace: Option<Workspace>,
+}
+
+impl ChildConnection {
+    pub(super) fn new(
+        pipes: Pipes,
+        log: ConnectionLog,
+        rate_limits: SharedRateLimits,
+        readiness: watch::Sender<Readiness>,
+    ) -> Self {
+        let (session, first) = AppServerSession::start(rate_limits, Instant::now());
+        let mut connection = Self {
+            stdin: pipes.stdin,
+            stdout: pipes.stdout,
+            stderr: pipes.stderr,
+            log,
+            session,
+            turns: HashMap::new(),
+            cancelled: FuturesUnordered::new(),
+            begun: 0,
+            last_activity: Instant::now(),
+            readiness: Some(readiness),
+        };
+        connection.apply(first);
+        connection
+    }
+
+    /// Whether turns may begin.
+    pub(super) fn is_ready(&self) -> bool {
+        self.session.state() == SessionState::Ready
+    }
+
+    /// Whether the child still has active turns.
+    pub(super) fn has_turns(&self) -> bool {
+        !self.turns.is_empty()
+    }
+
+    /// Returns the number of turns begun on this child.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    /// Returns the number of threads that the child did not end when asked to.
+    pub(super) fn stuck_threads(&self) -> usize {
+        self.session.stuck_threads()
+    }
+
+    /// Returns the time since the last line from the child.
+    pub(super) fn idle(&self) -> Duration {
+        self.last_activity.elapsed()
+    }
+
+    /// Leaves the worker's readiness to the successor of this child.
+    pub(super) fn release_readiness(&mut self) {
+        self.readiness = None;
+    }
+
+    /// Handles the next event of the child or of a client. Cancel safe: lines stay in their buffers.
+    ///
+    /// # Errors
+    /// The child cannot serve turns any longer.
+    pub(super) async fn step(&mut self) -> Result<(), ConnectionError> {
+        tokio::select! {
+            line = self.stdout.next() => self.on_line(line),
+            written = self.stdin.write() => written.map_err(ConnectionError::Write),
+            () = self.stderr.log() => Ok(()),
+            // `Some`: the empty set of a child without turns disables the branch instead of ending the loop.
+            Some(key) = self.cancelled.next() => {
+                self.interrupt(key);
+                Ok(())
+            }
+        }
+    }
+
+    /// Begins a queued turn, unless its client has disconnected while the turn was queued.
+    pub(super) fn begin(&mut self, queued: QueuedTurn) {
+        if queued.cancel.is_cancelled() {
+            return;
+        }
+        let key = TurnKey(self.begun);
+        self.begun += 1;
+        let cancelled = queued.cancel.cancelled_owned();
+        self.cancelled.push(cancelled.map(move |()| key).boxed());
+        let output = self
+            .session
+            .begin(key, queued.request, queued.workspace.as_ref());
+        let turn = ActiveTurn {
+            events: queued.events,
+            _permit: queued.permit,
+            _workspace: queued.workspace,
+        };
+        // Before `apply`, which looks up the turn of each event.
+        self.turns.insert(key, turn);
+        self.apply(output);
+    }
+
+    /// Interrupts all turns, and waits a grace period for them to complete.
+    pub(super) async fn interrupt_all(&mut self) {
+        let keys: Vec<_> = self.turns.keys().copied().collect();
+        for key in keys {
+            self.interrupt(key);
+        }
+        let completed = async { while self.has_turns() && self.step().await.is_ok() {} };
+        let _ = timeout(INTERRUPT_GRACE, completed).await; // The rest fails when the connection is dropped.
+    }
+
+    /// Advances the session's clock.
+    ///
+    /// # Errors
+    /// The child cannot serve turns any longer.
+    pub(super) fn on_tick(&mut self, now: Instant) -> Result<(), ConnectionError> {
+        let output = self.session.tick(now)?;
+        self.apply(output);
+        Ok(())
+    }
+
+    fn interrupt(&mut self, key: TurnKey) {
+        let output = self.session.interrupt(key);
+        self.apply(output);
+    }
+
+    fn on_line(
+        &mut self,
+        line: Option<Result<String, LinesCodecError>>,
+    ) -> Result<(), ConnectionError> {
+        let line = line.ok_or(ConnectionError::Closed)??;
+        self.last_activity = Instant::now();
+        tracing::trace!(line, "codex line received");
+        self.log.received(line.as_bytes());
+        let output = self.session.read_line(&line)?;
+        self.apply(output);
+        Ok(())
+    }
+
+    fn apply(&mut self, output: SessionOutput) {
+        self.write(output.write);
+        for (key, event) in output.events {
+            let is_too_slow = self
+                .turns
+                .get(&key)
+                .is_some_and(|turn| turn.events.write(event).is_err());
+            if is_too_slow {
+                // Not `self.interrupt`: an interrupt has no events, so `apply` need not call itself.
+                let output = self.session.interrupt(key);
+                self.write(output.write);
+            }
+        }
+        // After the events, which include the last ones of the turns that are closed here.
+        for key in output.closed {
+            self.turns.remove(&key);
+        }
+        if let Some(readiness) = &self.readiness {
+            publish(readiness, self.session.state());
+        }
+    }
+
+    fn write(&mut self, lines: Vec<Vec<u8>>) {
+        for line in lines {
+            self.log.sent(&line);
+            self.stdin.push(line);
+        }
+    }
+}
+
+/// Publishes the readiness of the worker. The readiness does not change while a child starts, since its predecessor may
+/// have been ready until now, and turns wait in the queue for the handshake.
+fn publish(readiness: &watch::Sender<Readiness>, state: SessionState) {
+    let now = match state {
+        SessionState::Starting => return,
+        SessionState::Ready => Readiness::Ready,
+        SessionState::LoginRequired => Readiness::LoginRequired,
+    };
+    readiness.send_if_modified(|current| std::mem::replace(current, now) != now);
+}

@@ -1,0 +1,280 @@
+//! Preparation of a launch: checks the binary, its login and its sandbox, and writes the files that children read.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use tempfile::TempDir;
+
+use super::arguments::{environment, provider_settings};
+use super::binary::CodexBinary;
+use super::config_toml::ConfigToml;
+use super::directories::{create_dir, create_private_dir};
+use super::error::LaunchError;
+use super::login::{self, Login};
+use super::model_catalog;
+use super::sandbox::AgentSandbox;
+use super::version::{self, Protocol};
+use crate::codex::protocol_log::ProtocolLog;
+use crate::codex::{app_server, proto};
+use crate::config::Config;
+use crate::process::{ChildRegistry, Program, orphans};
+use crate::turn::TurnError;
+
+/// A Codex that is ready to be started any number of times. Dropping it removes the private folder.
+#[derive(Debug)]
+pub struct Launch {
+    binary: CodexBinary,
+    version: String,
+    protocol: Protocol,
+    home: PathBuf,
+    provider: Option<String>,
+    /// `None` where the sandbox does not work, and with `proto`.
+    agent: Option<AgentSandbox>,
+    context_windows: BTreeMap<String, u64>,
+    private: TempDir,
+    registry: ChildRegistry,
+    protocol_log: ProtocolLog,
+}
+
+impl Launch {
+    /// Checks the binary and creates the files that children need.
+    ///
+    /// # Errors
+    /// The binary, a folder or a file of the operator cannot be used.
+    pub async fn prepare(config: &Config) -> Result<Self, LaunchError> {
+        let home = create_private_dir(&config.codex_home)?;
+        Login::check_file(&home)?;
+        // The operator's files come before the binary: an invalid config.toml makes every probe fail, with a worse
+        // message.
+        let config_toml = ConfigToml::read(&home)?;
+        if let Some(forced) = &config.force_provider {
+            config_toml.check_provider(&home, forced)?;
+        }
+        let private = tempfile::Builder::new()
+            .prefix(&orphans::folder_prefix())
+            .tempdir()
+            .map_err(|error| LaunchError::Folder(std::env::temp_dir(), error))?;
+        let work_dir = match &config.workdir {
+            Some(folder) => create_dir(folder)?,
+            None => create_private_dir(&private.path().join("work"))?,
+        };
+        let temporary = create_private_dir(&private.path().join("tmp"))?;
+        let mut binary = CodexBinary {
+            path: config.codex_bin.clone(),
+            environment: environment(&home, &temporary, &config.env_passthrough),
+            work_dir,
+        };
+        let version_line = binary.version_line().await?;
+        let (version, protocol) =
+            version::select_protocol(config.protocol, &config.codex_bin, &version_line)?;
+        let (context_windows, agent) = match protocol {
+            Protocol::AppServer => {
+                let models = config.codex_models();
+                // The sandbox probe reads the catalogue of agents, so the catalogues are written first.
+                let windows = write_catalogues(&binary, private.path(), &models).await?;
+                let catalogue = agent_catalogue_path(private.path());
+                let agent =
+                    AgentSandbox::new(config.sandbox_mode, catalogue, binary.work_dir.clone());
+                let works = probe_sandbox(&binary, &agent, private.path()).await;
+                (windows, works.then_some(agent))
+            }
+            Protocol::Proto => {
+                binary.path = native_program(&binary.path, &version)?;
+                tracing::warn!(
+                    reason = "codex proto has no sandbox",
+                    "agent turns disabled"
+                );
+                (BTreeMap::new(), None)
+            }
+        };
+        Ok(Self {
+            binary,
+            version,
+            protocol,
+            home,
+            provider: config.force_provider.clone(),
+            agent,
+            context_windows,
+            private,
+            registry: ChildRegistry::default(),
+            protocol_log: ProtocolLog::default(),
+        })
+    }
+
+    /// Returns the binary's own version, such as `0.169.0`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Returns the protocol that children speak.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Returns the context windows that the binary knows, in tokens by model name; empty with `proto`.
+    pub fn context_windows(&self) -> &BTreeMap<String, u64> {
+        &self.context_windows
+    }
+
+    /// Whether turns of the `agent` profile are accepted, which needs a sandbox that works on this machine.
+    pub fn accepts_agent_turns(&self) -> bool {
+        self.agent.is_some()
+    }
+
+    /// Sets the log of the protocol lines between the sidecar and its children.
+    #[must_use]
+    pub fn with_protocol_log(self, protocol_log: ProtocolLog) -> Self {
+        Self {
+            protocol_log,
+            ..self
+        }
+    }
+
+    /// Returns the program that runs `codex app-server`, and the folder of its databases, which grow with each turn.
+    /// Dropping the folder removes it; the child must have exited by then.
+    ///
+    /// # Errors
+    /// The folder cannot be created.
+    pub fn app_server(&self) -> io::Result<(Program, TempDir)> {
+        let databases = tempfile::Builder::new()
+            .prefix("child-")
+            .tempdir_in(self.private.path())?;
+        let arguments = app_server::arguments(
+            &plain_catalogue_path(self.private.path()),
+            databases.path(),
+            self.provider_settings(),
+        );
+        Ok((self.program(arguments), databases))
+    }
+
+    /// Returns the registry of the running children.
+    pub fn registry(&self) -> &ChildRegistry {
+        &self.registry
+    }
+
+    pub(in crate::codex) fn protocol_log(&self) -> &ProtocolLog {
+        &self.protocol_log
+    }
+
+    /// Returns Codex's home, which contains the login.
+    pub(in crate::codex) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Returns the time at which `codex login` or Codex itself last wrote the login; `None` without a login.
+    pub(in crate::codex) fn login_written(&self) -> Option<SystemTime> {
+        std::fs::metadata(self.home.join(login::AUTH_FILE))
+            .and_then(|file| file.modified())
+            .ok()
+    }
+
+    /// Asks Codex for its login.
+    pub(in crate::codex) async fn login_status(&self) -> Login {
+        let config_toml = ConfigToml::read(&self.home).unwrap_or_default();
+        if !config_toml.needs_login(self.provider.as_deref()) {
+            return Login::NotNeeded;
+        }
+        match self.binary.output(&["login", "status"]).await {
+            Ok(output) => {
+                let success = output.status.success();
+                let text = [output.stdout, output.stderr].concat();
+                Login::parse(success, &String::from_utf8_lossy(&text))
+            }
+            Err(error) => Login::Unknown(format!("`codex login status` failed: {error}")),
+        }
+    }
+
+    /// Returns the working directory of the children.
+    pub(in crate::codex) fn work_dir(&self) -> &Path {
+        &self.binary.work_dir
+    }
+
+    /// Returns the folder that is removed when the sidecar exits.
+    pub(in crate::codex) fn private_dir(&self) -> &Path {
+        self.private.path()
+    }
+
+    /// Returns the program that runs Codex with `arguments`.
+    pub(in crate::codex) fn program(&self, arguments: Vec<OsString>) -> Program {
+        self.binary.program(arguments)
+    }
+
+    /// Returns the settings of the provider that children use.
+    pub(in crate::codex) fn provider_settings(&self) -> Vec<(String, String)> {
+        provider_settings(self.provider.as_deref())
+    }
+
+    /// Returns the sandbox of agent turns.
+    ///
+    /// # Errors
+    /// The configured sandbox does not work on this machine.
+    pub(in crate::codex) fn agent(&self) -> Result<&AgentSandbox, TurnError> {
+        self.agent.as_ref().ok_or(TurnError::SandboxUnavailable)
+    }
+}
+
+/// Returns the native program to run for `codex proto`. A confined child may start no other program, so a launcher
+/// script cannot be run.
+fn native_program(binary: &Path, version: &str) -> Result<PathBuf, LaunchError> {
+    proto::confinement_is_supported().map_err(|source| LaunchError::NoLandlock {
+        version: version.to_owned(),
+        source,
+    })?;
+    let search = std::env::var_os("PATH");
+    proto::native::resolve(binary, search.as_deref())
+        .map_err(|error| LaunchError::NoBinary(binary.to_owned(), error))
+}
+
+/// Writes the model catalogues that children are started with, and returns the context windows that the binary knows.
+async fn write_catalogues(
+    binary: &CodexBinary,
+    folder: &Path,
+    models: &[String],
+) -> Result<BTreeMap<String, u64>, LaunchError> {
+    let bundled = binary.bundled_models().await?;
+    let windows = model_catalog::context_windows(&bundled);
+    let complete = model_catalog::complete(bundled, models)
+        .ok_or_else(|| LaunchError::Models("the list of models is empty".to_owned()))?;
+    write(&agent_catalogue_path(folder), &complete.to_string())?;
+    let plain = model_catalog::plain(complete);
+    write(&plain_catalogue_path(folder), &plain.to_string())?;
+    Ok(windows)
+}
+
+/// Whether the configured sandbox confines a command on this machine.
+async fn probe_sandbox(binary: &CodexBinary, agent: &AgentSandbox, folder: &Path) -> bool {
+    let forbidden = folder.join("escaped");
+    let Some(command) = agent.probe_command(&forbidden) else {
+        tracing::warn!(
+            sandbox = agent.mode(),
+            "agents run with all permissions of this user"
+        );
+        return true;
+    };
+    let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
+    // Both conditions: the shell ran in the sandbox, and its write outside of the sandbox failed.
+    let works = binary
+        .output(&arguments)
+        .await
+        .is_ok_and(|output| output.stdout == b"ok\n")
+        && !forbidden.exists();
+    if !works {
+        tracing::warn!(reason = "the sandbox probe failed", "agent turns disabled");
+    }
+    works
+}
+
+fn plain_catalogue_path(folder: &Path) -> PathBuf {
+    folder.join("models.json")
+}
+
+fn agent_catalogue_path(folder: &Path) -> PathBuf {
+    folder.join("agent-models.json")
+}
+
+fn write(path: &Path, text: &str) -> Result<(), LaunchError> {
+    std::fs::write(path, text).map_err(|error| LaunchError::Folder(path.to_owned(), error))
+}
