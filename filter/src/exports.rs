@@ -17,8 +17,8 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use crate::plugin::Plugin;
-use crate::shell::{Action, Stream};
+use crate::root_context::Plugin;
+use crate::http_context::{Action, Stream};
 
 thread_local! {
     static CONTEXTS: RefCell<Contexts> = RefCell::default();

@@ -1,7 +1,7 @@
 //! The filter's counters, as Envoy stats.
 //! Names follow Prometheus; a label is written `;name=value;`, as Envoy's `stats_tags` can take it out of a name.
 
-use crate::outcome::Outcome;
+use crate::rejection::Outcome;
 
 /// Bytes of request bodies that were looked at.
 pub const SCANNED_BYTES: &str = "codex_edge_scanned_bytes_total";

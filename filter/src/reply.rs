@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::outcome::{Outcome, Refusal};
+use crate::rejection::{Outcome, Refusal};
 
 /// An answer that Envoy sends without asking the upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::fields::{ConfigError, Field, Object};
-use super::{DEFAULT_LIMIT, MAX_NAME_BYTES, read_limit, read_patterns};
+use super::load::{DEFAULT_LIMIT, MAX_NAME_BYTES, read_limit, read_patterns};
 use crate::auth::{Client, KeyHash, Keyring, Profile};
 use crate::rate_limit::Limit;
 

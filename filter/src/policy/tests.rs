@@ -2,13 +2,18 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::body::Body;
+use crate::config::Config;
+use crate::cors::Cors;
+use crate::head::RequestHead;
 use crate::head::tests::write_map;
-use crate::rate_limit::Entry;
+use crate::rate_limit::{Entry, SharedData};
+use crate::route::Route;
 
 /// A host with a clock that stands still, one client address, and shared data of its own.
 #[derive(Default)]

@@ -2,9 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proptest::prelude::*;
 
+use super::gcra::{parse_bucket, write_duration};
 use super::*;
 
 /// Shared data as Envoy keeps it, with a worker that gets in between a read and a write when told to.

@@ -1,7 +1,7 @@
 //! Numbers and encodings that host and guest share.
 //! Source: proxy-wasm ABI 0.2.1 (`abi-versions/v0.2.1` in proxy-wasm/spec).
 
-use super::headers::Headers;
+use crate::wasm_host::headers::Headers;
 
 /// What a host function answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

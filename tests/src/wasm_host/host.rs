@@ -2,17 +2,13 @@
 //! Source: Envoy's wasm `PluginConfig`; start, update and `FAIL_RELOAD` as Envoy 1.40 behaves.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::clock::Clock;
-use super::half::Rules;
-use super::metrics::Metrics;
-use super::module::FilterModule;
-use super::shared_data::SharedData;
-use super::vm::{LogLine, Vm};
+use super::guest::LogLine;
+use super::state::{Clock, Metrics, Rules, Settings, SharedData, World};
+use super::vm::{FilterModule, StartError, Vm};
 use super::worker::Worker;
 
 /// Envoy's `per_connection_buffer_limit_bytes` unless told.
@@ -20,54 +16,6 @@ const BUFFER_LIMIT_BYTES: usize = 1 << 20;
 
 /// Where a test's clock stands unless told: 2026-01-01T00:00:00Z, in seconds since 1970.
 const DEFAULT_NOW_SECS: u64 = 1_767_225_600;
-
-/// What all VMs of a host have in common.
-#[derive(Debug)]
-pub(super) struct World {
-    pub(super) module: FilterModule,
-    pub(super) settings: Settings,
-    pub(super) clock: Clock,
-    pub(super) shared_data: Arc<SharedData>,
-    pub(super) metrics: Metrics,
-    seeds: AtomicU64,
-}
-
-#[derive(Debug)]
-pub(super) struct Settings {
-    pub(super) vm_configuration: String,
-    pub(super) environment: BTreeMap<String, String>,
-    pub(super) properties: BTreeMap<String, Vec<u8>>,
-    pub(super) rules: Rules,
-    pub(super) withheld: Option<String>,
-}
-
-impl World {
-    /// A seed that no other VM of this host gets.
-    pub(super) fn next_seed(&self) -> u64 {
-        self.seeds.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-/// Envoy would not have started, or would have refused the update.
-#[derive(Clone, Debug)]
-pub struct StartError {
-    /// The callback that said no, or the trap.
-    pub reason: String,
-    /// What the filter logged: the only explanation that an operator gets.
-    pub logs: Vec<LogLine>,
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", self.reason)?;
-        for line in &self.logs {
-            write!(formatter, "; {:?}: {}", line.level, line.message)?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for StartError {}
 
 /// Settings of a host, all with Envoy's defaults.
 #[derive(Debug)]
@@ -151,19 +99,19 @@ impl Builder {
     /// A callback said no or the VM trapped; Envoy would exit.
     pub fn start(self) -> Result<Host, StartError> {
         let world = Arc::new(World {
-            module: self.module,
             settings: self.settings,
             clock: Clock::new(self.now),
             shared_data: self.shared_data,
             metrics: Metrics::default(),
             seeds: AtomicU64::new(1),
         });
-        let mut canary = Vm::start(&world, self.configuration.as_bytes())?;
+        let mut canary = Vm::start(&self.module, &world, self.configuration.as_bytes())?;
         let start_logs = canary.take_usage().logs;
         let workers = (0..self.workers)
-            .map(|_| Worker::start(&world, &self.configuration))
+            .map(|_| Worker::start(&self.module, &world, &self.configuration))
             .collect::<Result<_, _>>()?;
         Ok(Host {
+            module: self.module,
             world,
             workers,
             start_logs,
@@ -174,6 +122,7 @@ impl Builder {
 /// A running filter, as one Envoy has it.
 #[derive(Debug)]
 pub struct Host {
+    module: FilterModule,
     world: Arc<World>,
     workers: Vec<Worker>,
     start_logs: Vec<LogLine>,
@@ -221,7 +170,7 @@ impl Host {
     /// # Errors
     /// The canary was refused; the old configuration goes on serving.
     pub fn update(&mut self, configuration: &str) -> Result<(), StartError> {
-        Vm::start(&self.world, configuration.as_bytes())?;
+        Vm::start(&self.module, &self.world, configuration.as_bytes())?;
         for worker in &mut self.workers {
             worker.update(configuration)?;
         }

@@ -35,29 +35,20 @@
 //! of `FAIL_RELOAD`, restricted capabilities. Tests with a real Envoy are for those.
 
 pub use abi::{LogLevel, Status, decode_pairs, encode_pairs};
-pub use clock::Clock;
-pub use exchange::{Exchange, Outcome};
+pub use guest::{Calls, LogLine};
 pub use headers::Headers;
-pub use host::{Builder, Host, StartError};
-pub use message::{Answerer, Message, Protocol, Request, Response};
-pub use metrics::Metrics;
-pub use module::FilterModule;
-pub use shared_data::SharedData;
-pub use vm::{Calls, LogLine, Trap};
+pub use host::{Builder, Host};
+pub use state::{Clock, Metrics, SharedData};
+pub use stream::{Answerer, Exchange, Message, Outcome, Protocol, Request, Response};
+pub use vm::{FilterModule, StartError, Trap};
 pub use worker::Worker;
 
 mod abi;
-mod clock;
-mod exchange;
-mod half;
+mod guest;
 mod headers;
 mod host;
 mod imports;
-mod message;
-mod metrics;
-mod module;
-mod shared_data;
+mod state;
 mod stream;
-mod view;
 mod vm;
 mod worker;

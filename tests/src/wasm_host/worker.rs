@@ -4,15 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::exchange::Exchange;
-use super::host::{StartError, World};
-use super::message::{Message, Request, Response};
-use super::stream::Stream;
-use super::vm::{Trap, Vm};
+use super::state::World;
+use super::stream::{Exchange, Message, Request, Response, Stream};
+use super::vm::{FilterModule, StartError, Trap, Vm};
 
 /// Serves requests; workers of one host share data, clock and metrics.
 #[derive(Debug)]
 pub struct Worker {
+    module: FilterModule,
     world: Arc<World>,
     configuration: String,
     /// `None` after a trap, until the next request.
@@ -21,10 +20,11 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub(super) fn start(world: &Arc<World>, configuration: &str) -> Result<Self, StartError> {
-        let mut vm = Vm::start(world, configuration.as_bytes())?;
+    pub(super) fn start(module: &FilterModule, world: &Arc<World>, configuration: &str) -> Result<Self, StartError> {
+        let mut vm = Vm::start(module, world, configuration.as_bytes())?;
         vm.take_usage();
         Ok(Self {
+            module: module.clone(),
             world: world.clone(),
             configuration: configuration.to_owned(),
             vm: Some(vm),
@@ -127,7 +127,7 @@ impl Worker {
     fn take_vm(&mut self) -> Vm {
         self.vm.take().unwrap_or_else(|| {
             self.reloads += 1;
-            let vm = Vm::start(&self.world, self.configuration.as_bytes());
+            let vm = Vm::start(&self.module, &self.world, self.configuration.as_bytes());
             let mut vm = vm.expect("the configuration was accepted before");
             vm.take_usage();
             vm

@@ -3,10 +3,10 @@
 
 use wasmtime::{Caller, ensure};
 
-use super::{Answer, Refusal};
+use super::linker::{Answer, Refusal};
 use crate::wasm_host::abi::{Status, wire_len};
-use crate::wasm_host::view::StreamView;
-use crate::wasm_host::vm::VmState;
+use crate::wasm_host::guest::StreamView;
+use crate::wasm_host::guest::VmState;
 
 /// A guest in the middle of a host call.
 pub(super) struct Guest<'a>(Caller<'a, VmState>);

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use super::{Answer, guest::Guest};
+use super::guest::Guest;
+use super::linker::Answer;
 use crate::wasm_host::abi::{LogLevel, MetricKind, Status};
-use crate::wasm_host::vm::LogLine;
+use crate::wasm_host::guest::LogLine;
 
 pub(super) fn proxy_log(guest: &mut Guest<'_>, level: u32, text: u32, len: u32) -> Answer {
     let level = LogLevel::parse(level).ok_or(Status::BadArgument)?;

@@ -1,10 +1,11 @@
 //! Host functions of a stream: header maps, bodies, properties, local replies.
 //! Source: proxy-wasm ABI 0.2.1, as Envoy 1.40 answers.
 
-use super::{Answer, guest::Guest};
+use super::guest::Guest;
+use super::linker::Answer;
 use crate::wasm_host::abi::{BufferKind, Direction, MapKind, Status, decode_pairs, encode_pairs};
 use crate::wasm_host::headers::Headers;
-use crate::wasm_host::view::LocalReply;
+use crate::wasm_host::guest::LocalReply;
 
 /// A map that has gone on reads as an empty one.
 pub(super) fn proxy_get_header_map_pairs(

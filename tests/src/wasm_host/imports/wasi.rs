@@ -3,9 +3,10 @@
 
 use wasmtime::{Caller, Linker, format_err};
 
-use super::{Answer, Refusal, guest::Guest};
+use super::guest::Guest;
+use super::linker::{Answer, Refusal};
 use crate::wasm_host::abi::{LogLevel, wire_len};
-use crate::wasm_host::vm::{LogLine, VmState};
+use crate::wasm_host::guest::{LogLine, VmState};
 
 const SUCCESS: u32 = 0;
 const EBADF: u32 = 8;

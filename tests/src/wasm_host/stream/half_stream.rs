@@ -3,24 +3,16 @@
 
 use std::collections::VecDeque;
 
-use super::abi::{Direction, wire_len};
-use super::headers::Headers;
+use crate::wasm_host::abi::{Direction, wire_len};
+use crate::wasm_host::headers::Headers;
 use super::message::Message;
-use super::view::LocalReply;
-use super::vm::{Trap, Vm};
-
-/// The host's settings that bear on a stream.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
-    /// `allow_on_headers_stop_iteration`: a paused head stops only the head.
-    pub(super) hold_headers: bool,
-    /// How much of a body the filter may hold.
-    pub(super) buffer_limit_bytes: usize,
-}
+use crate::wasm_host::guest::LocalReply;
+use crate::wasm_host::state::Rules;
+use crate::wasm_host::vm::{Trap, Vm};
 
 /// How a direction goes on after a callback.
 #[derive(Debug)]
-pub(super) enum Flow {
+pub(in crate::wasm_host) enum Flow {
     /// There are more callbacks.
     More,
     /// All of it went on.
@@ -45,7 +37,7 @@ enum Stage {
 
 /// A message on its way through the filter.
 #[derive(Debug)]
-pub(super) struct Half {
+pub(in crate::wasm_host) struct Half {
     direction: Direction,
     stage: Stage,
     head: Headers,
@@ -53,11 +45,11 @@ pub(super) struct Half {
     pieces: VecDeque<(Vec<u8>, bool)>,
     trailers: Option<Headers>,
     /// What went on.
-    pub(super) sent: Message,
+    pub(in crate::wasm_host) sent: Message,
 }
 
 impl Half {
-    pub(super) fn new(
+    pub(in crate::wasm_host) fn new(
         direction: Direction,
         head: Headers,
         pieces: Vec<(Vec<u8>, bool)>,
@@ -74,7 +66,7 @@ impl Half {
     }
 
     /// Runs the next callback.
-    pub(super) fn step(&mut self, vm: &mut Vm, id: u32, rules: Rules) -> Flow {
+    pub(in crate::wasm_host) fn step(&mut self, vm: &mut Vm, id: u32, rules: Rules) -> Flow {
         let flow = match self.stage {
             Stage::Head => self.on_head(vm, id, rules),
             Stage::Body => self.on_piece(vm, id, rules),
@@ -170,7 +162,7 @@ impl Half {
     }
 
     /// Whether the head has gone on.
-    pub(super) fn has_started(&self) -> bool {
+    pub(in crate::wasm_host) fn has_started(&self) -> bool {
         !self.sent.headers.is_empty()
     }
 }

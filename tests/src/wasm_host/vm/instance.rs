@@ -4,29 +4,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use wasmtime::{Instance, Memory, Store, TypedFunc, Val};
+use wasmtime::{Instance, Store, Val};
 
-use super::abi::{LogLevel, wire_len};
-use super::host::{StartError, World};
-use super::imports::Unsupported;
-use super::view::StreamView;
+use super::FilterModule;
+use crate::wasm_host::abi::wire_len;
+use crate::wasm_host::guest::{LogLine, StreamView, Usage, VmState};
+use crate::wasm_host::imports::Unsupported;
+use crate::wasm_host::state::World;
 
 /// Instructions that one callback may take, some seconds' worth; Envoy sets no limit, a test should end.
 const CALLBACK_FUEL: u64 = 10_000_000_000;
-
-/// Host calls by name and number.
-pub type Calls = BTreeMap<&'static str, u64>;
-
-/// A line that the guest logged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogLine {
-    /// How loud.
-    pub level: LogLevel,
-    /// The text, octets that are not UTF-8 replaced.
-    pub message: String,
-}
 
 /// The end of a VM: a panic, an access out of bounds, a loop without end.
 #[derive(Clone, Debug)]
@@ -43,46 +31,29 @@ impl fmt::Display for Trap {
     }
 }
 
-/// What some callbacks took together.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Usage {
-    pub(super) fuel: u64,
-    pub(super) calls: Calls,
-    pub(super) logs: Vec<LogLine>,
+/// Envoy would not have started, or would have refused the update.
+#[derive(Clone, Debug)]
+pub struct StartError {
+    /// The callback that said no, or the trap.
+    pub reason: String,
+    /// What the filter logged: the only explanation that an operator gets.
+    pub logs: Vec<LogLine>,
 }
 
-impl Usage {
-    pub(super) fn absorb(&mut self, other: Usage) {
-        self.fuel += other.fuel;
-        self.logs.extend(other.logs);
-        for (name, count) in other.calls {
-            *self.calls.entry(name).or_default() += count;
+impl fmt::Display for StartError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.reason)?;
+        for line in &self.logs {
+            write!(formatter, "; {:?}: {}", line.level, line.message)?;
         }
+        Ok(())
     }
 }
 
-/// What host functions find in the store.
-pub(super) struct VmState {
-    pub(super) world: Arc<World>,
-    pub(super) memory: Option<Memory>,
-    pub(super) allocate: Option<TypedFunc<u32, u32>>,
-    /// Streams of which the guest has a context.
-    pub(super) streams: BTreeMap<u32, StreamView>,
-    /// The context that the running callback belongs to.
-    pub(super) context: u32,
-    /// Readable during `proxy_on_configure` only.
-    pub(super) plugin_configuration: Option<Vec<u8>>,
-    pub(super) tick_period: Option<Duration>,
-    pub(super) random: u64,
-    /// Host calls until the VM is made to trap.
-    pub(super) calls_before_trap: Option<u64>,
-    /// The host call that fails.
-    pub(super) withheld: Option<String>,
-    pub(super) usage: Usage,
-}
+impl std::error::Error for StartError {}
 
 /// A worker's VM.
-pub(super) struct Vm {
+pub(in crate::wasm_host) struct Vm {
     store: Store<VmState>,
     instance: Instance,
     root: u32,
@@ -91,7 +62,7 @@ pub(super) struct Vm {
 
 impl Vm {
     /// Instantiates the module and configures its first root context.
-    pub(super) fn start(world: &Arc<World>, configuration: &[u8]) -> Result<Self, StartError> {
+    pub(in crate::wasm_host) fn start(module: &FilterModule, world: &Arc<World>, configuration: &[u8]) -> Result<Self, StartError> {
         let state = VmState {
             world: world.clone(),
             memory: None,
@@ -105,8 +76,8 @@ impl Vm {
             withheld: world.settings.withheld.clone(),
             usage: Usage::default(),
         };
-        let mut store = Store::new(world.module.engine(), state);
-        let instance = world.module.instantiate(&mut store);
+        let mut store = Store::new(module.engine(), state);
+        let instance = module.instantiate(&mut store);
         let mut vm = Self {
             store,
             instance,
@@ -120,7 +91,7 @@ impl Vm {
     }
 
     /// Adds a root context with this configuration, as Envoy does when an update keeps the VM.
-    pub(super) fn configure(&mut self, configuration: &[u8]) -> Result<(), StartError> {
+    pub(in crate::wasm_host) fn configure(&mut self, configuration: &[u8]) -> Result<(), StartError> {
         let root = self.next_context();
         let accepted = self.configure_root(root, configuration);
         self.state().plugin_configuration = None;
@@ -153,7 +124,7 @@ impl Vm {
     }
 
     /// Creates the context of a stream and returns its id; ids never come again.
-    pub(super) fn open_stream(&mut self, view: StreamView) -> (u32, Result<(), Trap>) {
+    pub(in crate::wasm_host) fn open_stream(&mut self, view: StreamView) -> (u32, Result<(), Trap>) {
         let id = self.next_context();
         self.state().streams.insert(id, view);
         self.enter(id);
@@ -162,7 +133,7 @@ impl Vm {
     }
 
     /// Calls back on a stream; answers what the guest returned, 0 when it has no such callback.
-    pub(super) fn call_stream(
+    pub(in crate::wasm_host) fn call_stream(
         &mut self,
         callback: &'static str,
         id: u32,
@@ -173,7 +144,7 @@ impl Vm {
     }
 
     /// Ends a stream: log, done, delete.
-    pub(super) fn close_stream(&mut self, id: u32) -> Result<(), Trap> {
+    pub(in crate::wasm_host) fn close_stream(&mut self, id: u32) -> Result<(), Trap> {
         self.enter(id);
         self.call("proxy_on_log", &[id], 0)?;
         let done = self.call("proxy_on_done", &[id], 1)? != 0;
@@ -184,28 +155,28 @@ impl Vm {
     }
 
     /// Runs the tick of the root context.
-    pub(super) fn tick(&mut self) -> Result<(), Trap> {
+    pub(in crate::wasm_host) fn tick(&mut self) -> Result<(), Trap> {
         self.enter(self.root);
         self.call("proxy_on_tick", &[self.root], 0).map(drop)
     }
 
     /// The state of one stream.
-    pub(super) fn view(&mut self, id: u32) -> &mut StreamView {
+    pub(in crate::wasm_host) fn view(&mut self, id: u32) -> &mut StreamView {
         let view = self.state().streams.get_mut(&id);
         view.expect("a stream has its view from open_stream to close_stream")
     }
 
-    pub(super) fn state(&mut self) -> &mut VmState {
+    pub(in crate::wasm_host) fn state(&mut self) -> &mut VmState {
         self.store.data_mut()
     }
 
     /// What was used since the last time.
-    pub(super) fn take_usage(&mut self) -> Usage {
+    pub(in crate::wasm_host) fn take_usage(&mut self) -> Usage {
         std::mem::take(&mut self.state().usage)
     }
 
     /// The size of the guest's memory, which never shrinks.
-    pub(super) fn memory_bytes(&self) -> usize {
+    pub(in crate::wasm_host) fn memory_bytes(&self) -> usize {
         let memory = self.store.data().memory;
         memory.map_or(0, |memory| memory.data_size(&self.store))
     }

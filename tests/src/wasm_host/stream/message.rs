@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::headers::Headers;
+use crate::wasm_host::headers::Headers;
 
 /// A request or response as its receiver saw it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,12 +48,12 @@ pub enum Protocol {
 /// A request to be sent through the filter.
 #[derive(Clone, Debug)]
 pub struct Request {
-    pub(super) headers: Headers,
-    pub(super) pieces: Vec<Vec<u8>>,
-    pub(super) trailers: Option<Headers>,
-    pub(super) protocol: Protocol,
-    pub(super) properties: BTreeMap<String, Vec<u8>>,
-    pub(super) leaves_after: Option<usize>,
+    pub(in crate::wasm_host) headers: Headers,
+    pub(in crate::wasm_host) pieces: Vec<Vec<u8>>,
+    pub(in crate::wasm_host) trailers: Option<Headers>,
+    pub(in crate::wasm_host) protocol: Protocol,
+    pub(in crate::wasm_host) properties: BTreeMap<String, Vec<u8>>,
+    pub(in crate::wasm_host) leaves_after: Option<usize>,
 }
 
 impl Request {
@@ -170,10 +170,10 @@ pub enum Answerer {
 /// An answer to be sent through the filter.
 #[derive(Clone, Debug)]
 pub struct Response {
-    pub(super) headers: Headers,
-    pub(super) pieces: Vec<Vec<u8>>,
-    pub(super) trailers: Option<Headers>,
-    pub(super) answerer: Answerer,
+    pub(in crate::wasm_host) headers: Headers,
+    pub(in crate::wasm_host) pieces: Vec<Vec<u8>>,
+    pub(in crate::wasm_host) trailers: Option<Headers>,
+    pub(in crate::wasm_host) answerer: Answerer,
 }
 
 impl Response {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::abi::{MetricKind, Status};
+use crate::wasm_host::abi::{MetricKind, Status};
 
 /// What all VMs count together; outlives them.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ struct Metric {
 
 impl Metrics {
     /// The id of a metric, the same for the same kind and name.
-    pub(super) fn define(&self, kind: MetricKind, name: &str) -> u32 {
+    pub(in crate::wasm_host) fn define(&self, kind: MetricKind, name: &str) -> u32 {
         let mut metrics = self.metrics();
         let known = metrics
             .iter()
@@ -34,11 +34,11 @@ impl Metrics {
             });
             metrics.len() - 1
         });
-        super::abi::wire_len(index) << 2 | kind as u32
+        crate::wasm_host::abi::wire_len(index) << 2 | kind as u32
     }
 
     /// Moves a counter up or a gauge either way.
-    pub(super) fn increment(&self, id: u32, offset: i64) -> Result<(), Status> {
+    pub(in crate::wasm_host) fn increment(&self, id: u32, offset: i64) -> Result<(), Status> {
         self.update(id, |metric| match metric.kind {
             MetricKind::Counter if offset <= 0 => Err(Status::BadArgument),
             MetricKind::Counter | MetricKind::Gauge => {
@@ -50,7 +50,7 @@ impl Metrics {
     }
 
     /// Adds to a counter, sets a gauge, keeps a value of a histogram.
-    pub(super) fn record(&self, id: u32, value: u64) -> Result<(), Status> {
+    pub(in crate::wasm_host) fn record(&self, id: u32, value: u64) -> Result<(), Status> {
         self.update(id, |metric| {
             match metric.kind {
                 MetricKind::Counter => metric.value += value,
@@ -62,7 +62,7 @@ impl Metrics {
     }
 
     /// What a counter or gauge shows.
-    pub(super) fn get(&self, id: u32) -> Result<u64, Status> {
+    pub(in crate::wasm_host) fn get(&self, id: u32) -> Result<u64, Status> {
         self.update(id, |metric| match metric.kind {
             MetricKind::Counter | MetricKind::Gauge => Ok(metric.value),
             MetricKind::Histogram => Err(Status::BadArgument),

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{DEFAULT_LIMIT, DEFAULT_MAX_BODY_BYTES, DEFAULT_STRANGER_LIMIT, KNOWN, keys};
+use crate::config::keys;
+use crate::config::load::{DEFAULT_LIMIT, DEFAULT_MAX_BODY_BYTES, DEFAULT_STRANGER_LIMIT, KNOWN};
 
 fn section() -> &'static str {
-    let (_, section) = include_str!("../../README.md")
+    let (_, section) = include_str!("../../../README.md")
         .split_once("## Configuration\n")
         .unwrap();
     section.split_once("\n## ").unwrap().0
@@ -45,7 +46,7 @@ fn every_variable_is_in_the_readme() {
     let is_name = |text: &&str| {
         text.contains('_') && text.chars().all(|c| c.is_ascii_uppercase() || c == '_')
     };
-    let source = include_str!("environment.rs");
+    let source = include_str!("../environment.rs");
     let read: BTreeSet<_> = source
         .split('"')
         .skip(1)

@@ -10,8 +10,8 @@ use wasmtime::{
     Config, Engine, Instance, InstancePre, Module, OptLevel, Store, ensure, format_err,
 };
 
-use super::imports;
-use super::vm::VmState;
+use crate::wasm_host::imports;
+use crate::wasm_host::guest::VmState;
 
 /// Names under which a guest may export its allocator; Envoy tries them in this order.
 const ALLOCATORS: [&str; 2] = ["malloc", "proxy_on_memory_allocate"];
@@ -75,12 +75,12 @@ impl FilterModule {
         names
     }
 
-    pub(super) fn engine(&self) -> &Engine {
+    pub(in crate::wasm_host) fn engine(&self) -> &Engine {
         self.instance_pre.module().engine()
     }
 
     /// Makes an instance and leaves its memory and allocator in the store.
-    pub(super) fn instantiate(&self, store: &mut Store<VmState>) -> Instance {
+    pub(in crate::wasm_host) fn instantiate(&self, store: &mut Store<VmState>) -> Instance {
         store.set_fuel(u64::MAX).expect("the engine counts fuel");
         let instance = self.instance_pre.instantiate(&mut *store);
         let instance = instance.expect("a module without a start function instantiates");

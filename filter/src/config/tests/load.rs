@@ -1,10 +1,15 @@
 //! Tests of the configuration: what is accepted, and what each mistake is called.
 
+use std::num::NonZeroU32;
+use std::time::{Duration, SystemTime};
+
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::*;
 use crate::auth::Profile;
+use crate::config::{Auth, Config, ConfigError, Environment};
+use crate::cors;
+use crate::rate_limit::Limit;
 
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 365 * 50)

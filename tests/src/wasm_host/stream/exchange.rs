@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::headers::Headers;
+use crate::wasm_host::headers::Headers;
 use super::message::{Answerer, Message};
-use super::vm::{Calls, LogLine, Trap};
+use crate::wasm_host::guest::{Calls, LogLine};
+use crate::wasm_host::vm::Trap;
 
 /// The record of one request through the filter.
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ struct Reading {
 }
 
 impl Clock {
-    pub(super) fn new(wall: SystemTime) -> Self {
+    pub(in crate::wasm_host) fn new(wall: SystemTime) -> Self {
         Self(Mutex::new(Reading {
             wall,
             monotonic: Duration::ZERO,
@@ -41,12 +41,12 @@ impl Clock {
     }
 
     /// The wall clock in nanoseconds since 1970.
-    pub(super) fn wall_nanos(&self) -> u64 {
+    pub(in crate::wasm_host) fn wall_nanos(&self) -> u64 {
         nanos(self.wall().duration_since(UNIX_EPOCH).unwrap_or_default())
     }
 
     /// The monotonic clock in nanoseconds since the host started.
-    pub(super) fn monotonic_nanos(&self) -> u64 {
+    pub(in crate::wasm_host) fn monotonic_nanos(&self) -> u64 {
         nanos(self.change(|reading| reading.monotonic))
     }
 

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use crate::config::{Config, ConfigError, Environment};
 use crate::host::{self, Level, Metric};
 use crate::metrics;
-use crate::outcome::Outcome;
+use crate::rejection::Outcome;
 use crate::policy::Host;
 use crate::rate_limit::{Entry, STRANGER_SLOTS, SharedData, create_buckets};
 

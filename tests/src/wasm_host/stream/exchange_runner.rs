@@ -3,20 +3,22 @@
 
 use std::collections::BTreeMap;
 
-use super::abi::Direction;
+use crate::wasm_host::abi::Direction;
 use super::exchange::{Exchange, Outcome};
-use super::half::{Flow, Half, Rules};
-use super::headers::Headers;
+use super::half_stream::{Flow, Half};
+use crate::wasm_host::headers::Headers;
 use super::message::{Answerer, Message, Protocol, Request, Response};
-use super::view::{LocalReply, StreamView};
-use super::vm::{Usage, Vm};
+use crate::wasm_host::guest::{LocalReply, StreamView};
+use crate::wasm_host::guest::Usage;
+use crate::wasm_host::state::Rules;
+use crate::wasm_host::vm::Vm;
 
 /// Envoy's response flag `DC`, "downstream connection termination".
 const FLAG_CLIENT_LEFT: u64 = 16384;
 
 /// A stream whose callbacks are run one at a time, so that several can share a VM.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(in crate::wasm_host) struct Stream {
     id: u32,
     rules: Rules,
     request: Half,
@@ -31,7 +33,7 @@ pub(super) struct Stream {
 
 impl Stream {
     /// Creates the stream and its context.
-    pub(super) fn open(vm: &mut Vm, request: Request, rules: Rules) -> Self {
+    pub(in crate::wasm_host) fn open(vm: &mut Vm, request: Request, rules: Rules) -> Self {
         let properties = properties(&request);
         let view = StreamView {
             properties: properties.clone(),
@@ -59,7 +61,7 @@ impl Stream {
     }
 
     /// Runs one callback; answers whether the stream is over.
-    pub(super) fn step(
+    pub(in crate::wasm_host) fn step(
         &mut self,
         vm: &mut Vm,
         upstream: &mut dyn FnMut(&Message) -> Response,
@@ -79,12 +81,12 @@ impl Stream {
     }
 
     /// Whether the VM died in this stream.
-    pub(super) fn has_trapped(&self) -> bool {
+    pub(in crate::wasm_host) fn has_trapped(&self) -> bool {
         matches!(self.outcome, Some(Outcome::Trapped(_)))
     }
 
     /// What became of it; a stream that was not over is reset, as when its VM dies in another stream.
-    pub(super) fn into_exchange(self) -> Exchange {
+    pub(in crate::wasm_host) fn into_exchange(self) -> Exchange {
         let touched = self.request.has_started();
         Exchange {
             outcome: self.outcome.unwrap_or(Outcome::Reset),

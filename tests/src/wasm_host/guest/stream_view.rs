@@ -3,41 +3,41 @@
 
 use std::collections::BTreeMap;
 
-use super::abi::{Direction, MapKind, Status};
-use super::headers::Headers;
+use crate::wasm_host::abi::{Direction, MapKind, Status};
+use crate::wasm_host::headers::Headers;
 
 /// The host's side of a stream context.
 #[derive(Debug, Default)]
-pub(super) struct StreamView {
-    pub(super) request: HalfView,
-    pub(super) response: HalfView,
+pub(in crate::wasm_host) struct StreamView {
+    pub(in crate::wasm_host) request: HalfView,
+    pub(in crate::wasm_host) response: HalfView,
     /// Attributes by dotted name.
-    pub(super) properties: BTreeMap<String, Vec<u8>>,
+    pub(in crate::wasm_host) properties: BTreeMap<String, Vec<u8>>,
     /// The answer that the guest sent, until the callback returns and the host carries it out.
-    pub(super) reply: Option<LocalReply>,
+    pub(in crate::wasm_host) reply: Option<LocalReply>,
     /// Set for `proxy_on_log`, when maps can be read again and no longer be written.
-    pub(super) log_phase: bool,
+    pub(in crate::wasm_host) log_phase: bool,
 }
 
 /// One direction: each part is there from its callback until it goes on.
 #[derive(Debug, Default)]
-pub(super) struct HalfView {
-    pub(super) headers: Option<Headers>,
-    pub(super) body: Option<Vec<u8>>,
-    pub(super) trailers: Option<Headers>,
+pub(in crate::wasm_host) struct HalfView {
+    pub(in crate::wasm_host) headers: Option<Headers>,
+    pub(in crate::wasm_host) body: Option<Vec<u8>>,
+    pub(in crate::wasm_host) trailers: Option<Headers>,
 }
 
 /// What a guest hands to `proxy_send_local_response`.
 #[derive(Clone, Debug)]
-pub(super) struct LocalReply {
-    pub(super) status: u32,
-    pub(super) headers: Headers,
-    pub(super) body: Vec<u8>,
-    pub(super) details: String,
+pub(in crate::wasm_host) struct LocalReply {
+    pub(in crate::wasm_host) status: u32,
+    pub(in crate::wasm_host) headers: Headers,
+    pub(in crate::wasm_host) body: Vec<u8>,
+    pub(in crate::wasm_host) details: String,
 }
 
 impl StreamView {
-    pub(super) fn half(&mut self, direction: Direction) -> &mut HalfView {
+    pub(in crate::wasm_host) fn half(&mut self, direction: Direction) -> &mut HalfView {
         match direction {
             Direction::Request => &mut self.request,
             Direction::Response => &mut self.response,
@@ -45,7 +45,7 @@ impl StreamView {
     }
 
     /// A map to read from.
-    pub(super) fn map(&self, kind: MapKind) -> Option<&Headers> {
+    pub(in crate::wasm_host) fn map(&self, kind: MapKind) -> Option<&Headers> {
         match kind {
             MapKind::Headers(Direction::Request) => self.request.headers.as_ref(),
             MapKind::Trailers(Direction::Request) => self.request.trailers.as_ref(),
@@ -55,7 +55,7 @@ impl StreamView {
     }
 
     /// A map to write to: refused once it has gone on, and in the log phase.
-    pub(super) fn map_mut(&mut self, kind: MapKind) -> Result<&mut Headers, Status> {
+    pub(in crate::wasm_host) fn map_mut(&mut self, kind: MapKind) -> Result<&mut Headers, Status> {
         if self.log_phase {
             return Err(Status::BadArgument);
         }

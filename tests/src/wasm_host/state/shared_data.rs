@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::abi::Status;
+use crate::wasm_host::abi::Status;
 
 /// What all VMs with one `vm_id` share; a key, once written, stays.
 #[derive(Debug, Default)]

@@ -1,0 +1,4 @@
+//! Tests of the configuration.
+
+mod load;
+mod readme;
