@@ -1,205 +1,185 @@
-//! The filter as its host sees it: reads values, asks the core, carries out what it says.
-//! Host callbacks of the proxy-wasm ABI 0.2.1, as Envoy 1.40 calls them.
+//! One HTTP stream: asks the policy, applies its decision, gates the body, and changes the response headers.
+//! `HttpContext` of the proxy-wasm Rust SDK, ABI 0.2.1; the order of the callbacks is that of Envoy 1.40.
 
 use std::rc::Rc;
 
-use crate::body::{Body, Progress};
-use crate::config::Config;
-use crate::cors::Change;
-use crate::head::RequestHead;
-use crate::host::{self, Fields, Refused};
-use crate::rejection::Outcome;
-use crate::root_context::{Plugin, Wasm};
-use crate::policy::{self, Answer, Decision, Verdict};
-use crate::rate_limit::Quota;
-use crate::reply::LocalReply;
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::{Action, MapType};
 
-/// The filter state that the access log reads a refusal's reason from: `%FILTER_STATE(wasm.codex_edge.reason:PLAIN)%`.
+use crate::body::{Body, BodyAction};
+use crate::config::Config;
+use crate::head::RequestHead;
+use crate::host::{self, ProxyWasmHost};
+use crate::metrics::RequestOutcome;
+use crate::policy::{self, ReplyEncoding, ResponseHeaders, Verdict};
+use crate::reply::LocalReply;
+use crate::root_context::Plugin;
+
+/// The filter state with the reason of a rejection, for the access log: `%FILTER_STATE(wasm.codex_edge.reason:PLAIN)%`.
 const REASON: &str = "codex_edge.reason";
 
-/// What the host does with the part of a stream that it has just shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum Action {
-    /// It goes on.
-    Continue = 0,
-    /// It stays.
-    Pause = 1,
-}
-
-/// One request and its answer.
+/// One request and its response.
 #[derive(Debug)]
-pub(crate) struct Stream {
-    plugin: Option<Rc<Plugin>>,
-    /// The body that may go on; none before the head was decided on, and none after a refusal.
+pub(crate) struct HttpStream {
+    plugin: Rc<Plugin>,
+    /// The body to be forwarded. Absent before the decision on the head and after a rejection: nothing passes then.
     body: Option<Body>,
-    answer: Option<Answer>,
-    /// Whether the counters and the access log have heard of an answer of our own.
-    is_noted: bool,
-    /// The status of that answer, once it is given.
-    replied: Option<u16>,
+    /// Absent until the head was decided on.
+    response: Option<ResponseHeaders>,
+    local_reply: LocalReplyState,
 }
 
-impl Stream {
-    /// A stream of this plugin; one without is refused.
-    pub(crate) fn new(plugin: Option<Rc<Plugin>>) -> Self {
+/// How far the filter's own response has come.
+#[derive(Clone, Copy, Debug)]
+enum LocalReplyState {
+    /// There is none; the upstream may respond.
+    None,
+    /// It was counted and waits for the end of the request body.
+    Recorded,
+    /// It was handed to Envoy with this status.
+    Sent(u16),
+}
+
+impl HttpStream {
+    /// A stream before its head.
+    pub(crate) fn new(plugin: Rc<Plugin>) -> Self {
         Self {
             plugin,
             body: None,
-            answer: None,
-            is_noted: false,
-            replied: None,
+            response: None,
+            local_reply: LocalReplyState::None,
         }
     }
+}
 
-    pub(crate) fn on_request_head(&mut self, end_of_stream: bool) -> Action {
-        let map = host::request_head().unwrap_or_default();
-        let (Some(plugin), Some(head)) = (self.plugin.clone(), RequestHead::parse(&map)) else {
+impl Context for HttpStream {}
+
+impl HttpContext for HttpStream {
+    fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+        // Bytes, not strings: the string getters panic on a value that is not UTF-8. Envoy never shows an empty map.
+        let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
+        if headers.is_empty() {
             return self.reply(LocalReply::host_failure());
-        };
-        let decision = policy::on_request_head(&plugin.config, &head, &Wasm);
-        // A field that stays although it had to go is somebody's word about who calls.
-        let is_changed = change_request(&decision).is_ok();
-        self.answer = Some(decision.answer);
+        }
+        let plugin = Rc::clone(&self.plugin);
+        let head = RequestHead::new(&headers);
+        let decision = policy::on_request_head(&plugin.config, &head, &ProxyWasmHost);
+        let applied = host::apply(MapType::HttpRequestHeaders, decision.request_mutations());
+        self.response = Some(decision.response);
         match decision.verdict {
-            _ if !is_changed => self.reply(LocalReply::host_failure()),
-            Verdict::Reply(reply) if decision.takes_body_first && !end_of_stream => {
-                self.note(reply.outcome);
-                self.body = Some(Body::Discarded(reply));
+            // An internal header that the client sent and that could not be removed would forge an identity.
+            _ if applied.is_err() => self.reply(LocalReply::host_failure()),
+            Verdict::Forward(body) => self.forward(&plugin.config, body, end_of_stream),
+            Verdict::ReplyAfterBody(reply) if !end_of_stream => {
+                self.record(reply.outcome);
+                self.body = Some(Body::Draining(reply));
                 Action::Pause
             }
-            Verdict::Reply(reply) => self.reply(reply),
-            Verdict::Forward(body) => self.forward(&plugin.config, body, end_of_stream),
+            Verdict::ReplyAfterBody(reply) | Verdict::Reply(reply) => self.reply(reply),
         }
     }
 
-    pub(crate) fn on_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        let (Some(plugin), Some(body)) = (&self.plugin, &mut self.body) else {
+    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        let Some(body) = &mut self.body else {
             return Action::Pause;
         };
-        let mut progress = body.on_data(&plugin.config, size, host::request_body);
-        if end_of_stream && progress == Progress::Hold {
-            progress = body.on_end(&plugin.config, host::request_body);
+        let config = &self.plugin.config;
+        let mut action = body.on_data(config, size, host::request_body);
+        if end_of_stream && action == BodyAction::Buffer {
+            action = body.on_end(config, host::request_body);
         }
-        self.carry_out(progress)
+        self.apply_to_body(action)
     }
 
-    pub(crate) fn on_request_trailers(&mut self) -> Action {
-        let (Some(plugin), Some(body)) = (&self.plugin, &mut self.body) else {
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        // A body that is followed by trailers has no callback with `end_of_stream`.
+        let Some(body) = &mut self.body else {
             return Action::Pause;
         };
-        let progress = body.on_end(&plugin.config, host::request_body);
-        self.carry_out(progress)
+        let action = body.on_end(&self.plugin.config, host::request_body);
+        self.apply_to_body(action)
     }
 
-    pub(crate) fn on_response_head(&mut self) -> Action {
-        match &self.answer {
-            Some(answer) if change_response(answer, self.replied).is_err() => match self.replied {
-                None => self.reply(LocalReply::host_failure()),
-                // A refusal of ours, of which a page may not read as much as it should.
-                Some(_) if !answer.becomes_grpc => Action::Continue,
-                // What was a no may have become a yes.
-                Some(_) => Action::Pause,
-            },
-            _ => Action::Continue,
+    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        let Some(response) = &self.response else {
+            return Action::Continue;
+        };
+        let local_status = match self.local_reply {
+            LocalReplyState::Sent(status) => Some(status),
+            LocalReplyState::None | LocalReplyState::Recorded => None,
+        };
+        let applied = host::apply(
+            MapType::HttpResponseHeaders,
+            response.mutations(local_status),
+        );
+        match (applied, local_status, response.encoding) {
+            (Ok(()), _, _) => Action::Continue,
+            (Err(_), None, _) => self.reply(LocalReply::host_failure()),
+            // Without its CORS headers a page cannot read this rejection; it is still one.
+            (Err(_), Some(_), ReplyEncoding::Http) => Action::Continue,
+            // Envoy may already have turned this rejection into a gRPC 200, so hold it.
+            (Err(_), Some(_), ReplyEncoding::Grpc) => Action::Pause,
         }
     }
+}
 
-    /// Lets the head go, unless its body has a say in it and Envoy can hold the head back.
+impl HttpStream {
+    /// Forwards the head, unless the model in its body decides on the request and Envoy can hold the head until then.
     fn forward(&mut self, config: &Config, mut body: Body, end_of_stream: bool) -> Action {
-        let progress = match body {
-            Body::Flowing { .. } => Progress::Admit(0),
+        let action = match body {
+            Body::Passthrough { .. } => BodyAction::Release(0),
             _ if end_of_stream => body.on_end(config, host::request_body),
-            _ if config.hold_headers => Progress::Hold,
-            _ => Progress::Flow,
+            _ if config.hold_headers => BodyAction::Buffer,
+            _ => BodyAction::Continue,
         };
         self.body = Some(body);
-        self.carry_out(progress)
+        self.apply_to_body(action)
     }
 
-    fn carry_out(&mut self, progress: Progress) -> Action {
-        match progress {
-            Progress::Flow => Action::Continue,
-            Progress::Hold => Action::Pause,
-            Progress::Admit(scanned_bytes) => {
-                if let Some(plugin) = &self.plugin {
-                    plugin.metrics.count_forwarded(scanned_bytes);
-                }
+    fn apply_to_body(&mut self, action: BodyAction) -> Action {
+        match action {
+            BodyAction::Continue => Action::Continue,
+            BodyAction::Buffer => Action::Pause,
+            BodyAction::Release(scanned_bytes) => {
+                self.plugin.counters.count_forwarded(scanned_bytes);
                 Action::Continue
             }
-            Progress::Refuse(reply) => self.reply(reply),
+            BodyAction::Reject(reply) => self.reply(reply),
         }
     }
 
-    /// Answers; nothing of the request passes any more.
-    fn reply(&mut self, mut reply: LocalReply) -> Action {
+    /// Sends the filter's own response; nothing of the request is forwarded from here on.
+    fn reply(&mut self, reply: LocalReply) -> Action {
         self.body = None;
-        self.replied = Some(reply.status);
-        self.note(reply.outcome);
-        // CORS and rate come with the response headers; they cost more in the reply's own list.
-        if let Some(answer) = &self.answer {
-            reply = reply.with("x-request-id", answer.request_id.clone());
-        }
-        let fields: Vec<_> = reply
-            .fields
+        self.record(reply.outcome);
+        self.local_reply = LocalReplyState::Sent(reply.status);
+        // CORS and rate limit headers are set with the response headers; in the reply's own list they cost more.
+        let request_id = self
+            .response
             .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
-        // Should the host not take it, the request stays where it is, and nothing of it passes.
-        let _ = host::send_response(
-            reply.status,
-            &fields,
-            reply.body.as_deref().unwrap_or_default(),
-        );
+            .map(|response| ("x-request-id", response.request_id.as_str()));
+        let headers = reply
+            .headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()));
+        let _ = hostcalls::send_http_response(
+            u32::from(reply.status),
+            headers.chain(request_id).collect(),
+            reply.body.as_deref().map(str::as_bytes),
+        ); // The request stays paused when Envoy does not take the reply.
         Action::Pause
     }
 
-    /// Counts an answer of our own and leaves its reason for the access log, once.
-    fn note(&mut self, outcome: Outcome) {
-        if std::mem::replace(&mut self.is_noted, true) {
+    /// Counts the filter's own response and stores its reason for the access log, once per stream.
+    fn record(&mut self, outcome: RequestOutcome) {
+        let LocalReplyState::None = self.local_reply else {
             return;
-        }
-        if let Some(plugin) = &self.plugin {
-            plugin.metrics.count(outcome);
-        }
-        if let Outcome::Refused(refusal) = outcome {
-            // Without it the log has no reason; the refusal stands.
-            let _ = host::set_filter_state(REASON, refusal.name());
+        };
+        self.local_reply = LocalReplyState::Recorded;
+        self.plugin.counters.count(outcome);
+        if let RequestOutcome::Rejected(reason) = outcome {
+            let _ = hostcalls::set_property(vec![REASON], Some(reason.name().as_bytes())); // Only the log lacks it.
         }
     }
-}
-
-fn change_request(decision: &Decision) -> Result<(), Refused> {
-    for name in &decision.remove {
-        Fields::Request.remove(name)?;
-    }
-    decision
-        .set()
-        .try_for_each(|(name, value)| Fields::Request.add(name, value))
-}
-
-fn change_response(answer: &Answer, replied: Option<u16>) -> Result<(), Refused> {
-    for change in answer.cors.changes() {
-        match change {
-            Change::Set(name, value) => Fields::Response.set(name, value)?,
-            Change::Add(name, value) => Fields::Response.add(name, value)?,
-            Change::Remove(name) => Fields::Response.remove(name)?,
-        }
-    }
-    for (name, value) in answer.quota.iter().flat_map(Quota::fields) {
-        Fields::Response.set(name, &value)?;
-    }
-    match replied {
-        Some(status) if answer.becomes_grpc => undo_grpc(status),
-        _ => Ok(()),
-    }
-}
-
-/// To a request that looks like gRPC, Envoy sends our answer as a 200 without its body: to a proxy that asks
-/// `/verify`, a no would be a yes.
-fn undo_grpc(status: u16) -> Result<(), Refused> {
-    Fields::Response.set(":status", &status.to_string())?;
-    ["grpc-status", "grpc-message", "content-type"]
-        .into_iter()
-        .try_for_each(|name| Fields::Response.remove(name))
 }

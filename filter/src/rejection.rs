@@ -1,91 +1,49 @@
-//! How a request ended as far as the filter is concerned, and what each refusal looks like.
-//! The table of refusals is the contract's; types and codes are OpenAI's where OpenAI has one.
+//! The reasons for which the filter rejects a request, and the error that the client gets for each.
+//! Error types and codes follow OpenAI's API reference where OpenAI has one.
 
-/// What became of a request: the label of `codex_edge_requests_total`.
+/// The reason of a rejection, as it stands in the access log and in the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Went on to the upstream.
-    Forwarded,
-    /// `OPTIONS`, answered here.
-    Options,
-    /// `/verify`, answered with yes.
-    Verified,
-    /// Turned away.
-    Refused(Refusal),
-}
-
-/// Why a request is turned away: the reason in the access log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// No or wrong bearer token.
+pub enum RejectReason {
+    /// Missing or invalid API key.
     InvalidApiKey,
-    /// No or wrong bearer token, too often from one address.
-    StrangerRateLimited,
-    /// A client asks too often.
+    /// Missing or invalid API key, and the client address has exceeded `unauthenticated_rate_limit`.
+    UnauthenticatedRateLimited,
+    /// The client has exceeded its `rate_limit`.
     RateLimited,
-    /// The body is longer than allowed.
+    /// The body is longer than `max_body_bytes`.
     BodyTooLarge,
     /// The body is not a JSON object.
     InvalidJson,
-    /// The body's `model` is no string, or is missing where it has to be there.
+    /// `model` is not a string, or is missing without a default.
     InvalidModel,
-    /// No such model.
+    /// `model` is not in the catalogue.
     ModelNotFound,
-    /// A model that this key may not use.
+    /// The API key does not allow `model`.
     ModelNotAllowed,
-    /// A verb that `/verify` does not have.
+    /// A method that `/verify` does not support.
     MethodNotAllowed,
-    /// The host did not hand over what it promised.
+    /// A host call failed.
     HostFailure,
 }
 
-/// A refusal as the client sees it.
+/// The parts of an error response that depend on the reason alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub struct ErrorSpec {
     /// The HTTP status.
     pub status: u16,
     /// The error's `type`.
     pub kind: &'static str,
     /// The error's `code`.
     pub code: &'static str,
-    /// The field that is wrong.
+    /// The name of the invalid parameter.
     pub param: Option<&'static str>,
 }
 
-impl Outcome {
-    /// All of them, in the order of [`Self::index`].
-    pub fn all() -> impl Iterator<Item = Self> {
-        let refused = Refusal::ALL.into_iter().map(Self::Refused);
-        [Self::Forwarded, Self::Options, Self::Verified]
-            .into_iter()
-            .chain(refused)
-    }
-
-    /// The place in [`Self::all`].
-    pub fn index(self) -> usize {
-        match self {
-            Self::Forwarded => 0,
-            Self::Options => 1,
-            Self::Verified => 2,
-            Self::Refused(refusal) => 3 + refusal as usize,
-        }
-    }
-
-    /// The word for metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Forwarded => "forwarded",
-            Self::Options => "options",
-            Self::Verified => "verified",
-            Self::Refused(refusal) => refusal.name(),
-        }
-    }
-}
-
-impl Refusal {
-    const ALL: [Self; 10] = [
+impl RejectReason {
+    /// Every reason, in the order of the discriminants.
+    pub(crate) const ALL: [Self; 10] = [
         Self::InvalidApiKey,
-        Self::StrangerRateLimited,
+        Self::UnauthenticatedRateLimited,
         Self::RateLimited,
         Self::BodyTooLarge,
         Self::InvalidJson,
@@ -96,11 +54,12 @@ impl Refusal {
         Self::HostFailure,
     ];
 
-    /// The word for metrics and logs.
+    /// The name in metrics and in the access log.
     pub fn name(self) -> &'static str {
         match self {
             Self::InvalidApiKey => "invalid_api_key",
-            Self::StrangerRateLimited => "stranger_rate_limited",
+            // The name is public: dashboards and alerts select by it.
+            Self::UnauthenticatedRateLimited => "stranger_rate_limited",
             Self::RateLimited => "rate_limited",
             Self::BodyTooLarge => "body_too_large",
             Self::InvalidJson => "invalid_json",
@@ -112,11 +71,11 @@ impl Refusal {
         }
     }
 
-    /// What the client is told, besides the message.
-    pub fn shape(self) -> Shape {
+    /// The error that the client gets, without its message.
+    pub fn error_spec(self) -> ErrorSpec {
         let (status, kind, code, param) = match self {
             Self::InvalidApiKey => (401, "authentication_error", "invalid_api_key", None),
-            Self::StrangerRateLimited | Self::RateLimited => {
+            Self::UnauthenticatedRateLimited | Self::RateLimited => {
                 (429, "rate_limit_error", "rate_limited", None)
             }
             Self::BodyTooLarge => (413, "invalid_request_error", "request_too_large", None),
@@ -137,25 +96,11 @@ impl Refusal {
             Self::MethodNotAllowed => (405, "invalid_request_error", "method_not_allowed", None),
             Self::HostFailure => (500, "server_error", "internal_error", None),
         };
-        Shape {
+        ErrorSpec {
             status,
             kind,
             code,
             param,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn outcomes_are_in_order_and_have_names_of_their_own() {
-        let names: std::collections::HashSet<_> = Outcome::all().map(Outcome::name).collect();
-        assert_eq!(names.len(), Outcome::all().count());
-        for (index, outcome) in Outcome::all().enumerate() {
-            assert_eq!(outcome.index(), index, "{outcome:?}");
         }
     }
 }

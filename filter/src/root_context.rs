@@ -1,137 +1,94 @@
-//! What the streams of one worker share: the configuration, the counters, and the host as the core asks it.
-//! The plugin of the proxy-wasm ABI 0.2.1; a new configuration is a new plugin.
+//! The root context of a worker: loads the configuration and creates a context for each HTTP stream.
+//! `RootContext` of the proxy-wasm Rust SDK, ABI 0.2.1.
 
-use std::hash::{BuildHasher, RandomState};
-use std::time::SystemTime;
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{ContextType, LogLevel};
 
 use crate::config::{Config, ConfigError, Environment};
-use crate::host::{self, Level, Metric};
-use crate::metrics;
-use crate::rejection::Outcome;
-use crate::policy::Host;
-use crate::rate_limit::{Entry, STRANGER_SLOTS, SharedData, create_buckets};
+use crate::host::{self, Counters, ProxyWasmHost};
+use crate::http_context::HttpStream;
+use crate::policy::PolicyHost;
+use crate::rate_limit::{ADDRESS_BUCKETS, create_buckets};
 
-/// The plugin in one worker.
+proxy_wasm::main! {{
+    // Also installs the panic hook that writes a panic's message to Envoy's log.
+    proxy_wasm::set_log_level(LogLevel::Info);
+    proxy_wasm::set_root_context(|_| Box::<FilterRoot>::default());
+}}
+
+/// The filter in one worker.
+#[derive(Debug, Default)]
+struct FilterRoot {
+    /// Absent until a configuration is accepted. Envoy opens a stream only after that; the SDK traps otherwise.
+    plugin: Option<Rc<Plugin>>,
+}
+
+/// The state that all streams of a root context share.
 #[derive(Debug)]
 pub(crate) struct Plugin {
     pub(crate) config: Config,
-    pub(crate) metrics: Metrics,
+    pub(crate) counters: Counters,
+}
+
+impl Context for FilterRoot {}
+
+impl RootContext for FilterRoot {
+    fn on_configure(&mut self, size: usize) -> bool {
+        self.plugin = Plugin::configure(size).map(Rc::new);
+        self.plugin.is_some()
+    }
+
+    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+        let plugin = self.plugin.clone()?;
+        Some(Box::new(HttpStream::new(plugin)))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
 }
 
 impl Plugin {
-    /// Reads the configuration, of so many bytes; none when it is refused, and then the log says why.
-    pub(crate) fn configure(size: usize) -> Option<Self> {
-        let (Some(json), Some(now)) = (host::plugin_configuration(size), host::now()) else {
-            host::log(
-                Level::Error,
-                "configuration refused: the host does not hand it over",
-            );
-            return None;
-        };
-        Self::load(&json, now)
-            .inspect_err(|error| {
-                host::log(Level::Error, &format!("configuration refused: {error}"));
-            })
-            .ok()
+    /// Loads the configuration of `size` bytes; logs the reason when it is rejected.
+    fn configure(size: usize) -> Option<Self> {
+        match Self::load(size) {
+            Ok(plugin) => Some(plugin),
+            Err(error) => {
+                host::log(LogLevel::Error, &format!("configuration rejected: {error}"));
+                None
+            }
+        }
     }
 
-    fn load(json: &[u8], now: SystemTime) -> Result<Self, ConfigError> {
-        let variables = std::env::vars_os().filter_map(|(name, value)| {
-            // What is not UTF-8 becomes text that no field accepts.
+    fn load(size: usize) -> Result<Self, ConfigError> {
+        let unreadable = |name| ConfigError::new(name, "not provided by the host");
+        let json = host::plugin_configuration(size).ok_or_else(|| unreadable("configuration"))?;
+        let now = ProxyWasmHost.now().ok_or_else(|| unreadable("clock"))?;
+        let config = Config::load(&json, &environment(), now)?;
+        for warning in &config.warnings {
+            host::log(LogLevel::Warn, warning);
+        }
+        let clients = config.keyring.clients().map(|client| client.id.as_str());
+        create_buckets(&ProxyWasmHost, clients);
+        let clients = config.keyring.clients().count();
+        let counters = Counters::define(clients as u64 + u64::from(ADDRESS_BUCKETS));
+        let message = format!("configured: {clients} keys, auth {:?}", config.auth);
+        host::log(LogLevel::Info, &message);
+        Ok(Self { config, counters })
+    }
+}
+
+/// Returns the variables of `vm_config.environment_variables`.
+fn environment() -> Environment {
+    std::env::vars_os()
+        .filter_map(|(name, value)| {
+            // A value that is not UTF-8 becomes text that no field accepts, so its field is rejected by name.
             Some((
                 name.into_string().ok()?,
                 value.to_string_lossy().into_owned(),
             ))
-        });
-        let environment: Environment = variables.collect();
-        let config = Config::load(json, &environment, now)?;
-        for warning in &config.warnings {
-            host::log(Level::Warn, warning);
-        }
-        create_buckets(
-            &Wasm,
-            config.keyring.clients().map(|client| client.id.as_str()),
-        );
-        let clients = config.keyring.clients().count();
-        record_buckets(clients);
-        let configured = format!("configured: {clients} keys, auth {:?}", config.auth);
-        host::log(Level::Info, &configured);
-        Ok(Self {
-            config,
-            metrics: Metrics::define(),
         })
-    }
-}
-
-/// The host, for what a decision may ask of it.
-pub(crate) struct Wasm;
-
-impl SharedData for Wasm {
-    fn read(&self, key: &str) -> Entry {
-        host::shared_data(key)
-    }
-
-    fn replace(&self, key: &str, value: &[u8], version: Option<u32>) -> bool {
-        host::set_shared_data(key, value, version)
-    }
-}
-
-impl Host for Wasm {
-    fn now(&self) -> Option<SystemTime> {
-        host::now()
-    }
-
-    fn is_http1(&self) -> bool {
-        host::property("request\0protocol").is_some_and(|protocol| protocol.starts_with(b"HTTP/1"))
-    }
-
-    fn client_address(&self) -> Option<Vec<u8>> {
-        host::property("source\0address")
-    }
-
-    fn fresh_request_id(&self) -> String {
-        let random = || RandomState::new().hash_one(());
-        format!("{:016x}{:016x}", random(), random())
-    }
-}
-
-/// Envoy's handles of the counters.
-#[derive(Debug)]
-pub(crate) struct Metrics {
-    requests: Vec<u32>,
-    scanned_bytes: u32,
-}
-
-impl Metrics {
-    fn define() -> Self {
-        let counter = |name: &str| host::define_metric(Metric::Counter, name).unwrap_or_default();
-        Self {
-            requests: Outcome::all()
-                .map(|outcome| counter(&metrics::requests(outcome)))
-                .collect(),
-            scanned_bytes: counter(metrics::SCANNED_BYTES),
-        }
-    }
-
-    /// Counts a request that ended so.
-    pub(crate) fn count(&self, outcome: Outcome) {
-        if let Some(id) = self.requests.get(outcome.index()) {
-            host::increment_metric(*id, 1);
-        }
-    }
-
-    /// Counts a request that goes on, and what was read of its body.
-    pub(crate) fn count_forwarded(&self, scanned_bytes: usize) {
-        self.count(Outcome::Forwarded);
-        if let Ok(bytes @ 1..) = i64::try_from(scanned_bytes) {
-            host::increment_metric(self.scanned_bytes, bytes);
-        }
-    }
-}
-
-/// Tells how many buckets there are in shared data.
-fn record_buckets(clients: usize) {
-    if let Some(gauge) = host::define_metric(Metric::Gauge, metrics::RATE_LIMIT_BUCKETS) {
-        host::record_metric(gauge, (clients + usize::from(STRANGER_SLOTS)) as u64);
-    }
+        .collect()
 }

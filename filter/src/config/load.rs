@@ -1,77 +1,69 @@
-//! The plugin's JSON and its environment, read into a validated [`Config`].
-//! The fields are those of the README's table; a wrong or unknown one refuses the whole configuration.
+//! The configuration as a whole.
 
-use std::num::NonZeroU32;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
 use super::environment::{self, Environment};
 use super::fields::{ConfigError, Field, Object};
 use super::keys::read_keys;
-
+use super::values::{
+    DEFAULT_LIMIT, DEFAULT_UNAUTHENTICATED_LIMIT, read_cors, read_limit, read_model, read_patterns,
+};
 use crate::auth::{Client, Keyring};
-use crate::cors::{self, OriginPattern};
-use crate::model::{Catalogue, Pattern, Patterns};
-use crate::rate_limit::Limit;
+use crate::cors::CorsPolicy;
+use crate::model::Catalogue;
+use crate::rate_limit::RateLimit;
 
-/// What the filter has been told, checked whole.
+/// The validated configuration of the filter.
 #[derive(Debug)]
 pub struct Config {
-    /// Whether routes need a key at all.
+    /// Whether routes need an API key at all.
     pub auth: Auth,
-    /// Who may pass.
+    /// The clients and their keys.
     pub keyring: Keyring,
-    /// Which models there are.
+    /// The models that exist.
     pub catalogue: Catalogue,
-    /// Whether the model list needs a key.
+    /// Whether the model list needs an API key.
     pub protect_models: bool,
-    /// Which pages may read answers.
-    pub cors: cors::Policy,
-    /// How often an anonymous caller may start a turn where no key is needed.
-    pub limit: Option<Limit>,
-    /// How often callers from one address may come without a valid key.
-    pub stranger_limit: Option<Limit>,
-    /// Whether Envoy lets this filter hold the head back until the model is known:
-    /// the plugin's `allow_on_headers_stop_iteration`, which a filter cannot find out by itself.
+    /// The origins that may read responses.
+    pub cors: CorsPolicy,
+    /// The limit of turns for an unauthenticated client, where `auth` is `none`.
+    pub limit: Option<RateLimit>,
+    /// The limit of rejections for requests without a valid key from one address.
+    pub unauthenticated_limit: Option<RateLimit>,
+    /// Whether Envoy lets the filter hold the head until the model is known: the plugin's
+    /// `allow_on_headers_stop_iteration`, which a filter cannot read.
     pub hold_headers: bool,
-    /// The longest body that passes.
+    /// The longest request body in bytes.
     pub max_body_bytes: u64,
-    /// Things that work and are better done otherwise, for the log.
+    /// Warnings about a valid configuration, for the log.
     pub warnings: Vec<String>,
 }
 
-/// Who needs a key.
+/// The requirement of API keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// Every route that is not open.
+    /// Every route that is not open needs a key.
     Keys,
-    /// None: somebody else guards this Envoy. A valid key still says who calls.
+    /// No route needs a key, because another proxy guards this Envoy. A valid key still identifies its client.
     None,
 }
 
+/// The fields of a configuration, as error messages list them.
 pub(super) const KNOWN: &str = "auth, keys, models, default_model, protect_models, cors, rate_limit, \
     unauthenticated_rate_limit, hold_headers, max_body_bytes";
 
-/// As many requests as an unset `rate_limit` allows a client, and the time in which they come back.
-pub(super) const DEFAULT_LIMIT: (u64, u64) = (60, 60_000);
-/// As many refusals as one address gets, and the time in which they come back.
-pub(super) const DEFAULT_STRANGER_LIMIT: (u64, u64) = (300, 60_000);
-/// 16 MiB, as much as the sidecar reads.
+/// The default of `max_body_bytes`: 16 MiB, the sidecar's own limit.
 pub(super) const DEFAULT_MAX_BODY_BYTES: u64 = 16 << 20;
-/// The longest window of a rate limit: a day.
-const MAX_WINDOW_MS: u64 = 24 * 60 * 60 * 1000;
-/// The longest id or model name.
-pub(super) const MAX_NAME_BYTES: usize = 256;
 
 impl Config {
-    /// Reads the plugin's JSON (empty: as if `{}`), filled up from the environment. Keys that have run out by `now`
-    /// are no use.
+    /// Reads the plugin's JSON, completed from the environment. An empty text counts as `{}`; keys that have expired by
+    /// `now` are not usable.
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong, by its place. Nothing passes then: the host keeps the configuration before,
-    /// or does not start.
+    /// The first mistake, with its place. Envoy then keeps the previous configuration, or does not start.
     pub fn load(
         json: &[u8],
         environment: &Environment,
@@ -81,6 +73,7 @@ impl Config {
         environment::fill(&mut root, environment)?;
         let config = Self::read(Field::new("", Value::Object(root)).object()?)?;
         let is_usable = |client: &Client| client.expires_at.is_none_or(|end| now < end);
+        // Without a usable key every request would be rejected; a typo must not take a gateway down unnoticed.
         if config.auth == Auth::Keys && !config.keyring.clients().any(is_usable) {
             return Err(ConfigError::new(
                 "keys",
@@ -92,7 +85,7 @@ impl Config {
 
     fn read(mut root: Object) -> Result<Self, ConfigError> {
         let limit = read_limit(root.require("rate_limit")?, DEFAULT_LIMIT)?;
-        let stranger_limit = root
+        let unauthenticated_limit = root
             .take("unauthenticated_rate_limit")
             .unwrap_or_else(Field::empty_object);
         let mut warnings = Vec::new();
@@ -111,7 +104,10 @@ impl Config {
             protect_models: root.boolean("protect_models", false)?,
             cors: read_cors(root.require("cors")?)?,
             limit,
-            stranger_limit: read_limit(stranger_limit, DEFAULT_STRANGER_LIMIT)?,
+            unauthenticated_limit: read_limit(
+                unauthenticated_limit,
+                DEFAULT_UNAUTHENTICATED_LIMIT,
+            )?,
             hold_headers: root.boolean("hold_headers", false)?,
             max_body_bytes: root.number(
                 "max_body_bytes",
@@ -130,7 +126,7 @@ fn parse_root(json: &[u8]) -> Result<Map<String, Value>, ConfigError> {
         return Ok(Map::new());
     }
     let value = serde_json::from_slice(json).map_err(|error| {
-        // serde_json's own words may repeat a value.
+        // serde_json's message may contain a value, which may be a key; the position does not.
         ConfigError::new(
             "configuration",
             format_args!("not JSON, line {}, column {}", error.line(), error.column()),
@@ -138,7 +134,7 @@ fn parse_root(json: &[u8]) -> Result<Map<String, Value>, ConfigError> {
     })?;
     match value {
         Value::Object(mut root) => {
-            // What is null is left out, so that the environment may fill it.
+            // A null field counts as absent, so that the environment can fill it.
             root.retain(|_, value| !value.is_null());
             Ok(root)
         }
@@ -152,65 +148,4 @@ fn parse_auth(text: &str) -> Option<Auth> {
         "none" => Some(Auth::None),
         _ => None,
     }
-}
-
-const MODEL: &str = "a model id of visible ASCII without commas";
-
-pub(super) fn read_limit(field: Field, default: (u64, u64)) -> Result<Option<Limit>, ConfigError> {
-    let mut object = field.object()?;
-    let is_enabled = object.boolean("enabled", true)?;
-    let requests = object.number("requests", default.0, 1..=1_000_000)?;
-    let window_ms = object.number("window_ms", default.1, 1..=MAX_WINDOW_MS)?;
-    object.end("enabled, requests, window_ms")?;
-    let requests = u32::try_from(requests)
-        .ok()
-        .and_then(NonZeroU32::new)
-        .filter(|_| is_enabled);
-    Ok(requests.map(|requests| Limit::new(requests, Duration::from_millis(window_ms))))
-}
-
-fn read_cors(field: Field) -> Result<cors::Policy, ConfigError> {
-    let mut object = field.object()?;
-    let is_enabled = object.boolean("enabled", true)?;
-    let origins = object
-        .take("allowed_origins")
-        .map_or(Ok(cors::Policy::Any), read_origins)?;
-    object.end("enabled, allowed_origins")?;
-    Ok(if is_enabled {
-        origins
-    } else {
-        cors::Policy::Off
-    })
-}
-
-fn read_origins(field: Field) -> Result<cors::Policy, ConfigError> {
-    let expected = "an origin such as https://app.example or http://localhost:*, or \"*\"";
-    let mut patterns = Vec::new();
-    for item in field.items()? {
-        if item.text()? == "*" {
-            return Ok(cors::Policy::Any);
-        }
-        patterns.push(item.parsed(expected, OriginPattern::parse)?);
-    }
-    Ok(cors::Policy::Allow(patterns))
-}
-
-pub(super) fn read_patterns(field: Field) -> Result<Patterns, ConfigError> {
-    let none = field.expected("at least one model id or pattern");
-    let items = field.items()?;
-    if items.is_empty() {
-        return Err(none);
-    }
-    items
-        .iter()
-        .map(|item| item.parsed(MODEL, |text| parse_name(text).and_then(Pattern::parse)))
-        .collect()
-}
-
-fn read_model(field: &Field) -> Result<String, ConfigError> {
-    field.parsed(MODEL, parse_name).map(str::to_owned)
-}
-
-fn parse_name(text: &str) -> Option<&str> {
-    (Pattern::parse(text).is_some() && text.len() <= MAX_NAME_BYTES).then_some(text)
 }

@@ -4,4 +4,4 @@ mod origin;
 mod policy;
 
 pub use origin::OriginPattern;
-pub use policy::{Change, Cors, Policy, is_preflight};
+pub use policy::{Cors, CorsPolicy, is_preflight};

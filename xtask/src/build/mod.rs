@@ -1,5 +1,7 @@
-//! Builds what the stack is made of, each with the profile that it ships with.
+//! Builds the parts of the stack, each with the profile that it ships with.
 
 mod cargo;
+mod exports;
 
-pub use cargo::{filter, scripted_model, sidecar};
+pub use cargo::{FilterArgs, build_filter, filter, scripted_model, ship_filter, sidecar};
+pub use exports::{CALLBACKS, drop_default_callbacks};

@@ -1,4 +1,4 @@
-//! Tests of the configuration: what is accepted, and what each mistake is called.
+//! Tests of loading: accepted configurations, and the message for each mistake.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};
@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::auth::Profile;
 use crate::config::{Auth, Config, ConfigError, Environment};
-use crate::cors;
-use crate::rate_limit::Limit;
+use crate::cors::CorsPolicy;
+use crate::rate_limit::RateLimit;
 
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 365 * 50)
@@ -29,7 +29,7 @@ fn load(json: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
 const KEY: (&str, &str) = ("PROXY_API_KEY", "secret-from-env");
 
 #[test]
-fn a_key_in_the_environment_is_enough() {
+fn api_key_in_the_environment_is_sufficient() {
     let config = load("", &[KEY]).unwrap();
     let client = config
         .keyring
@@ -40,10 +40,10 @@ fn a_key_in_the_environment_is_enough() {
         ("default", false, None)
     );
     assert_eq!(config.auth, Auth::Keys);
-    assert!(matches!(config.cors, cors::Policy::Any));
+    assert!(matches!(config.cors, CorsPolicy::Any));
     assert!(!config.protect_models && !config.hold_headers);
     assert_eq!((config.limit, config.max_body_bytes), (None, 16 << 20));
-    assert!(config.stranger_limit.is_some());
+    assert!(config.unauthenticated_limit.is_some());
     let expected = [
         "codex-5",
         "codex-5-low",
@@ -62,7 +62,7 @@ fn a_key_in_the_environment_is_enough() {
 }
 
 #[test]
-fn variables_fill_what_the_json_leaves_out() {
+fn variables_fill_absent_fields_only() {
     let variables = [
         KEY,
         ("CODEX_MODEL", "gpt-6"),
@@ -78,7 +78,7 @@ fn variables_fill_what_the_json_leaves_out() {
         ("UNRELATED", "x"),
     ];
     let config = load("{}", &variables).unwrap();
-    let limit = Limit::new(NonZeroU32::new(7).unwrap(), Duration::from_secs(7));
+    let limit = RateLimit::new(NonZeroU32::new(7).unwrap(), Duration::from_secs(7));
     assert_eq!(config.limit, Some(limit));
     assert_eq!(
         config
@@ -88,19 +88,19 @@ fn variables_fill_what_the_json_leaves_out() {
             .collect::<Vec<_>>(),
         [Some(limit)]
     );
-    assert!(config.protect_models && matches!(config.cors, cors::Policy::Off));
+    assert!(config.protect_models && matches!(config.cors, CorsPolicy::Off));
     let has = |id: &str| config.catalogue.models.matches(id);
     assert!(has("gpt-6") && has("mine") && !has("gpt-5"));
 
     let json = r#"{"protect_models": false, "models": ["only-this"], "cors": {"enabled": true},
         "rate_limit": {"requests": 9}, "keys": [{"id": "default", "key": "secret-from-json"}]}"#;
     let config = load(json, &variables).unwrap();
-    assert!(!config.protect_models && matches!(config.cors, cors::Policy::Any));
+    assert!(!config.protect_models && matches!(config.cors, CorsPolicy::Any));
     assert_eq!(config.catalogue.models.as_str(), "only-this");
     assert_eq!(config.catalogue.default_model, None);
     assert_eq!(
         config.limit,
-        Some(Limit::new(
+        Some(RateLimit::new(
             NonZeroU32::new(9).unwrap(),
             Duration::from_secs(7)
         ))
@@ -120,7 +120,7 @@ fn variables_fill_what_the_json_leaves_out() {
 }
 
 #[test]
-fn an_empty_variable_is_not_set() {
+fn empty_variable_counts_as_absent() {
     let variables = [
         KEY,
         ("PROXY_RATE_LIMIT_MAX", ""),
@@ -134,7 +134,7 @@ fn an_empty_variable_is_not_set() {
 }
 
 #[test]
-fn null_is_left_out() {
+fn null_counts_as_absent() {
     let json = r#"{"keys": null, "models": null, "cors": null, "rate_limit": {"requests": null, "enabled": null}}"#;
     let variables = [
         KEY,
@@ -144,7 +144,7 @@ fn null_is_left_out() {
     let config = load(json, &variables).unwrap();
     assert_eq!(
         config.limit,
-        Some(Limit::new(
+        Some(RateLimit::new(
             NonZeroU32::new(7).unwrap(),
             Duration::from_secs(60)
         ))
@@ -153,7 +153,7 @@ fn null_is_left_out() {
 }
 
 #[test]
-fn origins_come_from_either_side() {
+fn origins_are_read_from_json_or_environment() {
     let variables = [
         KEY,
         (
@@ -161,23 +161,23 @@ fn origins_come_from_either_side() {
             "http://localhost:*, app://obsidian.md,",
         ),
     ];
-    let cors::Policy::Allow(origins) = load("", &variables).unwrap().cors else {
+    let CorsPolicy::Allow(origins) = load("", &variables).unwrap().cors else {
         panic!("not a list")
     };
     assert_eq!(origins.len(), 2);
     let json = r#"{"cors": {"allowed_origins": ["https://a.example", "*"]}}"#;
     assert!(matches!(
         load(json, &variables).unwrap().cors,
-        cors::Policy::Any
+        CorsPolicy::Any
     ));
     let json = r#"{"cors": {"allowed_origins": []}}"#;
     assert!(
-        matches!(load(json, &[KEY]).unwrap().cors, cors::Policy::Allow(origins) if origins.is_empty())
+        matches!(load(json, &[KEY]).unwrap().cors, CorsPolicy::Allow(origins) if origins.is_empty())
     );
 }
 
 #[test]
-fn a_key_may_have_everything() {
+fn key_accepts_every_optional_field() {
     let json = r#"{"keys": [
         {"id": "full", "sha256": "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae", "models": ["codex-5*"],
          "rate_limit": {"requests": 2, "window_ms": 2000.0}, "expires_at": "2100-01-01T00:00:00+02:00", "disabled": false,
@@ -199,7 +199,7 @@ fn a_key_may_have_everything() {
     );
     assert_eq!(
         full.limit,
-        Some(Limit::new(
+        Some(RateLimit::new(
             NonZeroU32::new(2).unwrap(),
             Duration::from_secs(2)
         ))
@@ -223,7 +223,7 @@ fn a_key_may_have_everything() {
 }
 
 #[test]
-fn every_mistake_has_a_name() {
+fn each_mistake_is_reported_with_its_place() {
     let cases = [
         (
             "",
@@ -370,7 +370,7 @@ fn every_mistake_has_a_name() {
 }
 
 #[test]
-fn a_wrong_variable_has_a_name() {
+fn invalid_variable_is_reported_by_name() {
     let cases = [
         (
             ("PROXY_API_KEY", "two words"),
@@ -412,7 +412,7 @@ fn a_wrong_variable_has_a_name() {
 }
 
 #[test]
-fn no_key_shows_in_what_is_written() {
+fn debug_output_contains_no_key() {
     let json = r#"{"keys": [{"id": "a", "key": "sk-secret"}]}"#;
     let config = load(json, &[KEY]).unwrap();
     let hash = hex::encode(Sha256::digest("sk-secret"));
@@ -423,13 +423,13 @@ fn no_key_shows_in_what_is_written() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_refused_or_understood(json in prop::collection::vec(any::<u8>(), 0..100)) {
+    fn any_bytes_are_rejected_without_panic(json in prop::collection::vec(any::<u8>(), 0..100)) {
         prop_assert!(Config::load(&json, &Environment::new(), now()).is_err());
     }
 
-    /// Whatever is put in the place of a value: no panic, no door without a key, and no value in the message.
+    /// Any value in any field: no panic, no configuration without a key, and no value in the message.
     #[test]
-    fn any_value_is_refused_or_understood(
+    fn any_value_is_rejected_or_needs_no_key(
         field in prop::sample::select(vec!["auth", "keys", "models", "cors", "rate_limit", "hold_headers", "max_body_bytes"]),
         value in prop::sample::select(vec!["null", "true", "0", "-1", "1e400", "\"sk-secret\"", "[]", "[\"sk-secret\"]", "[{}]", "{}", "{\"sk\":1}"]),
     ) {
@@ -440,7 +440,7 @@ proptest! {
     }
 
     #[test]
-    fn any_environment_is_refused_or_understood(
+    fn any_variable_is_rejected_or_is_the_key(
         name in prop::sample::select(vec!["PROXY_API_KEY", "CODEX_MODEL", "PROXY_MODELS", "PROXY_CORS_ALLOWED_ORIGINS", "PROXY_RATE_LIMIT_MAX"]),
         value in any::<String>(),
     ) {

@@ -1,10 +1,11 @@
-//! README.md, section "Configuration", held against the code: fields, variables and the defaults that are numbers.
-//! The code's own lists are those of its messages (`KNOWN`) and the names in `environment.rs`.
+//! README.md, section "Configuration", compared with the code: fields, variables, and defaults that are numbers.
+//! The code's lists are those of its error messages (`KNOWN`) and the names in `environment.rs`.
 
 use std::collections::BTreeSet;
 
 use crate::config::keys;
-use crate::config::load::{DEFAULT_LIMIT, DEFAULT_MAX_BODY_BYTES, DEFAULT_STRANGER_LIMIT, KNOWN};
+use crate::config::load::{DEFAULT_MAX_BODY_BYTES, KNOWN};
+use crate::config::values::{DEFAULT_LIMIT, DEFAULT_UNAUTHENTICATED_LIMIT};
 
 fn section() -> &'static str {
     let (_, section) = include_str!("../../../README.md")
@@ -20,13 +21,13 @@ fn rows() -> Vec<Vec<&'static str>> {
         .collect()
 }
 
-/// What stands between backticks.
+/// The texts between backticks.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
 #[test]
-fn every_field_is_in_the_readme() {
+fn readme_lists_every_field() {
     let rows = rows();
     let field = |row: &Vec<&'static str>| {
         let name = code(row[0]).next().unwrap();
@@ -42,7 +43,7 @@ fn every_field_is_in_the_readme() {
 }
 
 #[test]
-fn every_variable_is_in_the_readme() {
+fn readme_lists_every_variable() {
     let is_name = |text: &&str| {
         text.contains('_') && text.chars().all(|c| c.is_ascii_uppercase() || c == '_')
     };
@@ -60,7 +61,7 @@ fn every_variable_is_in_the_readme() {
 }
 
 #[test]
-fn the_defaults_in_the_readme_are_those_of_the_code() {
+fn readme_has_the_defaults_of_the_code() {
     let per_minute = |(requests, window_ms): (u64, u64)| {
         assert_eq!(window_ms, 60_000);
         format!("{requests} a minute")
@@ -69,7 +70,7 @@ fn the_defaults_in_the_readme_are_those_of_the_code() {
         ("rate_limit", per_minute(DEFAULT_LIMIT)),
         (
             "unauthenticated_rate_limit",
-            per_minute(DEFAULT_STRANGER_LIMIT),
+            per_minute(DEFAULT_UNAUTHENTICATED_LIMIT),
         ),
         (
             "max_body_bytes",
