@@ -101,7 +101,7 @@ impl Client {
 
 /// The clients by the SHA-256 of their key.
 ///
-/// A lookup takes as long with one key as with a thousand, and its time reveals nothing about how close a guess is: the
+/// A lookup takes as long with one key as with a thousand, and its time does not depend on how close a guess is: the
 /// map sees only the SHA-256 of the token, its hash (std's SipHash) has a random key, and candidates are compared in
 /// constant time.
 #[derive(Debug, Default)]
@@ -119,7 +119,7 @@ impl Keyring {
         self.0.values().map(Rc::as_ref)
     }
 
-    /// Returns the client whose key is in this `authorization` value. `now` is called only for a key that expires.
+    /// Returns the client of the key in this `authorization` value. `now` is called only for a key that expires.
     pub fn client(
         &self,
         authorization: &[u8],

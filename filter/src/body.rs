@@ -52,7 +52,7 @@ pub struct ModelGate {
 }
 
 impl Body {
-    /// A body whose length alone is limited.
+    /// A body that is limited in length only.
     pub fn passthrough() -> Self {
         Self::Passthrough { bytes: 0 }
     }

@@ -1,4 +1,4 @@
-//! One HTTP stream: asks the policy, applies its decision, gates the body, and changes the response headers.
+//! An HTTP stream: asks the policy, applies its decision, gates the body, and changes the response headers.
 //! `HttpContext` of the proxy-wasm Rust SDK, ABI 0.2.1; the order of the callbacks is that of Envoy 1.40.
 
 use std::rc::Rc;
@@ -19,21 +19,21 @@ use crate::root_context::Plugin;
 /// The filter state with the reason of a rejection, for the access log: `%FILTER_STATE(wasm.codex_edge.reason:PLAIN)%`.
 const REASON: &str = "codex_edge.reason";
 
-/// One request and its response.
+/// A request and its response.
 #[derive(Debug)]
 pub(crate) struct HttpStream {
     plugin: Rc<Plugin>,
-    /// The body to be forwarded. Absent before the decision on the head and after a rejection: nothing passes then.
+    /// The body to be forwarded. Absent before the decision on the head and after a rejection; then no byte is forwarded.
     body: Option<Body>,
     /// Absent until the head was decided on.
     response: Option<ResponseHeaders>,
     local_reply: LocalReplyState,
 }
 
-/// How far the filter's own response has come.
+/// The state of the filter's own response.
 #[derive(Clone, Copy, Debug)]
 enum LocalReplyState {
-    /// There is none; the upstream may respond.
+    /// Not decided; the upstream may respond.
     None,
     /// It was counted and waits for the end of the request body.
     Recorded,
@@ -149,7 +149,7 @@ impl HttpStream {
         }
     }
 
-    /// Sends the filter's own response; nothing of the request is forwarded from here on.
+    /// Sends the filter's own response; from here on no part of the request is forwarded.
     fn reply(&mut self, reply: LocalReply) -> Action {
         self.body = None;
         self.record(reply.outcome);

@@ -126,7 +126,7 @@ impl Field {
     }
 }
 
-/// An object whose fields are taken one by one; a field that is left at the end is unknown, and an error.
+/// An object that gives up its fields one by one; a field that is left at the end is unknown, and an error.
 #[derive(Debug)]
 pub(super) struct Object {
     place: String,

@@ -74,7 +74,7 @@ pub fn on_request_head<'a>(
     }
 }
 
-/// Returns the client whose API key the request carries. `OPTIONS` needs no key, so none is looked up.
+/// Returns the client of the API key in the request. `OPTIONS` needs no key, so it is not looked up.
 fn authenticate(config: &Config, head: &RequestHead, host: &impl PolicyHost) -> Option<Rc<Client>> {
     let authorization = head.authorization.value()?;
     (head.method != b"OPTIONS")

@@ -33,7 +33,7 @@ pub struct Decision<'a> {
     pub client: Option<Rc<Client>>,
     /// The headers of the response, from the upstream or from the filter.
     pub response: ResponseHeaders,
-    /// Where the request goes.
+    /// The destination of the request.
     pub verdict: Verdict,
 }
 

@@ -1,4 +1,4 @@
-//! One bucket: the generic cell rate algorithm (ITU-T I.371, annex A).
+//! A bucket: the generic cell rate algorithm (ITU-T I.371, annex A).
 //! The state of a bucket is one instant, the time at which it is full again.
 
 use std::num::NonZeroU32;
@@ -59,7 +59,7 @@ impl RateLimit {
                 SharedValue::Unreadable => break,
             };
             let Step { full_at, result } = self.take(bucket, now_nanos);
-            // A rejection does not change the bucket, so there is nothing to write and no race to lose.
+            // A rejection does not change the bucket, so it needs no write and loses no race.
             if full_at.is_none_or(|full_at| shared.replace(key, &full_at.to_le_bytes(), version)) {
                 return result;
             }
@@ -67,7 +67,7 @@ impl RateLimit {
         Err(self.exhausted(self.capacity_nanos(), now_nanos))
     }
 
-    /// One step of the algorithm. Tokens are refilled only while the clock moves forward: after a step back the bucket
+    /// A step of the algorithm. Tokens are refilled only while the clock moves forward: after a step back the bucket
     /// is empty, so that no movement of the clock gives more tokens than a steady one.
     pub(super) fn take(&self, full_at: u64, now: u64) -> Step {
         let latest = now.saturating_add(self.capacity_nanos());

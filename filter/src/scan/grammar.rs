@@ -16,7 +16,7 @@ pub(super) enum State {
     ModelColon,
     ModelValue,
     End,
-    /// Inside a string, whose end `text` finds; the table is not used.
+    /// Inside a string. The module `text` finds its end; the table is not used.
     Text,
     /// After `t`; the states down to `ModelNul` are named alike.
     T,

@@ -14,7 +14,7 @@ pub(super) enum Container {
 /// A stack of containers.
 #[derive(Debug, Default)]
 pub(super) struct Nesting {
-    /// One bit for each container, set for an object; the innermost is the lowest bit.
+    /// A bit for each container, set for an object; the innermost is the lowest bit.
     objects: u128,
     depth: u8,
 }

@@ -219,7 +219,7 @@ impl ModelScanner {
         ControlFlow::Continue(())
     }
 
-    /// Keeps the content of a string whose role needs it, up to one byte over the limit, so that an overflow shows.
+    /// Keeps the content of a string if its role needs it, up to one byte over the limit, so that an overflow shows.
     fn keep(&mut self, text: &[u8]) {
         if matches!(self.role, StringRole::TopKey | StringRole::Model) {
             let room = MAX_KEPT_BYTES + 1 - self.kept.len();

@@ -1,4 +1,4 @@
-//! Drops the exports of the filter that do nothing.
+//! Drops the exports of the filter that have no effect.
 //!
 //! The proxy-wasm SDK exports every callback of the ABI, whether the filter implements it or not. Envoy calls each
 //! callback that it finds and skips the others, and a call into the VM costs about 2,000 instructions, for example at

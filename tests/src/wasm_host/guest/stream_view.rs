@@ -1,5 +1,5 @@
-//! What one stream shows to the guest at this moment, and what the guest asked for.
-//! Source: Envoy's wasm `Context`: a map that has gone on is null, a body that has gone on is empty.
+//! The parts of one stream that the guest can read and change at the moment, and its local reply.
+//! Follows Envoy's wasm `Context`: a forwarded map is null, a forwarded body is empty.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,15 @@ use crate::wasm_host::headers::Headers;
 pub(in crate::wasm_host) struct StreamView {
     pub(in crate::wasm_host) request: HalfView,
     pub(in crate::wasm_host) response: HalfView,
-    /// Attributes by dotted name.
+    /// Properties by dotted name.
     pub(in crate::wasm_host) properties: BTreeMap<String, Vec<u8>>,
-    /// The answer that the guest sent, until the callback returns and the host carries it out.
+    /// The local reply of the guest, until the callback returns and the host sends it.
     pub(in crate::wasm_host) reply: Option<LocalReply>,
-    /// Set for `proxy_on_log`, when maps can be read again and no longer be written.
+    /// Set for `proxy_on_log`, when maps can be read again but not changed.
     pub(in crate::wasm_host) log_phase: bool,
 }
 
-/// One direction: each part is there from its callback until it goes on.
+/// A direction: each part is present from its callback until it is forwarded.
 #[derive(Debug, Default)]
 pub(in crate::wasm_host) struct HalfView {
     pub(in crate::wasm_host) headers: Option<Headers>,
@@ -27,7 +27,7 @@ pub(in crate::wasm_host) struct HalfView {
     pub(in crate::wasm_host) trailers: Option<Headers>,
 }
 
-/// What a guest hands to `proxy_send_local_response`.
+/// The arguments of `proxy_send_local_response`.
 #[derive(Clone, Debug)]
 pub(in crate::wasm_host) struct LocalReply {
     pub(in crate::wasm_host) status: u32,
@@ -44,7 +44,7 @@ impl StreamView {
         }
     }
 
-    /// A map to read from.
+    /// Returns a map for reading.
     pub(in crate::wasm_host) fn map(&self, kind: MapKind) -> Option<&Headers> {
         match kind {
             MapKind::Headers(Direction::Request) => self.request.headers.as_ref(),
@@ -54,7 +54,7 @@ impl StreamView {
         }
     }
 
-    /// A map to write to: refused once it has gone on, and in the log phase.
+    /// Returns a map for writing; fails once it was forwarded, and in the log phase.
     pub(in crate::wasm_host) fn map_mut(&mut self, kind: MapKind) -> Result<&mut Headers, Status> {
         if self.log_phase {
             return Err(Status::BadArgument);

@@ -1,4 +1,4 @@
-//! What host functions find in the store, and what they leave there.
+//! The data of a VM's store: read and written by host functions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,30 +8,30 @@ use wasmtime::{Memory, TypedFunc};
 
 use super::StreamView;
 use crate::wasm_host::abi::LogLevel;
-use crate::wasm_host::state::World;
+use crate::wasm_host::state::HostState;
 
-/// Host calls by name and number.
+/// The number of host calls by name.
 pub type Calls = BTreeMap<&'static str, u64>;
 
 /// A line that the guest logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// How loud.
+    /// The log level.
     pub level: LogLevel,
-    /// The text, octets that are not UTF-8 replaced.
+    /// The text; bytes that are not UTF-8 are replaced.
     pub message: String,
 }
 
-/// What some callbacks took together.
+/// The cost and the log lines of some callbacks.
 #[derive(Clone, Debug, Default)]
-pub(in crate::wasm_host) struct Usage {
+pub(in crate::wasm_host) struct CallbackUsage {
     pub(in crate::wasm_host) fuel: u64,
     pub(in crate::wasm_host) calls: Calls,
     pub(in crate::wasm_host) logs: Vec<LogLine>,
 }
 
-impl Usage {
-    pub(in crate::wasm_host) fn absorb(&mut self, other: Usage) {
+impl CallbackUsage {
+    pub(in crate::wasm_host) fn absorb(&mut self, other: CallbackUsage) {
         self.fuel += other.fuel;
         self.logs.extend(other.logs);
         for (name, count) in other.calls {
@@ -40,22 +40,22 @@ impl Usage {
     }
 }
 
-/// What host functions find in the store.
+/// The data of a VM's store.
 pub(in crate::wasm_host) struct VmState {
-    pub(in crate::wasm_host) world: Arc<World>,
+    pub(in crate::wasm_host) shared: Arc<HostState>,
     pub(in crate::wasm_host) memory: Option<Memory>,
     pub(in crate::wasm_host) allocate: Option<TypedFunc<u32, u32>>,
-    /// Streams of which the guest has a context.
+    /// The streams with a context in the guest.
     pub(in crate::wasm_host) streams: BTreeMap<u32, StreamView>,
-    /// The context that the running callback belongs to.
+    /// The context of the running callback.
     pub(in crate::wasm_host) context: u32,
-    /// Readable during `proxy_on_configure` only.
+    /// Present during `proxy_on_configure` only.
     pub(in crate::wasm_host) plugin_configuration: Option<Vec<u8>>,
     pub(in crate::wasm_host) tick_period: Option<Duration>,
     pub(in crate::wasm_host) random: u64,
-    /// Host calls until the VM is made to trap.
+    /// The host calls that succeed before the VM traps.
     pub(in crate::wasm_host) calls_before_trap: Option<u64>,
-    /// The host call that fails.
-    pub(in crate::wasm_host) withheld: Option<String>,
-    pub(in crate::wasm_host) usage: Usage,
+    /// The host call that returns `InternalFailure`.
+    pub(in crate::wasm_host) failing_call: Option<String>,
+    pub(in crate::wasm_host) usage: CallbackUsage,
 }

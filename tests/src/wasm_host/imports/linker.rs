@@ -1,16 +1,17 @@
-//! The functions that a guest may import, by name.
-//! Source: proxy-wasm ABI 0.2.1, section "Functions implemented in the host environment".
+//! The host functions by name.
+//! Follows the proxy-wasm ABI 0.2.1, section "Functions implemented in the host environment".
 
 use std::fmt;
 
 use wasmtime::{Caller, Linker, Module};
 
-use crate::wasm_host::abi::Status;
 use super::guest::Guest;
+use super::result::{CallError, CallResult};
 use super::{process, stream, wasi};
+use crate::wasm_host::abi::Status;
 use crate::wasm_host::guest::VmState;
 
-/// Functions that filters of the Rust SDK import whether they call them or not, and that this host lacks.
+/// Functions that the Rust SDK imports whether a filter calls them or not, and that this host does not implement.
 const UNSUPPORTED: [&str; 12] = [
     "proxy_close_stream",
     "proxy_continue_stream",
@@ -26,7 +27,7 @@ const UNSUPPORTED: [&str; 12] = [
     "proxy_resolve_shared_queue",
 ];
 
-/// A guest called what this host does not implement: the test must know, the guest must not go on.
+/// A guest has called a function that this host does not implement; the test must fail rather than continue.
 #[derive(Debug)]
 pub(in crate::wasm_host) struct Unsupported(String);
 
@@ -38,43 +39,21 @@ impl fmt::Display for Unsupported {
 
 impl std::error::Error for Unsupported {}
 
-/// Why a host function did not do what it was asked.
-pub(super) enum Refusal {
-    /// The guest is told.
-    Status(Status),
-    /// The guest ends here.
-    Trap(wasmtime::Error),
-}
-
-impl From<Status> for Refusal {
-    fn from(status: Status) -> Self {
-        Self::Status(status)
-    }
-}
-
-impl From<wasmtime::Error> for Refusal {
-    fn from(error: wasmtime::Error) -> Self {
-        Self::Trap(error)
-    }
-}
-
-pub(super) type Answer<T = ()> = Result<T, Refusal>;
-
 /// Defines functions of module `env` by name and argument types; each call is counted.
 macro_rules! define {
     ($linker:ident: $($module:ident::$name:ident($($arg:ident: $type:ty),*);)*) => {$(
         $linker.func_wrap("env", stringify!($name), |caller: Caller<'_, VmState>, $($arg: $type),*| {
             let mut guest = Guest::enter(caller, stringify!($name))?;
-            let answer = match guest.is_withheld(stringify!($name)) {
+            let result = match guest.is_failing(stringify!($name)) {
                 true => Err(Status::InternalFailure.into()),
                 false => $module::$name(&mut guest, $($arg),*),
             };
-            status(answer)
+            status(result)
         })?;
     )*};
 }
 
-/// All functions that the module may call, those that this host lacks as a clear error.
+/// Defines all functions that the module may call; those that this host lacks return [`Unsupported`].
 ///
 /// # Errors
 /// A name is defined twice.
@@ -125,11 +104,11 @@ fn define_unsupported(linker: &mut Linker<VmState>, module: &Module) -> wasmtime
     Ok(())
 }
 
-/// What the guest gets back.
-fn status(answer: Answer) -> wasmtime::Result<u32> {
-    match answer {
+/// Converts a result to the status for the guest.
+fn status(result: CallResult) -> wasmtime::Result<u32> {
+    match result {
         Ok(()) => Ok(Status::Ok as u32),
-        Err(Refusal::Status(status)) => Ok(status as u32),
-        Err(Refusal::Trap(error)) => Err(error),
+        Err(CallError::Status(status)) => Ok(status as u32),
+        Err(CallError::Trap(error)) => Err(error),
     }
 }

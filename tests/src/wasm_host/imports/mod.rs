@@ -1,8 +1,9 @@
-//! The functions that a guest may import.
+//! The host functions that a guest may import.
 
 mod guest;
 mod linker;
 mod process;
+mod result;
 mod stream;
 mod wasi;
 

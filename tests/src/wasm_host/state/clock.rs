@@ -1,5 +1,5 @@
-//! The time that guests see, which moves only when a test moves it.
-//! Source: WASI preview 1 `clock_time_get`; proxy-wasm ABI 0.2.1 `proxy_get_current_time_nanoseconds`.
+//! The clocks of the guests, which move only when a test moves them.
+//! Follows WASI preview 1 `clock_time_get`; proxy-wasm ABI 0.2.1 `proxy_get_current_time_nanoseconds`.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -22,7 +22,7 @@ impl Clock {
         }))
     }
 
-    /// Lets time pass on both clocks.
+    /// Moves both clocks forward.
     pub fn advance(&self, by: Duration) {
         self.change(|reading| {
             reading.wall += by;
@@ -30,22 +30,22 @@ impl Clock {
         });
     }
 
-    /// Sets the wall clock, backwards too, as an operator may.
+    /// Sets the wall clock, forwards or backwards.
     pub fn set_wall(&self, wall: SystemTime) {
         self.change(|reading| reading.wall = wall);
     }
 
-    /// What the wall clock shows.
+    /// Returns the time of the wall clock.
     pub fn wall(&self) -> SystemTime {
         self.change(|reading| reading.wall)
     }
 
-    /// The wall clock in nanoseconds since 1970.
+    /// Returns the wall clock in nanoseconds since 1970.
     pub(in crate::wasm_host) fn wall_nanos(&self) -> u64 {
         nanos(self.wall().duration_since(UNIX_EPOCH).unwrap_or_default())
     }
 
-    /// The monotonic clock in nanoseconds since the host started.
+    /// Returns the monotonic clock in nanoseconds since the host started.
     pub(in crate::wasm_host) fn monotonic_nanos(&self) -> u64 {
         nanos(self.change(|reading| reading.monotonic))
     }

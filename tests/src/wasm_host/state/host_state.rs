@@ -1,4 +1,4 @@
-//! What all VMs of a host have in common: settings, clock, shared data, metrics.
+//! The state of a host, as its VMs see it: settings, clock, shared data, metrics.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Clock, Metrics, SharedData};
 
-/// What all VMs of a host have in common.
+/// The state that all VMs of a host share.
 #[derive(Debug)]
-pub(in crate::wasm_host) struct World {
+pub(in crate::wasm_host) struct HostState {
     pub(in crate::wasm_host) settings: Settings,
     pub(in crate::wasm_host) clock: Clock,
     pub(in crate::wasm_host) shared_data: Arc<SharedData>,
@@ -21,22 +21,22 @@ pub(in crate::wasm_host) struct Settings {
     pub(in crate::wasm_host) vm_configuration: String,
     pub(in crate::wasm_host) environment: BTreeMap<String, String>,
     pub(in crate::wasm_host) properties: BTreeMap<String, Vec<u8>>,
-    pub(in crate::wasm_host) rules: Rules,
-    pub(in crate::wasm_host) withheld: Option<String>,
+    pub(in crate::wasm_host) rules: StreamRules,
+    pub(in crate::wasm_host) failing_call: Option<String>,
 }
 
-impl World {
-    /// A seed that no other VM of this host gets.
+impl HostState {
+    /// Returns a seed that is unique among the VMs of this host.
     pub(in crate::wasm_host) fn next_seed(&self) -> u64 {
         self.seeds.fetch_add(1, Ordering::Relaxed)
     }
 }
 
-/// The host's settings that bear on a stream.
+/// The settings of a host for its streams.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::wasm_host) struct Rules {
-    /// `allow_on_headers_stop_iteration`: a paused head stops only the head.
+pub(in crate::wasm_host) struct StreamRules {
+    /// `allow_on_headers_stop_iteration`: a paused head stops the head only.
     pub(in crate::wasm_host) hold_headers: bool,
-    /// How much of a body the filter may hold.
+    /// The most bytes of a body that the filter may hold.
     pub(in crate::wasm_host) buffer_limit_bytes: usize,
 }

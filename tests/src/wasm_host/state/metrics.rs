@@ -1,12 +1,12 @@
 //! Metrics of the process: counters, gauges and histograms by name.
-//! Source: proxy-wasm ABI 0.2.1, section "Stats/metrics", as Envoy 1.40 keeps them.
+//! Follows the proxy-wasm ABI 0.2.1, section "Stats/metrics", and Envoy 1.40.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::wasm_host::abi::{MetricKind, Status};
 
-/// What all VMs count together; outlives them.
+/// The metrics of all VMs; they outlive each VM.
 #[derive(Debug, Default)]
 pub struct Metrics(Mutex<Vec<Metric>>);
 
@@ -19,7 +19,7 @@ struct Metric {
 }
 
 impl Metrics {
-    /// The id of a metric, the same for the same kind and name.
+    /// Returns the id of a metric, the same for the same kind and name.
     pub(in crate::wasm_host) fn define(&self, kind: MetricKind, name: &str) -> u32 {
         let mut metrics = self.metrics();
         let known = metrics
@@ -37,7 +37,7 @@ impl Metrics {
         crate::wasm_host::abi::wire_len(index) << 2 | kind as u32
     }
 
-    /// Moves a counter up or a gauge either way.
+    /// Increments a counter, or moves a gauge in either direction.
     pub(in crate::wasm_host) fn increment(&self, id: u32, offset: i64) -> Result<(), Status> {
         self.update(id, |metric| match metric.kind {
             MetricKind::Counter if offset <= 0 => Err(Status::BadArgument),
@@ -49,7 +49,7 @@ impl Metrics {
         })
     }
 
-    /// Adds to a counter, sets a gauge, keeps a value of a histogram.
+    /// Adds to a counter, sets a gauge, or appends a value to a histogram.
     pub(in crate::wasm_host) fn record(&self, id: u32, value: u64) -> Result<(), Status> {
         self.update(id, |metric| {
             match metric.kind {
@@ -61,7 +61,7 @@ impl Metrics {
         })
     }
 
-    /// What a counter or gauge shows.
+    /// Returns the value of a counter or gauge.
     pub(in crate::wasm_host) fn get(&self, id: u32) -> Result<u64, Status> {
         self.update(id, |metric| match metric.kind {
             MetricKind::Counter | MetricKind::Gauge => Ok(metric.value),
@@ -69,19 +69,19 @@ impl Metrics {
         })
     }
 
-    /// What a counter or gauge of this name shows; `None` when nobody defined it.
+    /// Returns the value of a counter or gauge by name; `None` if it is not defined.
     pub fn value(&self, name: &str) -> Option<u64> {
         self.values().remove(name)
     }
 
-    /// All counters and gauges by name.
+    /// Returns every counter and gauge by name.
     pub fn values(&self) -> BTreeMap<String, u64> {
         let metrics = self.metrics();
         let values = metrics.iter().filter(|m| m.kind != MetricKind::Histogram);
         values.map(|m| (m.name.clone(), m.value)).collect()
     }
 
-    /// The values that a histogram got, in order; empty when nobody defined it.
+    /// Returns the values of a histogram in order; empty if it is not defined.
     pub fn records(&self, name: &str) -> Vec<u64> {
         let metrics = self.metrics();
         let histogram = metrics
@@ -111,16 +111,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_name_is_one_metric() {
+    fn same_kind_and_name_have_the_same_id() {
         let metrics = Metrics::default();
         let id = metrics.define(MetricKind::Counter, "requests");
         assert_eq!(metrics.define(MetricKind::Counter, "requests"), id);
-        assert_ne!(metrics.define(MetricKind::Counter, "refusals"), id);
+        assert_ne!(metrics.define(MetricKind::Counter, "rejections"), id);
         assert_ne!(metrics.define(MetricKind::Gauge, "requests"), id);
     }
 
     #[test]
-    fn each_kind_counts_in_its_way() {
+    fn counter_gauge_and_histogram_accept_their_operations() {
         let metrics = Metrics::default();
         let counter = metrics.define(MetricKind::Counter, "counter");
         let gauge = metrics.define(MetricKind::Gauge, "gauge");

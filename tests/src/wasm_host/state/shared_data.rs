@@ -1,12 +1,12 @@
 //! Shared data: one map for all workers, written with compare-and-swap.
-//! Source: proxy-wasm ABI 0.2.1, section "Shared Key-Value Store", as Envoy 1.40 keeps it.
+//! Follows the proxy-wasm ABI 0.2.1, section "Shared Key-Value Store", and Envoy 1.40.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::wasm_host::abi::Status;
 
-/// What all VMs with one `vm_id` share; a key, once written, stays.
+/// The data of all VMs with one `vm_id`; a key cannot be removed.
 #[derive(Debug, Default)]
 pub struct SharedData(Mutex<Table>);
 
@@ -18,15 +18,15 @@ struct Table {
 }
 
 impl SharedData {
-    /// A value and the number that a conditional write must show.
+    /// Returns a value and the `cas` for a conditional write.
     pub fn get(&self, key: &[u8]) -> Option<(Vec<u8>, u32)> {
         self.table().entries.get(key).cloned()
     }
 
-    /// Writes; `cas` 0 writes in any case, and so does every `cas` while the key is absent.
+    /// Writes a value. `cas` 0 writes unconditionally, and so does any `cas` while the key is absent.
     ///
     /// # Errors
-    /// [`Status::CasMismatch`] when the key was written since `cas` was read.
+    /// [`Status::CasMismatch`] if the key was written since `cas` was read.
     pub fn set(&self, key: &[u8], value: &[u8], cas: u32) -> Result<(), Status> {
         let mut table = self.table();
         if cas != 0 && table.races_to_lose > 0 {
@@ -42,17 +42,17 @@ impl SharedData {
         }
     }
 
-    /// Lets another worker win the next `races` conditional writes: it writes the same value first.
+    /// Makes the next `races` conditional writes fail, as if another worker had written the same value first.
     pub fn lose_next_races(&self, races: u32) {
         self.table().races_to_lose = races;
     }
 
-    /// All keys.
+    /// Returns the keys.
     pub fn keys(&self) -> Vec<Vec<u8>> {
         self.table().entries.keys().cloned().collect()
     }
 
-    /// The bytes of all keys and values.
+    /// Returns the bytes of all keys and values.
     pub fn size_bytes(&self) -> usize {
         let table = self.table();
         let entries = table.entries.iter();
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stale_write_is_refused_and_changes_nothing() {
+    fn write_with_a_stale_cas_fails_and_changes_nothing() {
         let data = SharedData::default();
         assert_eq!(
             data.set(b"k", b"1", 77),
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_race_is_lost_once() {
+    fn lost_race_fails_one_write() {
         let data = SharedData::default();
         data.set(b"k", b"1", 0).unwrap();
         data.lose_next_races(1);

@@ -1,109 +1,109 @@
-//! What came of one request: the answer, what the upstream saw, what it cost.
+//! The result of one request: the response, the request at the upstream, the cost.
 
 use std::collections::BTreeMap;
 
-use crate::wasm_host::headers::Headers;
-use super::message::{Answerer, Message};
+use super::message::{Message, Responder};
 use crate::wasm_host::guest::{Calls, LogLine};
+use crate::wasm_host::headers::Headers;
 use crate::wasm_host::vm::Trap;
 
-/// The record of one request through the filter.
+/// A request through the filter, and its result.
 #[derive(Clone, Debug)]
 pub struct Exchange {
-    /// How it ended for the client.
+    /// The end for the client.
     pub outcome: Outcome,
-    /// What went on to the upstream, whole or cut off; `None` when it was never touched.
+    /// The forwarded request, complete or cut off; `None` if no part was forwarded.
     pub upstream: Option<Message>,
-    /// Attributes and filter state as they were at the end, by dotted name.
+    /// Properties and filter state at the end, by dotted name.
     pub properties: BTreeMap<String, Vec<u8>>,
-    /// Host functions that the filter called, and how often.
+    /// The number of calls of each host function.
     pub calls: Calls,
-    /// What the filter logged.
+    /// The log of the filter.
     pub logs: Vec<LogLine>,
-    /// Guest instructions of all callbacks; exact, the same in every run.
+    /// Guest instructions of all callbacks: exact, and the same in every run.
     pub fuel: u64,
 }
 
-/// How a request ended for the client.
+/// The end of a request for the client.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// The client got an answer.
-    Answered {
-        /// Who wrote it.
-        answerer: Answerer,
-        /// What the client saw.
+    /// The client got a response.
+    Responded {
+        /// The sender of the response.
+        responder: Responder,
+        /// The response at the client.
         response: Message,
     },
-    /// The answer had begun and was cut off, by the filter or by the end of its VM.
+    /// The response was cut off, by the filter or by the end of its VM.
     Reset,
-    /// The client hung up.
-    Left,
-    /// The filter paused in this callback and nothing will ever wake it.
+    /// The client disconnected.
+    Disconnected,
+    /// The filter paused in this callback, and no event will resume the stream.
     Hung(&'static str),
-    /// The VM is gone: this client gets an empty 503, the next request a new VM.
+    /// The VM trapped: this client gets an empty 503, the next request a new VM.
     Trapped(Trap),
 }
 
 impl Exchange {
-    /// What the client saw.
+    /// Returns the response at the client.
     ///
     /// # Panics
-    /// The client got no answer.
+    /// The client got no response.
     #[track_caller]
     pub fn response(&self) -> &Message {
         match &self.outcome {
-            Outcome::Answered { response, .. } => response,
-            other => panic!("no answer: {other:?}, logged: {:?}", self.logs),
+            Outcome::Responded { response, .. } => response,
+            other => panic!("no response: {other:?}, logged: {:?}", self.logs),
         }
     }
 
-    /// The status that the client saw.
+    /// Returns the status at the client.
     ///
     /// # Panics
-    /// The client got no answer.
+    /// The client got no response.
     #[track_caller]
     pub fn status(&self) -> u16 {
         self.response().status()
     }
 
-    /// A field of the answer as text.
+    /// Returns a response header as text.
     ///
     /// # Panics
-    /// The client got no answer.
+    /// The client got no response.
     #[track_caller]
     pub fn header(&self, name: &str) -> Option<String> {
         self.response().headers.text(name)
     }
 
-    /// The whole request as the upstream saw it.
+    /// Returns the complete request at the upstream.
     ///
     /// # Panics
-    /// The upstream saw none, or only its beginning.
+    /// The request was not forwarded, or not completely.
     #[track_caller]
     pub fn forwarded(&self) -> &Message {
         let whole = self.upstream.as_ref().filter(|message| message.complete);
         whole.unwrap_or_else(|| panic!("not forwarded: {:?}", self.outcome))
     }
 
-    /// Who wrote the answer; `None` when there was none.
-    pub fn answerer(&self) -> Option<&Answerer> {
+    /// Returns the sender of the response, if there is one.
+    pub fn responder(&self) -> Option<&Responder> {
         match &self.outcome {
-            Outcome::Answered { answerer, .. } => Some(answerer),
-            Outcome::Reset | Outcome::Left | Outcome::Hung(_) | Outcome::Trapped(_) => None,
+            Outcome::Responded { responder, .. } => Some(responder),
+            Outcome::Reset | Outcome::Disconnected | Outcome::Hung(_) | Outcome::Trapped(_) => None,
         }
     }
 
-    /// Whether the upstream got the whole request.
+    /// Whether the upstream got the complete request.
     pub fn is_forwarded(&self) -> bool {
         self.upstream
             .as_ref()
             .is_some_and(|message| message.complete)
     }
 
-    /// The request head as the upstream saw it.
+    /// Returns the request headers at the upstream.
     ///
     /// # Panics
-    /// The upstream was never touched.
+    /// The request was not forwarded at all.
     #[track_caller]
     pub fn upstream_headers(&self) -> &Headers {
         let upstream = self.upstream.as_ref();

@@ -1,39 +1,39 @@
-//! One request through the filter, callback by callback, from the context's creation to its deletion.
-//! Source: proxy-wasm ABI 0.2.1, section "Stream context"; local replies and details as Envoy 1.40 gives them.
+//! A request through the filter, callback by callback, from the creation of its context to the deletion.
+//! Follows the proxy-wasm ABI 0.2.1, section "Stream context"; local replies and their details are those of Envoy 1.40.
 
 use std::collections::BTreeMap;
 
-use crate::wasm_host::abi::Direction;
 use super::exchange::{Exchange, Outcome};
-use super::half_stream::{Flow, Half};
-use crate::wasm_host::headers::Headers;
-use super::message::{Answerer, Message, Protocol, Request, Response};
+use super::half_stream::{Flow, HalfStream};
+use super::message::{Message, Protocol, Request, Responder, Response};
+use crate::wasm_host::abi::Direction;
+use crate::wasm_host::guest::CallbackUsage;
 use crate::wasm_host::guest::{LocalReply, StreamView};
-use crate::wasm_host::guest::Usage;
-use crate::wasm_host::state::Rules;
+use crate::wasm_host::headers::Headers;
+use crate::wasm_host::state::StreamRules;
 use crate::wasm_host::vm::Vm;
 
 /// Envoy's response flag `DC`, "downstream connection termination".
-const FLAG_CLIENT_LEFT: u64 = 16384;
+const FLAG_CLIENT_DISCONNECTED: u64 = 16384;
 
-/// A stream whose callbacks are run one at a time, so that several can share a VM.
+/// A stream that runs one callback at a time, so that several can share a VM.
 #[derive(Debug)]
 pub(in crate::wasm_host) struct Stream {
     id: u32,
-    rules: Rules,
-    request: Half,
-    response: Option<(Half, Answerer)>,
+    rules: StreamRules,
+    request: HalfStream,
+    response: Option<(HalfStream, Responder)>,
     is_head_request: bool,
-    /// Callbacks until the client hangs up.
-    patience: Option<usize>,
+    /// The number of callbacks before the client disconnects.
+    callbacks_before_disconnect: Option<usize>,
     properties: BTreeMap<String, Vec<u8>>,
-    usage: Usage,
+    usage: CallbackUsage,
     outcome: Option<Outcome>,
 }
 
 impl Stream {
-    /// Creates the stream and its context.
-    pub(in crate::wasm_host) fn open(vm: &mut Vm, request: Request, rules: Rules) -> Self {
+    /// Creates a stream and its context.
+    pub(in crate::wasm_host) fn open(vm: &mut Vm, request: Request, rules: StreamRules) -> Self {
         let properties = properties(&request);
         let view = StreamView {
             properties: properties.clone(),
@@ -45,7 +45,7 @@ impl Stream {
         Self {
             id,
             rules,
-            request: Half::new(
+            request: HalfStream::new(
                 Direction::Request,
                 request.headers,
                 pieces,
@@ -53,20 +53,20 @@ impl Stream {
             ),
             response: None,
             is_head_request,
-            patience: request.leaves_after,
+            callbacks_before_disconnect: request.disconnects_after,
             properties,
             usage: vm.take_usage(),
             outcome: created.err().map(Outcome::Trapped),
         }
     }
 
-    /// Runs one callback; answers whether the stream is over.
+    /// Runs one callback; returns whether the stream has ended.
     pub(in crate::wasm_host) fn step(
         &mut self,
         vm: &mut Vm,
         upstream: &mut dyn FnMut(&Message) -> Response,
     ) -> bool {
-        if self.outcome.is_none() && !self.client_leaves(vm) {
+        if self.outcome.is_none() && !self.client_disconnects(vm) {
             let flow = match &mut self.response {
                 None => self.request.step(vm, self.id, self.rules),
                 Some((half, _)) => half.step(vm, self.id, self.rules),
@@ -80,12 +80,12 @@ impl Stream {
         self.outcome.is_some()
     }
 
-    /// Whether the VM died in this stream.
+    /// Whether the VM trapped in this stream.
     pub(in crate::wasm_host) fn has_trapped(&self) -> bool {
         matches!(self.outcome, Some(Outcome::Trapped(_)))
     }
 
-    /// What became of it; a stream that was not over is reset, as when its VM dies in another stream.
+    /// Returns the result. A stream that has not ended was reset, because its VM trapped in another stream.
     pub(in crate::wasm_host) fn into_exchange(self) -> Exchange {
         let touched = self.request.has_started();
         Exchange {
@@ -103,14 +103,14 @@ impl Stream {
             (Flow::More, _) => {}
             (Flow::Done, false) => {
                 let response = upstream(&self.request.sent);
-                self.answer(vm, response, "via_upstream");
+                self.start_response(vm, response, "via_upstream");
             }
-            (Flow::Done, true) => self.outcome = self.answered(),
+            (Flow::Done, true) => self.outcome = self.responded(),
             (Flow::Replied(reply), _) => self.on_reply(vm, &reply),
             (Flow::TooLarge, false) => {
                 let details = "request_payload_too_large";
                 let response = Response::from_envoy(413, details, "Payload Too Large");
-                self.answer(vm, response.header("connection", "close"), details);
+                self.start_response(vm, response.header("connection", "close"), details);
             }
             (Flow::TooLarge, true) => self.outcome = Some(Outcome::Reset),
             (Flow::Hung(callback), _) => self.outcome = Some(Outcome::Hung(callback)),
@@ -118,15 +118,15 @@ impl Stream {
         }
     }
 
-    /// A reply to the request runs through the response callbacks; one to a response replaces it as it stands.
+    /// Sends a local reply. One to a request runs through the response callbacks; one to a response replaces it as it is.
     fn on_reply(&mut self, vm: &mut Vm, reply: &LocalReply) {
         let response = local_response(reply);
         match &self.response {
-            None => self.answer(vm, response, &reply.details),
+            None => self.start_response(vm, response, &reply.details),
             Some((half, _)) if half.has_started() => self.outcome = Some(Outcome::Reset),
             Some(_) => {
-                self.outcome = Some(Outcome::Answered {
-                    answerer: Answerer::Filter,
+                self.outcome = Some(Outcome::Responded {
+                    responder: Responder::Filter,
                     response: Message {
                         headers: response.headers,
                         pieces: self.for_client(response.pieces),
@@ -138,11 +138,11 @@ impl Stream {
         }
     }
 
-    /// Starts the way back; a filter's own reply without details has empty ones.
-    fn answer(&mut self, vm: &mut Vm, response: Response, details: &str) {
-        let details = match &response.answerer {
-            Answerer::Envoy(details) => details,
-            Answerer::Upstream | Answerer::Filter => details,
+    /// Starts the response. A local reply of the filter without details has empty ones.
+    fn start_response(&mut self, vm: &mut Vm, response: Response, details: &str) {
+        let details = match &response.responder {
+            Responder::Envoy(details) => details,
+            Responder::Upstream | Responder::Filter => details,
         };
         let status = response.headers.text(":status").unwrap_or_default();
         let status = status.parse::<u64>().unwrap_or(0);
@@ -152,7 +152,7 @@ impl Stream {
             "response.code_details".to_owned(),
             details.as_bytes().to_vec(),
         );
-        let from_upstream = response.answerer == Answerer::Upstream;
+        let from_upstream = response.responder == Responder::Upstream;
         let pieces = self.for_client(response.pieces);
         let framing = if from_upstream {
             Protocol::Http1
@@ -161,11 +161,11 @@ impl Stream {
         };
         let trailers = self.for_client(response.trailers);
         let pieces = with_end(pieces, framing, trailers.is_some());
-        let half = Half::new(Direction::Response, response.headers, pieces, trailers);
-        self.response = Some((half, response.answerer));
+        let half = HalfStream::new(Direction::Response, response.headers, pieces, trailers);
+        self.response = Some((half, response.responder));
     }
 
-    /// The body or trailers of an answer: none for HEAD.
+    /// Returns the body or trailers of a response; empty for a HEAD request.
     fn for_client<T: Default>(&self, part: T) -> T {
         if self.is_head_request {
             T::default()
@@ -174,32 +174,32 @@ impl Stream {
         }
     }
 
-    fn answered(&self) -> Option<Outcome> {
-        let (half, answerer) = self.response.as_ref()?;
-        Some(Outcome::Answered {
-            answerer: answerer.clone(),
+    fn responded(&self) -> Option<Outcome> {
+        let (half, responder) = self.response.as_ref()?;
+        Some(Outcome::Responded {
+            responder: responder.clone(),
             response: half.sent.clone(),
         })
     }
 
-    fn client_leaves(&mut self, vm: &mut Vm) -> bool {
-        let Some(callbacks) = &mut self.patience else {
+    fn client_disconnects(&mut self, vm: &mut Vm) -> bool {
+        let Some(callbacks) = &mut self.callbacks_before_disconnect else {
             return false;
         };
         let leaves = *callbacks == 0;
         *callbacks = callbacks.saturating_sub(1);
         if leaves {
             let properties = &mut vm.view(self.id).properties;
-            let flags = FLAG_CLIENT_LEFT.to_le_bytes().to_vec();
+            let flags = FLAG_CLIENT_DISCONNECTED.to_le_bytes().to_vec();
             properties.insert("response.flags".to_owned(), flags);
             let details = b"downstream_remote_disconnect".to_vec();
             properties.insert("response.code_details".to_owned(), details);
-            self.outcome = Some(Outcome::Left);
+            self.outcome = Some(Outcome::Disconnected);
         }
         leaves
     }
 
-    /// Runs the last callbacks, in which the maps can be read again; a dead VM gets none.
+    /// Runs the last callbacks, in which the maps can be read again. A VM that trapped gets none.
     fn close(&mut self, vm: &mut Vm) {
         let view = vm.view(self.id);
         view.log_phase = true;
@@ -221,7 +221,7 @@ impl Stream {
     }
 }
 
-/// Marks where a body ends: in its last piece, in a call of its own, or nowhere when trailers follow.
+/// Marks the end of a body: on its last chunk, on an empty one, or not at all if trailers follow.
 fn with_end(
     pieces: Vec<Vec<u8>>,
     protocol: Protocol,
@@ -237,10 +237,10 @@ fn with_end(
     pieces
 }
 
-/// The head that Envoy makes for a filter's reply.
+/// Builds Envoy's response for a local reply of the filter.
 fn local_response(reply: &LocalReply) -> Response {
     let mut response = Response::new(0);
-    response.answerer = Answerer::Filter;
+    response.responder = Responder::Filter;
     response.headers.set(":status", reply.status.to_string());
     for (name, value) in reply.headers.iter() {
         response.headers.add(name, value);
@@ -256,7 +256,7 @@ fn local_response(reply: &LocalReply) -> Response {
     response.body(&reply.body)
 }
 
-/// The attributes that a filter can ask for from the start.
+/// Returns the properties of a stream at its start.
 fn properties(request: &Request) -> BTreeMap<String, Vec<u8>> {
     let fields = [
         ("request.path", ":path"),

@@ -1,29 +1,29 @@
-//! One direction of a stream: its callbacks, what the filter holds and what goes on.
-//! Source: Envoy's filter manager and wasm `Context`, as Envoy 1.40 behaves.
+//! A direction of a stream: its callbacks, the part that the filter holds, and the part that is forwarded.
+//! Follows Envoy's filter manager and wasm `Context`, as in Envoy 1.40.
 
 use std::collections::VecDeque;
 
-use crate::wasm_host::abi::{Direction, wire_len};
-use crate::wasm_host::headers::Headers;
 use super::message::Message;
+use crate::wasm_host::abi::{Direction, wire_len};
 use crate::wasm_host::guest::LocalReply;
-use crate::wasm_host::state::Rules;
+use crate::wasm_host::headers::Headers;
+use crate::wasm_host::state::StreamRules;
 use crate::wasm_host::vm::{Trap, Vm};
 
-/// How a direction goes on after a callback.
+/// The state of a direction after a callback.
 #[derive(Debug)]
 pub(in crate::wasm_host) enum Flow {
-    /// There are more callbacks.
+    /// More callbacks follow.
     More,
-    /// All of it went on.
+    /// The message was forwarded completely.
     Done,
-    /// The filter answered in the place of whoever comes next.
+    /// The filter sent a local reply.
     Replied(LocalReply),
-    /// The filter holds more than it may.
+    /// The filter holds more than the limit.
     TooLarge,
-    /// The filter paused and nothing will wake it.
+    /// The filter paused, and no event will resume the stream.
     Hung(&'static str),
-    /// The VM is gone.
+    /// The VM trapped.
     Trapped(Trap),
 }
 
@@ -37,18 +37,18 @@ enum Stage {
 
 /// A message on its way through the filter.
 #[derive(Debug)]
-pub(in crate::wasm_host) struct Half {
+pub(in crate::wasm_host) struct HalfStream {
     direction: Direction,
     stage: Stage,
     head: Headers,
-    /// Pieces still to come, the last one marked when the body itself tells the end.
+    /// The chunks still to come; the last one is marked if it ends the stream.
     pieces: VecDeque<(Vec<u8>, bool)>,
     trailers: Option<Headers>,
-    /// What went on.
+    /// The forwarded part.
     pub(in crate::wasm_host) sent: Message,
 }
 
-impl Half {
+impl HalfStream {
     pub(in crate::wasm_host) fn new(
         direction: Direction,
         head: Headers,
@@ -66,7 +66,7 @@ impl Half {
     }
 
     /// Runs the next callback.
-    pub(in crate::wasm_host) fn step(&mut self, vm: &mut Vm, id: u32, rules: Rules) -> Flow {
+    pub(in crate::wasm_host) fn step(&mut self, vm: &mut Vm, id: u32, rules: StreamRules) -> Flow {
         let flow = match self.stage {
             Stage::Head => self.on_head(vm, id, rules),
             Stage::Body => self.on_piece(vm, id, rules),
@@ -76,7 +76,7 @@ impl Half {
         flow.unwrap_or_else(|end| end)
     }
 
-    fn on_head(&mut self, vm: &mut Vm, id: u32, rules: Rules) -> Result<Flow, Flow> {
+    fn on_head(&mut self, vm: &mut Vm, id: u32, rules: StreamRules) -> Result<Flow, Flow> {
         let callback = match self.direction {
             Direction::Request => "proxy_on_request_headers",
             Direction::Response => "proxy_on_response_headers",
@@ -93,7 +93,7 @@ impl Half {
         }
     }
 
-    fn on_piece(&mut self, vm: &mut Vm, id: u32, rules: Rules) -> Result<Flow, Flow> {
+    fn on_piece(&mut self, vm: &mut Vm, id: u32, rules: StreamRules) -> Result<Flow, Flow> {
         let callback = match self.direction {
             Direction::Request => "proxy_on_request_body",
             Direction::Response => "proxy_on_response_body",
@@ -132,7 +132,7 @@ impl Half {
         }
     }
 
-    /// Sends on all that the guest has seen; from now on it can no longer be changed.
+    /// Forwards the parts that the guest has seen; they can no longer be changed.
     fn release(&mut self, vm: &mut Vm, id: u32) -> Flow {
         let view = vm.view(id).half(self.direction);
         if let Some(headers) = view.headers.take() {
@@ -161,19 +161,19 @@ impl Half {
         };
     }
 
-    /// Whether the head has gone on.
+    /// Whether the head was forwarded.
     pub(in crate::wasm_host) fn has_started(&self) -> bool {
         !self.sent.headers.is_empty()
     }
 }
 
-/// What a callback asks for.
+/// The result of a callback.
 enum Action {
     Continue,
     Pause,
 }
 
-/// Calls the guest; a reply that it sent counts, whatever it returned.
+/// Calls the guest. A local reply counts, whatever the callback returns.
 fn call(vm: &mut Vm, callback: &'static str, id: u32, args: &[u32]) -> Result<Action, Flow> {
     let returned = vm.call_stream(callback, id, args);
     let returned = returned.map_err(Flow::Trapped)?;

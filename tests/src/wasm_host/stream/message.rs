@@ -1,51 +1,51 @@
-//! What a test sends and receives: requests, responses, and messages as the other side saw them.
-//! Source: RFC 9110; pseudo fields and local replies as Envoy 1.40 shows them to a filter.
+//! The messages of a test: requests, responses, and messages at their receiver.
+//! Follows RFC 9110; pseudo headers and local replies are those of Envoy 1.40.
 
 use std::collections::BTreeMap;
 
 use crate::wasm_host::headers::Headers;
 
-/// A request or response as its receiver saw it.
+/// A request or response at its receiver.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
-    /// The head, with `:method`, `:path` and friends, or `:status`.
+    /// The headers, with `:method`, `:path` and the like, or `:status`.
     pub headers: Headers,
-    /// The body in the pieces in which it was handed on; held pieces come as one.
+    /// The body in chunks, as it was forwarded; held chunks are forwarded as one.
     pub pieces: Vec<Vec<u8>>,
-    /// Fields after the body.
+    /// The trailers.
     pub trailers: Option<Headers>,
-    /// Whether the end was seen; false when the sender was cut off.
+    /// Whether the message is complete.
     pub complete: bool,
 }
 
 impl Message {
-    /// The whole body.
+    /// Returns the body.
     pub fn body(&self) -> Vec<u8> {
         self.pieces.concat()
     }
 
-    /// The whole body as text, octets that are not UTF-8 replaced.
+    /// Returns the body as text; bytes that are not UTF-8 are replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body()).into_owned()
     }
 
-    /// The value of `:status`; 0 for a request.
+    /// Returns the value of `:status`; 0 for a request.
     pub fn status(&self) -> u16 {
         let status = self.headers.text(":status");
         status.and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 }
 
-/// How the client frames its body.
+/// The framing of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// The end of a body is a call of its own, without bytes.
+    /// The end of the body is a callback of its own, without bytes.
     Http1,
-    /// The end of a body comes with its last piece.
+    /// The end of the body comes with its last chunk.
     Http2,
 }
 
-/// A request to be sent through the filter.
+/// A request to the filter.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub(in crate::wasm_host) headers: Headers,
@@ -53,11 +53,11 @@ pub struct Request {
     pub(in crate::wasm_host) trailers: Option<Headers>,
     pub(in crate::wasm_host) protocol: Protocol,
     pub(in crate::wasm_host) properties: BTreeMap<String, Vec<u8>>,
-    pub(in crate::wasm_host) leaves_after: Option<usize>,
+    pub(in crate::wasm_host) disconnects_after: Option<usize>,
 }
 
 impl Request {
-    /// A request with the fields that Envoy puts into every head.
+    /// A request with the headers that Envoy adds to each.
     pub fn new(method: &str, path: &str) -> Self {
         let mut headers = Headers::default();
         headers.add(":authority", "gateway.test");
@@ -72,7 +72,7 @@ impl Request {
             trailers: None,
             protocol: Protocol::Http1,
             properties: BTreeMap::new(),
-            leaves_after: None,
+            disconnects_after: None,
         }
     }
 
@@ -81,51 +81,51 @@ impl Request {
         Self::new("GET", path)
     }
 
-    /// A POST; its body comes from [`Self::body`] or [`Self::body_pieces`].
+    /// A POST; [`Self::body`] or [`Self::body_pieces`] adds its body.
     pub fn post(path: &str) -> Self {
         Self::new("POST", path)
     }
 
-    /// Adds a line of a field, beside those there are.
+    /// Adds a header beside those of the same name.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.headers.add(name, value);
         self
     }
 
-    /// Puts one value in the place of all that the field had.
+    /// Replaces all headers of this name.
     #[must_use]
     pub fn set_header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.headers.set(name, value);
         self
     }
 
-    /// Takes a field away, pseudo fields included.
+    /// Removes a header, which may be a pseudo header.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.headers.remove(name);
         self
     }
 
-    /// Sends the body in one piece.
+    /// Sends the body in one chunk.
     #[must_use]
     pub fn body(self, body: impl AsRef<[u8]>) -> Self {
         self.body_pieces([body])
     }
 
-    /// Sends the body in these pieces, one callback each.
+    /// Sends the body in these chunks, one callback each.
     #[must_use]
     pub fn body_pieces(mut self, pieces: impl IntoIterator<Item: AsRef<[u8]>>) -> Self {
         self.pieces = pieces.into_iter().map(|p| p.as_ref().to_vec()).collect();
         self
     }
 
-    /// The length of the whole body.
+    /// Returns the length of the body.
     pub fn body_bytes(&self) -> usize {
         self.pieces.iter().map(Vec::len).sum()
     }
 
-    /// Adds a trailer; a message with trailers ends with them, never with an end-of-stream body call.
+    /// Adds a trailer. A message with trailers ends with them, not with a body callback.
     #[must_use]
     pub fn trailer(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let trailers = self.trailers.get_or_insert_default();
@@ -133,7 +133,7 @@ impl Request {
         self
     }
 
-    /// Frames the body as this protocol does; HTTP/1.1 unless told.
+    /// Sets the framing of the body; HTTP/1 by default.
     #[must_use]
     pub fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = protocol;
@@ -148,17 +148,17 @@ impl Request {
         self
     }
 
-    /// Lets the client hang up after so many callbacks; 0: before the filter saw the head.
+    /// Disconnects the client after this many callbacks; 0: before the filter sees the head.
     #[must_use]
-    pub fn leaves_after(mut self, callbacks: usize) -> Self {
-        self.leaves_after = Some(callbacks);
+    pub fn disconnects_after(mut self, callbacks: usize) -> Self {
+        self.disconnects_after = Some(callbacks);
         self
     }
 }
 
-/// Who wrote the answer.
+/// The sender of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answerer {
+pub enum Responder {
     /// The upstream.
     Upstream,
     /// The filter, with `proxy_send_local_response`.
@@ -167,17 +167,17 @@ pub enum Answerer {
     Envoy(String),
 }
 
-/// An answer to be sent through the filter.
+/// A response to the filter.
 #[derive(Clone, Debug)]
 pub struct Response {
     pub(in crate::wasm_host) headers: Headers,
     pub(in crate::wasm_host) pieces: Vec<Vec<u8>>,
     pub(in crate::wasm_host) trailers: Option<Headers>,
-    pub(in crate::wasm_host) answerer: Answerer,
+    pub(in crate::wasm_host) responder: Responder,
 }
 
 impl Response {
-    /// The upstream's answer.
+    /// A response of the upstream.
     pub fn new(status: u16) -> Self {
         let mut headers = Headers::default();
         headers.add(":status", status.to_string());
@@ -185,19 +185,19 @@ impl Response {
             headers,
             pieces: Vec::new(),
             trailers: None,
-            answerer: Answerer::Upstream,
+            responder: Responder::Upstream,
         }
     }
 
-    /// The upstream's 200 without a body.
+    /// A 200 of the upstream without a body.
     pub fn ok() -> Self {
         Self::new(200)
     }
 
-    /// Envoy's own answer, in plain text as Envoy gives it; `details` is its `response.code_details`.
+    /// A local reply of Envoy in plain text; `details` is its `response.code_details`.
     pub fn from_envoy(status: u16, details: &str, body: &str) -> Self {
         let mut response = Self::new(status);
-        response.answerer = Answerer::Envoy(details.to_owned());
+        response.responder = Responder::Envoy(details.to_owned());
         if body.is_empty() {
             return response;
         }
@@ -207,14 +207,14 @@ impl Response {
             .body(body)
     }
 
-    /// Adds a line of a field, beside those there are.
+    /// Adds a header beside those of the same name.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.headers.add(name, value);
         self
     }
 
-    /// Sends the body in one piece.
+    /// Sends the body in one chunk.
     #[must_use]
     pub fn body(self, body: impl AsRef<[u8]>) -> Self {
         self.body_pieces([body])

@@ -1,4 +1,4 @@
-//! One request through the filter: its messages, its callbacks, its result.
+//! A request through the filter: its messages, its callbacks, its result.
 
 mod exchange;
 mod exchange_runner;
@@ -7,4 +7,4 @@ mod message;
 
 pub use exchange::{Exchange, Outcome};
 pub(super) use exchange_runner::Stream;
-pub use message::{Answerer, Message, Protocol, Request, Response};
+pub use message::{Message, Protocol, Request, Responder, Response};

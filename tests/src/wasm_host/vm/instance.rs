@@ -1,5 +1,5 @@
-//! One instance of the module: a worker's VM, its callbacks, and what a callback costs.
-//! Source: proxy-wasm ABI 0.2.1, section "Lifecycle"; order of the calls as in Envoy 1.40.
+//! An instance of the module: the VM of a worker, its callbacks, and their cost.
+//! Follows the proxy-wasm ABI 0.2.1, section "Lifecycle", with the order of calls of Envoy 1.40.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,19 +9,19 @@ use wasmtime::{Instance, Store, Val};
 
 use super::FilterModule;
 use crate::wasm_host::abi::wire_len;
-use crate::wasm_host::guest::{LogLine, StreamView, Usage, VmState};
+use crate::wasm_host::guest::{CallbackUsage, LogLine, StreamView, VmState};
 use crate::wasm_host::imports::Unsupported;
-use crate::wasm_host::state::World;
+use crate::wasm_host::state::HostState;
 
-/// Instructions that one callback may take, some seconds' worth; Envoy sets no limit, a test should end.
+/// The most instructions of one callback, some seconds' worth. Envoy has no limit, but a test must end.
 const CALLBACK_FUEL: u64 = 10_000_000_000;
 
-/// The end of a VM: a panic, an access out of bounds, a loop without end.
+/// The end of a VM: a panic, an access out of bounds, an endless loop.
 #[derive(Clone, Debug)]
 pub struct Trap {
-    /// The callback in which it happened.
+    /// The callback that trapped.
     pub callback: &'static str,
-    /// What the engine says.
+    /// The message of the engine.
     pub message: String,
 }
 
@@ -31,12 +31,12 @@ impl fmt::Display for Trap {
     }
 }
 
-/// Envoy would not have started, or would have refused the update.
+/// The start or the update failed; Envoy would exit, or reject the update.
 #[derive(Clone, Debug)]
 pub struct StartError {
-    /// The callback that said no, or the trap.
+    /// The callback that returned false, or the trap.
     pub reason: String,
-    /// What the filter logged: the only explanation that an operator gets.
+    /// The log of the filter: the only explanation for an operator.
     pub logs: Vec<LogLine>,
 }
 
@@ -52,7 +52,7 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// A worker's VM.
+/// The VM of a worker.
 pub(in crate::wasm_host) struct Vm {
     store: Store<VmState>,
     instance: Instance,
@@ -62,19 +62,23 @@ pub(in crate::wasm_host) struct Vm {
 
 impl Vm {
     /// Instantiates the module and configures its first root context.
-    pub(in crate::wasm_host) fn start(module: &FilterModule, world: &Arc<World>, configuration: &[u8]) -> Result<Self, StartError> {
+    pub(in crate::wasm_host) fn start(
+        module: &FilterModule,
+        shared: &Arc<HostState>,
+        configuration: &[u8],
+    ) -> Result<Self, StartError> {
         let state = VmState {
-            world: world.clone(),
+            shared: shared.clone(),
             memory: None,
             allocate: None,
             streams: BTreeMap::new(),
             context: 0,
             plugin_configuration: None,
             tick_period: None,
-            random: world.next_seed(),
+            random: shared.next_seed(),
             calls_before_trap: None,
-            withheld: world.settings.withheld.clone(),
-            usage: Usage::default(),
+            failing_call: shared.settings.failing_call.clone(),
+            usage: CallbackUsage::default(),
         };
         let mut store = Store::new(module.engine(), state);
         let instance = module.instantiate(&mut store);
@@ -90,8 +94,11 @@ impl Vm {
         Ok(vm)
     }
 
-    /// Adds a root context with this configuration, as Envoy does when an update keeps the VM.
-    pub(in crate::wasm_host) fn configure(&mut self, configuration: &[u8]) -> Result<(), StartError> {
+    /// Adds a root context with this configuration, as Envoy does if an update keeps the VM.
+    pub(in crate::wasm_host) fn configure(
+        &mut self,
+        configuration: &[u8],
+    ) -> Result<(), StartError> {
         let root = self.next_context();
         let accepted = self.configure_root(root, configuration);
         self.state().plugin_configuration = None;
@@ -100,12 +107,12 @@ impl Vm {
                 self.root = root;
                 Ok(())
             }
-            Ok(Some(callback)) => Err(self.start_error(format!("{callback} said no"))),
+            Ok(Some(callback)) => Err(self.start_error(format!("{callback} returned false"))),
             Err(trap) => Err(self.start_error(trap.to_string())),
         }
     }
 
-    /// Runs the callbacks of a new root context; names the one that said no.
+    /// Runs the callbacks of a new root context; returns the name of one that returned false.
     fn configure_root(
         &mut self,
         root: u32,
@@ -113,7 +120,7 @@ impl Vm {
     ) -> Result<Option<&'static str>, Trap> {
         self.enter(root);
         self.call("proxy_on_context_create", &[root, 0], 0)?;
-        let vm_size = wire_len(self.state().world.settings.vm_configuration.len());
+        let vm_size = wire_len(self.state().shared.settings.vm_configuration.len());
         if self.call("proxy_on_vm_start", &[root, vm_size], 1)? == 0 {
             return Ok(Some("proxy_on_vm_start"));
         }
@@ -123,8 +130,11 @@ impl Vm {
         Ok((!accepted).then_some("proxy_on_configure"))
     }
 
-    /// Creates the context of a stream and returns its id; ids never come again.
-    pub(in crate::wasm_host) fn open_stream(&mut self, view: StreamView) -> (u32, Result<(), Trap>) {
+    /// Creates the context of a stream and returns its id; ids are not reused.
+    pub(in crate::wasm_host) fn open_stream(
+        &mut self,
+        view: StreamView,
+    ) -> (u32, Result<(), Trap>) {
         let id = self.next_context();
         self.state().streams.insert(id, view);
         self.enter(id);
@@ -132,7 +142,7 @@ impl Vm {
         (id, created.map(drop))
     }
 
-    /// Calls back on a stream; answers what the guest returned, 0 when it has no such callback.
+    /// Calls a stream callback and returns its result; 0 if the guest does not export it.
     pub(in crate::wasm_host) fn call_stream(
         &mut self,
         callback: &'static str,
@@ -143,7 +153,7 @@ impl Vm {
         self.call(callback, &[&[id], args].concat(), 0)
     }
 
-    /// Ends a stream: log, done, delete.
+    /// Runs the last callbacks of a stream: log, done, delete.
     pub(in crate::wasm_host) fn close_stream(&mut self, id: u32) -> Result<(), Trap> {
         self.enter(id);
         self.call("proxy_on_log", &[id], 0)?;
@@ -160,7 +170,7 @@ impl Vm {
         self.call("proxy_on_tick", &[self.root], 0).map(drop)
     }
 
-    /// The state of one stream.
+    /// Returns the state of one stream.
     pub(in crate::wasm_host) fn view(&mut self, id: u32) -> &mut StreamView {
         let view = self.state().streams.get_mut(&id);
         view.expect("a stream has its view from open_stream to close_stream")
@@ -170,12 +180,12 @@ impl Vm {
         self.store.data_mut()
     }
 
-    /// What was used since the last time.
-    pub(in crate::wasm_host) fn take_usage(&mut self) -> Usage {
+    /// Returns the cost since the last call.
+    pub(in crate::wasm_host) fn take_usage(&mut self) -> CallbackUsage {
         std::mem::take(&mut self.state().usage)
     }
 
-    /// The size of the guest's memory, which never shrinks.
+    /// Returns the size of the guest's memory, which never shrinks.
     pub(in crate::wasm_host) fn memory_bytes(&self) -> usize {
         let memory = self.store.data().memory;
         memory.map_or(0, |memory| memory.data_size(&self.store))
@@ -190,7 +200,7 @@ impl Vm {
         self.state().context = context;
     }
 
-    /// Calls an export and counts its fuel; `absent` is the answer of a guest without it.
+    /// Calls an export and counts its fuel; returns `absent` if the guest lacks it.
     fn call(&mut self, name: &'static str, args: &[u32], absent: u32) -> Result<u32, Trap> {
         let Some(function) = self.instance.get_func(&mut self.store, name) else {
             return Ok(absent);
@@ -226,7 +236,7 @@ impl fmt::Debug for Vm {
     }
 }
 
-/// A trap is the guest's; a call to what this host lacks is the test's problem and ends it.
+/// Converts an engine error to a trap; a call of an unsupported function ends the test instead.
 fn trap(callback: &'static str, error: &wasmtime::Error) -> Trap {
     if let Some(unsupported) = error.downcast_ref::<Unsupported>() {
         panic!("{callback}: {unsupported}");

@@ -1,5 +1,5 @@
-//! A compiled filter, made once per process and file.
-//! Source: proxy-wasm ABI 0.2.1, section "Exports"; the checks are those that Envoy makes at load.
+//! A compiled filter, compiled once per process and file.
+//! Follows the proxy-wasm ABI 0.2.1, section "Exports", and the checks of Envoy at load.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,23 +10,23 @@ use wasmtime::{
     Config, Engine, Instance, InstancePre, Module, OptLevel, Store, ensure, format_err,
 };
 
-use crate::wasm_host::imports;
 use crate::wasm_host::guest::VmState;
+use crate::wasm_host::imports;
 
-/// Names under which a guest may export its allocator; Envoy tries them in this order.
+/// The names of the guest's allocator, in the order in which Envoy tries them.
 const ALLOCATORS: [&str; 2] = ["malloc", "proxy_on_memory_allocate"];
 
-/// A module that is ready to be instantiated.
+/// A module, ready for instantiation.
 #[derive(Clone)]
 pub struct FilterModule {
     instance_pre: InstancePre<VmState>,
 }
 
 impl FilterModule {
-    /// Loads and compiles a file, or takes what an earlier call compiled.
+    /// Loads and compiles a file, or returns the module of an earlier call.
     ///
     /// # Errors
-    /// The file cannot be read, or [`Self::new`] refuses it.
+    /// The file cannot be read, or [`Self::new`] rejects it.
     pub fn load(path: &Path) -> wasmtime::Result<Self> {
         static COMPILED: OnceLock<Mutex<HashMap<PathBuf, FilterModule>>> = OnceLock::new();
         let compiled = COMPILED.get_or_init(Mutex::default);
@@ -44,10 +44,10 @@ impl FilterModule {
     /// Compiles a module from its binary or text form.
     ///
     /// # Errors
-    /// It is not wasm, is of another ABI, lacks memory or allocator, or imports what this host does not know.
+    /// The bytes are not wasm, have another ABI, lack memory or allocator, or import an unknown function.
     pub fn new(wasm: &[u8]) -> wasmtime::Result<Self> {
         let mut config = Config::new();
-        // Tests wait for the compiler more than for the code that it makes; fuel is the same.
+        // Tests wait longer for the compiler than for its code; fuel does not depend on the optimisation.
         config
             .consume_fuel(true)
             .cranelift_opt_level(OptLevel::None);
@@ -59,7 +59,7 @@ impl FilterModule {
         Ok(Self { instance_pre })
     }
 
-    /// Names of the host functions that the module imports, sorted.
+    /// Returns the names of the imported host functions, sorted.
     pub fn imports(&self) -> Vec<String> {
         let imports = self.instance_pre.module().imports();
         let mut names: Vec<_> = imports.map(|import| import.name().to_owned()).collect();
@@ -67,7 +67,7 @@ impl FilterModule {
         names
     }
 
-    /// Names of what the module exports, sorted.
+    /// Returns the names of the exports, sorted.
     pub fn exports(&self) -> Vec<String> {
         let exports = self.instance_pre.module().exports();
         let mut names: Vec<_> = exports.map(|export| export.name().to_owned()).collect();
@@ -79,7 +79,7 @@ impl FilterModule {
         self.instance_pre.module().engine()
     }
 
-    /// Makes an instance and leaves its memory and allocator in the store.
+    /// Creates an instance, and stores its memory and allocator in the store's data.
     pub(in crate::wasm_host) fn instantiate(&self, store: &mut Store<VmState>) -> Instance {
         store.set_fuel(u64::MAX).expect("the engine counts fuel");
         let instance = self.instance_pre.instantiate(&mut *store);

@@ -1,12 +1,13 @@
-//! A trap, provoked in each host call in turn: it costs its request, never the gate.
-//! `failure_policy: FAIL_RELOAD`.
+//! A trap in each host call in turn: its request fails, and the next one is checked by a new VM.
+//! Follows `failure_policy: FAIL_RELOAD`.
 
 use serde_json::json;
+use tests::filter_wasm::FilterBuild;
 use tests::wasm_host::{Host, Outcome, Request, Response};
 
-use crate::gateway::{base_with, chat, good_chat, outcome, start, upstream};
+use crate::gateway::{base_with, chat, good_chat, outcome, start, start_build, upstream};
 
-/// Traps after 0, 1, 2... host calls until the request gets through; answers how many traps that took.
+/// Traps after 0, 1, 2, ... host calls until the request gets a response; returns the number of traps.
 fn trap_in_each_call(host: &mut Host, request: &Request) -> u64 {
     for calls in 0..1000 {
         host.worker(0).trap_after(calls);
@@ -25,10 +26,13 @@ fn trap_in_each_call(host: &mut Host, request: &Request) -> u64 {
 }
 
 #[test]
-fn after_a_trap_anywhere_the_next_request_is_guarded() {
+fn request_after_a_trap_in_any_host_call_is_guarded() {
     let config = base_with(json!({"rate_limit": {"requests": 1000, "window_ms": 60_000}}));
-    for hold_headers in [false, true] {
-        let mut host = start(&config, hold_headers);
+    for (build, hold_headers) in FilterBuild::ALL
+        .iter()
+        .flat_map(|build| [(*build, false), (*build, true)])
+    {
+        let mut host = start_build(build, &config, hold_headers);
         for request in [
             good_chat(),
             good_chat().header("origin", "https://app.example"),
@@ -42,7 +46,7 @@ fn after_a_trap_anywhere_the_next_request_is_guarded() {
 }
 
 #[test]
-fn a_trap_does_not_fill_buckets() {
+fn trap_does_not_refill_buckets() {
     let config = base_with(json!({"rate_limit": {"requests": 1, "window_ms": 60_000}}));
     let mut host = start(&config, false);
     assert_eq!(
