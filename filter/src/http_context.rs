@@ -60,7 +60,7 @@ impl HttpContext for HttpStream {
         // Bytes, not strings: the string getters panic on a value that is not UTF-8. Envoy never shows an empty map.
         let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
         if headers.is_empty() {
-            return self.reply(LocalReply::host_failure());
+            return self.reply(&LocalReply::host_failure());
         }
         let plugin = Rc::clone(&self.plugin);
         let head = RequestHead::new(&headers);
@@ -69,14 +69,14 @@ impl HttpContext for HttpStream {
         self.response = Some(decision.response);
         match decision.verdict {
             // An internal header that the client sent and that could not be removed would forge an identity.
-            _ if applied.is_err() => self.reply(LocalReply::host_failure()),
+            _ if applied.is_err() => self.reply(&LocalReply::host_failure()),
             Verdict::Forward(body) => self.forward(&plugin.config, body, end_of_stream),
             Verdict::ReplyAfterBody(reply) if !end_of_stream => {
                 self.record(reply.outcome);
                 self.body = Some(Body::Draining(reply));
                 Action::Pause
             }
-            Verdict::ReplyAfterBody(reply) | Verdict::Reply(reply) => self.reply(reply),
+            Verdict::ReplyAfterBody(reply) | Verdict::Reply(reply) => self.reply(&reply),
         }
     }
 
@@ -115,7 +115,7 @@ impl HttpContext for HttpStream {
         );
         match (applied, local_status, response.encoding) {
             (Ok(()), _, _) => Action::Continue,
-            (Err(_), None, _) => self.reply(LocalReply::host_failure()),
+            (Err(_), None, _) => self.reply(&LocalReply::host_failure()),
             // Without its CORS headers a page cannot read this rejection; it is still one.
             (Err(_), Some(_), ReplyEncoding::Http) => Action::Continue,
             // Envoy may already have turned this rejection into a gRPC 200, so hold it.
@@ -145,12 +145,12 @@ impl HttpStream {
                 self.plugin.counters.count_forwarded(scanned_bytes);
                 Action::Continue
             }
-            BodyAction::Reject(reply) => self.reply(reply),
+            BodyAction::Reject(reply) => self.reply(&reply),
         }
     }
 
     /// Sends the filter's own response; from here on no part of the request is forwarded.
-    fn reply(&mut self, reply: LocalReply) -> Action {
+    fn reply(&mut self, reply: &LocalReply) -> Action {
         self.body = None;
         self.record(reply.outcome);
         self.local_reply = LocalReplyState::Sent(reply.status);
