@@ -72,6 +72,7 @@ impl HttpContext for HttpStream {
             _ if applied.is_err() => self.reply(&LocalReply::host_failure()),
             Verdict::Forward(body) => self.forward(&plugin.config, body, end_of_stream),
             Verdict::ReplyAfterBody(reply) if !end_of_stream => {
+                // Recorded now: a client that disconnects during its upload was rejected too.
                 self.record(reply.outcome);
                 self.body = Some(Body::Draining(reply));
                 Action::Pause

@@ -85,6 +85,7 @@ impl Path {
             b"/v1/chat/completions" | b"/v1/completions" | b"/v1/responses" => Self::Generate,
             b"/v1/usage" | b"/v1/usage/raw" => Self::Usage,
             b"/verify" => Self::Verify,
+            // `ext_authz` appends the original path, which may be any.
             path if path.starts_with(b"/verify/") => Self::Verify,
             path if path.starts_with(b"/v1/responses/") => match path {
                 path if path.ends_with(b"/input_items") => Self::InputItems,

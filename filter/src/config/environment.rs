@@ -32,6 +32,7 @@ pub(super) fn fill(
         let mut models = catalogue(codex_model);
         models.extend(environment.model_ids()?);
         fill_field(json, "models", Some(json!(models)));
+        // Only with this list: a list in the JSON need not contain `CODEX_MODEL`.
         fill_field(json, "default_model", Some(json!(codex_model)));
     }
     fill_field(

@@ -27,9 +27,11 @@ pub(super) fn read_keys(
         let mut object = item.object()?;
         let place = object.place_of("id");
         let hash = read_hash(&mut object, warnings)?;
+        // A disabled key is validated too, so that enabling it later cannot fail.
         let is_disabled = object.boolean("disabled", false)?;
         let client = read_client(&mut object, default_limit)?;
         object.end(KNOWN)?;
+        // Buckets and logs are named by the id, so it is unique among disabled keys too.
         if !ids.insert(client.id.clone()) {
             return Err(ConfigError::new(&place, "another key has this id"));
         }

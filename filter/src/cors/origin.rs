@@ -77,6 +77,7 @@ fn split_origin(origin: &str) -> Option<(&str, &str, Option<&str>)> {
         && scheme
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    // Colons inside the brackets of an IPv6 address do not start a port.
     let after_address = authority.rfind(']').map_or(0, |end| end + 1);
     let (host, port) = match authority.get(after_address..)?.find(':') {
         Some(colon) => {
@@ -104,6 +105,7 @@ fn is_host(host: &str) -> bool {
 }
 
 fn is_port(port: &str) -> bool {
+    // `parse` alone would accept `+80`.
     port.parse::<u16>().is_ok() && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 

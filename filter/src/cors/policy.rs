@@ -61,7 +61,9 @@ impl CorsPolicy {
         };
         match (self, head.origin) {
             (Self::Off, _) => Cors::Off,
+            // Without an origin there is no page to name, and `*` excludes credentials.
             (Self::Any, SingleHeader::Absent) => Cors::Any,
+            // A repeated or empty `origin` has no usable value and is disallowed.
             _ => match head.origin.value().and_then(visible_ascii) {
                 Some(origin) if is_allowed(origin) => Cors::Origin(origin.to_owned()),
                 _ => Cors::Disallowed,

@@ -166,6 +166,7 @@ impl ModelScanner {
             Transition::CloseObject => return self.close(Container::Object),
             Transition::CloseArray => return self.close(Container::Array),
             Transition::Comma => {
+                // `None` cannot occur: after the outermost object the state is `End`.
                 self.state = match self.nesting.innermost() {
                     Some(Container::Object) => State::Key,
                     Some(Container::Array) | None => State::Value,
@@ -222,6 +223,7 @@ impl ModelScanner {
     /// Keeps the content of a string if its role needs it, up to one byte over the limit, so that an overflow shows.
     fn keep(&mut self, text: &[u8]) {
         if matches!(self.role, StringRole::TopKey | StringRole::Model) {
+            // Cannot underflow: `kept` is at most one byte over the limit.
             let room = MAX_KEPT_BYTES + 1 - self.kept.len();
             self.kept.extend(text.iter().take(room));
         }

@@ -52,6 +52,7 @@ fn closing_quote_of_vectors<const N: usize>(
     escaped: &mut bool,
 ) -> Option<usize> {
     let quotes = vector::find(vectors, b'"');
+    // Without a quote only a final backslash matters: it may escape the byte after these vectors.
     if quotes == 0 && vectors.as_flattened().last() != Some(&b'\\') {
         *escaped = false;
         return None;

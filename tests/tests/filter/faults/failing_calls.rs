@@ -37,7 +37,9 @@ fn hosts_without(build: FilterBuild, call: &str) -> Vec<Host> {
 
 /// The host calls that the filter imports.
 fn host_calls(build: FilterBuild) -> Vec<String> {
-    let imports = FilterModule::load(build.path()).unwrap().imports();
+    let imports = FilterModule::load(build.path())
+        .expect("the filter loads")
+        .imports();
     let calls: Vec<_> = imports
         .into_iter()
         .filter(|name| name.starts_with("proxy_"))
