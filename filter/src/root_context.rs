@@ -70,8 +70,8 @@ impl Plugin {
         for warning in &config.warnings {
             host::log(LogLevel::Warn, warning);
         }
-        let clients = config.keyring.clients().map(|client| client.id.as_str());
-        create_buckets(&ProxyWasmHost, clients);
+        let ids = config.keyring.clients().map(|client| client.id.as_str());
+        create_buckets(&ProxyWasmHost, ids);
         let clients = config.keyring.clients().count();
         let counters = Counters::define(clients as u64 + u64::from(ADDRESS_BUCKETS));
         let message = format!("configured: {clients} keys, auth {:?}", config.auth);

@@ -26,8 +26,8 @@ enum PortPattern {
 impl OriginPattern {
     /// Parses `https://app.example`, `http://localhost:*`, `https://*.example`, `vscode-webview://*`.
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.to_ascii_lowercase();
-        let (scheme, host, port) = split_origin(&text)?;
+        let lower = text.to_ascii_lowercase();
+        let (scheme, host, port) = split_origin(&lower)?;
         let host = match host.strip_prefix('*') {
             Some("") => HostPattern::Any,
             Some(suffix) if suffix.starts_with('.') && is_host(suffix) => {
@@ -50,8 +50,8 @@ impl OriginPattern {
 
     /// Whether an origin matches. A pattern without a port means the scheme's default, which browsers omit.
     pub fn matches(&self, origin: &str) -> bool {
-        let origin = origin.to_ascii_lowercase();
-        let Some((scheme, host, port)) = split_origin(&origin) else {
+        let lower = origin.to_ascii_lowercase();
+        let Some((scheme, host, port)) = split_origin(&lower) else {
             return false;
         };
         let is_host = is_host(host)

@@ -84,8 +84,11 @@ pub enum ReplyEncoding {
 impl ResponseHeaders {
     /// The changes to the response headers; `local_status` is the status of the filter's own response, if it is one.
     pub fn mutations(&self, local_status: Option<u16>) -> impl Iterator<Item = HeaderMutation<'_>> {
-        let quota = self.quota.iter().flat_map(Quota::headers);
-        let quota = quota.map(|(name, value)| HeaderMutation::Set(name, Cow::Owned(value)));
+        let quota = self
+            .quota
+            .iter()
+            .flat_map(Quota::headers)
+            .map(|(name, value)| HeaderMutation::Set(name, Cow::Owned(value)));
         let grpc_status = local_status.filter(|_| self.encoding == ReplyEncoding::Grpc);
         let restored = grpc_status.into_iter().flat_map(restore_status);
         self.cors.mutations().chain(quota).chain(restored)

@@ -14,8 +14,8 @@ pub const ADDRESS_BUCKETS: u16 = 1024;
 
 /// Creates the missing buckets. Without that, two workers could create one at the same time and lose a charge.
 pub fn create_buckets<'a>(shared: &impl SharedData, clients: impl Iterator<Item = &'a str>) {
-    let clients = clients.map(client_bucket);
-    for key in clients.chain((0..ADDRESS_BUCKETS).map(numbered_bucket)) {
+    let addresses = (0..ADDRESS_BUCKETS).map(numbered_bucket);
+    for key in clients.map(client_bucket).chain(addresses) {
         if shared.read(&key) == SharedValue::Missing {
             let _ = shared.replace(&key, &FULL_BUCKET, None); // Fails if another worker has just created it.
         }

@@ -50,8 +50,8 @@ impl RateLimit {
         key: &str,
         now: SystemTime,
     ) -> Result<Quota, Exhausted> {
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now_nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_nanos = u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX);
         for _ in 0..MAX_ATTEMPTS {
             let (bucket, version) = match shared.read(key) {
                 SharedValue::Found(value, version) => (parse_bucket(&value), Some(version)),

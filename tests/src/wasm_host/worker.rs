@@ -138,8 +138,8 @@ impl Worker {
     fn take_vm(&mut self) -> Vm {
         self.vm.take().unwrap_or_else(|| {
             self.reloads += 1;
-            let vm = Vm::start(&self.module, &self.shared, self.configuration.as_bytes());
-            let mut vm = vm.expect("the configuration was accepted before");
+            let mut vm = Vm::start(&self.module, &self.shared, self.configuration.as_bytes())
+                .expect("the configuration was accepted before");
             vm.take_usage();
             vm
         })

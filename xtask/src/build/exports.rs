@@ -39,8 +39,8 @@ pub const CALLBACKS: [&str; 8] = [
 /// The bytes are not a wasm module, or the module lacks one of [`CALLBACKS`].
 pub fn drop_default_callbacks(wasm: &[u8]) -> Result<Vec<u8>> {
     let mut module = Module::new();
-    for payload in Parser::new(0).parse_all(wasm) {
-        let payload = payload.context("the filter is not a wasm module")?;
+    for parsed in Parser::new(0).parse_all(wasm) {
+        let payload = parsed.context("the filter is not a wasm module")?;
         if let Payload::ExportSection(exports) = payload {
             module.section(&kept_exports(exports)?);
         } else if let Some((id, range)) = payload.as_section() {
@@ -54,8 +54,8 @@ pub fn drop_default_callbacks(wasm: &[u8]) -> Result<Vec<u8>> {
 fn kept_exports(exports: wasmparser::ExportSectionReader<'_>) -> Result<ExportSection> {
     let mut kept = ExportSection::new();
     let mut callbacks = 0;
-    for export in exports {
-        let export = export?;
+    for read in exports {
+        let export = read?;
         let is_callback = export.name.starts_with(CALLBACK_PREFIX);
         if !is_callback || CALLBACKS.contains(&export.name) {
             callbacks += usize::from(is_callback);

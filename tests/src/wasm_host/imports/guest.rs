@@ -59,8 +59,10 @@ impl<'a> Guest<'a> {
     }
 
     pub(super) fn read_u32(&mut self, start: u32) -> Result<u32, Status> {
-        let bytes = self.read(start, 4)?;
-        let bytes = bytes.try_into().map_err(|_| Status::InvalidMemoryAccess)?;
+        let bytes = self
+            .read(start, 4)?
+            .try_into()
+            .map_err(|_| Status::InvalidMemoryAccess)?;
         Ok(u32::from_le_bytes(bytes))
     }
 
@@ -89,8 +91,11 @@ impl<'a> Guest<'a> {
 
     /// Allocates memory in the guest. The call re-enters the guest, which may move its memory.
     fn allocate(&mut self, len: u32) -> Result<u32, CallError> {
-        let allocate = self.state().allocate.clone();
-        let allocate = allocate.expect("the module was checked for its allocator at load");
+        let allocate = self
+            .state()
+            .allocate
+            .clone()
+            .expect("the module was checked for its allocator at load");
         match allocate.call(&mut self.0, len)? {
             0 => Err(CallError::Status(Status::InvalidMemoryAccess)),
             place => Ok(place),

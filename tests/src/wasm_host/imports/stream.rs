@@ -140,8 +140,12 @@ pub(super) fn proxy_set_buffer_bytes(
     let Some(BufferKind::Body(direction)) = BufferKind::parse(buffer) else {
         return Err(Status::BadArgument.into());
     };
-    let body = guest.stream()?.half(direction).body.as_mut();
-    let body = body.ok_or(Status::BadArgument)?;
+    let body = guest
+        .stream()?
+        .half(direction)
+        .body
+        .as_mut()
+        .ok_or(Status::BadArgument)?;
     let all = crate::wasm_host::abi::wire_len(body.len());
     match (start, len) {
         (0, 0) => drop(body.splice(..0, value)),
@@ -160,8 +164,10 @@ pub(super) fn proxy_get_property(
     out_len: u32,
 ) -> CallResult {
     let name = property_name(guest, path, path_len)?;
-    let of_stream = guest.stream().ok();
-    let of_stream = of_stream.and_then(|stream| stream.properties.get(&name).cloned());
+    let of_stream = guest
+        .stream()
+        .ok()
+        .and_then(|stream| stream.properties.get(&name).cloned());
     let of_plugin = || guest.state().shared.settings.properties.get(&name).cloned();
     let value = of_stream.or_else(of_plugin).ok_or(Status::NotFound)?;
     guest.give(&value, out, out_len)

@@ -106,8 +106,10 @@ impl Exchange {
     /// The request was not forwarded at all.
     #[track_caller]
     pub fn upstream_headers(&self) -> &Headers {
-        let upstream = self.upstream.as_ref();
-        let upstream = upstream.unwrap_or_else(|| panic!("not forwarded: {:?}", self.outcome));
+        let upstream = self
+            .upstream
+            .as_ref()
+            .unwrap_or_else(|| panic!("not forwarded: {:?}", self.outcome));
         &upstream.headers
     }
 }

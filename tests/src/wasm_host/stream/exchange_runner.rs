@@ -144,8 +144,11 @@ impl Stream {
             Responder::Envoy(details) => details,
             Responder::Upstream | Responder::Filter => details,
         };
-        let status = response.headers.text(":status").unwrap_or_default();
-        let status = status.parse::<u64>().unwrap_or(0);
+        let status: u64 = response
+            .headers
+            .text(":status")
+            .and_then(|status| status.parse().ok())
+            .unwrap_or(0);
         let properties = &mut vm.view(self.id).properties;
         properties.insert("response.code".to_owned(), status.to_le_bytes().to_vec());
         properties.insert(

@@ -175,8 +175,7 @@ enum Action {
 
 /// Calls the guest. A local reply counts, whatever the callback returns.
 fn call(vm: &mut Vm, callback: &'static str, id: u32, args: &[u32]) -> Result<Action, Flow> {
-    let returned = vm.call_stream(callback, id, args);
-    let returned = returned.map_err(Flow::Trapped)?;
+    let returned = vm.call_stream(callback, id, args).map_err(Flow::Trapped)?;
     match (vm.view(id).reply.take(), returned) {
         (Some(reply), _) => Err(Flow::Replied(reply)),
         (None, 0) => Ok(Action::Continue),

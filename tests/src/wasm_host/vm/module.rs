@@ -29,8 +29,10 @@ impl FilterModule {
     /// The file cannot be read, or [`Self::new`] rejects it.
     pub fn load(path: &Path) -> wasmtime::Result<Self> {
         static COMPILED: OnceLock<Mutex<HashMap<PathBuf, FilterModule>>> = OnceLock::new();
-        let compiled = COMPILED.get_or_init(Mutex::default);
-        let mut compiled = compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut compiled = COMPILED
+            .get_or_init(Mutex::default)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(module) = compiled.get(path) {
             return Ok(module.clone());
         }
@@ -82,8 +84,10 @@ impl FilterModule {
     /// Creates an instance, and stores its memory and allocator in the store's data.
     pub(in crate::wasm_host) fn instantiate(&self, store: &mut Store<VmState>) -> Instance {
         store.set_fuel(u64::MAX).expect("the engine counts fuel");
-        let instance = self.instance_pre.instantiate(&mut *store);
-        let instance = instance.expect("a module without a start function instantiates");
+        let instance = self
+            .instance_pre
+            .instantiate(&mut *store)
+            .expect("a module without a start function instantiates");
         let memory = instance.get_memory(&mut *store, "memory");
         let allocate = ALLOCATORS
             .iter()
