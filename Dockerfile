@@ -11,11 +11,10 @@ ARG CARGO_PROFILE_RELEASE_LTO=thin
 ENV CARGO_TARGET_DIR=/target
 RUN --mount=type=cache,id=codex-edge-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=codex-edge-target,target=/target \
-    cargo build --locked --profile wasm --package filter --target wasm32-wasip1 \
- && cargo build --locked --release --package sidecar \
+    cargo build --locked --release --package sidecar \
  && cargo build --locked --release --package tests --no-default-features --bin scripted-model \
- && install -D --target-directory=/out \
-      /target/wasm32-wasip1/wasm/filter.wasm /target/release/sidecar /target/release/scripted-model
+ && cargo run --locked --release --package xtask -- filter --out /out/filter.wasm \
+ && install -D --target-directory=/out /target/release/sidecar /target/release/scripted-model
 
 # The same archives and checksums as in xtask/src/tools/pins.rs. Codex's voice files are not needed.
 FROM node:22.22.0-bookworm-slim@sha256:dd9d21971ec4395903fa6143c2b9267d048ae01ca6d3ea96f16cb30df6187d94 AS codex

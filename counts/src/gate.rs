@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use filter::auth::{Client, KeyHash, Keyring};
 use filter::config::{Config, Environment};
 use filter::head::RequestHead;
-use filter::rate_limit::{Entry, Limit, SharedData};
+use filter::rate_limit::{RateLimit, SharedData, SharedValue};
 use filter::scan::ModelScanner;
 
 use crate::chats::{KIB, model_first, model_last};
@@ -63,9 +63,9 @@ fn scan(body: Vec<u8>) -> Work {
 struct Shared(RefCell<(Vec<u8>, u32)>);
 
 impl SharedData for Shared {
-    fn read(&self, _: &str) -> Entry {
+    fn read(&self, _: &str) -> SharedValue {
         let (value, version) = &*self.0.borrow();
-        Entry::Found(value.clone(), *version)
+        SharedValue::Found(value.clone(), *version)
     }
 
     fn replace(&self, _: &str, value: &[u8], _: Option<u32>) -> bool {
@@ -78,7 +78,7 @@ impl SharedData for Shared {
 
 fn charge() -> Work {
     let requests = NonZeroU32::new(60).expect("not zero");
-    let limit = Limit::new(requests, Duration::from_secs(60));
+    let limit = RateLimit::new(requests, Duration::from_secs(60));
     let shared = Shared(RefCell::new((vec![0; 8], 1)));
     Box::new(move || {
         let charged = limit.charge(&shared, black_box("codex-edge.client.alice"), now());
@@ -125,24 +125,15 @@ fn cors(fields: &[(&str, &str)]) -> Work {
         ("user-agent", "OpenAI/Python 2.6.1"),
         ("accept", "application/json"),
     ];
-    let map = write_map(&[&usual, fields].concat());
+    let map: Vec<_> = [&usual, fields]
+        .concat()
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()))
+        .collect();
     Box::new(move || {
-        let head = RequestHead::parse(black_box(&map)).expect("the map is whole");
+        let head = RequestHead::new(black_box(&map));
         let cors = config.cors.decide(&head);
-        black_box(cors.changes().count());
+        black_box(cors.mutations().count());
         black_box(cors.preflight(&head));
     })
-}
-
-/// The host's serialized map (proxy-wasm ABI 0.2.1).
-fn write_map(fields: &[(&str, &str)]) -> Vec<u8> {
-    let number = |number: usize| u32::try_from(number).expect("it fits").to_le_bytes();
-    let mut map = number(fields.len()).to_vec();
-    for (name, value) in fields {
-        map.extend([number(name.len()), number(value.len())].concat());
-    }
-    for (name, value) in fields {
-        map.extend([name.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat());
-    }
-    map
 }

@@ -1,29 +1,29 @@
-//! Bearer tokens and the clients that hold them.
-//! RFC 6750, section 2.1: the scheme in any letter case, then the token.
+//! API keys and their clients.
+//! Follows RFC 6750, section 2.1: the scheme in any letter case, then the token.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use hashbrown::HashMap;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::model::Patterns;
-use crate::rate_limit::Limit;
+use crate::model::ModelPatterns;
+use crate::rate_limit::RateLimit;
 
-/// The SHA-256 of a bearer token. Two of them are compared in constant time, and they never show in a log.
+/// The SHA-256 of an API key. Compared in constant time, and never printed.
 #[derive(Clone, Copy)]
 pub struct KeyHash([u8; 32]);
 
 impl KeyHash {
-    /// The hash of a token.
+    /// Hashes a token.
     pub fn of(token: &[u8]) -> Self {
         Self(Sha256::digest(token).into())
     }
 
-    /// Takes 64 hexadecimal digits.
+    /// Parses 64 hexadecimal digits.
     pub fn parse(digits: &str) -> Option<Self> {
         let mut hash = [0; 32];
         hex::decode_to_slice(digits, &mut hash).ok()?;
@@ -51,74 +51,75 @@ impl fmt::Debug for KeyHash {
     }
 }
 
-/// Who holds a key, and what the key may do.
+/// The holder of an API key, with its restrictions.
 #[derive(Debug)]
 pub struct Client {
-    /// The name for the upstream, the logs and the buckets.
+    /// The name in headers to the upstream, in logs and in bucket keys.
     pub id: String,
     /// The models that the key is restricted to.
-    pub models: Option<Patterns>,
-    /// How often it may start a turn.
-    pub limit: Option<Limit>,
-    /// The instant from which on the key is wrong.
+    pub models: Option<ModelPatterns>,
+    /// The limit of requests that start a turn.
+    pub limit: Option<RateLimit>,
+    /// The instant from which on the key is invalid.
     pub expires_at: Option<SystemTime>,
-    /// Whether it sees everybody's usage.
+    /// Whether the client may read the usage of all clients.
     pub admin: bool,
-    /// How its turns run, when that is not the default.
+    /// The profile of its turns, if it is not the sidecar's default.
     pub profile: Option<Profile>,
 }
 
-/// How Codex serves a client: as a plain model, or with its tools.
+/// The mode in which Codex serves a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
-    /// A plain model.
+    /// As a plain model.
     Chat,
-    /// With tools, inside the sandbox.
+    /// With Codex's tools, inside the sandbox.
     Agent,
 }
 
 impl Client {
-    /// The fields that tell the upstream who calls.
+    /// The headers that identify the client to the upstream.
     pub fn identity(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let profile = self.profile.map(|profile| match profile {
             Profile::Chat => "chat",
             Profile::Agent => "agent",
         });
-        let fields = [
+        let headers = [
             ("x-codex-edge-client", Some(self.id.as_str())),
             ("x-codex-edge-profile", profile),
             ("x-codex-edge-admin", self.admin.then_some("true")),
             (
                 "x-codex-edge-models",
-                self.models.as_ref().map(Patterns::as_str),
+                self.models.as_ref().map(ModelPatterns::as_str),
             ),
         ];
-        fields
+        headers
             .into_iter()
             .filter_map(|(name, value)| Some((name, value?)))
     }
 }
 
-/// The clients by the hash of their key.
+/// The clients by the SHA-256 of their key.
 ///
-/// Looking one up takes as long with one key as with a thousand, and says nothing about how near a guess was:
-/// the table is searched by a keyed hash of a SHA-256, and candidates are compared in constant time.
+/// A lookup takes as long with one key as with a thousand, and its time does not depend on how close a guess is: the
+/// map sees only the SHA-256 of the token, its hash (std's SipHash) has a random key, and candidates are compared in
+/// constant time.
 #[derive(Debug, Default)]
 pub struct Keyring(HashMap<KeyHash, Rc<Client>>);
 
 impl Keyring {
-    /// Adds a client; `false` when the same key is there already.
+    /// Adds a client; returns `false` if the key is already in use.
     #[must_use]
     pub fn add(&mut self, key: KeyHash, client: Client) -> bool {
         self.0.insert(key, Rc::new(client)).is_none()
     }
 
-    /// The clients, in no order.
+    /// The clients, in arbitrary order.
     pub fn clients(&self) -> impl Iterator<Item = &Client> {
         self.0.values().map(Rc::as_ref)
     }
 
-    /// Who holds the token of this `Authorization` value. The clock is only asked when the key has an end.
+    /// Returns the client of the key in this `authorization` value. `now` is called only for a key that expires.
     pub fn client(
         &self,
         authorization: &[u8],
@@ -127,12 +128,13 @@ impl Keyring {
         let client = self.0.get(&KeyHash::of(bearer_token(authorization)?))?;
         let is_expired = client
             .expires_at
+            // Without a clock a key that expires is invalid: fail closed.
             .is_some_and(|end| now().is_none_or(|now| now >= end));
         (!is_expired).then(|| Rc::clone(client))
     }
 }
 
-/// The token of `Bearer <token>`.
+/// Returns the token of `Bearer <token>`.
 fn bearer_token(authorization: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = authorization.split_at_checked(6)?;
     let token = rest.trim_ascii();
@@ -147,7 +149,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::Pattern;
+    use crate::model::ModelPattern;
 
     fn client(id: &str, expires_at: Option<SystemTime>) -> Client {
         Client {
@@ -165,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_has_one_form() {
+    fn bearer_token_needs_scheme_space_and_token() {
         let cases: [(&[u8], Option<&[u8]>); 13] = [
             (b"Bearer abc", Some(b"abc")),
             (b"bearer abc", Some(b"abc")),
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_known_by_its_key() {
+    fn client_is_found_by_its_unexpired_key_only() {
         let second = Duration::from_secs(1);
         let mut keyring = Keyring::default();
         assert!(keyring.add(KeyHash::of(b"one"), client("first", None)));
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_is_parsed_and_not_shown() {
+    fn key_hash_is_parsed_and_redacted() {
         let digits = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
         let hash = KeyHash::parse(digits).unwrap();
         assert_eq!(hash, KeyHash::of(b"foo"));
@@ -224,10 +226,10 @@ mod tests {
     }
 
     #[test]
-    fn the_upstream_is_told_what_it_needs() {
+    fn identity_headers_carry_client_profile_admin_and_models() {
         let plain = client("a", None);
         assert!(plain.identity().eq([("x-codex-edge-client", "a")]));
-        let models = ["codex-5*", "gpt-5"].map(|text| Pattern::parse(text).unwrap());
+        let models = ["codex-5*", "gpt-5"].map(|text| ModelPattern::parse(text).unwrap());
         let full = Client {
             models: Some(models.into_iter().collect()),
             admin: true,
@@ -245,11 +247,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn only_the_key_itself_passes(token in "[!-~]{1,40}", value in prop::collection::vec(any::<u8>(), 0..60)) {
+        fn only_the_exact_token_finds_its_client(token in "[!-~]{1,40}", value in prop::collection::vec(any::<u8>(), 0..60)) {
             let mut keyring = Keyring::default();
             prop_assert!(keyring.add(KeyHash::of(token.as_bytes()), client("a", None)));
-            let value_is_it = bearer_token(&value) == Some(token.as_bytes());
-            prop_assert_eq!(keyring.client(&value, || Some(now())).is_some(), value_is_it);
+            let is_token = bearer_token(&value) == Some(token.as_bytes());
+            prop_assert_eq!(keyring.client(&value, || Some(now())).is_some(), is_token);
             let right = format!("Bearer {token}");
             prop_assert!(keyring.client(right.as_bytes(), || Some(now())).is_some());
         }

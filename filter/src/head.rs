@@ -1,25 +1,25 @@
-//! The request head, as far as the filter looks at it, read in place from the host's serialized header map.
-//! Follows the proxy-wasm ABI 0.2.1 (map serialization) and HTTP semantics (RFC 9110, section 5: field names know no case).
+//! The request headers that the filter reads, collected in one pass over the header map.
+//! Follows HTTP semantics (RFC 9110, section 5.1: header names are case-insensitive).
 
 use std::borrow::Cow;
 
-/// Fields with this prefix are ours to say: what a client sends under it is taken away.
+/// The prefix of the headers that only the filter may set. Those that a client sends are removed.
 pub const INTERNAL_PREFIX: &str = "x-codex-edge-";
 
-/// A field that must come once: a second copy makes it unusable, whatever the copies say.
+/// A header that must occur at most once: a second copy makes it unusable, whatever the values are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Single<'a> {
-    /// The client sent none.
+pub enum SingleHeader<'a> {
+    /// The client did not send the header.
     #[default]
     Absent,
-    /// The client sent one.
+    /// The client sent the header once, with this value.
     Once(&'a [u8]),
-    /// The client sent several: none of them is believed.
+    /// The client sent several copies; no value is used.
     Repeated,
 }
 
-impl<'a> Single<'a> {
-    /// The value, when there is exactly one.
+impl<'a> SingleHeader<'a> {
+    /// The value, if the header occurs exactly once.
     pub fn value(self) -> Option<&'a [u8]> {
         match self {
             Self::Once(value) => Some(value),
@@ -27,7 +27,7 @@ impl<'a> Single<'a> {
         }
     }
 
-    /// Whether the client sent the field at all.
+    /// Whether the client sent the header at all.
     pub fn is_present(self) -> bool {
         self != Self::Absent
     }
@@ -40,117 +40,89 @@ impl<'a> Single<'a> {
     }
 }
 
-/// What the filter wants to know of a request; everything else in the map is passed over.
+/// The headers of a request that the policy reads; all others are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestHead<'a> {
-    /// `:method`; empty when the host has none.
+    /// `:method`; empty when it is missing.
     pub method: &'a [u8],
-    /// `:path` with its query; empty when the host has none.
+    /// `:path` with its query; empty when it is missing.
     pub path: &'a [u8],
-    /// The credentials.
-    pub authorization: Single<'a>,
-    /// Where a browser's page comes from.
-    pub origin: Single<'a>,
-    /// The method that a preflight asks about.
-    pub access_control_request_method: Single<'a>,
-    /// The field names that a preflight asks about.
-    pub access_control_request_headers: Single<'a>,
-    /// Whether a preflight asks to come from a public page into a private network.
-    pub access_control_request_private_network: Single<'a>,
+    /// `authorization`: the credentials.
+    pub authorization: SingleHeader<'a>,
+    /// `origin`: the origin of the page that sends the request.
+    pub origin: SingleHeader<'a>,
+    /// The method that a CORS preflight asks for.
+    pub access_control_request_method: SingleHeader<'a>,
+    /// The header names that a CORS preflight asks for.
+    pub access_control_request_headers: SingleHeader<'a>,
+    /// `true` when a page of a public network asks for access to a private one.
+    pub access_control_request_private_network: SingleHeader<'a>,
     /// The declared length of the body.
-    pub content_length: Single<'a>,
-    /// Whether Envoy takes the request for gRPC, by its media type.
+    pub content_length: SingleHeader<'a>,
+    /// Whether Envoy treats the request as gRPC, by its media type.
     pub looks_like_grpc: bool,
-    /// The id that the client or Envoy gave the request.
-    pub request_id: Single<'a>,
+    /// The request id from the client or from Envoy.
+    pub request_id: SingleHeader<'a>,
     /// The method of the request that a forward-auth proxy asks about.
-    pub forwarded_method: Single<'a>,
+    pub forwarded_method: SingleHeader<'a>,
     /// The path of the request that a forward-auth proxy asks about.
-    pub forwarded_uri: Single<'a>,
-    /// Names under [`INTERNAL_PREFIX`] that the client sent, `_` for `-` included; each once.
+    pub forwarded_uri: SingleHeader<'a>,
+    /// The names under [`INTERNAL_PREFIX`] that the client sent, `_` for `-` included; each spelling once.
     pub internal: Vec<&'a str>,
 }
 
 impl<'a> RequestHead<'a> {
-    /// Reads the host's serialized map: a count, pairs of lengths, then names and values, each followed by a NUL;
-    /// integers are 32 bits, little endian. `None` when the bytes are not such a map.
-    pub fn parse(map: &'a [u8]) -> Option<Self> {
-        let (count, rest) = read_u32(map)?;
-        let (mut lengths, mut strings) = rest.split_at_checked(count.checked_mul(8)?)?;
+    /// Collects the headers of a request.
+    pub fn new(headers: &'a [(String, Vec<u8>)]) -> Self {
         let mut head = Self::default();
-        for _ in 0..count {
-            let (name_length, value_length);
-            (name_length, lengths) = read_u32(lengths)?;
-            (value_length, lengths) = read_u32(lengths)?;
-            let (name, value);
-            (name, strings) = read_string(strings, name_length)?;
-            (value, strings) = read_string(strings, value_length)?;
+        for (name, value) in headers {
             head.add(name, value);
         }
-        Some(head)
+        head
     }
 
-    fn add(&mut self, name: &'a [u8], value: &'a [u8]) {
+    fn add(&mut self, name: &'a str, value: &'a [u8]) {
         match &*lower(name) {
-            b":method" => self.method = value,
-            b":path" => self.path = value,
-            b"authorization" => self.authorization.add(value),
-            b"origin" => self.origin.add(value),
-            b"access-control-request-method" => self.access_control_request_method.add(value),
-            b"access-control-request-headers" => self.access_control_request_headers.add(value),
-            b"access-control-request-private-network" => {
+            ":method" => self.method = value,
+            ":path" => self.path = value,
+            "authorization" => self.authorization.add(value),
+            "origin" => self.origin.add(value),
+            "access-control-request-method" => self.access_control_request_method.add(value),
+            "access-control-request-headers" => self.access_control_request_headers.add(value),
+            "access-control-request-private-network" => {
                 self.access_control_request_private_network.add(value);
             }
-            b"content-length" => self.content_length.add(value),
-            b"content-type" => self.looks_like_grpc |= value.starts_with(b"application/grpc"),
-            b"x-request-id" => self.request_id.add(value),
-            b"x-forwarded-method" => self.forwarded_method.add(value),
-            b"x-forwarded-uri" => self.forwarded_uri.add(value),
-            other if is_internal(other) => self.add_internal(name),
+            "content-length" => self.content_length.add(value),
+            "content-type" => self.looks_like_grpc |= value.starts_with(b"application/grpc"),
+            "x-request-id" => self.request_id.add(value),
+            "x-forwarded-method" => self.forwarded_method.add(value),
+            "x-forwarded-uri" => self.forwarded_uri.add(value),
+            other if is_internal(other) && !self.internal.contains(&name) => {
+                self.internal.push(name);
+            }
             _ => {}
-        }
-    }
-
-    fn add_internal(&mut self, name: &'a [u8]) {
-        // A name that is not UTF-8 is no field name at all, and nobody behind us reads it as one of ours.
-        if let Ok(name) = std::str::from_utf8(name)
-            && !self.internal.contains(&name)
-        {
-            self.internal.push(name);
         }
     }
 }
 
-/// Envoy hands out names in lower case; hosts that keep the client's case pay for a copy.
-fn lower(name: &[u8]) -> Cow<'_, [u8]> {
-    if name.iter().any(u8::is_ascii_uppercase) {
+/// Returns the name in lower case. Envoy's names already are; only other hosts pay for a copy.
+fn lower(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         Cow::Owned(name.to_ascii_lowercase())
     } else {
         Cow::Borrowed(name)
     }
 }
 
-/// Servers that follow CGI read `_` as `-`, so both spellings are ours.
-fn is_internal(name: &[u8]) -> bool {
-    name.get(..INTERNAL_PREFIX.len()).is_some_and(|start| {
-        let letters = start.iter().zip(INTERNAL_PREFIX.as_bytes());
-        letters
+/// Whether a name in lower case has [`INTERNAL_PREFIX`]. CGI-style servers read `_` as `-`, so both spellings count.
+fn is_internal(name: &str) -> bool {
+    let prefix = name.as_bytes().get(..INTERNAL_PREFIX.len());
+    prefix.is_some_and(|prefix| {
+        let pairs = prefix.iter().zip(INTERNAL_PREFIX.as_bytes());
+        pairs
             .into_iter()
-            .all(|(&sent, &ours)| sent == ours || (ours == b'-' && sent == b'_'))
+            .all(|(&sent, &own)| sent == own || (own == b'-' && sent == b'_'))
     })
-}
-
-fn read_u32(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let (number, rest) = bytes.split_first_chunk::<4>()?;
-    Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
-}
-
-fn read_string(bytes: &[u8], length: usize) -> Option<(&[u8], &[u8])> {
-    let (string, rest) = bytes.split_at_checked(length)?;
-    let (0, rest) = rest.split_first().map(|(nul, rest)| (*nul, rest))? else {
-        return None;
-    };
-    Some((string, rest))
 }
 
 #[cfg(test)]
@@ -159,58 +131,50 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// The host's side of the map's wire form.
-    pub(crate) fn write_map(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
-        let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap().to_le_bytes();
-        let mut map = u32::try_from(fields.len()).unwrap().to_le_bytes().to_vec();
-        for (name, value) in fields {
-            map.extend([length(name), length(value)].concat());
-        }
-        for (name, value) in fields {
-            map.extend([*name, b"\0", *value, b"\0"].concat());
-        }
-        map
+    /// A header map as the SDK returns it.
+    pub(crate) fn header_map(headers: &[(&str, &[u8])]) -> Vec<(String, Vec<u8>)> {
+        let owned = |(name, value): &(&str, &[u8])| ((*name).to_owned(), value.to_vec());
+        headers.iter().map(owned).collect()
     }
 
     #[test]
-    fn a_request_is_read() {
-        let map = write_map(&[
-            (b":method", b"POST"),
-            (b":path", b"/v1/chat/completions?a=b"),
-            (b"authorization", b"Bearer \xff"),
-            (b"accept", b"*/*"),
+    fn known_headers_are_collected_with_their_bytes() {
+        let map = header_map(&[
+            (":method", b"POST"),
+            (":path", b"/v1/chat/completions?a=b"),
+            ("authorization", b"Bearer \xff"),
+            ("accept", b"*/*"),
         ]);
-        let head = RequestHead::parse(&map).unwrap();
+        let head = RequestHead::new(&map);
         assert_eq!(head.method, b"POST");
         assert_eq!(head.path, b"/v1/chat/completions?a=b");
         assert_eq!(head.authorization.value(), Some(&b"Bearer \xff"[..]));
-        assert_eq!(head.origin, Single::Absent);
+        assert_eq!(head.origin, SingleHeader::Absent);
     }
 
     #[test]
-    fn a_repeated_field_has_no_value() {
-        let map = write_map(&[
-            (b"authorization", b"Bearer a"),
-            (b"Authorization", b"Bearer b"),
+    fn repeated_header_has_no_value() {
+        let map = header_map(&[
+            ("authorization", b"Bearer a"),
+            ("Authorization", b"Bearer b"),
         ]);
-        let head = RequestHead::parse(&map).unwrap();
-        assert_eq!(head.authorization, Single::Repeated);
+        let head = RequestHead::new(&map);
+        assert_eq!(head.authorization, SingleHeader::Repeated);
         assert_eq!(head.authorization.value(), None);
     }
 
     #[test]
     fn internal_names_are_found_in_any_spelling() {
-        let map = write_map(&[
-            (b"x-codex-edge-client", b"a"),
-            (b"X-Codex-Edge-Admin", b"true"),
-            (b"x_codex_edge_client", b"b"),
-            (b"x-codex-edge-client", b"c"),
-            (b"x-codex-edg", b"d"),
-            (b"x-codex-edged", b"e"),
+        let map = header_map(&[
+            ("x-codex-edge-client", b"a"),
+            ("X-Codex-Edge-Admin", b"true"),
+            ("x_codex_edge_client", b"b"),
+            ("x-codex-edge-client", b"c"),
+            ("x-codex-edg", b"d"),
+            ("x-codex-edged", b"e"),
         ]);
-        let head = RequestHead::parse(&map).unwrap();
         assert_eq!(
-            head.internal,
+            RequestHead::new(&map).internal,
             [
                 "x-codex-edge-client",
                 "X-Codex-Edge-Admin",
@@ -219,28 +183,13 @@ pub(crate) mod tests {
         );
     }
 
-    #[test]
-    fn a_cut_map_is_no_map() {
-        let map = write_map(&[(b":method", b"GET"), (b":path", b"/")]);
-        for end in 0..map.len() {
-            assert_eq!(RequestHead::parse(&map[..end]), None, "cut at {end}");
-        }
-    }
-
     proptest! {
         #[test]
-        fn any_bytes_are_read_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = RequestHead::parse(&bytes);
-        }
-
-        #[test]
-        fn any_fields_are_read(fields in prop::collection::vec(
-            ("[a-zA-Z:_-]{0,20}", prop::collection::vec(any::<u8>(), 0..30)), 0..20)) {
-            let pairs: Vec<_> = fields.iter().map(|(name, value)| (name.as_bytes(), &value[..])).collect();
-            let map = write_map(&pairs);
-            let head = RequestHead::parse(&map).unwrap();
-            let sent = fields.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case(":path"));
-            prop_assert_eq!(head.path, sent.map_or(&[][..], |(_, value)| value));
+        fn any_header_map_is_read_without_panic(headers in prop::collection::vec(
+            ("[a-zA-Z:_-]{0,20}|x-codex-edge-\\PC{0,9}", prop::collection::vec(any::<u8>(), 0..30)), 0..20)) {
+            let head = RequestHead::new(&headers);
+            let path = headers.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case(":path"));
+            prop_assert_eq!(head.path, path.map_or(&[][..], |(_, value)| value));
         }
     }
 }

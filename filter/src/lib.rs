@@ -1,8 +1,8 @@
-//! The filter that stands in Envoy before an OpenAI-shaped upstream: who may pass, how often, and to which model.
+//! A proxy-wasm filter for Envoy in front of an OpenAI-compatible upstream: API keys, rate limits, models, CORS.
 //!
-//! Order of the checks, written once in [`policy`]: strip internal fields, preflight, route, key, request rate,
-//! model, forward. The host calls `exports`, which hands over to `shell` and `plugin`, the only ones to ask `host`; all
-//! others are pure.
+//! The order of the checks is written once, in [`policy`]: internal headers are removed, then preflight, route, API
+//! key, request rate, body size and model. Envoy calls `root_context` and `http_context`, which call Envoy through
+//! `host`; these three are the only modules that name `proxy_wasm`, and all others are pure: no clock, no log, no host.
 
 #![deny(
     clippy::unwrap_used,
@@ -15,16 +15,16 @@ pub mod auth;
 pub mod body;
 pub mod config;
 pub mod cors;
-mod exports;
 pub mod head;
+pub mod header_mutation;
 mod host;
+mod http_context;
 pub mod metrics;
 pub mod model;
-pub mod outcome;
-mod plugin;
 pub mod policy;
 pub mod rate_limit;
+pub mod rejection;
 pub mod reply;
+mod root_context;
 pub mod route;
 pub mod scan;
-mod shell;

@@ -1,21 +1,21 @@
-//! Which models a client may use.
-//! Model ids and patterns as the catalogue of codex-edge has them: letter case and surrounding spaces do not count.
+//! The model catalogue and the models that a client may use.
+//! Model ids are compared as in the sidecar: letter case and surrounding spaces do not matter.
 
 use crate::reply::LocalReply;
-use crate::scan::{Fault, Finding};
+use crate::scan::{ModelField, ScanError};
 
 /// A model id in which `*` stands for any run of characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern(String);
+pub struct ModelPattern(String);
 
-impl Pattern {
-    /// Takes what can stand in a list in a header field: visible ASCII without a comma.
+impl ModelPattern {
+    /// Parses a pattern that fits into a comma-separated header: visible ASCII without commas.
     pub fn parse(text: &str) -> Option<Self> {
         let plain = |byte: u8| byte.is_ascii_graphic() && byte != b',';
         (!text.is_empty() && text.bytes().all(plain)).then(|| Self(text.to_ascii_lowercase()))
     }
 
-    /// Whether an id, in lower case, is meant by this pattern.
+    /// Whether an id in lower case matches the pattern.
     pub fn matches(&self, id: &str) -> bool {
         let Some((head, rest)) = self.0.split_once('*') else {
             return self.0 == id;
@@ -23,7 +23,7 @@ impl Pattern {
         let Some(mut id) = id.strip_prefix(head) else {
             return false;
         };
-        // Each part but the last takes its first occurrence, which leaves the most for those that follow.
+        // Each part but the last takes its first occurrence, which leaves the most text for the parts after it.
         let mut parts = rest.split('*').peekable();
         while let Some(part) = parts.next() {
             if parts.peek().is_none() {
@@ -38,28 +38,28 @@ impl Pattern {
     }
 }
 
-/// Patterns, at least one of which an id has to match.
+/// A list of patterns; an id matches if one of them does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Patterns {
-    patterns: Vec<Pattern>,
-    /// The same, as a list for a header field.
+pub struct ModelPatterns {
+    patterns: Vec<ModelPattern>,
+    /// The patterns separated by commas, for a header.
     list: String,
 }
 
-impl Patterns {
-    /// The patterns with commas between them.
+impl ModelPatterns {
+    /// The patterns separated by commas.
     pub fn as_str(&self) -> &str {
         &self.list
     }
 
-    /// Whether an id, in lower case, is meant by one of them.
+    /// Whether an id in lower case matches one of the patterns.
     pub fn matches(&self, id: &str) -> bool {
         self.patterns.iter().any(|pattern| pattern.matches(id))
     }
 }
 
-impl FromIterator<Pattern> for Patterns {
-    fn from_iter<I: IntoIterator<Item = Pattern>>(patterns: I) -> Self {
+impl FromIterator<ModelPattern> for ModelPatterns {
+    fn from_iter<I: IntoIterator<Item = ModelPattern>>(patterns: I) -> Self {
         let patterns: Vec<_> = patterns.into_iter().collect();
         let texts: Vec<_> = patterns.iter().map(|pattern| pattern.0.as_str()).collect();
         Self {
@@ -69,45 +69,55 @@ impl FromIterator<Pattern> for Patterns {
     }
 }
 
-/// The ids that exist here, and the one that is meant when none is named.
+/// The models of this deployment, and the default.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
-    /// What exists; with `*` for upstreams that know more models than we care to list.
-    pub models: Patterns,
-    /// What a body without `model` asks for; none: such a body is refused.
+    /// The models that exist. Contains `*` for upstreams with more models than the operator wants to list.
+    pub models: ModelPatterns,
+    /// The model of a body without `model`. Without a default such a body is rejected.
     pub default_model: Option<String>,
 }
 
 impl Catalogue {
-    /// Whether a client with these patterns (`None`: no restriction) may use what its body asks for.
+    /// Admits the model of a body for a client that is restricted to `allowed` (`None`: unrestricted).
     ///
     /// # Errors
     ///
-    /// The refusal.
-    pub fn admit(&self, finding: &Finding, allowed: Option<&Patterns>) -> Result<(), LocalReply> {
-        match finding {
-            Finding::Named(model) => self.admit_model(model, allowed),
-            Finding::Unnamed => match &self.default_model {
+    /// The rejection: 400, 403 or 404.
+    pub fn admit(
+        &self,
+        field: &ModelField,
+        allowed: Option<&ModelPatterns>,
+    ) -> Result<(), LocalReply> {
+        match field {
+            ModelField::Named(model) => self.admit_model(model, allowed),
+            ModelField::Missing => match &self.default_model {
                 Some(model) => self.admit_model(model, allowed),
-                None => Err(LocalReply::invalid_model("`model` is missing.")),
+                None => Err(LocalReply::invalid_model(
+                    "`model` is required. `GET /v1/models` lists the available models.",
+                )),
             },
-            Finding::Refused(Fault::TooLong) => {
-                Err(LocalReply::model_not_found("with so long a name"))
-            }
-            Finding::Refused(Fault::NotText) => {
+            ModelField::Invalid(ScanError::TooLong) => Err(LocalReply::model_not_found(
+                "with a name of more than 256 bytes",
+            )),
+            ModelField::Invalid(ScanError::NotAString) => {
                 Err(LocalReply::invalid_model("`model` must be a string."))
             }
-            Finding::Refused(
-                Fault::Empty | Fault::NotAnObject | Fault::TooDeep | Fault::Malformed,
+            ModelField::Invalid(
+                ScanError::Empty
+                | ScanError::NotAnObject
+                | ScanError::TooDeep
+                | ScanError::Malformed,
             ) => Err(LocalReply::invalid_json()),
         }
     }
 
-    fn admit_model(&self, model: &str, allowed: Option<&Patterns>) -> Result<(), LocalReply> {
+    fn admit_model(&self, model: &str, allowed: Option<&ModelPatterns>) -> Result<(), LocalReply> {
         let id = model.trim().to_ascii_lowercase();
         if !self.models.matches(&id) {
             return Err(LocalReply::model_not_found(model));
         }
+        // After the lookup: a restricted key learns that a model exists, but an unknown one is 404 for every key.
         if !allowed.is_none_or(|patterns| patterns.matches(&id)) {
             return Err(LocalReply::model_not_allowed(model));
         }
@@ -122,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_match_as_globs() {
+    fn star_matches_any_run_of_characters() {
         let cases = [
             ("codex-5", "codex-5", true),
             ("CODEX-5", "codex-5", true),
@@ -142,7 +152,7 @@ mod tests {
         ];
         for (pattern, id, expected) in cases {
             assert_eq!(
-                Pattern::parse(pattern).unwrap().matches(id),
+                ModelPattern::parse(pattern).unwrap().matches(id),
                 expected,
                 "{pattern} {id}"
             );
@@ -150,26 +160,26 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_fits_into_a_list() {
+    fn pattern_with_comma_space_or_non_ascii_is_invalid() {
         for text in ["", "a,b", "a b", "a\n", "é"] {
-            assert_eq!(Pattern::parse(text), None, "{text:?}");
+            assert_eq!(ModelPattern::parse(text), None, "{text:?}");
         }
     }
 
     #[test]
-    fn a_finding_is_admitted_or_refused() {
+    fn model_is_admitted_by_catalogue_and_key() {
         let patterns = |texts: &[&str]| {
             texts
                 .iter()
-                .map(|text| Pattern::parse(text).unwrap())
-                .collect::<Patterns>()
+                .map(|text| ModelPattern::parse(text).unwrap())
+                .collect::<ModelPatterns>()
         };
         let catalogue = Catalogue {
             models: patterns(&["codex-5", "codex-5-low", "gpt-5"]),
             default_model: Some("gpt-5".to_owned()),
         };
         let only_codex = patterns(&["codex-*"]);
-        let named = |model: &str| Finding::Named(model.to_owned());
+        let named = |model: &str| ModelField::Named(model.to_owned());
         let cases = [
             (named("codex-5"), None, 200),
             (named("Codex-5-LOW"), None, 200),
@@ -179,40 +189,43 @@ mod tests {
             (named("codex-5"), Some(&only_codex), 200),
             (named("gpt-5"), Some(&only_codex), 403),
             (named("codex-6"), Some(&only_codex), 404),
-            (Finding::Unnamed, None, 200),
-            (Finding::Unnamed, Some(&only_codex), 403),
-            (Finding::Refused(Fault::TooLong), None, 404),
-            (Finding::Refused(Fault::NotText), None, 400),
-            (Finding::Refused(Fault::Empty), None, 400),
-            (Finding::Refused(Fault::NotAnObject), None, 400),
-            (Finding::Refused(Fault::TooDeep), None, 400),
-            (Finding::Refused(Fault::Malformed), None, 400),
+            (ModelField::Missing, None, 200),
+            (ModelField::Missing, Some(&only_codex), 403),
+            (ModelField::Invalid(ScanError::TooLong), None, 404),
+            (ModelField::Invalid(ScanError::NotAString), None, 400),
+            (ModelField::Invalid(ScanError::Empty), None, 400),
+            (ModelField::Invalid(ScanError::NotAnObject), None, 400),
+            (ModelField::Invalid(ScanError::TooDeep), None, 400),
+            (ModelField::Invalid(ScanError::Malformed), None, 400),
         ];
-        for (finding, allowed, expected) in cases {
+        for (field, allowed, expected) in cases {
             let status = catalogue
-                .admit(&finding, allowed)
+                .admit(&field, allowed)
                 .map_or_else(|reply| reply.status, |()| 200);
-            assert_eq!(status, expected, "{finding:?}");
+            assert_eq!(status, expected, "{field:?}");
         }
     }
 
     #[test]
-    fn without_a_default_a_model_has_to_be_named() {
-        let models = Pattern::parse("*").into_iter().collect();
+    fn missing_model_without_default_is_rejected() {
+        let models = ModelPattern::parse("*").into_iter().collect();
         let catalogue = Catalogue {
             models,
             default_model: None,
         };
         assert_eq!(
-            catalogue.admit(&Finding::Unnamed, None).unwrap_err().status,
+            catalogue
+                .admit(&ModelField::Missing, None)
+                .unwrap_err()
+                .status,
             400
         );
     }
 
     proptest! {
         #[test]
-        fn a_glob_matches_what_it_was_made_of(parts in prop::collection::vec("[ab]{0,3}", 1..5), fill in "[ab]{0,3}") {
-            let pattern = Pattern::parse(&format!("{}*", parts.join("*"))).unwrap();
+        fn glob_matches_any_fill_of_its_stars(parts in prop::collection::vec("[ab]{0,3}", 1..5), fill in "[ab]{0,3}") {
+            let pattern = ModelPattern::parse(&format!("{}*", parts.join("*"))).unwrap();
             let id = format!("{}{fill}", parts.join(&fill));
             prop_assert!(pattern.matches(&id));
         }

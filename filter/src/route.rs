@@ -1,25 +1,25 @@
-//! Which routes there are and which of them need no key.
-//! The table is the contract's own; everything that is not written here as open needs a key, because behind this
-//! filter may stand any server, and a path we do not know may mean something to it.
+//! The routes, and the ones that need no API key.
+//! Every route that is not listed here as open needs a key: any server may be behind this filter, and an unknown path
+//! may have a meaning there.
 
-/// What the filter does with requests of a route.
+/// The class of a route, which decides on its checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// Needs no key: health, and `HEAD` on the generating routes.
+    /// Open to all: health, and `HEAD` of the generating routes.
     Open,
-    /// The model list: needs a key only when the configuration protects it.
+    /// The model list: needs a key only with `protect_models`.
     Models,
-    /// Starts a turn: needs a key, is rate limited, and its body names a model.
+    /// Starts a turn: needs a key, is rate limited, and its body must name a model.
     Generate,
     /// The forward-auth endpoint, answered by the filter itself.
     Verify,
-    /// Needs a key; the upstream says whether there is such a thing.
+    /// Needs a key; the upstream decides whether the path exists.
     Guarded,
 }
 
 impl Route {
-    /// The route of a method and a request target. The query and one trailing slash do not count; letter case does.
-    /// A path that a lenient server might read as another one (`%2F`, `..`, `//`) matches nothing here.
+    /// Returns the route of a method and a request target. The query and one trailing slash are ignored; letter case
+    /// matters. A path that a lenient server might resolve to another one (`%2F`, `..`, `//`) is never open.
     pub fn of(method: &[u8], target: &[u8]) -> Self {
         let reads = matches!(method, b"GET" | b"HEAD");
         match Path::of(target) {
@@ -28,6 +28,7 @@ impl Route {
             Path::Generate if method == b"POST" => Self::Generate,
             Path::Generate if method == b"HEAD" => Self::Open,
             Path::Verify => Self::Verify,
+            // Named one by one, so that a new path cannot become open by default.
             Path::Health
             | Path::Models
             | Path::Generate
@@ -40,7 +41,7 @@ impl Route {
     }
 }
 
-/// The verbs of a path, as `Allow` lists them.
+/// Returns the methods of a path, as `allow` lists them.
 pub fn allowed_methods(target: &[u8]) -> &'static str {
     match Path::of(target) {
         Path::Health | Path::Models | Path::Verify => "GET, HEAD, OPTIONS",
@@ -53,7 +54,7 @@ pub fn allowed_methods(target: &[u8]) -> &'static str {
     }
 }
 
-/// The path that a forward-auth proxy asks about when it appends it to `/verify`, as Envoy's `ext_authz` does.
+/// Returns the path that a forward-auth proxy has appended to `/verify`, as Envoy's `ext_authz` does.
 pub fn verified_path(target: &[u8]) -> Option<&[u8]> {
     let appended = target.strip_prefix(b"/verify")?;
     (appended.len() > 1 && appended.starts_with(b"/")).then_some(appended)
@@ -84,6 +85,7 @@ impl Path {
             b"/v1/chat/completions" | b"/v1/completions" | b"/v1/responses" => Self::Generate,
             b"/v1/usage" | b"/v1/usage/raw" => Self::Usage,
             b"/verify" => Self::Verify,
+            // `ext_authz` appends the original path, which may be any.
             path if path.starts_with(b"/verify/") => Self::Verify,
             path if path.starts_with(b"/v1/responses/") => match path {
                 path if path.ends_with(b"/input_items") => Self::InputItems,
@@ -101,7 +103,7 @@ impl Path {
     }
 }
 
-/// One path segment that every server reads alike.
+/// Whether every server reads the path segment alike: not empty, not `.` or `..`, and without escapes.
 fn is_plain_segment(segment: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:@".contains(byte);
     !segment.is_empty() && segment.iter().all(plain) && !segment.iter().all(|&byte| byte == b'.')
@@ -112,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_request_has_a_route() {
+    fn only_listed_paths_are_open() {
         let cases = [
             ("GET", "/healthz", Route::Open),
             ("HEAD", "/livez/", Route::Open),
@@ -160,8 +162,8 @@ mod tests {
     }
 
     #[test]
-    fn each_path_of_responses_has_verbs_of_its_own() {
-        for (target, verbs) in [
+    fn responses_paths_list_their_methods() {
+        for (target, methods) in [
             ("/v1/responses", "POST, HEAD, OPTIONS"),
             ("/v1/responses/resp_1", "GET, DELETE, HEAD, OPTIONS"),
             (
@@ -170,12 +172,12 @@ mod tests {
             ),
             ("/v1/responses/resp_1/cancel/", "POST, OPTIONS"),
         ] {
-            assert_eq!(allowed_methods(target.as_bytes()), verbs, "{target}");
+            assert_eq!(allowed_methods(target.as_bytes()), methods, "{target}");
         }
     }
 
     #[test]
-    fn the_verified_path_is_what_follows() {
+    fn verified_path_is_the_rest_of_the_target() {
         let cases = [
             ("/verify", None),
             ("/verify/", None),

@@ -4,7 +4,7 @@
 use std::num::NonZeroUsize;
 use std::sync::LazyLock;
 
-use filter::scan::{Fault, Finding, ModelScanner};
+use filter::scan::{ModelField, ModelScanner, ScanError};
 use serde::Deserialize;
 use serde_json::Value;
 use sidecar::catalogue::Catalogue;
@@ -77,11 +77,11 @@ fn model_of(body: &[u8]) -> Option<String> {
     let mut scanner = ModelScanner::default();
     scanner.feed(body);
     match scanner.finish() {
-        Finding::Named(model) => Some(model),
-        Finding::Unnamed => Some(DEFAULT_MODEL.to_owned()),
+        ModelField::Named(model) => Some(model),
+        ModelField::Missing => Some(DEFAULT_MODEL.to_owned()),
         // Only what nobody reads can be so deep here.
-        Finding::Refused(Fault::TooDeep) => None,
-        Finding::Refused(fault) => panic!("the filter refuses it: {fault:?}"),
+        ModelField::Invalid(ScanError::TooDeep) => None,
+        ModelField::Invalid(fault) => panic!("the filter refuses it: {fault:?}"),
     }
 }
 

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, UNIX_EPOCH};
 
 use arbitrary::{Arbitrary, Unstructured};
-use filter::rate_limit::{Entry, Limit, SharedData};
+use filter::rate_limit::{RateLimit, SharedData, SharedValue};
 
 /// The most requests, and the longest window in milliseconds, that a configuration may have.
 const MAX_LIMIT: (u32, u64) = (1_000_000, 24 * 60 * 60 * 1000);
@@ -37,7 +37,7 @@ pub(crate) fn check(input: &[u8]) {
         .min(NonZeroU32::new(MAX_LIMIT.0).expect("not zero"));
     let window = Duration::from_millis(play.window_ms.clamp(1, MAX_LIMIT.1));
     let bucket = Bucket::new(
-        Limit::new(requests, window),
+        RateLimit::new(requests, window),
         play.start_nanos.min(END_OF_TIME),
     );
     for charge in play.charges {
@@ -52,7 +52,7 @@ pub(crate) fn check(input: &[u8]) {
 
 /// Shared data with one key, and the clock of the worker that is at work.
 struct Bucket {
-    limit: Limit,
+    limit: RateLimit,
     value: RefCell<Vec<u8>>,
     version: Cell<u32>,
     rival: Cell<Option<i64>>,
@@ -64,7 +64,7 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn new(limit: Limit, start_nanos: u64) -> Self {
+    fn new(limit: RateLimit, start_nanos: u64) -> Self {
         Self {
             limit,
             // Full, as the filter creates it: a bucket that two workers create at once loses a charge.
@@ -94,8 +94,8 @@ impl Bucket {
 }
 
 impl SharedData for Bucket {
-    fn read(&self, _: &str) -> Entry {
-        Entry::Found(self.value.borrow().clone(), self.version.get())
+    fn read(&self, _: &str) -> SharedValue {
+        SharedValue::Found(self.value.borrow().clone(), self.version.get())
     }
 
     fn replace(&self, _: &str, value: &[u8], version: Option<u32>) -> bool {

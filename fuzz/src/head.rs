@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use filter::config::{Config, Environment};
 use filter::head::{INTERNAL_PREFIX, RequestHead};
-use filter::policy::{Decision, Host, Verdict, on_request_head};
-use filter::rate_limit::{Entry, SharedData};
+use filter::policy::{Decision, PolicyHost, Verdict, on_request_head};
+use filter::rate_limit::{SharedData, SharedValue};
 
 const KEY: &str = "sk-fuzz";
 
@@ -18,11 +18,9 @@ thread_local! {
 }
 
 pub(crate) fn check(data: &[u8]) {
-    // As no host would write it.
-    let _ = RequestHead::parse(data);
     let sent = Sent::read(data);
-    let map = sent.write_map();
-    let head = RequestHead::parse(&map).expect("the map is well-formed");
+    let map = sent.header_map();
+    let head = RequestHead::new(&map);
     CONFIG.with(|config| {
         let decision = on_request_head(config, &head, &Lonely);
         sent.check_passage(&decision);
@@ -39,25 +37,20 @@ impl<'a> Sent<'a> {
         let lines = data.split(|byte| *byte == b'\n');
         let field = |line: &'a [u8]| {
             let end = line.iter().skip(1).position(|byte| *byte == b':')? + 1;
+            // Envoy rejects other names before the filter sees them.
+            std::str::from_utf8(&line[..end]).ok()?;
             Some((&line[..end], line[end + 1..].trim_ascii()))
         };
         Self(lines.filter_map(field).collect())
     }
 
-    /// The host's serialized map (the proxy-wasm ABI 0.2.1).
-    fn write_map(&self) -> Vec<u8> {
-        let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("it fits").to_le_bytes();
-        let mut map = u32::try_from(self.0.len())
-            .expect("it fits")
-            .to_le_bytes()
-            .to_vec();
-        for (name, value) in &self.0 {
-            map.extend([length(name), length(value)].concat());
-        }
-        for (name, value) in &self.0 {
-            map.extend([name, &b"\0"[..], value, b"\0"].concat());
-        }
-        map
+    /// The header map as the proxy-wasm SDK returns it.
+    fn header_map(&self) -> Vec<(String, Vec<u8>)> {
+        let owned = |(name, value): &(&[u8], &[u8])| {
+            let name = String::from_utf8(name.to_vec()).expect("checked in `read`");
+            (name, value.to_vec())
+        };
+        self.0.iter().map(owned).collect()
     }
 
     fn values(&self, name: &str) -> Vec<&'a [u8]> {
@@ -87,14 +80,14 @@ impl<'a> Sent<'a> {
         let (method, path) = (self.last(":method"), self.last(":path"));
         let is_open = match &decision.verdict {
             Verdict::Forward(_) => is_open(method, path),
-            Verdict::Reply(reply) if reply.status == 200 => {
+            Verdict::Reply(reply) | Verdict::ReplyAfterBody(reply) if reply.status == 200 => {
                 let forwarded = self.values("x-forwarded-method").into_iter();
                 let mut forwarded = forwarded.zip(self.values("x-forwarded-uri"));
                 path.starts_with(b"/verify")
                     && (is_open(method, &path[b"/verify".len()..])
                         || forwarded.any(|(method, path)| is_open(method, path)))
             }
-            Verdict::Reply(_) => true,
+            Verdict::Reply(_) | Verdict::ReplyAfterBody(_) => true,
         };
         assert!(
             is_open || self.has_key(),
@@ -123,14 +116,14 @@ impl<'a> Sent<'a> {
             );
         }
         let told = decision
-            .set()
+            .added_headers()
             .any(|(name, value)| (name, value) == ("x-codex-edge-client", "default"));
         assert!(!told || self.has_key(), "a stranger is taken for a client");
         let reply = match &decision.verdict {
-            Verdict::Reply(reply) => &reply.fields[..],
+            Verdict::Reply(reply) | Verdict::ReplyAfterBody(reply) => &reply.headers[..],
             Verdict::Forward(_) => &[],
         };
-        for (name, value) in decision.set() {
+        for (name, value) in decision.added_headers() {
             assert!(is_safe(value) && !value.contains(KEY), "{name}: {value:?}");
         }
         for (name, value) in reply {
@@ -167,8 +160,8 @@ fn is_open(method: &[u8], target: &[u8]) -> bool {
 struct Lonely;
 
 impl SharedData for Lonely {
-    fn read(&self, _: &str) -> Entry {
-        Entry::Missing
+    fn read(&self, _: &str) -> SharedValue {
+        SharedValue::Missing
     }
 
     fn replace(&self, _: &str, _: &[u8], _: Option<u32>) -> bool {
@@ -176,7 +169,7 @@ impl SharedData for Lonely {
     }
 }
 
-impl Host for Lonely {
+impl PolicyHost for Lonely {
     fn now(&self) -> Option<SystemTime> {
         Some(UNIX_EPOCH)
     }

@@ -1,7 +1,7 @@
 //! The scanner finds the model that serde_json finds, however the body is cut.
 //! What the scanner leaves to the sidecar's parser is told in `filter/src/scan/mod.rs`.
 
-use filter::scan::{Fault, Finding, ModelScanner};
+use filter::scan::{ModelField, ModelScanner, ScanError};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::error::Category;
@@ -21,7 +21,7 @@ pub(crate) fn check(body: &[u8]) {
         // Wrong text inside of a string is the sidecar's to refuse; a body that breaks off is not.
         Err(error) if error.classify() == Category::Eof && !is_early && !ends_in_escape(body) => {
             assert!(
-                matches!(finding, Finding::Refused(_)),
+                matches!(finding, ModelField::Invalid(_)),
                 "{finding:?} of a broken body"
             );
         }
@@ -36,7 +36,7 @@ fn ends_in_escape(body: &[u8]) -> bool {
     body[last..].windows(2).any(|pair| pair == br"\u")
 }
 
-fn scan<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Finding {
+fn scan<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> ModelField {
     let mut scanner = ModelScanner::default();
     for chunk in chunks {
         scanner.feed(chunk);
@@ -44,14 +44,14 @@ fn scan<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Finding {
     scanner.finish()
 }
 
-fn expected(model: Option<Value>) -> Finding {
+fn expected(model: Option<Value>) -> ModelField {
     match model {
-        None | Some(Value::Null) => Finding::Unnamed,
+        None | Some(Value::Null) => ModelField::Missing,
         Some(Value::String(model)) if model.len() > MAX_MODEL_BYTES => {
-            Finding::Refused(Fault::TooLong)
+            ModelField::Invalid(ScanError::TooLong)
         }
-        Some(Value::String(model)) => Finding::Named(model),
-        Some(_) => Finding::Refused(Fault::NotText),
+        Some(Value::String(model)) => ModelField::Named(model),
+        Some(_) => ModelField::Invalid(ScanError::NotAString),
     }
 }
 

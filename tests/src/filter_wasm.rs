@@ -1,23 +1,49 @@
 //! The compiled filter, built once for all tests of a run.
-//! Follows `.cargo/config.toml` and the profile `wasm` in the workspace's `Cargo.toml`.
+//! Follows `.cargo/config.toml`, the profile `wasm` in the workspace's `Cargo.toml`, and `xtask::build`.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use xtask::{command, workspace};
+use xtask::{build, command, workspace};
 
-/// Builds the filter if it is not fresh, and returns the path of its module.
+/// A form of the compiled filter. Both must behave alike; they differ in the callbacks that the host finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilterBuild {
+    /// As it ships: with the callbacks that it implements.
+    Shipped,
+    /// As cargo builds it: with every callback of the SDK.
+    Cargo,
+}
+
+impl FilterBuild {
+    /// Both forms.
+    pub const ALL: [Self; 2] = [Self::Shipped, Self::Cargo];
+
+    /// Builds the filter if it is not up to date, and returns the path of its module.
+    pub fn path(self) -> &'static Path {
+        static MODULES: OnceLock<[PathBuf; 2]> = OnceLock::new();
+        let [shipped, built] = MODULES.get_or_init(build_filter);
+        match self {
+            Self::Shipped => shipped,
+            Self::Cargo => built,
+        }
+    }
+}
+
+/// Builds the filter if it is not up to date, and returns the path of the shipped module.
 pub fn filter_wasm() -> &'static Path {
-    static MODULE: OnceLock<PathBuf> = OnceLock::new();
-    MODULE.get_or_init(|| {
-        let build = [
-            "build",
-            "--quiet",
-            "--package=filter",
-            "--target=wasm32-wasip1",
-            "--profile=wasm",
-        ];
-        command::run(&mut command::cargo(&build)).expect("the filter compiles");
-        workspace::filter_wasm()
-    })
+    FilterBuild::Shipped.path()
+}
+
+fn build_filter() -> [PathBuf; 2] {
+    let cargo_build = [
+        "build",
+        "--quiet",
+        "--package=filter",
+        "--target=wasm32-wasip1",
+        "--profile=wasm",
+    ];
+    command::run(&mut command::cargo(&cargo_build)).expect("the filter compiles");
+    build::ship_filter().expect("the filter has its callbacks");
+    [workspace::filter_wasm(), workspace::built_filter_wasm()]
 }

@@ -17,18 +17,18 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-/// The tag, which is the workspace's version.
+/// The tag: the version of the workspace.
 const TAG: &str = env!("CARGO_PKG_VERSION");
 
-/// What `image` is told on the command line.
+/// The arguments of `cargo xtask image`.
 #[derive(Debug, Args)]
 pub struct ImageArgs {
-    /// The folder of the layout; `filter-image` in cargo's target folder by default
+    /// Folder of the layout [default: filter-image in cargo's target folder]
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
 }
 
-/// Builds the filter, writes its image, and says how to push it and what to write into the manifests.
+/// Builds the filter as it ships, writes its image, and prints how to push it and which sum belongs into the manifests.
 ///
 /// # Errors
 /// When the filter does not compile or the folder cannot be written.
@@ -42,13 +42,13 @@ pub fn image(args: &ImageArgs) -> Result<()> {
     };
     let digest = write_layout(&dir, &wasm)?;
     let dir = dir.display();
-    eprintln!("{dir}: the image {TAG}, sha256 {digest}");
+    eprintln!("{dir}: image {TAG}, sha256 {digest}");
     eprintln!("push it: skopeo copy oci:{dir}:{TAG} docker://REGISTRY/codex-edge-filter:{TAG}");
-    eprintln!("then put that sum into deploy/istio or deploy/envoy-gateway");
+    eprintln!("then put the sum into deploy/istio or deploy/envoy-gateway");
     Ok(())
 }
 
-/// Writes the image of `wasm` into `dir`, the same octets for the same `wasm`, and returns the SHA-256 of its manifest.
+/// Writes the image of `wasm` into `dir`, reproducibly, and returns the SHA-256 of its manifest.
 ///
 /// # Errors
 /// When the folder cannot be written.
@@ -86,7 +86,7 @@ pub fn write_layout(dir: &Path, wasm: &[u8]) -> Result<String> {
     Ok(digest)
 }
 
-/// The folder of a layout's blobs, each named after its SHA-256.
+/// The folder of the blobs; the name of each is its SHA-256.
 struct Blobs(PathBuf);
 
 impl Blobs {
@@ -102,7 +102,7 @@ impl Blobs {
     }
 }
 
-/// A tar archive with nothing in it that differs between two machines or two days.
+/// Builds a tar archive that does not depend on the machine or the time.
 fn archive(wasm: &[u8]) -> Result<Vec<u8>> {
     let mut header = tar::Header::new_ustar();
     header.set_size(u64::try_from(wasm.len())?);
@@ -123,7 +123,7 @@ fn digest_of(content: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(content)))
 }
 
-/// The sum of a descriptor's digest, without its algorithm.
+/// Returns the digest of a descriptor without its algorithm.
 fn hex_of(descriptor: &Value) -> String {
     let digest = descriptor["digest"].as_str().unwrap_or_default();
     digest.trim_start_matches("sha256:").to_owned()

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use xtask::bench::BenchArgs;
+use xtask::build::FilterArgs;
 use xtask::check::CheckArgs;
 use xtask::counts::CountsArgs;
 use xtask::fuzz::FuzzArgs;
@@ -27,6 +28,8 @@ enum Command {
     Chaos(ChaosArgs),
     /// Run mixed traffic with faults over the stack, and account for every turn afterwards
     Soak(SoakArgs),
+    /// Build the filter as it ships: without the callbacks that it does not implement
+    Filter(FilterArgs),
     /// Write the filter as an OCI image, for Istio and Envoy Gateway
     Image(ImageArgs),
     /// Count the instructions of the hot paths, and compare the counts with the baseline
@@ -57,6 +60,7 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Test(args) => xtask::test::test(args)?,
         Command::Chaos(args) => xtask::stress::chaos(args)?,
         Command::Soak(args) => xtask::stress::soak(args)?,
+        Command::Filter(args) => xtask::build::build_filter(args)?,
         Command::Image(args) => xtask::image::image(args)?,
         Command::Counts(args) => xtask::counts::counts(args)?,
         Command::Fuzz(args) => xtask::fuzz::fuzz(args)?,

@@ -20,8 +20,13 @@ pub fn target_dir() -> PathBuf {
     }
 }
 
-/// The filter as compiled with the `wasm` profile.
+/// The filter as it ships: [`built_filter_wasm`] without the callbacks that it does not implement.
 pub fn filter_wasm() -> PathBuf {
+    target_dir().join("shipped/filter.wasm")
+}
+
+/// The filter as cargo builds it with the profile `wasm`.
+pub fn built_filter_wasm() -> PathBuf {
     target_dir().join("wasm32-wasip1/wasm/filter.wasm")
 }
 

@@ -1,5 +1,5 @@
-//! The variables that fill what the plugin's JSON leaves out, turned into the JSON that they stand for.
-//! Names and meanings as the sidecar has them, so that both can be started from one environment file.
+//! The environment variables that fill absent fields of the plugin's JSON, converted to the JSON that they stand for.
+//! Names and meanings are the sidecar's, so that both can be started from one environment file.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use super::keys::is_sendable;
 /// Environment variables by name.
 pub type Environment = BTreeMap<String, String>;
 
-/// The models that exist under a public name; each also with an effort.
+/// The public model names of the sidecar's catalogue; each also exists with an effort.
 const PUBLIC_MODELS: [&str; 2] = ["codex-5", "codev-5"];
 const EFFORTS: [&str; 4] = ["low", "medium", "high", "minimal"];
-/// What Codex runs when nothing else is said.
+/// The default of `CODEX_MODEL`.
 const CODEX_MODEL: &str = "gpt-5";
 
-/// Fills what `json` leaves out.
+/// Fills the absent fields of `json`.
 pub(super) fn fill(
     json: &mut Map<String, Value>,
     environment: &Environment,
@@ -32,6 +32,7 @@ pub(super) fn fill(
         let mut models = catalogue(codex_model);
         models.extend(environment.model_ids()?);
         fill_field(json, "models", Some(json!(models)));
+        // Only with this list: a list in the JSON need not contain `CODEX_MODEL`.
         fill_field(json, "default_model", Some(json!(codex_model)));
     }
     fill_field(
@@ -50,7 +51,7 @@ pub(super) fn fill(
             ),
         ],
     );
-    // A limit that the JSON writes out is meant; one that only the environment describes has to be switched on.
+    // A limit in the JSON is on by default; one that only the environment describes must be enabled there.
     let is_written = Some(json!(json.contains_key("rate_limit")));
     fill_fields(
         json,
@@ -72,7 +73,7 @@ pub(super) fn fill(
     Ok(())
 }
 
-/// The key of the environment is that of the client `default`, unless the JSON has a client of this name.
+/// Adds the key of the environment as that of the client `default`, unless the JSON has a client of this name.
 fn add_key(json: &mut Map<String, Value>, key: &str) {
     let keys = json.entry("keys").or_insert_with(|| json!([]));
     if let Value::Array(keys) = keys
@@ -92,7 +93,7 @@ fn catalogue(codex_model: &str) -> Vec<String> {
     public.chain([codex_model.to_owned()]).collect()
 }
 
-/// Writes the fields that are not there; an object that is not there is made, one that is no object is left to be refused.
+/// Writes the absent fields of an object, which is created if it is absent. Any other value is left for the rejection.
 fn fill_fields<const N: usize>(
     json: &mut Map<String, Value>,
     name: &str,
@@ -113,7 +114,7 @@ fn fill_field(object: &mut Map<String, Value>, name: &str, value: Option<Value>)
     }
 }
 
-/// Reads variables as strictly as the JSON is read. An empty one counts as not set.
+/// Reads variables as strictly as the JSON is read. An empty variable counts as absent.
 struct Reader<'a>(&'a Environment);
 
 impl<'a> Reader<'a> {
@@ -168,7 +169,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The ids that `PROXY_MODELS` adds; what each one means is the sidecar's to know.
+    /// The ids that `PROXY_MODELS` adds; their values are for the sidecar.
     fn model_ids(&self) -> Result<Vec<String>, ConfigError> {
         let expected = |_| {
             ConfigError::new(

@@ -1,12 +1,14 @@
-//! Reading a configuration value by value, so that a wrong one is named by its place, its kind and what was expected.
-//! JSON as RFC 8259 has it. No message repeats a value: it might be a key.
+//! A configuration read value by value, so that an error names the place, the kind found and the kind expected.
+//!
+//! Written by hand because serde's derive, also with serde_path_to_error, prints the offending value in its messages: here
+//! the value might be an API key. It also rejects `60.0` for 60, which hosts write that re-encode the configuration.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
-/// Why a configuration is refused, in words for the log.
+/// The reason for which a configuration is rejected, for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError(String);
 
@@ -25,7 +27,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// A value and where it stands, such as `keys[0].models`.
+/// A value and its place, such as `keys[0].models`.
 #[derive(Debug)]
 pub(super) struct Field {
     place: String,
@@ -40,12 +42,12 @@ impl Field {
         }
     }
 
-    /// An object that nobody wrote.
+    /// An absent object: every field has its default.
     pub(super) fn empty_object() -> Self {
         Self::new("", Value::Object(Map::new()))
     }
 
-    /// Says what was expected instead of this value.
+    /// The error for a value of the wrong kind.
     pub(super) fn expected(&self, expected: &str) -> ConfigError {
         let kind = match self.value {
             Value::Null => "null",
@@ -67,7 +69,7 @@ impl Field {
             .ok_or_else(|| self.expected("true or false"))
     }
 
-    /// The hosts that re-encode a configuration may write `60` as `60.0`.
+    /// Reads a whole number. Hosts that re-encode a configuration may write `60` as `60.0`.
     fn number(&self, bounds: RangeInclusive<u64>) -> Result<u64, ConfigError> {
         let text = self
             .value
@@ -87,7 +89,7 @@ impl Field {
         self.parsed("a string", Some)
     }
 
-    /// A string that means something.
+    /// Parses a string.
     pub(super) fn parsed<'a, T>(
         &'a self,
         expected: &str,
@@ -124,7 +126,7 @@ impl Field {
     }
 }
 
-/// An object whose fields are taken one by one; what is left at the end is unknown, and an error.
+/// An object that gives up its fields one by one; a field that is left at the end is unknown, and an error.
 #[derive(Debug)]
 pub(super) struct Object {
     place: String,
@@ -132,18 +134,18 @@ pub(super) struct Object {
 }
 
 impl Object {
-    /// The field, if it is there and not null.
+    /// Takes a field, if it is present and not null.
     pub(super) fn take(&mut self, name: &str) -> Option<Field> {
         let value = self.fields.remove(name).filter(|value| !value.is_null())?;
         Some(Field::new(self.place_of(name), value))
     }
 
-    /// A boolean, or what it is when nothing is written.
+    /// Takes a boolean with a default.
     pub(super) fn boolean(&mut self, name: &str, default: bool) -> Result<bool, ConfigError> {
         self.take(name).map_or(Ok(default), |field| field.boolean())
     }
 
-    /// A whole number within bounds, or what it is when nothing is written.
+    /// Takes a whole number within bounds, with a default.
     pub(super) fn number(
         &mut self,
         name: &str,
@@ -154,7 +156,7 @@ impl Object {
             .map_or(Ok(default), |field| field.number(bounds))
     }
 
-    /// The field.
+    /// Takes a field that must be present.
     pub(super) fn require(&mut self, name: &str) -> Result<Field, ConfigError> {
         self.take(name)
             .ok_or_else(|| ConfigError::new(&self.place_of(name), "missing"))
@@ -168,8 +170,8 @@ impl Object {
         }
     }
 
-    /// Refuses what nobody has taken, by name. A key that was pasted in its place is not repeated: it has something
-    /// else than letters in it, which no field of ours has but `sha256`.
+    /// Rejects a field that was not taken, by name. A name that may be a misplaced API key is redacted: it contains
+    /// other characters than letters, as no field name does but `sha256`.
     pub(super) fn end(self, known: &str) -> Result<(), ConfigError> {
         match self.fields.keys().next() {
             Some(name) => {

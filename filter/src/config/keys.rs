@@ -1,5 +1,5 @@
-//! The `keys` of a configuration: who may pass, and what each may do.
-//! RFC 6750 says which tokens can be sent, RFC 3339 how a time is written.
+//! The `keys` of a configuration: the clients, their keys and their restrictions.
+//! Follows RFC 6750 for tokens and RFC 3339 for times.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -8,17 +8,18 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::fields::{ConfigError, Field, Object};
-use super::{DEFAULT_LIMIT, MAX_NAME_BYTES, read_limit, read_patterns};
+use super::values::{DEFAULT_LIMIT, MAX_NAME_BYTES, read_limit, read_patterns};
 use crate::auth::{Client, KeyHash, Keyring, Profile};
-use crate::rate_limit::Limit;
+use crate::rate_limit::RateLimit;
 
+/// The fields of a key, as error messages list them.
 pub(super) const KNOWN: &str =
     "id, sha256, key, models, rate_limit, expires_at, disabled, admin, profile";
 
-/// Reads the keys that are not disabled, and warns of those that are written out.
+/// Reads the keys that are not disabled, and warns about keys in clear text.
 pub(super) fn read_keys(
     field: Option<Field>,
-    default_limit: Option<Limit>,
+    default_limit: Option<RateLimit>,
     warnings: &mut Vec<String>,
 ) -> Result<Keyring, ConfigError> {
     let (mut keyring, mut ids) = (Keyring::default(), BTreeSet::new());
@@ -26,9 +27,11 @@ pub(super) fn read_keys(
         let mut object = item.object()?;
         let place = object.place_of("id");
         let hash = read_hash(&mut object, warnings)?;
+        // A disabled key is validated too, so that enabling it later cannot fail.
         let is_disabled = object.boolean("disabled", false)?;
         let client = read_client(&mut object, default_limit)?;
         object.end(KNOWN)?;
+        // Buckets and logs are named by the id, so it is unique among disabled keys too.
         if !ids.insert(client.id.clone()) {
             return Err(ConfigError::new(&place, "another key has this id"));
         }
@@ -39,7 +42,10 @@ pub(super) fn read_keys(
     Ok(keyring)
 }
 
-fn read_client(object: &mut Object, default_limit: Option<Limit>) -> Result<Client, ConfigError> {
+fn read_client(
+    object: &mut Object,
+    default_limit: Option<RateLimit>,
+) -> Result<Client, ConfigError> {
     let own_limit = object
         .take("rate_limit")
         .map(|field| read_limit(field, DEFAULT_LIMIT));
@@ -80,7 +86,7 @@ fn read_hash(object: &mut Object, warnings: &mut Vec<String>) -> Result<KeyHash,
     }
 }
 
-/// Whether a client can send this as a bearer token.
+/// Whether a client can send the key as a bearer token.
 pub(super) fn is_sendable(key: &str) -> bool {
     !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic())
 }

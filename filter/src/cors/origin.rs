@@ -1,44 +1,44 @@
-//! Patterns for origins: which of them are meant by one.
-//! Origins as browsers write them (RFC 6454, section 6.1; RFC 3986, section 3.2 for hosts and ports).
+//! Patterns for origins.
+//! Follows the serialization of origins by browsers (RFC 6454, section 6.1) and RFC 3986, section 3.2, for hosts and ports.
 
 /// An origin, exact or with `*` for the whole host, its leading labels, or the whole port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginPattern {
     scheme: String,
-    host: Host,
-    port: Port,
+    host: HostPattern,
+    port: PortPattern,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Host {
+enum HostPattern {
     Any,
-    /// Anything that ends so, from the dot on.
-    Below(String),
+    /// Any host that ends with this text, which starts with a dot.
+    Subdomain(String),
     Exact(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Port {
+enum PortPattern {
     Any,
     Exact(Option<String>),
 }
 
 impl OriginPattern {
-    /// Takes `https://app.example`, `http://localhost:*`, `https://*.example`, `vscode-webview://*`.
+    /// Parses `https://app.example`, `http://localhost:*`, `https://*.example`, `vscode-webview://*`.
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.to_ascii_lowercase();
-        let (scheme, host, port) = split_origin(&text)?;
+        let lower = text.to_ascii_lowercase();
+        let (scheme, host, port) = split_origin(&lower)?;
         let host = match host.strip_prefix('*') {
-            Some("") => Host::Any,
+            Some("") => HostPattern::Any,
             Some(suffix) if suffix.starts_with('.') && is_host(suffix) => {
-                Host::Below(suffix.to_owned())
+                HostPattern::Subdomain(suffix.to_owned())
             }
-            None if is_host(host) => Host::Exact(host.to_owned()),
+            None if is_host(host) => HostPattern::Exact(host.to_owned()),
             _ => return None,
         };
         let port = match port {
-            Some("*") => Port::Any,
-            port if port.is_none_or(is_port) => Port::Exact(port.map(str::to_owned)),
+            Some("*") => PortPattern::Any,
+            port if port.is_none_or(is_port) => PortPattern::Exact(port.map(str::to_owned)),
             _ => return None,
         };
         Some(Self {
@@ -48,33 +48,36 @@ impl OriginPattern {
         })
     }
 
-    /// Whether this origin is meant. Without a port the pattern means the scheme's own, which browsers leave out.
+    /// Whether an origin matches. A pattern without a port means the scheme's default, which browsers omit.
     pub fn matches(&self, origin: &str) -> bool {
-        let origin = origin.to_ascii_lowercase();
-        let Some((scheme, host, port)) = split_origin(&origin) else {
+        let lower = origin.to_ascii_lowercase();
+        let Some((scheme, host, port)) = split_origin(&lower) else {
             return false;
         };
         let is_host = is_host(host)
             && match &self.host {
-                Host::Any => true,
-                Host::Below(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_str()),
-                Host::Exact(exact) => host == exact,
+                HostPattern::Any => true,
+                HostPattern::Subdomain(suffix) => {
+                    host.len() > suffix.len() && host.ends_with(suffix.as_str())
+                }
+                HostPattern::Exact(exact) => host == exact,
             };
         let is_port = match &self.port {
-            Port::Any => port.is_none_or(is_port),
-            Port::Exact(exact) => port == exact.as_deref(),
+            PortPattern::Any => port.is_none_or(is_port),
+            PortPattern::Exact(exact) => port == exact.as_deref(),
         };
         scheme == self.scheme && is_host && is_port
     }
 }
 
-/// Scheme, host and port; the brackets of an IPv6 address belong to the host.
+/// Splits an origin into scheme, host and port; the brackets of an IPv6 address belong to the host.
 fn split_origin(origin: &str) -> Option<(&str, &str, Option<&str>)> {
     let (scheme, authority) = origin.split_once("://")?;
     let is_scheme = !scheme.is_empty()
         && scheme
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    // Colons inside the brackets of an IPv6 address do not start a port.
     let after_address = authority.rfind(']').map_or(0, |end| end + 1);
     let (host, port) = match authority.get(after_address..)?.find(':') {
         Some(colon) => {
@@ -102,6 +105,7 @@ fn is_host(host: &str) -> bool {
 }
 
 fn is_port(port: &str) -> bool {
+    // `parse` alone would accept `+80`.
     port.parse::<u16>().is_ok() && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
@@ -112,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_match_whole_parts_of_an_origin() {
+    fn pattern_matches_whole_parts_of_an_origin() {
         let cases = [
             ("https://app.example", "https://app.example", true),
             ("https://app.example", "HTTPS://APP.example", true),
@@ -155,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_would_match_too_much_is_no_pattern() {
+    fn ambiguous_pattern_is_invalid() {
         for text in [
             "",
             "app.example",
@@ -177,14 +181,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_without_harm(text in any::<String>(), origin in any::<String>()) {
+        fn any_text_is_parsed_without_panic(text in any::<String>(), origin in any::<String>()) {
             if let Some(pattern) = OriginPattern::parse(&text) {
                 let _ = pattern.matches(&origin);
             }
         }
 
         #[test]
-        fn an_exact_pattern_matches_itself(scheme in "[a-z]{1,8}", host in "[a-z0-9.-]{1,20}", port in prop::option::of(any::<u16>())) {
+        fn exact_pattern_matches_itself(scheme in "[a-z]{1,8}", host in "[a-z0-9.-]{1,20}", port in prop::option::of(any::<u16>())) {
             let origin = format!("{scheme}://{host}{}", port.map_or(String::new(), |port| format!(":{port}")));
             prop_assert!(OriginPattern::parse(&origin).unwrap().matches(&origin));
         }

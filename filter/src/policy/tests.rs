@@ -1,25 +1,30 @@
-//! Tests of the whole decision: a request head in, what becomes of it out, one line a case.
+//! Tests of the whole decision: one line for each request head and its verdict.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::head::tests::write_map;
-use crate::rate_limit::Entry;
+use crate::body::Body;
+use crate::config::Config;
+use crate::cors::Cors;
+use crate::head::RequestHead;
+use crate::head::tests::header_map;
+use crate::rate_limit::{SharedData, SharedValue};
+use crate::route::Route;
 
-/// A host with a clock that stands still, one client address, and shared data of its own.
+/// A host with a fixed clock, one client address, and its own shared data.
 #[derive(Default)]
 struct FakeHost {
     shared: RefCell<HashMap<String, Vec<u8>>>,
 }
 
 impl SharedData for FakeHost {
-    fn read(&self, key: &str) -> Entry {
+    fn read(&self, key: &str) -> SharedValue {
         let value = self.shared.borrow().get(key).cloned();
-        value.map_or(Entry::Missing, |value| Entry::Found(value, 1))
+        value.map_or(SharedValue::Missing, |value| SharedValue::Found(value, 1))
     }
 
     fn replace(&self, key: &str, value: &[u8], _: Option<u32>) -> bool {
@@ -30,7 +35,7 @@ impl SharedData for FakeHost {
     }
 }
 
-impl Host for FakeHost {
+impl PolicyHost for FakeHost {
     fn now(&self) -> Option<SystemTime> {
         Some(SystemTime::UNIX_EPOCH + Duration::from_hours(100))
     }
@@ -67,32 +72,34 @@ fn load(json: &str) -> Config {
 fn decide(config: &Config, host: &FakeHost, request: &str) -> Decision<'static> {
     let mut lines = request.lines().map(str::trim);
     let (method, path) = lines.next().unwrap().split_once(' ').unwrap();
-    let fields = lines.map(|line| line.split_once(": ").unwrap());
-    let fields: Vec<_> = [
+    let sent = lines.map(|line| line.split_once(": ").unwrap());
+    let headers: Vec<_> = [
         (":method", method),
         (":path", path),
         ("x-request-id", "id-1"),
     ]
     .into_iter()
-    .chain(fields)
+    .chain(sent)
+    .map(|(name, value)| (name, value.as_bytes()))
     .collect();
-    let fields: Vec<_> = fields
-        .iter()
-        .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
-        .collect();
-    // Decisions borrow from the request, which here may live as long as the test.
-    let map = write_map(&fields).leak();
-    on_request_head(config, &RequestHead::parse(map).unwrap(), host)
+    // A decision borrows from the request; leaked, the request lives as long as the test.
+    on_request_head(config, &RequestHead::new(header_map(&headers).leak()), host)
 }
 
-/// What became of a request, in a line.
+/// The verdict in a line.
 fn describe(decision: &Decision) -> String {
     match &decision.verdict {
-        Verdict::Forward(Body::Flowing { .. }) => "forward".to_owned(),
+        Verdict::Forward(Body::Passthrough { .. }) => "forward".to_owned(),
         Verdict::Forward(Body::Gated(_)) => "gate".to_owned(),
-        Verdict::Forward(Body::Discarded(_)) => panic!("what is refused goes nowhere"),
-        Verdict::Reply(reply) => format!("{} {}", reply.status, reply.outcome.name()),
+        Verdict::Forward(Body::Draining(_)) => panic!("a drained body is never forwarded"),
+        Verdict::Reply(reply) | Verdict::ReplyAfterBody(reply) => {
+            format!("{} {}", reply.status, reply.outcome.name())
+        }
     }
+}
+
+fn is_drained(decision: &Decision) -> bool {
+    matches!(decision.verdict, Verdict::ReplyAfterBody(_))
 }
 
 fn check(request: &str, expected: &str) {
@@ -104,7 +111,7 @@ fn check(request: &str, expected: &str) {
 }
 
 #[test]
-fn every_request_comes_to_its_end() {
+fn each_request_has_its_verdict() {
     let cases = [
         ("GET /healthz", "forward"),
         ("HEAD /v1/chat/completions", "forward"),
@@ -210,13 +217,13 @@ fn every_request_comes_to_its_end() {
 }
 
 #[test]
-fn an_empty_head_is_a_strangers() {
+fn empty_head_is_unauthenticated() {
     let decision = on_request_head(&load(CONFIG), &RequestHead::default(), &FakeHost::default());
     assert_eq!(describe(&decision), "401 invalid_api_key");
 }
 
 #[test]
-fn a_protected_model_list_needs_a_key() {
+fn protected_model_list_needs_a_key() {
     let config = load(r#"{"keys": [{"id": "a", "key": "k"}], "protect_models": true}"#);
     let cases = [
         ("GET /v1/models", "401 invalid_api_key"),
@@ -233,7 +240,7 @@ fn a_protected_model_list_needs_a_key() {
 }
 
 #[test]
-fn without_auth_everybody_passes_and_a_key_still_identifies() {
+fn auth_none_forwards_all_and_a_key_still_identifies() {
     let config = load(
         r#"{"auth": "none", "keys": [{"id": "a", "key": "k"}], "rate_limit": {"requests": 1}}"#,
     );
@@ -243,11 +250,11 @@ fn without_auth_everybody_passes_and_a_key_still_identifies() {
     assert_eq!(describe(&post("")), "429 rate_limited");
     let known = post("\nauthorization: Bearer k");
     assert_eq!(describe(&known), "gate");
-    assert!(known.set().eq([("x-codex-edge-client", "a")]));
+    assert!(known.added_headers().eq([("x-codex-edge-client", "a")]));
 }
 
 #[test]
-fn what_a_client_says_of_itself_is_taken_away() {
+fn internal_headers_of_the_client_are_removed() {
     let request = "GET /healthz
         x-codex-edge-client: root
         X-Codex-Edge-Admin: true
@@ -258,11 +265,11 @@ fn what_a_client_says_of_itself_is_taken_away() {
         decision.remove,
         ["x-codex-edge-client", "X-Codex-Edge-Admin", "authorization"]
     );
-    assert_eq!(decision.set().next(), None);
+    assert_eq!(decision.added_headers().next(), None);
 }
 
 #[test]
-fn the_upstream_is_told_who_calls() {
+fn identity_headers_are_added_for_the_upstream() {
     let request = "GET /v1/usage\nauthorization: Bearer sk-bob";
     let decision = decide(&load(CONFIG), &FakeHost::default(), request);
     let expected = [
@@ -271,12 +278,12 @@ fn the_upstream_is_told_who_calls() {
         ("x-codex-edge-admin", "true"),
         ("x-codex-edge-models", "codex-5*"),
     ];
-    assert!(decision.set().eq(expected));
+    assert!(decision.added_headers().eq(expected));
     assert_eq!(decision.remove, ["authorization"]);
 }
 
 #[test]
-fn a_request_has_a_sane_id() {
+fn invalid_request_id_is_replaced() {
     let long = "a".repeat(129);
     let cases: [(&[u8], &str); 6] = [
         (b"id_1.2-3", "id_1.2-3"),
@@ -287,25 +294,23 @@ fn a_request_has_a_sane_id() {
         (b"\xff", "fresh"),
     ];
     for (sent, id) in cases {
-        let map = write_map(&[
-            (b":method", b"GET"),
-            (b":path", b"/healthz"),
-            (b"x-request-id", sent),
+        let map = header_map(&[
+            (":method", b"GET"),
+            (":path", b"/healthz"),
+            ("x-request-id", sent),
         ]);
-        let decision = on_request_head(
-            &load(CONFIG),
-            &RequestHead::parse(&map).unwrap(),
-            &FakeHost::default(),
-        );
-        assert_eq!(decision.answer.request_id, id);
+        let decision =
+            on_request_head(&load(CONFIG), &RequestHead::new(&map), &FakeHost::default());
+        assert_eq!(decision.response.request_id.as_str(), id);
         let replaced = (id == "fresh").then_some("x-request-id");
-        assert!(decision.set().map(|(name, _)| name).eq(replaced), "{id}");
+        let added = decision.added_headers().map(|(name, _)| name);
+        assert!(added.eq(replaced), "{id}");
         assert!(decision.remove.iter().copied().eq(replaced), "{id}");
     }
 }
 
 #[test]
-fn generating_is_charged_and_nothing_else() {
+fn only_generating_requests_are_charged() {
     let (config, host) = (load(CONFIG), FakeHost::default());
     for request in [
         "GET /v1/usage",
@@ -319,19 +324,24 @@ fn generating_is_charged_and_nothing_else() {
             &format!("{request}\nauthorization: Bearer sk-bob"),
         );
         assert_eq!(
-            (describe(&decision), decision.answer.quota),
+            (describe(&decision), decision.response.quota),
             ("forward".to_owned(), None)
         );
     }
     let post = "POST /v1/chat/completions\nauthorization: Bearer sk-bob";
     let first = decide(&config, &host, post);
     assert_eq!(
-        first.answer.quota.unwrap().fields().map(|(_, value)| value),
+        first
+            .response
+            .quota
+            .unwrap()
+            .headers()
+            .map(|(_, value)| value),
         ["1", "0", "10s"].map(str::to_owned)
     );
     let second = decide(&config, &host, post);
     assert_eq!(describe(&second), "429 rate_limited");
-    assert!(second.answer.quota.is_some());
+    assert!(second.response.quota.is_some());
     assert_eq!(
         describe(&decide(
             &config,
@@ -343,7 +353,7 @@ fn generating_is_charged_and_nothing_else() {
 }
 
 #[test]
-fn guessing_is_slow_and_costs_the_others_nothing() {
+fn guessed_keys_are_limited_by_address_and_valid_keys_are_not() {
     let (config, host) = (load(CONFIG), FakeHost::default());
     for _ in 0..3 {
         assert_eq!(
@@ -370,7 +380,7 @@ fn guessing_is_slow_and_costs_the_others_nothing() {
 }
 
 #[test]
-fn a_preflight_is_answered_in_full() {
+fn preflight_response_has_allow_and_cors_headers() {
     let request = "OPTIONS /v1/chat/completions
         origin: https://app.example
         access-control-request-method: POST
@@ -381,22 +391,22 @@ fn a_preflight_is_answered_in_full() {
     };
     assert!(
         reply
-            .fields
+            .headers
             .contains(&("allow", "POST, HEAD, OPTIONS".to_owned()))
     );
-    assert!(reply.fields.contains(&(
+    assert!(reply.headers.contains(&(
         "access-control-allow-headers",
         "authorization, x-mine".to_owned()
     )));
     assert_eq!(reply.body, None);
     assert_eq!(
-        decision.answer.cors,
+        decision.response.cors,
         Cors::Origin("https://app.example".to_owned())
     );
 }
 
 #[test]
-fn a_refusal_waits_for_a_short_body_where_heads_can_be_held() {
+fn rejection_waits_for_a_short_body_when_headers_can_be_held() {
     let holding = CONFIG.replacen('{', r#"{"hold_headers": true,"#, 1);
     let small = holding.replacen('{', r#"{"max_body_bytes": 10,"#, 1);
     for (config, request, length, expected) in [
@@ -412,25 +422,25 @@ fn a_refusal_waits_for_a_short_body_where_heads_can_be_held() {
     ] {
         let request = format!("{request}\ncontent-length: {length}");
         let decision = decide(&load(config), &FakeHost::default(), &request);
-        assert_eq!(decision.takes_body_first, expected, "{request}");
+        assert_eq!(is_drained(&decision), expected, "{request}");
     }
 }
 
 #[test]
-fn nothing_is_held_for_strangers_beyond_their_rate() {
+fn rate_limited_address_gets_no_buffered_body() {
     let config = load(&CONFIG.replacen('{', r#"{"hold_headers": true,"#, 1));
     let host = FakeHost::default();
     let request = "POST /v1/chat/completions\ncontent-length: 1";
     for expected in [true, true, true, false] {
         let decision = decide(&config, &host, request);
-        assert_eq!(decision.takes_body_first, expected, "{decision:?}");
+        assert_eq!(is_drained(&decision), expected, "{decision:?}");
     }
 }
 
 proptest! {
     #[test]
-    fn no_head_does_harm_and_no_stranger_passes(
-        fields in prop::collection::vec((
+    fn any_head_without_a_key_reaches_open_routes_only(
+        headers in prop::collection::vec((
             prop::sample::select(vec![":method", ":path", "authorization", "origin", "content-length", "x-request-id",
                 "access-control-request-method", "access-control-request-headers", "x-forwarded-uri", "x-codex-edge-client"]),
             prop_oneof![
@@ -440,16 +450,16 @@ proptest! {
             ],
         ), 0..12),
     ) {
-        let pairs: Vec<_> = fields.iter().map(|(name, value)| (name.as_bytes(), &value[..])).collect();
-        let map = write_map(&pairs);
-        let head = RequestHead::parse(&map).unwrap();
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &value[..])).collect();
+        let map = header_map(&headers);
+        let head = RequestHead::new(&map);
         let decision = on_request_head(&load(CONFIG), &head, &FakeHost::default());
         if let Verdict::Forward(body) = &decision.verdict {
             let is_gated = matches!(body, Body::Gated(_));
             prop_assert!(!is_gated);
             prop_assert!(matches!(Route::of(head.method, head.path), Route::Open | Route::Models));
         }
-        let identity = decision.set().any(|(name, _)| name.starts_with("x-codex-edge-"));
+        let identity = decision.added_headers().any(|(name, _)| name.starts_with("x-codex-edge-"));
         prop_assert!(!identity);
     }
 }

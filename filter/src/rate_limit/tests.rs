@@ -1,13 +1,16 @@
-//! Tests of the buckets: tables, and every interleaving and movement of the clock that proptest thinks of.
+//! Tests of the buckets: tables, and generated interleavings and clock movements.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proptest::prelude::*;
 
+use super::gcra::parse_bucket;
 use super::*;
 
-/// Shared data as Envoy keeps it, with a worker that gets in between a read and a write when told to.
+/// Shared data as Envoy keeps it, with other workers that write between a read and a write.
 #[derive(Default)]
 struct FakeShared {
     values: RefCell<HashMap<String, (Vec<u8>, u32)>>,
@@ -18,10 +21,10 @@ struct FakeShared {
 type Rival = Box<dyn Fn(&FakeShared)>;
 
 impl SharedData for FakeShared {
-    fn read(&self, key: &str) -> Entry {
+    fn read(&self, key: &str) -> SharedValue {
         match self.values.borrow().get(key) {
-            Some((value, version)) => Entry::Found(value.clone(), *version),
-            None => Entry::Missing,
+            Some((value, version)) => SharedValue::Found(value.clone(), *version),
+            None => SharedValue::Missing,
         }
     }
 
@@ -43,8 +46,8 @@ impl SharedData for FakeShared {
     }
 }
 
-fn limit(requests: u32, window_ms: u64) -> Limit {
-    Limit::new(
+fn limit(requests: u32, window_ms: u64) -> RateLimit {
+    RateLimit::new(
         NonZeroU32::new(requests).unwrap(),
         Duration::from_millis(window_ms),
     )
@@ -55,9 +58,9 @@ fn at(millis: u64) -> SystemTime {
 }
 
 #[test]
-fn a_bucket_empties_and_refills() {
+fn bucket_empties_and_refills() {
     let (shared, limit) = (FakeShared::default(), limit(3, 3000));
-    // Milliseconds, then what is left, or how many milliseconds to wait.
+    // Milliseconds, then the remaining requests, or the milliseconds to wait.
     let cases = [
         (0, Ok(2)),
         (0, Ok(1)),
@@ -70,21 +73,21 @@ fn a_bucket_empties_and_refills() {
         (60_000, Ok(2)),
     ];
     for (time, expected) in cases {
-        let outcome = limit.charge(&shared, "a", at(time));
-        let outcome = outcome
+        let result = limit
+            .charge(&shared, "a", at(time))
             .map(|quota| quota.remaining)
-            .map_err(|refused| refused.retry_after.as_millis());
-        assert_eq!(outcome, expected, "at {time}");
+            .map_err(|exhausted| exhausted.retry_after.as_millis());
+        assert_eq!(result, expected, "at {time}");
     }
 }
 
 #[test]
-fn a_clock_that_is_set_back_empties_the_bucket_and_heals() {
+fn clock_set_back_empties_the_bucket_until_it_refills() {
     let (shared, limit) = (FakeShared::default(), limit(2, 2000));
     assert!(limit.charge(&shared, "a", at(10_000_000)).is_ok());
-    let refused = limit.charge(&shared, "a", at(0)).unwrap_err();
+    let exhausted = limit.charge(&shared, "a", at(0)).unwrap_err();
     assert_eq!(
-        (refused.quota.remaining, refused.retry_after.as_millis()),
+        (exhausted.quota.remaining, exhausted.retry_after.as_millis()),
         (0, 1000)
     );
     assert!(limit.charge(&shared, "a", at(999)).is_err());
@@ -92,7 +95,7 @@ fn a_clock_that_is_set_back_empties_the_bucket_and_heals() {
 }
 
 #[test]
-fn a_rival_between_read_and_write_is_counted() {
+fn charge_between_read_and_write_is_counted() {
     let shared = FakeShared::default();
     create_buckets(&shared, ["a"].into_iter());
     let limit = limit(2, 60_000);
@@ -111,11 +114,11 @@ fn a_rival_between_read_and_write_is_counted() {
 }
 
 #[test]
-fn a_bucket_that_never_stands_still_refuses() {
+fn bucket_that_loses_every_race_rejects() {
     struct Busy;
     impl SharedData for Busy {
-        fn read(&self, _: &str) -> Entry {
-            Entry::Missing
+        fn read(&self, _: &str) -> SharedValue {
+            SharedValue::Missing
         }
         fn replace(&self, _: &str, _: &[u8], _: Option<u32>) -> bool {
             false
@@ -125,11 +128,11 @@ fn a_bucket_that_never_stands_still_refuses() {
 }
 
 #[test]
-fn strangers_have_a_fixed_table() {
+fn addresses_share_a_fixed_table() {
     let shared = FakeShared::default();
     create_buckets(&shared, ["a", "b"].into_iter());
     let created = shared.values.borrow().len();
-    assert_eq!(created, usize::from(STRANGER_SLOTS) + 2);
+    assert_eq!(created, usize::from(ADDRESS_BUCKETS) + 2);
     for number in 0..5000_u32 {
         let address = format!("{}:{}", std::net::Ipv4Addr::from(number), number % 65536);
         assert!(
@@ -143,7 +146,7 @@ fn strangers_have_a_fixed_table() {
 }
 
 #[test]
-fn one_caller_has_one_bucket() {
+fn address_has_one_bucket_whatever_its_port_and_notation() {
     let same = [
         ("10.0.0.1:1", "10.0.0.1:65535"),
         ("10.0.0.1:1", "10.0.0.1"),
@@ -162,29 +165,13 @@ fn one_caller_has_one_bucket() {
         address_bucket(b"[2001:db8::1]:1"),
         address_bucket(b"[2001:db8:0:1::1]:1")
     );
-    assert!(address_bucket(b"/run/\xff.sock").starts_with("codex-edge.stranger."));
-}
-
-#[test]
-fn durations_are_written_as_openai_writes_them() {
-    let cases = [
-        (0, "0ms"),
-        (20, "20ms"),
-        (999, "999ms"),
-        (1000, "1s"),
-        (1001, "2s"),
-        (360_000, "6m0s"),
-        (3_600_000, "1h0m0s"),
-    ];
-    for (millis, text) in cases {
-        assert_eq!(write_duration(Duration::from_millis(millis)), text);
-    }
+    assert!(address_bucket(b"/run/\xff.sock").starts_with("codex-edge.address."));
 }
 
 proptest! {
-    /// However the clock moves: no more than the bucket held, and what came back as the clock went forward.
+    /// However the clock moves: no more requests than the bucket held, plus those refilled as the clock moved forward.
     #[test]
-    fn no_movement_of_the_clock_gives_more(
+    fn clock_movements_never_give_extra_tokens(
         requests in 1_u32..20,
         window_ms in 1_u64..100_000,
         steps in prop::collection::vec(-200_000_i64..200_000, 1..200),
@@ -200,9 +187,9 @@ proptest! {
         prop_assert!(u128::from(accepted) <= u128::from(requests) + refilled);
     }
 
-    /// Workers that get in between each other's read and write, some milliseconds behind or ahead.
+    /// Workers that write between each other's read and write, some milliseconds behind or ahead.
     #[test]
-    fn no_interleaving_gives_more(requests in 1_u32..10, delays in prop::collection::vec(prop::option::of(0_u64..900), 1..60)) {
+    fn interleavings_never_give_extra_tokens(requests in 1_u32..10, delays in prop::collection::vec(prop::option::of(0_u64..900), 1..60)) {
         let shared = FakeShared::default();
         let limit = limit(requests, 1_000_000_000);
         let accepted = std::rc::Rc::new(std::cell::Cell::new(0_u32));
@@ -222,15 +209,15 @@ proptest! {
     }
 
     #[test]
-    fn any_bucket_any_time_any_limit(
+    fn any_bucket_at_any_time_stays_within_the_limit(
         value in prop::collection::vec(any::<u8>(), 0..10),
         nanos in any::<u64>(),
         requests in 1_u32..,
         window_ms in any::<u64>(),
     ) {
         let limit = limit(requests, window_ms.max(1));
-        let outcome = limit.take(parse_bucket(&value), nanos).outcome;
-        let remaining = outcome.map_or_else(|refused| refused.quota.remaining, |quota| quota.remaining);
+        let result = limit.take(parse_bucket(&value), nanos).result;
+        let remaining = result.map_or_else(|exhausted| exhausted.quota.remaining, |quota| quota.remaining);
         prop_assert!(remaining <= requests);
     }
 }

@@ -1,7 +1,7 @@
-//! What may follow what in a JSON object, as a table: one row a state, one column a byte.
-//! RFC 8259; the value of the top-level `model` has states of its own, for there only a string or null will do.
+//! The grammar of a JSON object as a table: one row for each state, one column for each byte.
+//! Follows RFC 8259. The value of the top-level `model` has its own states, since only a string or null is valid there.
 
-/// What may come next, or what we are inside of.
+/// The position in the grammar: the token that may come next, or the token that is being read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum State {
@@ -16,9 +16,9 @@ pub(super) enum State {
     ModelColon,
     ModelValue,
     End,
-    /// Inside a string; `text` knows where it ends, and this table does not.
+    /// Inside a string. The module `text` finds its end; the table is not used.
     Text,
-    /// After `t`; likewise the states below, down to `ModelNul`.
+    /// After `t`; the states down to `ModelNul` are named alike.
     T,
     Tr,
     Tru,
@@ -32,7 +32,7 @@ pub(super) enum State {
     ModelN,
     ModelNu,
     ModelNul,
-    /// After the minus of a number; likewise the states below.
+    /// After the minus of a number; the states below are named alike.
     Minus,
     Zero,
     Integer,
@@ -43,9 +43,9 @@ pub(super) enum State {
     ExponentDigits,
 }
 
-/// What a byte does.
+/// The effect of a byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Move {
+pub(super) enum Transition {
     To(State),
     OpenObject,
     OpenArray,
@@ -55,16 +55,16 @@ pub(super) enum Move {
     OpenKey,
     OpenModel,
     OpenText,
-    /// The model is null.
+    /// `model` is null.
     Null,
-    /// The model is neither a string nor null.
-    NotText,
+    /// `model` is neither a string nor null.
+    NotAString,
     NotAnObject,
     Malformed,
 }
 
 impl State {
-    /// All states in the order of their numbers.
+    /// Every state, in the order of the discriminants.
     const ALL: [Self; 32] = [
         Self::Start,
         Self::KeyOrClose,
@@ -100,34 +100,34 @@ impl State {
         Self::ExponentDigits,
     ];
 
-    /// What this byte does in this state.
-    pub(super) fn on(self, byte: u8) -> Move {
-        MOVES
+    /// Returns the effect of this byte in this state.
+    pub(super) fn on(self, byte: u8) -> Transition {
+        TRANSITIONS
             .get(self as usize)
             .and_then(|row| row.get(usize::from(byte)))
             .copied()
-            .unwrap_or(Move::Malformed)
+            .unwrap_or(Transition::Malformed)
     }
 }
 
-/// The grammar below, worked out at compile time: 8 KiB, of which a body touches little.
-static MOVES: [[Move; 256]; State::ALL.len()] = {
-    let mut moves = [[Move::Malformed; 256]; State::ALL.len()];
-    let mut rows = moves.as_mut_slice();
+/// The grammar below, evaluated at compile time: 8 KiB, of which a body touches little.
+static TRANSITIONS: [[Transition; 256]; State::ALL.len()] = {
+    let mut transitions = [[Transition::Malformed; 256]; State::ALL.len()];
+    let mut rows = transitions.as_mut_slice();
     let mut states = State::ALL.as_slice();
     while let ([row, rows_left @ ..], [state, states_left @ ..]) = (rows, states) {
         assert!(
             *state as usize + states.len() == State::ALL.len(),
-            "a state's number is that of its row"
+            "a state's discriminant is its row"
         );
         *row = row_of(*state);
         (rows, states) = (rows_left, states_left);
     }
-    moves
+    transitions
 };
 
-const fn row_of(state: State) -> [Move; 256] {
-    let mut row = [Move::Malformed; 256];
+const fn row_of(state: State) -> [Transition; 256] {
+    let mut row = [Transition::Malformed; 256];
     let mut rest = row.as_mut_slice();
     let mut byte = 0_u8;
     while let [first, left @ ..] = rest {
@@ -138,93 +138,93 @@ const fn row_of(state: State) -> [Move; 256] {
     row
 }
 
-const fn any(state: State, byte: u8) -> Move {
+const fn any(state: State, byte: u8) -> Transition {
     use State as S;
     match state {
-        S::Text => Move::To(S::Text),
+        S::Text => Transition::To(S::Text),
         S::T | S::Tr | S::Tru | S::F | S::Fa | S::Fal | S::Fals | S::N | S::Nu | S::Nul => {
             literal(state, byte)
         }
         S::ModelN | S::ModelNu | S::ModelNul => literal(state, byte),
         S::Minus | S::Zero | S::Integer | S::Point | S::Fraction => number(state, byte),
         S::Exponent | S::ExponentSign | S::ExponentDigits => number(state, byte),
-        _ if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') => Move::To(state),
+        _ if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') => Transition::To(state),
         S::Value | S::ValueOrClose | S::ModelValue => value(state, byte),
         _ => structure(state, byte),
     }
 }
 
 /// Between values (sections 4 and 5).
-const fn structure(state: State, byte: u8) -> Move {
+const fn structure(state: State, byte: u8) -> Transition {
     use State as S;
     match (state, byte) {
-        (S::Start, b'{') => Move::OpenObject,
-        (S::Start, _) => Move::NotAnObject,
-        (S::KeyOrClose | S::Key, b'"') => Move::OpenKey,
-        (S::Colon, b':') => Move::To(S::Value),
-        (S::ModelColon, b':') => Move::To(S::ModelValue),
-        (S::CommaOrClose, b',') => Move::Comma,
-        (S::KeyOrClose | S::CommaOrClose, b'}') => Move::CloseObject,
-        (S::CommaOrClose, b']') => Move::CloseArray,
-        _ => Move::Malformed,
+        (S::Start, b'{') => Transition::OpenObject,
+        (S::Start, _) => Transition::NotAnObject,
+        (S::KeyOrClose | S::Key, b'"') => Transition::OpenKey,
+        (S::Colon, b':') => Transition::To(S::Value),
+        (S::ModelColon, b':') => Transition::To(S::ModelValue),
+        (S::CommaOrClose, b',') => Transition::Comma,
+        (S::KeyOrClose | S::CommaOrClose, b'}') => Transition::CloseObject,
+        (S::CommaOrClose, b']') => Transition::CloseArray,
+        _ => Transition::Malformed,
     }
 }
 
 /// Before a value (section 3).
-const fn value(state: State, byte: u8) -> Move {
+const fn value(state: State, byte: u8) -> Transition {
     use State as S;
     match (state, byte) {
-        (S::ModelValue, b'"') => Move::OpenModel,
-        (S::ModelValue, b'n') => Move::To(S::ModelN),
-        (S::ModelValue, b'{' | b'[' | b't' | b'f' | b'-' | b'0'..=b'9') => Move::NotText,
-        (S::ModelValue, _) => Move::Malformed,
-        (S::ValueOrClose, b']') => Move::CloseArray,
-        (_, b'"') => Move::OpenText,
-        (_, b'{') => Move::OpenObject,
-        (_, b'[') => Move::OpenArray,
-        (_, b't') => Move::To(S::T),
-        (_, b'f') => Move::To(S::F),
-        (_, b'n') => Move::To(S::N),
-        (_, b'-') => Move::To(S::Minus),
-        (_, b'0') => Move::To(S::Zero),
-        (_, b'1'..=b'9') => Move::To(S::Integer),
-        _ => Move::Malformed,
+        (S::ModelValue, b'"') => Transition::OpenModel,
+        (S::ModelValue, b'n') => Transition::To(S::ModelN),
+        (S::ModelValue, b'{' | b'[' | b't' | b'f' | b'-' | b'0'..=b'9') => Transition::NotAString,
+        (S::ModelValue, _) => Transition::Malformed,
+        (S::ValueOrClose, b']') => Transition::CloseArray,
+        (_, b'"') => Transition::OpenText,
+        (_, b'{') => Transition::OpenObject,
+        (_, b'[') => Transition::OpenArray,
+        (_, b't') => Transition::To(S::T),
+        (_, b'f') => Transition::To(S::F),
+        (_, b'n') => Transition::To(S::N),
+        (_, b'-') => Transition::To(S::Minus),
+        (_, b'0') => Transition::To(S::Zero),
+        (_, b'1'..=b'9') => Transition::To(S::Integer),
+        _ => Transition::Malformed,
     }
 }
 
 /// Inside `true`, `false` or `null` (section 3).
-const fn literal(state: State, byte: u8) -> Move {
+const fn literal(state: State, byte: u8) -> Transition {
     use State as S;
     match (state, byte) {
-        (S::T, b'r') => Move::To(S::Tr),
-        (S::Tr, b'u') => Move::To(S::Tru),
-        (S::F, b'a') => Move::To(S::Fa),
-        (S::Fa, b'l') => Move::To(S::Fal),
-        (S::Fal, b's') => Move::To(S::Fals),
-        (S::N, b'u') => Move::To(S::Nu),
-        (S::Nu, b'l') => Move::To(S::Nul),
-        (S::Tru | S::Fals, b'e') | (S::Nul, b'l') => Move::To(S::CommaOrClose),
-        (S::ModelN, b'u') => Move::To(S::ModelNu),
-        (S::ModelNu, b'l') => Move::To(S::ModelNul),
-        (S::ModelNul, b'l') => Move::Null,
-        _ => Move::Malformed,
+        (S::T, b'r') => Transition::To(S::Tr),
+        (S::Tr, b'u') => Transition::To(S::Tru),
+        (S::F, b'a') => Transition::To(S::Fa),
+        (S::Fa, b'l') => Transition::To(S::Fal),
+        (S::Fal, b's') => Transition::To(S::Fals),
+        (S::N, b'u') => Transition::To(S::Nu),
+        (S::Nu, b'l') => Transition::To(S::Nul),
+        (S::Tru | S::Fals, b'e') | (S::Nul, b'l') => Transition::To(S::CommaOrClose),
+        (S::ModelN, b'u') => Transition::To(S::ModelNu),
+        (S::ModelNu, b'l') => Transition::To(S::ModelNul),
+        (S::ModelNul, b'l') => Transition::Null,
+        _ => Transition::Malformed,
     }
 }
 
-/// Inside a number (section 6), which nothing closes but the byte after it.
-const fn number(state: State, byte: u8) -> Move {
+/// Inside a number (section 6). A number has no closing byte, so the byte after it is read as structure.
+const fn number(state: State, byte: u8) -> Transition {
     use State as S;
     match (state, byte) {
-        (S::Minus, b'0') => Move::To(S::Zero),
-        (S::Minus, b'1'..=b'9') | (S::Integer, b'0'..=b'9') => Move::To(S::Integer),
-        (S::Zero | S::Integer, b'.') => Move::To(S::Point),
-        (S::Point | S::Fraction, b'0'..=b'9') => Move::To(S::Fraction),
-        (S::Zero | S::Integer | S::Fraction, b'e' | b'E') => Move::To(S::Exponent),
-        (S::Exponent, b'+' | b'-') => Move::To(S::ExponentSign),
+        (S::Minus, b'0') => Transition::To(S::Zero),
+        (S::Minus, b'1'..=b'9') | (S::Integer, b'0'..=b'9') => Transition::To(S::Integer),
+        (S::Zero | S::Integer, b'.') => Transition::To(S::Point),
+        (S::Point | S::Fraction, b'0'..=b'9') => Transition::To(S::Fraction),
+        (S::Zero | S::Integer | S::Fraction, b'e' | b'E') => Transition::To(S::Exponent),
+        (S::Exponent, b'+' | b'-') => Transition::To(S::ExponentSign),
         (S::Exponent | S::ExponentSign | S::ExponentDigits, b'0'..=b'9') => {
-            Move::To(S::ExponentDigits)
+            Transition::To(S::ExponentDigits)
         }
-        (S::Minus | S::Point | S::Exponent | S::ExponentSign, _) => Move::Malformed,
+        (S::Minus | S::Point | S::Exponent | S::ExponentSign, _) => Transition::Malformed,
         _ => any(S::CommaOrClose, byte),
     }
 }

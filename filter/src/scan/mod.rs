@@ -1,13 +1,17 @@
-//! The incremental scan for the model that a request body names, over chunks as Envoy hands them over.
-//! JSON as RFC 8259 has it, nested no deeper than serde_json allows, for that is what parses the body in the sidecar.
+//! An incremental JSON scanner that finds the top-level `model` of a request body, chunk by chunk.
 //!
-//! About every body that serde_json accepts, the finding is the one that serde_json leads to: the first top-level
-//! `model`. Two things rest on the sidecar, which parses the whole body strictly and answers 400:
+//! Written by hand: serde_json and struson need the whole body or a blocking reader, but Envoy hands over one chunk a
+//! callback, and the filter must not hold the body in its memory. actson is incremental, but reports and copies every
+//! value; this scanner skips long strings with vector instructions and keeps 1.5 KiB at most.
 //!
-//! - A second `model` may follow. Who feeds the scanner stops at the first one; the sidecar refuses duplicate keys.
-//! - Of a string that can be neither the key `model` nor its value, only the end is looked for. Wrong escapes, control
-//!   characters and octets that are not UTF-8 pass there, and so do numbers too large for an `f64`. None of them
-//!   moves the end of a string or of a value. Up to the finding, all else that serde_json refuses is refused here.
+//! Follows RFC 8259, with the nesting limit of serde_json, which parses the body in the sidecar. For every body that
+//! serde_json accepts, the result is the first top-level `model` that serde_json finds. Two checks are left to the
+//! sidecar, which parses the whole body strictly and responds with 400:
+//!
+//! - A second `model` may follow. The filter stops at the first one; the sidecar rejects duplicate keys.
+//! - Of a string that can be neither the key `model` nor its value, only the end is searched. Invalid escapes, control
+//!   characters and bytes that are not UTF-8 pass there, and so do numbers too large for an `f64`. They cannot move the
+//!   end of a string or of a value. Up to the model, everything else that serde_json rejects is rejected here.
 
 mod grammar;
 mod nesting;
@@ -16,4 +20,4 @@ mod scanner;
 mod tests;
 mod text;
 
-pub use scanner::{Fault, Finding, ModelScanner};
+pub use scanner::{ModelField, ModelScanner, ScanError};

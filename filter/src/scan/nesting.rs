@@ -1,7 +1,7 @@
-//! The containers that are open, in a fixed number of bits.
-//! The limit is that of serde_json, which refuses a document that nests deeper.
+//! The stack of open containers, in a fixed number of bits.
+//! The depth limit is that of serde_json, which rejects deeper documents.
 
-/// Containers that may be open at once: serde_json counts down from 128 and refuses to reach zero.
+/// The most containers open at once: serde_json counts down from 128 and rejects at zero.
 const MAX_DEPTH: u8 = 127;
 
 /// A JSON container.
@@ -14,13 +14,13 @@ pub(super) enum Container {
 /// A stack of containers.
 #[derive(Debug, Default)]
 pub(super) struct Nesting {
-    /// One bit each, set for an object; the innermost is the lowest.
+    /// A bit for each container, set for an object; the innermost is the lowest bit.
     objects: u128,
     depth: u8,
 }
 
 impl Nesting {
-    /// Opens a container; false when it would be one too many.
+    /// Opens a container; returns false at the depth limit.
     #[must_use]
     pub(super) fn open(&mut self, container: Container) -> bool {
         let fits = self.depth < MAX_DEPTH;
@@ -31,7 +31,7 @@ impl Nesting {
         fits
     }
 
-    /// Closes the innermost container; false when it is of another kind.
+    /// Closes the innermost container; returns false if it is of the other kind.
     #[must_use]
     pub(super) fn close(&mut self, container: Container) -> bool {
         let matches = self.innermost() == Some(container);
@@ -42,7 +42,7 @@ impl Nesting {
         matches
     }
 
-    /// The innermost container, if one is open.
+    /// Returns the innermost open container.
     pub(super) fn innermost(&self) -> Option<Container> {
         match (self.depth, self.objects & 1) {
             (0, _) => None,
@@ -51,7 +51,7 @@ impl Nesting {
         }
     }
 
-    /// How many containers are open.
+    /// Returns the number of open containers.
     pub(super) fn depth(&self) -> u8 {
         self.depth
     }

@@ -1,68 +1,68 @@
 //! The automaton that reads a JSON object in chunks and finds its first top-level `model`.
-//! The grammar is a table (`grammar`), the stack a few bits (`nesting`), and text goes by at once (`text`).
+//! The grammar is a table (`grammar`), the stack is a bit set (`nesting`), and strings are skipped in blocks (`text`).
 
 use std::ops::ControlFlow;
 
-use super::grammar::{Move, State};
+use super::grammar::{State, Transition};
 use super::nesting::{Container, Nesting};
 use super::text::closing_quote;
 
-/// Longest name that is taken for a model's, in bytes; nothing in a catalogue comes near it.
+/// The longest model name in bytes; the names of a catalogue are limited to the same length.
 const MAX_MODEL_BYTES: usize = 256;
-/// The longest that such a name can be in JSON: six bytes (`\u0041`) for every one.
+/// The longest such name in JSON: six bytes (`\u0041`) for each byte.
 const MAX_KEPT_BYTES: usize = 6 * MAX_MODEL_BYTES;
 
-/// What a body says about its model.
+/// The top-level `model` of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finding {
+pub enum ModelField {
     /// The first top-level `model` is this string.
     Named(String),
-    /// An object without `model`, or its `model` is null.
-    Unnamed,
-    /// No model can be read from the body.
-    Refused(Fault),
+    /// The object has no `model`, or `model` is null.
+    Missing,
+    /// The body or its `model` is invalid.
+    Invalid(ScanError),
 }
 
-/// Why no model can be read from a body.
+/// The reason for which a body has no readable model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// There is nothing but white space.
+pub enum ScanError {
+    /// The body is empty or white space only.
     Empty,
-    /// The body begins with something other than an object.
+    /// The body does not start with an object.
     NotAnObject,
     /// The body is not JSON, or it ends too early.
     Malformed,
     /// More than 127 containers are open at once.
     TooDeep,
-    /// The `model` is neither a string nor null.
-    NotText,
-    /// The `model` is longer than 256 bytes.
+    /// `model` is neither a string nor null.
+    NotAString,
+    /// `model` is longer than 256 bytes.
     TooLong,
 }
 
 /// Finds the first top-level `model` of a JSON object that arrives in chunks of any size.
 ///
-/// It keeps at most as much of the body as the longest name can take, 1.5 KiB.
+/// Keeps at most as much of the body as the longest model name needs, 1.5 KiB.
 #[derive(Debug, Default)]
 pub struct ModelScanner {
     state: State,
     nesting: Nesting,
-    /// What the string is for that is being read.
-    role: Role,
-    /// The inside of that string if it matters, with escapes as they came.
+    /// The role of the string that is being read.
+    role: StringRole,
+    /// The content of that string if its role needs it, with escapes undecoded.
     kept: Vec<u8>,
-    /// Whether the chunk before ended in a backslash that escapes the first byte of the next.
+    /// Whether the previous chunk ended in a backslash that escapes the first byte of the next.
     escaped: bool,
-    finding: Option<Finding>,
+    result: Option<ModelField>,
 }
 
-/// What a string is for.
+/// The role of a string in the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Role {
-    /// A value that does not matter.
+enum StringRole {
+    /// Any value but the top-level `model`.
     #[default]
     Value,
-    /// A key of an object further in.
+    /// A key of a nested object.
     Key,
     /// A key of the outermost object.
     TopKey,
@@ -70,46 +70,46 @@ enum Role {
     Model,
 }
 
-/// Why the scan ends before the body does.
+/// The reason for which the scan ends before the body does.
 #[derive(Clone, Copy, Debug)]
-enum Stop {
-    /// The string that has been kept is the model.
+enum ScanEnd {
+    /// The string in `kept` is the model.
     Named,
     /// The model is null.
     Null,
-    Fault(Fault),
+    Invalid(ScanError),
 }
 
-type Step<T = ()> = ControlFlow<Stop, T>;
+type Step<T = ()> = ControlFlow<ScanEnd, T>;
 
-const fn fault<T>(fault: Fault) -> Step<T> {
-    ControlFlow::Break(Stop::Fault(fault))
+const fn invalid<T>(error: ScanError) -> Step<T> {
+    ControlFlow::Break(ScanEnd::Invalid(error))
 }
 
 impl ModelScanner {
-    /// Reads the next chunk; tells what has been found, or nothing as long as more is needed.
+    /// Reads the next chunk; returns the result once it is known.
     ///
-    /// A finding stays: chunks after it are not looked at.
-    pub fn feed(&mut self, chunk: &[u8]) -> Option<&Finding> {
-        if self.finding.is_none()
-            && let ControlFlow::Break(stop) = self.read(chunk)
+    /// The first result is final: later chunks are ignored.
+    pub fn feed(&mut self, chunk: &[u8]) -> Option<&ModelField> {
+        if self.result.is_none()
+            && let ControlFlow::Break(end) = self.read(chunk)
         {
-            self.finding = Some(match stop {
-                Stop::Named => self.model(),
-                Stop::Null => Finding::Unnamed,
-                Stop::Fault(fault) => Finding::Refused(fault),
+            self.result = Some(match end {
+                ScanEnd::Named => self.model(),
+                ScanEnd::Null => ModelField::Missing,
+                ScanEnd::Invalid(error) => ModelField::Invalid(error),
             });
         }
-        self.finding.as_ref()
+        self.result.as_ref()
     }
 
-    /// What the body says, now that it has ended.
-    pub fn finish(self) -> Finding {
-        match (self.finding, self.state) {
-            (Some(finding), _) => finding,
-            (None, State::Start) => Finding::Refused(Fault::Empty),
-            (None, State::End) => Finding::Unnamed,
-            (None, _) => Finding::Refused(Fault::Malformed),
+    /// Returns the result at the end of the body.
+    pub fn finish(self) -> ModelField {
+        match (self.result, self.state) {
+            (Some(result), _) => result,
+            (None, State::Start) => ModelField::Invalid(ScanError::Empty),
+            (None, State::End) => ModelField::Missing,
+            (None, _) => ModelField::Invalid(ScanError::Malformed),
         }
     }
 
@@ -124,7 +124,7 @@ impl ModelScanner {
         ControlFlow::Continue(())
     }
 
-    /// Reads what `chunk` has of a string, up to and with its closing quote; returns what follows.
+    /// Reads a string up to and including its closing quote; returns the rest of the chunk.
     fn read_text<'a>(&mut self, chunk: &'a [u8]) -> Step<&'a [u8]> {
         match closing_quote(chunk, &mut self.escaped) {
             Some(at) => {
@@ -139,16 +139,16 @@ impl ModelScanner {
         }
     }
 
-    /// Reads up to the inside of the next string; returns what follows.
+    /// Reads up to the content of the next string; returns the rest of the chunk.
     fn read_tokens<'a>(&mut self, chunk: &'a [u8]) -> Step<&'a [u8]> {
         let mut rest = chunk;
         while let Some((byte, after)) = rest.split_first() {
             rest = after;
             match self.state.on(*byte) {
-                // Nearly every byte; none of them leads into a string.
-                Move::To(state) => self.state = state,
-                action => {
-                    self.act(action)?;
+                // The common case first: such a transition never enters a string, so no check for one is needed.
+                Transition::To(state) => self.state = state,
+                transition => {
+                    self.apply(transition)?;
                     if self.state == State::Text {
                         break;
                     }
@@ -158,34 +158,35 @@ impl ModelScanner {
         ControlFlow::Continue(rest)
     }
 
-    fn act(&mut self, action: Move) -> Step {
-        match action {
-            Move::To(state) => self.state = state,
-            Move::OpenObject => return self.open(Container::Object, State::KeyOrClose),
-            Move::OpenArray => return self.open(Container::Array, State::ValueOrClose),
-            Move::CloseObject => return self.close(Container::Object),
-            Move::CloseArray => return self.close(Container::Array),
-            Move::Comma => {
+    fn apply(&mut self, transition: Transition) -> Step {
+        match transition {
+            Transition::To(state) => self.state = state,
+            Transition::OpenObject => return self.open(Container::Object, State::KeyOrClose),
+            Transition::OpenArray => return self.open(Container::Array, State::ValueOrClose),
+            Transition::CloseObject => return self.close(Container::Object),
+            Transition::CloseArray => return self.close(Container::Array),
+            Transition::Comma => {
+                // `None` cannot occur: after the outermost object the state is `End`.
                 self.state = match self.nesting.innermost() {
                     Some(Container::Object) => State::Key,
                     Some(Container::Array) | None => State::Value,
                 };
             }
-            Move::OpenKey if self.nesting.depth() == 1 => self.open_text(Role::TopKey),
-            Move::OpenKey => self.open_text(Role::Key),
-            Move::OpenModel => self.open_text(Role::Model),
-            Move::OpenText => self.open_text(Role::Value),
-            Move::Null => return ControlFlow::Break(Stop::Null),
-            Move::NotText => return fault(Fault::NotText),
-            Move::NotAnObject => return fault(Fault::NotAnObject),
-            Move::Malformed => return fault(Fault::Malformed),
+            Transition::OpenKey if self.nesting.depth() == 1 => self.open_text(StringRole::TopKey),
+            Transition::OpenKey => self.open_text(StringRole::Key),
+            Transition::OpenModel => self.open_text(StringRole::Model),
+            Transition::OpenText => self.open_text(StringRole::Value),
+            Transition::Null => return ControlFlow::Break(ScanEnd::Null),
+            Transition::NotAString => return invalid(ScanError::NotAString),
+            Transition::NotAnObject => return invalid(ScanError::NotAnObject),
+            Transition::Malformed => return invalid(ScanError::Malformed),
         }
         ControlFlow::Continue(())
     }
 
     fn open(&mut self, container: Container, inside: State) -> Step {
         if !self.nesting.open(container) {
-            return fault(Fault::TooDeep);
+            return invalid(ScanError::TooDeep);
         }
         self.state = inside;
         ControlFlow::Continue(())
@@ -193,7 +194,7 @@ impl ModelScanner {
 
     fn close(&mut self, container: Container) -> Step {
         if !self.nesting.close(container) {
-            return fault(Fault::Malformed);
+            return invalid(ScanError::Malformed);
         }
         self.state = match self.nesting.depth() {
             0 => State::End,
@@ -202,7 +203,7 @@ impl ModelScanner {
         ControlFlow::Continue(())
     }
 
-    fn open_text(&mut self, role: Role) {
+    fn open_text(&mut self, role: StringRole) {
         self.state = State::Text;
         self.role = role;
         self.kept.clear();
@@ -210,48 +211,49 @@ impl ModelScanner {
 
     fn close_text(&mut self) -> Step {
         self.state = match self.role {
-            Role::Value => State::CommaOrClose,
-            Role::Key => State::Colon,
-            Role::TopKey if self.is_model_key()? => State::ModelColon,
-            Role::TopKey => State::Colon,
-            Role::Model => return ControlFlow::Break(Stop::Named),
+            StringRole::Value => State::CommaOrClose,
+            StringRole::Key => State::Colon,
+            StringRole::TopKey if self.is_model_key()? => State::ModelColon,
+            StringRole::TopKey => State::Colon,
+            StringRole::Model => return ControlFlow::Break(ScanEnd::Named),
         };
         ControlFlow::Continue(())
     }
 
-    /// Keeps of a string that matters what fits, and one byte more to tell what does not.
+    /// Keeps the content of a string if its role needs it, up to one byte over the limit, so that an overflow shows.
     fn keep(&mut self, text: &[u8]) {
-        if matches!(self.role, Role::TopKey | Role::Model) {
+        if matches!(self.role, StringRole::TopKey | StringRole::Model) {
+            // Cannot underflow: `kept` is at most one byte over the limit.
             let room = MAX_KEPT_BYTES + 1 - self.kept.len();
             self.kept.extend(text.iter().take(room));
         }
     }
 
-    /// Whether the key that has been kept is `model`; one with escapes has to be decoded to tell.
+    /// Whether the kept key is `model`. A key with escapes must be decoded first: `"mod\u0065l"` is the same key.
     fn is_model_key(&self) -> Step<bool> {
         if self.kept.len() > MAX_KEPT_BYTES || !self.kept.contains(&b'\\') {
             return ControlFlow::Continue(self.kept == b"model");
         }
         match decode(&self.kept) {
             Some(key) => ControlFlow::Continue(key == "model"),
-            None => fault(Fault::Malformed),
+            None => invalid(ScanError::Malformed),
         }
     }
 
-    /// The finding when the string that has been kept is the model.
-    fn model(&self) -> Finding {
+    /// The result when the kept string is the model.
+    fn model(&self) -> ModelField {
         if self.kept.len() > MAX_KEPT_BYTES {
-            return Finding::Refused(Fault::TooLong);
+            return ModelField::Invalid(ScanError::TooLong);
         }
         match decode(&self.kept) {
-            Some(model) if model.len() <= MAX_MODEL_BYTES => Finding::Named(model),
-            Some(_) => Finding::Refused(Fault::TooLong),
-            None => Finding::Refused(Fault::Malformed),
+            Some(model) if model.len() <= MAX_MODEL_BYTES => ModelField::Named(model),
+            Some(_) => ModelField::Invalid(ScanError::TooLong),
+            None => ModelField::Invalid(ScanError::Malformed),
         }
     }
 }
 
-/// The string whose inside is `raw`, if it is one.
+/// Decodes the content of a JSON string.
 fn decode(raw: &[u8]) -> Option<String> {
     if raw.iter().all(|byte| !matches!(byte, b'\\' | 0..0x20)) {
         return String::from_utf8(raw.to_vec()).ok();

@@ -1,4 +1,4 @@
-//! The scanner against hand-written bodies, and against serde_json on generated ones.
+//! Tests of the scanner on hand-written bodies, and against serde_json on generated ones.
 
 use std::fmt;
 
@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::{Fault, Finding, ModelScanner};
+use super::{ModelField, ModelScanner, ScanError};
 
-fn scan(chunks: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Finding {
+fn scan(chunks: impl IntoIterator<Item = impl AsRef<[u8]>>) -> ModelField {
     let mut scanner = ModelScanner::default();
     for chunk in chunks {
         scanner.feed(chunk.as_ref());
@@ -17,8 +17,8 @@ fn scan(chunks: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Finding {
     scanner.finish()
 }
 
-/// Checks the finding for the body in one chunk and in chunks of several sizes.
-fn check(body: impl AsRef<[u8]>, expected: &Finding) {
+/// Checks the result for the body in one chunk and in chunks of several sizes.
+fn check(body: impl AsRef<[u8]>, expected: &ModelField) {
     let body = body.as_ref();
     assert_eq!(scan([body]), *expected, "{}", body.escape_ascii());
     for size in [1, 2, 3, 7, 16, 63, 64, 65] {
@@ -28,15 +28,15 @@ fn check(body: impl AsRef<[u8]>, expected: &Finding) {
 }
 
 fn check_named(body: &str, model: &str) {
-    check(body, &Finding::Named(model.into()));
+    check(body, &ModelField::Named(model.into()));
 }
 
-fn check_refused(body: impl AsRef<[u8]>, fault: Fault) {
-    check(body, &Finding::Refused(fault));
+fn check_invalid(body: impl AsRef<[u8]>, error: ScanError) {
+    check(body, &ModelField::Invalid(error));
 }
 
 #[test]
-fn the_model_is_found_wherever_it_stands() {
+fn model_is_found_at_any_position() {
     check_named(r#"{"model":"codex-5"}"#, "codex-5");
     check_named(r#"{"messages":[{"role":"user"}],"model":"m","n":1}"#, "m");
     check_named(
@@ -48,34 +48,37 @@ fn the_model_is_found_wherever_it_stands() {
 }
 
 #[test]
-fn what_follows_the_model_is_not_looked_at() {
+fn bytes_after_the_model_are_ignored() {
     check_named(r#"{"model":"first","model":"second"}"#, "first");
     check_named(r#"{"model":"first" nonsense"#, "first");
 }
 
 #[test]
-fn keys_and_names_may_be_written_with_escapes() {
+fn escapes_in_key_and_name_are_decoded() {
     check_named(r#"{"mod\u0065l":"m"}"#, "m");
     check_named(r#"{"\u006D\u006f\u0064\u0065\u006c":"m"}"#, "m");
     check_named(r#"{"model":"\"\\\/\b\f\n\r\t"}"#, "\"\\/\u{8}\u{c}\n\r\t");
     check_named(r#"{"model":"\u0063odex\u002d\ud83d\ude00"}"#, "codex-😀");
-    check(r#"{"mod\\u0065l":"m"}"#, &Finding::Unnamed);
-    check(r#"{"model\u0000":"m"}"#, &Finding::Unnamed);
+    check(r#"{"mod\\u0065l":"m"}"#, &ModelField::Missing);
+    check(r#"{"model\u0000":"m"}"#, &ModelField::Missing);
 }
 
 #[test]
-fn a_model_further_in_is_not_the_model() {
-    check(r#"{"a":{"model":"x"}}"#, &Finding::Unnamed);
-    check(r#"{"a":[{"model":"x"},["model"]]}"#, &Finding::Unnamed);
-    check(r#"{"a":"model","b":"\"model\":\"x\""}"#, &Finding::Unnamed);
+fn nested_model_is_ignored() {
+    check(r#"{"a":{"model":"x"}}"#, &ModelField::Missing);
+    check(r#"{"a":[{"model":"x"},["model"]]}"#, &ModelField::Missing);
+    check(
+        r#"{"a":"model","b":"\"model\":\"x\""}"#,
+        &ModelField::Missing,
+    );
     check_named(r#"{"a":{"model":1},"b":[{"model":2}],"model":"m"}"#, "m");
 }
 
 #[test]
-fn text_ends_where_its_quote_is_not_escaped() {
+fn string_ends_at_the_first_unescaped_quote() {
     check_named(r#"{"a":"}\"]{\\","model":"m"}"#, "m");
     check_named(r#"{"a":"\\\\\\\"","model":"m"}"#, "m");
-    check_refused(r#"{"a":"\\\","model":"m"}"#, Fault::Malformed);
+    check_invalid(r#"{"a":"\\\","model":"m"}"#, ScanError::Malformed);
     for len in 0..200 {
         for end in ["", r#"\""#, r"\\", r#"\\\""#] {
             let text = "x".repeat(len);
@@ -85,35 +88,35 @@ fn text_ends_where_its_quote_is_not_escaped() {
 }
 
 #[test]
-fn no_model_is_unnamed() {
-    check("{}", &Finding::Unnamed);
-    check(" { } \n", &Finding::Unnamed);
-    check(r#"{"Model":"x","model ":"y"}"#, &Finding::Unnamed);
-    check(r#"{"model":null}"#, &Finding::Unnamed);
-    check(r#"{"model" : null , "n":1}"#, &Finding::Unnamed);
+fn absent_or_null_model_is_missing() {
+    check("{}", &ModelField::Missing);
+    check(" { } \n", &ModelField::Missing);
+    check(r#"{"Model":"x","model ":"y"}"#, &ModelField::Missing);
+    check(r#"{"model":null}"#, &ModelField::Missing);
+    check(r#"{"model" : null , "n":1}"#, &ModelField::Missing);
 }
 
 #[test]
-fn a_model_that_is_no_text_is_refused() {
+fn model_that_is_not_a_string_is_invalid() {
     for value in ["1", "-1", "0", "true", "false", "{}", "[]", r#"["m"]"#] {
-        check_refused(format!(r#"{{"model":{value}}}"#), Fault::NotText);
+        check_invalid(format!(r#"{{"model":{value}}}"#), ScanError::NotAString);
     }
 }
 
 #[test]
-fn a_name_has_at_most_256_bytes() {
+fn model_name_is_limited_to_256_bytes() {
     let longest = "m".repeat(256);
     let escaped = r"\u006d".repeat(256);
     check_named(&format!(r#"{{"model":"{longest}"}}"#), &longest);
     check_named(&format!(r#"{{"model":"{escaped}"}}"#), &longest);
-    check_refused(format!(r#"{{"model":"{longest}m"}}"#), Fault::TooLong);
-    check_refused(format!(r#"{{"model":"{escaped}m"}}"#), Fault::TooLong);
+    check_invalid(format!(r#"{{"model":"{longest}m"}}"#), ScanError::TooLong);
+    check_invalid(format!(r#"{{"model":"{escaped}m"}}"#), ScanError::TooLong);
     let key = "model".repeat(10_000);
-    check(format!(r#"{{"{key}":"x"}}"#), &Finding::Unnamed);
+    check(format!(r#"{{"{key}":"x"}}"#), &ModelField::Missing);
 }
 
 #[test]
-fn what_is_kept_is_bounded() {
+fn kept_bytes_are_bounded() {
     let mut scanner = ModelScanner::default();
     scanner.feed(br#"{"model":""#);
     let before = format!("{scanner:?}").len();
@@ -125,9 +128,9 @@ fn what_is_kept_is_bounded() {
 }
 
 #[test]
-fn a_body_that_is_no_object_is_refused() {
-    check_refused("", Fault::Empty);
-    check_refused(" \n\t\r ", Fault::Empty);
+fn body_that_is_not_an_object_is_invalid() {
+    check_invalid("", ScanError::Empty);
+    check_invalid(" \n\t\r ", ScanError::Empty);
     for body in [
         "[]",
         "1",
@@ -137,12 +140,12 @@ fn a_body_that_is_no_object_is_refused() {
         "\u{feff}{}",
         "\u{c}{}",
     ] {
-        check_refused(body, Fault::NotAnObject);
+        check_invalid(body, ScanError::NotAnObject);
     }
 }
 
 #[test]
-fn a_body_that_is_no_json_is_refused() {
+fn body_that_is_not_json_is_malformed() {
     let bodies = [
         "{",
         "{\"",
@@ -198,17 +201,17 @@ fn a_body_that_is_no_json_is_refused() {
         "{\"mod\\u65l\":1}",
     ];
     for body in bodies {
-        check_refused(body, Fault::Malformed);
+        check_invalid(body, ScanError::Malformed);
         assert!(first_model(body.as_bytes()).is_err(), "{body}");
     }
     for octet in (0..0x20).chain([0x80, 0xff]) {
         let body = [br#"{"model":"a"#.as_slice(), &[octet], br#"b"}"#].concat();
-        check_refused(body, Fault::Malformed);
+        check_invalid(body, ScanError::Malformed);
     }
 }
 
 #[test]
-fn nesting_ends_where_it_ends_for_serde_json() {
+fn nesting_limit_is_that_of_serde_json() {
     for (open, close) in [("[", "]"), (r#"{"model":"#, "}")] {
         let nested = |depth| {
             let (open, close) = (open.repeat(depth), close.repeat(depth));
@@ -216,29 +219,29 @@ fn nesting_ends_where_it_ends_for_serde_json() {
         };
         check_named(&nested(126), "m");
         assert!(first_model(nested(126).as_bytes()).is_ok());
-        check_refused(nested(127), Fault::TooDeep);
+        check_invalid(nested(127), ScanError::TooDeep);
         assert!(first_model(nested(127).as_bytes()).is_err());
     }
 }
 
 #[test]
-fn a_finding_stays() {
+fn first_result_is_final() {
     let mut scanner = ModelScanner::default();
     assert_eq!(scanner.feed(br#"{"model":"#), None);
-    let named = Finding::Named("m".into());
+    let named = ModelField::Named("m".into());
     assert_eq!(scanner.feed(br#""m","#), Some(&named));
     assert_eq!(scanner.feed(b"]]]"), Some(&named));
     assert_eq!(scanner.finish(), named);
 }
 
-/// What serde_json leads to: the first top-level `model` of a body that it accepts.
-fn first_model(body: &[u8]) -> serde_json::Result<Finding> {
+/// The first top-level `model` of a body as serde_json reads it.
+fn first_model(body: &[u8]) -> serde_json::Result<ModelField> {
     let FirstModel(model) = serde_json::from_slice(body)?;
     Ok(match model {
-        None | Some(Value::Null) => Finding::Unnamed,
-        Some(Value::String(model)) if model.len() > 256 => Finding::Refused(Fault::TooLong),
-        Some(Value::String(model)) => Finding::Named(model),
-        Some(_) => Finding::Refused(Fault::NotText),
+        None | Some(Value::Null) => ModelField::Missing,
+        Some(Value::String(model)) if model.len() > 256 => ModelField::Invalid(ScanError::TooLong),
+        Some(Value::String(model)) => ModelField::Named(model),
+        Some(_) => ModelField::Invalid(ScanError::NotAString),
     })
 }
 
@@ -267,7 +270,7 @@ impl<'de> Visitor<'de> for FirstModel {
     }
 }
 
-/// Whether serde_json refuses a body for what the scanner leaves to it: the inside of strings, large numbers.
+/// Whether the error is one that the scanner leaves to serde_json: string content, large numbers.
 fn is_left_to_serde_json(error: &serde_json::Error) -> bool {
     let reasons = [
         "control character",
@@ -280,7 +283,7 @@ fn is_left_to_serde_json(error: &serde_json::Error) -> bool {
     reasons.iter().any(|reason| error.contains(reason))
 }
 
-/// The inside of a string: pieces that are hard for a scanner, and any characters.
+/// The content of a string: pieces that are hard for a scanner, and any characters.
 fn text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just(r#"\""#.to_owned()),
@@ -323,7 +326,7 @@ fn value() -> impl Strategy<Value = String> {
     (space(), nested, space()).prop_map(|(a, value, b)| [a, value, b].concat())
 }
 
-/// An object, and what may be done to it: bytes overwritten, taken out or put in, at any place.
+/// An object with bytes overwritten, removed or inserted at any position.
 fn body() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![
         prop::sample::select(br#"{}[]:,"\tfn0-.eE u"#.to_vec()),
@@ -345,7 +348,7 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Cuts a body into chunks of these sizes, over and over.
+/// Cuts a body into chunks of these sizes, repeated.
 fn cut<'a>(body: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
     let mut rest = body;
     let mut chunks = Vec::new();
@@ -361,19 +364,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn the_finding_is_that_of_serde_json(body in body()) {
+    fn result_is_that_of_serde_json(body in body()) {
         let mut scanner = ModelScanner::default();
         let is_early = scanner.feed(&body).is_some();
         let found = scanner.finish();
         match first_model(&body) {
             Ok(expected) => prop_assert_eq!(found, expected),
             Err(error) if is_early || is_left_to_serde_json(&error) => {}
-            Err(error) => prop_assert!(matches!(found, Finding::Refused(_)), "{error}"),
+            Err(error) => prop_assert!(matches!(found, ModelField::Invalid(_)), "{error}"),
         }
     }
 
     #[test]
-    fn the_finding_does_not_depend_on_the_chunks(body in body(), sizes in vec(1_usize..100, 1..8)) {
+    fn result_does_not_depend_on_the_chunks(body in body(), sizes in vec(1_usize..100, 1..8)) {
         let found = scan([&body]);
         prop_assert_eq!(scan(body.chunks(1)), found.clone());
         prop_assert_eq!(scan(cut(&body, &sizes)), found);

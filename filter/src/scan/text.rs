@@ -1,20 +1,23 @@
-//! The end of a string, for nearly all of a long body is text: 64 bytes at a time, by bits instead of branches.
-//! RFC 8259, section 7: a quote ends the string unless a backslash escapes it, which an escaped backslash does not.
+//! The search for the end of a string, 64 bytes at a time, since nearly all of a long body is text.
+//!
+//! Written by hand: memchr finds the next quote, but not whether a backslash escapes it, and chat bodies about code have
+//! an escape every twenty bytes, each of which would start a new search.
+//! Follows RFC 8259, section 7: a quote ends the string unless a backslash escapes it, and backslashes escape each other.
 
-/// Bytes that one vector holds.
+/// The size of a vector register.
 const VECTOR_BYTES: usize = 16;
-/// Vectors that are looked at together in long text: as many as give the bits of a `u64`.
+/// The vectors that are compared together in long text: together they give the bits of a `u64`.
 const BLOCK_VECTORS: usize = 4;
 
 type Vector = [u8; VECTOR_BYTES];
 type Block = [Vector; BLOCK_VECTORS];
 
-/// The index of the quote that ends the string, if it is in `text`, which is the inside of a string.
+/// Returns the index of the quote that ends the string, if `text`, the content of a string, contains it.
 ///
-/// `escaped` says whether a backslash before `text` escapes its first byte, and afterwards the same of what follows.
+/// `escaped` is true if a backslash before `text` escapes its first byte; it is updated for the byte after `text`.
 #[inline]
 pub(super) fn closing_quote(text: &[u8], escaped: &mut bool) -> Option<usize> {
-    // Most strings are short (keys, roles, types): their end is in the first vector.
+    // Most strings are short (keys, roles, types) and end in the first vector.
     match text.split_first_chunk() {
         Some((vector, rest)) => closing_quote_of_vectors(&[*vector], escaped)
             .or_else(|| Some(VECTOR_BYTES + closing_quote_of_long(rest, escaped)?)),
@@ -22,7 +25,7 @@ pub(super) fn closing_quote(text: &[u8], escaped: &mut bool) -> Option<usize> {
     }
 }
 
-/// Apart from the short case, so that the engine keeps this loop in registers.
+/// Separate from the short case and not inlined, so that the wasm engine keeps this loop in registers.
 #[inline(never)]
 fn closing_quote_of_long(text: &[u8], escaped: &mut bool) -> Option<usize> {
     let (vectors, tail): (&[Vector], _) = text.as_chunks();
@@ -49,6 +52,7 @@ fn closing_quote_of_vectors<const N: usize>(
     escaped: &mut bool,
 ) -> Option<usize> {
     let quotes = vector::find(vectors, b'"');
+    // Without a quote only a final backslash matters: it may escape the byte after these vectors.
     if quotes == 0 && vectors.as_flattened().last() != Some(&b'\\') {
         *escaped = false;
         return None;
@@ -68,11 +72,11 @@ fn closing_quote_of_bytes(text: &[u8], escaped: &mut bool) -> Option<usize> {
     })
 }
 
-/// Which of so many bytes are escaped, when these are backslashes; bit i stands for byte i.
+/// Returns the escaped bytes among the first `bytes`, given the backslashes; bit i stands for byte i.
 ///
-/// In a run of backslashes every other one escapes what comes after it, beginning with the first that is not escaped
-/// itself. A subtraction finds them in all runs at once: its borrow goes through a run and stops behind it, which
-/// leaves, after the odd bits are taken out again, the backslashes that escape and the end of each run that does.
+/// In a run of backslashes every other one escapes the next byte, starting with the first that is not escaped itself.
+/// A subtraction finds them in all runs at once: its borrow goes through a run and stops behind it. After the odd bits
+/// are removed again, the escaping backslashes and the end of each escaping run are left.
 fn escaped_bytes(backslashes: u64, bytes: usize, escaped: &mut bool) -> u64 {
     const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
     let first = u64::from(*escaped);
@@ -82,7 +86,7 @@ fn escaped_bytes(backslashes: u64, bytes: usize, escaped: &mut bool) -> u64 {
     escapes_and_ends ^ (backslashes | first)
 }
 
-/// With vector instructions, which the shipped filter is built with.
+/// The search with vector instructions (`.cargo/config.toml` enables them for the wasm target).
 #[cfg(target_feature = "simd128")]
 mod vector {
     use core::arch::wasm32::{
@@ -91,7 +95,7 @@ mod vector {
 
     use super::{VECTOR_BYTES, Vector};
 
-    /// Where this byte is: bit i stands for byte i.
+    /// Returns the positions of this byte: bit i stands for byte i.
     pub(super) fn find<const N: usize>(vectors: &[Vector; N], byte: u8) -> u64 {
         let equal = vectors
             .each_ref()
@@ -104,22 +108,22 @@ mod vector {
         equal.into_iter().rev().fold(0, with)
     }
 
-    /// One instruction, where the compiler makes sixteen of the safe ways to put a vector together.
+    /// Loads a vector in one instruction; the compiler makes sixteen of any safe way.
     #[expect(unsafe_code, reason = "a load goes through a raw pointer")]
     fn load(bytes: &Vector) -> v128 {
-        // SAFETY: the reference is to sixteen bytes, and the load asks for no alignment.
+        // SAFETY: the reference covers sixteen bytes, and the load needs no alignment.
         unsafe { v128_load(bytes.as_ptr().cast()) }
     }
 }
 
-/// Without them, for native builds and engines that lack them: eight bytes at a time in a `u64`.
+/// The search without vector instructions, for native builds: eight bytes at a time in a `u64`.
 #[cfg(not(target_feature = "simd128"))]
 mod vector {
     use super::Vector;
 
     const WORD_BYTES: usize = 8;
 
-    /// Where this byte is: bit i stands for byte i.
+    /// Returns the positions of this byte: bit i stands for byte i.
     pub(super) fn find<const N: usize>(vectors: &[Vector; N], byte: u8) -> u64 {
         let wanted = u64::from_ne_bytes([byte; WORD_BYTES]);
         let (words, _) = vectors.as_flattened().as_chunks();
@@ -129,8 +133,8 @@ mod vector {
         words.iter().rev().fold(0, with)
     }
 
-    /// Which bytes of a word are zero: no carry leaves a byte whose highest bit is cleared before the addition, and
-    /// the multiplication brings the eight highest bits together.
+    /// Returns the zero bytes of a word. The highest bit of each byte is cleared before the addition, so that no carry
+    /// leaves its byte; the multiplication collects the eight highest bits.
     fn zero_bytes(word: u64) -> u64 {
         const LOWER_BITS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
         const GATHER: u64 = 0x0102_0408_1020_4080;
@@ -145,8 +149,8 @@ mod tests {
 
     use super::*;
 
-    /// What RFC 8259 says, one byte after the other; also whether the byte after the text is escaped.
-    fn by_the_book(text: &[u8], escaped: bool) -> (Option<usize>, bool) {
+    /// The same by RFC 8259 one byte at a time; the second value is true if the byte after the text is escaped.
+    fn bytewise(text: &[u8], escaped: bool) -> (Option<usize>, bool) {
         let mut escaped = escaped;
         for (index, byte) in text.iter().enumerate() {
             match byte {
@@ -161,19 +165,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_end_is_where_the_book_says(
+        fn end_is_that_of_a_bytewise_search(
             text in "[a\u{e9}]{0,140}[a\"\\\\]{0,80}[a\u{e9}]{0,140}[a\"\\\\]{0,8}",
             escaped: bool,
         ) {
             let text = text.as_bytes();
             let mut seen = escaped;
             let end = closing_quote(text, &mut seen);
-            prop_assert_eq!((end, seen), by_the_book(text, escaped));
+            prop_assert_eq!((end, seen), bytewise(text, escaped));
         }
     }
 
     #[test]
-    fn a_quote_is_found_wherever_it_stands() {
+    fn quote_is_found_at_every_offset_of_every_length() {
         for len in 0..200 {
             for at in 0..len {
                 let mut text = vec![b'a'; len];

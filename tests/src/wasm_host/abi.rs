@@ -1,38 +1,38 @@
-//! Numbers and encodings that host and guest share.
-//! Source: proxy-wasm ABI 0.2.1 (`abi-versions/v0.2.1` in proxy-wasm/spec).
+//! The numbers and encodings of the ABI.
+//! Follows the proxy-wasm ABI 0.2.1 (`abi-versions/v0.2.1` in proxy-wasm/spec).
 
-use super::headers::Headers;
+use crate::wasm_host::headers::Headers;
 
-/// What a host function answers.
+/// The result of a host function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Status {
-    /// Done.
+    /// Success.
     Ok = 0,
     /// No such key, property, metric or header.
     NotFound = 1,
-    /// An argument that the host cannot accept, such as a map that has gone on already.
+    /// An invalid argument, such as a map that was forwarded already.
     BadArgument = 2,
-    /// Bytes that the host cannot read.
+    /// Bytes that cannot be parsed.
     ParseFailure = 4,
-    /// A pointer outside of the guest's memory.
+    /// A pointer outside the guest's memory.
     InvalidMemoryAccess = 6,
-    /// Another worker wrote the key since it was read.
+    /// Another worker has written the key since it was read.
     CasMismatch = 8,
-    /// The plugin may not make this call (`capability_restriction_config`).
+    /// The call is not allowed (`capability_restriction_config`).
     InternalFailure = 10,
 }
 
-/// Which way a message travels.
+/// The direction of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Direction {
     /// From the client to the upstream.
     Request,
-    /// From the upstream, or whoever answers in its place, to the client.
+    /// From the upstream, the filter or Envoy to the client.
     Response,
 }
 
-/// A header map that a guest may name.
+/// A header map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MapKind {
     Headers(Direction),
@@ -40,7 +40,7 @@ pub(super) enum MapKind {
 }
 
 impl MapKind {
-    /// Reads the guest's number; maps of callouts are none, since callouts are refused.
+    /// Parses the guest's number. Maps of callouts are unknown, since callouts are rejected.
     pub(super) fn parse(number: u32) -> Option<Self> {
         match number {
             0 => Some(Self::Headers(Direction::Request)),
@@ -52,7 +52,7 @@ impl MapKind {
     }
 }
 
-/// A buffer that a guest may name.
+/// A buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BufferKind {
     Body(Direction),
@@ -72,15 +72,15 @@ impl BufferKind {
     }
 }
 
-/// How a metric counts.
+/// The kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
 pub(super) enum MetricKind {
-    /// Only grows.
+    /// A value that only grows.
     Counter = 0,
-    /// Goes up and down.
+    /// A value that moves in both directions.
     Gauge = 1,
-    /// Keeps every value.
+    /// A list of values.
     Histogram = 2,
 }
 
@@ -95,20 +95,20 @@ impl MetricKind {
     }
 }
 
-/// How loud a log line is.
+/// The level of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
-    /// Wire details.
+    /// Details of the wire.
     Trace,
-    /// Steps.
+    /// Single steps.
     Debug,
-    /// Lifecycle, and what the guest writes to standard output.
+    /// The lifecycle, and the guest's standard output.
     Info,
-    /// Handled, and not normal.
+    /// An unusual event that was handled.
     Warn,
-    /// Wants a person; also what the guest writes to standard error.
+    /// An event that needs an operator, and the guest's standard error.
     Error,
-    /// A panic's last words.
+    /// The message of a panic.
     Critical,
 }
 
@@ -126,7 +126,7 @@ impl LogLevel {
     }
 }
 
-/// Lays out pairs as the guest reads them: a count, the lengths, then each name and value with a NUL after it.
+/// Serializes pairs: a count, the lengths, then each name and value with a NUL at its end.
 pub fn encode_pairs(headers: &Headers) -> Vec<u8> {
     let mut wire = wire_len(headers.len()).to_le_bytes().to_vec();
     for (name, value) in headers.iter() {
@@ -142,7 +142,7 @@ pub fn encode_pairs(headers: &Headers) -> Vec<u8> {
     wire
 }
 
-/// Reads what [`encode_pairs`] lays out; `None` when the lengths do not fit the bytes.
+/// Parses the format of [`encode_pairs`]; returns `None` if the lengths do not match the bytes.
 pub fn decode_pairs(wire: &[u8]) -> Option<Headers> {
     let (count, lengths) = take_u32(wire)?;
     let count = usize::try_from(count).ok()?;
@@ -172,7 +172,7 @@ fn take_text<'a>(texts: &mut &'a [u8], len: u32) -> Option<&'a [u8]> {
     (*nul == 0).then_some(text)
 }
 
-/// A length as the guest, whose memory has 32-bit addresses, counts it.
+/// Converts a length to the guest's 32 bits.
 pub(super) fn wire_len(len: usize) -> u32 {
     u32::try_from(len).expect("tests stay below the 4 GiB that a guest can address")
 }
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pairs_have_the_layout_of_the_specification() {
+    fn pairs_are_serialized_as_specified() {
         let mut headers = Headers::default();
         headers.add("a", "bc");
         headers.add("d", b"\xff");
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_that_do_not_fit_are_refused() {
+    fn pairs_with_wrong_lengths_are_rejected() {
         let wire = b"\x01\0\0\0\x01\0\0\0\x02\0\0\0a\0bc\0";
         for len in 0..wire.len() {
             assert_eq!(decode_pairs(&wire[..len]), None, "{len} bytes");

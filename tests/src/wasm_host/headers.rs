@@ -1,36 +1,36 @@
-//! Header fields as Envoy keeps them: ordered, names in lower case, values any bytes.
-//! Source: Envoy's `HeaderMapImpl`, as Envoy 1.40 behaves.
+//! A header map as Envoy keeps it: ordered, names in lower case, values of any bytes.
+//! Follows Envoy's `HeaderMapImpl`, as in Envoy 1.40.
 
 use std::fmt;
 
-/// Fields of which Envoy keeps one line, joining what a client repeats with a comma.
+/// Headers that Envoy keeps once: repeated values are joined with a comma.
 const JOINED: [&[u8]; 1] = [b"authorization"];
 
-/// The fields of one head or of one set of trailers.
+/// The headers or trailers of a message.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Headers {
-    /// The first value of a field.
+    /// Returns the first value of a header.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         let mut lines = self.iter();
         let line = lines.find(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes()));
         line.map(|(_, value)| value)
     }
 
-    /// All values of a field, in order.
+    /// Returns the values of a header, in order.
     pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.iter()
             .filter(move |(key, _)| key.eq_ignore_ascii_case(name.as_bytes()))
             .map(|(_, value)| value)
     }
 
-    /// The first value of a field as text, octets that are not UTF-8 replaced.
+    /// Returns the first value of a header as text; bytes that are not UTF-8 are replaced.
     pub fn text(&self, name: &str) -> Option<String> {
         Some(String::from_utf8_lossy(self.get(name)?).into_owned())
     }
 
-    /// Appends a field, or joins it to the one there is when Envoy keeps only one.
+    /// Appends a header, or joins it to the existing one if Envoy keeps only one.
     pub fn add(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let name = name.as_ref().to_ascii_lowercase();
         let kept = self.0.iter_mut().find(|(key, _)| *key == name);
@@ -42,31 +42,31 @@ impl Headers {
         }
     }
 
-    /// Puts one value in the place of all that the field had.
+    /// Replaces all headers of this name.
     pub fn set(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         self.remove(&name);
         self.add(name, value);
     }
 
-    /// Removes every line of a field.
+    /// Removes all headers of this name.
     pub fn remove(&mut self, name: impl AsRef<[u8]>) {
         self.0
             .retain(|(key, _)| !key.eq_ignore_ascii_case(name.as_ref()));
     }
 
-    /// Names and values in order.
+    /// Returns names and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.0
             .iter()
             .map(|(name, value)| (name.as_slice(), value.as_slice()))
     }
 
-    /// How many lines there are.
+    /// Returns the number of headers.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether the map is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_field_has_one_line_and_a_repeated_one_keeps_all() {
+    fn add_keeps_repeated_headers_and_set_replaces_them() {
         let mut headers = Headers::default();
         headers.add("X-Id", "1");
         headers.add("x-id", "2");
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_authorization_is_joined() {
+    fn repeated_authorization_is_joined() {
         let mut headers = Headers::default();
         headers.add("authorization", "Bearer a");
         headers.add("Authorization", "Bearer b");

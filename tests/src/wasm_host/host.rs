@@ -1,75 +1,23 @@
-//! The host: settings, start-up as strict as Envoy's, workers that share data, clock and metrics.
-//! Source: Envoy's wasm `PluginConfig`; start, update and `FAIL_RELOAD` as Envoy 1.40 behaves.
+//! The host: its settings, a start as strict as Envoy's, and workers that share data, clock and metrics.
+//! Follows Envoy's wasm `PluginConfig`; start, update and `FAIL_RELOAD` as in Envoy 1.40.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::clock::Clock;
-use super::half::Rules;
-use super::metrics::Metrics;
-use super::module::FilterModule;
-use super::shared_data::SharedData;
-use super::vm::{LogLine, Vm};
+use super::guest::LogLine;
+use super::state::{Clock, HostState, Metrics, Settings, SharedData, StreamRules};
+use super::vm::{FilterModule, StartError, Vm};
 use super::worker::Worker;
 
-/// Envoy's `per_connection_buffer_limit_bytes` unless told.
+/// Envoy's default of `per_connection_buffer_limit_bytes`.
 const BUFFER_LIMIT_BYTES: usize = 1 << 20;
 
-/// Where a test's clock stands unless told: 2026-01-01T00:00:00Z, in seconds since 1970.
+/// The default time of a test: 2026-01-01T00:00:00Z, in seconds since 1970.
 const DEFAULT_NOW_SECS: u64 = 1_767_225_600;
 
-/// What all VMs of a host have in common.
-#[derive(Debug)]
-pub(super) struct World {
-    pub(super) module: FilterModule,
-    pub(super) settings: Settings,
-    pub(super) clock: Clock,
-    pub(super) shared_data: Arc<SharedData>,
-    pub(super) metrics: Metrics,
-    seeds: AtomicU64,
-}
-
-#[derive(Debug)]
-pub(super) struct Settings {
-    pub(super) vm_configuration: String,
-    pub(super) environment: BTreeMap<String, String>,
-    pub(super) properties: BTreeMap<String, Vec<u8>>,
-    pub(super) rules: Rules,
-    pub(super) withheld: Option<String>,
-}
-
-impl World {
-    /// A seed that no other VM of this host gets.
-    pub(super) fn next_seed(&self) -> u64 {
-        self.seeds.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-/// Envoy would not have started, or would have refused the update.
-#[derive(Clone, Debug)]
-pub struct StartError {
-    /// The callback that said no, or the trap.
-    pub reason: String,
-    /// What the filter logged: the only explanation that an operator gets.
-    pub logs: Vec<LogLine>,
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", self.reason)?;
-        for line in &self.logs {
-            write!(formatter, "; {:?}: {}", line.level, line.message)?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for StartError {}
-
-/// Settings of a host, all with Envoy's defaults.
+/// The settings of a host, with Envoy's defaults.
 #[derive(Debug)]
 pub struct Builder {
     module: FilterModule,
@@ -103,35 +51,35 @@ impl Builder {
         self
     }
 
-    /// `allow_on_headers_stop_iteration`; off unless told.
+    /// `allow_on_headers_stop_iteration`; off by default.
     #[must_use]
     pub fn hold_headers(mut self, hold_headers: bool) -> Self {
         self.settings.rules.hold_headers = hold_headers;
         self
     }
 
-    /// How much of a body the filter may hold; 1 MiB unless told.
+    /// The most bytes of a body that the filter may hold; 1 MiB by default.
     #[must_use]
     pub fn buffer_limit(mut self, bytes: usize) -> Self {
         self.settings.rules.buffer_limit_bytes = bytes;
         self
     }
 
-    /// A host call that fails, as one does that is not on the list of a `capability_restriction_config`.
+    /// A host call that fails in every VM, as a call does that a `capability_restriction_config` does not list.
     #[must_use]
-    pub fn withhold(mut self, host_call: &str) -> Self {
-        self.settings.withheld = Some(host_call.to_owned());
+    pub fn fail_call(mut self, host_call: &str) -> Self {
+        self.settings.failing_call = Some(host_call.to_owned());
         self
     }
 
-    /// Where both clocks of the guest start.
+    /// The start of the guest's clocks.
     #[must_use]
     pub fn now(mut self, now: SystemTime) -> Self {
         self.now = now;
         self
     }
 
-    /// How many workers, each with a VM of its own; 1 unless told.
+    /// The number of workers, each with its own VM; 1 by default.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
@@ -145,42 +93,43 @@ impl Builder {
         self
     }
 
-    /// Starts a canary and then every worker, as Envoy does.
+    /// Starts a canary VM and then every worker, as Envoy does.
     ///
     /// # Errors
-    /// A callback said no or the VM trapped; Envoy would exit.
+    /// A callback returned false or the VM trapped; Envoy would exit.
     pub fn start(self) -> Result<Host, StartError> {
-        let world = Arc::new(World {
-            module: self.module,
+        let shared = Arc::new(HostState {
             settings: self.settings,
             clock: Clock::new(self.now),
             shared_data: self.shared_data,
             metrics: Metrics::default(),
             seeds: AtomicU64::new(1),
         });
-        let mut canary = Vm::start(&world, self.configuration.as_bytes())?;
+        let mut canary = Vm::start(&self.module, &shared, self.configuration.as_bytes())?;
         let start_logs = canary.take_usage().logs;
         let workers = (0..self.workers)
-            .map(|_| Worker::start(&world, &self.configuration))
+            .map(|_| Worker::start(&self.module, &shared, &self.configuration))
             .collect::<Result<_, _>>()?;
         Ok(Host {
-            world,
+            module: self.module,
+            shared,
             workers,
             start_logs,
         })
     }
 }
 
-/// A running filter, as one Envoy has it.
+/// A running filter in one Envoy.
 #[derive(Debug)]
 pub struct Host {
-    world: Arc<World>,
+    module: FilterModule,
+    shared: Arc<HostState>,
     workers: Vec<Worker>,
     start_logs: Vec<LogLine>,
 }
 
 impl Host {
-    /// Settings for this module.
+    /// Returns the default settings for this module.
     pub fn builder(module: &FilterModule) -> Builder {
         let properties = [("plugin_name", "test"), ("plugin_root_id", "test")];
         let owned = |(name, value): (&str, &str)| (name.to_owned(), value.as_bytes().to_vec());
@@ -191,11 +140,11 @@ impl Host {
                 vm_configuration: String::new(),
                 environment: BTreeMap::new(),
                 properties: properties.map(owned).into(),
-                rules: Rules {
+                rules: StreamRules {
                     hold_headers: false,
                     buffer_limit_bytes: BUFFER_LIMIT_BYTES,
                 },
-                withheld: None,
+                failing_call: None,
             },
             now: UNIX_EPOCH + Duration::from_secs(DEFAULT_NOW_SECS),
             workers: 1,
@@ -203,48 +152,48 @@ impl Host {
         }
     }
 
-    /// A worker by number.
+    /// Returns a worker by number.
     ///
     /// # Panics
-    /// There are fewer workers.
+    /// The number is too large.
     pub fn worker(&mut self, index: usize) -> &mut Worker {
         &mut self.workers[index]
     }
 
-    /// All workers; each may move to a thread of its own.
+    /// Returns the workers; each may be used in its own thread.
     pub fn workers(&mut self) -> &mut [Worker] {
         &mut self.workers
     }
 
-    /// Replaces the configuration as an update does: a canary decides, then each worker's VM gets a new root context.
+    /// Updates the configuration: a canary VM validates it, then the VM of each worker gets a new root context.
     ///
     /// # Errors
-    /// The canary was refused; the old configuration goes on serving.
+    /// The canary rejected it; the old configuration stays in use.
     pub fn update(&mut self, configuration: &str) -> Result<(), StartError> {
-        Vm::start(&self.world, configuration.as_bytes())?;
+        Vm::start(&self.module, &self.shared, configuration.as_bytes())?;
         for worker in &mut self.workers {
             worker.update(configuration)?;
         }
         Ok(())
     }
 
-    /// What the filter logged while it started, once.
+    /// Returns the log of the canary's start.
     pub fn start_logs(&self) -> &[LogLine] {
         &self.start_logs
     }
 
-    /// The time that the guests see.
+    /// Returns the clock of the guests.
     pub fn clock(&self) -> &Clock {
-        &self.world.clock
+        &self.shared.clock
     }
 
-    /// The data that the workers share.
+    /// Returns the data that the workers share.
     pub fn shared_data(&self) -> &Arc<SharedData> {
-        &self.world.shared_data
+        &self.shared.shared_data
     }
 
-    /// What the workers count together.
+    /// Returns the metrics of all workers.
     pub fn metrics(&self) -> &Metrics {
-        &self.world.metrics
+        &self.shared.metrics
     }
 }

@@ -1,8 +1,8 @@
-//! A proxy-wasm host: runs a compiled filter in-process, offline, and tells what came of each request.
-//! Source: proxy-wasm ABI 0.2.1 (`abi-versions/v0.2.1` in proxy-wasm/spec); behaviour as seen in Envoy 1.40.
+//! A proxy-wasm host: runs a compiled filter in-process, offline, and reports the result of each request.
+//! Follows the proxy-wasm ABI 0.2.1 (`abi-versions/v0.2.1` in proxy-wasm/spec) and the behaviour of Envoy 1.40.
 //!
-//! A [`Host`] is one Envoy with one plugin. It answers from what the test set up and records what the filter did;
-//! nothing is expected in advance, so that callbacks and host calls may be reordered freely.
+//! A [`Host`] stands for one Envoy with one plugin. Requests go in, [`Exchange`]s come out; a test expects no particular
+//! callbacks or host calls, so that the filter may reorder them.
 //!
 //! ```no_run
 //! use tests::wasm_host::{FilterModule, Host, Request, Response};
@@ -15,49 +15,40 @@
 //! ```
 //!
 //! As strict as Envoy where a filter could notice:
-//! - Request fields can be changed until the head goes on, then the answer is `BadArgument`, which the Rust SDK
-//!   turns into a panic. The head goes on when its callback says Continue, or with the body when it was held.
-//! - Pause in a head callback stops everything (the request hangs, and [`Outcome::Hung`] says where), unless
+//! - Request headers can be changed until the head is forwarded; later changes get `BadArgument`, which panics in the
+//!   Rust SDK. The head is forwarded when its callback returns Continue, or with the body if it was held.
+//! - Pause in a head callback stops everything (the request hangs, and [`Outcome::Hung`] names the callback), unless
 //!   [`Builder::hold_headers`] is set.
-//! - A held body is seen whole in each call, a streamed one piece by piece. A body that ends with trailers never
-//!   sees the end of the stream.
-//! - The filter's own replies and Envoy's run through the response callbacks; a reply sent from
-//!   `proxy_on_response_headers` replaces the answer and does not. Envoy's details are in `response.code_details`.
-//! - Shared data and metrics belong to the process, writes show their `cas`, keys stay.
-//! - A trap costs its request and all that are open on that worker; the next request gets a new VM.
-//! - A guest that calls what this host lacks (queues, gRPC streams, resumption after callouts) ends the test with
-//!   the function's name. Callouts are refused as for an unknown cluster.
+//! - Each body callback covers the whole buffered body, or one chunk of a streamed body. A body that is followed by
+//!   trailers has no callback with `end_of_stream`.
+//! - Local replies of the filter and of Envoy run through the response callbacks; a reply sent from
+//!   `proxy_on_response_headers` replaces the response and does not. Envoy's details are in `response.code_details`.
+//! - Shared data and metrics belong to the process, writes check their `cas`, and keys cannot be removed.
+//! - A trap ends its request and all that are open on that worker; the next request gets a new VM.
+//! - A guest that calls an unsupported function (queues, gRPC streams, resumption after callouts) ends the test with
+//!   the function's name. Callouts are rejected as for an unknown cluster.
 //!
-//! Stricter than Envoy, so that a filter does not come to rely on chance: a held head cannot be read any more once it
-//! has gone on, and no map can be written in `proxy_on_log`.
+//! Stricter than Envoy, so that a filter does not rely on chance: a held head cannot be read once it was forwarded, and no
+//! map can be changed in `proxy_on_log`.
 //!
-//! Not modelled: connection management, routes, upstreams that answer before the request has ended, the back-off
-//! of `FAIL_RELOAD`, restricted capabilities. Tests with a real Envoy are for those.
+//! Not modelled: connection management, routes, upstreams that respond before the request has ended, the back-off of
+//! `FAIL_RELOAD`, restricted capabilities. The tests with a real Envoy cover them.
 
 pub use abi::{LogLevel, Status, decode_pairs, encode_pairs};
-pub use clock::Clock;
-pub use exchange::{Exchange, Outcome};
+pub use guest::{Calls, LogLine};
 pub use headers::Headers;
-pub use host::{Builder, Host, StartError};
-pub use message::{Answerer, Message, Protocol, Request, Response};
-pub use metrics::Metrics;
-pub use module::FilterModule;
-pub use shared_data::SharedData;
-pub use vm::{Calls, LogLine, Trap};
+pub use host::{Builder, Host};
+pub use state::{Clock, Metrics, SharedData};
+pub use stream::{Exchange, Message, Outcome, Protocol, Request, Responder, Response};
+pub use vm::{FilterModule, StartError, Trap};
 pub use worker::Worker;
 
 mod abi;
-mod clock;
-mod exchange;
-mod half;
+mod guest;
 mod headers;
 mod host;
 mod imports;
-mod message;
-mod metrics;
-mod module;
-mod shared_data;
+mod state;
 mod stream;
-mod view;
 mod vm;
 mod worker;

@@ -1,19 +1,18 @@
-//! One worker of Envoy: a VM that serves streams, and a new one after a trap (`FAIL_RELOAD`).
-//! Source: Envoy 1.40, `failure_policy: FAIL_RELOAD`, without its back-off.
+//! A worker of Envoy: a VM that serves streams, and a new one after a trap.
+//! Follows `failure_policy: FAIL_RELOAD` of Envoy 1.40, without its back-off.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::exchange::Exchange;
-use super::host::{StartError, World};
-use super::message::{Message, Request, Response};
-use super::stream::Stream;
-use super::vm::{Trap, Vm};
+use super::state::HostState;
+use super::stream::{Exchange, Message, Request, Response, Stream};
+use super::vm::{FilterModule, StartError, Trap, Vm};
 
-/// Serves requests; workers of one host share data, clock and metrics.
+/// A worker; those of one host share data, clock and metrics.
 #[derive(Debug)]
 pub struct Worker {
-    world: Arc<World>,
+    module: FilterModule,
+    shared: Arc<HostState>,
     configuration: String,
     /// `None` after a trap, until the next request.
     vm: Option<Vm>,
@@ -21,11 +20,16 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub(super) fn start(world: &Arc<World>, configuration: &str) -> Result<Self, StartError> {
-        let mut vm = Vm::start(world, configuration.as_bytes())?;
+    pub(super) fn start(
+        module: &FilterModule,
+        shared: &Arc<HostState>,
+        configuration: &str,
+    ) -> Result<Self, StartError> {
+        let mut vm = Vm::start(module, shared, configuration.as_bytes())?;
         vm.take_usage();
         Ok(Self {
-            world: world.clone(),
+            module: module.clone(),
+            shared: shared.clone(),
             configuration: configuration.to_owned(),
             vm: Some(vm),
             reloads: 0,
@@ -40,7 +44,7 @@ impl Worker {
         }
     }
 
-    /// Sends one request through the filter; `upstream` answers it when it gets there.
+    /// Sends one request through the filter; `upstream` responds if the request is forwarded.
     pub fn exchange(
         &mut self,
         request: Request,
@@ -50,16 +54,16 @@ impl Worker {
         exchanges.pop().expect("one request, one exchange")
     }
 
-    /// Sends requests that are open at the same time: one callback of each, in turn, until all are over.
+    /// Sends concurrent requests: one callback of each in turn, until all have ended.
     ///
     /// # Panics
-    /// The VM trapped before and cannot be started again.
+    /// The VM trapped before, and a new one does not start.
     pub fn interleave(
         &mut self,
         requests: impl IntoIterator<Item = Request>,
         mut upstream: impl FnMut(&Message) -> Response,
     ) -> Vec<Exchange> {
-        let rules = self.world.settings.rules;
+        let rules = self.shared.settings.rules;
         let mut vm = self.take_vm();
         let mut streams: Vec<_> = requests
             .into_iter()
@@ -83,7 +87,7 @@ impl Worker {
         streams.into_iter().map(Stream::into_exchange).collect()
     }
 
-    /// Runs the tick, whatever the period.
+    /// Runs the tick callback, whatever the period.
     ///
     /// # Errors
     /// The VM trapped; the next request gets a new one.
@@ -95,31 +99,38 @@ impl Worker {
         Ok(())
     }
 
-    /// Makes the VM trap in the next request, after so many host calls: what an unforeseen panic there would do.
+    /// Makes the VM trap in the next request after this many host calls, as an unexpected panic there would.
     pub fn trap_after(&mut self, host_calls: u64) {
         let mut vm = self.take_vm();
         vm.state().calls_before_trap = Some(host_calls);
         self.vm = Some(vm);
     }
 
-    /// Has a host call of this VM fail from now on.
-    pub fn withhold(&mut self, host_call: &str) {
+    /// Makes a host call of this VM fail until [`Self::restore_calls`]; a VM that replaces it has the settings of the host.
+    pub fn fail_call(&mut self, host_call: &str) {
         let mut vm = self.take_vm();
-        vm.state().withheld = Some(host_call.to_owned());
+        vm.state().failing_call = Some(host_call.to_owned());
         self.vm = Some(vm);
     }
 
-    /// The period that the filter asked for.
+    /// Ends the failure of host calls in this VM.
+    pub fn restore_calls(&mut self) {
+        let mut vm = self.take_vm();
+        vm.state().failing_call = None;
+        self.vm = Some(vm);
+    }
+
+    /// Returns the tick period that the filter has set.
     pub fn tick_period(&mut self) -> Option<Duration> {
         self.vm.as_mut()?.state().tick_period
     }
 
-    /// The size of the guest's memory, which never shrinks; 0 after a trap.
+    /// Returns the size of the guest's memory, which never shrinks; 0 after a trap.
     pub fn memory_bytes(&self) -> usize {
         self.vm.as_ref().map_or(0, Vm::memory_bytes)
     }
 
-    /// How many VMs this worker lost and replaced.
+    /// Returns the number of VMs that trapped and were replaced.
     pub fn reloads(&self) -> usize {
         self.reloads
     }
@@ -127,8 +138,8 @@ impl Worker {
     fn take_vm(&mut self) -> Vm {
         self.vm.take().unwrap_or_else(|| {
             self.reloads += 1;
-            let vm = Vm::start(&self.world, self.configuration.as_bytes());
-            let mut vm = vm.expect("the configuration was accepted before");
+            let mut vm = Vm::start(&self.module, &self.shared, self.configuration.as_bytes())
+                .expect("the configuration was accepted before");
             vm.take_usage();
             vm
         })

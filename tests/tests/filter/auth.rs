@@ -1,5 +1,5 @@
-//! Keys: which routes need one, which forms it has, and who the upstream is told is calling.
-//! RFC 6750, section 2.1.
+//! API keys: the routes that need one, their form, and the identity headers for the upstream.
+//! Follows RFC 6750, section 2.1.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +9,7 @@ use tests::wasm_host::{Headers, Request};
 use crate::gateway::{ALICE, Gateway, base, base_with, builder, good_chat, outcome, upstream};
 
 #[test]
-fn what_needs_a_key_is_refused_without_and_passes_with_one() {
+fn guarded_routes_need_a_key_and_open_routes_do_not() {
     let mut gateway = Gateway::new(&base());
     let cases = [
         ("GET", "/healthz", "forwarded"),
@@ -53,7 +53,7 @@ fn what_needs_a_key_is_refused_without_and_passes_with_one() {
 }
 
 #[test]
-fn the_model_list_is_gated_when_it_is_protected() {
+fn protected_model_list_needs_a_key() {
     let mut gateway = Gateway::new(&base_with(json!({"protect_models": true})));
     for path in ["/v1/models", "/v1/models/", "/v1/models/codex-5"] {
         gateway.check(Request::get(path), "401 invalid_api_key");
@@ -65,7 +65,7 @@ fn the_model_list_is_gated_when_it_is_protected() {
 }
 
 #[test]
-fn a_key_has_one_form() {
+fn only_a_bearer_token_with_the_exact_key_passes() {
     let mut gateway = Gateway::new(&base());
     let cases: [(&[u8], &str); 16] = [
         (b"Bearer sk-alice", "forwarded"),
@@ -92,7 +92,7 @@ fn a_key_has_one_form() {
 }
 
 #[test]
-fn a_repeated_authorization_is_none_even_when_both_are_right() {
+fn repeated_authorization_is_rejected_even_if_both_are_valid() {
     let mut gateway = Gateway::new(&base());
     let request = Request::get("/v1/usage")
         .header("authorization", ALICE)
@@ -101,7 +101,7 @@ fn a_repeated_authorization_is_none_even_when_both_are_right() {
 }
 
 #[test]
-fn a_401_says_how_to_authenticate_and_nothing_about_the_key() {
+fn response_401_has_a_challenge_and_no_part_of_the_key() {
     let mut gateway = Gateway::new(&base());
     let request = Request::get("/v1/usage").header("authorization", "Bearer sk-guess-4711");
     for exchange in gateway.send(request) {
@@ -109,15 +109,15 @@ fn a_401_says_how_to_authenticate_and_nothing_about_the_key() {
         assert_eq!(challenge.as_deref(), Some("Bearer realm=\"api\""));
         let body: serde_json::Value = serde_json::from_str(&exchange.response().text()).unwrap();
         assert_eq!(body["error"]["type"], "authentication_error");
-        let told =
+        let output =
             format!("{:?} {:?}", exchange.response().headers, exchange.logs) + &body.to_string();
-        assert!(!told.contains("4711"), "{told}");
+        assert!(!output.contains("4711"), "{output}");
         assert!(exchange.upstream.is_none());
     }
 }
 
 #[test]
-fn no_key_reaches_a_log() {
+fn keys_never_reach_the_log() {
     let host = builder(&base()).start().unwrap();
     let logs = format!("{:?}", host.start_logs());
     assert!(
@@ -134,7 +134,7 @@ fn no_key_reaches_a_log() {
 }
 
 #[test]
-fn a_key_may_be_configured_by_its_hash() {
+fn key_configured_by_hash_passes_and_the_hash_does_not() {
     // printf sk-carol | sha256sum
     let hash = "1d0e7afc963efdf084924177294d02cc02800e540bf46e7b846529396be4eddf";
     let carol = json!([{"id": "carol", "sha256": hash}]);
@@ -146,7 +146,7 @@ fn a_key_may_be_configured_by_its_hash() {
 }
 
 #[test]
-fn a_key_ends_with_its_time_and_a_disabled_one_is_wrong() {
+fn expired_and_disabled_keys_are_rejected() {
     let keys = json!([
         {"id": "soon", "key": "sk-soon", "expires_at": "2026-01-01T01:00:00Z"},
         {"id": "off", "key": "sk-off", "disabled": true},
@@ -169,7 +169,7 @@ fn a_key_ends_with_its_time_and_a_disabled_one_is_wrong() {
 }
 
 #[test]
-fn with_auth_none_everybody_passes_and_a_key_still_says_who() {
+fn auth_none_forwards_all_and_a_key_still_identifies() {
     let mut gateway = Gateway::new(&base_with(json!({"auth": "none"})));
     for exchange in gateway.send(Request::get("/v1/usage")) {
         assert_eq!(exchange.upstream_headers().get("x-codex-edge-client"), None);
@@ -180,7 +180,7 @@ fn with_auth_none_everybody_passes_and_a_key_still_says_who() {
     }
 }
 
-/// The fields under our prefix, in any spelling, as the upstream saw them.
+/// The internal headers at the upstream, in any spelling.
 fn internal(headers: &Headers) -> Vec<String> {
     let names = headers.iter().map(|(name, value)| {
         let (name, value) = (
@@ -189,11 +189,11 @@ fn internal(headers: &Headers) -> Vec<String> {
         );
         format!("{name}={value}")
     });
-    let mut fields: Vec<_> = names
-        .filter(|field| field.replace('_', "-").starts_with("x-codex-edge-"))
+    let mut headers: Vec<_> = names
+        .filter(|header| header.replace('_', "-").starts_with("x-codex-edge-"))
         .collect();
-    fields.sort();
-    fields
+    headers.sort();
+    headers
 }
 
 fn forged(request: Request) -> Request {
@@ -214,7 +214,7 @@ fn forged(request: Request) -> Request {
 }
 
 #[test]
-fn the_upstream_is_told_who_calls_and_nobody_can_forge_it() {
+fn identity_headers_reach_the_upstream_and_forged_ones_do_not() {
     let mut gateway = Gateway::new(&base());
     let bob = [
         "x-codex-edge-admin=true",
@@ -246,7 +246,7 @@ fn the_upstream_is_told_who_calls_and_nobody_can_forge_it() {
 }
 
 #[test]
-fn a_request_id_is_kept_when_it_is_sane_and_made_when_it_is_not() {
+fn valid_request_id_is_kept_and_an_invalid_one_replaced() {
     let mut gateway = Gateway::new(&base());
     let cases: [(&[u8], bool); 5] = [
         (b"req_1.a-Z", true),
@@ -255,30 +255,30 @@ fn a_request_id_is_kept_when_it_is_sane_and_made_when_it_is_not() {
         (b"\xff", false),
         (&[b'a'; 129], false),
     ];
-    for (id, is_sane) in cases {
-        let refused = Request::get("/v1/usage").set_header("x-request-id", id);
-        for exchange in gateway.send(refused) {
-            check_id(exchange.header("x-request-id"), id, is_sane);
+    for (id, is_valid) in cases {
+        let rejected = Request::get("/v1/usage").set_header("x-request-id", id);
+        for exchange in gateway.send(rejected) {
+            check_id(exchange.header("x-request-id"), id, is_valid);
         }
         for exchange in gateway.send(good_chat().set_header("x-request-id", id)) {
             check_id(
                 exchange.upstream_headers().text("x-request-id"),
                 id,
-                is_sane,
+                is_valid,
             );
         }
     }
 }
 
-fn check_id(told: Option<String>, sent: &[u8], is_sane: bool) {
-    let told = told.unwrap_or_default();
+fn check_id(id: Option<String>, sent: &[u8], is_valid: bool) {
+    let id = id.unwrap_or_default();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    assert!(!told.is_empty() && told.bytes().all(plain), "{told}");
-    assert_eq!(told.as_bytes() == sent, is_sane, "{told}");
+    assert!(!id.is_empty() && id.bytes().all(plain), "{id}");
+    assert_eq!(id.as_bytes() == sent, is_valid, "{id}");
 }
 
 #[test]
-fn the_workers_of_one_host_agree() {
+fn workers_of_one_host_share_the_configuration() {
     let mut host = builder(&base()).workers(3).start().unwrap();
     for worker in host.workers() {
         let exchange = worker.exchange(good_chat(), upstream);

@@ -1,5 +1,5 @@
-//! Body sizes: what is held and for how long, what flows, what is too much.
-//! Envoy holds 1 MiB unless told; the filter's own limit is `max_body_bytes`.
+//! Body sizes: held and streamed bodies, and their limits.
+//! Envoy holds 1 MiB by default; the filter's own limit is `max_body_bytes`.
 
 use serde_json::json;
 use tests::wasm_host::{Host, Protocol, Request};
@@ -34,24 +34,24 @@ fn post(pieces: Vec<Vec<u8>>) -> Request {
 }
 
 #[test]
-fn once_the_model_is_known_the_rest_flows_through_any_buffer() {
+fn body_after_its_model_is_streamed_beyond_the_buffer_limit() {
     let mut gateway = Gateway::new(&base());
     let body = body(true, 3 * MIB);
     for exchange in gateway.send(post(body.clone())) {
         assert_eq!(outcome(&exchange), "forwarded");
-        assert_eq!(exchange.forwarded().pieces, body, "piece by piece");
+        assert_eq!(exchange.forwarded().pieces, body, "chunk by chunk");
     }
 }
 
 #[test]
-fn what_must_be_held_is_bounded_by_envoy() {
+fn held_body_is_limited_by_envoys_buffer() {
     let mut gateway = Gateway::new(&base());
     gateway.check(post(body(false, MIB / 2)), "forwarded");
     gateway.check(post(body(false, 2 * MIB)), "413 request_payload_too_large");
 }
 
 #[test]
-fn a_held_body_is_not_kept_in_the_guest() {
+fn guest_memory_does_not_grow_with_a_held_body() {
     for hold_headers in [false, true] {
         let config = base();
         let mut host = start(&config, hold_headers);
@@ -66,13 +66,13 @@ fn a_held_body_is_not_kept_in_the_guest() {
         let large = send(&mut host, 900_000);
         assert_eq!(
             small, large,
-            "linear memory grows by what is read at once, never by the body"
+            "linear memory grows by the largest read, never by the body"
         );
     }
 }
 
 #[test]
-fn a_body_over_the_filters_limit_is_refused_declared_or_not() {
+fn body_over_max_body_bytes_is_rejected_declared_or_not() {
     let mut gateway = Gateway::new(&base_with(json!({"max_body_bytes": 100_000})));
     let declared = post(vec![]).header("content-length", "100001");
     gateway.check(declared, "413 request_too_large");
@@ -87,43 +87,43 @@ fn a_body_over_the_filters_limit_is_refused_declared_or_not() {
             assert!(upstream.is_none_or(|(whole, bytes)| !whole && bytes <= 100_000));
         }
     }
-    // What does not name a model is measured as well.
+    // The limit applies to routes without a model too.
     let upload = Request::post("/v1/files").header("authorization", ALICE);
     gateway.check(upload.body_pieces(pieces(150_000)), "413 request_too_large");
 }
 
-/// A chat of a stranger, with a body in pieces and its length declared.
-fn strangers_chat(length: usize) -> Request {
+/// A chat without a key, with a body in chunks and its length declared.
+fn unauthenticated_chat(length: usize) -> Request {
     Request::post("/v1/chat/completions")
         .header("content-length", length.to_string())
         .body_pieces(pieces(length))
 }
 
 #[test]
-fn a_refusal_waits_for_the_end_of_a_short_body() {
+fn rejection_waits_for_the_end_of_a_short_http1_body() {
     let mut host = start(&base(), true);
     let mut send = |request: Request| host.worker(0).exchange(request, upstream);
     let waits = [
-        strangers_chat(40_000).protocol(Protocol::Http1),
-        strangers_chat(40_000)
+        unauthenticated_chat(40_000).protocol(Protocol::Http1),
+        unauthenticated_chat(40_000)
             .protocol(Protocol::Http1)
             .trailer("x-t", "1"),
     ];
-    let goes_at_once = [
-        strangers_chat(70_000).protocol(Protocol::Http1),
-        strangers_chat(40_000).protocol(Protocol::Http2),
+    let replies_at_once = [
+        unauthenticated_chat(70_000).protocol(Protocol::Http1),
+        unauthenticated_chat(40_000).protocol(Protocol::Http2),
     ];
-    for (requests, waits) in [(waits, true), (goes_at_once, false)] {
+    for (requests, waits) in [(waits, true), (replies_at_once, false)] {
         for request in requests {
-            let left = send(request.clone().leaves_after(2));
-            let is_answered = left.calls.contains_key("proxy_send_local_response");
-            assert_eq!(is_answered, !waits, "{} bytes", request.body_bytes());
+            let disconnected = send(request.clone().disconnects_after(2));
+            let is_replied = disconnected.calls.contains_key("proxy_send_local_response");
+            assert_eq!(is_replied, !waits, "{} bytes", request.body_bytes());
             let exchange = send(request);
             assert_eq!(outcome(&exchange), "401 invalid_api_key");
             assert!(!exchange.is_forwarded());
         }
     }
     let metrics = host.metrics().values();
-    let refused = "codex_edge_requests_total;verdict=invalid_api_key;";
-    assert_eq!(metrics[refused], 8, "who leaves was refused too");
+    let rejected = "codex_edge_requests_total;verdict=invalid_api_key;";
+    assert_eq!(metrics[rejected], 8, "disconnected clients are counted too");
 }

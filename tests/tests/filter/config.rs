@@ -1,23 +1,24 @@
-//! Configuration: JSON and environment together, refused by name when wrong, replaced whole when right.
-//! A refused configuration never means an open door.
+//! Configuration: JSON and environment, errors by place, updates as a whole.
+//! A rejected configuration never admits a request.
 
 use serde_json::{Value, json};
+use tests::filter_wasm::FilterBuild;
 use tests::wasm_host::{Builder, LogLevel, Request};
 
-use crate::gateway::{base, base_with, builder, good_chat, outcome, upstream};
+use crate::gateway::{base, base_with, builder, builder_of, good_chat, outcome, upstream};
 
-/// The line in which the filter says why it does not start.
+/// The log line with the reason for which the filter does not start.
 #[track_caller]
-fn refusal(builder: Builder) -> String {
-    let error = builder.start().expect_err("refused");
+fn rejection(builder: Builder) -> String {
+    let error = builder.start().expect_err("rejected");
     let line = error.logs.iter().find(|line| line.level >= LogLevel::Error);
-    line.unwrap_or_else(|| panic!("no reason given: {error}"))
+    line.unwrap_or_else(|| panic!("no reason logged: {error}"))
         .message
         .clone()
 }
 
 #[test]
-fn a_wrong_field_is_refused_by_name() {
+fn invalid_field_is_reported_by_name() {
     let cases = [
         (json!({"kesy": []}), "kesy"),
         (json!({"keys": "sk-alice"}), "keys"),
@@ -85,24 +86,24 @@ fn a_wrong_field_is_refused_by_name() {
         (json!({"hold_headers": "yes"}), "hold_headers"),
     ];
     for (fields, place) in cases {
-        let line = refusal(builder(&base_with(fields.clone())));
+        let line = rejection(builder(&base_with(fields.clone())));
         assert!(line.contains(&format!("{place}:")), "{fields}: {line}");
     }
 }
 
 #[test]
-fn a_filter_without_a_usable_key_does_not_start() {
+fn configuration_without_a_usable_key_is_rejected() {
     let disabled = json!([{"id": "a", "key": "k", "disabled": true}]);
     let expired = json!([{"id": "a", "key": "k", "expires_at": "2020-01-01T00:00:00Z"}]);
     for keys in [json!([]), disabled, expired, Value::Null] {
-        let line = refusal(builder(&base_with(json!({"keys": keys}))));
+        let line = rejection(builder(&base_with(json!({"keys": keys}))));
         assert!(
             line.contains("no usable key") && line.contains("PROXY_API_KEY"),
             "{line}"
         );
     }
     for text in ["", "{}", "null", "[]", "{", "\u{feff}{}"] {
-        refusal(builder(&base()).config(text));
+        rejection(builder(&base()).config(text));
     }
     builder(&base_with(json!({"keys": [], "auth": "none"})))
         .start()
@@ -110,7 +111,7 @@ fn a_filter_without_a_usable_key_does_not_start() {
 }
 
 #[test]
-fn a_refusal_never_repeats_a_key() {
+fn rejection_never_repeats_a_key() {
     let cases = [
         json!({"keys": [{"id": "a", "key": "sk-secret-1 2"}]}),
         json!({"keys": [{"id": "a", "sha256": "sk-secret"}]}),
@@ -126,7 +127,7 @@ fn a_refusal_never_repeats_a_key() {
 }
 
 #[test]
-fn a_small_deployment_needs_only_a_key_in_the_environment() {
+fn api_key_in_the_environment_is_a_complete_configuration() {
     let mut host = builder(&json!({}))
         .env("PROXY_API_KEY", "sk-env")
         .start()
@@ -155,7 +156,7 @@ fn a_small_deployment_needs_only_a_key_in_the_environment() {
 }
 
 #[test]
-fn the_environment_fills_what_the_json_leaves_out() {
+fn environment_fills_absent_fields() {
     let mut host = builder(&json!({"keys": [{"id": "a", "key": "sk-a"}]}))
         .env("PROXY_API_KEY", "sk-env")
         .env("CODEX_MODEL", "gpt-9")
@@ -196,7 +197,7 @@ fn the_environment_fills_what_the_json_leaves_out() {
 }
 
 #[test]
-fn a_wrong_variable_is_refused_by_name() {
+fn invalid_variable_is_reported_by_name() {
     let cases = [
         ("PROXY_PROTECT_MODELS", "maybe"),
         ("PROXY_ENABLE_CORS", "2"),
@@ -206,14 +207,14 @@ fn a_wrong_variable_is_refused_by_name() {
         ("PROXY_MODELS", "codex-7"),
     ];
     for (name, value) in cases {
-        let line = refusal(
+        let line = rejection(
             builder(&json!({}))
                 .env("PROXY_API_KEY", "sk")
                 .env(name, value),
         );
         assert!(line.contains(name), "{line}");
     }
-    let line = refusal(builder(&json!({})).env("PROXY_API_KEY", "two words"));
+    let line = rejection(builder(&json!({})).env("PROXY_API_KEY", "two words"));
     assert!(
         line.contains("PROXY_API_KEY") && !line.contains("two words"),
         "{line}"
@@ -221,13 +222,8 @@ fn a_wrong_variable_is_refused_by_name() {
 }
 
 #[test]
-fn keys_rotate_with_an_update_and_a_wrong_update_changes_nothing() {
+fn update_rotates_keys_and_a_rejected_update_changes_nothing() {
     let with_key = |key: &str| base_with(json!({"keys": [{"id": "a", "key": key}]})).to_string();
-    let mut host = builder(&base())
-        .config(with_key("sk-old"))
-        .workers(2)
-        .start()
-        .unwrap();
     let check = |host: &mut tests::wasm_host::Host, old: &str, new: &str| {
         for worker in host.workers() {
             for (key, expected) in [("sk-old", old), ("sk-new", new)] {
@@ -240,18 +236,25 @@ fn keys_rotate_with_an_update_and_a_wrong_update_changes_nothing() {
             }
         }
     };
-    const NO: &str = "401 invalid_api_key";
-    check(&mut host, "forwarded", NO);
-    for wrong in ["", "{}", r#"{"keys": []}"#, r#"{"keys": 7}"#] {
-        host.update(wrong).expect_err("refused");
-        check(&mut host, "forwarded", NO);
+    const REJECTED: &str = "401 invalid_api_key";
+    for build in FilterBuild::ALL {
+        let mut host = builder_of(build, &base())
+            .config(with_key("sk-old"))
+            .workers(2)
+            .start()
+            .unwrap();
+        check(&mut host, "forwarded", REJECTED);
+        for invalid in ["", "{}", r#"{"keys": []}"#, r#"{"keys": 7}"#] {
+            host.update(invalid).expect_err("rejected");
+            check(&mut host, "forwarded", REJECTED);
+        }
+        host.update(&with_key("sk-new")).unwrap();
+        check(&mut host, REJECTED, "forwarded");
     }
-    host.update(&with_key("sk-new")).unwrap();
-    check(&mut host, NO, "forwarded");
 }
 
 #[test]
-fn an_update_does_not_fill_buckets() {
+fn update_does_not_refill_buckets() {
     let config = base_with(json!({"rate_limit": {"requests": 1, "window_ms": 60_000}}));
     let mut host = builder(&config).start().unwrap();
     assert_eq!(

@@ -1,5 +1,5 @@
-//! Cross-origin requests: on every answer that leaves Envoy, for the right pages, never doubled.
-//! The Fetch standard, section 3.3; Private Network Access.
+//! Cross-origin requests: CORS headers on every response, for allowed origins, and never twice.
+//! Follows the Fetch standard, section 3.3, and Private Network Access.
 
 use serde_json::{Value, json};
 use tests::wasm_host::{Headers, Request, Response};
@@ -12,13 +12,13 @@ fn with_cors(cors: &Value) -> Gateway {
     Gateway::new(&base_with(json!({"cors": cors})))
 }
 
-/// All values of a field, joined as a browser reads them.
+/// The values of a header, joined as a browser reads them.
 fn joined(headers: &Headers, name: &str) -> String {
     let values: Vec<_> = headers.get_all(name).map(String::from_utf8_lossy).collect();
     values.join(", ")
 }
 
-/// Asserts what a page of this origin is told: `origin`, `*`, or nothing.
+/// Checks the CORS headers of a response: `allowed` is an origin, `*`, or empty.
 #[track_caller]
 fn check_allowed(headers: &Headers, allowed: &str) {
     assert_eq!(
@@ -40,7 +40,7 @@ fn check_allowed(headers: &Headers, allowed: &str) {
 }
 
 #[test]
-fn every_answer_can_be_read_by_a_page() {
+fn every_response_has_cors_headers() {
     let mut gateway = Gateway::new(&base());
     let requests = [
         Request::get("/healthz"),
@@ -75,9 +75,9 @@ fn every_answer_can_be_read_by_a_page() {
 }
 
 #[test]
-fn envoys_own_answers_can_be_read_too() {
+fn local_replies_of_envoy_have_cors_headers() {
     let mut gateway = Gateway::new(&base());
-    let answers = [
+    let replies = [
         (404, "route_not_found", ""),
         (
             503,
@@ -86,14 +86,14 @@ fn envoys_own_answers_can_be_read_too() {
         ),
         (504, "response_timeout", "upstream request timeout"),
     ];
-    for (status, details, body) in answers {
+    for (status, details, body) in replies {
         let envoy = |_: &_| Response::from_envoy(status, details, body);
         for exchange in gateway.send_to(good_chat().header("origin", PAGE), envoy) {
             assert_eq!(exchange.status(), status);
             check_allowed(&exchange.response().headers, PAGE);
         }
     }
-    // More than Envoy holds for a filter that waits for the model.
+    // A body over Envoy's buffer limit, while the filter waits for the model.
     let long = format!(r#"{{"a":"{}"}}"#, "a".repeat(2 << 20));
     let request = chat(long)
         .header("authorization", ALICE)
@@ -105,7 +105,7 @@ fn envoys_own_answers_can_be_read_too() {
 }
 
 #[test]
-fn a_stream_is_passed_on_piece_by_piece_with_the_fields() {
+fn streamed_response_keeps_its_chunks_and_gets_cors_headers() {
     let events = ["data: {\"a\":\"\u{e9}", "\"}\n", "\ndata: [DONE]\n\n"];
     let stream = |_: &_| {
         Response::ok()
@@ -126,8 +126,8 @@ fn a_stream_is_passed_on_piece_by_piece_with_the_fields() {
 }
 
 #[test]
-fn what_the_upstream_says_is_replaced_and_never_doubled() {
-    let chatty = |_: &_| {
+fn cors_headers_of_the_upstream_are_replaced() {
+    let upstream_with_cors = |_: &_| {
         Response::ok()
             .header("access-control-allow-origin", "https://evil.example")
             .header("access-control-allow-origin", "*")
@@ -137,7 +137,7 @@ fn what_the_upstream_says_is_replaced_and_never_doubled() {
     };
     let mut gateway = with_cors(&json!({"allowed_origins": [PAGE]}));
     for (origin, allowed) in [(PAGE, PAGE), ("https://evil.example", "")] {
-        for exchange in gateway.send_to(good_chat().header("origin", origin), chatty) {
+        for exchange in gateway.send_to(good_chat().header("origin", origin), upstream_with_cors) {
             let headers = &exchange.response().headers;
             check_allowed(headers, allowed);
             assert!(joined(headers, "vary").contains("accept-encoding"));
@@ -147,7 +147,7 @@ fn what_the_upstream_says_is_replaced_and_never_doubled() {
 }
 
 #[test]
-fn a_list_decides_which_pages_may_read() {
+fn allowed_origins_decide_on_each_origin() {
     let mut gateway = with_cors(&json!({"allowed_origins": [
         "https://app.example", "http://localhost:*", "app://obsidian.md", "vscode-webview://*",
     ]}));
@@ -177,7 +177,7 @@ fn a_list_decides_which_pages_may_read() {
             }
         }
     }
-    // Two origins are none.
+    // A repeated `origin` is not used.
     let request = Request::get("/healthz")
         .header("origin", PAGE)
         .header("origin", PAGE);
@@ -193,7 +193,7 @@ fn preflight() -> Request {
 }
 
 #[test]
-fn a_preflight_needs_no_key_and_is_told_all_it_asks() {
+fn preflight_needs_no_key_and_allows_the_requested_headers() {
     let mut gateway = with_cors(&json!({"allowed_origins": [PAGE]}));
     for exchange in
         gateway.send(preflight().header("access-control-request-headers", "x-a, authorization"))
@@ -250,7 +250,7 @@ fn a_preflight_needs_no_key_and_is_told_all_it_asks() {
 }
 
 #[test]
-fn a_foreign_preflight_is_answered_and_told_nothing() {
+fn preflight_of_a_disallowed_origin_gets_no_cors_headers() {
     let mut gateway = with_cors(&json!({"allowed_origins": ["https://other.example"]}));
     for exchange in gateway.send(preflight()) {
         assert_eq!(exchange.status(), 204);
@@ -263,7 +263,7 @@ fn a_foreign_preflight_is_answered_and_told_nothing() {
 }
 
 #[test]
-fn a_plain_options_says_what_is_allowed() {
+fn plain_options_lists_the_methods_of_the_path() {
     let mut gateway = Gateway::new(&base());
     let cases = [
         ("/v1/chat/completions", "POST, HEAD, OPTIONS"),
@@ -281,7 +281,7 @@ fn a_plain_options_says_what_is_allowed() {
 }
 
 #[test]
-fn switched_off_it_says_nothing_and_options_is_still_answered() {
+fn disabled_cors_adds_no_headers_and_answers_options() {
     let mut gateway = with_cors(&json!({"enabled": false}));
     for request in [
         preflight(),

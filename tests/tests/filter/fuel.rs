@@ -1,19 +1,20 @@
-//! What a request costs, in guest instructions: exact, so that a regression is seen without a quiet machine.
-//! The bounds leave room for the compiler's moods; the figures themselves are printed (`--nocapture`).
+//! The cost of a request in guest instructions: exact, so that a regression shows on a busy machine too.
+//! The bounds leave room for changes of the compiler; `--nocapture` prints the figures.
 
 use serde_json::json;
+use tests::filter_wasm::FilterBuild;
 use tests::wasm_host::{Host, Protocol, Request};
 
-use crate::gateway::{ALICE, base_with, outcome, start, upstream};
+use crate::gateway::{ALICE, base_with, outcome, start_build, upstream};
 
-/// Prose with an escape in twenty octets, as chat bodies about code have it.
+/// Prose with an escape every twenty bytes, as in chat bodies about code.
 const PROSE: &str = r#"The quick brown fox jumps over a \"lazy\" dog in café Größe.\n"#;
-/// Structure and little else, the costliest thing to scan.
+/// Mostly structure, the most expensive input for the scanner.
 const DENSE: &str = r#"{"role":"user","content":[{"type":"text","text":"hi"}]},"#;
 
 const KIB: usize = 1 << 10;
 
-/// Where a body names its model.
+/// The position of the model in a body.
 #[derive(Clone, Copy)]
 enum Model {
     First,
@@ -45,7 +46,7 @@ fn dense(size: usize, model: Model) -> String {
 }
 
 fn post(body: &str) -> Request {
-    // Envoy reads sockets in pieces of 16 KiB.
+    // Envoy reads sockets in chunks of 16 KiB.
     Request::post("/v1/chat/completions")
         .header("authorization", ALICE)
         .header("content-type", "application/json")
@@ -55,15 +56,18 @@ fn post(body: &str) -> Request {
         .body_pieces(body.as_bytes().chunks(16 * KIB))
 }
 
-/// Every check on, as in production; more requests a minute than this test sends.
-fn host() -> Host {
+/// A host with every check enabled, as in production, and a rate above the number of requests here.
+fn host(build: FilterBuild) -> Host {
     let limit = json!({"requests": 60, "window_ms": 60_000});
     let fields = json!({"rate_limit": limit, "unauthenticated_rate_limit": limit});
-    start(&base_with(fields), false)
+    start_build(build, &base_with(fields), false)
 }
 
-/// Sends a request, prints what it took, and holds it to a bound.
-#[expect(clippy::print_stdout, reason = "the figures are for people")]
+/// Sends a request, prints its cost, and checks the bound.
+#[expect(
+    clippy::print_stdout,
+    reason = "the figures are for the reader of the test"
+)]
 fn check(host: &mut Host, name: &str, request: Request, expected: &str, bound: u64) {
     let bytes: usize = request.body_bytes();
     let exchange = host.worker(0).exchange(request, upstream);
@@ -78,10 +82,20 @@ fn check(host: &mut Host, name: &str, request: Request, expected: &str, bound: u
 }
 
 #[test]
-fn a_request_costs_no_more_than_it_did() {
-    let mut host = host();
-    let host = &mut host;
-    // The first request of a VM pays for what is set up once.
+fn requests_stay_below_their_instruction_bounds() {
+    for build in FilterBuild::ALL {
+        check_requests(build);
+    }
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the figures are for the reader of the test"
+)]
+fn check_requests(build: FilterBuild) {
+    let host = &mut host(build);
+    println!("{build:?}");
+    // The first request of a VM pays for the initialisation.
     host.worker(0)
         .exchange(Request::get("/v1/models"), upstream);
     println!(
@@ -90,10 +104,16 @@ fn a_request_costs_no_more_than_it_did() {
     );
     let models = || Request::get("/v1/models");
     let with_key = models().header("authorization", ALICE);
-    let refused = Request::get("/v1/usage").header("authorization", "Bearer sk-wrong");
+    let rejected = Request::get("/v1/usage").header("authorization", "Bearer sk-wrong");
     check(host, "GET, no key", models(), "forwarded", 15_000);
     check(host, "GET, key", with_key, "forwarded", 25_000);
-    check(host, "GET, refused", refused, "401 invalid_api_key", 60_000);
+    check(
+        host,
+        "GET, rejected",
+        rejected,
+        "401 invalid_api_key",
+        60_000,
+    );
     use Model::{First, Last};
     for (name, body, bound) in [
         ("POST 1 KiB, model first", prose(KIB, First), 40_000),

@@ -1,19 +1,19 @@
-//! The compiled filter in front of an upstream that answers everything, in both ways an Envoy may be configured.
-//! The configuration's fields are those of `filter/src/config`.
+//! The compiled filter in front of an upstream that accepts everything, in each form and with each setting of
+//! `hold_headers`. The fields of its configuration are those of `filter/src/config`.
 
 use serde_json::{Value, json};
-use tests::filter_wasm::filter_wasm;
+use tests::filter_wasm::FilterBuild;
 use tests::wasm_host::{
-    Answerer, Builder, Exchange, FilterModule, Host, Message, Outcome, Request, Response,
+    Builder, Exchange, FilterModule, Host, Message, Outcome, Request, Responder, Response,
 };
 
 /// A key without restrictions, of the client `alice`.
 pub(crate) const ALICE: &str = "Bearer sk-alice";
 
-/// What the upstream answers.
+/// The body of the upstream's responses.
 pub(crate) const UPSTREAM_BODY: &str = r#"{"from":"upstream"}"#;
 
-/// Two keys, any model `codex-*`, no limits.
+/// Two keys, three models, no limits.
 pub(crate) fn base() -> Value {
     json!({
         "keys": [
@@ -27,7 +27,7 @@ pub(crate) fn base() -> Value {
     })
 }
 
-/// [`base`] with these fields in the place of its own.
+/// [`base`] with some fields replaced.
 pub(crate) fn base_with(fields: Value) -> Value {
     let mut config = base();
     let (Value::Object(config_fields), Value::Object(fields)) = (&mut config, fields) else {
@@ -37,49 +37,70 @@ pub(crate) fn base_with(fields: Value) -> Value {
     config
 }
 
-/// A host for the filter, before it is started.
+/// A host for the shipped filter, before it is started.
 pub(crate) fn builder(config: &Value) -> Builder {
-    let module = FilterModule::load(filter_wasm()).expect("the filter loads");
+    builder_of(FilterBuild::Shipped, config)
+}
+
+/// A host for one form of the filter, before it is started.
+pub(crate) fn builder_of(build: FilterBuild, config: &Value) -> Builder {
+    let module = FilterModule::load(build.path()).expect("the filter loads");
     Host::builder(&module).config(config.to_string())
 }
 
-/// A host in one of the two modes; filter and host agree on it.
+/// A host for the shipped filter; filter and host agree on `hold_headers`.
 pub(crate) fn start(config: &Value, hold_headers: bool) -> Host {
-    let mut config = config.clone();
-    config["hold_headers"] = json!(hold_headers);
-    let host = builder(&config).hold_headers(hold_headers).start();
-    host.unwrap_or_else(|error| panic!("{error}"))
+    start_build(FilterBuild::Shipped, config, hold_headers)
 }
 
-/// What the upstream answers to anything.
+/// A host for one form of the filter; filter and host agree on `hold_headers`.
+pub(crate) fn start_build(build: FilterBuild, config: &Value, hold_headers: bool) -> Host {
+    let mut config = config.clone();
+    config["hold_headers"] = json!(hold_headers);
+    builder_of(build, &config)
+        .hold_headers(hold_headers)
+        .start()
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The upstream: 200 with a JSON body.
 pub(crate) fn upstream(_: &Message) -> Response {
     Response::ok()
         .header("content-type", "application/json")
         .body(UPSTREAM_BODY)
 }
 
-/// A POST that starts a turn.
+/// A POST that starts a turn, without a key.
 pub(crate) fn chat(body: impl AsRef<[u8]>) -> Request {
     Request::post("/v1/chat/completions")
         .header("content-type", "application/json")
         .body(body)
 }
 
-/// The same, by `alice`, with a body that is fine.
+/// A POST of `alice` that starts a turn, with a valid body.
 pub(crate) fn good_chat() -> Request {
     chat(r#"{"model":"codex-5","messages":[]}"#).header("authorization", ALICE)
 }
 
-/// One filter, started in both modes: streamed heads first, then held ones.
-pub(crate) struct Gateway(pub(crate) [Host; 2]);
+/// The same configuration in four hosts: the filter as it ships and as cargo builds it, each without and with held headers.
+pub(crate) struct Gateway(pub(crate) [Host; 4]);
 
 impl Gateway {
     /// Starts the filter with this configuration.
     pub(crate) fn new(config: &Value) -> Self {
-        Self([false, true].map(|hold_headers| start(config, hold_headers)))
+        let [shipped, built] = FilterBuild::ALL;
+        Self(
+            [
+                (shipped, false),
+                (shipped, true),
+                (built, false),
+                (built, true),
+            ]
+            .map(|(build, hold_headers)| start_build(build, config, hold_headers)),
+        )
     }
 
-    /// Sends a request in both modes and compares what came of it with `status code`, or `forwarded`.
+    /// Sends a request to each host and compares its result with `status code`, or `forwarded`.
     #[track_caller]
     #[expect(
         clippy::needless_pass_by_value,
@@ -91,32 +112,37 @@ impl Gateway {
         }
     }
 
-    /// Sends a request in both modes.
-    pub(crate) fn send(&mut self, request: Request) -> [Exchange; 2] {
+    /// Sends a request to each host.
+    pub(crate) fn send(&mut self, request: Request) -> [Exchange; 4] {
         self.send_to(request, upstream)
     }
 
-    /// Sends a request in both modes to this upstream.
+    /// Sends a request to each host, with this upstream.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a line of a table makes its request in place"
+    )]
     pub(crate) fn send_to(
         &mut self,
         request: Request,
         mut upstream: impl FnMut(&Message) -> Response,
-    ) -> [Exchange; 2] {
-        let [streamed, held] = &mut self.0;
-        [
-            streamed.worker(0).exchange(request.clone(), &mut upstream),
-            held.worker(0).exchange(request, upstream),
-        ]
+    ) -> [Exchange; 4] {
+        self.0
+            .each_mut()
+            .map(|host| host.worker(0).exchange(request.clone(), &mut upstream))
     }
 }
 
-/// `forwarded`, or the status and the error's code of whoever answered instead, or how it ended without an answer.
+/// `forwarded`, or status and error code of the response that came instead, or the end without a response.
 pub(crate) fn outcome(exchange: &Exchange) -> String {
     match &exchange.outcome {
-        Outcome::Answered { answerer, response } => match answerer {
-            Answerer::Upstream => "forwarded".to_owned(),
-            Answerer::Filter => format!("{} {}", response.status(), error_code(response)),
-            Answerer::Envoy(details) => format!("{} {details}", response.status()),
+        Outcome::Responded {
+            responder,
+            response,
+        } => match responder {
+            Responder::Upstream => "forwarded".to_owned(),
+            Responder::Filter => format!("{} {}", response.status(), error_code(response)),
+            Responder::Envoy(details) => format!("{} {details}", response.status()),
         },
         other => format!("{other:?}"),
     }
@@ -124,7 +150,7 @@ pub(crate) fn outcome(exchange: &Exchange) -> String {
     .to_owned()
 }
 
-/// `error.code`, after a look at the whole shape; empty when the body holds no error.
+/// `error.code` of a body in OpenAI's error shape; empty if the body holds no error.
 fn error_code(response: &Message) -> String {
     let body: Value = serde_json::from_slice(&response.body()).unwrap_or_default();
     let Some(error) = body.get("error").and_then(Value::as_object) else {

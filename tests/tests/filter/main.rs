@@ -1,16 +1,16 @@
-//! The compiled filter in the wasm host: every rule of the filter, offline, in both stop-iteration modes.
-//! Requests go in, outcomes come out; which callbacks and host calls lead there is the filter's own business.
+//! The compiled filter in the wasm host: every rule of the filter, offline, as it ships and as cargo builds it, and with
+//! both settings of `hold_headers`.
+//! Tests compare requests with results; the callbacks and host calls in between are the filter's own.
 
 mod auth;
 mod body_limits;
 mod config;
 mod cors;
-mod failing_calls;
+mod exports;
+mod faults;
 mod fuel;
 mod gateway;
-mod malformed;
 mod metrics;
 mod models;
 mod rate_limit;
-mod traps;
 mod verify;

@@ -1,4 +1,4 @@
-//! What an operator sees: counters by verdict, and the reason of each refusal for the access log.
+//! Metrics: counters by verdict, and the reason of each rejection for the access log.
 
 use serde_json::json;
 use tests::wasm_host::Request;
@@ -8,7 +8,7 @@ use crate::gateway::{ALICE, base, base_with, chat, good_chat, start, upstream};
 const REASON: &str = "codex_edge.reason";
 
 #[test]
-fn each_request_is_counted_once_by_its_verdict_and_refusals_say_why() {
+fn each_request_is_counted_once_and_rejections_store_their_reason() {
     let fields = json!({
         "max_body_bytes": 1000,
         "rate_limit": {"requests": 7, "window_ms": 60_000},
@@ -64,18 +64,18 @@ fn each_request_is_counted_once_by_its_verdict_and_refusals_say_why() {
                 (before.0 + 1, before.1 + 1),
                 "{verdict}: {request:?}"
             );
-            let is_refusal = !["forwarded", "options", "verified"].contains(verdict);
+            let is_rejection = !["forwarded", "options", "verified"].contains(verdict);
             let reason = exchange
                 .properties
                 .get(REASON)
                 .map(|reason| String::from_utf8_lossy(reason));
-            assert_eq!(reason.as_deref(), is_refusal.then_some(*verdict));
+            assert_eq!(reason.as_deref(), is_rejection.then_some(*verdict));
         }
     }
 }
 
 #[test]
-fn bytes_looked_at_and_buckets_are_counted() {
+fn scanned_bytes_and_buckets_are_reported() {
     for hold_headers in [false, true] {
         let mut host = start(&base(), hold_headers);
         let body = r#"{"messages":[],"model":"codex-5"}"#;

@@ -1,12 +1,12 @@
-//! Model gating: the model that a body names, read as a JSON parser would, however the body is cut.
-//! RFC 8259; the accepted ids are the catalogue and the key's own patterns.
+//! The model of a body: read as a JSON parser would in any chunks, and checked against the catalogue and the key's models.
+//! Follows RFC 8259.
 
 use serde_json::json;
 use tests::wasm_host::{Exchange, Host, Protocol, Request};
 
 use crate::gateway::{ALICE, Gateway, base, base_with, chat, outcome, start, upstream};
 
-/// How a client may deliver one body: in these pieces, framed by HTTP/1.1 or HTTP/2, or ended by trailers.
+/// The same body in these chunks over HTTP/1 and HTTP/2, and followed by trailers.
 fn deliveries(pieces: &[&[u8]]) -> [Request; 3] {
     let request = Request::post("/v1/chat/completions")
         .header("authorization", ALICE)
@@ -18,14 +18,14 @@ fn deliveries(pieces: &[&[u8]]) -> [Request; 3] {
     ]
 }
 
-/// Whole, cut in two at each byte, and byte by byte.
+/// The body as a whole, cut in two at each byte, and byte by byte.
 fn cuts(body: &[u8]) -> Vec<Vec<&[u8]>> {
     let halves = (0..=body.len()).map(|cut| vec![&body[..cut], &body[cut..]]);
     let bytes = body.chunks(1).collect();
     [vec![body], bytes].into_iter().chain(halves).collect()
 }
 
-fn check_body(hosts: &mut [Host; 2], body: &[u8], expected: &str) {
+fn check_body(hosts: &mut [Host; 4], body: &[u8], expected: &str) {
     for pieces in cuts(body) {
         for request in deliveries(&pieces) {
             for host in hosts.iter_mut() {
@@ -38,7 +38,7 @@ fn check_body(hosts: &mut [Host; 2], body: &[u8], expected: &str) {
     }
 }
 
-/// An accepted body arrives as it was; of a refused one nothing does.
+/// Checks that an accepted body arrives unchanged, and no byte of a rejected one.
 fn check_upstream(exchange: &Exchange, body: &[u8]) {
     match &exchange.upstream {
         Some(upstream) if exchange.is_forwarded() => assert_eq!(upstream.body(), body),
@@ -48,7 +48,7 @@ fn check_upstream(exchange: &Exchange, body: &[u8]) {
 }
 
 #[test]
-fn a_body_is_read_as_a_json_parser_reads_it() {
+fn body_is_read_as_a_json_parser_reads_it_in_any_chunks() {
     let mut hosts = Gateway::new(&base()).0;
     let cases: [(&[u8], &str); 37] = [
         (br#"{"model":"codex-5"}"#, "forwarded"),
@@ -110,7 +110,7 @@ fn a_body_is_read_as_a_json_parser_reads_it() {
 }
 
 #[test]
-fn a_body_without_model_is_the_default_models() {
+fn body_without_model_uses_the_default_model() {
     let config = base_with(json!({"default_model": "codex-6"}));
     let mut gateway = Gateway::new(&config);
     gateway.check(chat("{}").header("authorization", ALICE), "forwarded");
@@ -121,7 +121,7 @@ fn a_body_without_model_is_the_default_models() {
 }
 
 #[test]
-fn a_key_is_held_to_its_own_models() {
+fn key_is_restricted_to_its_models() {
     let mut gateway = Gateway::new(&base());
     let cases = [
         ("codex-5", "forwarded"),
@@ -140,7 +140,7 @@ fn a_key_is_held_to_its_own_models() {
 }
 
 #[test]
-fn a_model_named_twice_goes_no_further_than_the_first() {
+fn first_of_two_models_decides() {
     let mut gateway = Gateway::new(&base());
     let chat = |body: &str| chat(body).header("authorization", ALICE);
     gateway.check(
@@ -154,7 +154,7 @@ fn a_model_named_twice_goes_no_further_than_the_first() {
 }
 
 #[test]
-fn depth_and_length_have_an_end() {
+fn depth_and_name_length_are_limited() {
     let mut gateway = Gateway::new(&base());
     let deep = |depth: usize| {
         format!(
@@ -179,7 +179,7 @@ fn depth_and_length_have_an_end() {
 }
 
 #[test]
-fn a_refusal_points_at_the_model() {
+fn rejection_names_the_model_and_its_parameter() {
     let mut gateway = Gateway::new(&base());
     let request = chat(r#"{"model":"gpt-\"4\"\u0007"}"#).header("authorization", ALICE);
     for exchange in gateway.send(request) {
@@ -191,7 +191,7 @@ fn a_refusal_points_at_the_model() {
 }
 
 #[test]
-fn a_refused_body_does_not_touch_the_upstream_when_heads_can_be_held() {
+fn rejected_body_never_reaches_the_upstream_when_headers_are_held() {
     let request = || chat(r#"{"model":"gpt-4"}"#).header("authorization", ALICE);
     let mut holding = start(&base(), true);
     let exchange = holding.worker(0).exchange(request(), upstream);
@@ -202,13 +202,13 @@ fn a_refused_body_does_not_touch_the_upstream_when_heads_can_be_held() {
     let touched = exchange
         .upstream
         .as_ref()
-        .expect("the head went on before the body was seen");
+        .expect("the head was forwarded before the body");
     assert!(!touched.complete && touched.pieces.is_empty());
 }
 
 #[test]
-fn a_long_body_is_read_alike_wherever_its_strings_begin_and_end() {
-    // A scanner that looks at many octets at once has borders of its own: every escape must meet each of them.
+fn long_body_is_read_alike_at_any_string_offset() {
+    // The scanner compares many bytes at once; every escape must meet each border of a block.
     let escapes =
         r#"The \"quick\" brown fox\\ jumps over caf\u00e9 Größe.\n{\"model\":\"gpt-4\"} "#;
     let mut gateway = Gateway::new(&base());

@@ -1,5 +1,5 @@
-//! Token buckets: exact across workers, refilled by the clock, bounded whatever strangers make up.
-//! OpenAI's `x-ratelimit-*` fields; `retry-after` as in RFC 9110, section 10.2.3.
+//! Rate limits: exact across workers, refilled by the clock, and bounded in memory.
+//! Follows OpenAI's `x-ratelimit-*` headers, and RFC 9110, section 10.2.3, for `retry-after`.
 
 use std::thread;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tests::wasm_host::{Exchange, Host, Request, Worker};
 
 use crate::gateway::{Gateway, base, base_with, builder, chat, good_chat, outcome, upstream};
 
-/// `requests` a minute for clients, as many refusals an hour for strangers.
+/// `requests` a minute for each client, and as many rejections an hour for each unauthenticated address.
 fn limited(requests: u32) -> Value {
     base_with(json!({
         "rate_limit": {"requests": requests, "window_ms": 60_000},
@@ -31,7 +31,7 @@ fn accepted(exchanges: &[Exchange]) -> usize {
 }
 
 #[test]
-fn no_more_than_the_limit_passes_however_workers_take_turns() {
+fn limit_holds_across_alternating_workers() {
     let mut host = start(&limited(10), 3);
     let exchanges: Vec<_> = (0..30).map(|turn| send(host.worker(turn % 3))).collect();
     assert_eq!(accepted(&exchanges), 10);
@@ -43,7 +43,7 @@ fn no_more_than_the_limit_passes_however_workers_take_turns() {
 }
 
 #[test]
-fn no_more_than_the_limit_passes_when_workers_run_at_once() {
+fn limit_holds_across_concurrent_workers() {
     const LIMIT: u32 = 100;
     let mut host = start(&limited(LIMIT), 4);
     let send_many = |worker: &mut Worker| {
@@ -64,7 +64,7 @@ fn no_more_than_the_limit_passes_when_workers_run_at_once() {
 }
 
 #[test]
-fn streams_that_are_open_at_once_are_counted_once_each() {
+fn concurrent_streams_are_charged_once_each() {
     let mut host = start(&limited(3), 1);
     let requests = (0..8).map(|_| good_chat());
     let exchanges = host.worker(0).interleave(requests, upstream);
@@ -72,7 +72,7 @@ fn streams_that_are_open_at_once_are_counted_once_each() {
 }
 
 #[test]
-fn a_lost_race_costs_another_try_and_no_token() {
+fn lost_race_is_retried_without_losing_a_token() {
     let mut host = start(&limited(2), 1);
     for left in [1, 0] {
         host.shared_data().lose_next_races(5);
@@ -85,22 +85,22 @@ fn a_lost_race_costs_another_try_and_no_token() {
 }
 
 #[test]
-fn an_endless_race_is_refused_and_ends() {
+fn endless_race_is_rejected() {
     let mut host = start(&limited(2), 1);
     host.shared_data().lose_next_races(u32::MAX);
     assert_eq!(outcome(&send(host.worker(0))), "429 rate_limited");
 }
 
 #[test]
-fn answers_carry_the_fields_that_openai_sends() {
+fn responses_have_openais_rate_limit_headers() {
     let mut gateway = Gateway::new(&limited(3));
     let expected = [("2", "20s"), ("1", "40s"), ("0", "1m0s"), ("0", "1m0s")];
     for (turn, (remaining, reset)) in expected.into_iter().enumerate() {
         for exchange in gateway.send(good_chat()) {
-            let field = |name| exchange.header(name).unwrap_or_default();
-            assert_eq!(field("x-ratelimit-limit-requests"), "3");
-            assert_eq!(field("x-ratelimit-remaining-requests"), remaining);
-            assert_eq!(field("x-ratelimit-reset-requests"), reset);
+            let header = |name| exchange.header(name).unwrap_or_default();
+            assert_eq!(header("x-ratelimit-limit-requests"), "3");
+            assert_eq!(header("x-ratelimit-remaining-requests"), remaining);
+            assert_eq!(header("x-ratelimit-reset-requests"), reset);
             assert_eq!(exchange.status() == 429, turn == 3);
         }
     }
@@ -108,18 +108,18 @@ fn answers_carry_the_fields_that_openai_sends() {
         host.clock().advance(Duration::from_millis(4_500));
     }
     for exchange in gateway.send(good_chat()) {
-        let field = |name| exchange.header(name).unwrap_or_default();
+        let header = |name| exchange.header(name).unwrap_or_default();
         assert_eq!(
-            (field("retry-after"), field("retry-after-ms")),
+            (header("retry-after"), header("retry-after-ms")),
             ("16".into(), "15500".into())
         );
-        assert_eq!(field("access-control-allow-origin"), "*");
+        assert_eq!(header("access-control-allow-origin"), "*");
         assert!(!exchange.is_forwarded() && exchange.upstream.is_none());
     }
 }
 
 #[test]
-fn tokens_come_back_with_time_and_never_by_setting_the_clock() {
+fn tokens_refill_with_time_and_not_by_setting_the_clock() {
     let mut gateway = Gateway::new(&limited(2));
     gateway.check(good_chat(), "forwarded");
     gateway.check(good_chat(), "forwarded");
@@ -138,7 +138,7 @@ fn tokens_come_back_with_time_and_never_by_setting_the_clock() {
     advance(&gateway, Duration::from_secs(30));
     gateway.check(good_chat(), "forwarded");
     gateway.check(good_chat(), "429 rate_limited");
-    // However long nobody came, a bucket holds no more than its size.
+    // After any time a bucket holds no more than its size.
     advance(&gateway, Duration::from_secs(365 * 24 * 3600));
     gateway.check(good_chat(), "forwarded");
     gateway.check(good_chat(), "forwarded");
@@ -146,7 +146,7 @@ fn tokens_come_back_with_time_and_never_by_setting_the_clock() {
 }
 
 #[test]
-fn each_client_has_a_bucket_of_its_own_size() {
+fn each_client_has_its_own_bucket_and_limit() {
     let keys = json!([
         {"id": "alice", "key": "sk-alice"},
         {"id": "bob", "key": "sk-bob", "rate_limit": {"requests": 1, "window_ms": 1000}},
@@ -172,7 +172,7 @@ fn each_client_has_a_bucket_of_its_own_size() {
 }
 
 #[test]
-fn only_generating_posts_with_a_key_are_charged() {
+fn only_generating_posts_are_charged() {
     let mut gateway = Gateway::new(&limited(1));
     let alice = |request: Request| request.header("authorization", "Bearer sk-alice");
     for _ in 0..3 {
@@ -191,7 +191,7 @@ fn only_generating_posts_with_a_key_are_charged() {
 }
 
 #[test]
-fn guessing_keys_is_slow_by_address_and_leaves_clients_alone() {
+fn guessed_keys_are_limited_by_address_and_valid_keys_are_not() {
     let guess = |port: u32, address: &str| {
         chat("{}")
             .header("authorization", format!("Bearer guess-{port}"))
@@ -205,7 +205,7 @@ fn guessing_keys_is_slow_by_address_and_leaves_clients_alone() {
     gateway.check(guess(99, "198.51.100.9"), "401 invalid_api_key");
     let alice = good_chat().property("source.address", "192.0.2.1:1");
     gateway.check(alice, "forwarded");
-    // One IPv6 customer has a whole network of addresses.
+    // Addresses of one IPv6 /64 share a bucket.
     for host in 0..3 {
         gateway.check(
             guess(1, &format!("[2001:db8::{host}]")),
@@ -216,7 +216,7 @@ fn guessing_keys_is_slow_by_address_and_leaves_clients_alone() {
 }
 
 #[test]
-fn made_up_bearers_and_addresses_do_not_grow_shared_data() {
+fn made_up_keys_and_addresses_do_not_grow_shared_data() {
     let mut gateway = Gateway::new(&limited(2));
     let sizes = |gateway: &Gateway| {
         let data = gateway.0.each_ref().map(|host| host.shared_data().clone());
@@ -239,7 +239,7 @@ fn made_up_bearers_and_addresses_do_not_grow_shared_data() {
 }
 
 #[test]
-fn a_broken_bucket_is_a_full_one() {
+fn invalid_bucket_counts_as_full() {
     let mut host = start(&limited(1), 1);
     let data = host.shared_data().clone();
     for value in [&b""[..], b"x", &[0xff; 9]] {
@@ -256,7 +256,7 @@ fn a_broken_bucket_is_a_full_one() {
 }
 
 #[test]
-fn switched_off_nothing_is_counted() {
+fn disabled_limits_charge_no_request() {
     let mut gateway = Gateway::new(&base());
     for _ in 0..400 {
         gateway.check(good_chat(), "forwarded");

@@ -1,5 +1,5 @@
-//! `/verify`, for proxies that front something else with our keys.
-//! Traefik `ForwardAuth`, nginx `auth_request`, Envoy `ext_authz` over HTTP.
+//! `/verify`, the forward-auth endpoint for other proxies.
+//! Follows Traefik's `ForwardAuth`, nginx's `auth_request` and Envoy's `ext_authz` over HTTP.
 
 use serde_json::json;
 use tests::wasm_host::Request;
@@ -7,7 +7,7 @@ use tests::wasm_host::Request;
 use crate::gateway::{ALICE, Gateway, base, base_with};
 
 #[test]
-fn a_key_is_vouched_for_and_its_client_named() {
+fn verify_returns_the_client_of_a_valid_key() {
     let mut gateway = Gateway::new(&base());
     for exchange in gateway.send(Request::get("/verify").header("authorization", ALICE)) {
         assert_eq!(
@@ -18,7 +18,7 @@ fn a_key_is_vouched_for_and_its_client_named() {
             exchange.header("x-codex-edge-client").as_deref(),
             Some("alice")
         );
-        assert!(exchange.upstream.is_none(), "the filter answers by itself");
+        assert!(exchange.upstream.is_none(), "the filter responds itself");
     }
     for exchange in gateway.send(Request::get("/verify").header("x-codex-edge-client", "root")) {
         assert_eq!(
@@ -29,37 +29,41 @@ fn a_key_is_vouched_for_and_its_client_named() {
     }
 }
 
-/// A question about a request: `(method, uri)` as a proxy forwards them, empty for none.
-fn asks(method: &str, uri: &str) -> Request {
-    let fields = [("x-forwarded-method", method), ("x-forwarded-uri", uri)];
-    let sent = fields.into_iter().filter(|(_, value)| !value.is_empty());
+/// A request to `/verify` about `method` and `uri`, as a proxy forwards them; an empty text means no header.
+fn verify(method: &str, uri: &str) -> Request {
+    let headers = [("x-forwarded-method", method), ("x-forwarded-uri", uri)];
+    let sent = headers.into_iter().filter(|(_, value)| !value.is_empty());
     sent.fold(Request::get("/verify"), |request, (name, value)| {
         request.header(name, value)
     })
 }
 
 #[test]
-fn the_forwarded_request_decides_whether_a_key_is_needed() {
+fn forwarded_request_decides_whether_verify_needs_a_key() {
     let mut gateway = Gateway::new(&base());
     let cases = [
-        (asks("GET", "/v1/usage"), "401 invalid_api_key", "200"),
+        (verify("GET", "/v1/usage"), "401 invalid_api_key", "200"),
         (
-            asks("POST", "/v1/chat/completions"),
+            verify("POST", "/v1/chat/completions"),
             "401 invalid_api_key",
             "200",
         ),
-        (asks("GET", "/somebody/elses"), "401 invalid_api_key", "200"),
-        (asks("GET", "/healthz"), "200", "200"),
-        (asks("HEAD", "/v1/responses"), "200", "200"),
-        (asks("OPTIONS", "/somebody/elses"), "204", "204"),
-        (asks("", "/healthz"), "401 invalid_api_key", "200"),
-        (asks("GET", ""), "401 invalid_api_key", "200"),
+        (verify("GET", "/other/path"), "401 invalid_api_key", "200"),
+        (verify("GET", "/healthz"), "200", "200"),
+        (verify("HEAD", "/v1/responses"), "200", "200"),
+        (verify("OPTIONS", "/other/path"), "204", "204"),
+        (verify("", "/healthz"), "401 invalid_api_key", "200"),
+        (verify("GET", ""), "401 invalid_api_key", "200"),
         (
-            asks("GET", "/healthz").header("x-forwarded-uri", "/v1/usage"),
+            verify("GET", "/healthz").header("x-forwarded-uri", "/v1/usage"),
             "401 invalid_api_key",
             "200",
         ),
-        (asks("\u{fffd}", "/\u{fffd}"), "401 invalid_api_key", "200"),
+        (
+            verify("\u{fffd}", "/\u{fffd}"),
+            "401 invalid_api_key",
+            "200",
+        ),
         (Request::get("/verify/"), "401 invalid_api_key", "200"),
         (Request::get("/verify?x=1"), "401 invalid_api_key", "200"),
         (Request::new("HEAD", "/verify"), "401", "200"),
@@ -88,10 +92,10 @@ fn the_forwarded_request_decides_whether_a_key_is_needed() {
 }
 
 #[test]
-fn guessing_through_verify_is_slow_too() {
+fn guessed_keys_at_verify_are_rate_limited() {
     let limit = json!({"requests": 2, "window_ms": 60_000});
     let mut gateway = Gateway::new(&base_with(json!({"unauthenticated_rate_limit": limit})));
-    gateway.check(asks("GET", "/x"), "401 invalid_api_key");
-    gateway.check(asks("GET", "/x"), "401 invalid_api_key");
-    gateway.check(asks("GET", "/x"), "429 rate_limited");
+    gateway.check(verify("GET", "/x"), "401 invalid_api_key");
+    gateway.check(verify("GET", "/x"), "401 invalid_api_key");
+    gateway.check(verify("GET", "/x"), "429 rate_limited");
 }

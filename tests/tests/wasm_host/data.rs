@@ -1,4 +1,4 @@
-//! What belongs to no stream: wire formats, shared data, clocks, environment, configuration.
+//! Host state without a stream: wire formats, shared data, clocks, environment, configuration.
 
 use std::thread;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tests::wasm_host::{Request, Response, encode_pairs};
 
 use crate::guest::host;
 
-/// Adds one to the byte under `key`, again until nobody came between.
+/// Increments the number under `key`, and retries until no other worker wrote in between.
 const COUNT: &str = r#"
   (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
     (loop $again
@@ -18,7 +18,7 @@ const COUNT: &str = r#"
 "#;
 
 #[test]
-fn a_header_map_arrives_as_the_specification_lays_it_out() {
+fn header_map_is_serialized_as_specified() {
     let mut host = host(
         r#"(func (export "proxy_on_request_headers") (param $id i32) (param $count i32) (param i32) (result i32)
             (call $note (local.get $count))
@@ -38,7 +38,7 @@ fn a_header_map_arrives_as_the_specification_lays_it_out() {
 }
 
 #[test]
-fn a_counter_with_compare_and_swap_loses_nothing_to_another_thread() {
+fn compare_and_swap_loses_no_increment_between_threads() {
     const EACH: u16 = 500;
     let mut host = host(COUNT).workers(2).start().unwrap();
     host.shared_data().set(b"key", b"\0\0", 0).unwrap();
@@ -57,7 +57,7 @@ fn a_counter_with_compare_and_swap_loses_nothing_to_another_thread() {
 }
 
 #[test]
-fn a_lost_race_is_seen_by_the_guest() {
+fn lost_race_is_reported_to_the_guest() {
     let mut host = host(COUNT).start().unwrap();
     host.shared_data().set(b"key", b"\x05\0", 0).unwrap();
     host.shared_data().lose_next_races(3);
@@ -69,7 +69,7 @@ fn a_lost_race_is_seen_by_the_guest() {
 }
 
 #[test]
-fn both_clocks_stand_where_the_test_puts_them() {
+fn clocks_show_the_time_of_the_test() {
     let mut host = host(
         r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
             (drop (call $now (i32.const 1004)))
@@ -97,7 +97,7 @@ fn both_clocks_stand_where_the_test_puts_them() {
 }
 
 #[test]
-fn environment_and_configuration_are_read_at_start() {
+fn environment_and_configuration_are_readable_at_start() {
     let host = host(
         r#"(func (export "proxy_on_configure") (param $id i32) (param $size i32) (result i32)
             (drop (call $environ (i32.const 2000) (i32.const 3000)))

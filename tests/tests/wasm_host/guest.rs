@@ -1,5 +1,5 @@
 //! Guests in WebAssembly text: a common prelude and the callbacks under test.
-//! Follows proxy-wasm ABI 0.2.1, written out by hand so that no SDK stands between test and host.
+//! Follows the proxy-wasm ABI 0.2.1, without an SDK between test and host.
 
 use tests::wasm_host::{Builder, FilterModule, Host};
 
@@ -33,13 +33,13 @@ const PRELUDE: &str = r#"
     (drop (call $record (i32.load (i32.const 1000)) (i64.extend_i32_u (local.get $value)))))
 "#;
 
-/// A module with these functions behind the prelude.
+/// Compiles the prelude and these functions.
 pub(crate) fn module(functions: &str) -> FilterModule {
     let text = format!("(module {PRELUDE} {functions})");
     FilterModule::new(text.as_bytes()).expect("the guest compiles")
 }
 
-/// A host for these functions.
+/// A host for a guest with these functions.
 pub(crate) fn host(functions: &str) -> Builder {
     Host::builder(&module(functions))
 }

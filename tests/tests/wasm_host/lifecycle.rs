@@ -1,10 +1,10 @@
-//! Load, start, update, trap: who goes on, with what.
+//! Loading, start, update and trap.
 
 use tests::wasm_host::{FilterModule, Outcome, Request, Response};
 
 use crate::guest::{host, module};
 
-/// Says its configuration's length with every request; an empty one is refused, `x-test: changed` is a trap.
+/// Notes the length of its configuration at every request; rejects an empty one, and traps on a request with `x-test`.
 const CONFIGURED: &str = r#"
   (global $size (mut i32) (i32.const 0))
   (func (export "proxy_on_configure") (param $id i32) (param $size i32) (result i32)
@@ -18,22 +18,18 @@ const CONFIGURED: &str = r#"
 "#;
 
 #[test]
-fn what_envoy_would_not_load_is_refused_with_its_name() {
-    let refused = |text: &str| FilterModule::new(text.as_bytes()).unwrap_err().to_string();
+fn module_with_unknown_import_or_abi_is_rejected() {
+    let error = |text: &str| FilterModule::new(text.as_bytes()).unwrap_err().to_string();
     let unknown = r#"(module (import "env" "proxy_new" (func))
         (memory (export "memory") 1) (func (export "malloc") (param i32) (result i32) local.get 0)
         (func (export "proxy_abi_version_0_2_1")))"#;
-    assert!(
-        refused(unknown).contains("proxy_new"),
-        "{}",
-        refused(unknown)
-    );
-    assert!(refused("(module)").contains("proxy_abi_version_0_2_1"));
+    assert!(error(unknown).contains("proxy_new"), "{}", error(unknown));
+    assert!(error("(module)").contains("proxy_abi_version_0_2_1"));
 }
 
 #[test]
 #[should_panic(expected = "the wasm host does not implement proxy_done")]
-fn a_function_that_the_host_lacks_ends_the_test() {
+fn unsupported_host_function_ends_the_test() {
     let guest = r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (call $done))"#;
     let mut host = host(guest).start().unwrap();
     host.worker(0)
@@ -41,13 +37,13 @@ fn a_function_that_the_host_lacks_ends_the_test() {
 }
 
 #[test]
-fn a_refused_configuration_does_not_start() {
+fn rejected_configuration_does_not_start() {
     let error = host(CONFIGURED).start().unwrap_err();
-    assert_eq!(error.to_string(), "proxy_on_configure said no");
+    assert_eq!(error.to_string(), "proxy_on_configure returned false");
 }
 
 #[test]
-fn a_refused_update_leaves_the_old_configuration() {
+fn rejected_update_keeps_the_old_configuration() {
     let mut host = host(CONFIGURED).config("old").start().unwrap();
     host.update("").unwrap_err();
     host.worker(0)
@@ -59,7 +55,7 @@ fn a_refused_update_leaves_the_old_configuration() {
 }
 
 #[test]
-fn after_a_trap_the_next_request_has_a_new_vm() {
+fn request_after_a_trap_gets_a_new_vm() {
     let mut host = host(CONFIGURED).config("abc").start().unwrap();
     let worker = host.worker(0);
     let requests = [Request::get("/"), Request::get("/").header("x-test", "")];
@@ -77,7 +73,7 @@ fn after_a_trap_the_next_request_has_a_new_vm() {
 }
 
 #[test]
-fn the_last_callbacks_come_once_whatever_happened() {
+fn log_done_and_delete_are_called_once_for_every_stream() {
     let guest = r#"
         (func (export "proxy_on_log") (param i32)
           (call $note (call $header (i32.const 0) (i32.const 32) (i32.const 6) (i32.const 1004) (i32.const 1008)))
@@ -92,12 +88,12 @@ fn the_last_callbacks_come_once_whatever_happened() {
     };
     check(Request::get("/").header("x-test", "1"), [0, 2, 8, 9]);
     check(Request::get("/"), [1, 2, 8, 9]);
-    check(Request::get("/").leaves_after(0), [1, 2, 8, 9]);
-    check(Request::get("/").leaves_after(2), [1, 2, 8, 9]);
+    check(Request::get("/").disconnects_after(0), [1, 2, 8, 9]);
+    check(Request::get("/").disconnects_after(2), [1, 2, 8, 9]);
 }
 
 #[test]
-fn fuel_is_the_same_in_every_run() {
+fn fuel_is_deterministic() {
     let module = module(CONFIGURED);
     let fuel = || {
         let mut host = tests::wasm_host::Host::builder(&module)
@@ -113,7 +109,7 @@ fn fuel_is_the_same_in_every_run() {
 }
 
 #[test]
-fn a_test_can_end_the_vm_in_any_host_call() {
+fn trap_after_ends_the_vm_in_any_host_call() {
     let mut host = host(CONFIGURED).config("abc").start().unwrap();
     let worker = host.worker(0);
     for calls in 0..3 {

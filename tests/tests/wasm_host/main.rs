@@ -1,5 +1,5 @@
-//! The wasm host against the ABI: what a guest reads and writes, and when it is refused.
-//! Follows proxy-wasm ABI 0.2.1 and what was seen in Envoy 1.40.
+//! The wasm host, tested with hand-written guests.
+//! Follows the proxy-wasm ABI 0.2.1 and the behaviour of Envoy 1.40.
 
 mod data;
 mod guest;

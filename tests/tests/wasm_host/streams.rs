@@ -1,17 +1,17 @@
-//! Heads, bodies and replies: what a filter sees, holds and may still change.
+//! Heads, bodies and local replies: the parts that a filter sees, holds and may change.
 
-use tests::wasm_host::{Answerer, Builder, Outcome, Protocol, Request, Response};
+use tests::wasm_host::{Builder, Outcome, Protocol, Request, Responder, Response};
 
 use crate::guest::host;
 
-/// Notes the length of each request body call and pauses until the end of the stream.
+/// Notes the length of each request body callback and pauses until the end of the stream.
 const HOLD_BODY: &str = r#"
   (func (export "proxy_on_request_body") (param $id i32) (param $len i32) (param $end i32) (result i32)
     (call $note (local.get $len))
     (i32.eqz (local.get $end)))
 "#;
 
-/// Pauses at the head; in each body call sets `x-test` and notes the status.
+/// Pauses at the head; in each body callback sets `x-test` and notes the status.
 const HOLD_HEAD: &str = r#"
   (func (export "proxy_on_request_headers") (param $id i32) (param i32) (param $end i32) (result i32) (i32.const 1))
   (func (export "proxy_on_request_body") (param $id i32) (param i32) (param $end i32) (result i32)
@@ -19,7 +19,7 @@ const HOLD_HEAD: &str = r#"
     (i32.eqz (local.get $end)))
 "#;
 
-/// Answers 401 to `x-test`; notes the length of each answer's code details.
+/// Replies 401 to a request with `x-test`; notes the length of the code details of each response.
 const REPLY: &str = r#"
   (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
     (if (i32.eqz (call $header (i32.const 0) (i32.const 32) (i32.const 6) (i32.const 1004) (i32.const 1008)))
@@ -38,7 +38,7 @@ fn notes(builder: Builder, request: Request) -> Vec<u64> {
 }
 
 #[test]
-fn a_held_body_is_seen_whole_and_a_streamed_one_in_pieces() {
+fn held_body_is_cumulative_and_a_streamed_one_in_chunks() {
     let request = || Request::post("/").body_pieces(["abc", "de"]);
     assert_eq!(notes(host(HOLD_BODY), request()), [3, 5, 5]);
     assert_eq!(
@@ -50,7 +50,7 @@ fn a_held_body_is_seen_whole_and_a_streamed_one_in_pieces() {
 }
 
 #[test]
-fn a_body_that_ends_with_trailers_never_sees_the_end() {
+fn body_with_trailers_has_no_end_of_stream() {
     let request = Request::post("/")
         .body_pieces(["abc", "de"])
         .trailer("x-sum", "1");
@@ -66,7 +66,7 @@ fn a_body_that_ends_with_trailers_never_sees_the_end() {
 }
 
 #[test]
-fn a_paused_head_hangs_unless_the_host_lets_it_be_held() {
+fn paused_head_hangs_unless_headers_can_be_held() {
     let request = || Request::post("/").body_pieces(["abc", "de"]);
     let mut plain = host(HOLD_HEAD).start().unwrap();
     let exchange = plain.worker(0).exchange(request(), |_| Response::ok());
@@ -86,7 +86,7 @@ fn a_paused_head_hangs_unless_the_host_lets_it_be_held() {
 }
 
 #[test]
-fn a_head_that_has_gone_on_cannot_be_changed() {
+fn forwarded_head_cannot_be_changed() {
     const BAD_ARGUMENT: u64 = 2;
     let guest = HOLD_HEAD.replace("(i32.const 1))", "(i32.const 0))");
     let mut host = host(&guest).hold_headers(true).start().unwrap();
@@ -97,13 +97,13 @@ fn a_head_that_has_gone_on_cannot_be_changed() {
 }
 
 #[test]
-fn a_body_over_the_limit_is_refused_by_envoy_only_while_it_is_held() {
+fn buffer_limit_applies_to_held_bodies_only() {
     let request = || Request::post("/").body_pieces([[b'a'; 600], [b'a'; 600]]);
     let mut holding = host(HOLD_BODY).buffer_limit(1000).start().unwrap();
     let exchange = holding.worker(0).exchange(request(), |_| Response::ok());
     assert_eq!(exchange.status(), 413);
     let details = "request_payload_too_large".to_owned();
-    assert_eq!(exchange.answerer(), Some(&Answerer::Envoy(details)));
+    assert_eq!(exchange.responder(), Some(&Responder::Envoy(details)));
     assert!(!exchange.is_forwarded());
 
     let streamed = HOLD_BODY.replace("(i32.eqz (local.get $end))", "(i32.const 0)");
@@ -113,10 +113,10 @@ fn a_body_over_the_limit_is_refused_by_envoy_only_while_it_is_held() {
 }
 
 #[test]
-fn replies_of_filter_and_envoy_run_through_the_response_callbacks() {
+fn local_replies_run_through_the_response_callbacks() {
     let mut host = host(REPLY).start().unwrap();
-    let refused = Request::get("/").header("x-test", "");
-    let exchange = host.worker(0).exchange(refused, |_| Response::ok());
+    let rejected = Request::get("/").header("x-test", "");
+    let exchange = host.worker(0).exchange(rejected, |_| Response::ok());
     assert_eq!(
         (exchange.status(), exchange.response().text()),
         (401, "key".to_owned())
@@ -125,7 +125,7 @@ fn replies_of_filter_and_envoy_run_through_the_response_callbacks() {
         exchange.header("content-type").as_deref(),
         Some("text/plain")
     );
-    assert_eq!(exchange.answerer(), Some(&Answerer::Filter));
+    assert_eq!(exchange.responder(), Some(&Responder::Filter));
     assert!(exchange.upstream.is_none());
 
     let no_route = |_: &_| Response::from_envoy(404, "route_not_found", "");
@@ -142,7 +142,7 @@ fn replies_of_filter_and_envoy_run_through_the_response_callbacks() {
 }
 
 #[test]
-fn a_reply_from_the_response_head_replaces_the_answer_and_one_from_its_body_resets() {
+fn reply_from_response_headers_replaces_the_response_and_from_its_body_resets() {
     let guest = |callback: &str, args: &str| {
         format!(
             r#"(func (export "{callback}") (param {args}) (result i32)
@@ -171,7 +171,7 @@ fn a_reply_from_the_response_head_replaces_the_answer_and_one_from_its_body_rese
 }
 
 #[test]
-fn a_body_can_be_replaced_whole_and_no_other_way() {
+fn body_can_be_replaced_as_a_whole_only() {
     let guest = r#"
       (func (export "proxy_on_request_body") (param i32 i32 i32) (result i32)
         (call $note (call $set_buffer (i32.const 0) (i32.const 1) (i32.const 1) (i32.const 16) (i32.const 3)))
@@ -187,7 +187,7 @@ fn a_body_can_be_replaced_whole_and_no_other_way() {
 }
 
 #[test]
-fn a_stream_goes_to_the_client_piece_by_piece() {
+fn streamed_response_keeps_its_chunks() {
     let mut host = host("").start().unwrap();
     let events = ["data: 1\n\n", "data: 2\n\n"];
     let upstream = |_: &_| Response::ok().body_pieces(events).trailer("x-usage", "3");

@@ -1,12 +1,12 @@
-//! The guest as a host function sees it: its memory, its allocator, its context.
-//! Source: proxy-wasm ABI 0.2.1, section "Memory management".
+//! The guest during a host call: its memory, its allocator, its context.
+//! Follows the proxy-wasm ABI 0.2.1, section "Memory management".
 
 use wasmtime::{Caller, ensure};
 
-use super::{Answer, Refusal};
+use super::result::{CallError, CallResult};
 use crate::wasm_host::abi::{Status, wire_len};
-use crate::wasm_host::view::StreamView;
-use crate::wasm_host::vm::VmState;
+use crate::wasm_host::guest::StreamView;
+use crate::wasm_host::guest::VmState;
 
 /// A guest in the middle of a host call.
 pub(super) struct Guest<'a>(Caller<'a, VmState>);
@@ -15,7 +15,7 @@ impl<'a> Guest<'a> {
     /// Counts the call.
     ///
     /// # Errors
-    /// The test wants the VM to end here.
+    /// The test makes the VM trap in this call.
     pub(super) fn enter(
         mut caller: Caller<'a, VmState>,
         function: &'static str,
@@ -29,38 +29,40 @@ impl<'a> Guest<'a> {
         Ok(Self(caller))
     }
 
-    /// Whether the test has this call fail.
-    pub(super) fn is_withheld(&self, function: &str) -> bool {
-        self.0.data().withheld.as_deref() == Some(function)
+    /// Whether the test makes this call fail.
+    pub(super) fn is_failing(&self, function: &str) -> bool {
+        self.0.data().failing_call.as_deref() == Some(function)
     }
 
     pub(super) fn state(&mut self) -> &mut VmState {
         self.0.data_mut()
     }
 
-    /// The stream that the running callback belongs to; the root context has none.
+    /// Returns the stream of the running callback; the root context has none.
     pub(super) fn stream(&mut self) -> Result<&mut StreamView, Status> {
         let state = self.state();
         let view = state.streams.get_mut(&state.context);
         view.ok_or(Status::BadArgument)
     }
 
-    /// A copy of some bytes of the guest.
+    /// Copies bytes from the guest's memory.
     pub(super) fn read(&mut self, start: u32, len: u32) -> Result<Vec<u8>, Status> {
         let memory = self.memory();
         let bytes = memory.get(range(start, len)?);
         bytes.map(<[u8]>::to_vec).ok_or(Status::InvalidMemoryAccess)
     }
 
-    /// Some bytes of the guest as text, octets that are not UTF-8 replaced.
+    /// Copies text from the guest's memory; bytes that are not UTF-8 are replaced.
     pub(super) fn read_text(&mut self, start: u32, len: u32) -> Result<String, Status> {
         let bytes = self.read(start, len)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     pub(super) fn read_u32(&mut self, start: u32) -> Result<u32, Status> {
-        let bytes = self.read(start, 4)?;
-        let bytes = bytes.try_into().map_err(|_| Status::InvalidMemoryAccess)?;
+        let bytes = self
+            .read(start, 4)?
+            .try_into()
+            .map_err(|_| Status::InvalidMemoryAccess)?;
         Ok(u32::from_le_bytes(bytes))
     }
 
@@ -73,8 +75,9 @@ impl<'a> Guest<'a> {
         Ok(())
     }
 
-    /// Returns bytes: in memory that the guest allocates and owns, their place and length at the two addresses.
-    pub(super) fn give(&mut self, bytes: &[u8], out: u32, out_len: u32) -> Answer {
+    /// Returns bytes to the guest: in memory that the guest allocates and owns, with address and length at `out` and
+    /// `out_len`.
+    pub(super) fn give(&mut self, bytes: &[u8], out: u32, out_len: u32) -> CallResult {
         let place = if bytes.is_empty() {
             0
         } else {
@@ -86,12 +89,15 @@ impl<'a> Guest<'a> {
         Ok(())
     }
 
-    /// Re-enters the guest; its memory may move meanwhile.
-    fn allocate(&mut self, len: u32) -> Result<u32, Refusal> {
-        let allocate = self.state().allocate.clone();
-        let allocate = allocate.expect("the module was checked for its allocator at load");
+    /// Allocates memory in the guest. The call re-enters the guest, which may move its memory.
+    fn allocate(&mut self, len: u32) -> Result<u32, CallError> {
+        let allocate = self
+            .state()
+            .allocate
+            .clone()
+            .expect("the module was checked for its allocator at load");
         match allocate.call(&mut self.0, len)? {
-            0 => Err(Refusal::Status(Status::InvalidMemoryAccess)),
+            0 => Err(CallError::Status(Status::InvalidMemoryAccess)),
             place => Ok(place),
         }
     }

@@ -1,18 +1,19 @@
 //! Host functions of a stream: header maps, bodies, properties, local replies.
-//! Source: proxy-wasm ABI 0.2.1, as Envoy 1.40 answers.
+//! Follows the proxy-wasm ABI 0.2.1, with the results of Envoy 1.40.
 
-use super::{Answer, guest::Guest};
+use super::guest::Guest;
+use super::result::CallResult;
 use crate::wasm_host::abi::{BufferKind, Direction, MapKind, Status, decode_pairs, encode_pairs};
+use crate::wasm_host::guest::LocalReply;
 use crate::wasm_host::headers::Headers;
-use crate::wasm_host::view::LocalReply;
 
-/// A map that has gone on reads as an empty one.
+/// Returns a map; a forwarded one is empty.
 pub(super) fn proxy_get_header_map_pairs(
     guest: &mut Guest<'_>,
     map: u32,
     out: u32,
     out_len: u32,
-) -> Answer {
+) -> CallResult {
     let kind = MapKind::parse(map).ok_or(Status::BadArgument)?;
     let stream = guest.stream()?;
     let pairs = stream.map(kind).filter(|map| !map.is_empty());
@@ -25,7 +26,7 @@ pub(super) fn proxy_set_header_map_pairs(
     map: u32,
     pairs: u32,
     len: u32,
-) -> Answer {
+) -> CallResult {
     let pairs = guest.read(pairs, len)?;
     *writable(guest, map)? = decode_pairs(&pairs).unwrap_or_default();
     Ok(())
@@ -38,7 +39,7 @@ pub(super) fn proxy_get_header_map_value(
     name_len: u32,
     out: u32,
     out_len: u32,
-) -> Answer {
+) -> CallResult {
     let kind = MapKind::parse(map).ok_or(Status::BadArgument)?;
     let name = guest.read_text(name, name_len)?;
     let stream = guest.stream()?;
@@ -57,7 +58,7 @@ pub(super) fn proxy_add_header_map_value(
     name_len: u32,
     value: u32,
     value_len: u32,
-) -> Answer {
+) -> CallResult {
     let (name, value) = (guest.read(name, name_len)?, guest.read(value, value_len)?);
     writable(guest, map)?.add(name, value);
     Ok(())
@@ -70,7 +71,7 @@ pub(super) fn proxy_replace_header_map_value(
     name_len: u32,
     value: u32,
     value_len: u32,
-) -> Answer {
+) -> CallResult {
     let (name, value) = (guest.read(name, name_len)?, guest.read(value, value_len)?);
     writable(guest, map)?.set(name, value);
     Ok(())
@@ -81,7 +82,7 @@ pub(super) fn proxy_remove_header_map_value(
     map: u32,
     name: u32,
     name_len: u32,
-) -> Answer {
+) -> CallResult {
     let name = guest.read(name, name_len)?;
     writable(guest, map)?.remove(name);
     Ok(())
@@ -92,7 +93,7 @@ fn writable<'a>(guest: &'a mut Guest<'_>, map: u32) -> Result<&'a mut Headers, S
     guest.stream()?.map_mut(kind)
 }
 
-/// Gives what there is of the range; a body that has gone on is empty.
+/// Returns the available part of a range; a forwarded body is empty.
 pub(super) fn proxy_get_buffer_bytes(
     guest: &mut Guest<'_>,
     buffer: u32,
@@ -100,11 +101,11 @@ pub(super) fn proxy_get_buffer_bytes(
     max_len: u32,
     out: u32,
     out_len: u32,
-) -> Answer {
+) -> CallResult {
     let bytes = match BufferKind::parse(buffer).ok_or(Status::NotFound)? {
         BufferKind::Body(direction) => slice(body(guest, direction)?, start, max_len),
         BufferKind::VmConfiguration => {
-            let settings = &guest.state().world.settings;
+            let settings = &guest.state().shared.settings;
             slice(settings.vm_configuration.as_bytes(), start, max_len)
         }
         BufferKind::PluginConfiguration => {
@@ -126,7 +127,7 @@ fn slice(bytes: &[u8], start: u32, max_len: u32) -> Vec<u8> {
     rest.get(..place(max_len)).unwrap_or(rest).to_vec()
 }
 
-/// Puts bytes before, in place of, or behind the whole body; no other range is possible in Envoy.
+/// Prepends to, replaces, or appends to the whole body; Envoy allows no other range.
 pub(super) fn proxy_set_buffer_bytes(
     guest: &mut Guest<'_>,
     buffer: u32,
@@ -134,13 +135,17 @@ pub(super) fn proxy_set_buffer_bytes(
     len: u32,
     value: u32,
     value_len: u32,
-) -> Answer {
+) -> CallResult {
     let value = guest.read(value, value_len)?;
     let Some(BufferKind::Body(direction)) = BufferKind::parse(buffer) else {
         return Err(Status::BadArgument.into());
     };
-    let body = guest.stream()?.half(direction).body.as_mut();
-    let body = body.ok_or(Status::BadArgument)?;
+    let body = guest
+        .stream()?
+        .half(direction)
+        .body
+        .as_mut()
+        .ok_or(Status::BadArgument)?;
     let all = crate::wasm_host::abi::wire_len(body.len());
     match (start, len) {
         (0, 0) => drop(body.splice(..0, value)),
@@ -157,36 +162,38 @@ pub(super) fn proxy_get_property(
     path_len: u32,
     out: u32,
     out_len: u32,
-) -> Answer {
+) -> CallResult {
     let name = property_name(guest, path, path_len)?;
-    let of_stream = guest.stream().ok();
-    let of_stream = of_stream.and_then(|stream| stream.properties.get(&name).cloned());
-    let of_plugin = || guest.state().world.settings.properties.get(&name).cloned();
+    let of_stream = guest
+        .stream()
+        .ok()
+        .and_then(|stream| stream.properties.get(&name).cloned());
+    let of_plugin = || guest.state().shared.settings.properties.get(&name).cloned();
     let value = of_stream.or_else(of_plugin).ok_or(Status::NotFound)?;
     guest.give(&value, out, out_len)
 }
 
-/// Stores filter state, which other filters know as `wasm.<name>`.
+/// Stores filter state, which other filters read as `wasm.<name>`.
 pub(super) fn proxy_set_property(
     guest: &mut Guest<'_>,
     path: u32,
     path_len: u32,
     value: u32,
     value_len: u32,
-) -> Answer {
+) -> CallResult {
     let name = property_name(guest, path, path_len)?;
     let value = guest.read(value, value_len)?;
     guest.stream()?.properties.insert(name, value);
     Ok(())
 }
 
-/// The dotted name of a path whose parts come with a NUL between them.
+/// Returns the dotted name of a path whose parts are separated by NUL.
 fn property_name(guest: &mut Guest<'_>, path: u32, path_len: u32) -> Result<String, Status> {
     let path = guest.read_text(path, path_len)?;
     Ok(path.trim_end_matches('\0').replace('\0', "."))
 }
 
-/// Takes the reply, the first of a callback; it is carried out when that has returned, whatever it returns.
+/// Stores the first local reply of a callback; it is sent after the callback, whatever the callback returns.
 #[expect(clippy::too_many_arguments, reason = "the ABI's own argument list")]
 pub(super) fn proxy_send_local_response(
     guest: &mut Guest<'_>,
@@ -198,7 +205,7 @@ pub(super) fn proxy_send_local_response(
     headers: u32,
     headers_len: u32,
     _grpc_status: u32,
-) -> Answer {
+) -> CallResult {
     let headers = guest.read(headers, headers_len)?;
     let reply = LocalReply {
         status,

@@ -1,11 +1,12 @@
-//! The few functions of WASI that Envoy gives to filters: environment, clocks, random, output, exit.
-//! Source: WASI preview 1 (`wasi_snapshot_preview1`), as far as Rust's standard library asks for it.
+//! The functions of WASI that Envoy provides to filters: environment, clocks, random, output, exit.
+//! Follows WASI preview 1 (`wasi_snapshot_preview1`), as far as Rust's standard library needs it.
 
 use wasmtime::{Caller, Linker, format_err};
 
-use super::{Answer, Refusal, guest::Guest};
+use super::guest::Guest;
+use super::result::{CallError, CallResult};
 use crate::wasm_host::abi::{LogLevel, wire_len};
-use crate::wasm_host::vm::{LogLine, VmState};
+use crate::wasm_host::guest::{LogLine, VmState};
 
 const SUCCESS: u32 = 0;
 const EBADF: u32 = 8;
@@ -24,8 +25,8 @@ macro_rules! define {
     ($linker:ident: $($name:ident($($arg:ident: $type:ty),*);)*) => {$(
         $linker.func_wrap("wasi_snapshot_preview1", stringify!($name), |caller: Caller<'_, VmState>, $($arg: $type),*| {
             let mut guest = Guest::enter(caller, stringify!($name))?;
-            let answer: Answer<Errno> = $name(&mut guest, $($arg),*);
-            errno(answer)
+            let result: CallResult<Errno> = $name(&mut guest, $($arg),*);
+            errno(result)
         })?;
     )*};
 }
@@ -49,15 +50,15 @@ pub(super) fn define(linker: &mut Linker<VmState>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-fn errno(answer: Answer<Errno>) -> wasmtime::Result<Errno> {
-    match answer {
+fn errno(result: CallResult<Errno>) -> wasmtime::Result<Errno> {
+    match result {
         Ok(errno) => Ok(errno),
-        Err(Refusal::Status(_)) => Ok(EFAULT),
-        Err(Refusal::Trap(error)) => Err(error),
+        Err(CallError::Status(_)) => Ok(EFAULT),
+        Err(CallError::Trap(error)) => Err(error),
     }
 }
 
-fn environ_sizes_get(guest: &mut Guest<'_>, count: u32, size: u32) -> Answer<Errno> {
+fn environ_sizes_get(guest: &mut Guest<'_>, count: u32, size: u32) -> CallResult<Errno> {
     let environment = environment(guest);
     let bytes = environment.iter().map(Vec::len).sum();
     guest.write(count, &wire_len(environment.len()).to_le_bytes())?;
@@ -65,7 +66,7 @@ fn environ_sizes_get(guest: &mut Guest<'_>, count: u32, size: u32) -> Answer<Err
     Ok(SUCCESS)
 }
 
-fn environ_get(guest: &mut Guest<'_>, pointers: u32, texts: u32) -> Answer<Errno> {
+fn environ_get(guest: &mut Guest<'_>, pointers: u32, texts: u32) -> CallResult<Errno> {
     let (mut pointer, mut text) = (pointers, texts);
     for variable in environment(guest) {
         guest.write(pointer, &text.to_le_bytes())?;
@@ -76,15 +77,20 @@ fn environ_get(guest: &mut Guest<'_>, pointers: u32, texts: u32) -> Answer<Errno
     Ok(SUCCESS)
 }
 
-/// `NAME=value` with a NUL behind it.
+/// Returns the variables as `NAME=value` with a NUL at the end.
 fn environment(guest: &mut Guest<'_>) -> Vec<Vec<u8>> {
-    let variables = guest.state().world.settings.environment.iter();
+    let variables = guest.state().shared.settings.environment.iter();
     let texts = variables.map(|(name, value)| format!("{name}={value}\0"));
     texts.map(String::into_bytes).collect()
 }
 
-fn clock_time_get(guest: &mut Guest<'_>, clock: u32, _precision: u64, out: u32) -> Answer<Errno> {
-    let time = &guest.state().world.clock;
+fn clock_time_get(
+    guest: &mut Guest<'_>,
+    clock: u32,
+    _precision: u64,
+    out: u32,
+) -> CallResult<Errno> {
+    let time = &guest.state().shared.clock;
     let nanos = match clock {
         CLOCK_REALTIME => time.wall_nanos(),
         CLOCK_MONOTONIC => time.monotonic_nanos(),
@@ -94,13 +100,13 @@ fn clock_time_get(guest: &mut Guest<'_>, clock: u32, _precision: u64, out: u32) 
     Ok(SUCCESS)
 }
 
-fn random_get(guest: &mut Guest<'_>, out: u32, len: u32) -> Answer<Errno> {
+fn random_get(guest: &mut Guest<'_>, out: u32, len: u32) -> CallResult<Errno> {
     let bytes: Vec<u8> = (0..len).map(|_| next_random(guest.state())).collect();
     guest.write(out, &bytes)?;
     Ok(SUCCESS)
 }
 
-/// SplitMix64: the same bytes in every run, other bytes in every VM.
+/// Returns the next byte of SplitMix64: the same in every run, different in each VM.
 fn next_random(state: &mut VmState) -> u8 {
     state.random = state.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = state.random;
@@ -109,7 +115,13 @@ fn next_random(state: &mut VmState) -> u8 {
     mixed.to_le_bytes()[7]
 }
 
-fn fd_write(guest: &mut Guest<'_>, fd: u32, vectors: u32, count: u32, out: u32) -> Answer<Errno> {
+fn fd_write(
+    guest: &mut Guest<'_>,
+    fd: u32,
+    vectors: u32,
+    count: u32,
+    out: u32,
+) -> CallResult<Errno> {
     let level = match fd {
         STDOUT => LogLevel::Info,
         STDERR => LogLevel::Error,

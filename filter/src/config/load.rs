@@ -1,0 +1,151 @@
+//! The configuration as a whole.
+
+use std::time::SystemTime;
+
+use serde_json::{Map, Value};
+
+use super::environment::{self, Environment};
+use super::fields::{ConfigError, Field, Object};
+use super::keys::read_keys;
+use super::values::{
+    DEFAULT_LIMIT, DEFAULT_UNAUTHENTICATED_LIMIT, read_cors, read_limit, read_model, read_patterns,
+};
+use crate::auth::{Client, Keyring};
+use crate::cors::CorsPolicy;
+use crate::model::Catalogue;
+use crate::rate_limit::RateLimit;
+
+/// The validated configuration of the filter.
+#[derive(Debug)]
+pub struct Config {
+    /// Whether routes need an API key at all.
+    pub auth: Auth,
+    /// The clients and their keys.
+    pub keyring: Keyring,
+    /// The models that exist.
+    pub catalogue: Catalogue,
+    /// Whether the model list needs an API key.
+    pub protect_models: bool,
+    /// The origins that may read responses.
+    pub cors: CorsPolicy,
+    /// The limit of turns for an unauthenticated client, where `auth` is `none`.
+    pub limit: Option<RateLimit>,
+    /// The limit of rejections for requests without a valid key from one address.
+    pub unauthenticated_limit: Option<RateLimit>,
+    /// Whether Envoy lets the filter hold the head until the model is known: the plugin's
+    /// `allow_on_headers_stop_iteration`, which a filter cannot read.
+    pub hold_headers: bool,
+    /// The longest request body in bytes.
+    pub max_body_bytes: u64,
+    /// Warnings about a valid configuration, for the log.
+    pub warnings: Vec<String>,
+}
+
+/// The requirement of API keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// Every route that is not open needs a key.
+    Keys,
+    /// No route needs a key, because another proxy guards this Envoy. A valid key still identifies its client.
+    None,
+}
+
+/// The fields of a configuration, as error messages list them.
+pub(super) const KNOWN: &str = "auth, keys, models, default_model, protect_models, cors, rate_limit, \
+    unauthenticated_rate_limit, hold_headers, max_body_bytes";
+
+/// The default of `max_body_bytes`: 16 MiB, the sidecar's own limit.
+pub(super) const DEFAULT_MAX_BODY_BYTES: u64 = 16 << 20;
+
+impl Config {
+    /// Reads the plugin's JSON, completed from the environment. An empty text counts as `{}`; keys that have expired by
+    /// `now` are not usable.
+    ///
+    /// # Errors
+    ///
+    /// The first mistake, with its place. Envoy then keeps the previous configuration, or does not start.
+    pub fn load(
+        json: &[u8],
+        environment: &Environment,
+        now: SystemTime,
+    ) -> Result<Self, ConfigError> {
+        let mut root = parse_root(json)?;
+        environment::fill(&mut root, environment)?;
+        let config = Self::read(Field::new("", Value::Object(root)).object()?)?;
+        let is_usable = |client: &Client| client.expires_at.is_none_or(|end| now < end);
+        // Without a usable key every request would be rejected; a typo must not take a gateway down unnoticed.
+        if config.auth == Auth::Keys && !config.keyring.clients().any(is_usable) {
+            return Err(ConfigError::new(
+                "keys",
+                "no usable key; set one, or PROXY_API_KEY, or write \"auth\": \"none\"",
+            ));
+        }
+        Ok(config)
+    }
+
+    fn read(mut root: Object) -> Result<Self, ConfigError> {
+        let limit = read_limit(root.require("rate_limit")?, DEFAULT_LIMIT)?;
+        let unauthenticated_limit = root
+            .take("unauthenticated_rate_limit")
+            .unwrap_or_else(Field::empty_object);
+        let mut warnings = Vec::new();
+        let config = Self {
+            auth: root.take("auth").map_or(Ok(Auth::Keys), |field| {
+                field.parsed("\"keys\" or \"none\"", parse_auth)
+            })?,
+            keyring: read_keys(root.take("keys"), limit, &mut warnings)?,
+            catalogue: Catalogue {
+                default_model: root
+                    .take("default_model")
+                    .map(|field| read_model(&field))
+                    .transpose()?,
+                models: read_patterns(root.require("models")?)?,
+            },
+            protect_models: root.boolean("protect_models", false)?,
+            cors: read_cors(root.require("cors")?)?,
+            limit,
+            unauthenticated_limit: read_limit(
+                unauthenticated_limit,
+                DEFAULT_UNAUTHENTICATED_LIMIT,
+            )?,
+            hold_headers: root.boolean("hold_headers", false)?,
+            max_body_bytes: root.number(
+                "max_body_bytes",
+                DEFAULT_MAX_BODY_BYTES,
+                1..=u64::from(u32::MAX),
+            )?,
+            warnings,
+        };
+        root.end(KNOWN)?;
+        Ok(config)
+    }
+}
+
+fn parse_root(json: &[u8]) -> Result<Map<String, Value>, ConfigError> {
+    if json.trim_ascii().is_empty() {
+        return Ok(Map::new());
+    }
+    let value = serde_json::from_slice(json).map_err(|error| {
+        // serde_json's message may contain a value, which may be a key; the position does not.
+        ConfigError::new(
+            "configuration",
+            format_args!("not JSON, line {}, column {}", error.line(), error.column()),
+        )
+    })?;
+    match value {
+        Value::Object(mut root) => {
+            // A null field counts as absent, so that the environment can fill it.
+            root.retain(|_, value| !value.is_null());
+            Ok(root)
+        }
+        other => Err(Field::new("configuration", other).expected("an object")),
+    }
+}
+
+fn parse_auth(text: &str) -> Option<Auth> {
+    match text {
+        "keys" => Some(Auth::Keys),
+        "none" => Some(Auth::None),
+        _ => None,
+    }
+}

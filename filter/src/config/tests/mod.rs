@@ -1,0 +1,4 @@
+//! Tests of the configuration, and of its table in `README.md`.
+
+mod load;
+mod readme;

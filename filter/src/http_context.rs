@@ -1,0 +1,186 @@
+//! An HTTP stream: asks the policy, applies its decision, gates the body, and changes the response headers.
+//! `HttpContext` of the proxy-wasm Rust SDK, ABI 0.2.1; the order of the callbacks is that of Envoy 1.40.
+
+use std::rc::Rc;
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::{Action, MapType};
+
+use crate::body::{Body, BodyAction};
+use crate::config::Config;
+use crate::head::RequestHead;
+use crate::host::{self, ProxyWasmHost};
+use crate::metrics::RequestOutcome;
+use crate::policy::{self, ReplyEncoding, ResponseHeaders, Verdict};
+use crate::reply::LocalReply;
+use crate::root_context::Plugin;
+
+/// The filter state with the reason of a rejection, for the access log: `%FILTER_STATE(wasm.codex_edge.reason:PLAIN)%`.
+const REASON: &str = "codex_edge.reason";
+
+/// A request and its response.
+#[derive(Debug)]
+pub(crate) struct HttpStream {
+    plugin: Rc<Plugin>,
+    /// The body to be forwarded. Absent before the decision on the head and after a rejection; then no byte is forwarded.
+    body: Option<Body>,
+    /// Absent until the head was decided on.
+    response: Option<ResponseHeaders>,
+    local_reply: LocalReplyState,
+}
+
+/// The state of the filter's own response.
+#[derive(Clone, Copy, Debug)]
+enum LocalReplyState {
+    /// Not decided; the upstream may respond.
+    None,
+    /// It was counted and waits for the end of the request body.
+    Recorded,
+    /// It was handed to Envoy with this status.
+    Sent(u16),
+}
+
+impl HttpStream {
+    /// A stream before its head.
+    pub(crate) fn new(plugin: Rc<Plugin>) -> Self {
+        Self {
+            plugin,
+            body: None,
+            response: None,
+            local_reply: LocalReplyState::None,
+        }
+    }
+}
+
+impl Context for HttpStream {}
+
+impl HttpContext for HttpStream {
+    fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+        // Bytes, not strings: the string getters panic on a value that is not UTF-8. Envoy never shows an empty map.
+        let headers = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
+        if headers.is_empty() {
+            return self.reply(&LocalReply::host_failure());
+        }
+        let plugin = Rc::clone(&self.plugin);
+        let head = RequestHead::new(&headers);
+        let decision = policy::on_request_head(&plugin.config, &head, &ProxyWasmHost);
+        let applied = host::apply(MapType::HttpRequestHeaders, decision.request_mutations());
+        self.response = Some(decision.response);
+        match decision.verdict {
+            // An internal header that the client sent and that could not be removed would forge an identity.
+            _ if applied.is_err() => self.reply(&LocalReply::host_failure()),
+            Verdict::Forward(body) => self.forward(&plugin.config, body, end_of_stream),
+            Verdict::ReplyAfterBody(reply) if !end_of_stream => {
+                // Recorded now: a client that disconnects during its upload was rejected too.
+                self.record(reply.outcome);
+                self.body = Some(Body::Draining(reply));
+                Action::Pause
+            }
+            Verdict::ReplyAfterBody(reply) | Verdict::Reply(reply) => self.reply(&reply),
+        }
+    }
+
+    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        let Some(body) = &mut self.body else {
+            return Action::Pause;
+        };
+        let config = &self.plugin.config;
+        let mut action = body.on_data(config, size, host::request_body);
+        if end_of_stream && action == BodyAction::Buffer {
+            action = body.on_end(config, host::request_body);
+        }
+        self.apply_to_body(action)
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        // A body that is followed by trailers has no callback with `end_of_stream`.
+        let Some(body) = &mut self.body else {
+            return Action::Pause;
+        };
+        let action = body.on_end(&self.plugin.config, host::request_body);
+        self.apply_to_body(action)
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        let Some(response) = &self.response else {
+            return Action::Continue;
+        };
+        let local_status = match self.local_reply {
+            LocalReplyState::Sent(status) => Some(status),
+            LocalReplyState::None | LocalReplyState::Recorded => None,
+        };
+        let applied = host::apply(
+            MapType::HttpResponseHeaders,
+            response.mutations(local_status),
+        );
+        match (applied, local_status, response.encoding) {
+            (Ok(()), _, _) => Action::Continue,
+            (Err(_), None, _) => self.reply(&LocalReply::host_failure()),
+            // Without its CORS headers a page cannot read this rejection; it is still one.
+            (Err(_), Some(_), ReplyEncoding::Http) => Action::Continue,
+            // Envoy may already have turned this rejection into a gRPC 200, so hold it.
+            (Err(_), Some(_), ReplyEncoding::Grpc) => Action::Pause,
+        }
+    }
+}
+
+impl HttpStream {
+    /// Forwards the head, unless the model in its body decides on the request and Envoy can hold the head until then.
+    fn forward(&mut self, config: &Config, mut body: Body, end_of_stream: bool) -> Action {
+        let action = match body {
+            Body::Passthrough { .. } => BodyAction::Release(0),
+            _ if end_of_stream => body.on_end(config, host::request_body),
+            _ if config.hold_headers => BodyAction::Buffer,
+            _ => BodyAction::Continue,
+        };
+        self.body = Some(body);
+        self.apply_to_body(action)
+    }
+
+    fn apply_to_body(&mut self, action: BodyAction) -> Action {
+        match action {
+            BodyAction::Continue => Action::Continue,
+            BodyAction::Buffer => Action::Pause,
+            BodyAction::Release(scanned_bytes) => {
+                self.plugin.counters.count_forwarded(scanned_bytes);
+                Action::Continue
+            }
+            BodyAction::Reject(reply) => self.reply(&reply),
+        }
+    }
+
+    /// Sends the filter's own response; from here on no part of the request is forwarded.
+    fn reply(&mut self, reply: &LocalReply) -> Action {
+        self.body = None;
+        self.record(reply.outcome);
+        self.local_reply = LocalReplyState::Sent(reply.status);
+        // CORS and rate limit headers are set with the response headers; in the reply's own list they cost more.
+        let request_id = self
+            .response
+            .iter()
+            .map(|response| ("x-request-id", response.request_id.as_str()));
+        let headers = reply
+            .headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()));
+        let _ = hostcalls::send_http_response(
+            u32::from(reply.status),
+            headers.chain(request_id).collect(),
+            reply.body.as_deref().map(str::as_bytes),
+        ); // The request stays paused when Envoy does not take the reply.
+        Action::Pause
+    }
+
+    /// Counts the filter's own response and stores its reason for the access log, once per stream.
+    fn record(&mut self, outcome: RequestOutcome) {
+        let LocalReplyState::None = self.local_reply else {
+            return;
+        };
+        self.local_reply = LocalReplyState::Recorded;
+        self.plugin.counters.count(outcome);
+        if let RequestOutcome::Rejected(reason) = outcome {
+            let _ = hostcalls::set_property(vec![REASON], Some(reason.name().as_bytes())); // Only the log lacks it.
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The checks in their order, and the decision that follows from them.
+
+use std::rc::Rc;
+
+use super::access::{needs_key, reject_unauthenticated, unauthenticated_bucket};
+use super::options::options_reply;
+use super::verify::verify;
+use super::{Decision, PolicyHost, ReplyEncoding, RequestId, ResponseHeaders, Verdict};
+use crate::auth::Client;
+use crate::body::Body;
+use crate::config::Config;
+use crate::cors::Cors;
+use crate::head::RequestHead;
+use crate::metrics::RequestOutcome;
+use crate::rate_limit::{Quota, client_bucket};
+use crate::rejection::RejectReason;
+use crate::reply::LocalReply;
+use crate::route::Route;
+
+/// The longest body that is read before a rejection: most chats, and no more than Envoy's listener buffers for any
+/// connection (`per_connection_buffer_limit_bytes`).
+const MAX_DRAINED_BYTES: u64 = 64 << 10;
+
+/// A request that passed the checks on its head.
+struct Admitted {
+    body: Body,
+    /// Present if the request was charged.
+    quota: Option<Quota>,
+}
+
+/// A request that the filter answers itself: a rejection, or the response to `OPTIONS` or `/verify`.
+struct Rejection {
+    reply: LocalReply,
+    /// Present if the request was charged.
+    quota: Option<Quota>,
+}
+
+impl From<LocalReply> for Rejection {
+    fn from(reply: LocalReply) -> Self {
+        Self { reply, quota: None }
+    }
+}
+
+/// Decides on a request from its head.
+pub fn on_request_head<'a>(
+    config: &Config,
+    head: &RequestHead<'a>,
+    host: &impl PolicyHost,
+) -> Decision<'a> {
+    let cors = config.cors.decide(head);
+    let client = authenticate(config, head, host);
+    let (quota, verdict) = match check(config, head, host, client.as_ref(), &cors) {
+        Ok(Admitted { body, quota }) => (quota, Verdict::Forward(body)),
+        Err(Rejection { reply, quota }) if drain_body_first(config, head, host, &reply) => {
+            (quota, Verdict::ReplyAfterBody(reply))
+        }
+        Err(Rejection { reply, quota }) => (quota, Verdict::Reply(reply)),
+    };
+    let request_id = RequestId::of(head, host);
+    Decision {
+        remove: removed_headers(head, &request_id, &verdict),
+        client,
+        response: ResponseHeaders {
+            request_id,
+            cors,
+            quota,
+            encoding: if head.looks_like_grpc {
+                ReplyEncoding::Grpc
+            } else {
+                ReplyEncoding::Http
+            },
+        },
+        verdict,
+    }
+}
+
+/// Returns the client of the API key in the request. `OPTIONS` needs no key, so it is not looked up.
+fn authenticate(config: &Config, head: &RequestHead, host: &impl PolicyHost) -> Option<Rc<Client>> {
+    let authorization = head.authorization.value()?;
+    (head.method != b"OPTIONS")
+        .then(|| config.keyring.client(authorization, || host.now()))
+        .flatten()
+}
+
+/// Runs the checks in their order; the first one that fails ends them.
+fn check(
+    config: &Config,
+    head: &RequestHead,
+    host: &impl PolicyHost,
+    client: Option<&Rc<Client>>,
+    cors: &Cors,
+) -> Result<Admitted, Rejection> {
+    if head.method == b"OPTIONS" {
+        return Err(options_reply(head, head.path, cors).into());
+    }
+    let route = Route::of(head.method, head.path);
+    if route == Route::Verify {
+        return Err(verify(config, head, host, client.map(Rc::as_ref), cors).into());
+    }
+    if client.is_none() && needs_key(config, route) {
+        return Err(reject_unauthenticated(config, host).into());
+    }
+    // Charged before the length is checked: an oversized request counts against the rate of its client.
+    let quota = match route {
+        Route::Generate => charge(config, host, client.map(Rc::as_ref))?,
+        Route::Open | Route::Models | Route::Verify | Route::Guarded => None,
+    };
+    if declared_length(head).is_some_and(|length| length > config.max_body_bytes) {
+        let reply = LocalReply::body_too_large(config.max_body_bytes);
+        return Err(Rejection { reply, quota });
+    }
+    let body = match route {
+        Route::Generate => Body::gated(client.cloned()),
+        Route::Open | Route::Models | Route::Verify | Route::Guarded => Body::passthrough(),
+    };
+    Ok(Admitted { body, quota })
+}
+
+/// Takes a token from the bucket of the client, or of the address where `auth` is `none` and there is no client.
+fn charge(
+    config: &Config,
+    host: &impl PolicyHost,
+    client: Option<&Client>,
+) -> Result<Option<Quota>, Rejection> {
+    let Some(limit) = client.map_or(config.limit, |client| client.limit) else {
+        return Ok(None);
+    };
+    let bucket = client.map_or_else(
+        || unauthenticated_bucket(host),
+        |client| client_bucket(&client.id),
+    );
+    let now = host.now().ok_or_else(LocalReply::host_failure)?;
+    match limit.charge(host, &bucket, now) {
+        Ok(quota) => Ok(Some(quota)),
+        Err(exhausted) => Err(Rejection {
+            reply: LocalReply::rate_limited(RejectReason::RateLimited, exhausted.retry_after),
+            quota: Some(exhausted.quota),
+        }),
+    }
+}
+
+/// The names of the headers that the upstream must not see from the client.
+fn removed_headers<'a>(
+    head: &RequestHead<'a>,
+    request_id: &RequestId,
+    verdict: &Verdict,
+) -> Vec<&'a str> {
+    let mut removed = head.internal.clone();
+    if request_id.generated().is_some() && head.request_id.is_present() {
+        removed.push(RequestId::HEADER);
+    }
+    // No API key leaves Envoy. A rejected request goes nowhere, so its removal would be a wasted host call.
+    if matches!(verdict, Verdict::Forward(_)) && head.authorization.is_present() {
+        removed.push("authorization");
+    }
+    removed
+}
+
+/// The declared length of the body. Envoy rejects a malformed `content-length` before the filter runs.
+fn declared_length(head: &RequestHead) -> Option<u64> {
+    std::str::from_utf8(head.content_length.value()?)
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// Whether to read the body before rejecting ([`Verdict::ReplyAfterBody`]): only a short declared body, over HTTP/1, on
+/// a generating route.
+///
+/// A proxy that asks `/verify` may declare the body of the original request and not send it. Addresses that have
+/// exceeded `unauthenticated_rate_limit` get no memory at all.
+fn drain_body_first(
+    config: &Config,
+    head: &RequestHead,
+    host: &impl PolicyHost,
+    reply: &LocalReply,
+) -> bool {
+    let longest = MAX_DRAINED_BYTES.min(config.max_body_bytes);
+    let exceeded = RequestOutcome::Rejected(RejectReason::UnauthenticatedRateLimited);
+    config.hold_headers
+        && Route::of(head.method, head.path) == Route::Generate
+        && reply.outcome != exceeded
+        && declared_length(head).is_some_and(|length| (1..=longest).contains(&length))
+        && host.is_http1()
+}

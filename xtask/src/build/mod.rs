@@ -1,0 +1,7 @@
+//! Builds the parts of the stack, each with the profile that it ships with.
+
+mod cargo;
+mod exports;
+
+pub use cargo::{FilterArgs, build_filter, filter, scripted_model, ship_filter, sidecar};
+pub use exports::{CALLBACKS, drop_default_callbacks};
