@@ -2,12 +2,18 @@
 //! Follows Chromium's command line.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use xtask::command::bound_to_us;
+
+use crate::http::DEADLINE;
+
+/// A start on a machine that is busy with other tests takes its time.
+pub(super) const PAGE_DEADLINE: Duration = DEADLINE.saturating_mul(3);
 
 /// As much of Chromium as a page needs: nothing that calls home, and no sandbox, which it refuses to have as root. The
 /// pages are ours.

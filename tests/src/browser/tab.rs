@@ -1,13 +1,17 @@
 //! A page that a test looks into: what it shows, and what the browser had to complain of.
 //! The Chrome DevTools Protocol (Target, Page, Runtime, Log) on pipes, where a zero byte ends each message.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::process::Browser;
-use super::{PAGE_DEADLINE, POLL};
+use super::process::{Browser, PAGE_DEADLINE};
+
+/// Time between two looks at a page.
+const POLL: Duration = Duration::from_millis(50);
 
 /// An open page; its browser is killed when it is dropped.
 #[derive(Debug)]

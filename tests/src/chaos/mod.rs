@@ -10,34 +10,10 @@ pub(crate) mod chain;
 mod load;
 mod plan;
 mod report;
+mod run;
 mod storm;
 pub(crate) mod verdict;
 mod visit;
 
 pub use report::Report;
-
-use chain::Chain;
-use load::Load;
-use storm::Storm;
-
-use crate::processes;
-
-/// Clients that ask at the same time: more than there are slots, so that some wait and some are refused.
-const CLIENTS: usize = 10;
-
-/// Lets a storm of `kills` pass over a fresh chain, and reports what was seen in it and after it.
-pub async fn run(kills: usize, seed: u64) -> Report {
-    processes::adopt_orphans();
-    let mut report = Report::new(seed);
-    let mut chain = Chain::start().await;
-    let before = chain.descriptors();
-    let load = Load::start(chain.envoy.address(), CLIENTS, seed);
-    let mut storm = Storm::new(&mut chain.sidecar, &load, &mut report);
-    for blow in plan::plan(kills, CLIENTS, seed) {
-        storm.strike(&blow).await;
-    }
-    storm.pass().await;
-    report.absorb(load.stop().await);
-    aftermath::check(chain, before, &mut report).await;
-    report
-}
+pub use run::run;

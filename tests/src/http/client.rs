@@ -18,7 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 
-use super::{Body, deadline};
+use super::deadline::deadline;
+use super::request::Body;
 
 /// The HTTP version that a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

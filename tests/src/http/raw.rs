@@ -7,7 +7,8 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Answer, deadline};
+use super::client::Answer;
+use super::deadline::deadline;
 
 /// Writes `bytes` to a new connection and reads one answer, which is not one to `HEAD`.
 pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Answer {

@@ -11,7 +11,7 @@ use super::script::Status;
 
 /// Why a request is refused, as the model API would.
 #[derive(Debug)]
-pub(super) struct ApiError {
+pub(crate) struct ApiError {
     status: StatusCode,
     kind: &'static str,
     code: Option<&'static str>,
@@ -21,7 +21,7 @@ pub(super) struct ApiError {
 
 impl ApiError {
     /// A request that the Responses API does not take.
-    pub(super) fn invalid(param: Option<&'static str>, message: impl Into<String>) -> Self {
+    pub(crate) fn invalid(param: Option<&'static str>, message: impl Into<String>) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
             kind: "invalid_request_error",
@@ -32,7 +32,7 @@ impl ApiError {
     }
 
     /// A route that the API does not have.
-    pub(super) fn unknown_url(method: &Method, path: &str) -> Self {
+    pub(crate) fn unknown_url(method: &Method, path: &str) -> Self {
         Self {
             status: StatusCode::NOT_FOUND,
             kind: "invalid_request_error",
@@ -95,13 +95,13 @@ impl ApiError {
         })
     }
 
-    pub(super) fn response(&self) -> Response<Full<Bytes>> {
+    pub(crate) fn response(&self) -> Response<Full<Bytes>> {
         json_response(self.status, &json!({ "error": self.to_json() }))
     }
 }
 
 /// The answer to a `status` step.
-pub(super) fn scripted(step: Status) -> Response<Full<Bytes>> {
+pub(crate) fn scripted(step: Status) -> Response<Full<Bytes>> {
     let mut error = ApiError::of(step.status).to_json();
     for (name, value) in step.error {
         error[name] = value;
@@ -115,7 +115,7 @@ pub(super) fn scripted(step: Status) -> Response<Full<Bytes>> {
 }
 
 /// An answer with a JSON body.
-pub(super) fn json_response(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
+pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
     let mut response = text_response(status, body.to_string());
     response
         .headers_mut()

@@ -56,26 +56,12 @@
 //! | `DELETE /__control/scripts` | forgets queue, default and releases |
 //! | `POST /__control/release/NAME` | lets go who waits, or will wait, for NAME |
 
-mod auto;
-mod control;
-mod demo;
-mod directive;
 mod error;
-mod head;
-mod holds;
-mod instance;
-mod items;
-mod log;
-mod parse;
-mod player;
 mod request;
-mod responses;
 mod script;
-mod server;
 mod service;
-mod state;
 mod stream;
 
-pub use log::{Delivery, Recorded};
+pub use request::{Delivery, Recorded};
 pub use script::Script;
 pub use service::ScriptedModel;

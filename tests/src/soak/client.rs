@@ -10,7 +10,6 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::CLIENTS;
 use super::keys::KeyRing;
 use super::ledger::{Asked, Fate, Ledger};
 use super::talk::{Question, Talk};
@@ -19,6 +18,9 @@ use crate::chaos::answer::Answer;
 use crate::chaos::chain::{ANSWER_DEADLINE, Chain};
 use crate::chaos::verdict::{Outcome, Received, judge};
 use crate::http::{Client, Version, bearer, post, with};
+
+/// Clients that ask at the same time: more than there are slots, so that some wait and some are refused.
+pub(super) const CLIENTS: usize = 10;
 
 /// Time that a client takes between two questions, and after a refusal; with less, refusals would be most of what is
 /// seen.

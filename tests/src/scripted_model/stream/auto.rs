@@ -3,15 +3,17 @@
 
 use serde_json::Value;
 
-use super::instance::instance;
-use super::request::ModelRequest;
-use super::script::{Act, Auto, Call, Content, Message, MessageOptions, Pace, Reasoning};
+use super::schema_instance::instance;
+use crate::scripted_model::request::ModelRequest;
+use crate::scripted_model::script::{
+    Act, Auto, Call, Content, Message, MessageOptions, Pace, Reasoning,
+};
 
 /// Words of the application that ask for a call of whichever tool there is; a person may just talk about tools.
 const ANY_TOOL: [&str; 4] = ["function", "functions", "tool", "tools"];
 
 /// What such a model does; it says the words of `auto` when nothing else is asked for.
-pub(super) fn acts(auto: Auto, pace: Pace, request: &ModelRequest) -> Vec<Act> {
+pub(crate) fn acts(auto: Auto, pace: Pace, request: &ModelRequest) -> Vec<Act> {
     let thoughts = request.wants_summary().then(|| {
         let summary = vec!["I look at what I am asked for, and do that.".to_owned()];
         let reasoning = Reasoning {

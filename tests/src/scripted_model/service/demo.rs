@@ -3,9 +3,9 @@
 
 use std::num::NonZeroUsize;
 
-use super::head::Head;
-use super::request::ModelRequest;
-use super::script::{Act, Answer, Auto, End, Pace, Script, Writes};
+use crate::scripted_model::request::ModelRequest;
+use crate::scripted_model::script::Head;
+use crate::scripted_model::script::{Act, Answer, Auto, End, Pace, Script, Writes};
 
 /// Characters of the prompt that are quoted.
 const QUOTED_CHARS: usize = 80;
@@ -18,7 +18,7 @@ const PACE: Pace = Pace {
 };
 
 /// Answers a request that no script is there for.
-pub(super) fn script(request: &ModelRequest) -> Script {
+pub(crate) fn script(request: &ModelRequest) -> Script {
     let read = match request.tool_outputs().last() {
         Some(output) => format!("Your tool answered “{}”", quote(output)),
         None => format!("You wrote “{}”", quote(&request.last_user_text())),

@@ -10,7 +10,7 @@ const MAX_DEPTH: usize = 32;
 const MAX_LENGTH: u64 = 1024;
 
 /// The smallest value that fits `schema`.
-pub(super) fn instance(schema: &Value) -> Value {
+pub(crate) fn instance(schema: &Value) -> Value {
     of(schema, schema, MAX_DEPTH)
 }
 

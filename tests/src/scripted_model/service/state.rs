@@ -5,40 +5,40 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::demo;
-use super::directive;
-use super::error::ApiError;
-use super::holds::Holds;
-use super::log::RequestLog;
-use super::request::ModelRequest;
-use super::script::Script;
+use crate::scripted_model::error::ApiError;
+use crate::scripted_model::request::ModelRequest;
+use crate::scripted_model::request::RequestLog;
+use crate::scripted_model::script::Script;
+use crate::scripted_model::script::directive;
+use crate::scripted_model::stream::Holds;
 
 /// What all connections share.
 #[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) log: RequestLog,
-    pub(super) holds: Holds,
+pub(crate) struct State {
+    pub(crate) log: RequestLog,
+    pub(crate) holds: Holds,
     scripts: Mutex<Scripts>,
 }
 
 /// Scripts that do not come with a prompt.
 #[derive(Debug, Default)]
-pub(super) struct Scripts {
+pub(crate) struct Scripts {
     /// Each answers one request, before all others.
-    pub(super) queue: VecDeque<Script>,
+    pub(crate) queue: VecDeque<Script>,
     /// Answers requests that have no directive.
-    pub(super) default: Option<Script>,
+    pub(crate) default: Option<Script>,
 }
 
 impl Scripts {
     /// Forgets all scripts.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 }
 
 impl State {
     /// Scripts that do not come with a prompt.
-    pub(super) fn scripts(&self) -> MutexGuard<'_, Scripts> {
+    pub(crate) fn scripts(&self) -> MutexGuard<'_, Scripts> {
         self.scripts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -46,7 +46,7 @@ impl State {
     ///
     /// # Errors
     /// The refusal of a bad directive.
-    pub(super) fn script_for(&self, request: &ModelRequest) -> Result<Script, ApiError> {
+    pub(crate) fn script_for(&self, request: &ModelRequest) -> Result<Script, ApiError> {
         if let Some(script) = self.scripts().queue.pop_front() {
             return Ok(script);
         }

@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::log::Recorded;
-use super::script::Script;
 use super::server;
 use super::state::State;
+use crate::scripted_model::request::Recorded;
+use crate::scripted_model::script::Script;
 
 /// A scripted model on a loopback port; dropping it stops it.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Error, Map, Value};
 
 use super::head::Head;
-use super::script::{Act, Answer, End, Message, Pace, Script, Status, Wait};
+use super::steps::{Act, Answer, End, Message, Pace, Script, Status, Wait};
 
 impl Script {
     /// Reads a script: an array of steps, or one step alone.

@@ -1,5 +1,4 @@
-//! The real sidecar with a real Codex that talks to the scripted model, started and stopped for a test.
-//! Follows the sidecar's `--help`; the only thing made up is the model provider in Codex's `config.toml`.
+//! A running sidecar and its options.
 
 use std::fs;
 use std::path::{Path, PathBuf};

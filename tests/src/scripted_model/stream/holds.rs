@@ -7,19 +7,19 @@ use tokio::sync::watch;
 
 /// The names that have been released; clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Holds {
+pub(crate) struct Holds {
     released: watch::Sender<HashSet<String>>,
 }
 
 impl Holds {
     /// Lets everybody go on who waits, or will wait, for the name.
-    pub(super) fn release(&self, name: &str) {
+    pub(crate) fn release(&self, name: &str) {
         self.released
             .send_if_modified(|released| released.insert(name.to_owned()));
     }
 
     /// Waits until the name is released.
-    pub(super) async fn released(&self, name: &str) {
+    pub(crate) async fn released(&self, name: &str) {
         self.released
             .subscribe()
             .wait_for(|released| released.contains(name))
@@ -28,7 +28,7 @@ impl Holds {
     }
 
     /// Forgets all releases.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.released.send_modify(HashSet::clear);
     }
 }

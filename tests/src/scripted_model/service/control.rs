@@ -8,12 +8,12 @@ use http_body_util::Full;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::error::{ApiError, json_response};
-use super::script::Script;
 use super::state::State;
+use crate::scripted_model::error::{ApiError, json_response};
+use crate::scripted_model::script::Script;
 
 /// Where the control routes begin.
-pub(super) const PREFIX: &str = "/__control/";
+pub(crate) const PREFIX: &str = "/__control/";
 
 /// The body of `POST /__control/scripts`.
 #[derive(Debug, Deserialize)]
@@ -26,7 +26,7 @@ enum ScriptOrder {
 }
 
 /// Answers a request to a control route.
-pub(super) fn answer(state: &State, head: &Parts, body: &Bytes) -> Response<Full<Bytes>> {
+pub(crate) fn answer(state: &State, head: &Parts, body: &Bytes) -> Response<Full<Bytes>> {
     let route = head.uri.path().strip_prefix(PREFIX).unwrap_or_default();
     let result = match (&head.method, route) {
         (&Method::GET, "requests") => {

@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, Uri};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::request::headers_json;
+use super::model_request::headers_json;
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ impl Recorded {
     }
 
     /// The form of the control route.
-    pub(super) fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let (delivery, cut_at) = match self.delivery {
             Delivery::Running => ("running", None),
             Delivery::Done => ("done", None),
@@ -72,13 +72,13 @@ impl Recorded {
 }
 
 /// Time since the epoch.
-pub(super) fn epoch(at: SystemTime) -> Duration {
+pub(crate) fn epoch(at: SystemTime) -> Duration {
     at.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// All requests; clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct RequestLog {
+pub(crate) struct RequestLog {
     entries: watch::Sender<Entries>,
 }
 
@@ -107,7 +107,7 @@ struct Entry {
 
 impl RequestLog {
     /// Records a request that is about to be answered.
-    pub(super) fn record(&self, head: &Parts, body: &[u8]) -> Recording {
+    pub(crate) fn record(&self, head: &Parts, body: &[u8]) -> Recording {
         let at = SystemTime::now();
         let entry = Entry {
             method: head.method.clone(),
@@ -130,12 +130,12 @@ impl RequestLog {
     }
 
     /// The requests that are kept, oldest first.
-    pub(super) fn requests(&self) -> Vec<Recorded> {
+    pub(crate) fn requests(&self) -> Vec<Recorded> {
         self.entries.borrow().recorded()
     }
 
     /// Forgets all requests; answers go on.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.entries.send_modify(|entries| {
             entries.kept.clear();
             entries.bytes = 0;
@@ -143,7 +143,7 @@ impl RequestLog {
     }
 
     /// Waits until so many requests are kept.
-    pub(super) async fn wait_for_requests(
+    pub(crate) async fn wait_for_requests(
         &self,
         count: usize,
         deadline: Duration,
@@ -153,7 +153,7 @@ impl RequestLog {
     }
 
     /// Waits until the clients of so many requests have cut the answer.
-    pub(super) async fn wait_for_cut(
+    pub(crate) async fn wait_for_cut(
         &self,
         count: usize,
         deadline: Duration,
@@ -221,17 +221,17 @@ impl Entry {
 
 /// The entry of a request while it is answered; dropped before `done`, the client has cut the answer.
 #[derive(Debug)]
-pub(super) struct Recording {
+pub(crate) struct Recording {
     log: RequestLog,
     /// Counted from 1.
-    pub(super) number: u64,
-    pub(super) at: SystemTime,
+    pub(crate) number: u64,
+    pub(crate) at: SystemTime,
     over: bool,
 }
 
 impl Recording {
     /// Nothing is left to say.
-    pub(super) fn done(&mut self) {
+    pub(crate) fn done(&mut self) {
         self.over = true;
         self.set(Delivery::Done);
     }

@@ -10,10 +10,10 @@ use hyper::body::{Body, Frame};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::script::Writes;
+use crate::scripted_model::script::Writes;
 
 /// Writes events; the other end of an `AnswerBody`.
-pub(super) struct EventWriter {
+pub(crate) struct EventWriter {
     writes: mpsc::Sender<Bytes>,
     buffer: BytesMut,
     sequence_number: u64,
@@ -22,7 +22,7 @@ pub(super) struct EventWriter {
 }
 
 /// A body that is played while it is polled, so that dropping it ends the play.
-pub(super) struct AnswerBody {
+pub(crate) struct AnswerBody {
     play: Option<Play>,
     writes: mpsc::Receiver<Bytes>,
 }
@@ -31,7 +31,7 @@ type Play = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
 impl AnswerBody {
     /// A body that `play` fills; an error aborts the connection.
-    pub(super) fn new<F>(play: impl FnOnce(EventWriter) -> F) -> Self
+    pub(crate) fn new<F>(play: impl FnOnce(EventWriter) -> F) -> Self
     where
         F: Future<Output = io::Result<()>> + Send + 'static,
     {
@@ -79,7 +79,7 @@ impl Body for AnswerBody {
 
 impl EventWriter {
     /// Writes an event, or keeps it for the next write when they come in a burst.
-    pub(super) async fn write(&mut self, mut event: Value, writes: Writes) {
+    pub(crate) async fn write(&mut self, mut event: Value, writes: Writes) {
         event["sequence_number"] = self.sequence_number.into();
         self.sequence_number += 1;
         let kind = event["type"].as_str().unwrap_or_default();
@@ -102,7 +102,7 @@ impl EventWriter {
     }
 
     /// Writes what was kept.
-    pub(super) async fn flush(&mut self) {
+    pub(crate) async fn flush(&mut self) {
         let kept = self.buffer.split().freeze();
         if !kept.is_empty() {
             self.send(kept).await;
@@ -110,7 +110,7 @@ impl EventWriter {
     }
 
     /// Writes the first half of an event.
-    pub(super) async fn write_half(&mut self, event: &Value) {
+    pub(crate) async fn write_half(&mut self, event: &Value) {
         let whole = event.to_string();
         let (half, _) = whole.as_bytes().split_at(whole.len() / 2);
         self.buffer.put_slice(b"data: ");

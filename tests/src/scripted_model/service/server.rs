@@ -22,14 +22,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::control;
-use super::error::{self, ApiError, json_response};
-use super::head::Head;
-use super::log::Recording;
-use super::player::Player;
-use super::request::ModelRequest;
-use super::script::Answer;
 use super::state::State;
-use super::stream::AnswerBody;
+use crate::scripted_model::error::{self, ApiError, json_response};
+use crate::scripted_model::request::ModelRequest;
+use crate::scripted_model::request::Recording;
+use crate::scripted_model::script::Answer;
+use crate::scripted_model::script::Head;
+use crate::scripted_model::stream::AnswerBody;
+use crate::scripted_model::stream::Player;
 
 /// Most bytes of a request; Codex sends whole conversations with images.
 const MAX_BODY_BYTES: usize = 128 << 20;
@@ -39,7 +39,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(20);
 type Body = Either<Full<Bytes>, AnswerBody>;
 
 /// Binds a loopback address.
-pub(super) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     if address.ip().is_loopback() {
         TcpListener::bind(address).await
     } else {
@@ -51,7 +51,7 @@ pub(super) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Serves until cancelled; running answers are cut then.
-pub(super) async fn serve(listener: TcpListener, state: Arc<State>, stop: CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, stop: CancellationToken) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {

@@ -8,20 +8,20 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::auto;
+use super::event_body::EventWriter;
 use super::holds::Holds;
 use super::items::{
     ARGUMENTS, CUSTOM_INPUT, Item, OUTPUT_TEXT, Part, REASONING_SUMMARY, REASONING_TEXT, REFUSAL,
 };
-use super::log::{Recording, epoch};
-use super::request::{ModelRequest, tokens_of};
 use super::responses::{Last, Response, Tokens};
-use super::script::{
+use crate::scripted_model::request::{ModelRequest, tokens_of};
+use crate::scripted_model::request::{Recording, epoch};
+use crate::scripted_model::script::{
     Act, Call, Content, CustomCall, Cut, End, Message, Pace, Reasoning, Usage, Wait, Writes,
 };
-use super::stream::EventWriter;
 
 /// A response while it is being played.
-pub(super) struct Player {
+pub(crate) struct Player {
     request: ModelRequest,
     response: Response,
     writer: EventWriter,
@@ -36,7 +36,7 @@ pub(super) struct Player {
 
 impl Wait {
     /// Is silent.
-    pub(super) async fn wait(&self, holds: &Holds) {
+    pub(crate) async fn wait(&self, holds: &Holds) {
         match self {
             Self::Pause(pause) => sleep(*pause).await,
             Self::Hold(name) => holds.released(name).await,
@@ -45,7 +45,7 @@ impl Wait {
 }
 
 impl Player {
-    pub(super) fn new(
+    pub(crate) fn new(
         request: ModelRequest,
         recording: Recording,
         writer: EventWriter,
@@ -69,7 +69,7 @@ impl Player {
     ///
     /// # Errors
     /// When the script asks to abort the connection.
-    pub(super) async fn play(mut self, acts: Vec<Act>, end: End) -> io::Result<()> {
+    pub(crate) async fn play(mut self, acts: Vec<Act>, end: End) -> io::Result<()> {
         let writes = acts.first().map_or(Writes::default(), Act::writes);
         for event in self.response.begin() {
             self.writer.write(event, writes).await;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 /// Header fields that an answer has beside its own.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Head {
+pub(crate) struct Head {
     #[serde(deserialize_with = "header_fields")]
     headers: HeaderMap,
     rate_limits: RateLimits,
@@ -36,7 +36,7 @@ struct Window {
 
 impl Head {
     /// Adds the fields to the head of an answer.
-    pub(super) fn write(&self, fields: &mut HeaderMap) {
+    pub(crate) fn write(&self, fields: &mut HeaderMap) {
         fields.extend(self.headers.clone());
         for (name, window) in [
             ("primary", &self.rate_limits.primary),
@@ -74,7 +74,7 @@ fn header_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HeaderMap
 }
 
 /// Reads a status that says that something is wrong.
-pub(super) fn error_status<'de, D: Deserializer<'de>>(
+pub(crate) fn error_status<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<StatusCode, D::Error> {
     let number = u16::deserialize(deserializer)?;

@@ -6,13 +6,13 @@ use std::collections::HashSet;
 use http::HeaderMap;
 use serde_json::{Map, Value};
 
-use super::error::ApiError;
-use super::script::Echo;
+use crate::scripted_model::error::ApiError;
+use crate::scripted_model::script::Echo;
 
 /// A request that has been checked.
 #[derive(Debug)]
-pub(super) struct ModelRequest {
-    pub(super) model: String,
+pub(crate) struct ModelRequest {
+    pub(crate) model: String,
     headers: HeaderMap,
     body: Value,
     body_bytes: usize,
@@ -23,7 +23,7 @@ impl ModelRequest {
     ///
     /// # Errors
     /// The refusal that the Responses API gives.
-    pub(super) fn parse(headers: HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
+    pub(crate) fn parse(headers: HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
         let body_bytes = body.len();
         let body: Value = serde_json::from_slice(body).map_err(|error| {
             ApiError::invalid(None, format!("We could not parse the JSON body: {error}"))
@@ -49,7 +49,7 @@ impl ModelRequest {
     }
 
     /// The text of the last message of the user; empty when there is none.
-    pub(super) fn last_user_text(&self) -> String {
+    pub(crate) fn last_user_text(&self) -> String {
         if let Some(text) = self.body["input"].as_str() {
             return text.to_owned();
         }
@@ -61,7 +61,7 @@ impl ModelRequest {
     }
 
     /// The outputs of tools that came after the last message of the user, oldest first.
-    pub(super) fn tool_outputs(&self) -> Vec<String> {
+    pub(crate) fn tool_outputs(&self) -> Vec<String> {
         self.since_user()
             .iter()
             .filter(|item| is_output(item))
@@ -70,7 +70,7 @@ impl ModelRequest {
     }
 
     /// What the last message of the user asks for, with what was said after it; what was said before is history.
-    pub(super) fn asked(&self) -> String {
+    pub(crate) fn asked(&self) -> String {
         if let Some(text) = self.body["input"].as_str() {
             return text.to_owned();
         }
@@ -80,7 +80,7 @@ impl ModelRequest {
     }
 
     /// What the application says after the last message of the user.
-    pub(super) fn instructed(&self) -> String {
+    pub(crate) fn instructed(&self) -> String {
         let items = self.since_user().iter();
         let told = items.filter(|item| item["role"] == "developer");
         let texts = told.map(|item| text_of(&item["content"]));
@@ -88,25 +88,25 @@ impl ModelRequest {
     }
 
     /// The functions that may be called.
-    pub(super) fn function_tools(&self) -> impl Iterator<Item = &Value> + Clone {
+    pub(crate) fn function_tools(&self) -> impl Iterator<Item = &Value> + Clone {
         let tools = self.body["tools"].as_array().into_iter().flatten();
         tools.filter(|tool| tool["type"] == "function")
     }
 
     /// The shape that the answer must have.
-    pub(super) fn schema(&self) -> Option<&Value> {
+    pub(crate) fn schema(&self) -> Option<&Value> {
         self.body.pointer("/text/format/schema")
     }
 
     /// Whether a summary of the reasoning is asked for.
-    pub(super) fn wants_summary(&self) -> bool {
+    pub(crate) fn wants_summary(&self) -> bool {
         let summary = self.body["reasoning"]["summary"].as_str();
         summary.is_some_and(|word| word != "none")
     }
 
     /// How many times the model has been asked since the last message of the user: each batch of tool outputs
     /// asks once more.
-    pub(super) fn round(&self) -> usize {
+    pub(crate) fn round(&self) -> usize {
         let outputs = self.since_user().iter().map(is_output);
         let mut before = false;
         outputs
@@ -115,7 +115,7 @@ impl ModelRequest {
     }
 
     /// A part of the request as compact JSON.
-    pub(super) fn echo(&self, part: Echo) -> String {
+    pub(crate) fn echo(&self, part: Echo) -> String {
         match part {
             Echo::Input => self.body["input"].to_string(),
             Echo::Tools => self.body["tools"].to_string(),
@@ -125,7 +125,7 @@ impl ModelRequest {
     }
 
     /// Input tokens by the rule of thumb of four bytes a token.
-    pub(super) fn estimated_tokens(&self) -> u64 {
+    pub(crate) fn estimated_tokens(&self) -> u64 {
         tokens_of(self.body_bytes)
     }
 
@@ -141,12 +141,12 @@ impl ModelRequest {
 }
 
 /// Tokens in so many bytes of text, rounded up.
-pub(super) fn tokens_of(bytes: usize) -> u64 {
+pub(crate) fn tokens_of(bytes: usize) -> u64 {
     (bytes as u64).div_ceil(4)
 }
 
 /// Header fields as a JSON object; what is not UTF-8 is replaced, what is repeated is joined.
-pub(super) fn headers_json(headers: &HeaderMap) -> Value {
+pub(crate) fn headers_json(headers: &HeaderMap) -> Value {
     let text = |name| {
         let values = headers.get_all(name).iter();
         values

@@ -4,7 +4,7 @@
 use serde::de::Error as _;
 use serde_json::{Error, Value};
 
-use super::script::Script;
+use super::steps::Script;
 
 const BEGIN: &str = "[[model:";
 const END: &str = "]]";
@@ -14,7 +14,7 @@ const END: &str = "]]";
 ///
 /// # Errors
 /// Says what is wrong with the last directive. Earlier ones do not count: they may be history, quoted or cut.
-pub(super) fn find(prompt: &str, round: usize) -> Result<Option<Script>, Error> {
+pub(crate) fn find(prompt: &str, round: usize) -> Result<Option<Script>, Error> {
     let mut rest = prompt;
     let mut last = Ok(None);
     while let Some((_, after)) = rest.split_once(BEGIN) {
@@ -56,7 +56,7 @@ fn rounds(directive: Value) -> Result<Vec<Script>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::script::Answer;
+    use super::super::steps::Answer;
     use super::*;
 
     #[track_caller]

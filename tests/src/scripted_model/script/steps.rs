@@ -14,13 +14,13 @@ use super::head::Head;
 #[derive(Clone, Debug)]
 pub struct Script {
     /// Silence before the head.
-    pub(super) before: Vec<Wait>,
-    pub(super) answer: Answer,
+    pub(crate) before: Vec<Wait>,
+    pub(crate) answer: Answer,
 }
 
 /// A refusal or a stream.
 #[derive(Clone, Debug)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     Status(Status),
     Stream {
         head: Head,
@@ -31,7 +31,7 @@ pub(super) enum Answer {
 
 /// A silence.
 #[derive(Clone, Debug)]
-pub(super) enum Wait {
+pub(crate) enum Wait {
     Pause(Duration),
     /// Until the name is released.
     Hold(String),
@@ -39,7 +39,7 @@ pub(super) enum Wait {
 
 /// One thing that the model does in a stream.
 #[derive(Clone, Debug)]
-pub(super) enum Act {
+pub(crate) enum Act {
     Wait(Wait),
     Message(Message, Pace),
     Reasoning(Reasoning, Pace),
@@ -51,7 +51,7 @@ pub(super) enum Act {
 
 /// How a stream ends.
 #[derive(Clone, Debug)]
-pub(super) enum End {
+pub(crate) enum End {
     Completed,
     Incomplete(String),
     Failed(Failed),
@@ -61,18 +61,18 @@ pub(super) enum End {
 /// How the text of an item is cut into deltas, how fast they come and how they are written.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     /// Characters in a delta; the whole text is one delta when absent.
-    pub(super) delta_chars: Option<NonZeroUsize>,
+    pub(crate) delta_chars: Option<NonZeroUsize>,
     /// Pause between two deltas.
-    pub(super) delay_ms: u64,
-    pub(super) writes: Writes,
+    pub(crate) delay_ms: u64,
+    pub(crate) writes: Writes,
 }
 
 /// How events become writes to the socket.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Writes {
+pub(crate) enum Writes {
     /// One write an event.
     #[default]
     PerEvent,
@@ -84,15 +84,15 @@ pub(super) enum Writes {
 
 /// A message of the assistant, or a part of one.
 #[derive(Clone, Debug)]
-pub(super) struct Message {
-    pub(super) content: Content,
-    pub(super) options: MessageOptions,
+pub(crate) struct Message {
+    pub(crate) content: Content,
+    pub(crate) options: MessageOptions,
 }
 
 /// What the assistant says.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Content {
+pub(crate) enum Content {
     Text(String),
     Chars(usize),
     Echo(Echo),
@@ -102,7 +102,7 @@ pub(super) enum Content {
 /// The part of a request that is read back.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Echo {
+pub(crate) enum Echo {
     Input,
     Tools,
     Headers,
@@ -112,16 +112,16 @@ pub(super) enum Echo {
 /// What else can be said about a message.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct MessageOptions {
-    pub(super) phase: Option<Phase>,
+pub(crate) struct MessageOptions {
+    pub(crate) phase: Option<Phase>,
     /// The message is not closed: the next message step goes on with it, or the answer breaks off.
-    pub(super) open: bool,
+    pub(crate) open: bool,
 }
 
 /// Whether a message is the answer or talk on the way to it.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     Commentary,
     FinalAnswer,
 }
@@ -129,84 +129,84 @@ pub(super) enum Phase {
 /// A reasoning item: summary parts, raw text, and what the provider encrypts.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Reasoning {
+pub(crate) struct Reasoning {
     #[serde(rename = "reasoning")]
-    pub(super) summary: Vec<String>,
-    pub(super) raw: Option<String>,
-    pub(super) encrypted_content: Option<String>,
+    pub(crate) summary: Vec<String>,
+    pub(crate) raw: Option<String>,
+    pub(crate) encrypted_content: Option<String>,
 }
 
 /// A call of a function tool.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Call {
+pub(crate) struct Call {
     #[serde(rename = "call")]
-    pub(super) name: String,
+    pub(crate) name: String,
     /// A string is sent as it is, so that it need not be JSON; anything else as its compact JSON text.
     #[serde(default = "no_arguments")]
-    pub(super) arguments: Value,
-    pub(super) call_id: Option<String>,
-    pub(super) namespace: Option<String>,
+    pub(crate) arguments: Value,
+    pub(crate) call_id: Option<String>,
+    pub(crate) namespace: Option<String>,
 }
 
 /// A call of a free-form tool.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct CustomCall {
+pub(crate) struct CustomCall {
     #[serde(rename = "custom_call")]
-    pub(super) name: String,
+    pub(crate) name: String,
     #[serde(default)]
-    pub(super) input: String,
-    pub(super) call_id: Option<String>,
+    pub(crate) input: String,
+    pub(crate) call_id: Option<String>,
 }
 
 /// What an obedient model does.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Auto {
+pub(crate) struct Auto {
     /// What it says when nothing else is asked for.
     #[serde(rename = "auto")]
-    pub(super) words: String,
+    pub(crate) words: String,
 }
 
 /// Token counts that the answer reports; what is absent is computed from bytes.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Usage {
-    pub(super) input_tokens: Option<u64>,
-    pub(super) cached_tokens: Option<u64>,
-    pub(super) output_tokens: Option<u64>,
-    pub(super) reasoning_tokens: Option<u64>,
+pub(crate) struct Usage {
+    pub(crate) input_tokens: Option<u64>,
+    pub(crate) cached_tokens: Option<u64>,
+    pub(crate) output_tokens: Option<u64>,
+    pub(crate) reasoning_tokens: Option<u64>,
 }
 
 /// An answer that is an HTTP status instead of a stream.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Status {
+pub(crate) struct Status {
     #[serde(deserialize_with = "super::head::error_status")]
-    pub(super) status: StatusCode,
+    pub(crate) status: StatusCode,
     /// Members of the error object, over those that the status brings along.
     #[serde(default)]
-    pub(super) error: Map<String, Value>,
+    pub(crate) error: Map<String, Value>,
     /// The whole body instead of an error object.
-    pub(super) body: Option<String>,
+    pub(crate) body: Option<String>,
     #[serde(default)]
-    pub(super) head: Head,
+    pub(crate) head: Head,
 }
 
 /// An end with `response.failed`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Failed {
+pub(crate) struct Failed {
     #[serde(rename = "failed")]
-    pub(super) code: String,
-    pub(super) message: Option<String>,
+    pub(crate) code: String,
+    pub(crate) message: Option<String>,
 }
 
 /// An end without a last event.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Cut {
+pub(crate) enum Cut {
     /// Half an event, then the connection is closed inside the body.
     Abort,
     /// The body ends as a whole one does, but `response.completed` never came.

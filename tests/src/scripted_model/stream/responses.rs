@@ -7,7 +7,7 @@ use super::items::Item;
 
 /// A response and the items that it has finished.
 #[derive(Debug)]
-pub(super) struct Response {
+pub(crate) struct Response {
     /// Number of the request: ids differ between responses and repeat between runs.
     number: u64,
     model: String,
@@ -18,7 +18,7 @@ pub(super) struct Response {
 
 /// What the last event says.
 #[derive(Debug)]
-pub(super) enum Last {
+pub(crate) enum Last {
     Completed(Tokens),
     Incomplete { reason: String, tokens: Tokens },
     Failed { code: String, message: String },
@@ -26,15 +26,15 @@ pub(super) enum Last {
 
 /// Token counts; reasoning is part of the output, cached is part of the input.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tokens {
-    pub(super) input: u64,
-    pub(super) cached: u64,
-    pub(super) output: u64,
-    pub(super) reasoning: u64,
+pub(crate) struct Tokens {
+    pub(crate) input: u64,
+    pub(crate) cached: u64,
+    pub(crate) output: u64,
+    pub(crate) reasoning: u64,
 }
 
 impl Response {
-    pub(super) fn new(number: u64, model: String, created_at: u64) -> Self {
+    pub(crate) fn new(number: u64, model: String, created_at: u64) -> Self {
         Self {
             number,
             model,
@@ -44,26 +44,26 @@ impl Response {
     }
 
     /// The events that open every stream.
-    pub(super) fn begin(&self) -> [Value; 2] {
+    pub(crate) fn begin(&self) -> [Value; 2] {
         ["response.created", "response.in_progress"]
             .map(|kind| json!({"type": kind, "response": self.snapshot("in_progress")}))
     }
 
     /// A place for the next item: its index, and an id such as `msg_7_0` in the seventh response.
-    pub(super) fn place(&self, prefix: &str) -> (usize, String) {
+    pub(crate) fn place(&self, prefix: &str) -> (usize, String) {
         let index = self.output.len();
         (index, format!("{prefix}_{}_{index}", self.number))
     }
 
     /// Takes in a finished item and returns the event that says so.
-    pub(super) fn finish(&mut self, item: Item) -> Value {
+    pub(crate) fn finish(&mut self, item: Item) -> Value {
         let (event, value) = item.done();
         self.output.push(value);
         event
     }
 
     /// The event that ends the stream; a failed response reports no usage.
-    pub(super) fn end(&self, last: Last) -> Value {
+    pub(crate) fn end(&self, last: Last) -> Value {
         let status = match last {
             Last::Completed(_) => "completed",
             Last::Incomplete { .. } => "incomplete",

@@ -3,11 +3,11 @@
 
 use serde_json::{Value, json};
 
-use super::script::{Call, CustomCall, Phase, Reasoning};
+use crate::scripted_model::script::{Call, CustomCall, Phase, Reasoning};
 
 /// An item of the output while it is being said.
 #[derive(Debug)]
-pub(super) struct Item {
+pub(crate) struct Item {
     output_index: usize,
     id: String,
     value: Value,
@@ -15,7 +15,7 @@ pub(super) struct Item {
 
 /// A text in an item while it is being said.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(crate) struct Part {
     kind: &'static PartKind,
     item_id: String,
     output_index: usize,
@@ -26,7 +26,7 @@ pub(super) struct Part {
 
 /// How a kind of text looks in the stream.
 #[derive(Debug)]
-pub(super) struct PartKind {
+pub(crate) struct PartKind {
     /// Events are `{stem}.delta` and `{stem}.done`.
     stem: &'static str,
     /// The member of `done`, and of the part, that holds the whole text.
@@ -44,7 +44,7 @@ struct Listed {
     index: &'static str,
 }
 
-pub(super) const OUTPUT_TEXT: PartKind = PartKind {
+pub(crate) const OUTPUT_TEXT: PartKind = PartKind {
     stem: "response.output_text",
     member: "text",
     home: "content",
@@ -55,7 +55,7 @@ pub(super) const OUTPUT_TEXT: PartKind = PartKind {
     }),
 };
 
-pub(super) const REFUSAL: PartKind = PartKind {
+pub(crate) const REFUSAL: PartKind = PartKind {
     stem: "response.refusal",
     member: "refusal",
     home: "content",
@@ -66,7 +66,7 @@ pub(super) const REFUSAL: PartKind = PartKind {
     }),
 };
 
-pub(super) const REASONING_SUMMARY: PartKind = PartKind {
+pub(crate) const REASONING_SUMMARY: PartKind = PartKind {
     stem: "response.reasoning_summary_text",
     member: "text",
     home: "summary",
@@ -77,7 +77,7 @@ pub(super) const REASONING_SUMMARY: PartKind = PartKind {
     }),
 };
 
-pub(super) const REASONING_TEXT: PartKind = PartKind {
+pub(crate) const REASONING_TEXT: PartKind = PartKind {
     stem: "response.reasoning_text",
     member: "text",
     home: "content",
@@ -88,14 +88,14 @@ pub(super) const REASONING_TEXT: PartKind = PartKind {
     }),
 };
 
-pub(super) const ARGUMENTS: PartKind = PartKind {
+pub(crate) const ARGUMENTS: PartKind = PartKind {
     stem: "response.function_call_arguments",
     member: "arguments",
     home: "arguments",
     listed: None,
 };
 
-pub(super) const CUSTOM_INPUT: PartKind = PartKind {
+pub(crate) const CUSTOM_INPUT: PartKind = PartKind {
     stem: "response.custom_tool_call_input",
     member: "input",
     home: "input",
@@ -105,7 +105,7 @@ pub(super) const CUSTOM_INPUT: PartKind = PartKind {
 type Place = (usize, String);
 
 impl Item {
-    pub(super) fn message(place: Place, phase: Option<Phase>) -> Self {
+    pub(crate) fn message(place: Place, phase: Option<Phase>) -> Self {
         let mut value = json!({"type": "message", "role": "assistant", "content": []});
         if let Some(phase) = phase {
             value["phase"] = json!(phase);
@@ -113,7 +113,7 @@ impl Item {
         Self::new(place, value)
     }
 
-    pub(super) fn reasoning(place: Place, reasoning: &Reasoning) -> Self {
+    pub(crate) fn reasoning(place: Place, reasoning: &Reasoning) -> Self {
         let mut value = json!({"type": "reasoning", "summary": []});
         if reasoning.raw.is_some() {
             value["content"] = json!([]);
@@ -124,7 +124,7 @@ impl Item {
         Self::new(place, value)
     }
 
-    pub(super) fn function_call(place: Place, call: &Call) -> Self {
+    pub(crate) fn function_call(place: Place, call: &Call) -> Self {
         let call_id = call_id(call.call_id.as_deref(), &place);
         let mut value = json!({
             "type": "function_call",
@@ -138,7 +138,7 @@ impl Item {
         Self::new(place, value)
     }
 
-    pub(super) fn custom_call(place: Place, call: &CustomCall) -> Self {
+    pub(crate) fn custom_call(place: Place, call: &CustomCall) -> Self {
         let call_id = call_id(call.call_id.as_deref(), &place);
         let value = json!({
             "type": "custom_tool_call",
@@ -160,7 +160,7 @@ impl Item {
     }
 
     /// The event that opens the item.
-    pub(super) fn added(&self) -> Value {
+    pub(crate) fn added(&self) -> Value {
         json!({
             "type": "response.output_item.added",
             "output_index": self.output_index,
@@ -169,7 +169,7 @@ impl Item {
     }
 
     /// Begins a text of the item.
-    pub(super) fn part(&self, kind: &'static PartKind) -> Part {
+    pub(crate) fn part(&self, kind: &'static PartKind) -> Part {
         Part {
             kind,
             item_id: self.id.clone(),
@@ -180,7 +180,7 @@ impl Item {
     }
 
     /// Takes in a finished text and returns the events that say so.
-    pub(super) fn finish(&mut self, part: Part) -> Vec<Value> {
+    pub(crate) fn finish(&mut self, part: Part) -> Vec<Value> {
         let events = part.closing();
         match (&mut self.value[part.kind.home], part.value()) {
             (Value::Array(list), Some(value)) => list.push(value),
@@ -190,7 +190,7 @@ impl Item {
     }
 
     /// The event that closes the item, and the item.
-    pub(super) fn done(mut self) -> (Value, Value) {
+    pub(crate) fn done(mut self) -> (Value, Value) {
         self.value["status"] = "completed".into();
         let event = json!({
             "type": "response.output_item.done",
@@ -203,7 +203,7 @@ impl Item {
 
 impl Part {
     /// The event that opens the part, where there is one.
-    pub(super) fn opening(&self) -> Option<Value> {
+    pub(crate) fn opening(&self) -> Option<Value> {
         let listed = self.kind.listed.as_ref()?;
         let mut event = self.event(listed.stem, "added");
         event["part"] = self.value()?;
@@ -211,7 +211,7 @@ impl Part {
     }
 
     /// Says a piece of the text.
-    pub(super) fn delta(&mut self, piece: &str) -> Value {
+    pub(crate) fn delta(&mut self, piece: &str) -> Value {
         self.text.push_str(piece);
         let mut event = self.event(self.kind.stem, "delta");
         event["delta"] = piece.into();
