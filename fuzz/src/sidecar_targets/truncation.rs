@@ -1,4 +1,4 @@
-//! Rules of cutting: neither the text that reaches the client nor its end depends on where the deltas are split.
+//! Truncation rules: neither the text for the client nor its finish reason depends on the boundaries of the deltas.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use arbitrary::{Arbitrary, Unstructured};
 use sidecar::turn::{CutRules, Cutter, Stop, ToolTail};
 
-/// What a text is made of, beside anything: the rules turn on these.
-const PIECES: [&str; 8] = [
+/// Strings to which the rules react; texts also contain arbitrary strings.
+const FRAGMENTS: [&str; 8] = [
     "<use_tool",
     ">",
     "</use_tool>",
@@ -19,34 +19,34 @@ const PIECES: [&str; 8] = [
 ];
 
 #[derive(Arbitrary, Debug)]
-struct Play {
-    stop: [Option<Piece>; 3],
+struct TruncationScenario {
+    stop: [Option<Fragment>; 3],
     max_tokens: Option<u8>,
     tail: Option<(bool, u8)>,
-    deltas: Vec<Vec<Piece>>,
+    deltas: Vec<Vec<Fragment>>,
 }
 
 #[derive(Arbitrary, Debug)]
-enum Piece {
+enum Fragment {
     Known(u8),
     Any(String),
 }
 
-impl Piece {
+impl Fragment {
     fn as_str(&self) -> &str {
         match self {
-            Self::Known(index) => PIECES[usize::from(*index) % PIECES.len()],
+            Self::Known(index) => FRAGMENTS[usize::from(*index) % FRAGMENTS.len()],
             Self::Any(text) => text,
         }
     }
 }
 
 pub(crate) fn check(input: &[u8]) {
-    let Ok(play) = Play::arbitrary_take_rest(Unstructured::new(input)) else {
+    let Ok(scenario) = TruncationScenario::arbitrary_take_rest(Unstructured::new(input)) else {
         return;
     };
-    let rules = play.rules();
-    let deltas: Vec<String> = play.deltas.iter().map(|pieces| text(pieces)).collect();
+    let rules = scenario.rules();
+    let deltas: Vec<String> = scenario.deltas.iter().map(|fragments| text(fragments)).collect();
     let whole = deltas.concat();
     let letters = whole
         .char_indices()
@@ -61,13 +61,13 @@ pub(crate) fn check(input: &[u8]) {
     assert!(at_once.1.is_some() || rules.tools.is_some() || at_once.0 == whole);
 }
 
-impl Play {
+impl TruncationScenario {
     fn rules(&self) -> CutRules {
         let stop = self
             .stop
             .iter()
             .flatten()
-            .map(|piece| piece.as_str().to_owned());
+            .map(|fragment| fragment.as_str().to_owned());
         let tail = |(grace, max_blocks): (bool, u8)| ToolTail {
             grace: grace.then_some(Duration::from_millis(1)),
             max_blocks: NonZeroU32::new(max_blocks.into()),
@@ -80,11 +80,11 @@ impl Play {
     }
 }
 
-fn text(pieces: &[Piece]) -> String {
-    pieces.iter().map(Piece::as_str).collect()
+fn text(fragments: &[Fragment]) -> String {
+    fragments.iter().map(Fragment::as_str).collect()
 }
 
-/// All that reaches the client, and the end.
+/// The text for the client, and the finish reason.
 fn cut<'a>(rules: &CutRules, deltas: impl Iterator<Item = &'a str>) -> (String, Option<Stop>) {
     let (mut cutter, mut sent) = (Cutter::new(rules), String::new());
     let now = tokio::time::Instant::now();

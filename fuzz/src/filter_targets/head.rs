@@ -1,5 +1,5 @@
-//! A request head of any fields: what passes without the key is open, and nothing that a client says of itself is left.
-//! The list of open routes is the contract's, written down a second time.
+//! A request head with any headers: only open routes pass without a key, and internal headers of the client are removed.
+//! The list of open routes is an independent copy of the contract's.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,23 +18,23 @@ thread_local! {
 }
 
 pub(crate) fn check(data: &[u8]) {
-    // As no host would write it.
+    // Not serialized by a host; must not panic.
     let _ = RequestHead::parse(data);
-    let sent = Sent::read(data);
+    let sent = SentHeaders::read(data);
     let map = sent.write_map();
     let head = RequestHead::parse(&map).expect("the map is well-formed");
     CONFIG.with(|config| {
-        let decision = on_request_head(config, &head, &Lonely);
-        sent.check_passage(&decision);
+        let decision = on_request_head(config, &head, &SingleWorkerHost);
+        sent.check_access(&decision);
         sent.check_identity(&decision);
     });
 }
 
-/// What the client sent: names and values.
-struct Sent<'a>(Vec<(&'a [u8], &'a [u8])>);
+/// The headers that the client sent: names and values.
+struct SentHeaders<'a>(Vec<(&'a [u8], &'a [u8])>);
 
-impl<'a> Sent<'a> {
-    /// One field a line: a name up to a colon that is not its first letter, and a value.
+impl<'a> SentHeaders<'a> {
+    /// Reads one header a line: a name up to a colon that is not its first character, and a value.
     fn read(data: &'a [u8]) -> Self {
         let lines = data.split(|byte| *byte == b'\n');
         let field = |line: &'a [u8]| {
@@ -66,7 +66,7 @@ impl<'a> Sent<'a> {
         named.map(|(_, value)| *value).collect()
     }
 
-    /// The value of a pseudo field, which a host has once.
+    /// The value of a pseudo-header, which a host passes once.
     fn last(&self, name: &str) -> &'a [u8] {
         self.values(name).pop().unwrap_or_default()
     }
@@ -83,13 +83,15 @@ impl<'a> Sent<'a> {
         scheme.eq_ignore_ascii_case("bearer") && token.trim_ascii() == KEY
     }
 
-    fn check_passage(&self, decision: &Decision) {
+    fn check_access(&self, decision: &Decision) {
         let (method, path) = (self.last(":method"), self.last(":path"));
         let is_open = match &decision.verdict {
             Verdict::Forward(_) => is_open(method, path),
             Verdict::Reply(reply) if reply.status == 200 => {
-                let forwarded = self.values("x-forwarded-method").into_iter();
-                let mut forwarded = forwarded.zip(self.values("x-forwarded-uri"));
+                let mut forwarded = self
+                    .values("x-forwarded-method")
+                    .into_iter()
+                    .zip(self.values("x-forwarded-uri"));
                 path.starts_with(b"/verify")
                     && (is_open(method, &path[b"/verify".len()..])
                         || forwarded.any(|(method, path)| is_open(method, path)))
@@ -98,7 +100,7 @@ impl<'a> Sent<'a> {
         };
         assert!(
             is_open || self.has_key(),
-            "{:?} for a stranger",
+            "{:?} without a key",
             decision.verdict
         );
         if let Verdict::Forward(_) = decision.verdict {
@@ -106,7 +108,7 @@ impl<'a> Sent<'a> {
             assert_eq!(
                 decision.remove.contains(&"authorization"),
                 is_sent,
-                "no key leaves Envoy"
+                "the key is removed from the request"
             );
         }
     }
@@ -119,13 +121,13 @@ impl<'a> Sent<'a> {
             let spelled = name.to_ascii_lowercase().replace('_', "-");
             assert!(
                 !spelled.starts_with(INTERNAL_PREFIX) || decision.remove.contains(&name),
-                "{name} stays"
+                "{name} is not removed"
             );
         }
-        let told = decision
+        let identified = decision
             .set()
             .any(|(name, value)| (name, value) == ("x-codex-edge-client", "default"));
-        assert!(!told || self.has_key(), "a stranger is taken for a client");
+        assert!(!identified || self.has_key(), "a client id without a key");
         let reply = match &decision.verdict {
             Verdict::Reply(reply) => &reply.fields[..],
             Verdict::Forward(_) => &[],
@@ -139,18 +141,18 @@ impl<'a> Sent<'a> {
     }
 }
 
-/// Whether a value can stand in a field and be nothing else.
+/// Whether a value consists of visible ASCII and spaces, so that it cannot inject another header.
 fn is_safe(value: &str) -> bool {
     value
         .bytes()
         .all(|byte| byte.is_ascii_graphic() || byte == b' ')
 }
 
-/// Whether the contract lets anybody in here.
+/// Whether the contract allows this request without a key.
 fn is_open(method: &[u8], target: &[u8]) -> bool {
     let target = String::from_utf8_lossy(target);
-    let path = target.split('?').next().unwrap_or_default();
-    let path = path.strip_suffix('/').unwrap_or(path);
+    let with_slash = target.split('?').next().unwrap_or_default();
+    let path = with_slash.strip_suffix('/').unwrap_or(with_slash);
     let reads = matches!(method, b"GET" | b"HEAD");
     match path {
         "/healthz" | "/livez" | "/readyz" | "/v1/models" => reads,
@@ -163,10 +165,10 @@ fn is_open(method: &[u8], target: &[u8]) -> bool {
     }
 }
 
-/// A host without other workers.
-struct Lonely;
+/// A host with one worker and empty shared data.
+struct SingleWorkerHost;
 
-impl SharedData for Lonely {
+impl SharedData for SingleWorkerHost {
     fn read(&self, _: &str) -> Entry {
         Entry::Missing
     }
@@ -176,7 +178,7 @@ impl SharedData for Lonely {
     }
 }
 
-impl Host for Lonely {
+impl Host for SingleWorkerHost {
     fn now(&self) -> Option<SystemTime> {
         Some(UNIX_EPOCH)
     }

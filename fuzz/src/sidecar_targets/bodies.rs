@@ -1,5 +1,5 @@
-//! Request bodies of each dialect: taken or refused, and then as OpenAI refuses; and the model is the one that the
-//! filter has found in the same bytes, or a key could name one model to the filter and another one to Codex.
+//! Request bodies of each endpoint: accepted, or rejected in OpenAI's error format. The model of an accepted body is the
+//! one that the filter finds in the same bytes; otherwise a key could use a model that the filter does not allow.
 
 use std::num::NonZeroUsize;
 use std::sync::LazyLock;
@@ -15,7 +15,7 @@ use sidecar::turn::{Profile, TurnRequest};
 
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::new("gpt-5", "", Vec::new()));
 
-/// The id that a body has when it names none.
+/// The model id of a body without one.
 const DEFAULT_MODEL: &str = "gpt-5";
 
 pub(crate) fn check_chat(body: &[u8]) {
@@ -53,8 +53,8 @@ fn models() -> ModelAccess<'static> {
 fn check(body: &[u8], parsed: Result<(TurnRequest, String), ApiError>) {
     match parsed {
         Ok((turn, model_id)) => {
-            let text = std::str::from_utf8(body).expect("what is taken is UTF-8");
-            serde_json::from_str::<serde::de::IgnoredAny>(text).expect("what is taken is JSON");
+            let text = std::str::from_utf8(body).expect("an accepted body is UTF-8");
+            serde_json::from_str::<serde::de::IgnoredAny>(text).expect("an accepted body is JSON");
             let found = model_of(body);
             assert!(
                 found.is_none_or(|found| found == model_id),
@@ -62,46 +62,47 @@ fn check(body: &[u8], parsed: Result<(TurnRequest, String), ApiError>) {
             );
             assert!(
                 !turn.conversation.is_empty(),
-                "there is something to answer"
+                "an accepted conversation is not empty"
             );
         }
-        Err(error) => check_refusal(&error),
+        Err(error) => check_rejection(&error),
     }
 }
 
-/// The model as the filter finds it; `None` when it lets nothing through.
+/// The model as the filter finds it; `None` if the filter rejects the body.
 fn model_of(body: &[u8]) -> Option<String> {
     let mut scanner = ModelScanner::default();
     scanner.feed(body);
     match scanner.finish() {
         Finding::Named(model) => Some(model),
         Finding::Unnamed => Some(DEFAULT_MODEL.to_owned()),
-        // Only what nobody reads can be so deep here.
+        // Such a depth is possible only in a field that the sidecar ignores.
         Finding::Refused(Fault::TooDeep) => None,
-        Finding::Refused(fault) => panic!("the filter refuses it: {fault:?}"),
+        Finding::Refused(fault) => panic!("the filter rejects the body: {fault:?}"),
     }
 }
 
-/// `{"error":{"message","type","param","code"}}`, and nothing else in it.
+/// `{"error":{"message","type","param","code"}}`, without further fields.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Refusal {
-    error: Inner,
+struct ErrorBody {
+    error: ErrorFields,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Inner {
+struct ErrorFields {
     message: String,
     r#type: String,
     param: Value,
     code: String,
 }
 
-fn check_refusal(error: &ApiError) {
+fn check_rejection(error: &ApiError) {
     assert!(error.status.is_client_error(), "{error:?}");
     let body = error.body();
-    let Refusal { error } = serde_json::from_slice(&body).expect("a refusal has OpenAI's shape");
+    let ErrorBody { error } =
+        serde_json::from_slice(&body).expect("a rejection has OpenAI's format");
     assert!(!error.message.is_empty() && !error.r#type.is_empty() && !error.code.is_empty());
     assert!(
         error.param.is_null() || error.param.is_string(),

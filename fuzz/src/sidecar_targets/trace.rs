@@ -1,4 +1,4 @@
-//! `traceparent`: what is taken for a trace id can stand in a log line as it is.
+//! `traceparent`: an accepted trace id can be written to a log line unchanged.
 
 use sidecar::trace_context::trace_id;
 

@@ -1,5 +1,5 @@
-//! The usage log and questions about it: a query on the first line, and a file that anybody may have edited.
-//! Who is no administrator sees nothing of anybody else's, whatever the query says.
+//! The usage log and queries of it: a query on the first line, and a log file that an operator may have edited.
+//! A client that is not an administrator sees only its own records, for any query.
 
 use std::collections::VecDeque;
 use std::time::{Duration, UNIX_EPOCH};
@@ -18,11 +18,11 @@ pub(crate) fn check(input: &[u8]) {
         .filter_map(|line| serde_json::from_slice(line).ok())
         .collect();
     for admin in [false, true] {
-        answer(query, &records, admin);
+        respond(query, &records, admin);
     }
 }
 
-fn answer(query: &[u8], records: &VecDeque<Record>, admin: bool) {
+fn respond(query: &[u8], records: &VecDeque<Record>, admin: bool) {
     let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let reader = Reader {
         client: CLIENT,
@@ -33,18 +33,19 @@ fn answer(query: &[u8], records: &VecDeque<Record>, admin: bool) {
     };
     assert!(admin || query.selection.client.as_deref() == Some(CLIENT));
     assert!((1..=10_000).contains(&query.limit));
-    let selected = records
+    let selected: VecDeque<Record> = records
         .iter()
-        .filter(|record| query.selection.holds(record));
-    let selected: VecDeque<Record> = selected.cloned().collect();
+        .filter(|record| query.selection.holds(record))
+        .cloned()
+        .collect();
     assert!(admin || selected.iter().all(|record| record.client == CLIENT));
     let mut sums = Sums::default();
     for record in &selected {
         sums.add(record, query.group);
     }
     assert_eq!(sums.totals.requests, selected.len() as u64);
-    let told = usage::sums(&query, &sums, &Plan::default());
-    serde_json::from_slice::<Value>(&told).expect("sums are JSON");
-    let told = usage::records(&selected);
-    serde_json::from_slice::<Value>(&told).expect("records are JSON");
+    let body = usage::sums(&query, &sums, &Plan::default());
+    serde_json::from_slice::<Value>(&body).expect("sums are JSON");
+    let body = usage::records(&selected);
+    serde_json::from_slice::<Value>(&body).expect("records are JSON");
 }

@@ -1,9 +1,9 @@
-//! Inputs that are nearly seeds: cut, doubled, joined, with a byte changed or a word of the trade put in.
+//! Mutations of seeds: removed, duplicated and joined ranges, flipped bits, and inserted tokens.
 
 use fastrand::Rng;
 
-/// What parsers stumble over.
-const WORDS: [&[u8]; 16] = [
+/// Tokens that are special to parsers.
+const TOKENS: [&[u8]; 16] = [
     b"\"",
     b"\\",
     b"\\u0000",
@@ -22,16 +22,16 @@ const WORDS: [&[u8]; 16] = [
     b"\"model\":",
 ];
 
-/// Longest input, in bytes: long ones take time and find little.
+/// Maximum bytes of an input: longer ones take time and find little.
 const MAX_BYTES: usize = 32 << 10;
 
-/// An endless row of inputs, the same one for the same seeds.
-pub(crate) struct Neighbours {
+/// An endless sequence of inputs, the same for the same seeds.
+pub(crate) struct Mutations {
     seeds: Vec<Vec<u8>>,
     random: Rng,
 }
 
-impl Neighbours {
+impl Mutations {
     pub(crate) fn of(seeds: Vec<Vec<u8>>) -> Self {
         Self {
             seeds,
@@ -43,7 +43,7 @@ impl Neighbours {
         &self.seeds
     }
 
-    /// A seed after one to four changes.
+    /// Returns a seed after one to four changes.
     pub(crate) fn next(&mut self) -> Vec<u8> {
         let mut input = self.seed().clone();
         for _ in 0..self.random.usize(1..=4) {
@@ -64,8 +64,8 @@ impl Neighbours {
         match self.random.u8(..6) {
             0 => drop(input.drain(at..end)),
             1 => {
-                let word = WORDS[self.random.usize(..WORDS.len())];
-                input.splice(at..at, word.iter().copied());
+                let token = TOKENS[self.random.usize(..TOKENS.len())];
+                input.splice(at..at, token.iter().copied());
             }
             2 => {
                 let twice = input[at..end].to_vec();

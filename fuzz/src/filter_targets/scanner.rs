@@ -1,12 +1,12 @@
-//! The scanner finds the model that serde_json finds, however the body is cut.
-//! What the scanner leaves to the sidecar's parser is told in `filter/src/scan/mod.rs`.
+//! The scanner finds the same model as serde_json, for any division of the body into chunks.
+//! `filter/src/scan/mod.rs` lists the checks that the scanner leaves to the sidecar's parser.
 
 use filter::scan::{Fault, Finding, ModelScanner};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::error::Category;
 
-/// A name in the catalogue is no longer than this, in bytes.
+/// Maximum bytes of a model name in the catalogue.
 const MAX_MODEL_BYTES: usize = 256;
 
 pub(crate) fn check(body: &[u8]) {
@@ -14,22 +14,26 @@ pub(crate) fn check(body: &[u8]) {
     let is_early = scanner.feed(body).is_some();
     let finding = scanner.finish();
     for size in [1, 2, 7, 64, 65] {
-        assert_eq!(scan(body.chunks(size)), finding, "in pieces of {size}");
+        assert_eq!(
+            scan(body.chunks(size)),
+            finding,
+            "in chunks of {size} bytes"
+        );
     }
     match serde_json::from_slice(body) {
         Ok(FirstModel(model)) => assert_eq!(finding, expected(model)),
-        // Wrong text inside of a string is the sidecar's to refuse; a body that breaks off is not.
+        // Invalid text inside a string is rejected by the sidecar; an incomplete body must be rejected by the filter.
         Err(error) if error.classify() == Category::Eof && !is_early && !ends_in_escape(body) => {
             assert!(
                 matches!(finding, Finding::Refused(_)),
-                "{finding:?} of a broken body"
+                "{finding:?} of an incomplete body"
             );
         }
         Err(_) => {}
     }
 }
 
-/// Whether the last bytes may be an escape that lacks digits. serde_json says that such a body breaks off, because it
+/// Whether the last bytes may be an escape that lacks digits. serde_json reports such a body as incomplete, because it
 /// looks for digits beyond the string's end.
 fn ends_in_escape(body: &[u8]) -> bool {
     let last = body.len().saturating_sub(br"\u000".len());

@@ -1,4 +1,5 @@
-//! What has to hold of a child's protocol whatever the child says: we write lines of JSON, about turns that we began.
+//! Invariants of a child's protocol for any output of the child: the sidecar writes lines of JSON, and its events and
+//! closings belong to turns that were begun.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,14 +10,14 @@ use sidecar::turn::{
     Content, Event, Item, Message, Model, Profile, Role, Summary, Tool, Tools, TurnRequest,
 };
 
-/// Turns of one child; more find nothing new.
+/// Maximum turns of one child; more do not reach new states.
 const MAX_TURNS: u64 = 8;
 
-/// A child that is told of by lines, and what is known of its turns.
+/// A simulated child, and the state of its turns.
 pub(crate) struct Child {
     replay: Replay,
     turns: HashMap<u64, Turn>,
-    /// What we wrote, and nobody has looked at yet.
+    /// Messages to the child that the target has not taken yet.
     written: Vec<Value>,
 }
 
@@ -34,46 +35,46 @@ impl Child {
             turns: HashMap::new(),
             written: Vec::new(),
         };
-        child.note(first);
+        child.apply(first);
         child
     }
 
-    /// Begins one more turn if the child is ready for one.
+    /// Begins another turn if the child is ready for one.
     pub(crate) fn begin(&mut self) {
         let turn = self.turns.len() as u64;
         if self.replay.is_ready() && turn < MAX_TURNS {
             self.turns.insert(turn, Turn::default());
             let reaction = self.replay.begin(turn, request());
-            self.note(reaction);
+            self.apply(reaction);
         }
     }
 
-    /// Ends the turn that was begun last.
+    /// Interrupts the latest turn.
     pub(crate) fn interrupt(&mut self) {
         if let Some(turn) = (self.turns.len() as u64).checked_sub(1) {
             let reaction = self.replay.interrupt(turn);
-            self.note(reaction);
+            self.apply(reaction);
         }
     }
 
-    /// Reads a line; false when the child is of no more use.
-    pub(crate) fn says(&mut self, line: &str) -> bool {
+    /// Processes a line of the child; false when the child has failed.
+    pub(crate) fn receive(&mut self, line: &str) -> bool {
         let reaction = self.replay.read_line(line);
-        reaction.map(|reaction| self.note(reaction)).is_ok()
+        reaction.map(|reaction| self.apply(reaction)).is_ok()
     }
 
-    /// Lets time pass; false when the child is of no more use.
-    pub(crate) fn is_silent(&mut self, seconds: u64) -> bool {
+    /// Advances the clock; false when the child has failed.
+    pub(crate) fn advance(&mut self, seconds: u64) -> bool {
         let reaction = self.replay.pass(Duration::from_secs(seconds));
-        reaction.map(|reaction| self.note(reaction)).is_ok()
+        reaction.map(|reaction| self.apply(reaction)).is_ok()
     }
 
-    /// What we wrote since this was asked last.
+    /// Takes the messages to the child since the last call.
     pub(crate) fn take_written(&mut self) -> Vec<Value> {
         std::mem::take(&mut self.written)
     }
 
-    fn note(&mut self, reaction: Reaction) {
+    fn apply(&mut self, reaction: Reaction) {
         for line in reaction.write {
             let breaks = line.iter().filter(|byte| **byte == b'\n').count();
             assert!(
@@ -81,35 +82,32 @@ impl Child {
                 "a message is one line"
             );
             self.written
-                .push(serde_json::from_slice(&line).expect("we write JSON"));
+                .push(serde_json::from_slice(&line).expect("the sidecar writes JSON"));
         }
         for (turn, event) in reaction.events {
             let turn = self
                 .turns
                 .get_mut(&turn)
-                .expect("events are of turns that were begun");
-            // Readers stop at the first end; the channel drops what is behind it.
+                .expect("events belong to turns that were begun");
+            // Later events are allowed: the reader stops at the first end, and the channel drops the rest.
             turn.is_over |= matches!(event, Event::Finished(_));
         }
         for turn in reaction.closed {
-            let turn = self
-                .turns
-                .get_mut(&turn)
-                .expect("only what was begun is closed");
-            assert!(turn.is_over, "a turn that is closed has been finished");
+            let turn = self.turns.get_mut(&turn).expect("closed turns were begun");
+            assert!(turn.is_over, "a closed turn has finished");
             assert!(!turn.is_closed, "a turn is closed once");
             turn.is_closed = true;
         }
     }
 }
 
-/// A turn that has all that a client can bring along.
+/// A turn with every option of a request.
 fn request() -> TurnRequest {
     let text = |text: &str| vec![Content::Text(text.to_owned())];
-    let message = |role, said| {
+    let message = |role, content| {
         Item::Message(Message {
             role,
-            content: text(said),
+            content: text(content),
         })
     };
     let schema = || serde_json::from_str(r#"{"type":"object"}"#).expect("JSON");

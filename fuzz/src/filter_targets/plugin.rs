@@ -1,10 +1,10 @@
-//! A plugin configuration of any bytes is refused, or has a usable key; and what is said of it never repeats a key.
+//! A plugin configuration of any bytes: rejected, or with a usable key; no message repeats a key.
 
 use std::time::UNIX_EPOCH;
 
 use filter::config::{Auth, Config, Environment};
 
-/// What no message may repeat; seeds have it wherever a key may stand.
+/// A key that must not occur in a message; seeds have it in every position of a key.
 const SECRET: &str = "sk-the-secret";
 
 pub(crate) fn check(json: &[u8]) {
@@ -15,7 +15,7 @@ pub(crate) fn check(json: &[u8]) {
                 let clients = config.keyring.clients().count();
                 assert!(
                     clients > 0 || config.auth == Auth::None,
-                    "nobody can get in"
+                    "an accepted configuration has a key"
                 );
                 assert!(!format!("{config:?}").contains(SECRET));
             }

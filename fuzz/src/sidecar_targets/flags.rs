@@ -1,4 +1,5 @@
-//! The sidecar's flags, one argument a line: refused with a text, or a configuration that keeps the sidecar private.
+//! The sidecar's flags, one argument a line: rejected with a message, or a configuration that listens on private addresses
+//! only.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
