@@ -1,7 +1,4 @@
-//! The real Chromium without a window, with pages that report to a test or are looked into by one.
-//! A page of ours makes requests and tells what came of them ([`Page`]); the product's own is seen as it is ([`Tab`]).
-
-use std::time::Duration;
+//! A page of the tests' own that makes requests and reports their results.
 
 use serde_json::Value;
 use tokio::time::timeout;
@@ -17,8 +14,8 @@ pub struct Page {
 }
 
 impl Page {
-    /// Opens `html` as a page of `http://{host}:` and a port of its own, with `query` for its script. Both `127.0.0.1`
-    /// and `localhost` will do for a host, and are two origins.
+    /// Opens `html` as a page of `http://{host}:` and a port of its own, with `query` for its script. Valid hosts are
+    /// `127.0.0.1` and `localhost`, which are two origins.
     pub async fn open(html: Vec<u8>, host: &str, query: &[(&str, &str)]) -> Self {
         let server = Server::start(html).await;
         let query: Vec<_> = query
@@ -32,7 +29,7 @@ impl Page {
         }
     }
 
-    /// What the page reports next.
+    /// Waits for the page's next report.
     pub async fn report(&mut self) -> Value {
         let report = timeout(PAGE_DEADLINE, self.server.report()).await;
         report.expect("the page reports in time")

@@ -1,19 +1,20 @@
-//! Random deaths under load: real clients through the whole chain, while sidecar, workers and clients are killed.
-//! The promises that must hold are the contract's section 7: an honest end for every turn, and nothing left behind.
+//! Random faults under load: clients send requests through the whole chain while sidecar, workers and clients are killed.
+//! The invariants are the contract's section 7: every turn ends in a complete response or an error, and no process, file
+//! or permit leaks.
 //!
-//! The seed decides what is killed, in which order and after which pause, and what each client asks and how it reads;
-//! what that meets is up to the machine.
+//! The seed decides the faults, their order and the pauses between them, and the clients' requests and reading speed; the
+//! state in which a fault meets a request depends on the machine.
 
-pub(crate) mod aftermath;
-pub(crate) mod answer;
 pub(crate) mod chain;
+mod client_request;
+mod injector;
+pub(crate) mod invariants;
 mod load;
+pub(crate) mod outcome;
+pub(crate) mod parsed_response;
 mod plan;
 mod report;
 mod run;
-mod storm;
-pub(crate) mod verdict;
-mod visit;
 
 pub use report::Report;
 pub use run::run;

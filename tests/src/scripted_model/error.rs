@@ -1,5 +1,5 @@
 //! Errors of the model API: an HTTP status and OpenAI's error object.
-//! Types, codes and texts are those that the OpenAI API answers with.
+//! Types, codes and messages are those of the OpenAI API.
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -7,9 +7,9 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use super::script::Status;
+use super::script::ErrorStep;
 
-/// Why a request is refused, as the model API would.
+/// An error response of the model API.
 #[derive(Debug)]
 pub(crate) struct ApiError {
     status: StatusCode,
@@ -20,7 +20,7 @@ pub(crate) struct ApiError {
 }
 
 impl ApiError {
-    /// A request that the Responses API does not take.
+    /// A request that the Responses API rejects.
     pub(crate) fn invalid(param: Option<&'static str>, message: impl Into<String>) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
@@ -42,8 +42,8 @@ impl ApiError {
         }
     }
 
-    /// What a bare status stands for.
-    fn of(status: StatusCode) -> Self {
+    /// The error that the OpenAI API sends with `status`.
+    fn for_status(status: StatusCode) -> Self {
         let (kind, code, message) = match status.as_u16() {
             401 => (
                 "invalid_request_error",
@@ -100,9 +100,9 @@ impl ApiError {
     }
 }
 
-/// The answer to a `status` step.
-pub(crate) fn scripted(step: Status) -> Response<Full<Bytes>> {
-    let mut error = ApiError::of(step.status).to_json();
+/// The response of a `status` step.
+pub(crate) fn scripted(step: ErrorStep) -> Response<Full<Bytes>> {
+    let mut error = ApiError::for_status(step.status).to_json();
     for (name, value) in step.error {
         error[name] = value;
     }
@@ -114,7 +114,7 @@ pub(crate) fn scripted(step: Status) -> Response<Full<Bytes>> {
     response
 }
 
-/// An answer with a JSON body.
+/// A response with a JSON body.
 pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
     let mut response = text_response(status, body.to_string());
     response

@@ -1,20 +1,21 @@
-//! Mixed traffic with faults for as long as one likes, and an account of everything afterwards.
-//! The promises are the contract's sections 7 and 8; `crate::chaos` has the chain and the count of what is left behind.
+//! Mixed traffic with faults for a configurable time, and a check of every request, record and counter afterwards.
+//! The invariants are the contract's sections 7 and 8; `crate::chaos` has the chain and the checks for leaks.
 //!
-//! In the first third of the time sidecars are replaced too. Then all is quiet for a moment, and the last sidecar and
-//! its oldest worker are spared until the end, so that a leak has time to show and counters can be held against what
-//! clients saw. The seed decides what clients ask and which faults they meet; what that meets is up to the machine.
+//! During the first third of the time the sidecar is replaced repeatedly. Then the clients pause until the chain is idle;
+//! from there on the last sidecar and its oldest worker run until the end, so that a leak has time to show and counters
+//! can be compared with the clients' own log. The seed decides the clients' requests and the faults; the state in which
+//! a fault meets a request depends on the machine.
 
 mod client;
-mod faults;
-mod footprint;
-mod home;
+mod codex_home;
+mod idle;
+mod injector;
 mod keys;
-mod ledger;
+mod memory;
 mod records;
+mod request_log;
 mod run;
 mod samples;
-mod settled;
-mod talk;
+mod workload;
 
 pub use run::run;

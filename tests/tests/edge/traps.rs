@@ -8,8 +8,8 @@ use http::{Method, Request, StatusCode};
 use serde_json::{Map, Value, json};
 use tests::envoy::Envoy;
 use tests::filter_wasm::filter_wasm;
-use tests::http::{Answer, Body, DEADLINE, Version, empty, get, with};
-use tests::upstream::{Script, Upstream};
+use tests::http::{Body, BufferedResponse, DEADLINE, Version, empty, get, with};
+use tests::upstream::{Behavior, Upstream};
 use tests::wasm_host::FilterModule;
 use tokio::time::{sleep, timeout};
 
@@ -41,7 +41,7 @@ fn restriction(withheld: &str) -> String {
 /// An edge whose filter may not make one of its calls.
 async fn start_without(withheld: &str) -> (Upstream, Envoy) {
     let policy = "failure_policy: FAIL_RELOAD";
-    start_with(Script::Echo, |options| {
+    start_with(Behavior::Echo, |options| {
         options
             .filter("cors", json!({"allowed_origins": [PAGE]}))
             .replace_in_filter(
@@ -52,13 +52,13 @@ async fn start_without(withheld: &str) -> (Upstream, Envoy) {
     .await
 }
 
-async fn send(envoy: &Envoy, version: Version, request: Request<Body>) -> Answer {
+async fn send(envoy: &Envoy, version: Version, request: Request<Body>) -> BufferedResponse {
     let answer = envoy.connect(version).await.send(request).await;
     answer.expect("Envoy answers")
 }
 
 /// The first answer to a stranger that is not a 503, which is all that there is until the filter is back.
-async fn answer_of_the_next_filter(envoy: &Envoy, version: Version) -> Answer {
+async fn answer_of_the_next_filter(envoy: &Envoy, version: Version) -> BufferedResponse {
     let back = async {
         loop {
             let answer = send(envoy, version, get(GUARDED)).await;
@@ -80,10 +80,10 @@ async fn after_a_trap_the_next_request_is_guarded() {
         let request = with(keyed_get(GUARDED), "x-request-id", NO_ID);
         let trapped = send(&envoy, version, request).await;
         assert_error(&trapped, 503, "server_error", "codex_unavailable");
-        let passed = upstream.seen().len();
+        let passed = upstream.requests().len();
         let answer = answer_of_the_next_filter(&envoy, version).await;
         assert_error(&answer, 401, "authentication_error", "invalid_api_key");
-        assert_eq!(upstream.seen().len(), passed);
+        assert_eq!(upstream.requests().len(), passed);
         assert_eq!(
             envoy.stat("wasm.codex_edge.vm_reload_success").await,
             reloads
@@ -104,7 +104,7 @@ async fn a_stranger_who_provokes_traps_does_not_get_in() {
         }
         sleep(Duration::from_millis(10)).await;
     }
-    assert!(traps > 0 && upstream.seen().is_empty(), "{traps}");
+    assert!(traps > 0 && upstream.requests().is_empty(), "{traps}");
     assert!(envoy.stat("wasm.codex_edge.vm_reload_success").await > 0);
 }
 
@@ -139,6 +139,6 @@ async fn a_call_that_fails_costs_its_request_and_no_more() {
         assert_eq!(send(&envoy, version, keyed_get(GUARDED)).await.status, 200);
     }
     // What came of the page's requests did not come back to it.
-    assert_eq!(upstream.seen().len(), 4);
+    assert_eq!(upstream.requests().len(), 4);
     assert_eq!(envoy.stat("wasm.codex_edge.vm_reload_success").await, 0);
 }

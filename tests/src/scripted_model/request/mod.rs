@@ -4,5 +4,5 @@ mod model_request;
 mod recorder;
 
 pub(crate) use model_request::{ModelRequest, tokens_of};
-pub use recorder::{Delivery, Recorded};
-pub(crate) use recorder::{Recording, RequestLog, epoch};
+pub use recorder::{Delivery, RecordedRequest};
+pub(crate) use recorder::{Recorder, RecordingGuard, epoch};

@@ -1,4 +1,4 @@
-//! What Codex asks: checks a request as the Responses API does and finds what an answer needs to know.
+//! A request of Codex: checked as the Responses API checks it, with accessors for the choice of a response.
 //! The source is OpenAI's Responses API, `POST /v1/responses`.
 
 use std::collections::HashSet;
@@ -7,9 +7,9 @@ use http::HeaderMap;
 use serde_json::{Map, Value};
 
 use crate::scripted_model::error::ApiError;
-use crate::scripted_model::script::Echo;
+use crate::scripted_model::script::EchoPart;
 
-/// A request that has been checked.
+/// A valid request.
 #[derive(Debug)]
 pub(crate) struct ModelRequest {
     pub(crate) model: String,
@@ -22,7 +22,7 @@ impl ModelRequest {
     /// Checks the body of `POST /v1/responses`.
     ///
     /// # Errors
-    /// The refusal that the Responses API gives.
+    /// The error that the Responses API returns.
     pub(crate) fn parse(headers: HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
         let body_bytes = body.len();
         let body: Value = serde_json::from_slice(body).map_err(|error| {
@@ -30,12 +30,12 @@ impl ModelRequest {
         })?;
         let model = body["model"]
             .as_str()
-            .ok_or_else(|| ApiError::invalid(Some("model"), "`model` has to be a string."))?
+            .ok_or_else(|| ApiError::invalid(Some("model"), "`model` must be a string."))?
             .to_owned();
         if body["stream"] != true {
             return Err(ApiError::invalid(
                 Some("stream"),
-                "Only `stream: true` is answered here, which is all that Codex sends.",
+                "Only `stream: true` is supported; Codex sends no other value.",
             ));
         }
         check_input(&body["input"])?;
@@ -48,7 +48,7 @@ impl ModelRequest {
         })
     }
 
-    /// The text of the last message of the user; empty when there is none.
+    /// The text of the last user message; empty without one.
     pub(crate) fn last_user_text(&self) -> String {
         if let Some(text) = self.body["input"].as_str() {
             return text.to_owned();
@@ -60,7 +60,7 @@ impl ModelRequest {
         }
     }
 
-    /// The outputs of tools that came after the last message of the user, oldest first.
+    /// The tool outputs after the last user message, oldest first.
     pub(crate) fn tool_outputs(&self) -> Vec<String> {
         self.since_user()
             .iter()
@@ -69,62 +69,65 @@ impl ModelRequest {
             .collect()
     }
 
-    /// What the last message of the user asks for, with what was said after it; what was said before is history.
-    pub(crate) fn asked(&self) -> String {
+    /// The text of the last user message and of all later items; earlier items are history.
+    pub(crate) fn prompt_and_later_texts(&self) -> String {
         if let Some(text) = self.body["input"].as_str() {
             return text.to_owned();
         }
-        let items = self.since_user().iter();
-        let texts = items.map(|item| text_of(&item["content"]));
-        texts.collect::<Vec<_>>().join("\n")
+        self.since_user()
+            .iter()
+            .map(|item| text_of(&item["content"]))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
-    /// What the application says after the last message of the user.
-    pub(crate) fn instructed(&self) -> String {
-        let items = self.since_user().iter();
-        let told = items.filter(|item| item["role"] == "developer");
-        let texts = told.map(|item| text_of(&item["content"]));
-        texts.collect::<Vec<_>>().join("\n")
+    /// The text of the developer messages after the last user message.
+    pub(crate) fn later_developer_texts(&self) -> String {
+        self.since_user()
+            .iter()
+            .filter(|item| item["role"] == "developer")
+            .map(|item| text_of(&item["content"]))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
-    /// The functions that may be called.
+    /// The function tools of the request.
     pub(crate) fn function_tools(&self) -> impl Iterator<Item = &Value> + Clone {
         let tools = self.body["tools"].as_array().into_iter().flatten();
         tools.filter(|tool| tool["type"] == "function")
     }
 
-    /// The shape that the answer must have.
+    /// The JSON Schema of the structured output.
     pub(crate) fn schema(&self) -> Option<&Value> {
         self.body.pointer("/text/format/schema")
     }
 
-    /// Whether a summary of the reasoning is asked for.
+    /// Whether the request asks for a summary of the reasoning.
     pub(crate) fn wants_summary(&self) -> bool {
         let summary = self.body["reasoning"]["summary"].as_str();
         summary.is_some_and(|word| word != "none")
     }
 
-    /// How many times the model has been asked since the last message of the user: each batch of tool outputs
-    /// asks once more.
+    /// The number of earlier requests of the turn: each batch of tool outputs after the last user message is one.
     pub(crate) fn round(&self) -> usize {
         let outputs = self.since_user().iter().map(is_output);
-        let mut before = false;
+        let mut previous = false;
         outputs
-            .filter(|output| std::mem::replace(&mut before, *output) != *output && *output)
+            .filter(|output| std::mem::replace(&mut previous, *output) != *output && *output)
             .count()
     }
 
     /// A part of the request as compact JSON.
-    pub(crate) fn echo(&self, part: Echo) -> String {
+    pub(crate) fn echo(&self, part: EchoPart) -> String {
         match part {
-            Echo::Input => self.body["input"].to_string(),
-            Echo::Tools => self.body["tools"].to_string(),
-            Echo::Body => self.body.to_string(),
-            Echo::Headers => headers_json(&self.headers).to_string(),
+            EchoPart::Input => self.body["input"].to_string(),
+            EchoPart::Tools => self.body["tools"].to_string(),
+            EchoPart::Body => self.body.to_string(),
+            EchoPart::Headers => headers_json(&self.headers).to_string(),
         }
     }
 
-    /// Input tokens by the rule of thumb of four bytes a token.
+    /// Input tokens, estimated at four bytes a token.
     pub(crate) fn estimated_tokens(&self) -> u64 {
         tokens_of(self.body_bytes)
     }
@@ -140,12 +143,12 @@ impl ModelRequest {
     }
 }
 
-/// Tokens in so many bytes of text, rounded up.
+/// Tokens in `bytes` bytes of text, rounded up.
 pub(crate) fn tokens_of(bytes: usize) -> u64 {
     (bytes as u64).div_ceil(4)
 }
 
-/// Header fields as a JSON object; what is not UTF-8 is replaced, what is repeated is joined.
+/// Headers as a JSON object; octets that are not UTF-8 are replaced, repeated headers are joined.
 pub(crate) fn headers_json(headers: &HeaderMap) -> Value {
     let text = |name| {
         let values = headers.get_all(name).iter();
@@ -187,12 +190,12 @@ fn check_input(input: &Value) -> Result<(), ApiError> {
     let items = match input {
         Value::String(_) => return Ok(()),
         Value::Array(items) => items,
-        _ => return invalid("`input` has to be a string or an array.".to_owned()),
+        _ => return invalid("`input` must be a string or an array.".to_owned()),
     };
     let mut calls = HashSet::new();
     for (index, item) in items.iter().enumerate() {
-        check_item(item).map_err(|why| {
-            ApiError::invalid(Some("input"), format!("Invalid `input[{index}]`: {why}"))
+        check_item(item).map_err(|reason| {
+            ApiError::invalid(Some("input"), format!("Invalid `input[{index}]`: {reason}"))
         })?;
         let call_id = item["call_id"].as_str().unwrap_or_default();
         if is_output(item) {
@@ -211,21 +214,25 @@ fn check_input(input: &Value) -> Result<(), ApiError> {
     }
 }
 
-/// Says what the Responses API would not take in an item.
+/// Returns the reason for which the Responses API rejects an item.
 fn check_item(item: &Value) -> Result<(), String> {
-    let need = |name: &str| match item[name].as_str() {
+    let require = |name: &str| match item[name].as_str() {
         Some(_) => Ok(()),
-        None => Err(format!("`{name}` has to be a string")),
+        None => Err(format!("`{name}` must be a string")),
     };
     match item["type"].as_str() {
         Some("message") | None => check_message(item),
-        Some("function_call") => need("call_id").and(need("name")).and(need("arguments")),
-        Some("custom_tool_call") => need("call_id").and(need("name")).and(need("input")),
+        Some("function_call") => require("call_id")
+            .and(require("name"))
+            .and(require("arguments")),
+        Some("custom_tool_call") => require("call_id")
+            .and(require("name"))
+            .and(require("input")),
         Some("function_call_output" | "custom_tool_call_output") => {
-            need("call_id")?;
+            require("call_id")?;
             match &item["output"] {
                 Value::String(_) | Value::Array(_) => Ok(()),
-                _ => Err("`output` has to be a string or an array".to_owned()),
+                _ => Err("`output` must be a string or an array".to_owned()),
             }
         }
         Some(_) => Ok(()),
@@ -238,20 +245,20 @@ fn check_message(item: &Value) -> Result<(), String> {
         Some("user" | "developer" | "system") => {
             &["input_text", "input_image", "input_file", "input_audio"]
         }
-        _ => return Err("`role` has to be assistant, user, developer or system".to_owned()),
+        _ => return Err("`role` must be assistant, user, developer or system".to_owned()),
     };
     let parts = match &item["content"] {
         Value::String(_) => return Ok(()),
         Value::Array(parts) => parts,
-        _ => return Err("`content` has to be a string or an array".to_owned()),
+        _ => return Err("`content` must be a string or an array".to_owned()),
     };
-    let foreign = parts.iter().find(|part| {
+    let invalid = parts.iter().find(|part| {
         let kind = part["type"].as_str();
         !kind.is_some_and(|kind| allowed.contains(&kind))
     });
-    match foreign {
+    match invalid {
         Some(part) => Err(format!(
-            "content of type {} where {allowed:?} may stand",
+            "content of type {}; this role accepts {allowed:?}",
             part["type"]
         )),
         None => Ok(()),
@@ -263,7 +270,7 @@ fn check_tools(tools: &Value) -> Result<(), ApiError> {
     let tools = match tools {
         Value::Null => return Ok(()),
         Value::Array(tools) => tools,
-        _ => return invalid("`tools` has to be an array.".to_owned()),
+        _ => return invalid("`tools` must be an array.".to_owned()),
     };
     for (index, tool) in tools.iter().enumerate() {
         let fits = match tool["type"].as_str() {

@@ -1,5 +1,5 @@
-//! What the model was sent, and what became of each answer.
-//! The log is bounded: the oldest requests are forgotten first.
+//! Recorded requests, and the delivery of their responses.
+//! The memory is bounded: the oldest requests are dropped first.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,46 +12,46 @@ use tokio::sync::watch;
 
 use super::model_request::headers_json;
 
-/// A request as it came.
+/// A request as the model received it.
 #[derive(Clone, Debug)]
-pub struct Recorded {
+pub struct RecordedRequest {
     /// The method.
     pub method: Method,
     /// The path, without a query.
     pub path: String,
-    /// The header fields.
+    /// The headers.
     pub headers: HeaderMap,
     /// The body as JSON; null when it is not JSON.
     pub body: Value,
     /// Size of the body on the wire.
     pub body_bytes: usize,
-    /// When the body had come.
+    /// Time at which the whole body had been received.
     pub at: SystemTime,
-    /// What became of the answer.
+    /// The delivery of the response.
     pub delivery: Delivery,
 }
 
-/// What became of an answer.
+/// The delivery of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// It is not over yet.
+    /// The response is not complete yet.
     Running,
-    /// It was given to the end of its script, a cut by the script included.
+    /// The script was played to its end, a cut by the script included.
     Done,
-    /// The client closed the connection before the answer was over.
+    /// The client closed the connection before the end of the response.
     CutByClient {
-        /// When that was noticed.
+        /// Time at which the disconnect was detected.
         at: SystemTime,
     },
 }
 
-impl Recorded {
-    /// Whether the client closed the connection before the answer was over.
+impl RecordedRequest {
+    /// Whether the client closed the connection before the end of the response.
     pub fn cut_by_client(&self) -> bool {
         matches!(self.delivery, Delivery::CutByClient { .. })
     }
 
-    /// The form of the control route.
+    /// The JSON of the control route.
     pub(crate) fn to_json(&self) -> Value {
         let (delivery, cut_at) = match self.delivery {
             Delivery::Running => ("running", None),
@@ -76,27 +76,27 @@ pub(crate) fn epoch(at: SystemTime) -> Duration {
     at.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// All requests; clones share them.
+/// The recorded requests, shared by all clones.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct RequestLog {
-    entries: watch::Sender<Entries>,
+pub(crate) struct Recorder {
+    entries: watch::Sender<LogEntries>,
 }
 
-/// Bytes of requests that are kept: thousands of ordinary ones, a few with huge bodies.
+/// Bytes of recorded requests: thousands of ordinary ones, a few with huge bodies.
 const KEPT_BYTES: usize = 32 << 20;
-/// What an entry costs beside its body, about.
+/// Approximate size of an entry besides its body.
 const ENTRY_BYTES: usize = 2 << 10;
 
 #[derive(Debug, Default)]
-struct Entries {
-    kept: VecDeque<Entry>,
-    /// Number that the next request gets; the last one kept has one less.
+struct LogEntries {
+    kept: VecDeque<LogEntry>,
+    /// Number of the latest request.
     next: u64,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct LogEntry {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -105,11 +105,11 @@ struct Entry {
     delivery: Delivery,
 }
 
-impl RequestLog {
-    /// Records a request that is about to be answered.
-    pub(crate) fn record(&self, head: &Parts, body: &[u8]) -> Recording {
+impl Recorder {
+    /// Records a request before its response begins.
+    pub(crate) fn record(&self, head: &Parts, body: &[u8]) -> RecordingGuard {
         let at = SystemTime::now();
-        let entry = Entry {
+        let entry = LogEntry {
             method: head.method.clone(),
             uri: head.uri.clone(),
             headers: head.headers.clone(),
@@ -121,20 +121,20 @@ impl RequestLog {
         let mut number = 0;
         self.entries
             .send_modify(|entries| number = entries.push(entry));
-        Recording {
+        RecordingGuard {
             log: self.clone(),
             number,
             at,
-            over: false,
+            is_done: false,
         }
     }
 
-    /// The requests that are kept, oldest first.
-    pub(crate) fn requests(&self) -> Vec<Recorded> {
+    /// The recorded requests, oldest first.
+    pub(crate) fn requests(&self) -> Vec<RecordedRequest> {
         self.entries.borrow().recorded()
     }
 
-    /// Forgets all requests; answers go on.
+    /// Deletes all recorded requests; their responses continue.
     pub(crate) fn clear(&self) {
         self.entries.send_modify(|entries| {
             entries.kept.clear();
@@ -142,23 +142,23 @@ impl RequestLog {
         });
     }
 
-    /// Waits until so many requests are kept.
+    /// Waits until `count` requests are recorded.
     pub(crate) async fn wait_for_requests(
         &self,
         count: usize,
         deadline: Duration,
-    ) -> io::Result<Vec<Recorded>> {
+    ) -> io::Result<Vec<RecordedRequest>> {
         self.wait_for(deadline, |entries| entries.kept.len() >= count)
             .await
     }
 
-    /// Waits until the clients of so many requests have cut the answer.
-    pub(crate) async fn wait_for_cut(
+    /// Waits until the clients of `count` requests have disconnected before the end of the response.
+    pub(crate) async fn wait_for_disconnects(
         &self,
         count: usize,
         deadline: Duration,
-    ) -> io::Result<Vec<Recorded>> {
-        let is_cut = |entry: &&Entry| matches!(entry.delivery, Delivery::CutByClient { .. });
+    ) -> io::Result<Vec<RecordedRequest>> {
+        let is_cut = |entry: &&LogEntry| matches!(entry.delivery, Delivery::CutByClient { .. });
         self.wait_for(deadline, |entries| {
             entries.kept.iter().filter(is_cut).count() >= count
         })
@@ -168,8 +168,8 @@ impl RequestLog {
     async fn wait_for(
         &self,
         deadline: Duration,
-        fits: impl FnMut(&Entries) -> bool,
-    ) -> io::Result<Vec<Recorded>> {
+        fits: impl FnMut(&LogEntries) -> bool,
+    ) -> io::Result<Vec<RecordedRequest>> {
         let mut watched = self.entries.subscribe();
         match tokio::time::timeout(deadline, watched.wait_for(fits)).await {
             Ok(entries) => Ok(entries.expect("`self` holds the sender").recorded()),
@@ -178,8 +178,8 @@ impl RequestLog {
     }
 }
 
-impl Entries {
-    fn push(&mut self, entry: Entry) -> u64 {
+impl LogEntries {
+    fn push(&mut self, entry: LogEntry) -> u64 {
         self.bytes += entry.size();
         self.kept.push_back(entry);
         while self.bytes > KEPT_BYTES
@@ -191,23 +191,23 @@ impl Entries {
         self.next
     }
 
-    fn get_mut(&mut self, number: u64) -> Option<&mut Entry> {
+    fn get_mut(&mut self, number: u64) -> Option<&mut LogEntry> {
         let from_end = usize::try_from(self.next - number).ok()?;
         self.kept.iter_mut().rev().nth(from_end)
     }
 
-    fn recorded(&self) -> Vec<Recorded> {
-        self.kept.iter().map(Entry::recorded).collect()
+    fn recorded(&self) -> Vec<RecordedRequest> {
+        self.kept.iter().map(LogEntry::recorded).collect()
     }
 }
 
-impl Entry {
+impl LogEntry {
     fn size(&self) -> usize {
         self.body.len() + ENTRY_BYTES
     }
 
-    fn recorded(&self) -> Recorded {
-        Recorded {
+    fn recorded(&self) -> RecordedRequest {
+        RecordedRequest {
             method: self.method.clone(),
             path: self.uri.path().to_owned(),
             headers: self.headers.clone(),
@@ -219,20 +219,20 @@ impl Entry {
     }
 }
 
-/// The entry of a request while it is answered; dropped before `done`, the client has cut the answer.
+/// A request with a response in progress; dropped before `done`, it records a disconnect of the client.
 #[derive(Debug)]
-pub(crate) struct Recording {
-    log: RequestLog,
+pub(crate) struct RecordingGuard {
+    log: Recorder,
     /// Counted from 1.
     pub(crate) number: u64,
     pub(crate) at: SystemTime,
-    over: bool,
+    is_done: bool,
 }
 
-impl Recording {
-    /// Nothing is left to say.
+impl RecordingGuard {
+    /// Records that the script was played to its end.
     pub(crate) fn done(&mut self) {
-        self.over = true;
+        self.is_done = true;
         self.set(Delivery::Done);
     }
 
@@ -245,9 +245,9 @@ impl Recording {
     }
 }
 
-impl Drop for Recording {
+impl Drop for RecordingGuard {
     fn drop(&mut self) {
-        if !self.over {
+        if !self.is_done {
             let at = SystemTime::now();
             self.set(Delivery::CutByClient { at });
         }

@@ -1,5 +1,5 @@
-//! Directives: finds `[[model:...]]` in the text of a prompt and picks the script for this request of the turn.
-//! The syntax is described in the docs of the parent module.
+//! Directives: finds `[[model:...]]` in a prompt and selects the script for this request of the turn.
+//! The docs of the parent module describe the syntax.
 
 use serde::de::Error as _;
 use serde_json::{Error, Value};
@@ -9,11 +9,11 @@ use super::steps::Script;
 const BEGIN: &str = "[[model:";
 const END: &str = "]]";
 
-/// The script that the last directive of a prompt has for a round of its turn; `None` without a directive, and
-/// after its last round.
+/// The script of the last directive of a prompt for a round of its turn; `None` without a directive, and after its last
+/// round.
 ///
 /// # Errors
-/// Says what is wrong with the last directive. Earlier ones do not count: they may be history, quoted or cut.
+/// Describes the mistake in the last directive. Earlier ones are ignored: they may be history, quoted or truncated.
 pub(crate) fn find(prompt: &str, round: usize) -> Result<Option<Script>, Error> {
     let mut rest = prompt;
     let mut last = Ok(None);
@@ -35,16 +35,16 @@ fn read(text: &str) -> Result<(Value, &str), Error> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     let directive = match values.next() {
         Some(value) => value?,
-        None => return Err(Error::custom("it ends before its JSON begins")),
+        None => return Err(Error::custom("missing JSON")),
     };
     let after = text[values.byte_offset()..].trim_start();
     match after.strip_prefix(END) {
         Some(after) => Ok((directive, after)),
-        None => Err(Error::custom("its JSON is not followed by ]]")),
+        None => Err(Error::custom("the JSON must be followed by ]]")),
     }
 }
 
-/// One script, or an array of scripts: one a round.
+/// Parses a single script, or an array of scripts with one for each round.
 fn rounds(directive: Value) -> Result<Vec<Script>, Error> {
     match directive {
         Value::Array(scripts) if scripts.first().is_some_and(Value::is_array) => {
@@ -56,21 +56,21 @@ fn rounds(directive: Value) -> Result<Vec<Script>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::steps::Answer;
+    use super::super::steps::ScriptedResponse;
     use super::*;
 
     #[track_caller]
-    fn check(prompt: &str, round: usize, acts: Option<usize>) {
-        let script = find(prompt, round).expect("is a good directive");
-        let found = script.map(|script| match script.answer {
-            Answer::Stream { acts, .. } => acts.len(),
-            Answer::Status(_) => panic!("is a stream"),
+    fn check(prompt: &str, round: usize, actions: Option<usize>) {
+        let script = find(prompt, round).expect("the directive is valid");
+        let found = script.map(|script| match script.response {
+            ScriptedResponse::Stream { actions, .. } => actions.len(),
+            ScriptedResponse::Status(_) => panic!("the response is a stream"),
         });
-        assert_eq!(found, acts, "{prompt}");
+        assert_eq!(found, actions, "{prompt}");
     }
 
     #[test]
-    fn the_last_directive_counts() {
+    fn last_directive_of_the_prompt_is_used() {
         check("no directive, [[not:{}]]", 0, None);
         check(r#"hi [[model:{"text":"a"}]] there"#, 0, Some(1));
         check(r#"[[model:[{"text":"]]"},{"text":"b"}]]]"#, 0, Some(2));
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn each_round_of_a_turn_has_its_own_script() {
+    fn each_round_of_a_turn_uses_its_own_script() {
         let prompt = r#"[[model:[[{"call":"f"}],[{"text":"a"},{"text":"b"}]]]]"#;
         check(prompt, 0, Some(1));
         check(prompt, 1, Some(2));
@@ -97,15 +97,15 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_directive_says_why() {
-        for (prompt, why) in [
-            (r#"[[model:{"txt":"a"}]]"#, "step 1: a step has one of"),
-            (r#"[[model:{"text":"a"}"#, "not followed by ]]"),
+    fn invalid_directive_error_describes_the_mistake() {
+        for (prompt, message) in [
+            (r#"[[model:{"txt":"a"}]]"#, "step 1: a step needs one of"),
+            (r#"[[model:{"text":"a"}"#, "must be followed by ]]"),
             (r#"[[model:{"text":"a"]]"#, "expected `,` or `}`"),
-            ("[[model:", "ends before its JSON begins"),
+            ("[[model:", "missing JSON"),
         ] {
             let error = find(prompt, 0).expect_err(prompt);
-            assert!(error.to_string().contains(why), "{error}");
+            assert!(error.to_string().contains(message), "{error}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The head of an answer: status, header fields, and the plan's rate limits in Codex's own fields.
-//! The field names are those that Codex 0.169.0 (`-reset-at`) and 0.42.0 (`-reset-after-seconds`) read.
+//! The head of a response: additional headers, and Codex's rate limits in its own headers.
+//! The names are those that Codex 0.169.0 (`-reset-at`) and 0.42.0 (`-reset-after-seconds`) read.
 
 use std::collections::HashMap;
 
@@ -7,16 +7,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::de::{Error as _, Unexpected};
 use serde::{Deserialize, Deserializer};
 
-/// Header fields that an answer has beside its own.
+/// Headers of a scripted response, in addition to those of every response.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Head {
-    #[serde(deserialize_with = "header_fields")]
+pub(crate) struct ResponseHead {
+    #[serde(deserialize_with = "parse_headers")]
     headers: HeaderMap,
     rate_limits: RateLimits,
 }
 
-/// The two windows of a Codex plan.
+/// The two rate limit windows of a Codex plan.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct RateLimits {
@@ -34,28 +34,28 @@ struct Window {
     resets_in_seconds: Option<u64>,
 }
 
-impl Head {
-    /// Adds the fields to the head of an answer.
-    pub(crate) fn write(&self, fields: &mut HeaderMap) {
-        fields.extend(self.headers.clone());
+impl ResponseHead {
+    /// Adds the headers to those of a response.
+    pub(crate) fn write(&self, headers: &mut HeaderMap) {
+        headers.extend(self.headers.clone());
         for (name, window) in [
             ("primary", &self.rate_limits.primary),
             ("secondary", &self.rate_limits.secondary),
         ] {
             if let Some(window) = window {
-                window.write(name, fields);
+                window.write(name, headers);
             }
         }
     }
 }
 
 impl Window {
-    fn write(&self, name: &str, fields: &mut HeaderMap) {
-        let mut set = |field: &str, value: String| {
-            let field = HeaderName::try_from(format!("x-codex-{name}-{field}"))
+    fn write(&self, name: &str, headers: &mut HeaderMap) {
+        let mut set = |suffix: &str, value: String| {
+            let header = HeaderName::try_from(format!("x-codex-{name}-{suffix}"))
                 .expect("the names are lower-case ASCII");
             let value = HeaderValue::try_from(value).expect("a number is ASCII");
-            fields.insert(field, value);
+            headers.insert(header, value);
         };
         set("used-percent", self.used_percent.to_string());
         set("window-minutes", self.window_minutes.to_string());
@@ -68,12 +68,12 @@ impl Window {
     }
 }
 
-fn header_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HeaderMap, D::Error> {
-    let fields = HashMap::<String, String>::deserialize(deserializer)?;
-    HeaderMap::try_from(&fields).map_err(D::Error::custom)
+fn parse_headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HeaderMap, D::Error> {
+    let headers = HashMap::<String, String>::deserialize(deserializer)?;
+    HeaderMap::try_from(&headers).map_err(D::Error::custom)
 }
 
-/// Reads a status that says that something is wrong.
+/// Reads a status and accepts only 4xx and 5xx.
 pub(crate) fn error_status<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<StatusCode, D::Error> {

@@ -1,13 +1,14 @@
-//! Scripts: the steps that a response is made of, read from JSON and found in prompts.
+//! Scripts: the steps of a response, read from JSON or from a directive in a prompt.
 
 pub(crate) mod directive;
 mod head;
 mod parse;
 mod steps;
 
-pub(crate) use head::Head;
+pub(crate) use head::ResponseHead;
 pub use steps::Script;
 pub(crate) use steps::{
-    Act, Answer, Auto, Call, Content, CustomCall, Cut, Echo, End, Message, MessageOptions, Pace,
-    Phase, Reasoning, Status, Usage, Wait, Writes,
+    Action, AutoStep, CallStep, CustomCallStep, CutKind, EchoPart, ErrorStep, MessageContent,
+    MessageOptions, MessagePhase, MessageStep, Pace, ReasoningStep, ScriptedResponse, StreamEnd,
+    UsageStep, Wait, WriteMode,
 };

@@ -7,25 +7,27 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Error, Map, Value};
 
-use super::head::Head;
-use super::steps::{Act, Answer, End, Message, Pace, Script, Status, Wait};
+use super::head::ResponseHead;
+use super::steps::{
+    Action, ErrorStep, MessageStep, Pace, Script, ScriptedResponse, StreamEnd, Wait,
+};
 
 impl Script {
     /// Reads a script: an array of steps, or one step alone.
     ///
     /// # Errors
-    /// Names the step, counted from 1, and what is wrong with it.
+    /// Names the step, counted from 1, and describes the mistake.
     pub fn parse(value: Value) -> Result<Self, Error> {
         let values = match value {
             Value::Array(values) => values,
             one => vec![one],
         };
-        let mut draft = Draft::default();
+        let mut builder = ScriptBuilder::default();
         for (number, value) in (1..).zip(values) {
             let step = parse_step(value).map_err(|error| in_step(number, &error))?;
-            draft.add(step).map_err(|error| in_step(number, &error))?;
+            builder.add(step).map_err(|error| in_step(number, &error))?;
         }
-        draft.finish().map_err(Error::custom)
+        builder.finish().map_err(Error::custom)
     }
 }
 
@@ -35,59 +37,61 @@ impl<'de> Deserialize<'de> for Script {
     }
 }
 
-/// One member of the array, before it has found its place in the script.
+/// An element of the array, before its position in the script is checked.
 enum Step {
-    Act(Act),
-    Head(Head),
-    Status(Status),
-    End(End),
+    Action(Action),
+    Head(ResponseHead),
+    Status(ErrorStep),
+    End(StreamEnd),
 }
 
 type ParseStep = fn(Fields) -> Result<Step, Error>;
 
-/// The member that names a step, and how the step is read; the first one that is there decides.
+/// The field that names a step, and the parser of the step; the first matching entry decides.
 const KINDS: [(&str, ParseStep); 16] = [
     ("text", |step| message("text", step)),
     ("chars", |step| message("chars", step)),
     ("echo", |step| message("echo", step)),
     ("refusal", |step| message("refusal", step)),
-    ("reasoning", |step| paced(step, Act::Reasoning)),
-    ("call", |step| paced(step, Act::Call)),
-    ("custom_call", |step| paced(step, Act::CustomCall)),
-    ("auto", |step| paced(step, Act::Auto)),
+    ("reasoning", |step| paced(step, Action::Reasoning)),
+    ("call", |step| paced(step, Action::Call)),
+    ("custom_call", |step| paced(step, Action::CustomCall)),
+    ("auto", |step| paced(step, Action::Auto)),
     ("pause_ms", |step| {
         let pause = Duration::from_millis(sole(step)?);
-        Ok(Step::Act(Act::Wait(Wait::Pause(pause))))
+        Ok(Step::Action(Action::Wait(Wait::Pause(pause))))
     }),
     ("hold", |step| {
         let name = sole(step)?;
-        Ok(Step::Act(Act::Wait(Wait::Hold(name))))
+        Ok(Step::Action(Action::Wait(Wait::Hold(name))))
     }),
-    ("usage", |step| Ok(Step::Act(Act::Usage(sole(step)?)))),
+    ("usage", |step| Ok(Step::Action(Action::Usage(sole(step)?)))),
     ("status", |step| all(step).map(Step::Status)),
     ("head", |step| sole(step).map(Step::Head)),
-    ("failed", |step| Ok(Step::End(End::Failed(all(step)?)))),
-    ("incomplete", |step| {
-        Ok(Step::End(End::Incomplete(sole(step)?)))
+    ("failed", |step| {
+        Ok(Step::End(StreamEnd::Failed(all(step)?)))
     }),
-    ("cut", |step| Ok(Step::End(End::Cut(sole(step)?)))),
+    ("incomplete", |step| {
+        Ok(Step::End(StreamEnd::Incomplete(sole(step)?)))
+    }),
+    ("cut", |step| Ok(Step::End(StreamEnd::Cut(sole(step)?)))),
 ];
 
 /// The options that `Pace` reads.
 const PACE: [&str; 3] = ["delta_chars", "delay_ms", "writes"];
 
-/// The members of a step that nobody has read yet.
+/// The fields of a step that are not parsed yet.
 type Fields = Map<String, Value>;
 
 fn parse_step(value: Value) -> Result<Step, Error> {
     let Value::Object(step) = value else {
-        return Err(Error::custom("a step is a JSON object"));
+        return Err(Error::custom("a step must be a JSON object"));
     };
     match KINDS.iter().find(|(kind, _)| step.contains_key(*kind)) {
         Some((_, parse)) => parse(step),
         None => {
             let kinds = KINDS.map(|(kind, _)| kind).join(", ");
-            Err(Error::custom(format!("a step has one of: {kinds}")))
+            Err(Error::custom(format!("a step needs one of: {kinds}")))
         }
     }
 }
@@ -96,28 +100,33 @@ fn message(kind: &str, mut step: Fields) -> Result<Step, Error> {
     let pace = all(split_off(&mut step, &PACE))?;
     let content = all(split_off(&mut step, &[kind]))?;
     let options = all(step)?;
-    Ok(Step::Act(Act::Message(Message { content, options }, pace)))
+    Ok(Step::Action(Action::Message(
+        MessageStep { content, options },
+        pace,
+    )))
 }
 
 fn paced<T: DeserializeOwned>(
     mut step: Fields,
-    of: impl Fn(T, Pace) -> Act,
+    of: impl Fn(T, Pace) -> Action,
 ) -> Result<Step, Error> {
     let pace = all(split_off(&mut step, &PACE))?;
-    Ok(Step::Act(of(all(step)?, pace)))
+    Ok(Step::Action(of(all(step)?, pace)))
 }
 
 fn all<T: DeserializeOwned>(fields: Fields) -> Result<T, Error> {
     serde_json::from_value(Value::Object(fields))
 }
 
-/// The value of a step that has no options.
+/// The value of a step without options.
 fn sole<T: DeserializeOwned>(fields: Fields) -> Result<T, Error> {
     let names = fields.keys().cloned().collect::<Vec<_>>().join(", ");
     let mut values = fields.into_values();
     match (values.next(), values.next()) {
         (Some(value), None) => serde_json::from_value(value),
-        _ => Err(Error::custom(format!("these do not go together: {names}"))),
+        _ => Err(Error::custom(format!(
+            "these fields cannot be combined: {names}"
+        ))),
     }
 }
 
@@ -128,30 +137,32 @@ fn split_off(step: &mut Fields, names: &[&str]) -> Fields {
         .collect()
 }
 
-/// A script that is being arranged; refuses steps that no model API could play in this place.
+/// Arranges the steps of a script; rejects steps that a model API could not send at this position.
 #[derive(Default)]
-struct Draft {
+struct ScriptBuilder {
     before: Vec<Wait>,
-    head: Option<Head>,
-    acts: Vec<Act>,
+    head: Option<ResponseHead>,
+    actions: Vec<Action>,
     open_message: bool,
-    status: Option<Status>,
-    end: Option<End>,
+    status: Option<ErrorStep>,
+    end: Option<StreamEnd>,
 }
 
-impl Draft {
+impl ScriptBuilder {
     fn add(&mut self, step: Step) -> Result<(), &'static str> {
         if self.status.is_some() || self.end.is_some() {
-            return Err("nothing comes after an end");
+            return Err("no step may follow an end");
         }
-        let begun = self.head.is_some() || !self.acts.is_empty();
+        let begun = self.head.is_some() || !self.actions.is_empty();
         match step {
-            Step::Head(_) | Step::Status(_) if begun => return Err("this comes before all output"),
+            Step::Head(_) | Step::Status(_) if begun => {
+                return Err("this step must come before all output");
+            }
             Step::Head(head) => self.head = Some(head),
             Step::Status(status) => self.status = Some(status),
-            Step::Act(Act::Wait(wait)) if !begun => self.before.push(wait),
-            Step::Act(act) => self.add_act(act)?,
-            Step::End(End::Completed | End::Incomplete(_)) if self.open_message => {
+            Step::Action(Action::Wait(wait)) if !begun => self.before.push(wait),
+            Step::Action(action) => self.add_act(action)?,
+            Step::End(StreamEnd::Completed | StreamEnd::Incomplete(_)) if self.open_message => {
                 return Err(OPEN_MESSAGE);
             }
             Step::End(end) => self.end = Some(end),
@@ -159,38 +170,41 @@ impl Draft {
         Ok(())
     }
 
-    fn add_act(&mut self, act: Act) -> Result<(), &'static str> {
-        match &act {
-            Act::Message(message, _) => self.open_message = message.options.open,
-            Act::Reasoning(..) | Act::Call(..) | Act::CustomCall(..) | Act::Auto(..) => {
+    fn add_act(&mut self, action: Action) -> Result<(), &'static str> {
+        match &action {
+            Action::Message(message, _) => self.open_message = message.options.open,
+            Action::Reasoning(..)
+            | Action::Call(..)
+            | Action::CustomCall(..)
+            | Action::Auto(..) => {
                 if self.open_message {
                     return Err(OPEN_MESSAGE);
                 }
             }
-            Act::Wait(_) | Act::Usage(_) => {}
+            Action::Wait(_) | Action::Usage(_) => {}
         }
-        self.acts.push(act);
+        self.actions.push(action);
         Ok(())
     }
 
     fn finish(self) -> Result<Script, &'static str> {
-        let answer = match (self.status, self.end) {
-            (Some(status), _) => Answer::Status(status),
+        let response = match (self.status, self.end) {
+            (Some(status), _) => ScriptedResponse::Status(status),
             (None, None) if self.open_message => return Err(OPEN_MESSAGE),
-            (None, end) => Answer::Stream {
+            (None, end) => ScriptedResponse::Stream {
                 head: self.head.unwrap_or_default(),
-                acts: self.acts,
-                end: end.unwrap_or(End::Completed),
+                actions: self.actions,
+                end: end.unwrap_or(StreamEnd::Completed),
             },
         };
         Ok(Script {
             before: self.before,
-            answer,
+            response,
         })
     }
 }
 
-const OPEN_MESSAGE: &str = "an open message is gone on with, or the answer breaks off";
+const OPEN_MESSAGE: &str = "an open message must be continued or the stream must be cut";
 
 fn in_step(number: usize, problem: &impl std::fmt::Display) -> Error {
     Error::custom(format!("step {number}: {problem}"))
@@ -203,27 +217,27 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check_refused(script: Value, why: &str) {
-        let error = Script::parse(script).expect_err("must be refused");
-        assert!(error.to_string().contains(why), "{error}");
+    fn check_rejected(script: Value, message: &str) {
+        let error = Script::parse(script).expect_err("the script is invalid");
+        assert!(error.to_string().contains(message), "{error}");
     }
 
     #[test]
-    fn one_step_needs_no_brackets() {
+    fn single_step_is_a_script() {
         let script = Script::parse(json!({"text": "Hello", "delta_chars": 3, "delay_ms": 20}))
-            .expect("is a script");
-        let Answer::Stream { acts, end, .. } = script.answer else {
-            panic!("text is a stream");
+            .expect("the script is valid");
+        let ScriptedResponse::Stream { actions, end, .. } = script.response else {
+            panic!("a text is a stream");
         };
         assert!(matches!(
-            &acts[..],
-            [Act::Message(_, Pace { delay_ms: 20, .. })]
+            &actions[..],
+            [Action::Message(_, Pace { delay_ms: 20, .. })]
         ));
-        assert!(matches!(end, End::Completed));
+        assert!(matches!(end, StreamEnd::Completed));
     }
 
     #[test]
-    fn every_kind_is_read() {
+    fn every_kind_of_step_is_parsed() {
         let stream = json!([
             {"pause_ms": 5},
             {"hold": "before the head"},
@@ -239,66 +253,66 @@ mod tests {
             {"usage": {"input_tokens": 1, "cached_tokens": 2, "output_tokens": 3, "reasoning_tokens": 4}},
             {"failed": "server_error", "message": "m"},
         ]);
-        let script = Script::parse(stream).expect("is a script");
+        let script = Script::parse(stream).expect("the script is valid");
         assert_eq!(script.before.len(), 2);
-        let Answer::Stream { acts, end, .. } = script.answer else {
-            panic!("is a stream");
+        let ScriptedResponse::Stream { actions, end, .. } = script.response else {
+            panic!("the response is a stream");
         };
-        assert_eq!(acts.len(), 9);
-        assert!(matches!(end, End::Failed(_)));
+        assert_eq!(actions.len(), 9);
+        assert!(matches!(end, StreamEnd::Failed(_)));
         for alone in [
             json!({"status": 429, "error": {"type": "t"}, "head": {"headers": {"retry-after": "1"}}}),
             json!({"incomplete": "max_output_tokens"}),
             json!({"cut": "abort"}),
         ] {
-            Script::parse(alone).expect("is a script");
+            Script::parse(alone).expect("the script is valid");
         }
     }
 
     #[test]
-    fn a_mistake_is_named_with_its_step() {
-        check_refused(
+    fn parse_error_names_the_step_and_the_mistake() {
+        check_rejected(
             json!([{"text": "a"}, {"txt": "b"}]),
-            "step 2: a step has one of: text,",
+            "step 2: a step needs one of: text,",
         );
-        check_refused(
+        check_rejected(
             json!({"text": "a", "delta_char": 1}),
             "unknown field `delta_char`",
         );
-        check_refused(
+        check_rejected(
             json!({"text": 5}),
             "invalid type: integer `5`, expected a string",
         );
-        check_refused(json!({"text": "a", "hold": "b"}), "unknown field `hold`");
-        check_refused(
+        check_rejected(json!({"text": "a", "hold": "b"}), "unknown field `hold`");
+        check_rejected(
             json!({"hold": "b", "delay_ms": 1}),
-            "do not go together: delay_ms, hold",
+            "cannot be combined: delay_ms, hold",
         );
-        check_refused(json!({"text": "a", "delta_chars": 0}), "nonzero");
-        check_refused(json!("text"), "a step is a JSON object");
-        check_refused(json!({"status": 200}), "expected an error status");
-        check_refused(
+        check_rejected(json!({"text": "a", "delta_chars": 0}), "nonzero");
+        check_rejected(json!("text"), "a step must be a JSON object");
+        check_rejected(json!({"status": 200}), "expected an error status");
+        check_rejected(
             json!({"head": {"headers": {"a b": "c"}}}),
             "invalid HTTP header name",
         );
     }
 
     #[test]
-    fn an_order_that_cannot_be_played_is_refused() {
-        check_refused(
+    fn impossible_order_of_steps_is_rejected() {
+        check_rejected(
             json!([{"cut": "clean"}, {"text": "a"}]),
-            "step 2: nothing comes after",
+            "step 2: no step may follow",
         );
-        check_refused(
+        check_rejected(
             json!([{"text": "a"}, {"head": {}}]),
-            "step 2: this comes before",
+            "step 2: this step must come before",
         );
-        check_refused(
+        check_rejected(
             json!([{"text": "a"}, {"status": 500}]),
-            "step 2: this comes before",
+            "step 2: this step must come before",
         );
-        check_refused(json!([{"text": "a", "open": true}]), "an open message");
-        check_refused(
+        check_rejected(json!([{"text": "a", "open": true}]), "an open message");
+        check_rejected(
             json!([{"text": "a", "open": true}, {"call": "f"}]),
             "step 2: an open message",
         );

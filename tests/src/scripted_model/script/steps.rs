@@ -1,4 +1,4 @@
-//! What to answer, arranged so that every script can be played.
+//! Scripts as types, arranged so that every script can be played.
 //! The steps are those of the table in the docs of the parent module; `parse` reads and arranges them.
 
 use std::num::NonZeroUsize;
@@ -8,128 +8,128 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::head::Head;
+use super::head::ResponseHead;
 
-/// The answer to one request.
+/// The response to one request.
 #[derive(Clone, Debug)]
 pub struct Script {
-    /// Silence before the head.
+    /// Pauses before the response head.
     pub(crate) before: Vec<Wait>,
-    pub(crate) answer: Answer,
+    pub(crate) response: ScriptedResponse,
 }
 
-/// A refusal or a stream.
+/// An error response or a stream.
 #[derive(Clone, Debug)]
-pub(crate) enum Answer {
-    Status(Status),
+pub(crate) enum ScriptedResponse {
+    Status(ErrorStep),
     Stream {
-        head: Head,
-        acts: Vec<Act>,
-        end: End,
+        head: ResponseHead,
+        actions: Vec<Action>,
+        end: StreamEnd,
     },
 }
 
-/// A silence.
+/// A pause.
 #[derive(Clone, Debug)]
 pub(crate) enum Wait {
     Pause(Duration),
-    /// Until the name is released.
+    /// Until a test releases the name.
     Hold(String),
 }
 
-/// One thing that the model does in a stream.
+/// An action of the model in a stream.
 #[derive(Clone, Debug)]
-pub(crate) enum Act {
+pub(crate) enum Action {
     Wait(Wait),
-    Message(Message, Pace),
-    Reasoning(Reasoning, Pace),
-    Call(Call, Pace),
-    CustomCall(CustomCall, Pace),
-    Auto(Auto, Pace),
-    Usage(Usage),
+    Message(MessageStep, Pace),
+    Reasoning(ReasoningStep, Pace),
+    Call(CallStep, Pace),
+    CustomCall(CustomCallStep, Pace),
+    Auto(AutoStep, Pace),
+    Usage(UsageStep),
 }
 
-/// How a stream ends.
+/// The end of a stream.
 #[derive(Clone, Debug)]
-pub(crate) enum End {
+pub(crate) enum StreamEnd {
     Completed,
     Incomplete(String),
-    Failed(Failed),
-    Cut(Cut),
+    Failed(FailedStep),
+    Cut(CutKind),
 }
 
-/// How the text of an item is cut into deltas, how fast they come and how they are written.
+/// The size of the deltas of a text, the pause between them, and the writes to the socket.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Pace {
-    /// Characters in a delta; the whole text is one delta when absent.
+    /// Characters of a delta; if absent, the whole text is one delta.
     pub(crate) delta_chars: Option<NonZeroUsize>,
-    /// Pause between two deltas.
+    /// Milliseconds between two deltas.
     pub(crate) delay_ms: u64,
-    pub(crate) writes: Writes,
+    pub(crate) writes: WriteMode,
 }
 
-/// How events become writes to the socket.
+/// The division of events into writes to the socket.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Writes {
-    /// One write an event.
+pub(crate) enum WriteMode {
+    /// A write for each event.
     #[default]
     PerEvent,
     /// As few writes as possible.
     Burst,
-    /// Pieces of so many bytes, wherever that cuts a line or a character.
+    /// Chunks of this many bytes, which may split a line or a character.
     Bytes(NonZeroUsize),
 }
 
 /// A message of the assistant, or a part of one.
 #[derive(Clone, Debug)]
-pub(crate) struct Message {
-    pub(crate) content: Content,
+pub(crate) struct MessageStep {
+    pub(crate) content: MessageContent,
     pub(crate) options: MessageOptions,
 }
 
-/// What the assistant says.
+/// The content of a message.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Content {
+pub(crate) enum MessageContent {
     Text(String),
     Chars(usize),
-    Echo(Echo),
+    Echo(EchoPart),
     Refusal(String),
 }
 
-/// The part of a request that is read back.
+/// The part of the request that an `echo` step sends back.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Echo {
+pub(crate) enum EchoPart {
     Input,
     Tools,
     Headers,
     Body,
 }
 
-/// What else can be said about a message.
+/// The options of a message.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct MessageOptions {
-    pub(crate) phase: Option<Phase>,
-    /// The message is not closed: the next message step goes on with it, or the answer breaks off.
+    pub(crate) phase: Option<MessagePhase>,
+    /// Whether the message stays open: the next message step continues it, or the stream is cut.
     pub(crate) open: bool,
 }
 
-/// Whether a message is the answer or talk on the way to it.
+/// The phase of a message: commentary during the turn, or the final text.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Phase {
+pub(crate) enum MessagePhase {
     Commentary,
     FinalAnswer,
 }
 
-/// A reasoning item: summary parts, raw text, and what the provider encrypts.
+/// A reasoning item: summary parts, raw text, and the provider's encrypted content.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Reasoning {
+pub(crate) struct ReasoningStep {
     #[serde(rename = "reasoning")]
     pub(crate) summary: Vec<String>,
     pub(crate) raw: Option<String>,
@@ -139,10 +139,10 @@ pub(crate) struct Reasoning {
 /// A call of a function tool.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Call {
+pub(crate) struct CallStep {
     #[serde(rename = "call")]
     pub(crate) name: String,
-    /// A string is sent as it is, so that it need not be JSON; anything else as its compact JSON text.
+    /// A string is sent unchanged, so that invalid JSON is possible; other values as compact JSON.
     #[serde(default = "no_arguments")]
     pub(crate) arguments: Value,
     pub(crate) call_id: Option<String>,
@@ -152,7 +152,7 @@ pub(crate) struct Call {
 /// A call of a free-form tool.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct CustomCall {
+pub(crate) struct CustomCallStep {
     #[serde(rename = "custom_call")]
     pub(crate) name: String,
     #[serde(default)]
@@ -160,44 +160,44 @@ pub(crate) struct CustomCall {
     pub(crate) call_id: Option<String>,
 }
 
-/// What an obedient model does.
+/// The `auto` step.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Auto {
-    /// What it says when nothing else is asked for.
+pub(crate) struct AutoStep {
+    /// The text if the request asks for neither a tool nor a schema.
     #[serde(rename = "auto")]
     pub(crate) words: String,
 }
 
-/// Token counts that the answer reports; what is absent is computed from bytes.
+/// The reported token counts; absent counts are computed from bytes.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Usage {
+pub(crate) struct UsageStep {
     pub(crate) input_tokens: Option<u64>,
     pub(crate) cached_tokens: Option<u64>,
     pub(crate) output_tokens: Option<u64>,
     pub(crate) reasoning_tokens: Option<u64>,
 }
 
-/// An answer that is an HTTP status instead of a stream.
+/// An HTTP error instead of a stream.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Status {
+pub(crate) struct ErrorStep {
     #[serde(deserialize_with = "super::head::error_status")]
     pub(crate) status: StatusCode,
-    /// Members of the error object, over those that the status brings along.
+    /// Fields of the error object; they replace the defaults of the status.
     #[serde(default)]
     pub(crate) error: Map<String, Value>,
-    /// The whole body instead of an error object.
+    /// The whole body, instead of an error object.
     pub(crate) body: Option<String>,
     #[serde(default)]
-    pub(crate) head: Head,
+    pub(crate) head: ResponseHead,
 }
 
 /// An end with `response.failed`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Failed {
+pub(crate) struct FailedStep {
     #[serde(rename = "failed")]
     pub(crate) code: String,
     pub(crate) message: Option<String>,
@@ -206,10 +206,10 @@ pub(crate) struct Failed {
 /// An end without a last event.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Cut {
+pub(crate) enum CutKind {
     /// Half an event, then the connection is closed inside the body.
     Abort,
-    /// The body ends as a whole one does, but `response.completed` never came.
+    /// The body ends properly, but without `response.completed`.
     Clean,
 }
 

@@ -1,5 +1,5 @@
-//! The control routes: what a test in another process does to the model.
-//! They are listed in the docs of the parent module.
+//! The control routes, by which a test in another process steers the model.
+//! The docs of the parent module list them.
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -8,37 +8,41 @@ use http_body_util::Full;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::state::State;
+use super::state::ModelState;
 use crate::scripted_model::error::{ApiError, json_response};
 use crate::scripted_model::script::Script;
 
-/// Where the control routes begin.
+/// Path prefix of the control routes.
 pub(crate) const PREFIX: &str = "/__control/";
 
 /// The body of `POST /__control/scripts`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum ScriptOrder {
-    /// Each of these answers one request.
+enum ScriptCommand {
+    /// Adds scripts to the queue; each is used for one request.
     Enqueue(Vec<Script>),
-    /// Answers all requests that nothing else is there for; null is the demo answer again.
+    /// Sets the script for requests without another one; null restores the demo response.
     Default(Box<Option<Script>>),
 }
 
-/// Answers a request to a control route.
-pub(crate) fn answer(state: &State, head: &Parts, body: &Bytes) -> Response<Full<Bytes>> {
+/// Handles a request to a control route.
+pub(crate) fn respond(state: &ModelState, head: &Parts, body: &Bytes) -> Response<Full<Bytes>> {
     let route = head.uri.path().strip_prefix(PREFIX).unwrap_or_default();
     let result = match (&head.method, route) {
         (&Method::GET, "requests") => {
-            let requests = state.log.requests();
-            let requests = requests.iter().map(|request| request.to_json());
-            return json_response(StatusCode::OK, &requests.collect::<Value>());
+            let requests = state
+                .log
+                .requests()
+                .iter()
+                .map(|request| request.to_json())
+                .collect::<Value>();
+            return json_response(StatusCode::OK, &requests);
         }
         (&Method::DELETE, "requests") => {
             state.log.clear();
             Ok(())
         }
-        (&Method::POST, "scripts") => order(state, body),
+        (&Method::POST, "scripts") => apply(state, body),
         (&Method::DELETE, "scripts") => {
             state.scripts().clear();
             state.holds.clear();
@@ -56,13 +60,13 @@ pub(crate) fn answer(state: &State, head: &Parts, body: &Bytes) -> Response<Full
     }
 }
 
-fn order(state: &State, body: &[u8]) -> Result<(), ApiError> {
-    let order = serde_json::from_slice(body)
-        .map_err(|error| ApiError::invalid(None, format!("Bad script: {error}.")))?;
+fn apply(state: &ModelState, body: &[u8]) -> Result<(), ApiError> {
+    let command = serde_json::from_slice(body)
+        .map_err(|error| ApiError::invalid(None, format!("Invalid script: {error}.")))?;
     let mut scripts = state.scripts();
-    match order {
-        ScriptOrder::Enqueue(queue) => scripts.queue.extend(queue),
-        ScriptOrder::Default(default) => scripts.default = *default,
+    match command {
+        ScriptCommand::Enqueue(queue) => scripts.queue.extend(queue),
+        ScriptCommand::Default(default) => scripts.default = *default,
     }
     Ok(())
 }

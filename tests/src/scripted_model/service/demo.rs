@@ -1,23 +1,25 @@
-//! The answer when nothing is scripted: a few sentences for somebody who sees the stack for the first time.
-//! It depends on the request alone, so that it can be tested like any other.
+//! The response to a request without a script: a few sentences for a first user of the stack.
+//! It depends on the request alone, so that tests can assert it.
 
 use std::num::NonZeroUsize;
 
 use crate::scripted_model::request::ModelRequest;
-use crate::scripted_model::script::Head;
-use crate::scripted_model::script::{Act, Answer, Auto, End, Pace, Script, Writes};
+use crate::scripted_model::script::ResponseHead;
+use crate::scripted_model::script::{
+    Action, AutoStep, Pace, Script, ScriptedResponse, StreamEnd, WriteMode,
+};
 
-/// Characters of the prompt that are quoted.
+/// Maximum characters of the prompt in the quotation.
 const QUOTED_CHARS: usize = 80;
 
-/// About a token a delta, at the speed of a quick model.
+/// About one token a delta, at the speed of a fast model.
 const PACE: Pace = Pace {
     delta_chars: NonZeroUsize::new(4),
     delay_ms: 15,
-    writes: Writes::PerEvent,
+    writes: WriteMode::PerEvent,
 };
 
-/// Answers a request that no script is there for.
+/// The script of the demo response.
 pub(crate) fn script(request: &ModelRequest) -> Script {
     let read = match request.tool_outputs().last() {
         Some(output) => format!("Your tool answered “{}”", quote(output)),
@@ -31,10 +33,10 @@ pub(crate) fn script(request: &ModelRequest) -> Script {
     );
     Script {
         before: Vec::new(),
-        answer: Answer::Stream {
-            head: Head::default(),
-            acts: vec![Act::Auto(Auto { words }, PACE)],
-            end: End::Completed,
+        response: ScriptedResponse::Stream {
+            head: ResponseHead::default(),
+            actions: vec![Action::Auto(AutoStep { words }, PACE)],
+            end: StreamEnd::Completed,
         },
     }
 }
@@ -53,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quote_is_one_short_line() {
+    fn quotation_is_one_short_line() {
         assert_eq!(quote(" one\n two  three "), "one two three");
         assert_eq!(quote(&"ä".repeat(100)), format!("{}…", "ä".repeat(80)));
     }

@@ -1,5 +1,5 @@
-//! The handle of a running scripted model: starts it, steers it, asks what it was sent, stops it.
-//! What it does on the wire is described in the docs of the parent module.
+//! The handle of a running scripted model: start, scripts, recorded requests, stop.
+//! The docs of the parent module describe its behaviour on the wire.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,15 +10,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::server;
-use super::state::State;
-use crate::scripted_model::request::Recorded;
+use super::state::ModelState;
+use crate::scripted_model::request::RecordedRequest;
 use crate::scripted_model::script::Script;
 
-/// A scripted model on a loopback port; dropping it stops it.
+/// A scripted model on a loopback port; stopped when dropped.
 #[derive(Debug)]
 pub struct ScriptedModel {
     address: SocketAddr,
-    state: Arc<State>,
+    state: Arc<ModelState>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -27,7 +27,7 @@ impl ScriptedModel {
     /// Starts a model on a free port.
     ///
     /// # Errors
-    /// When no port can be bound.
+    /// Fails if no port can be bound.
     pub async fn start() -> io::Result<Self> {
         Self::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
     }
@@ -35,11 +35,11 @@ impl ScriptedModel {
     /// Starts a model on a loopback address.
     ///
     /// # Errors
-    /// When the address cannot be bound or is not a loopback address.
+    /// Fails if the address cannot be bound or is not a loopback address.
     pub async fn listen(address: SocketAddr) -> io::Result<Self> {
         let listener = server::listen(address).await?;
         let address = listener.local_addr()?;
-        let state = Arc::new(State::default());
+        let state = Arc::new(ModelState::default());
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(server::serve(listener, Arc::clone(&state), stop.clone()));
@@ -51,7 +51,7 @@ impl ScriptedModel {
         })
     }
 
-    /// Where it listens.
+    /// The address that the model listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -61,58 +61,58 @@ impl ScriptedModel {
         format!("http://{}/v1", self.address)
     }
 
-    /// Queues a script: it answers the next request that no earlier one in the queue answers.
+    /// Appends a script to the queue; each script of the queue is used for one request.
     pub fn enqueue(&self, script: Script) {
         self.state.scripts().queue.push_back(script);
     }
 
-    /// Sets what answers requests without a directive; `None` is the demo answer again.
+    /// Sets the script for requests without a directive; `None` restores the demo response.
     pub fn set_default(&self, script: Option<Script>) {
         self.state.scripts().default = script;
     }
 
-    /// Lets go all answers that wait, or will wait, in a hold of this name.
+    /// Releases all present and future holds of `name`.
     pub fn release(&self, name: &str) {
         self.state.holds.release(name);
     }
 
-    /// The requests so far, oldest first; those to control routes are left out.
-    pub fn requests(&self) -> Vec<Recorded> {
+    /// The recorded requests, oldest first, without those to control routes.
+    pub fn requests(&self) -> Vec<RecordedRequest> {
         self.state.log.requests()
     }
 
-    /// Forgets requests, scripts and releases; running answers go on.
+    /// Deletes recorded requests, scripts and releases; running responses continue.
     pub fn clear(&self) {
         self.state.log.clear();
         self.state.scripts().clear();
         self.state.holds.clear();
     }
 
-    /// Waits until so many requests have come.
+    /// Waits until `count` requests are recorded.
     ///
     /// # Errors
-    /// `TimedOut` when the deadline passes before.
+    /// `TimedOut` after the deadline.
     pub async fn wait_for_requests(
         &self,
         count: usize,
         deadline: Duration,
-    ) -> io::Result<Vec<Recorded>> {
+    ) -> io::Result<Vec<RecordedRequest>> {
         self.state.log.wait_for_requests(count, deadline).await
     }
 
-    /// Waits until the client has cut so many answers.
+    /// Waits until clients have disconnected before the end of `count` responses.
     ///
     /// # Errors
-    /// `TimedOut` when the deadline passes before.
-    pub async fn wait_for_cut(
+    /// `TimedOut` after the deadline.
+    pub async fn wait_for_disconnects(
         &self,
         count: usize,
         deadline: Duration,
-    ) -> io::Result<Vec<Recorded>> {
-        self.state.log.wait_for_cut(count, deadline).await
+    ) -> io::Result<Vec<RecordedRequest>> {
+        self.state.log.wait_for_disconnects(count, deadline).await
     }
 
-    /// Stops listening and cuts running answers.
+    /// Stops listening and aborts running responses.
     pub async fn stop(mut self) {
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}

@@ -1,5 +1,5 @@
-//! The service: accepts connections, routes requests, begins answers.
-//! It listens on loopback addresses only: there is no credential to guard it.
+//! The HTTP server: accepts connections, routes requests, starts responses.
+//! It listens on loopback addresses only, because it requires no credentials.
 
 use std::convert::Infallible;
 use std::io;
@@ -22,21 +22,21 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::control;
-use super::state::State;
+use super::state::ModelState;
 use crate::scripted_model::error::{self, ApiError, json_response};
 use crate::scripted_model::request::ModelRequest;
-use crate::scripted_model::request::Recording;
-use crate::scripted_model::script::Answer;
-use crate::scripted_model::script::Head;
-use crate::scripted_model::stream::AnswerBody;
+use crate::scripted_model::request::RecordingGuard;
+use crate::scripted_model::script::ResponseHead;
+use crate::scripted_model::script::ScriptedResponse;
+use crate::scripted_model::stream::EventBody;
 use crate::scripted_model::stream::Player;
 
-/// Most bytes of a request; Codex sends whole conversations with images.
+/// Maximum bytes of a request body; Codex sends whole conversations with images.
 const MAX_BODY_BYTES: usize = 128 << 20;
-/// Pause after a failed `accept`, which is most often for want of descriptors.
+/// Pause after a failed `accept`; the usual cause is a lack of descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(20);
 
-type Body = Either<Full<Bytes>, AnswerBody>;
+type ResponseBody = Either<Full<Bytes>, EventBody>;
 
 /// Binds a loopback address.
 pub(crate) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -50,8 +50,8 @@ pub(crate) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
-/// Serves until cancelled; running answers are cut then.
-pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, stop: CancellationToken) {
+/// Serves until cancelled; running responses are then aborted.
+pub(crate) async fn serve(listener: TcpListener, state: Arc<ModelState>, stop: CancellationToken) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -68,90 +68,93 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>, stop: Cancel
     connections.shutdown().await;
 }
 
-async fn serve_connection(stream: TcpStream, state: Arc<State>) {
-    // Without this a delta waits for the acknowledgement of the one before; a closed socket is noticed later.
+async fn serve_connection(stream: TcpStream, state: Arc<ModelState>) {
+    // Nagle's algorithm would hold a delta back until the previous one is acknowledged. Fails on a closed socket, which
+    // the first read reports.
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| {
         let state = Arc::clone(&state);
         async move { Ok::<_, Infallible>(respond(&state, request).await) }
     });
-    // A connection ends with an error when the client leaves or a script aborts; the log says which.
+    // An error means that the client disconnected or that a script aborts; the recorder tells them apart.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .await;
 }
 
-async fn respond(state: &State, request: Request<Incoming>) -> Response<Body> {
+async fn respond(state: &ModelState, request: Request<Incoming>) -> Response<ResponseBody> {
     let (head, body) = request.into_parts();
     let body = match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) => {
-            return whole(ApiError::invalid(None, format!("Unreadable body: {error}.")).response());
+            return buffered(
+                ApiError::invalid(None, format!("Could not read the body: {error}.")).response(),
+            );
         }
     };
     if head.uri.path().starts_with(control::PREFIX) {
-        return whole(control::answer(state, &head, &body));
+        return buffered(control::respond(state, &head, &body));
     }
     let mut recording = state.log.record(&head, &body);
     match (&head.method, head.uri.path()) {
         (&Method::POST, "/v1/responses") => respond_as_model(state, head, &body, recording).await,
         (&Method::GET, "/v1/models") => {
             recording.done();
-            whole(json_response(
+            buffered(json_response(
                 StatusCode::OK,
                 &json!({"object": "list", "data": []}),
             ))
         }
         (method, path) => {
             recording.done();
-            whole(ApiError::unknown_url(method, path).response())
+            buffered(ApiError::unknown_url(method, path).response())
         }
     }
 }
 
 async fn respond_as_model(
-    state: &State,
+    state: &ModelState,
     head: Parts,
     body: &[u8],
-    mut recording: Recording,
-) -> Response<Body> {
-    let planned = ModelRequest::parse(head.headers, body)
+    mut recording: RecordingGuard,
+) -> Response<ResponseBody> {
+    let scripted = ModelRequest::parse(head.headers, body)
         .and_then(|request| Ok((state.script_for(&request)?, request)));
-    let (script, request) = match planned {
-        Ok(planned) => planned,
-        Err(refusal) => {
+    let (script, request) = match scripted {
+        Ok(scripted) => scripted,
+        Err(error) => {
             recording.done();
-            return whole(refusal.response());
+            return buffered(error.response());
         }
     };
     for wait in &script.before {
         wait.wait(&state.holds).await;
     }
-    match script.answer {
-        Answer::Status(status) => {
+    match script.response {
+        ScriptedResponse::Status(status) => {
             recording.done();
-            whole(error::scripted(status))
+            buffered(error::scripted(status))
         }
-        Answer::Stream { head, acts, end } => {
+        ScriptedResponse::Stream { head, actions, end } => {
             let holds = state.holds.clone();
-            let body = AnswerBody::new(|writer| {
-                Player::new(request, recording, writer, holds).play(acts, end)
+            let body = EventBody::new(|writer| {
+                Player::new(request, recording, writer, holds).play(actions, end)
             });
             streamed(&head, body)
         }
     }
 }
 
-fn whole(response: Response<Full<Bytes>>) -> Response<Body> {
+fn buffered(response: Response<Full<Bytes>>) -> Response<ResponseBody> {
     response.map(Either::Left)
 }
 
-fn streamed(head: &Head, body: AnswerBody) -> Response<Body> {
+fn streamed(head: &ResponseHead, body: EventBody) -> Response<ResponseBody> {
     let mut response = Response::new(Either::Right(body));
-    let fields = response.headers_mut();
+    let headers = response.headers_mut();
     let event_stream = HeaderValue::from_static("text/event-stream; charset=utf-8");
-    fields.insert(CONTENT_TYPE, event_stream);
-    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    head.write(fields);
+    headers.insert(CONTENT_TYPE, event_stream);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    head.write(headers);
     response
 }

@@ -1,5 +1,5 @@
-//! What all connections share, and the choice of the script that answers a request.
-//! The order of the choice is that of the docs of the parent module.
+//! State shared by all connections, and the choice of the script for a request.
+//! The docs of the parent module state the order of the choice.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,52 +7,52 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::demo;
 use crate::scripted_model::error::ApiError;
 use crate::scripted_model::request::ModelRequest;
-use crate::scripted_model::request::RequestLog;
+use crate::scripted_model::request::Recorder;
 use crate::scripted_model::script::Script;
 use crate::scripted_model::script::directive;
 use crate::scripted_model::stream::Holds;
 
-/// What all connections share.
+/// State shared by all connections.
 #[derive(Debug, Default)]
-pub(crate) struct State {
-    pub(crate) log: RequestLog,
+pub(crate) struct ModelState {
+    pub(crate) log: Recorder,
     pub(crate) holds: Holds,
-    scripts: Mutex<Scripts>,
+    scripts: Mutex<PendingScripts>,
 }
 
 /// Scripts that do not come with a prompt.
 #[derive(Debug, Default)]
-pub(crate) struct Scripts {
-    /// Each answers one request, before all others.
+pub(crate) struct PendingScripts {
+    /// The queue; each script is used for one request.
     pub(crate) queue: VecDeque<Script>,
-    /// Answers requests that have no directive.
+    /// The script for requests without a directive.
     pub(crate) default: Option<Script>,
 }
 
-impl Scripts {
-    /// Forgets all scripts.
+impl PendingScripts {
+    /// Deletes all scripts.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 }
 
-impl State {
+impl ModelState {
     /// Scripts that do not come with a prompt.
-    pub(crate) fn scripts(&self) -> MutexGuard<'_, Scripts> {
+    pub(crate) fn scripts(&self) -> MutexGuard<'_, PendingScripts> {
         self.scripts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next script of the queue, else the directive of the prompt, else the default, else the demo answer.
+    /// The next script of the queue, else the directive of the prompt, else the default, else the demo response.
     ///
     /// # Errors
-    /// The refusal of a bad directive.
+    /// A 400 if the directive is invalid.
     pub(crate) fn script_for(&self, request: &ModelRequest) -> Result<Script, ApiError> {
         if let Some(script) = self.scripts().queue.pop_front() {
             return Ok(script);
         }
         let prompt = request.last_user_text();
         let directive = directive::find(&prompt, request.round()).map_err(|error| {
-            let message = format!("Bad [[model:...]] directive: {error}.");
+            let message = format!("Invalid [[model:...]] directive: {error}.");
             ApiError::invalid(Some("input"), message)
         })?;
         if let Some(script) = directive {

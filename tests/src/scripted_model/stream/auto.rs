@@ -1,75 +1,75 @@
-//! What a small obedient model does with a request: thinks aloud when asked to, calls the tool that the prompt is
-//! about, fills in the shape that it is asked for, or says a few words. OpenAI's Responses API says what can be asked.
+//! The `auto` step: reasoning if the request asks for a summary, then a tool call, a structured output or a text.
+//! The fields of the request are those of OpenAI's Responses API.
 
 use serde_json::Value;
 
-use super::schema_instance::instance;
+use super::schema_instance::smallest_instance;
 use crate::scripted_model::request::ModelRequest;
 use crate::scripted_model::script::{
-    Act, Auto, Call, Content, Message, MessageOptions, Pace, Reasoning,
+    Action, AutoStep, CallStep, MessageContent, MessageOptions, MessageStep, Pace, ReasoningStep,
 };
 
-/// Words of the application that ask for a call of whichever tool there is; a person may just talk about tools.
+/// Words of a developer message that ask for a call of any tool. In a user message they are part of the conversation.
 const ANY_TOOL: [&str; 4] = ["function", "functions", "tool", "tools"];
 
-/// What such a model does; it says the words of `auto` when nothing else is asked for.
-pub(crate) fn acts(auto: Auto, pace: Pace, request: &ModelRequest) -> Vec<Act> {
-    let thoughts = request.wants_summary().then(|| {
+/// The actions of an `auto` step; its text is sent when the request asks for neither a tool nor a schema.
+pub(crate) fn actions(auto: AutoStep, pace: Pace, request: &ModelRequest) -> Vec<Action> {
+    let reasoning = request.wants_summary().then(|| {
         let summary = vec!["I look at what I am asked for, and do that.".to_owned()];
-        let reasoning = Reasoning {
+        let reasoning = ReasoningStep {
             summary,
             raw: None,
             encrypted_content: None,
         };
-        Act::Reasoning(reasoning, pace)
+        Action::Reasoning(reasoning, pace)
     });
-    let answer = match (called_tool(request), request.schema()) {
-        (Some(tool), _) => Act::Call(call(tool), pace),
-        (None, Some(schema)) => say(instance(schema).to_string(), pace),
-        (None, None) => say(auto.words, pace),
+    let output = match (called_tool(request), request.schema()) {
+        (Some(tool), _) => Action::Call(call(tool), pace),
+        (None, Some(schema)) => message(smallest_instance(schema).to_string(), pace),
+        (None, None) => message(auto.words, pace),
     };
-    thoughts.into_iter().chain([answer]).collect()
+    reasoning.into_iter().chain([output]).collect()
 }
 
-/// The tool that the words name, or the first one when they ask for any; once a tool has answered, the talking begins.
+/// The tool that the prompt names, or the first tool if the developer message asks for any; `None` after a tool output.
 fn called_tool(request: &ModelRequest) -> Option<&Value> {
     if !request.tool_outputs().is_empty() {
         return None;
     }
-    let asked = request.asked().to_lowercase();
-    let asked: Vec<_> = words(&asked).collect();
+    let prompt = request.prompt_and_later_texts().to_lowercase();
+    let asked: Vec<_> = words(&prompt).collect();
     let is_named = |tool: &&Value| {
         let name = tool["name"].as_str().unwrap_or_default().to_lowercase();
         words(&name).any(|word| asked.contains(&word))
     };
-    let told = request.instructed().to_lowercase();
-    let any = words(&told).any(|word| ANY_TOOL.contains(&word));
+    let instructions = request.later_developer_texts().to_lowercase();
+    let any = words(&instructions).any(|word| ANY_TOOL.contains(&word));
     let mut tools = request.function_tools();
     let named = tools.clone().find(is_named);
     named.or_else(|| tools.next().filter(|_| any))
 }
 
-/// Runs of letters; one letter alone is no word that could name anything.
+/// The words of a text, without single letters.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric())
         .filter(|word| word.chars().nth(1).is_some())
 }
 
-fn call(tool: &Value) -> Call {
-    Call {
+fn call(tool: &Value) -> CallStep {
+    CallStep {
         name: tool["name"].as_str().unwrap_or_default().to_owned(),
-        arguments: instance(&tool["parameters"]),
+        arguments: smallest_instance(&tool["parameters"]),
         call_id: None,
         namespace: None,
     }
 }
 
-fn say(text: String, pace: Pace) -> Act {
-    let message = Message {
-        content: Content::Text(text),
+fn message(text: String, pace: Pace) -> Action {
+    let message = MessageStep {
+        content: MessageContent::Text(text),
         options: MessageOptions::default(),
     };
-    Act::Message(message, pace)
+    Action::Message(message, pace)
 }
 
 #[cfg(test)]
@@ -87,17 +87,19 @@ mod tests {
         fields.extend(more.as_object().unwrap().clone());
         let request = ModelRequest::parse(HeaderMap::new(), body.to_string().as_bytes()).unwrap();
         let words = "Fine.".to_owned();
-        let acts = acts(Auto { words }, Pace::default(), &request);
-        let acts = acts.into_iter().map(|act| match act {
-            Act::Reasoning(..) => "thinks".to_owned(),
-            Act::Call(call, _) => format!("{} {}", call.name, call.arguments),
-            Act::Message(message, _) => match message.content {
-                Content::Text(text) => text,
+        let actions: Vec<_> = actions(AutoStep { words }, Pace::default(), &request)
+            .into_iter()
+            .map(|action| match action {
+                Action::Reasoning(..) => "reasoning".to_owned(),
+                Action::Call(call, _) => format!("{} {}", call.name, call.arguments),
+                Action::Message(message, _) => match message.content {
+                    MessageContent::Text(text) => text,
+                    other => panic!("{other:?}"),
+                },
                 other => panic!("{other:?}"),
-            },
-            other => panic!("{other:?}"),
-        });
-        assert_eq!(acts.collect::<Vec<_>>(), expected, "{body}");
+            })
+            .collect();
+        assert_eq!(actions, expected, "{body}");
     }
 
     fn tool(name: &str) -> Value {
@@ -106,11 +108,11 @@ mod tests {
     }
 
     #[test]
-    fn it_does_what_it_is_asked_for() {
+    fn auto_step_follows_summary_tools_and_schema() {
         check(&json!({}), &["Fine."]);
         check(
             &json!({"reasoning": {"summary": "auto"}}),
-            &["thinks", "Fine."],
+            &["reasoning", "Fine."],
         );
         let weather = "get_weather {\"city\":\"\"}";
         check(
@@ -128,20 +130,20 @@ mod tests {
     }
 
     #[test]
-    fn it_calls_any_tool_when_told_to_and_none_when_one_has_answered() {
+    fn auto_step_calls_any_tool_on_instruction_and_none_after_a_tool_output() {
         let question = json!({"role": "user", "content": "Hm?"});
-        let told = json!({"role": "developer", "content": "Call one of your functions."});
+        let instruction = json!({"role": "developer", "content": "Call one of your functions."});
         let tools = json!([tool("x"), tool("y")]);
         let call = "x {\"city\":\"\"}";
         check(
-            &json!({"tools": tools, "input": [told, question]}),
+            &json!({"tools": tools, "input": [instruction, question]}),
             &["Fine."],
         );
-        check(&json!({"tools": tools, "input": [question, told]}), &[call]);
+        check(&json!({"tools": tools, "input": [question, instruction]}), &[call]);
         let called =
             json!({"type": "function_call", "call_id": "1", "name": "x", "arguments": "{}"});
         let output = json!({"type": "function_call_output", "call_id": "1", "output": "-3 C"});
-        let input = json!([question, called, output, told]);
+        let input = json!([question, called, output, instruction]);
         check(&json!({"tools": tools, "input": input}), &["Fine."]);
     }
 }

@@ -1,5 +1,5 @@
-//! The body of a streamed answer: events as server-sent events, written as the script asks.
-//! The source is WHATWG HTML, section 9.2, in the form that OpenAI sends (`event:` and `data:`).
+//! The body of a streamed response: server-sent events, written as the script asks.
+//! The format is that of WHATWG HTML, section 9.2, as OpenAI sends it (`event:` and `data:`).
 
 use std::io::{self, Write as _};
 use std::pin::Pin;
@@ -10,32 +10,32 @@ use hyper::body::{Body, Frame};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::scripted_model::script::Writes;
+use crate::scripted_model::script::WriteMode;
 
-/// Writes events; the other end of an `AnswerBody`.
+/// Writes the events of an `EventBody`.
 pub(crate) struct EventWriter {
     writes: mpsc::Sender<Bytes>,
     buffer: BytesMut,
     sequence_number: u64,
-    /// Whether hyper was given something that it may not have written yet.
+    /// Whether a chunk was handed to hyper since the last write to the socket was known to be complete.
     pending: bool,
 }
 
-/// A body that is played while it is polled, so that dropping it ends the play.
-pub(crate) struct AnswerBody {
-    play: Option<Play>,
+/// A response body that is produced while hyper polls it, so that dropping the body ends the script.
+pub(crate) struct EventBody {
+    play: Option<Playback>,
     writes: mpsc::Receiver<Bytes>,
 }
 
-type Play = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+type Playback = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
-impl AnswerBody {
+impl EventBody {
     /// A body that `play` fills; an error aborts the connection.
     pub(crate) fn new<F>(play: impl FnOnce(EventWriter) -> F) -> Self
     where
         F: Future<Output = io::Result<()>> + Send + 'static,
     {
-        // One write at a time: the play goes on when hyper has taken the one before.
+        // One chunk at a time: the script continues when hyper has taken the previous chunk.
         let (sender, receiver) = mpsc::channel(1);
         let writer = EventWriter {
             writes: sender,
@@ -50,7 +50,7 @@ impl AnswerBody {
     }
 }
 
-impl Body for AnswerBody {
+impl Body for EventBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -78,8 +78,8 @@ impl Body for AnswerBody {
 }
 
 impl EventWriter {
-    /// Writes an event, or keeps it for the next write when they come in a burst.
-    pub(crate) async fn write(&mut self, mut event: Value, writes: Writes) {
+    /// Writes an event, or buffers it until the next flush of a burst.
+    pub(crate) async fn write(&mut self, mut event: Value, writes: WriteMode) {
         event["sequence_number"] = self.sequence_number.into();
         self.sequence_number += 1;
         let kind = event["type"].as_str().unwrap_or_default();
@@ -87,25 +87,25 @@ impl EventWriter {
             (&mut self.buffer).writer(),
             "event: {kind}\ndata: {event}\n\n"
         )
-        .expect("memory takes all bytes");
+        .expect("writes to memory do not fail");
         match writes {
-            Writes::PerEvent => self.flush().await,
-            Writes::Burst => {}
-            Writes::Bytes(most) => {
-                while self.buffer.len() > most.get() {
-                    let piece = self.buffer.split_to(most.get()).freeze();
-                    self.send(piece).await;
+            WriteMode::PerEvent => self.flush().await,
+            WriteMode::Burst => {}
+            WriteMode::Bytes(max) => {
+                while self.buffer.len() > max.get() {
+                    let chunk = self.buffer.split_to(max.get()).freeze();
+                    self.send(chunk).await;
                 }
                 self.flush().await;
             }
         }
     }
 
-    /// Writes what was kept.
+    /// Writes the buffered events.
     pub(crate) async fn flush(&mut self) {
-        let kept = self.buffer.split().freeze();
-        if !kept.is_empty() {
-            self.send(kept).await;
+        let buffered = self.buffer.split().freeze();
+        if !buffered.is_empty() {
+            self.send(buffered).await;
         }
     }
 
@@ -116,20 +116,21 @@ impl EventWriter {
         self.buffer.put_slice(b"data: ");
         self.buffer.put_slice(half);
         self.flush().await;
-        self.written().await;
+        self.wait_until_written().await;
     }
 
     async fn send(&mut self, bytes: Bytes) {
-        self.written().await;
-        // The receiver is in the body that polls this future, so it is there.
+        self.wait_until_written().await;
+        // Cannot fail: the receiver lives in the body that polls this future.
         let _ = self.writes.send(bytes).await;
         self.pending = true;
     }
 
-    /// Waits until hyper has written what it was given: it takes all there is, and writes when the body is idle.
-    async fn written(&mut self) {
+    /// Waits until hyper has written the previous chunk to the socket.
+    async fn wait_until_written(&mut self) {
         if self.pending {
-            let _taken = self.writes.reserve().await;
+            // Hyper takes every chunk that is ready and writes when the body is pending; the yield makes it pending once.
+            let _ = self.writes.reserve().await; // an error means that the body was dropped
             tokio::task::yield_now().await;
             self.pending = false;
         }

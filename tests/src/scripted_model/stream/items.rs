@@ -1,119 +1,119 @@
-//! The items of a response and the texts in them: a catalogue of event shapes, without clock, pace or socket.
+//! Output items and their texts: the shapes of their events, without clock, pace or socket.
 //! The source is OpenAI's Responses API, streaming events.
 
 use serde_json::{Value, json};
 
-use crate::scripted_model::script::{Call, CustomCall, Phase, Reasoning};
+use crate::scripted_model::script::{CallStep, CustomCallStep, MessagePhase, ReasoningStep};
 
-/// An item of the output while it is being said.
+/// An output item in progress.
 #[derive(Debug)]
-pub(crate) struct Item {
+pub(crate) struct OutputItem {
     output_index: usize,
     id: String,
     value: Value,
 }
 
-/// A text in an item while it is being said.
+/// A text of an item in progress.
 #[derive(Debug)]
-pub(crate) struct Part {
-    kind: &'static PartKind,
+pub(crate) struct TextPart {
+    kind: &'static TextKind,
     item_id: String,
     output_index: usize,
-    /// Position among the texts of the same home.
+    /// Position in the list that holds the text.
     index: usize,
     text: String,
 }
 
-/// How a kind of text looks in the stream.
+/// A kind of text: the names of its events and fields.
 #[derive(Debug)]
-pub(crate) struct PartKind {
-    /// Events are `{stem}.delta` and `{stem}.done`.
-    stem: &'static str,
-    /// The member of `done`, and of the part, that holds the whole text.
-    member: &'static str,
-    /// The member of the item that the text ends up in.
-    home: &'static str,
-    /// Where texts are parts of a list: the list's events, the part's type, the name of its index.
-    listed: Option<Listed>,
+pub(crate) struct TextKind {
+    /// Prefix of the event names: `{event_prefix}.delta` and `{event_prefix}.done`.
+    event_prefix: &'static str,
+    /// The field of the `done` event, and of the part, that holds the whole text.
+    field: &'static str,
+    /// The field of the item that receives the text.
+    item_field: &'static str,
+    /// Names for texts that are parts of a list; `None` for a text that is the whole field.
+    listed: Option<ListedPart>,
 }
 
 #[derive(Debug)]
-struct Listed {
-    stem: &'static str,
+struct ListedPart {
+    event_prefix: &'static str,
     kind: &'static str,
     index: &'static str,
 }
 
-pub(crate) const OUTPUT_TEXT: PartKind = PartKind {
-    stem: "response.output_text",
-    member: "text",
-    home: "content",
-    listed: Some(Listed {
-        stem: "response.content_part",
+pub(crate) const OUTPUT_TEXT: TextKind = TextKind {
+    event_prefix: "response.output_text",
+    field: "text",
+    item_field: "content",
+    listed: Some(ListedPart {
+        event_prefix: "response.content_part",
         kind: "output_text",
         index: "content_index",
     }),
 };
 
-pub(crate) const REFUSAL: PartKind = PartKind {
-    stem: "response.refusal",
-    member: "refusal",
-    home: "content",
-    listed: Some(Listed {
-        stem: "response.content_part",
+pub(crate) const REFUSAL: TextKind = TextKind {
+    event_prefix: "response.refusal",
+    field: "refusal",
+    item_field: "content",
+    listed: Some(ListedPart {
+        event_prefix: "response.content_part",
         kind: "refusal",
         index: "content_index",
     }),
 };
 
-pub(crate) const REASONING_SUMMARY: PartKind = PartKind {
-    stem: "response.reasoning_summary_text",
-    member: "text",
-    home: "summary",
-    listed: Some(Listed {
-        stem: "response.reasoning_summary_part",
+pub(crate) const REASONING_SUMMARY: TextKind = TextKind {
+    event_prefix: "response.reasoning_summary_text",
+    field: "text",
+    item_field: "summary",
+    listed: Some(ListedPart {
+        event_prefix: "response.reasoning_summary_part",
         kind: "summary_text",
         index: "summary_index",
     }),
 };
 
-pub(crate) const REASONING_TEXT: PartKind = PartKind {
-    stem: "response.reasoning_text",
-    member: "text",
-    home: "content",
-    listed: Some(Listed {
-        stem: "response.content_part",
+pub(crate) const REASONING_TEXT: TextKind = TextKind {
+    event_prefix: "response.reasoning_text",
+    field: "text",
+    item_field: "content",
+    listed: Some(ListedPart {
+        event_prefix: "response.content_part",
         kind: "reasoning_text",
         index: "content_index",
     }),
 };
 
-pub(crate) const ARGUMENTS: PartKind = PartKind {
-    stem: "response.function_call_arguments",
-    member: "arguments",
-    home: "arguments",
+pub(crate) const ARGUMENTS: TextKind = TextKind {
+    event_prefix: "response.function_call_arguments",
+    field: "arguments",
+    item_field: "arguments",
     listed: None,
 };
 
-pub(crate) const CUSTOM_INPUT: PartKind = PartKind {
-    stem: "response.custom_tool_call_input",
-    member: "input",
-    home: "input",
+pub(crate) const CUSTOM_INPUT: TextKind = TextKind {
+    event_prefix: "response.custom_tool_call_input",
+    field: "input",
+    item_field: "input",
     listed: None,
 };
 
-type Place = (usize, String);
+type ItemPosition = (usize, String);
 
-impl Item {
-    pub(crate) fn message(place: Place, phase: Option<Phase>) -> Self {
+impl OutputItem {
+    pub(crate) fn message(position: ItemPosition, phase: Option<MessagePhase>) -> Self {
         let mut value = json!({"type": "message", "role": "assistant", "content": []});
         if let Some(phase) = phase {
             value["phase"] = json!(phase);
         }
-        Self::new(place, value)
+        Self::new(position, value)
     }
 
-    pub(crate) fn reasoning(place: Place, reasoning: &Reasoning) -> Self {
+    pub(crate) fn reasoning(position: ItemPosition, reasoning: &ReasoningStep) -> Self {
         let mut value = json!({"type": "reasoning", "summary": []});
         if reasoning.raw.is_some() {
             value["content"] = json!([]);
@@ -121,11 +121,11 @@ impl Item {
         if let Some(encrypted) = &reasoning.encrypted_content {
             value["encrypted_content"] = encrypted.as_str().into();
         }
-        Self::new(place, value)
+        Self::new(position, value)
     }
 
-    pub(crate) fn function_call(place: Place, call: &Call) -> Self {
-        let call_id = call_id(call.call_id.as_deref(), &place);
+    pub(crate) fn function_call(position: ItemPosition, call: &CallStep) -> Self {
+        let call_id = call_id(call.call_id.as_deref(), &position);
         let mut value = json!({
             "type": "function_call",
             "call_id": call_id,
@@ -135,21 +135,21 @@ impl Item {
         if let Some(namespace) = &call.namespace {
             value["namespace"] = namespace.as_str().into();
         }
-        Self::new(place, value)
+        Self::new(position, value)
     }
 
-    pub(crate) fn custom_call(place: Place, call: &CustomCall) -> Self {
-        let call_id = call_id(call.call_id.as_deref(), &place);
+    pub(crate) fn custom_call(position: ItemPosition, call: &CustomCallStep) -> Self {
+        let call_id = call_id(call.call_id.as_deref(), &position);
         let value = json!({
             "type": "custom_tool_call",
             "call_id": call_id,
             "name": call.name,
             "input": "",
         });
-        Self::new(place, value)
+        Self::new(position, value)
     }
 
-    fn new((output_index, id): Place, mut value: Value) -> Self {
+    fn new((output_index, id): ItemPosition, mut value: Value) -> Self {
         value["id"] = id.as_str().into();
         value["status"] = "in_progress".into();
         Self {
@@ -159,7 +159,7 @@ impl Item {
         }
     }
 
-    /// The event that opens the item.
+    /// The `response.output_item.added` event.
     pub(crate) fn added(&self) -> Value {
         json!({
             "type": "response.output_item.added",
@@ -169,27 +169,27 @@ impl Item {
     }
 
     /// Begins a text of the item.
-    pub(crate) fn part(&self, kind: &'static PartKind) -> Part {
-        Part {
+    pub(crate) fn part(&self, kind: &'static TextKind) -> TextPart {
+        TextPart {
             kind,
             item_id: self.id.clone(),
             output_index: self.output_index,
-            index: self.value[kind.home].as_array().map_or(0, Vec::len),
+            index: self.value[kind.item_field].as_array().map_or(0, Vec::len),
             text: String::new(),
         }
     }
 
-    /// Takes in a finished text and returns the events that say so.
-    pub(crate) fn finish(&mut self, part: Part) -> Vec<Value> {
+    /// Adds a finished text to the item and returns the closing events of the text.
+    pub(crate) fn finish(&mut self, part: TextPart) -> Vec<Value> {
         let events = part.closing();
-        match (&mut self.value[part.kind.home], part.value()) {
+        match (&mut self.value[part.kind.item_field], part.value()) {
             (Value::Array(list), Some(value)) => list.push(value),
-            (home, _) => *home = part.text.into(),
+            (item_field, _) => *item_field = part.text.into(),
         }
         events
     }
 
-    /// The event that closes the item, and the item.
+    /// The `response.output_item.done` event, and the completed item.
     pub(crate) fn done(mut self) -> (Value, Value) {
         self.value["status"] = "completed".into();
         let event = json!({
@@ -201,49 +201,49 @@ impl Item {
     }
 }
 
-impl Part {
-    /// The event that opens the part, where there is one.
+impl TextPart {
+    /// The event that opens the part, for texts in a list.
     pub(crate) fn opening(&self) -> Option<Value> {
         let listed = self.kind.listed.as_ref()?;
-        let mut event = self.event(listed.stem, "added");
+        let mut event = self.event(listed.event_prefix, "added");
         event["part"] = self.value()?;
         Some(event)
     }
 
-    /// Says a piece of the text.
-    pub(crate) fn delta(&mut self, piece: &str) -> Value {
-        self.text.push_str(piece);
-        let mut event = self.event(self.kind.stem, "delta");
-        event["delta"] = piece.into();
+    /// Appends `delta` to the text and returns its event.
+    pub(crate) fn delta(&mut self, delta: &str) -> Value {
+        self.text.push_str(delta);
+        let mut event = self.event(self.kind.event_prefix, "delta");
+        event["delta"] = delta.into();
         event
     }
 
     fn closing(&self) -> Vec<Value> {
-        let mut done = self.event(self.kind.stem, "done");
-        done[self.kind.member] = self.text.as_str().into();
+        let mut done = self.event(self.kind.event_prefix, "done");
+        done[self.kind.field] = self.text.as_str().into();
         let mut events = vec![done];
         if let (Some(listed), Some(part)) = (&self.kind.listed, self.value()) {
-            let mut done = self.event(listed.stem, "done");
+            let mut done = self.event(listed.event_prefix, "done");
             done["part"] = part;
             events.push(done);
         }
         events
     }
 
-    /// The part as the item lists it.
+    /// The part as an element of the item's list.
     fn value(&self) -> Option<Value> {
         let listed = self.kind.listed.as_ref()?;
         let mut part = json!({"type": listed.kind});
-        part[self.kind.member] = self.text.as_str().into();
+        part[self.kind.field] = self.text.as_str().into();
         if listed.kind == "output_text" {
             part["annotations"] = json!([]);
         }
         Some(part)
     }
 
-    fn event(&self, stem: &str, what: &str) -> Value {
+    fn event(&self, event_prefix: &str, suffix: &str) -> Value {
         let mut event = json!({
-            "type": format!("{stem}.{what}"),
+            "type": format!("{event_prefix}.{suffix}"),
             "item_id": self.item_id,
             "output_index": self.output_index,
         });
@@ -254,6 +254,6 @@ impl Part {
     }
 }
 
-fn call_id(chosen: Option<&str>, (_, item_id): &Place) -> String {
+fn call_id(chosen: Option<&str>, (_, item_id): &ItemPosition) -> String {
     chosen.map_or_else(|| format!("call_{item_id}"), str::to_owned)
 }

@@ -8,6 +8,6 @@ mod player;
 mod responses;
 mod schema_instance;
 
-pub(crate) use event_body::AnswerBody;
+pub(crate) use event_body::EventBody;
 pub(crate) use holds::Holds;
 pub(crate) use player::Player;

@@ -1,5 +1,5 @@
-//! Plays the stream of a script: waits, says and breaks off as its acts ask.
-//! The shapes of what is said are those of `responses` and `items`.
+//! Plays the stream of a script: its pauses, its items and its end.
+//! The shapes of the events are those of `responses` and `items`.
 
 use std::io;
 use std::iter;
@@ -11,35 +11,37 @@ use super::auto;
 use super::event_body::EventWriter;
 use super::holds::Holds;
 use super::items::{
-    ARGUMENTS, CUSTOM_INPUT, Item, OUTPUT_TEXT, Part, REASONING_SUMMARY, REASONING_TEXT, REFUSAL,
+    ARGUMENTS, CUSTOM_INPUT, OUTPUT_TEXT, OutputItem, REASONING_SUMMARY, REASONING_TEXT, REFUSAL,
+    TextPart,
 };
-use super::responses::{Last, Response, Tokens};
+use super::responses::{FinalEvent, ResponseState, TokenCounts};
 use crate::scripted_model::request::{ModelRequest, tokens_of};
-use crate::scripted_model::request::{Recording, epoch};
+use crate::scripted_model::request::{RecordingGuard, epoch};
 use crate::scripted_model::script::{
-    Act, Call, Content, CustomCall, Cut, End, Message, Pace, Reasoning, Usage, Wait, Writes,
+    Action, CallStep, CustomCallStep, CutKind, MessageContent, MessageStep, Pace, ReasoningStep,
+    StreamEnd, UsageStep, Wait, WriteMode,
 };
 
-/// A response while it is being played.
+/// The state of a script that is being played.
 pub(crate) struct Player {
     request: ModelRequest,
-    response: Response,
+    response: ResponseState,
     writer: EventWriter,
     holds: Holds,
-    recording: Recording,
-    /// The message that the next message act goes on with.
-    open: Option<(Item, Part)>,
-    usage: Usage,
-    spoken_bytes: usize,
+    recording: RecordingGuard,
+    /// The open message that the next message action continues.
+    open: Option<(OutputItem, TextPart)>,
+    usage: UsageStep,
+    output_bytes: usize,
     reasoning_bytes: usize,
 }
 
 impl Wait {
-    /// Is silent.
+    /// Waits for the time of a pause, or for the release of a hold.
     pub(crate) async fn wait(&self, holds: &Holds) {
         match self {
             Self::Pause(pause) => sleep(*pause).await,
-            Self::Hold(name) => holds.released(name).await,
+            Self::Hold(name) => holds.wait_for_release(name).await,
         }
     }
 }
@@ -47,76 +49,77 @@ impl Wait {
 impl Player {
     pub(crate) fn new(
         request: ModelRequest,
-        recording: Recording,
+        recording: RecordingGuard,
         writer: EventWriter,
         holds: Holds,
     ) -> Self {
         let created_at = epoch(recording.at).as_secs();
         Self {
-            response: Response::new(recording.number, request.model.clone(), created_at),
+            response: ResponseState::new(recording.number, request.model.clone(), created_at),
             request,
             recording,
             writer,
             holds,
             open: None,
-            usage: Usage::default(),
-            spoken_bytes: 0,
+            usage: UsageStep::default(),
+            output_bytes: 0,
             reasoning_bytes: 0,
         }
     }
 
-    /// Plays what follows the head.
+    /// Plays the stream after the response head.
     ///
     /// # Errors
     /// When the script asks to abort the connection.
-    pub(crate) async fn play(mut self, acts: Vec<Act>, end: End) -> io::Result<()> {
-        let writes = acts.first().map_or(Writes::default(), Act::writes);
+    pub(crate) async fn play(mut self, actions: Vec<Action>, end: StreamEnd) -> io::Result<()> {
+        let writes = actions.first().map_or(WriteMode::default(), Action::writes);
         for event in self.response.begin() {
             self.writer.write(event, writes).await;
         }
-        for act in acts {
-            self.act(act).await;
+        for action in actions {
+            self.perform(action).await;
         }
         self.end(end).await
     }
 
-    async fn act(&mut self, act: Act) {
-        match act {
-            Act::Wait(wait) => {
+    async fn perform(&mut self, action: Action) {
+        match action {
+            Action::Wait(wait) => {
                 self.writer.flush().await;
                 wait.wait(&self.holds).await;
             }
-            Act::Message(message, pace) => self.message(message, pace).await,
-            Act::Reasoning(reasoning, pace) => self.reasoning(&reasoning, pace).await,
-            Act::Call(call, pace) => self.call(&call, pace).await,
-            Act::CustomCall(call, pace) => self.custom_call(&call, pace).await,
-            Act::Auto(auto, pace) => {
-                for act in auto::acts(auto, pace, &self.request) {
-                    Box::pin(self.act(act)).await;
+            Action::Message(message, pace) => self.message(message, pace).await,
+            Action::Reasoning(reasoning, pace) => self.reasoning(&reasoning, pace).await,
+            Action::Call(call, pace) => self.call(&call, pace).await,
+            Action::CustomCall(call, pace) => self.custom_call(&call, pace).await,
+            Action::Auto(auto, pace) => {
+                for action in auto::actions(auto, pace, &self.request) {
+                    Box::pin(self.perform(action)).await;
                 }
             }
-            Act::Usage(usage) => self.usage = usage,
+            Action::Usage(usage) => self.usage = usage,
         }
     }
 
-    async fn message(&mut self, message: Message, pace: Pace) {
+    async fn message(&mut self, message: MessageStep, pace: Pace) {
         let (kind, text) = match message.content {
-            Content::Text(text) => (&OUTPUT_TEXT, text),
-            Content::Chars(chars) => (&OUTPUT_TEXT, generated(chars)),
-            Content::Echo(part) => (&OUTPUT_TEXT, self.request.echo(part)),
-            Content::Refusal(text) => (&REFUSAL, text),
+            MessageContent::Text(text) => (&OUTPUT_TEXT, text),
+            MessageContent::Chars(chars) => (&OUTPUT_TEXT, generated(chars)),
+            MessageContent::Echo(part) => (&OUTPUT_TEXT, self.request.echo(part)),
+            MessageContent::Refusal(text) => (&REFUSAL, text),
         };
         let (item, mut part) = match self.open.take() {
             Some(open) => open,
             None => {
-                let item = Item::message(self.response.place("msg"), message.options.phase);
+                let item =
+                    OutputItem::message(self.response.next_position("msg"), message.options.phase);
                 self.writer.write(item.added(), pace.writes).await;
                 let part = item.part(kind);
                 self.open_part(&part, pace).await;
                 (item, part)
             }
         };
-        self.say(&mut part, &text, pace).await;
+        self.write_text(&mut part, &text, pace).await;
         if message.options.open {
             self.open = Some((item, part));
         } else {
@@ -124,8 +127,8 @@ impl Player {
         }
     }
 
-    async fn reasoning(&mut self, reasoning: &Reasoning, pace: Pace) {
-        let mut item = Item::reasoning(self.response.place("rs"), reasoning);
+    async fn reasoning(&mut self, reasoning: &ReasoningStep, pace: Pace) {
+        let mut item = OutputItem::reasoning(self.response.next_position("rs"), reasoning);
         self.writer.write(item.added(), pace.writes).await;
         let summary = reasoning
             .summary
@@ -136,7 +139,7 @@ impl Player {
             self.reasoning_bytes += text.len();
             let mut part = item.part(kind);
             self.open_part(&part, pace).await;
-            self.say(&mut part, text, pace).await;
+            self.write_text(&mut part, text, pace).await;
             for event in item.finish(part) {
                 self.writer.write(event, pace.writes).await;
             }
@@ -145,45 +148,45 @@ impl Player {
         self.writer.write(event, pace.writes).await;
     }
 
-    async fn call(&mut self, call: &Call, pace: Pace) {
-        let item = Item::function_call(self.response.place("fc"), call);
+    async fn call(&mut self, call: &CallStep, pace: Pace) {
+        let item = OutputItem::function_call(self.response.next_position("fc"), call);
         self.writer.write(item.added(), pace.writes).await;
         let mut part = item.part(&ARGUMENTS);
         let arguments = match call.arguments.as_str() {
             Some(text) => text.to_owned(),
             None => call.arguments.to_string(),
         };
-        self.say(&mut part, &arguments, pace).await;
+        self.write_text(&mut part, &arguments, pace).await;
         self.finish(item, part, pace).await;
     }
 
-    async fn custom_call(&mut self, call: &CustomCall, pace: Pace) {
-        let item = Item::custom_call(self.response.place("ctc"), call);
+    async fn custom_call(&mut self, call: &CustomCallStep, pace: Pace) {
+        let item = OutputItem::custom_call(self.response.next_position("ctc"), call);
         self.writer.write(item.added(), pace.writes).await;
         let mut part = item.part(&CUSTOM_INPUT);
-        self.say(&mut part, &call.input, pace).await;
+        self.write_text(&mut part, &call.input, pace).await;
         self.finish(item, part, pace).await;
     }
 
-    async fn open_part(&mut self, part: &Part, pace: Pace) {
+    async fn open_part(&mut self, part: &TextPart, pace: Pace) {
         if let Some(event) = part.opening() {
             self.writer.write(event, pace.writes).await;
         }
     }
 
-    /// Says a text, delta by delta.
-    async fn say(&mut self, part: &mut Part, text: &str, pace: Pace) {
-        self.spoken_bytes += text.len();
-        for (number, piece) in pieces(text, pace).enumerate() {
+    /// Writes a text, delta by delta.
+    async fn write_text(&mut self, part: &mut TextPart, text: &str, pace: Pace) {
+        self.output_bytes += text.len();
+        for (number, delta) in deltas(text, pace).enumerate() {
             if number > 0 && pace.delay_ms > 0 {
                 self.writer.flush().await;
                 sleep(Duration::from_millis(pace.delay_ms)).await;
             }
-            self.writer.write(part.delta(piece), pace.writes).await;
+            self.writer.write(part.delta(delta), pace.writes).await;
         }
     }
 
-    async fn finish(&mut self, mut item: Item, part: Part, pace: Pace) {
+    async fn finish(&mut self, mut item: OutputItem, part: TextPart, pace: Pace) {
         for event in item.finish(part) {
             self.writer.write(event, pace.writes).await;
         }
@@ -191,45 +194,45 @@ impl Player {
         self.writer.write(event, pace.writes).await;
     }
 
-    async fn end(mut self, end: End) -> io::Result<()> {
+    async fn end(mut self, end: StreamEnd) -> io::Result<()> {
         let tokens = self.tokens();
-        // The client may leave as soon as it has the last event, before the body is over.
+        // Before the last event: a client may disconnect as soon as it has that event, and must not count as a cut.
         self.recording.done();
         let last = match end {
-            End::Completed => Last::Completed(tokens),
-            End::Incomplete(reason) => Last::Incomplete { reason, tokens },
-            End::Failed(failed) => Last::Failed {
+            StreamEnd::Completed => FinalEvent::Completed(tokens),
+            StreamEnd::Incomplete(reason) => FinalEvent::Incomplete { reason, tokens },
+            StreamEnd::Failed(failed) => FinalEvent::Failed {
                 message: failed
                     .message
                     .unwrap_or_else(|| format!("The response failed: {}.", failed.code)),
                 code: failed.code,
             },
-            End::Cut(Cut::Clean) => {
+            StreamEnd::Cut(CutKind::Clean) => {
                 self.writer.flush().await;
                 return Ok(());
             }
-            End::Cut(Cut::Abort) => {
-                let event = self.response.end(Last::Completed(tokens));
+            StreamEnd::Cut(CutKind::Abort) => {
+                let event = self.response.end(FinalEvent::Completed(tokens));
                 self.writer.write_half(&event).await;
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
         };
         self.writer
-            .write(self.response.end(last), Writes::PerEvent)
+            .write(self.response.end(last), WriteMode::PerEvent)
             .await;
         Ok(())
     }
 
-    fn tokens(&self) -> Tokens {
+    fn tokens(&self) -> TokenCounts {
         let usage = self.usage;
-        Tokens {
+        TokenCounts {
             input: usage
                 .input_tokens
                 .unwrap_or_else(|| self.request.estimated_tokens()),
             cached: usage.cached_tokens.unwrap_or(0),
             output: usage
                 .output_tokens
-                .unwrap_or_else(|| tokens_of(self.spoken_bytes)),
+                .unwrap_or_else(|| tokens_of(self.output_bytes)),
             reasoning: usage
                 .reasoning_tokens
                 .unwrap_or_else(|| tokens_of(self.reasoning_bytes)),
@@ -237,34 +240,34 @@ impl Player {
     }
 }
 
-impl Act {
-    fn writes(&self) -> Writes {
+impl Action {
+    fn writes(&self) -> WriteMode {
         match self {
             Self::Message(_, pace)
             | Self::Reasoning(_, pace)
             | Self::Call(_, pace)
             | Self::CustomCall(_, pace)
             | Self::Auto(_, pace) => pace.writes,
-            Self::Wait(_) | Self::Usage(_) => Writes::default(),
+            Self::Wait(_) | Self::Usage(_) => WriteMode::default(),
         }
     }
 }
 
-/// Cuts a text into deltas, never inside a character.
-fn pieces(text: &str, pace: Pace) -> impl Iterator<Item = &str> {
+/// Splits a text into deltas at character boundaries.
+fn deltas(text: &str, pace: Pace) -> impl Iterator<Item = &str> {
     let mut rest = text;
     iter::from_fn(move || {
         let end = pace
             .delta_chars
             .and_then(|chars| rest.char_indices().nth(chars.get()))
             .map_or(rest.len(), |(end, _)| end);
-        let (piece, after) = rest.split_at(end);
+        let (delta, after) = rest.split_at(end);
         rest = after;
-        (!piece.is_empty()).then_some(piece)
+        (!delta.is_empty()).then_some(delta)
     })
 }
 
-/// Text of so many characters, the same each time.
+/// A text of `chars` characters, the same in every run.
 fn generated(chars: usize) -> String {
     "The quick brown fox jumps over the lazy dog. "
         .chars()
@@ -280,15 +283,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn deltas_are_cut_between_characters() {
+    fn deltas_are_split_at_character_boundaries() {
         let by = |chars| Pace {
             delta_chars: NonZeroUsize::new(chars),
             ..Pace::default()
         };
-        let cut = |text, chars| pieces(text, by(chars)).collect::<Vec<_>>();
-        assert_eq!(cut("äöüß€", 2), ["äö", "üß", "€"]);
-        assert_eq!(cut("abcd", 2), ["ab", "cd"]);
-        assert_eq!(cut("abcd", 0), ["abcd"]);
-        assert_eq!(cut("", 3), [""; 0]);
+        let split = |text, chars| deltas(text, by(chars)).collect::<Vec<_>>();
+        assert_eq!(split("äöüß€", 2), ["äö", "üß", "€"]);
+        assert_eq!(split("abcd", 2), ["ab", "cd"]);
+        assert_eq!(split("abcd", 0), ["abcd"]);
+        assert_eq!(split("", 3), [""; 0]);
     }
 }

@@ -1,14 +1,14 @@
-//! A streamed response as a whole: its first events, its last event, the usage it reports.
+//! A streamed response: its first events, its last event, and the usage that it reports.
 //! The source is OpenAI's Responses API, streaming events.
 
 use serde_json::{Value, json};
 
-use super::items::Item;
+use super::items::OutputItem;
 
-/// A response and the items that it has finished.
+/// A response in progress, with its completed items.
 #[derive(Debug)]
-pub(crate) struct Response {
-    /// Number of the request: ids differ between responses and repeat between runs.
+pub(crate) struct ResponseState {
+    /// Number of the request, from which ids are made: they differ between responses and repeat between runs.
     number: u64,
     model: String,
     /// Seconds since the epoch.
@@ -16,24 +16,24 @@ pub(crate) struct Response {
     output: Vec<Value>,
 }
 
-/// What the last event says.
+/// The last event of a stream.
 #[derive(Debug)]
-pub(crate) enum Last {
-    Completed(Tokens),
-    Incomplete { reason: String, tokens: Tokens },
+pub(crate) enum FinalEvent {
+    Completed(TokenCounts),
+    Incomplete { reason: String, tokens: TokenCounts },
     Failed { code: String, message: String },
 }
 
 /// Token counts; reasoning is part of the output, cached is part of the input.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Tokens {
+pub(crate) struct TokenCounts {
     pub(crate) input: u64,
     pub(crate) cached: u64,
     pub(crate) output: u64,
     pub(crate) reasoning: u64,
 }
 
-impl Response {
+impl ResponseState {
     pub(crate) fn new(number: u64, model: String, created_at: u64) -> Self {
         Self {
             number,
@@ -49,34 +49,34 @@ impl Response {
             .map(|kind| json!({"type": kind, "response": self.snapshot("in_progress")}))
     }
 
-    /// A place for the next item: its index, and an id such as `msg_7_0` in the seventh response.
-    pub(crate) fn place(&self, prefix: &str) -> (usize, String) {
+    /// The position of the next item: its index, and an id such as `msg_7_0` in the seventh response.
+    pub(crate) fn next_position(&self, prefix: &str) -> (usize, String) {
         let index = self.output.len();
         (index, format!("{prefix}_{}_{index}", self.number))
     }
 
-    /// Takes in a finished item and returns the event that says so.
-    pub(crate) fn finish(&mut self, item: Item) -> Value {
+    /// Adds a completed item and returns its closing event.
+    pub(crate) fn finish(&mut self, item: OutputItem) -> Value {
         let (event, value) = item.done();
         self.output.push(value);
         event
     }
 
     /// The event that ends the stream; a failed response reports no usage.
-    pub(crate) fn end(&self, last: Last) -> Value {
+    pub(crate) fn end(&self, last: FinalEvent) -> Value {
         let status = match last {
-            Last::Completed(_) => "completed",
-            Last::Incomplete { .. } => "incomplete",
-            Last::Failed { .. } => "failed",
+            FinalEvent::Completed(_) => "completed",
+            FinalEvent::Incomplete { .. } => "incomplete",
+            FinalEvent::Failed { .. } => "failed",
         };
         let mut response = self.snapshot(status);
         match last {
-            Last::Completed(tokens) => response["usage"] = tokens.to_json(),
-            Last::Incomplete { reason, tokens } => {
+            FinalEvent::Completed(tokens) => response["usage"] = tokens.to_json(),
+            FinalEvent::Incomplete { reason, tokens } => {
                 response["incomplete_details"] = json!({"reason": reason});
                 response["usage"] = tokens.to_json();
             }
-            Last::Failed { code, message } => {
+            FinalEvent::Failed { code, message } => {
                 response["error"] = json!({"code": code, "message": message});
             }
         }
@@ -98,7 +98,7 @@ impl Response {
     }
 }
 
-impl Tokens {
+impl TokenCounts {
     fn to_json(self) -> Value {
         json!({
             "input_tokens": self.input,

@@ -1,16 +1,16 @@
-//! The smallest value that fits a schema, for a model that has nothing to say: JSON Schema, the part that is used for
-//! tools and structured outputs. What a schema asks beyond that (patterns, formats, multiples) is not looked at.
+//! The smallest value that fits a JSON Schema, limited to the keywords of tools and structured outputs.
+//! Patterns, formats and multiples are ignored.
 
 use serde_json::{Map, Value, json};
 
-/// How deep a schema is followed; only one that contains itself without an end goes deeper.
+/// Maximum nesting depth of a value; only a schema that contains itself without an end goes deeper.
 const MAX_DEPTH: usize = 32;
 
-/// Characters of a text and items of an array, however many a schema wants.
+/// Maximum characters of a string and items of an array, even if the schema demands more.
 const MAX_LENGTH: u64 = 1024;
 
 /// The smallest value that fits `schema`.
-pub(crate) fn instance(schema: &Value) -> Value {
+pub(crate) fn smallest_instance(schema: &Value) -> Value {
     of(schema, schema, MAX_DEPTH)
 }
 
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_the_smallest_that_fits() {
+    fn instance_is_the_smallest_value_that_fits_the_schema() {
         for (schema, expected) in [
             (json!({}), json!({})),
             (json!({"type": "string", "minLength": 2}), json!("xx")),
@@ -89,15 +89,15 @@ mod tests {
                 json!({"a": ""}),
             ),
         ] {
-            assert_eq!(instance(&schema), expected, "{schema}");
+            assert_eq!(smallest_instance(&schema), expected, "{schema}");
         }
     }
 
     #[test]
-    fn a_schema_that_contains_itself_has_an_end() {
+    fn recursive_schema_yields_a_finite_instance() {
         let schema =
             json!({"type": "object", "required": ["a"], "properties": {"a": {"$ref": "#"}}});
-        let text = instance(&schema).to_string();
+        let text = smallest_instance(&schema).to_string();
         assert!(
             text.starts_with("{\"a\":{\"a\":") && text.len() < 200,
             "{text}"

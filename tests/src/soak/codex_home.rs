@@ -1,5 +1,5 @@
-//! What is in Codex's home: as many files as when all workers stood, the usage log, and nothing that grows.
-//! The contract's section 7: `CODEX_HOME` is kept from growing without bound.
+//! The files of `CODEX_HOME`: as many as after the start of all workers, plus the usage log, and bounded in size.
+//! The contract's section 7: `CODEX_HOME` does not grow without bound.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,48 +8,50 @@ use std::path::Path;
 use crate::chaos::Report;
 use crate::sidecar::Sidecar;
 
-/// Bytes that files may have grown by together, the usage log aside.
+/// Bytes by which all files together may grow, without the usage log.
 const MAX_GROWTH: u64 = 64 << 10;
 
-/// What the first turns may bring: their records, and a mark that Codex leaves.
-const BROUGHT: [&str; 3] = ["usage.ndjson", "usage.ndjson.1", ".sandbox_migration"];
+/// Files that the first turns may create: usage records, and a marker file of Codex.
+const CREATED_BY_TURNS: [&str; 3] = ["usage.ndjson", "usage.ndjson.1", ".sandbox_migration"];
 
-/// Where Codex leaves a few links when it is killed while it removes the folder of another that was killed. There may
-/// be as many as there were faults: the sidecar removes them too, but looks only every ten minutes.
-const CUT: &str = "/.tmp/";
+/// Folder in which Codex leaves a few links when it is killed while it removes the folder of another killed process. The
+/// limit is the number of faults: the sidecar removes the links too, but checks only every ten minutes.
+const LINKS: &str = "/.tmp/";
 
-/// The files that are there.
+/// The files at one moment.
 #[derive(Debug, Default)]
-pub(super) struct Home {
-    /// How often a name is there; a folder that each worker has has one name.
+pub(super) struct CodexHome {
+    /// Number of files by name; folders that each worker has share one name.
     files: BTreeMap<String, usize>,
-    /// What they have together, the usage log aside.
+    /// Total size in bytes, without the usage log.
     bytes: u64,
 }
 
-impl Home {
-    /// What is there now.
+impl CodexHome {
+    /// Lists the current files.
     pub(super) fn of(sidecar: &Sidecar) -> Self {
         let mut home = Self::default();
         home.add(&sidecar.dir().join("codex-home"), "");
         home
     }
 
-    /// Nothing came, and nothing grew.
+    /// Checks that no files were added and that their size has not grown.
     pub(super) fn check(&self, sidecar: &Sidecar, report: &mut Report) {
         let now = Self::of(sidecar);
-        let kills = report.faults();
-        let more = |(name, count): &(&String, &usize)| {
+        let faults = report.faults();
+        let is_more = |(name, count): &(&String, &usize)| {
             let before = self.files.get(*name).copied().unwrap_or_default();
-            let cut = if name.contains(CUT) { kills } else { 0 };
-            **count > before + cut
+            let links = if name.contains(LINKS) { faults } else { 0 };
+            **count > before + links
         };
-        let more = now.files.iter().filter(more);
-        let more: Vec<_> = more
-            .filter(|(name, _)| !BROUGHT.contains(&&***name))
+        let added: Vec<_> = now
+            .files
+            .iter()
+            .filter(is_more)
+            .filter(|(name, _)| !CREATED_BY_TURNS.contains(&&***name))
             .collect();
-        if !more.is_empty() {
-            report.add_violation(format!("more in CODEX_HOME than before: {more:?}"));
+        if !added.is_empty() {
+            report.add_violation(format!("files added to CODEX_HOME: {added:?}"));
         }
         report.add_count("files in CODEX_HOME, before", self.count());
         report.add_count("files in CODEX_HOME, after", now.count());
@@ -76,16 +78,17 @@ impl Home {
                     }
                     *self.files.entry(name).or_default() += 1;
                 }
-                // It is gone already.
+                // Deleted after it was listed.
                 Err(_) => {}
             }
         }
     }
 }
 
-/// The name without what makes a worker's folder its own.
+/// The name without the random suffix of a worker's folder.
 fn common(name: &str) -> &str {
-    let prefixes = ["codex-arg0", ".tmp"];
-    let common = prefixes.into_iter().find(|prefix| name.starts_with(prefix));
-    common.unwrap_or(name)
+    ["codex-arg0", ".tmp"]
+        .into_iter()
+        .find(|prefix| name.starts_with(prefix))
+        .unwrap_or(name)
 }

@@ -1,5 +1,5 @@
-//! What goes wrong or changes while clients talk; what clients and the model do wrong is in `talk`.
-//! Each kind comes once before one comes twice, in an order that the seed decides.
+//! Faults and changes while clients send requests; the faults of clients and of the model are in `workload`.
+//! Each kind occurs once before one occurs again, in an order that the seed decides.
 
 use std::time::Duration;
 
@@ -16,34 +16,34 @@ use crate::sidecar::Sidecar;
 /// Longest pause between two faults, in milliseconds.
 const MAX_PAUSE_MS: u64 = 1000;
 
-/// Longest time that a frozen worker stays so, in milliseconds: longer than the silence that a turn is allowed.
+/// Longest freeze of a worker, in milliseconds: longer than a turn may be idle.
 const MAX_FREEZE_MS: u64 = 5000;
 
-/// Longest wait for a worker to strike: the longest pause before its restart (10 s), and its start.
+/// Longest wait for a second worker: the longest pause before its restart (10 s), and its start.
 const START_DEADLINE: Duration = Duration::from_secs(20);
 
-/// Time between two looks at a condition.
+/// Time between two checks of a condition.
 const POLL: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Clone, Copy)]
-enum Fault {
+enum SoakFault {
     KillWorker,
     FreezeWorker,
     RotateKeys,
-    RefuseFilter,
+    RejectConfiguration,
 }
 
-/// Faults of one part of the run.
+/// Injects the faults of one phase of the run.
 #[derive(Debug)]
-pub(super) struct Faults<'a> {
+pub(super) struct SoakInjector<'a> {
     rng: Rng,
     ring: &'a KeyRing,
     report: &'a mut Report,
-    /// Those that come before any comes again.
-    next: Vec<Fault>,
+    /// Kinds that are due before any kind repeats.
+    next: Vec<SoakFault>,
 }
 
-impl<'a> Faults<'a> {
+impl<'a> SoakInjector<'a> {
     pub(super) fn new(rng: Rng, ring: &'a KeyRing, report: &'a mut Report) -> Self {
         Self {
             rng,
@@ -53,14 +53,14 @@ impl<'a> Faults<'a> {
         }
     }
 
-    /// For this time, and for one round at least; in each round the sidecar is replaced too.
+    /// Injects faults for `time`, and for at least one round; each round also replaces the sidecar.
     pub(super) async fn with_restarts(&mut self, chain: &mut Chain, time: Duration) {
         let until = Instant::now() + time;
         loop {
             self.pause().await;
             self.replace(&mut chain.sidecar).await;
-            for _ in 0..Fault::ALL.len() {
-                self.strike(chain).await;
+            for _ in 0..SoakFault::ALL.len() {
+                self.inject(chain).await;
             }
             if Instant::now() >= until {
                 return;
@@ -68,11 +68,11 @@ impl<'a> Faults<'a> {
         }
     }
 
-    /// For this time; the sidecar lives, and so does its oldest worker.
+    /// Injects faults for `time`; the sidecar and its oldest worker keep running.
     pub(super) async fn without_restarts(&mut self, chain: &Chain, time: Duration) {
         let until = Instant::now() + time;
         while Instant::now() < until {
-            self.strike(chain).await;
+            self.inject(chain).await;
         }
     }
 
@@ -80,44 +80,44 @@ impl<'a> Faults<'a> {
         sleep(Duration::from_millis(self.rng.u64(..MAX_PAUSE_MS))).await;
     }
 
-    async fn strike(&mut self, chain: &Chain) {
+    async fn inject(&mut self, chain: &Chain) {
         self.pause().await;
         if self.next.is_empty() {
-            self.next = Fault::ALL.to_vec();
+            self.next = SoakFault::ALL.to_vec();
             self.rng.shuffle(&mut self.next);
         }
         let Some(fault) = self.next.pop() else {
             return;
         };
-        let wrong = match fault {
-            Fault::KillWorker => self.kill(&chain.sidecar, Duration::ZERO).await,
-            Fault::FreezeWorker => {
+        let violation = match fault {
+            SoakFault::KillWorker => self.kill(&chain.sidecar, Duration::ZERO).await,
+            SoakFault::FreezeWorker => {
                 let freeze = Duration::from_millis(self.rng.u64(..MAX_FREEZE_MS));
                 self.kill(&chain.sidecar, freeze).await
             }
-            Fault::RotateKeys => self.ring.rotate(&chain.envoy).await,
-            Fault::RefuseFilter => KeyRing::refuse(&chain.envoy).await,
+            SoakFault::RotateKeys => self.ring.rotate(&chain.envoy).await,
+            SoakFault::RejectConfiguration => KeyRing::check_rejection(&chain.envoy).await,
         };
-        self.note(fault.name(), wrong);
+        self.record(fault.name(), violation);
     }
 
-    fn note(&mut self, name: &'static str, wrong: Option<String>) {
+    fn record(&mut self, name: &'static str, violation: Option<String>) {
         self.report.add_fault(name);
-        if let Some(wrong) = wrong {
-            self.report.add_violation(format!("{name}: {wrong}"));
+        if let Some(violation) = violation {
+            self.report.add_violation(format!("{name}: {violation}"));
         }
     }
 
-    /// SIGTERM, and a successor at once; the predecessor ends well.
+    /// Sends SIGTERM and starts a successor at once; the predecessor must exit with 0.
     async fn replace(&mut self, sidecar: &mut Sidecar) {
         let predecessor = sidecar.upgrade().await;
         let code = predecessor.wait().await;
         sidecar.wait_until_ready().await;
-        let wrong = (code != Some(0)).then(|| format!("it ended with {code:?}"));
-        self.note("sidecar SIGTERM, and a successor", wrong);
+        let violation = (code != Some(0)).then(|| format!("exit with {code:?}"));
+        self.record("sidecar SIGTERM, and a successor", violation);
     }
 
-    /// SIGSTOP and later SIGKILL to the youngest worker, once there are two.
+    /// Sends SIGSTOP and later SIGKILL to the youngest worker, once there are two.
     async fn kill(&mut self, sidecar: &Sidecar, freeze: Duration) -> Option<String> {
         let youngest = async {
             loop {
@@ -128,35 +128,35 @@ impl<'a> Faults<'a> {
             }
         };
         let Ok(pid) = timeout(START_DEADLINE, youngest).await else {
-            return Some("there is no second worker".to_owned());
+            return Some("no second worker within the deadline".to_owned());
         };
         if !freeze.is_zero() {
-            let _gone = kill(Pid::from_raw(pid), Signal::SIGSTOP);
+            let _ = kill(Pid::from_raw(pid), Signal::SIGSTOP); // fails if the worker has exited
             sleep(freeze).await;
         }
-        // A pid that is no longer a child of the sidecar may be anybody's by now.
+        // The kernel may have given the pid of an exited worker to another process.
         if sidecar.children().contains(&pid) {
-            let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL); // fails if the worker has exited
         }
         None
     }
 }
 
-impl Fault {
+impl SoakFault {
     const ALL: [Self; 4] = [
         Self::KillWorker,
         Self::FreezeWorker,
         Self::RotateKeys,
-        Self::RefuseFilter,
+        Self::RejectConfiguration,
     ];
 
-    /// Its row in the report.
+    /// The fault's row in the report.
     fn name(self) -> &'static str {
         match self {
             Self::KillWorker => "worker SIGKILL",
             Self::FreezeWorker => "worker SIGSTOP, later SIGKILL",
             Self::RotateKeys => "keys rotated",
-            Self::RefuseFilter => "wrong filter configuration",
+            Self::RejectConfiguration => "invalid filter configuration",
         }
     }
 }

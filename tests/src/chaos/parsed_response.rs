@@ -1,41 +1,41 @@
-//! What an answer says, whichever dialect it is in: its text, its call, and whether it says that it is whole.
+//! Responses of all endpoints, parsed: the text, the tool call, and the end.
 //! OpenAI API reference: "Chat completions", "Completions (legacy)", "Responses"; an error frame is `{"error":{...}}`.
 
 use serde_json::Value;
 
-/// What a client speaks.
+/// An endpoint of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dialect {
+pub(crate) enum Endpoint {
     Chat,
     Completions,
     Responses,
 }
 
-/// What was said.
+/// The content of a response.
 #[derive(Debug, Default)]
-pub(crate) struct Answer {
-    /// The model's text, as far as it came.
+pub(crate) struct ParsedResponse {
+    /// The model's text, as far as it arrived.
     pub(crate) text: String,
-    /// The arguments of the call that ended it.
+    /// The arguments of the tool call.
     pub(crate) call: Option<String>,
-    /// The id, by which a conversation goes on.
+    /// The response id, which a conversation continues from.
     pub(crate) id: String,
-    pub(crate) end: End,
+    pub(crate) end: Ending,
 }
 
-/// How it ended, in its own words.
+/// The end of a response, as far as the response itself shows it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) enum End {
-    /// It says that it is whole.
-    Whole,
-    /// It says that it failed, with this code.
+pub(crate) enum Ending {
+    /// A finish reason, `[DONE]` or `response.completed`.
+    Complete,
+    /// An error event with this code.
     Failed(String),
-    /// It says nothing about its end.
+    /// No end marker.
     #[default]
-    Unsaid,
+    Unmarked,
 }
 
-impl Dialect {
+impl Endpoint {
     /// The path, which is also the route in records and metrics.
     pub(crate) fn path(self) -> &'static str {
         match self {
@@ -45,57 +45,57 @@ impl Dialect {
         }
     }
 
-    /// Reads a stream; an event that is cut counts for nothing.
-    pub(crate) fn read_stream(self, body: &str) -> Answer {
-        let whole_events = body.rsplit_once("\n\n").map_or("", |(events, _cut)| events);
-        let data = whole_events
+    /// Parses a stream; an incomplete last event is ignored.
+    pub(crate) fn parse_stream(self, body: &str) -> ParsedResponse {
+        let complete_events = body.rsplit_once("\n\n").map_or("", |(events, _cut)| events);
+        let data = complete_events
             .lines()
             .filter_map(|line| line.strip_prefix("data: "));
-        let mut answer = Answer::default();
+        let mut response = ParsedResponse::default();
         for data in data {
             if data == "[DONE]" {
-                answer.end = End::Whole;
+                response.end = Ending::Complete;
                 continue;
             }
             let event: Value = serde_json::from_str(data).unwrap_or_default();
-            answer.end = code(&event).map_or(End::Unsaid, End::Failed);
+            response.end = code(&event).map_or(Ending::Unmarked, Ending::Failed);
             match self {
-                Self::Chat => answer.add_choice(&event["choices"][0]["delta"]),
-                Self::Completions => answer.add_choice(&event["choices"][0]),
-                Self::Responses => answer.add_event(&event),
+                Self::Chat => response.add_choice(&event["choices"][0]["delta"]),
+                Self::Completions => response.add_choice(&event["choices"][0]),
+                Self::Responses => response.add_event(&event),
             }
         }
-        answer
+        response
     }
 
-    /// Reads an answer that came as one JSON object.
-    pub(crate) fn read_whole(self, body: &str) -> Answer {
+    /// Parses a response that is one JSON object.
+    pub(crate) fn parse_body(self, body: &str) -> ParsedResponse {
         let body: Value = serde_json::from_str(body).unwrap_or_default();
-        let mut answer = Answer::default();
+        let mut response = ParsedResponse::default();
         let choice = &body["choices"][0];
-        let is_whole = match self {
+        let is_complete = match self {
             Self::Chat => {
-                answer.add_choice(&choice["message"]);
+                response.add_choice(&choice["message"]);
                 is_end(&choice["finish_reason"])
             }
             Self::Completions => {
-                answer.add_choice(choice);
+                response.add_choice(choice);
                 is_end(&choice["finish_reason"])
             }
             Self::Responses => {
-                answer.add_response(&body);
+                response.add_response(&body);
                 body["status"] == "completed"
             }
         };
-        if is_whole {
-            answer.end = End::Whole;
+        if is_complete {
+            response.end = Ending::Complete;
         }
-        answer
+        response
     }
 }
 
-impl Answer {
-    /// Takes a choice's message, delta, or the choice itself.
+impl ParsedResponse {
+    /// Adds a choice's message, delta, or the choice itself.
     fn add_choice(&mut self, choice: &Value) {
         for field in ["content", "text"] {
             self.text.push_str(choice[field].as_str().unwrap_or(""));
@@ -111,7 +111,7 @@ impl Answer {
             }
             Some("response.completed") => {
                 self.id = text(&event["response"]["id"]);
-                self.end = End::Whole;
+                self.end = Ending::Complete;
             }
             _ => {}
         }
@@ -129,8 +129,8 @@ impl Answer {
 /// The code of an error in OpenAI's shape.
 pub(crate) fn code(body: &Value) -> Option<String> {
     let error = body["error"].as_object()?;
-    let is_told = error["message"].is_string() && error["type"].is_string();
-    let code = error["code"].as_str().filter(|_| is_told);
+    let is_complete = error["message"].is_string() && error["type"].is_string();
+    let code = error["code"].as_str().filter(|_| is_complete);
     code.map(str::to_owned)
 }
 
@@ -149,48 +149,51 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(dialect: Dialect, events: &[Value], text: &str, end: &End) {
+    fn check(endpoint: Endpoint, events: &[Value], text: &str, end: &Ending) {
         let frames = events.iter().map(|event| format!("data: {event}\n\n"));
-        let answer = dialect.read_stream(&frames.collect::<String>());
+        let response = endpoint.parse_stream(&frames.collect::<String>());
         assert_eq!(
-            (answer.text.as_str(), &answer.end),
+            (response.text.as_str(), &response.end),
             (text, end),
-            "{answer:?}"
+            "{response:?}"
         );
     }
 
     #[test]
-    fn a_response_ends_with_its_completion_or_an_error() {
+    fn stream_of_a_response_ends_with_its_completion_or_an_error() {
         let delta = |text: &str| json!({"type": "response.output_text.delta", "delta": text});
         let completed = json!({"type": "response.completed", "response": {"id": "resp_1"}});
         let error = json!({"message": "m", "type": "server_error", "code": "codex_failed"});
         let error = json!({"type": "error", "code": "codex_failed", "error": error});
-        let (can, ary) = (delta("can"), delta("ary"));
-        let failed = End::Failed("codex_failed".into());
+        let (first, second) = (delta("mar"), delta("ker"));
+        let failed = Ending::Failed("codex_failed".into());
         check(
-            Dialect::Responses,
-            &[can.clone(), ary, completed],
-            "canary",
-            &End::Whole,
+            Endpoint::Responses,
+            &[first.clone(), second, completed],
+            "marker",
+            &Ending::Complete,
         );
-        check(Dialect::Responses, &[can.clone(), error], "can", &failed);
-        check(Dialect::Responses, &[can], "can", &End::Unsaid);
+        check(Endpoint::Responses, &[first.clone(), error], "mar", &failed);
+        check(Endpoint::Responses, &[first], "mar", &Ending::Unmarked);
     }
 
     #[test]
-    fn whole_answers_have_text_call_and_id() {
-        let item = json!({"type": "message", "content": [{"text": "canary"}]});
+    fn buffered_response_has_text_call_and_id() {
+        let item = json!({"type": "message", "content": [{"text": "marker"}]});
         let mut response = json!({"id": "resp_1", "status": "completed", "output": [item]});
-        let read = Dialect::Responses.read_whole(&response.to_string());
-        assert_eq!((read.text.as_str(), read.id.as_str()), ("canary", "resp_1"));
-        assert_eq!(read.end, End::Whole);
+        let read = Endpoint::Responses.parse_body(&response.to_string());
+        assert_eq!((read.text.as_str(), read.id.as_str()), ("marker", "resp_1"));
+        assert_eq!(read.end, Ending::Complete);
         response["status"] = json!("incomplete");
-        let read = Dialect::Responses.read_whole(&response.to_string());
-        assert_eq!(read.end, End::Unsaid);
+        let read = Endpoint::Responses.parse_body(&response.to_string());
+        assert_eq!(read.end, Ending::Unmarked);
 
         let call = json!({"tool_calls": [{"function": {"arguments": "{}"}}]});
         let chat = json!({"choices": [{"message": call, "finish_reason": "tool_calls"}]});
-        let read = Dialect::Chat.read_whole(&chat.to_string());
-        assert_eq!((read.call.as_deref(), read.end), (Some("{}"), End::Whole));
+        let read = Endpoint::Chat.parse_body(&chat.to_string());
+        assert_eq!(
+            (read.call.as_deref(), read.end),
+            (Some("{}"), Ending::Complete)
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Memory of the sidecar, Envoy and the oldest worker while they are under load, and whether it grows.
-//! proc(5), `status`; the medians of the first and the last third are held against each other.
+//! Memory of the sidecar, Envoy and the oldest worker under load, and a limit on its growth.
+//! The source is proc(5), `status`; the medians of the first and the last third are compared.
 
 use std::time::Duration;
 
@@ -9,14 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chaos::Report;
 use crate::chaos::chain::Chain;
-use crate::processes::{resident_kib, runs_with};
-use crate::sidecar::children_of;
+use crate::processes::{children_of, has_argument, resident_kib};
 
-/// Time between two looks.
+/// Time between two samples.
 const EVERY: Duration = Duration::from_millis(250);
 
-/// Who is looked at, and by how many KiB the last third may be above the first: what a heap keeps for the next burst,
-/// above what runs of three to five minutes have shown.
+/// The measured processes, and the KiB by which the last third may exceed the first: memory that an allocator keeps after
+/// a burst, above the growth that runs of three to five minutes have shown.
 const WATCHED: [(&str, &str, usize); 3] = [
     (
         "sidecar KiB, first third",
@@ -31,15 +30,15 @@ const WATCHED: [(&str, &str, usize); 3] = [
     ),
 ];
 
-/// Looks that are being taken.
+/// A running measurement.
 #[derive(Debug)]
-pub(super) struct Footprint {
+pub(super) struct MemoryWatch {
     task: JoinSet<Vec<[usize; 3]>>,
     stop: CancellationToken,
 }
 
-impl Footprint {
-    /// Begins to look.
+impl MemoryWatch {
+    /// Starts sampling.
     pub(super) fn start(chain: &Chain) -> Self {
         let (sidecar, envoy) = (chain.sidecar.pid(), chain.envoy.pid());
         let stop = CancellationToken::new();
@@ -48,38 +47,43 @@ impl Footprint {
         Self { task, stop }
     }
 
-    /// Stops looking, and says what grew.
+    /// Stops sampling and reports growth beyond the limits.
     pub(super) async fn stop(mut self, report: &mut Report) {
         self.stop.cancel();
-        let looks = self.task.join_next().await;
-        let looks = looks.and_then(Result::ok).unwrap_or_default();
-        let third = looks.len() / 3;
+        let samples = self
+            .task
+            .join_next()
+            .await
+            .and_then(Result::ok)
+            .unwrap_or_default();
+        let third = samples.len() / 3;
         for (index, (first, last, allowed)) in WATCHED.into_iter().enumerate() {
-            let early = median(&looks[..third], index);
-            let late = median(&looks[looks.len() - third..], index);
+            let early = median(&samples[..third], index);
+            let late = median(&samples[samples.len() - third..], index);
             report.add_count(first, early);
             report.add_count(last, late);
             if early == 0 || late > early + allowed {
-                report.add_violation(format!("{last}: {late}, from {early}"));
+                report.add_violation(format!("{last}: {late}, {early} in the first third"));
             }
         }
     }
 }
 
 async fn watch(sidecar: i32, envoy: i32, stop: CancellationToken) -> Vec<[usize; 3]> {
-    let mut looks = Vec::new();
+    let mut samples = Vec::new();
     let mut ticks = interval(EVERY);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let children = children_of(sidecar).into_iter();
-        let worker = children.clone().find(|pid| runs_with(*pid, "app-server"));
-        let worker = worker.map_or(0, resident_kib);
-        looks.push([resident_kib(sidecar), resident_kib(envoy), worker]);
+        let worker = children_of(sidecar)
+            .into_iter()
+            .find(|pid| has_argument(*pid, "app-server"))
+            .map_or(0, resident_kib);
+        samples.push([resident_kib(sidecar), resident_kib(envoy), worker]);
     }
-    looks
+    samples
 }
 
-fn median(looks: &[[usize; 3]], index: usize) -> usize {
-    let mut sizes: Vec<_> = looks.iter().map(|look| look[index]).collect();
+fn median(samples: &[[usize; 3]], index: usize) -> usize {
+    let mut sizes: Vec<_> = samples.iter().map(|sample| sample[index]).collect();
     sizes.sort_unstable();
     sizes.get(sizes.len() / 2).copied().unwrap_or_default()
 }

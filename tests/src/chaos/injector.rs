@@ -1,5 +1,5 @@
-//! Carries out the blows of a plan, and starts the sidecar again whenever it has ended, as a supervisor would.
-//! Signals are POSIX's; what a sidecar must leave behind when it is told to stop is the contract's section 7.
+//! Injects the faults of a plan, and restarts the sidecar after every exit, as a supervisor does.
+//! Signals are POSIX's; the state after SIGTERM is defined by the contract's section 7.
 
 use std::time::Duration;
 
@@ -8,33 +8,37 @@ use nix::unistd::Pid;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::chain::{STOP_DEADLINE, workers};
-use super::load::Load;
-use super::plan::{Blow, Kind};
+use super::load::LoadGenerator;
+use super::plan::{Fault, FaultKind};
 use super::report::Report;
-use crate::processes::hears;
+use crate::processes::handles_signal;
 use crate::sidecar::Sidecar;
 
-/// Longest wait for somebody to strike: the longest pause before a worker's restart (10 s), and a sidecar's start.
+/// Longest wait for a target: the longest pause before a worker's restart (10 s), and a sidecar's start.
 const START_DEADLINE: Duration = Duration::from_secs(20);
 
-/// Time between two looks at a condition.
+/// Time between two checks of a condition.
 const POLL: Duration = Duration::from_millis(10);
 
-/// What passes over a sidecar and its clients.
+/// Injects faults into a sidecar and its clients.
 #[derive(Debug)]
-pub(super) struct Storm<'a> {
+pub(super) struct Injector<'a> {
     sidecar: &'a mut Sidecar,
-    load: &'a Load,
+    load: &'a LoadGenerator,
     report: &'a mut Report,
-    /// Since when the sidecar drains.
+    /// The time of the first SIGTERM to the current sidecar.
     draining: Option<Instant>,
-    /// When a frozen worker is killed, and its pid.
+    /// The time at which a frozen worker is killed, and its pid.
     frozen: Vec<(Instant, i32)>,
 }
 
-impl<'a> Storm<'a> {
-    /// A storm that has not begun.
-    pub(super) fn new(sidecar: &'a mut Sidecar, load: &'a Load, report: &'a mut Report) -> Self {
+impl<'a> Injector<'a> {
+    /// An injector without pending faults.
+    pub(super) fn new(
+        sidecar: &'a mut Sidecar,
+        load: &'a LoadGenerator,
+        report: &'a mut Report,
+    ) -> Self {
         Self {
             sidecar,
             load,
@@ -44,35 +48,37 @@ impl<'a> Storm<'a> {
         }
     }
 
-    /// Waits for the blow's time and carries it out.
-    pub(super) async fn strike(&mut self, blow: &Blow) {
-        self.wait(blow.pause).await;
-        let struck = match blow.kind {
-            Kind::KillSidecar => self.kill_sidecar().await,
-            Kind::StopSidecar => self.stop_sidecar().await,
-            Kind::KillWorker(pick) => self.signal_worker(pick, Signal::SIGKILL).await.is_some(),
-            Kind::FreezeWorker(pick, time) => self.freeze_worker(pick, time).await,
-            Kind::DropClient(client) => {
-                self.load.drop_client(client);
+    /// Waits for the fault's pause and injects the fault.
+    pub(super) async fn inject(&mut self, fault: &Fault) {
+        self.wait(fault.pause).await;
+        let injected = match fault.kind {
+            FaultKind::KillSidecar => self.kill_sidecar().await,
+            FaultKind::StopSidecar => self.stop_sidecar().await,
+            FaultKind::KillWorker(pick) => {
+                self.signal_worker(pick, Signal::SIGKILL).await.is_some()
+            }
+            FaultKind::FreezeWorker(pick, time) => self.freeze_worker(pick, time).await,
+            FaultKind::DisconnectClient(client) => {
+                self.load.disconnect_client(client);
                 true
             }
         };
-        if struck {
-            self.report.add_fault(blow.kind.name());
+        if injected {
+            self.report.add_fault(fault.kind.name());
         } else {
             self.report
-                .add_violation(format!("nothing to strike: {}", blow.kind.name()));
+                .add_violation(format!("no target for {}", fault.kind.name()));
         }
     }
 
-    /// Ends what has begun: frozen workers are killed, a sidecar that drains is waited for.
-    pub(super) async fn pass(mut self) {
+    /// Completes pending faults: kills frozen workers, and waits for a draining sidecar.
+    pub(super) async fn finish(mut self) {
         while self.draining.is_some() || !self.frozen.is_empty() {
             self.wait(POLL).await;
         }
     }
 
-    /// Lets time pass, in which a sidecar may end and the time of frozen workers may come.
+    /// Waits for `time`, while it handles exits of the sidecar and kills frozen workers.
     async fn wait(&mut self, time: Duration) {
         let until = Instant::now() + time;
         loop {
@@ -80,7 +86,8 @@ impl<'a> Storm<'a> {
             let overdue = self.draining.map(|since| since + STOP_DEADLINE);
             let next = [Some(until), thaw, overdue].into_iter().flatten().min();
             tokio::select! {
-                code = self.sidecar.ended() => self.on_sidecar_end(code),
+                // May be dropped: the next iteration awaits the same exit again.
+                code = self.sidecar.ended() => self.on_sidecar_exit(code),
                 () = sleep_until(next.unwrap_or(until)) => {}
             }
             self.kill_frozen();
@@ -95,19 +102,19 @@ impl<'a> Storm<'a> {
         self.load.announce_sidecar_kill();
         self.sidecar.signal(Signal::SIGKILL);
         self.draining = None;
-        let _no_code = self.sidecar.ended().await;
+        let _ = self.sidecar.ended().await; // a signal leaves no exit code
         self.sidecar.restart();
         true
     }
 
-    /// One that drains already is told a second time, which hurries it.
+    /// Sends SIGTERM to the sidecar. A second SIGTERM to a draining sidecar aborts its turns.
     async fn stop_sidecar(&mut self) -> bool {
-        let listening = async {
-            while !self.listens() {
+        let handler = async {
+            while !self.handles_sigterm() {
                 self.wait(POLL).await;
             }
         };
-        if timeout(START_DEADLINE, listening).await.is_err() {
+        if timeout(START_DEADLINE, handler).await.is_err() {
             return false;
         }
         self.sidecar.signal(Signal::SIGTERM);
@@ -115,24 +122,24 @@ impl<'a> Storm<'a> {
         true
     }
 
-    /// Whether SIGTERM is a word to it by now, and not its end.
-    fn listens(&self) -> bool {
+    /// Whether the sidecar has installed its SIGTERM handler; earlier, the signal would kill it.
+    fn handles_sigterm(&self) -> bool {
         let pid = self.sidecar.id();
-        pid.is_some_and(|pid| hears(pid, Signal::SIGTERM))
+        pid.is_some_and(|pid| handles_signal(pid, Signal::SIGTERM))
     }
 
-    /// One that was told to stop ends with success and leaves nothing; no other ends at all.
-    fn on_sidecar_end(&mut self, code: Option<i32>) {
+    /// Checks an exit: only a sidecar after SIGTERM exits, with 0 and without leftovers.
+    fn on_sidecar_exit(&mut self, code: Option<i32>) {
         if self.draining.take().is_none() || code != Some(0) {
             let log = self.sidecar.log();
             let last: Vec<_> = log.lines().rev().take(5).collect();
             self.report
-                .add_violation(format!("the sidecar ended with {code:?} after {last:#?}"));
+                .add_violation(format!("the sidecar exited with {code:?} after {last:#?}"));
         }
-        let left = self.sidecar.remains();
+        let left = self.sidecar.leftover_files();
         if !left.is_empty() {
             self.report
-                .add_violation(format!("a sidecar that was told to stop left {left:?}"));
+                .add_violation(format!("a sidecar left {left:?} after SIGTERM"));
         }
         self.sidecar.restart();
     }
@@ -142,9 +149,9 @@ impl<'a> Storm<'a> {
         let children = self.sidecar.children();
         self.frozen.retain(|(at, pid)| {
             let due = now >= *at;
-            // A pid that is no longer a child of ours may be anybody's by now.
+            // The kernel may have given the pid of an exited worker to another process.
             if due && children.contains(pid) {
-                let _gone = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+                let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
             }
             !due
         });
@@ -154,9 +161,8 @@ impl<'a> Storm<'a> {
         let overdue = |since: &Instant| since.elapsed() >= STOP_DEADLINE;
         if self.draining.as_ref().is_some_and(overdue) {
             self.draining = None;
-            self.report.add_violation(format!(
-                "told to stop, the sidecar runs after {STOP_DEADLINE:?}"
-            ));
+            self.report
+                .add_violation(format!("the sidecar runs {STOP_DEADLINE:?} after SIGTERM"));
             self.load.announce_sidecar_kill();
             self.sidecar.signal(Signal::SIGKILL);
         }
@@ -169,7 +175,7 @@ impl<'a> Storm<'a> {
         frozen.is_some()
     }
 
-    /// Signals a worker that lives, waits for one if need be, and returns its pid.
+    /// Signals a running worker, waits for one if necessary, and returns its pid.
     async fn signal_worker(&mut self, pick: usize, signal: Signal) -> Option<i32> {
         let signalled = async {
             loop {
