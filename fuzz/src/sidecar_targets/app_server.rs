@@ -23,7 +23,7 @@ pub(crate) fn check(input: &[u8]) {
     }
 }
 
-/// One line of a transcript.
+/// A line of a transcript.
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Line<'a> {

@@ -46,7 +46,11 @@ pub(crate) fn check(input: &[u8]) {
         return;
     };
     let rules = scenario.rules();
-    let deltas: Vec<String> = scenario.deltas.iter().map(|fragments| text(fragments)).collect();
+    let deltas: Vec<String> = scenario
+        .deltas
+        .iter()
+        .map(|fragments| text(fragments))
+        .collect();
     let whole = deltas.concat();
     let letters = whole
         .char_indices()

@@ -36,7 +36,7 @@ impl Page {
     }
 }
 
-/// `text` as a value in a query (RFC 3986, section 2.1).
+/// Percent-encodes a value for a query (RFC 3986, section 2.1).
 fn encode(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }

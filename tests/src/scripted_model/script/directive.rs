@@ -1,5 +1,5 @@
 //! Directives: finds `[[model:...]]` in a prompt and selects the script for this request of the turn.
-//! The docs of the parent module describe the syntax.
+//! The docs of `scripted_model` describe the syntax.
 
 use serde::de::Error as _;
 use serde_json::{Error, Value};

@@ -8,7 +8,7 @@ mod steps;
 pub(crate) use head::ResponseHead;
 pub use steps::Script;
 pub(crate) use steps::{
-    Action, AutoStep, CallStep, CustomCallStep, CutKind, EchoPart, ErrorStep, MessageContent,
-    MessageOptions, MessagePhase, MessageStep, Pace, ReasoningStep, ScriptedResponse, StreamEnd,
-    UsageStep, Wait, WriteMode,
+    AutoStep, CallStep, CustomCallStep, CutKind, EchoPart, ErrorStep, MessageContent,
+    MessageOptions, MessagePhase, MessageStep, ModelAction, Pace, ReasoningStep, ScriptedResponse,
+    StreamEnd, UsageStep, Wait, WriteMode,
 };

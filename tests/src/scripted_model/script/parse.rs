@@ -1,5 +1,5 @@
 //! Scripts as JSON: finds the kind of each step, reads its options, checks the order of the steps.
-//! The schema is the table in the docs of the parent module.
+//! The schema is the table in the docs of `scripted_model`.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Error, Map, Value};
 
 use super::head::ResponseHead;
 use super::steps::{
-    Action, ErrorStep, MessageStep, Pace, Script, ScriptedResponse, StreamEnd, Wait,
+    ErrorStep, MessageStep, ModelAction, Pace, Script, ScriptedResponse, StreamEnd, Wait,
 };
 
 impl Script {
@@ -39,7 +39,7 @@ impl<'de> Deserialize<'de> for Script {
 
 /// An element of the array, before its position in the script is checked.
 enum Step {
-    Action(Action),
+    ModelAction(ModelAction),
     Head(ResponseHead),
     Status(ErrorStep),
     End(StreamEnd),
@@ -53,19 +53,21 @@ const KINDS: [(&str, ParseStep); 16] = [
     ("chars", |step| message("chars", step)),
     ("echo", |step| message("echo", step)),
     ("refusal", |step| message("refusal", step)),
-    ("reasoning", |step| paced(step, Action::Reasoning)),
-    ("call", |step| paced(step, Action::Call)),
-    ("custom_call", |step| paced(step, Action::CustomCall)),
-    ("auto", |step| paced(step, Action::Auto)),
+    ("reasoning", |step| paced(step, ModelAction::Reasoning)),
+    ("call", |step| paced(step, ModelAction::Call)),
+    ("custom_call", |step| paced(step, ModelAction::CustomCall)),
+    ("auto", |step| paced(step, ModelAction::Auto)),
     ("pause_ms", |step| {
         let pause = Duration::from_millis(sole(step)?);
-        Ok(Step::Action(Action::Wait(Wait::Pause(pause))))
+        Ok(Step::ModelAction(ModelAction::Wait(Wait::Pause(pause))))
     }),
     ("hold", |step| {
         let name = sole(step)?;
-        Ok(Step::Action(Action::Wait(Wait::Hold(name))))
+        Ok(Step::ModelAction(ModelAction::Wait(Wait::Hold(name))))
     }),
-    ("usage", |step| Ok(Step::Action(Action::Usage(sole(step)?)))),
+    ("usage", |step| {
+        Ok(Step::ModelAction(ModelAction::Usage(sole(step)?)))
+    }),
     ("status", |step| all(step).map(Step::Status)),
     ("head", |step| sole(step).map(Step::Head)),
     ("failed", |step| {
@@ -100,7 +102,7 @@ fn message(kind: &str, mut step: Fields) -> Result<Step, Error> {
     let pace = all(split_off(&mut step, &PACE))?;
     let content = all(split_off(&mut step, &[kind]))?;
     let options = all(step)?;
-    Ok(Step::Action(Action::Message(
+    Ok(Step::ModelAction(ModelAction::Message(
         MessageStep { content, options },
         pace,
     )))
@@ -108,10 +110,10 @@ fn message(kind: &str, mut step: Fields) -> Result<Step, Error> {
 
 fn paced<T: DeserializeOwned>(
     mut step: Fields,
-    of: impl Fn(T, Pace) -> Action,
+    of: impl Fn(T, Pace) -> ModelAction,
 ) -> Result<Step, Error> {
     let pace = all(split_off(&mut step, &PACE))?;
-    Ok(Step::Action(of(all(step)?, pace)))
+    Ok(Step::ModelAction(of(all(step)?, pace)))
 }
 
 fn all<T: DeserializeOwned>(fields: Fields) -> Result<T, Error> {
@@ -142,7 +144,7 @@ fn split_off(step: &mut Fields, names: &[&str]) -> Fields {
 struct ScriptBuilder {
     before: Vec<Wait>,
     head: Option<ResponseHead>,
-    actions: Vec<Action>,
+    actions: Vec<ModelAction>,
     open_message: bool,
     status: Option<ErrorStep>,
     end: Option<StreamEnd>,
@@ -160,8 +162,8 @@ impl ScriptBuilder {
             }
             Step::Head(head) => self.head = Some(head),
             Step::Status(status) => self.status = Some(status),
-            Step::Action(Action::Wait(wait)) if !begun => self.before.push(wait),
-            Step::Action(action) => self.add_act(action)?,
+            Step::ModelAction(ModelAction::Wait(wait)) if !begun => self.before.push(wait),
+            Step::ModelAction(action) => self.add_act(action)?,
             Step::End(StreamEnd::Completed | StreamEnd::Incomplete(_)) if self.open_message => {
                 return Err(OPEN_MESSAGE);
             }
@@ -170,18 +172,18 @@ impl ScriptBuilder {
         Ok(())
     }
 
-    fn add_act(&mut self, action: Action) -> Result<(), &'static str> {
+    fn add_act(&mut self, action: ModelAction) -> Result<(), &'static str> {
         match &action {
-            Action::Message(message, _) => self.open_message = message.options.open,
-            Action::Reasoning(..)
-            | Action::Call(..)
-            | Action::CustomCall(..)
-            | Action::Auto(..) => {
+            ModelAction::Message(message, _) => self.open_message = message.options.open,
+            ModelAction::Reasoning(..)
+            | ModelAction::Call(..)
+            | ModelAction::CustomCall(..)
+            | ModelAction::Auto(..) => {
                 if self.open_message {
                     return Err(OPEN_MESSAGE);
                 }
             }
-            Action::Wait(_) | Action::Usage(_) => {}
+            ModelAction::Wait(_) | ModelAction::Usage(_) => {}
         }
         self.actions.push(action);
         Ok(())
@@ -231,7 +233,7 @@ mod tests {
         };
         assert!(matches!(
             &actions[..],
-            [Action::Message(_, Pace { delay_ms: 20, .. })]
+            [ModelAction::Message(_, Pace { delay_ms: 20, .. })]
         ));
         assert!(matches!(end, StreamEnd::Completed));
     }

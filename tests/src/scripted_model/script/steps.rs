@@ -1,5 +1,5 @@
 //! Scripts as types, arranged so that every script can be played.
-//! The steps are those of the table in the docs of the parent module; `parse` reads and arranges them.
+//! The steps are those of the table in the docs of `scripted_model`; `parse` reads and arranges them.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(crate) enum ScriptedResponse {
     Status(ErrorStep),
     Stream {
         head: ResponseHead,
-        actions: Vec<Action>,
+        actions: Vec<ModelAction>,
         end: StreamEnd,
     },
 }
@@ -39,7 +39,7 @@ pub(crate) enum Wait {
 
 /// An action of the model in a stream.
 #[derive(Clone, Debug)]
-pub(crate) enum Action {
+pub(crate) enum ModelAction {
     Wait(Wait),
     Message(MessageStep, Pace),
     Reasoning(ReasoningStep, Pace),

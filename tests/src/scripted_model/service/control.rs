@@ -1,5 +1,5 @@
 //! The control routes, by which a test in another process steers the model.
-//! The docs of the parent module list them.
+//! The docs of `scripted_model` list them.
 
 use bytes::Bytes;
 use http::request::Parts;

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use crate::scripted_model::request::ModelRequest;
 use crate::scripted_model::script::ResponseHead;
 use crate::scripted_model::script::{
-    Action, AutoStep, Pace, Script, ScriptedResponse, StreamEnd, WriteMode,
+    AutoStep, ModelAction, Pace, Script, ScriptedResponse, StreamEnd, WriteMode,
 };
 
 /// Maximum characters of the prompt in the quotation.
@@ -35,7 +35,7 @@ pub(crate) fn script(request: &ModelRequest) -> Script {
         before: Vec::new(),
         response: ScriptedResponse::Stream {
             head: ResponseHead::default(),
-            actions: vec![Action::Auto(AutoStep { words }, PACE)],
+            actions: vec![ModelAction::Auto(AutoStep { words }, PACE)],
             end: StreamEnd::Completed,
         },
     }

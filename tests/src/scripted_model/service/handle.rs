@@ -1,5 +1,5 @@
 //! The handle of a running scripted model: start, scripts, recorded requests, stop.
-//! The docs of the parent module describe its behaviour on the wire.
+//! The docs of `scripted_model` describe its behaviour on the wire.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

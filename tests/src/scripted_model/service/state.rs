@@ -1,5 +1,5 @@
 //! State shared by all connections, and the choice of the script for a request.
-//! The docs of the parent module state the order of the choice.
+//! The docs of `scripted_model` state the order of the choice.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};

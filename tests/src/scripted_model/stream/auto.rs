@@ -6,14 +6,15 @@ use serde_json::Value;
 use super::schema_instance::smallest_instance;
 use crate::scripted_model::request::ModelRequest;
 use crate::scripted_model::script::{
-    Action, AutoStep, CallStep, MessageContent, MessageOptions, MessageStep, Pace, ReasoningStep,
+    AutoStep, CallStep, MessageContent, MessageOptions, MessageStep, ModelAction, Pace,
+    ReasoningStep,
 };
 
 /// Words of a developer message that ask for a call of any tool. In a user message they are part of the conversation.
 const ANY_TOOL: [&str; 4] = ["function", "functions", "tool", "tools"];
 
 /// The actions of an `auto` step; its text is sent when the request asks for neither a tool nor a schema.
-pub(crate) fn actions(auto: AutoStep, pace: Pace, request: &ModelRequest) -> Vec<Action> {
+pub(crate) fn actions(auto: AutoStep, pace: Pace, request: &ModelRequest) -> Vec<ModelAction> {
     let reasoning = request.wants_summary().then(|| {
         let summary = vec!["I look at what I am asked for, and do that.".to_owned()];
         let reasoning = ReasoningStep {
@@ -21,10 +22,10 @@ pub(crate) fn actions(auto: AutoStep, pace: Pace, request: &ModelRequest) -> Vec
             raw: None,
             encrypted_content: None,
         };
-        Action::Reasoning(reasoning, pace)
+        ModelAction::Reasoning(reasoning, pace)
     });
     let output = match (called_tool(request), request.schema()) {
-        (Some(tool), _) => Action::Call(call(tool), pace),
+        (Some(tool), _) => ModelAction::Call(call(tool), pace),
         (None, Some(schema)) => message(smallest_instance(schema).to_string(), pace),
         (None, None) => message(auto.words, pace),
     };
@@ -64,12 +65,12 @@ fn call(tool: &Value) -> CallStep {
     }
 }
 
-fn message(text: String, pace: Pace) -> Action {
+fn message(text: String, pace: Pace) -> ModelAction {
     let message = MessageStep {
         content: MessageContent::Text(text),
         options: MessageOptions::default(),
     };
-    Action::Message(message, pace)
+    ModelAction::Message(message, pace)
 }
 
 #[cfg(test)]
@@ -90,9 +91,9 @@ mod tests {
         let actions: Vec<_> = actions(AutoStep { words }, Pace::default(), &request)
             .into_iter()
             .map(|action| match action {
-                Action::Reasoning(..) => "reasoning".to_owned(),
-                Action::Call(call, _) => format!("{} {}", call.name, call.arguments),
-                Action::Message(message, _) => match message.content {
+                ModelAction::Reasoning(..) => "reasoning".to_owned(),
+                ModelAction::Call(call, _) => format!("{} {}", call.name, call.arguments),
+                ModelAction::Message(message, _) => match message.content {
                     MessageContent::Text(text) => text,
                     other => panic!("{other:?}"),
                 },
@@ -139,7 +140,10 @@ mod tests {
             &json!({"tools": tools, "input": [instruction, question]}),
             &["Fine."],
         );
-        check(&json!({"tools": tools, "input": [question, instruction]}), &[call]);
+        check(
+            &json!({"tools": tools, "input": [question, instruction]}),
+            &[call],
+        );
         let called =
             json!({"type": "function_call", "call_id": "1", "name": "x", "arguments": "{}"});
         let output = json!({"type": "function_call_output", "call_id": "1", "output": "-3 C"});

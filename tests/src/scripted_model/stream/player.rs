@@ -18,8 +18,8 @@ use super::responses::{FinalEvent, ResponseState, TokenCounts};
 use crate::scripted_model::request::{ModelRequest, tokens_of};
 use crate::scripted_model::request::{RecordingGuard, epoch};
 use crate::scripted_model::script::{
-    Action, CallStep, CustomCallStep, CutKind, MessageContent, MessageStep, Pace, ReasoningStep,
-    StreamEnd, UsageStep, Wait, WriteMode,
+    CallStep, CustomCallStep, CutKind, MessageContent, MessageStep, ModelAction, Pace,
+    ReasoningStep, StreamEnd, UsageStep, Wait, WriteMode,
 };
 
 /// The state of a script that is being played.
@@ -70,9 +70,15 @@ impl Player {
     /// Plays the stream after the response head.
     ///
     /// # Errors
-    /// When the script asks to abort the connection.
-    pub(crate) async fn play(mut self, actions: Vec<Action>, end: StreamEnd) -> io::Result<()> {
-        let writes = actions.first().map_or(WriteMode::default(), Action::writes);
+    /// `ConnectionAborted` if the script aborts the connection.
+    pub(crate) async fn play(
+        mut self,
+        actions: Vec<ModelAction>,
+        end: StreamEnd,
+    ) -> io::Result<()> {
+        let writes = actions
+            .first()
+            .map_or(WriteMode::default(), ModelAction::writes);
         for event in self.response.begin() {
             self.writer.write(event, writes).await;
         }
@@ -82,22 +88,22 @@ impl Player {
         self.end(end).await
     }
 
-    async fn perform(&mut self, action: Action) {
+    async fn perform(&mut self, action: ModelAction) {
         match action {
-            Action::Wait(wait) => {
+            ModelAction::Wait(wait) => {
                 self.writer.flush().await;
                 wait.wait(&self.holds).await;
             }
-            Action::Message(message, pace) => self.message(message, pace).await,
-            Action::Reasoning(reasoning, pace) => self.reasoning(&reasoning, pace).await,
-            Action::Call(call, pace) => self.call(&call, pace).await,
-            Action::CustomCall(call, pace) => self.custom_call(&call, pace).await,
-            Action::Auto(auto, pace) => {
+            ModelAction::Message(message, pace) => self.message(message, pace).await,
+            ModelAction::Reasoning(reasoning, pace) => self.reasoning(&reasoning, pace).await,
+            ModelAction::Call(call, pace) => self.call(&call, pace).await,
+            ModelAction::CustomCall(call, pace) => self.custom_call(&call, pace).await,
+            ModelAction::Auto(auto, pace) => {
                 for action in auto::actions(auto, pace, &self.request) {
                     Box::pin(self.perform(action)).await;
                 }
             }
-            Action::Usage(usage) => self.usage = usage,
+            ModelAction::Usage(usage) => self.usage = usage,
         }
     }
 
@@ -240,7 +246,7 @@ impl Player {
     }
 }
 
-impl Action {
+impl ModelAction {
     fn writes(&self) -> WriteMode {
         match self {
             Self::Message(_, pace)
