@@ -41,8 +41,8 @@ impl Settings {
     }
 
     /// The sidecar as it ships, with the real Codex.
-    pub(crate) fn sidecar(&self, model: &ScriptedModel) -> sidecar::Options {
-        let options = sidecar::Options::new(model).env("RUST_LOG", "info");
+    pub(crate) fn sidecar(&self, model: &ScriptedModel) -> sidecar::SidecarOptions {
+        let options = sidecar::SidecarOptions::new(model).env("RUST_LOG", "info");
         match &self.sidecar {
             Some(program) => options.program(program.clone()),
             None => options,
@@ -50,7 +50,7 @@ impl Settings {
     }
 
     /// The sidecar with a child that answers at once, and no limit on turns.
-    pub(crate) fn instant_sidecar(&self, model: &ScriptedModel) -> sidecar::Options {
+    pub(crate) fn instant_sidecar(&self, model: &ScriptedModel) -> sidecar::SidecarOptions {
         self.sidecar(model)
             .env("CODEX_BIN", &self.instant_codex.to_string_lossy())
             .env("PROXY_SSE_MAX_CONCURRENCY", "0")

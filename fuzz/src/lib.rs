@@ -1,33 +1,25 @@
-//! What has to hold for any input at all, of every parser that meets the outside: one module a parser.
-//! Found by libFuzzer from `seeds/` on (`cargo xtask fuzz`), and held by a test for these seeds and what is near them.
+//! Properties that hold for any input, one module for each parser of untrusted input.
+//! libFuzzer searches for violations, starting from `seeds/` (`cargo xtask fuzz`); a test checks the seeds and mutations
+//! of them.
 
-mod app_server;
-mod bodies;
-mod bucket;
-mod child;
-mod cut;
-mod flags;
-mod head;
-mod lines;
-mod models;
+mod filter_targets;
 #[cfg(test)]
-mod near;
-mod plugin;
-mod proto;
-mod scanner;
-mod trace;
-mod usage;
+mod mutations;
+mod sidecar_targets;
 
-/// Something to attack. Its seeds are in the folder of its name in `seeds/`.
+use filter_targets::{bucket, head, plugin, scanner};
+use sidecar_targets::{app_server, bodies, flags, models, proto, trace, truncation, usage};
+
+/// A fuzz target. Its seeds are in the folder of its name in `seeds/`.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
-    /// What it is called.
+    /// The name.
     pub name: &'static str,
-    /// Panics when the input shows a fault.
+    /// Panics if the property does not hold for the input.
     pub check: fn(&[u8]),
 }
 
-/// All of them: first the filter's, then the sidecar's.
+/// All targets: first the filter's, then the sidecar's.
 pub const TARGETS: [Target; 14] = [
     target("scanner", scanner::check),
     target("head", head::check),
@@ -38,7 +30,7 @@ pub const TARGETS: [Target; 14] = [
     target("responses", bodies::check_responses),
     target("app_server", app_server::check),
     target("proto", proto::check),
-    target("cut", cut::check),
+    target("truncation", truncation::check),
     target("usage", usage::check),
     target("models", models::check),
     target("flags", flags::check),
@@ -49,7 +41,7 @@ const fn target(name: &'static str, check: fn(&[u8])) -> Target {
     Target { name, check }
 }
 
-/// The target of this name.
+/// The target with this name.
 pub fn find(name: &str) -> Option<Target> {
     TARGETS.into_iter().find(|target| target.name == name)
 }
@@ -61,9 +53,9 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::near::Neighbours;
+    use crate::mutations::Mutations;
 
-    /// Inputs of each target. Few enough for every run of the tests; libFuzzer takes more in a second.
+    /// Inputs for each target: few enough for every test run; libFuzzer runs more in a second.
     const INPUTS: usize = 2_000;
 
     fn seeds() -> PathBuf {
@@ -71,17 +63,20 @@ mod tests {
     }
 
     fn seeds_of(target: &Target) -> Vec<Vec<u8>> {
-        let files = fs::read_dir(seeds().join(target.name)).unwrap();
-        let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        let mut files: Vec<_> = fs::read_dir(seeds().join(target.name))
+            .unwrap()
+            .map(|file| file.unwrap().path())
+            .collect();
         files.sort();
         files.iter().map(|file| fs::read(file).unwrap()).collect()
     }
 
     #[test]
-    fn every_target_has_seeds_and_every_seed_a_target() {
-        let folders = fs::read_dir(seeds()).unwrap();
-        let folders = folders.map(|folder| folder.unwrap().file_name().into_string().unwrap());
-        let folders: BTreeSet<_> = folders.collect();
+    fn targets_and_seed_folders_match() {
+        let folders: BTreeSet<_> = fs::read_dir(seeds())
+            .unwrap()
+            .map(|folder| folder.unwrap().file_name().into_string().unwrap())
+            .collect();
         let names: BTreeSet<_> = TARGETS
             .iter()
             .map(|target| target.name.to_owned())
@@ -92,16 +87,16 @@ mod tests {
         }
     }
 
-    /// The same inputs in every run, so that a failure is one that everybody sees.
+    /// The inputs are the same in every run, so that failures are reproducible.
     #[test]
-    fn nothing_near_a_seed_shows_a_fault() {
+    fn seeds_and_their_mutations_pass() {
         for target in TARGETS {
-            let mut neighbours = Neighbours::of(seeds_of(&target));
-            for seed in neighbours.seeds() {
+            let mut mutations = Mutations::of(seeds_of(&target));
+            for seed in mutations.seeds() {
                 (target.check)(seed);
             }
             for _ in 0..INPUTS {
-                let input = neighbours.next();
+                let input = mutations.next();
                 let text = String::from_utf8_lossy(&input);
                 let checked = std::panic::catch_unwind(|| (target.check)(&input));
                 assert!(checked.is_ok(), "{}: {text:?}", target.name);

@@ -1,4 +1,4 @@
-//! The targets under libFuzzer: `FUZZ_TARGET` names the one that this process attacks.
+//! The targets under libFuzzer: `FUZZ_TARGET` selects the target of this process.
 
 #![no_main]
 
@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 
 static TARGET: LazyLock<Target> = LazyLock::new(|| {
     let name = env::var("FUZZ_TARGET").expect("FUZZ_TARGET is set");
-    fuzz::find(&name).expect("FUZZ_TARGET is one of ours")
+    fuzz::find(&name).expect("FUZZ_TARGET names a target")
 });
 
 fuzz_target!(|input: &[u8]| (TARGET.check)(input));

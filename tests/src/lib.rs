@@ -1,5 +1,5 @@
-//! Real peers for the tests of codex-edge, started and stopped by them, and the one stand-in: the scripted model.
-//! The suites in `tests/` and the binaries in `src/bin/` are built on these.
+//! Real peers for the tests of codex-edge, started and stopped by them, and the only stand-in: the scripted model.
+//! The suites in `tests/` and the binaries in `src/bin/` use them.
 
 pub mod browser;
 pub mod chaos;

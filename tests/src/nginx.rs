@@ -1,5 +1,5 @@
-//! The real nginx with the configuration that users copy, started and stopped for a test.
-//! Follows nginx's command line and `deploy/nginx/auth_request.conf`, whose literals are replaced by a test's own.
+//! The real nginx with the example configuration of the docs, started and stopped for a test.
+//! Follows nginx's command line and `deploy/nginx/auth_request.conf`, with a test's own addresses.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -16,10 +16,10 @@ use xtask::workspace;
 
 use crate::http::{Client, DEADLINE};
 
-/// Time between two looks at a condition.
+/// Time between two checks of a condition.
 const POLL: Duration = Duration::from_millis(10);
 
-/// What a server of its own needs around that file: one process, and nothing outside its folder.
+/// The main configuration around that file: one process, with all its files in its own folder.
 const MAIN: &str = "daemon off; master_process off; pid nginx.pid; error_log error.log warn;
 events {}
 http {
@@ -37,25 +37,26 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Starts nginx before the service at the Unix socket `service`, guarded by the edge at `edge`; `change` has the
-    /// last word on the file.
+    /// Starts nginx in front of the service at the Unix socket `service`, with the edge at `edge` for `auth_request`;
+    /// `change` edits the configuration last.
     pub async fn start(
         edge: SocketAddr,
         service: &Path,
         change: impl FnOnce(&str) -> String,
     ) -> Self {
-        let dir = TempDir::new().expect("the temporary folder can be written");
+        let dir = TempDir::new().expect("the temporary folder is writable");
         let listen = format!("listen unix:{}", socket(dir.path()).display());
         let text = render(&listen, edge, service);
-        fs::write(dir.path().join("auth_request.conf"), change(&text)).expect("the folder is ours");
-        fs::write(dir.path().join("nginx.conf"), MAIN).expect("the folder is ours");
+        fs::write(dir.path().join("auth_request.conf"), change(&text))
+            .expect("the temporary folder is writable");
+        fs::write(dir.path().join("nginx.conf"), MAIN).expect("the temporary folder is writable");
         let process = spawn(dir.path());
         let mut nginx = Self { dir, process };
         nginx.wait_until_listening().await;
         nginx
     }
 
-    /// A new connection to it.
+    /// Opens a connection to nginx.
     pub async fn connect(&self) -> Client {
         let client = Client::connect_unix(&socket(self.dir.path())).await;
         client.expect("nginx accepts a connection")
@@ -67,13 +68,12 @@ impl Nginx {
                 .await
                 .is_err()
             {
-                let ended = self.process.try_wait().expect("the child is ours");
-                assert_eq!(ended, None, "nginx ends at once");
+                let ended = self.process.try_wait().expect("the child can be polled");
+                assert_eq!(ended, None, "nginx exits at its start");
                 sleep(POLL).await;
             }
         };
-        let listening = timeout(DEADLINE, listening).await;
-        listening.expect("nginx listens");
+        timeout(DEADLINE, listening).await.expect("nginx listens");
     }
 }
 
@@ -90,7 +90,7 @@ fn socket(dir: &Path) -> PathBuf {
     dir.join("nginx.sock")
 }
 
-/// The shipped file with this run's places in it.
+/// The shipped file with a test's addresses.
 fn render(listen: &str, edge: SocketAddr, service: &Path) -> String {
     let shipped = workspace::root().join("deploy/nginx/auth_request.conf");
     let text = fs::read_to_string(shipped).expect("the file is in the tree");
@@ -107,11 +107,7 @@ fn render(listen: &str, edge: SocketAddr, service: &Path) -> String {
         ),
     ];
     literals.iter().fold(text, |text, (literal, value)| {
-        assert_eq!(
-            text.matches(literal).count(),
-            1,
-            "`{literal}` is in it once"
-        );
+        assert_eq!(text.matches(literal).count(), 1, "`{literal}` occurs once");
         text.replace(literal, value)
     })
 }
@@ -124,11 +120,11 @@ fn spawn(dir: &Path) -> Child {
         .arg(dir)
         .args(["-c", "nginx.conf", "-e", "error.log"])
         .env_clear()
-        // Debian has it among the programs for administrators, which are not on everybody's path.
+        // Debian installs nginx in /usr/sbin, which is not on every user's PATH.
         .env("PATH", format!("{path}:/usr/sbin"))
         .stdin(Stdio::null())
         .kill_on_drop(true);
     bound_to_parent(command.as_std_mut(), Signal::SIGKILL);
     let process = command.spawn();
-    process.expect("nginx is there: `apt-get install nginx`, as .ci/run does")
+    process.expect("nginx is installed: `apt-get install nginx`, as .ci/run does")
 }

@@ -1,5 +1,5 @@
 //! The real Prometheus with the configuration that ships, started and stopped for a test.
-//! Follows its HTTP API (version 1) and `deploy/prometheus/`, whose address and interval are replaced by a test's own.
+//! Follows its HTTP API (version 1) and `deploy/prometheus/`, with a test's own address and interval.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,7 +19,7 @@ use xtask::workspace;
 
 use crate::http::{Client, DEADLINE, Version, get};
 
-/// Time between two looks at a condition.
+/// Time between two checks of a condition.
 const POLL: Duration = Duration::from_millis(100);
 
 /// A running Prometheus; it is killed when dropped.
@@ -31,9 +31,9 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts it on what listens at `scraped`, which it reads every second, and waits until it answers.
+    /// Starts Prometheus, which scrapes `scraped` every second, and waits until it is ready.
     pub async fn start(scraped: SocketAddr) -> Self {
-        let dir = TempDir::new().expect("the temporary folder can be written");
+        let dir = TempDir::new().expect("the temporary folder is writable");
         place(dir.path(), scraped);
         let address = free_address();
         let process = spawn(dir.path(), address);
@@ -46,23 +46,23 @@ impl Prometheus {
         prometheus
     }
 
-    /// What an expression comes to now: one element a series.
+    /// Evaluates an expression now: one element a series.
     ///
     /// # Errors
-    /// What Prometheus has against it.
+    /// Prometheus's error for an invalid expression.
     pub async fn query(&self, expression: &str) -> Result<Vec<Value>, String> {
-        let path = format!("/api/v1/query?query={}", encoded(expression));
-        let mut answer = self.ask(&path).await.ok_or("no answer")?;
-        match answer["status"].as_str() {
-            Some("success") => match answer["data"]["result"].take() {
+        let path = format!("/api/v1/query?query={}", percent_encode(expression));
+        let mut response = self.get(&path).await.ok_or("no response")?;
+        match response["status"].as_str() {
+            Some("success") => match response["data"]["result"].take() {
                 Value::Array(series) => Ok(series),
-                other => Err(format!("{other} is no list of series")),
+                other => Err(format!("{other} is not a list of series")),
             },
-            _ => Err(answer.to_string()),
+            _ => Err(response.to_string()),
         }
     }
 
-    /// Waits until an expression comes to a number; `false` when it never does.
+    /// Waits until an expression has a numeric result; `false` after the deadline.
     ///
     /// # Errors
     /// As [`Prometheus::query`].
@@ -79,25 +79,32 @@ impl Prometheus {
         }
     }
 
-    /// The names of all series that it has.
+    /// The names of all stored series.
     pub async fn names(&self) -> Vec<String> {
-        let answer = self.ask("/api/v1/label/__name__/values").await;
-        let mut answer = answer.expect("Prometheus answers");
-        serde_json::from_value(answer["data"].take()).expect("a list of names")
+        let mut response = self
+            .get("/api/v1/label/__name__/values")
+            .await
+            .expect("Prometheus responds");
+        serde_json::from_value(response["data"].take()).expect("a list of names")
     }
 
-    async fn ask(&self, path: &str) -> Option<Value> {
+    async fn get(&self, path: &str) -> Option<Value> {
         let mut client = Client::connect(self.address, Version::H1).await;
-        let answer = client.send(get(path)).await.ok()?;
-        serde_json::from_slice(&answer.body).ok()
+        let response = client.send(get(path)).await.ok()?;
+        serde_json::from_slice(&response.body).ok()
     }
 
-    /// It listens well before it can answer.
+    /// Waits for `/-/ready`: Prometheus listens well before it accepts queries.
     async fn wait_until_ready(&mut self) {
         let ready = async {
             while !self.is_ready().await {
-                let ended = self.process.try_wait().expect("the child is ours");
-                assert_eq!(ended, None, "Prometheus ends at once:\n{}", self.log());
+                let ended = self.process.try_wait().expect("the child can be polled");
+                assert_eq!(
+                    ended,
+                    None,
+                    "Prometheus exits at its start:\n{}",
+                    self.log()
+                );
                 sleep(POLL).await;
             }
         };
@@ -110,8 +117,8 @@ impl Prometheus {
             return false;
         }
         let mut client = Client::connect(self.address, Version::H1).await;
-        let answer = client.send(get("/-/ready")).await;
-        answer.is_ok_and(|answer| answer.status == 200)
+        let response = client.send(get("/-/ready")).await;
+        response.is_ok_and(|response| response.status == 200)
     }
 
     fn log(&self) -> String {
@@ -127,7 +134,7 @@ impl Drop for Prometheus {
     }
 }
 
-/// Whether a series comes to a number: a part of nothing is none.
+/// Whether the value of a series is a number; 0 / 0 is NaN.
 fn is_number(series: &Value) -> bool {
     series["value"][1]
         .as_str()
@@ -135,36 +142,36 @@ fn is_number(series: &Value) -> bool {
 }
 
 /// The folder with the configuration that ships.
-pub fn shipped() -> PathBuf {
+pub fn shipped_config_dir() -> PathBuf {
     workspace::root().join("deploy/prometheus")
 }
 
 fn place(dir: &Path, scraped: SocketAddr) {
-    let mut text =
-        fs::read_to_string(shipped().join("prometheus.yml")).expect("the file is in the tree");
+    let mut text = fs::read_to_string(shipped_config_dir().join("prometheus.yml"))
+        .expect("the file is in the tree");
     for (literal, value) in [
         ("127.0.0.1:9464", scraped.to_string()),
         ("interval: 15s", "interval: 1s".into()),
     ] {
-        assert_eq!(
-            text.matches(literal).count(),
-            2,
-            "`{literal}` is in it twice"
-        );
+        assert_eq!(text.matches(literal).count(), 2, "`{literal}` occurs twice");
         text = text.replace(literal, &value);
     }
-    fs::write(dir.join("prometheus.yml"), text).expect("the folder is ours");
-    fs::copy(shipped().join("alerts.yml"), dir.join("alerts.yml")).expect("the folder is ours");
+    fs::write(dir.join("prometheus.yml"), text).expect("the temporary folder is writable");
+    fs::copy(
+        shipped_config_dir().join("alerts.yml"),
+        dir.join("alerts.yml"),
+    )
+    .expect("the temporary folder is writable");
 }
 
-/// Prometheus does not say which port the kernel chose, so one is looked for beforehand.
+/// Returns a free loopback address; Prometheus does not report the port that the kernel chooses for port 0.
 fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
-    listener.local_addr().expect("it is bound")
+    listener.local_addr().expect("the listener is bound")
 }
 
 fn spawn(dir: &Path, address: SocketAddr) -> Child {
-    let log = fs::File::create(dir.join("log")).expect("the folder is ours");
+    let log = fs::File::create(dir.join("log")).expect("the temporary folder is writable");
     let mut command = Command::new("prometheus");
     command
         .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
@@ -177,16 +184,16 @@ fn spawn(dir: &Path, address: SocketAddr) -> Child {
         .kill_on_drop(true);
     bound_to_parent(command.as_std_mut(), Signal::SIGKILL);
     let process = command.spawn();
-    process.expect("Prometheus is there: `apt-get install prometheus`, as .ci/run does")
+    process.expect("Prometheus is installed: `apt-get install prometheus`, as .ci/run does")
 }
 
-/// A value for a query (RFC 3986, section 2.1).
-fn encoded(text: &str) -> String {
+/// Percent-encodes a value for a query (RFC 3986, section 2.1).
+fn percent_encode(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         if byte.is_ascii_alphanumeric() {
             encoded.push(char::from(byte));
         } else {
-            write!(encoded, "%{byte:02X}").expect("a string takes everything");
+            write!(encoded, "%{byte:02X}").expect("writes to memory do not fail");
         }
         encoded
     })

@@ -1,20 +1,20 @@
-//! Server-sent events as a client reads them, piece by piece.
-//! WHATWG HTML, section 9.2; only what our streams use: `data:` and `event:` lines, comments.
+//! Server-sent events as a client reads them, one at a time.
+//! WHATWG HTML, section 9.2; only the parts that our streams use: `data:` and `event:` lines, comments.
 
 use serde_json::Value;
 
-use crate::http::Stream;
+use crate::http::StreamedResponse;
 
-/// A stream of events that is being read.
+/// A reader of an event stream.
 #[derive(Debug)]
 pub struct Events {
-    stream: Stream,
+    stream: StreamedResponse,
     unread: String,
 }
 
 impl Events {
-    /// Reads the events of `stream`, which must be one.
-    pub fn new(stream: Stream) -> Self {
+    /// Reads the events of `stream`, which must have the content type of an event stream.
+    pub fn new(stream: StreamedResponse) -> Self {
         let kind = stream
             .headers
             .get("content-type")
@@ -26,10 +26,10 @@ impl Events {
         }
     }
 
-    /// The next event or comment, without the blank line behind it; `None` at the end.
+    /// The next event or comment, without the blank line that ends it; `None` at the end.
     ///
     /// # Errors
-    /// When the stream breaks off.
+    /// Fails if the stream is cut off.
     pub async fn next(&mut self) -> hyper::Result<Option<String>> {
         loop {
             if let Some((event, rest)) = self.unread.split_once("\n\n") {
@@ -37,12 +37,12 @@ impl Events {
                 self.unread = rest;
                 return Ok(Some(event));
             }
-            let Some(piece) = self.stream.next().await? else {
-                assert_eq!(self.unread, "", "the last event is whole");
+            let Some(chunk) = self.stream.next().await? else {
+                assert_eq!(self.unread, "", "the last event is complete");
                 return Ok(None);
             };
             self.unread
-                .push_str(std::str::from_utf8(&piece.data).expect("frames hold whole characters"));
+                .push_str(std::str::from_utf8(&chunk.data).expect("frames hold whole characters"));
         }
     }
 
@@ -56,10 +56,10 @@ impl Events {
         json(&event)
     }
 
-    /// All that is left.
+    /// The remaining events.
     ///
     /// # Errors
-    /// When the stream breaks off.
+    /// Fails if the stream is cut off.
     pub async fn rest(&mut self) -> hyper::Result<Vec<String>> {
         let mut events = Vec::new();
         while let Some(event) = self.next().await? {

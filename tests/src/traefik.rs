@@ -1,5 +1,5 @@
-//! The real Traefik with the configuration that users copy, started and stopped for a test.
-//! Follows Traefik's file provider and `deploy/traefik/`, whose literals are replaced by a test's own.
+//! The real Traefik with the example configuration of the docs, started and stopped for a test.
+//! Follows Traefik's file provider and `deploy/traefik/`, with a test's own addresses.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use xtask::workspace;
 
 use crate::http::{Client, DEADLINE, Version, get};
 
-/// Time between two looks at a condition.
+/// Time between two checks of a condition.
 const POLL: Duration = Duration::from_millis(10);
 
 /// A running Traefik; it is killed when dropped.
@@ -33,17 +33,17 @@ pub struct Traefik {
 }
 
 impl Traefik {
-    /// Starts Traefik before the edge at `edge` and the service at the Unix socket `service`; `change` has the last word
-    /// on both files.
+    /// Starts Traefik in front of the service at the Unix socket `service`, with the edge at `edge` for forward auth;
+    /// `change` edits both files last.
     ///
     /// # Errors
-    /// When Traefik does not take its configuration: what it says of it.
+    /// Traefik's log if it rejects its configuration.
     pub async fn start(
         edge: SocketAddr,
         service: &Path,
         change: impl Fn(&str) -> String,
     ) -> Result<Self, String> {
-        let dir = TempDir::new().expect("the temporary folder can be written");
+        let dir = TempDir::new().expect("the temporary folder is writable");
         let (service, relay) = relay(service.to_owned()).await;
         let address = free_address();
         let dynamic = dir.path().join("dynamic.yml");
@@ -55,7 +55,7 @@ impl Traefik {
         ];
         for name in ["traefik.yml", "dynamic.yml"] {
             let text = change(&render(name, &literals));
-            fs::write(dir.path().join(name), text).expect("the folder is ours");
+            fs::write(dir.path().join(name), text).expect("the temporary folder is writable");
         }
         let process = spawn(dir.path());
         let mut traefik = Self {
@@ -67,7 +67,7 @@ impl Traefik {
         traefik.wait_until_routing().await.map(|()| traefik)
     }
 
-    /// A new connection to it.
+    /// Opens a connection to Traefik.
     pub async fn connect(&self) -> Client {
         Client::connect(self.address, Version::H1).await
     }
@@ -76,25 +76,26 @@ impl Traefik {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
-    /// Waits until its routes are there: before, it answers 404 by itself.
+    /// Waits until the routes are loaded: before, Traefik responds with its own 404.
     async fn wait_until_routing(&mut self) -> Result<(), String> {
         let routing = async {
             loop {
-                let ended = self.process.try_wait().expect("the child is ours");
-                if ended.is_some() || self.log().contains("ERR") {
+                let exited = self.process.try_wait().expect("the child can be polled");
+                if exited.is_some() || self.log().contains("ERR") {
                     return Err(self.log());
                 }
                 if tokio::net::TcpStream::connect(self.address).await.is_ok()
-                    && let Ok(answer) = self.connect().await.send(get("/")).await
-                    && answer.status != http::StatusCode::NOT_FOUND
+                    && let Ok(response) = self.connect().await.send(get("/")).await
+                    && response.status != http::StatusCode::NOT_FOUND
                 {
                     return Ok(());
                 }
                 sleep(POLL).await;
             }
         };
-        let routing = timeout(DEADLINE, routing).await;
-        routing.unwrap_or_else(|_| panic!("Traefik never routes"))
+        timeout(DEADLINE, routing)
+            .await
+            .unwrap_or_else(|_| panic!("Traefik does not load its routes"))
     }
 }
 
@@ -106,11 +107,12 @@ impl Drop for Traefik {
     }
 }
 
-/// Traefik reaches services over TCP only, the tests' own listen on Unix sockets.
+/// Relays TCP connections to a Unix socket: Traefik supports TCP services only, the tests' services use Unix sockets.
 async fn relay(socket: PathBuf) -> (SocketAddr, JoinSet<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await;
-    let listener = listener.expect("a port is free");
-    let address = listener.local_addr().expect("it is bound");
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port is free");
+    let address = listener.local_addr().expect("the listener is bound");
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         let mut connections = JoinSet::new();
@@ -118,7 +120,7 @@ async fn relay(socket: PathBuf) -> (SocketAddr, JoinSet<()>) {
             let socket = socket.clone();
             connections.spawn(async move {
                 if let Ok(mut service) = UnixStream::connect(socket).await {
-                    let _ended = copy_bidirectional(&mut client, &mut service).await;
+                    let _ = copy_bidirectional(&mut client, &mut service).await; // ends when a side closes
                 }
             });
         }
@@ -126,29 +128,32 @@ async fn relay(socket: PathBuf) -> (SocketAddr, JoinSet<()>) {
     (address, tasks)
 }
 
-/// Traefik cannot say which port the kernel chose for it.
+/// Returns a free loopback address; Traefik does not report the port that the kernel chooses for port 0.
 fn free_address() -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it is bound")
+    listener.local_addr().expect("the listener is bound")
 }
 
-/// The shipped file with this run's places in it, below its comments.
+/// The shipped file with a test's addresses, without its comments.
 fn render(name: &str, literals: &[(&str, String)]) -> String {
     let shipped = workspace::root().join("deploy/traefik").join(name);
     let text = fs::read_to_string(shipped).expect("the file is in the tree");
-    let lines = text
+    // The comments name the same addresses.
+    let uncommented = text
         .lines()
-        .filter(|line| !line.trim_start().starts_with('#'));
-    let text = lines.map(|line| format!("{line}\n")).collect::<String>();
-    literals
-        .iter()
-        .fold(text, |text, (literal, value)| text.replace(literal, value))
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .map(|line| format!("{line}\n"))
+        .collect::<String>();
+    literals.iter().fold(uncommented, |text, (literal, value)| {
+        text.replace(literal, value)
+    })
 }
 
 fn spawn(dir: &Path) -> Child {
-    let traefik = Tools::open().executable(Tool::Traefik);
-    let traefik = traefik.expect("Traefik was fetched: `cargo xtask fetch`");
-    let log = fs::File::create(dir.join("log")).expect("the folder is ours");
+    let traefik = Tools::open()
+        .executable(Tool::Traefik)
+        .expect("Traefik was fetched: `cargo xtask fetch`");
+    let log = fs::File::create(dir.join("log")).expect("the temporary folder is writable");
     let mut command = Command::new(traefik);
     command
         .arg("--configFile")

@@ -1,4 +1,4 @@
-//! Somebody else's upstream behind the filter: answers as told, and keeps what reached it.
+//! An upstream of the tests' own behind the filter: responds with a configured behaviour, and records requests.
 //! An HTTP/1.1 server on a Unix socket (RFC 9112, by way of hyper).
 
 use std::convert::Infallible;
@@ -24,77 +24,77 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{Interval, interval};
 
-/// What the upstream does with every request.
+/// The response to every request.
 #[derive(Clone, Debug)]
-pub enum Script {
+pub enum Behavior {
     /// 200, with the method, the path and the length of the body as JSON.
     Echo,
     /// This status, with this JSON.
     Json(StatusCode, Value),
-    /// 200, with these fields beside those of [`Script::Echo`].
-    Fields(&'static [(&'static str, &'static str)]),
+    /// 200, with these headers in addition to those of [`Behavior::Echo`].
+    Headers(&'static [(&'static str, &'static str)]),
     /// A stream of `data: 0`, `data: 1`, … with `every` between two.
     Events {
-        /// How many.
+        /// The number of events.
         count: usize,
-        /// The time before each but the first.
+        /// The time before each event but the first.
         every: Duration,
     },
     /// 200, with this many octets.
     Octets(usize),
-    /// Reads the request and never answers.
-    Silence,
-    /// Reads no body, and never answers.
-    Deafness,
+    /// Reads the request and never responds.
+    NeverRespond,
+    /// Does not read the body, and never responds.
+    NeverRead,
     /// Reads the request and closes the connection.
-    HangUp,
+    Disconnect,
 }
 
-/// A request as it reached the upstream.
+/// A request as the upstream received it.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct UpstreamRequest {
     /// The head.
     pub head: http::request::Parts,
     /// The whole body.
     pub body: Bytes,
 }
 
-impl Seen {
-    /// The value of the field `name`; empty when it is absent.
+impl UpstreamRequest {
+    /// The value of the header `name`; empty if it is absent.
     pub fn header(&self, name: &str) -> &str {
         self.head.headers.get(name).map_or("", |value| {
-            value.to_str().expect("the field is visible ASCII")
+            value.to_str().expect("the value is visible ASCII")
         })
     }
 }
 
-/// A running upstream; stops when dropped.
+/// A running upstream; stopped when dropped.
 #[derive(Debug)]
 pub struct Upstream {
     dir: TempDir,
-    state: Arc<State>,
+    state: Arc<UpstreamState>,
     _tasks: JoinSet<()>,
 }
 
 #[derive(Debug)]
-struct State {
-    script: Mutex<Script>,
-    seen: Mutex<Vec<Seen>>,
+struct UpstreamState {
+    behavior: Mutex<Behavior>,
+    requests: Mutex<Vec<UpstreamRequest>>,
     connections: AtomicUsize,
-    abandoned: AtomicUsize,
+    aborted_streams: AtomicUsize,
 }
 
 impl Upstream {
-    /// Listens on a socket of its own and follows `script`.
-    pub fn start(script: Script) -> Self {
-        let dir = TempDir::new().expect("the temporary folder can be written");
+    /// Listens on a socket of its own with this behaviour.
+    pub fn start(behavior: Behavior) -> Self {
+        let dir = TempDir::new().expect("the temporary folder is writable");
         let listener =
             UnixListener::bind(dir.path().join(SOCKET)).expect("the path is short and free");
-        let state = Arc::new(State {
-            script: Mutex::new(script),
-            seen: Mutex::default(),
+        let state = Arc::new(UpstreamState {
+            behavior: Mutex::new(behavior),
+            requests: Mutex::default(),
             connections: AtomicUsize::new(0),
-            abandoned: AtomicUsize::new(0),
+            aborted_streams: AtomicUsize::new(0),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, state.clone()));
@@ -105,35 +105,39 @@ impl Upstream {
         }
     }
 
-    /// The path of its socket.
+    /// The path of the upstream's socket.
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join(SOCKET)
     }
 
-    /// Follows `script` from the next request on.
-    pub fn follow(&self, script: Script) {
-        *self.state.script.lock().expect("no holder panics") = script;
+    /// Changes the behaviour from the next request on.
+    pub fn set_behavior(&self, behavior: Behavior) {
+        *self.state.behavior.lock().expect("no holder panics") = behavior;
     }
 
-    /// The requests so far, in order of their end.
-    pub fn seen(&self) -> Vec<Seen> {
-        self.state.seen.lock().expect("no holder panics").clone()
+    /// The requests so far, in the order of their completion.
+    pub fn requests(&self) -> Vec<UpstreamRequest> {
+        self.state
+            .requests
+            .lock()
+            .expect("no holder panics")
+            .clone()
     }
 
-    /// Connections accepted so far.
+    /// The number of connections accepted so far.
     pub fn connections(&self) -> usize {
         self.state.connections.load(Ordering::Relaxed)
     }
 
-    /// Streams whose reader left before the end.
-    pub fn abandoned(&self) -> usize {
-        self.state.abandoned.load(Ordering::Relaxed)
+    /// The number of streams that were closed before their end.
+    pub fn aborted_streams(&self) -> usize {
+        self.state.aborted_streams.load(Ordering::Relaxed)
     }
 }
 
 const SOCKET: &str = "upstream.sock";
 
-async fn accept(listener: UnixListener, state: Arc<State>) {
+async fn accept(listener: UnixListener, state: Arc<UpstreamState>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         state.connections.fetch_add(1, Ordering::Relaxed);
@@ -141,42 +145,54 @@ async fn accept(listener: UnixListener, state: Arc<State>) {
     }
 }
 
-async fn serve(stream: UnixStream, state: Arc<State>) {
-    let service = service_fn(|request| answer(request, state.clone()));
+async fn serve(stream: UnixStream, state: Arc<UpstreamState>) {
+    let service = service_fn(|request| respond(request, state.clone()));
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    // A connection ends with an error when its script hangs up or its peer leaves: both are part of the play.
+    // An error means that the peer or `Behavior::Disconnect` closed the connection, which tests provoke.
     let _ = connection.await;
 }
 
-async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Response<Body>, HungUp> {
-    let script = state.script.lock().expect("no holder panics").clone();
-    if let Script::Deafness = script {
-        let _unread = request;
+async fn respond(
+    request: Request<Incoming>,
+    state: Arc<UpstreamState>,
+) -> Result<Response<UpstreamBody>, Disconnected> {
+    let behavior = state.behavior.lock().expect("no holder panics").clone();
+    if let Behavior::NeverRead = behavior {
+        // Held while pending: hyper would drain the body of a dropped request.
+        let _request = request;
         return std::future::pending().await;
     }
     let (head, body) = request.into_parts();
-    let body = body.collect().await.map_err(|_left| HungUp)?.to_bytes();
-    let seen = Seen { head, body };
+    let body = body
+        .collect()
+        .await
+        .map_err(|_left| Disconnected)?
+        .to_bytes();
+    let received = UpstreamRequest { head, body };
     let echo = json!({
-        "method": seen.head.method.as_str(),
-        "path": seen.head.uri.to_string(),
-        "octets": seen.body.len(),
+        "method": received.head.method.as_str(),
+        "path": received.head.uri.to_string(),
+        "octets": received.body.len(),
     });
-    state.seen.lock().expect("no holder panics").push(seen);
-    match script {
-        Script::Echo => Ok(reply(StatusCode::OK, JSON, Full::from(echo.to_string()))),
-        Script::Fields(fields) => {
+    state
+        .requests
+        .lock()
+        .expect("no holder panics")
+        .push(received);
+    match behavior {
+        Behavior::Echo => Ok(reply(StatusCode::OK, JSON, Full::from(echo.to_string()))),
+        Behavior::Headers(headers) => {
             let mut response = reply(StatusCode::OK, JSON, Full::from(echo.to_string()));
-            for (name, value) in fields {
+            for (name, value) in headers {
                 response
                     .headers_mut()
                     .append(*name, HeaderValue::from_static(value));
             }
             Ok(response)
         }
-        Script::Json(status, value) => Ok(reply(status, JSON, Full::from(value.to_string()))),
-        Script::Events { count, every } => {
-            let events = Events {
+        Behavior::Json(status, value) => Ok(reply(status, JSON, Full::from(value.to_string()))),
+        Behavior::Events { count, every } => {
+            let events = NumberedEvents {
                 sent: 0,
                 count,
                 ticks: interval(every),
@@ -188,21 +204,21 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
                 events,
             ))
         }
-        Script::Octets(count) => Ok(reply(
+        Behavior::Octets(count) => Ok(reply(
             StatusCode::OK,
             "application/octet-stream",
             Full::from(vec![0; count]),
         )),
-        Script::Silence | Script::Deafness => std::future::pending().await,
-        Script::HangUp => Err(HungUp),
+        Behavior::NeverRespond | Behavior::NeverRead => std::future::pending().await,
+        Behavior::Disconnect => Err(Disconnected),
     }
 }
 
 const JSON: &str = "application/json; charset=utf-8";
 
-type Body = BoxBody<Bytes, Infallible>;
+type UpstreamBody = BoxBody<Bytes, Infallible>;
 
-fn reply<B>(status: StatusCode, content_type: &str, body: B) -> Response<Body>
+fn reply<B>(status: StatusCode, content_type: &str, body: B) -> Response<UpstreamBody>
 where
     B: http_body::Body<Data = Bytes, Error = Infallible> + Send + Sync + 'static,
 {
@@ -212,27 +228,27 @@ where
     response.body(body.boxed()).expect("the parts are valid")
 }
 
-/// Ends a connection without an answer.
+/// Closes a connection without a response.
 #[derive(Debug)]
-struct HungUp;
+struct Disconnected;
 
-impl fmt::Display for HungUp {
+impl fmt::Display for Disconnected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the upstream hung up")
+        f.write_str("the upstream disconnected")
     }
 }
 
-impl std::error::Error for HungUp {}
+impl std::error::Error for Disconnected {}
 
-/// The body of [`Script::Events`]; notices when its reader leaves.
-struct Events {
+/// The body of [`Behavior::Events`]; counts itself as aborted if it is dropped before its end.
+struct NumberedEvents {
     sent: usize,
     count: usize,
     ticks: Interval,
-    state: Arc<State>,
+    state: Arc<UpstreamState>,
 }
 
-impl http_body::Body for Events {
+impl http_body::Body for NumberedEvents {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -251,10 +267,10 @@ impl http_body::Body for Events {
     }
 }
 
-impl Drop for Events {
+impl Drop for NumberedEvents {
     fn drop(&mut self) {
         if self.sent < self.count {
-            self.state.abandoned.fetch_add(1, Ordering::Relaxed);
+            self.state.aborted_streams.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

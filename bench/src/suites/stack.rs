@@ -26,9 +26,9 @@ pub(super) struct Used {
 }
 
 impl Stack {
-    pub(super) async fn start(sidecar: sidecar::Options, model: ScriptedModel) -> Self {
+    pub(super) async fn start(sidecar: sidecar::SidecarOptions, model: ScriptedModel) -> Self {
         let sidecar = sidecar.start().await;
-        let options = quiet(envoy::Options::new(sidecar.socket())).env("PROXY_API_KEY", KEY);
+        let options = quiet(envoy::EnvoyOptions::new(sidecar.socket())).env("PROXY_API_KEY", KEY);
         let envoy = Envoy::start(options).await;
         Self {
             envoy,
@@ -64,7 +64,7 @@ impl Used {
 }
 
 /// Writes the access log as it ships, but to nowhere: the reader of the pipe would be measured too.
-pub(super) fn quiet(options: envoy::Options) -> envoy::Options {
+pub(super) fn quiet(options: envoy::EnvoyOptions) -> envoy::EnvoyOptions {
     options.replace(
         "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog\n",
         "envoy.extensions.access_loggers.file.v3.FileAccessLog\n              path: /dev/null\n",

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::Request;
 use serde_json::json;
-use tests::http::{Body, Client, Stream, Version, bearer, post, with};
+use tests::http::{Body, Client, StreamedResponse, Version, bearer, post, with};
 use tokio::time::Instant;
 
 pub(crate) use load::{Load, closed_loop, open_loop};
@@ -82,7 +82,7 @@ impl Visit {
     ///
     /// # Errors
     /// When it breaks off.
-    pub(crate) async fn read(mut stream: Stream, asked: Instant) -> anyhow::Result<Self> {
+    pub(crate) async fn read(mut stream: StreamedResponse, asked: Instant) -> anyhow::Result<Self> {
         let mut visit = Self {
             status: stream.status.as_u16(),
             has_retry_after: stream.headers.contains_key("retry-after"),

@@ -1,18 +1,18 @@
-//! The storm as a program: `cargo xtask chaos` starts it.
-//! What it does is described in the docs of `tests::chaos`.
+//! The chaos run as a program, started by `cargo xtask chaos`.
+//! The docs of `tests::chaos` describe it.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Kills random parts of the chain under load, and fails when a promise was broken.
+/// Inject random faults into the whole chain under load, and fail if an invariant is violated
 #[derive(Debug, Parser)]
 struct Flags {
-    /// How many deaths.
+    /// Number of faults
     #[arg(long, default_value_t = 200)]
     kills: usize,
-    /// Decides what dies in which order and what the clients ask; a random one by default.
+    /// Seed of the faults and of the clients' requests [default: random]
     #[arg(long)]
     seed: Option<u64>,
 }
@@ -22,5 +22,5 @@ async fn main() -> io::Result<ExitCode> {
     let flags = Flags::parse();
     let seed = flags.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
     writeln!(io::stderr(), "{} kills, seed {seed}", flags.kills)?;
-    tests::chaos::run(flags.kills, seed).await.conclude()
+    tests::chaos::run(flags.kills, seed).await.print_summary()
 }

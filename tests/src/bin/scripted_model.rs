@@ -1,5 +1,5 @@
-//! The scripted model as a service of its own.
-//! Scripts and control routes are described in the docs of `tests::scripted_model`.
+//! The scripted model as a program.
+//! The docs of `tests::scripted_model` describe its scripts and control routes.
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -8,10 +8,10 @@ use clap::Parser;
 use tests::scripted_model::ScriptedModel;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A stand-in for the model provider: answers Codex as scripted, without an account.
+/// Run a scripted stand-in for the model provider, which needs no account
 #[derive(Debug, Parser)]
 struct Flags {
-    /// Loopback address to listen on; port 0 takes a free one.
+    /// Loopback address to listen on; port 0 selects a free port
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
 }
@@ -22,7 +22,7 @@ async fn main() -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let model = ScriptedModel::listen(flags.listen).await?;
-    // Whoever started us reads the port from this line.
+    // The parent process reads the port from this line.
     writeln!(io::stdout(), "listening on {}", model.base_url())?;
     tokio::select! {
         _ = terminate.recv() => {}

@@ -1,5 +1,5 @@
-//! The soak as a program: `cargo xtask soak` starts it.
-//! What it does is described in the docs of `tests::soak`.
+//! The soak as a program, started by `cargo xtask soak`.
+//! The docs of `tests::soak` describe it.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use clap::Parser;
 
-/// Has mixed traffic and faults pass over the chain, and fails when something is not accounted for.
+/// Run mixed traffic with faults through the whole chain, and fail if a request, record or counter does not match
 #[derive(Debug, Parser)]
 struct Flags {
-    /// For how long, in seconds.
+    /// Duration in seconds
     #[arg(long)]
     seconds: u64,
-    /// Decides what clients ask and which faults they meet; a random one by default.
+    /// Seed of the clients' requests and of the faults [default: random]
     #[arg(long)]
     seed: Option<u64>,
 }
@@ -25,5 +25,5 @@ async fn main() -> io::Result<ExitCode> {
     writeln!(io::stderr(), "{} s, seed {seed}", flags.seconds)?;
     tests::soak::run(Duration::from_secs(flags.seconds), seed)
         .await
-        .conclude()
+        .print_summary()
 }

@@ -1,57 +1,10 @@
-//! The real Chromium without a window, with pages that report to a test or are looked into by one.
-//! A page of ours makes requests and tells what came of them ([`Page`]); the product's own is seen as it is ([`Tab`]).
+//! The real Chromium without a window: pages that report to a test, and pages that a test inspects.
+//! [`Page`] serves a page that makes requests and reports their results; [`Tab`] opens a page of the product.
 
+mod page;
 mod process;
 mod server;
 mod tab;
 
-use std::time::Duration;
-
-use serde_json::Value;
-use tokio::time::timeout;
-
-use crate::http::DEADLINE;
-use process::Browser;
-use server::Server;
+pub use page::Page;
 pub use tab::Tab;
-
-/// A start on a machine that is busy with other tests takes its time.
-const PAGE_DEADLINE: Duration = DEADLINE.saturating_mul(3);
-
-/// Time between two looks at a page.
-const POLL: Duration = Duration::from_millis(50);
-
-/// An open page; its browser is killed when it is dropped.
-#[derive(Debug)]
-pub struct Page {
-    server: Server,
-    _browser: Browser,
-}
-
-impl Page {
-    /// Opens `html` as a page of `http://{host}:` and a port of its own, with `query` for its script. Both `127.0.0.1`
-    /// and `localhost` will do for a host, and are two origins.
-    pub async fn open(html: Vec<u8>, host: &str, query: &[(&str, &str)]) -> Self {
-        let server = Server::start(html).await;
-        let query: Vec<_> = query
-            .iter()
-            .map(|(name, value)| format!("{name}={}", encode(value)))
-            .collect();
-        let url = format!("http://{host}:{}/?{}", server.port(), query.join("&"));
-        Self {
-            server,
-            _browser: Browser::open(&url),
-        }
-    }
-
-    /// What the page reports next.
-    pub async fn report(&mut self) -> Value {
-        let report = timeout(PAGE_DEADLINE, self.server.report()).await;
-        report.expect("the page reports in time")
-    }
-}
-
-/// `text` as a value in a query (RFC 3986, section 2.1).
-fn encode(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
-}

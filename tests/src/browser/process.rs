@@ -2,6 +2,7 @@
 //! Follows Chromium's command line.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -9,8 +10,13 @@ use tempfile::TempDir;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use xtask::command::bound_to_parent;
 
-/// As much of Chromium as a page needs: nothing that calls home, and no sandbox, which it refuses to have as root. The
-/// pages are ours.
+use crate::http::DEADLINE;
+
+/// Deadline for a page; a start of Chromium is slow on a machine that runs other tests.
+pub(super) const PAGE_DEADLINE: Duration = DEADLINE.saturating_mul(3);
+
+/// Flags for the features that a page needs: no background requests, and no sandbox, which Chromium refuses to run as
+/// root. All pages are from this repository.
 const FLAGS: [&str; 11] = [
     "--headless",
     "--no-sandbox",
@@ -25,7 +31,7 @@ const FLAGS: [&str; 11] = [
     "--disable-crash-reporter",
 ];
 
-/// It takes commands from descriptor 3 and answers on 4.
+/// Starts Chromium with its DevTools pipes: it reads commands from descriptor 3 and writes to descriptor 4.
 const ON_PIPES: &str =
     "exec chromium --remote-debugging-pipe \"$@\" 3<&0 4>&1 </dev/null >/dev/null";
 
@@ -37,15 +43,15 @@ pub(super) struct Browser {
 }
 
 impl Browser {
-    /// Opens `url` and is not heard of again.
+    /// Opens `url` without a control connection.
     pub(super) fn open(url: &str) -> Self {
         let mut command = Command::new("chromium");
         command.stdin(Stdio::null()).stdout(Stdio::null());
         Self::start(command, url)
     }
 
-    /// Opens an empty page, and the DevTools protocol on two pipes.
-    pub(super) fn open_to_commands() -> (Self, ChildStdin, ChildStdout) {
+    /// Opens an empty page, with the DevTools protocol on two pipes.
+    pub(super) fn open_with_devtools() -> (Self, ChildStdin, ChildStdout) {
         let mut command = Command::new("sh");
         command
             .args(["-c", ON_PIPES, "sh"])
@@ -53,16 +59,16 @@ impl Browser {
             .stdout(Stdio::piped());
         let mut browser = Self::start(command, "about:blank");
         let commands = browser.process.stdin.take();
-        let answers = browser.process.stdout.take();
+        let responses = browser.process.stdout.take();
         (
             browser,
-            commands.expect("it is piped"),
-            answers.expect("it is piped"),
+            commands.expect("the stream is piped"),
+            responses.expect("the stream is piped"),
         )
     }
 
     fn start(mut command: Command, url: &str) -> Self {
-        let profile = TempDir::new().expect("the temporary folder can be written");
+        let profile = TempDir::new().expect("the temporary folder is writable");
         command
             .args(FLAGS)
             .arg(format!("--user-data-dir={}", profile.path().display()))
@@ -71,7 +77,7 @@ impl Browser {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", profile.path())
             .process_group(0)
-            // It complains of the desktop that is not there.
+            // Chromium logs warnings about the missing desktop.
             .stderr(Stdio::null());
         bound_to_parent(command.as_std_mut(), Signal::SIGKILL);
         let process = command.spawn();
@@ -86,7 +92,7 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         if let Some(id) = self.process.id() {
-            let group = Pid::from_raw(i32::try_from(id).expect("a pid fits"));
+            let group = Pid::from_raw(i32::try_from(id).expect("a pid fits an i32"));
             // Fails only when the group is gone already.
             let _ = killpg(group, Signal::SIGKILL);
         }

@@ -1,4 +1,4 @@
-//! The page's own server: hands out the page, and takes its reports.
+//! The page's own server: serves the page, and receives its reports.
 //! HTTP/1.1 on a loopback port (RFC 9112, by way of hyper).
 
 use std::convert::Infallible;
@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Reports that wait to be read; a page makes one at a time.
+/// Capacity for unread reports; a page sends one at a time.
 const MAX_UNREAD: usize = 4;
 
 /// A running server; stops when dropped.
@@ -28,9 +28,10 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn start(html: Vec<u8>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await;
-        let listener = listener.expect("a loopback port is free");
-        let address = listener.local_addr().expect("it is bound");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a loopback port is free");
+        let address = listener.local_addr().expect("the listener is bound");
         let (sender, reports) = mpsc::channel(MAX_UNREAD);
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, Bytes::from(html), sender));
@@ -57,34 +58,34 @@ async fn accept(listener: TcpListener, html: Bytes, reports: mpsc::Sender<Value>
     while let Ok((stream, _)) = listener.accept().await {
         let (html, reports) = (html.clone(), reports.clone());
         connections.spawn(async move {
-            let service = service_fn(|request| answer(request, html.clone(), reports.clone()));
+            let service = service_fn(|request| respond(request, html.clone(), reports.clone()));
             let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            // A connection that the browser breaks off has nothing to report.
+            // An error means that the browser closed the connection.
             let _ = connection.await;
         });
     }
 }
 
-async fn answer(
+async fn respond(
     request: Request<Incoming>,
     html: Bytes,
     reports: mpsc::Sender<Value>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let response = Response::builder();
+    let builder = Response::builder();
     let response = match (request.method(), request.uri().path()) {
-        (&Method::GET, "/") => response
+        (&Method::GET, "/") => builder
             .header("content-type", "text/html")
             .body(html.into()),
         (&Method::POST, "/report") => {
             let body = request.into_body().collect().await;
             let report = body.ok().map(|body| body.to_bytes());
             if let Some(report) = report.and_then(|body| serde_json::from_slice(&body).ok()) {
-                // Fails only when nobody reads any more.
+                // Fails only when the page's handle was dropped.
                 let _ = reports.send(report).await;
             }
-            response.body(Full::default())
+            builder.body(Full::default())
         }
-        _ => response.status(StatusCode::NOT_FOUND).body(Full::default()),
+        _ => builder.status(StatusCode::NOT_FOUND).body(Full::default()),
     };
     Ok(response.expect("the parts are valid"))
 }

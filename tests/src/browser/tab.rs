@@ -1,43 +1,47 @@
-//! A page that a test looks into: what it shows, and what the browser had to complain of.
+//! A page that a test inspects: its state, and the messages on its console.
 //! The Chrome DevTools Protocol (Target, Page, Runtime, Log) on pipes, where a zero byte ends each message.
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::process::Browser;
-use super::{PAGE_DEADLINE, POLL};
+use super::process::{Browser, PAGE_DEADLINE};
+
+/// Time between two checks of a page.
+const POLL: Duration = Duration::from_millis(50);
 
 /// An open page; its browser is killed when it is dropped.
 #[derive(Debug)]
 pub struct Tab {
     commands: ChildStdin,
-    answers: BufReader<ChildStdout>,
-    /// Of the page, once the browser has given one.
+    responses: BufReader<ChildStdout>,
+    /// The session of the page, once the browser has created it.
     session: Option<String>,
     last_id: u64,
-    complaints: Vec<String>,
+    console_messages: Vec<String>,
     _browser: Browser,
 }
 
 impl Tab {
-    /// Opens `url` and waits until all of it is loaded.
+    /// Opens `url` and waits until the page is loaded completely.
     pub async fn open(url: &str) -> Self {
-        let (browser, commands, answers) = Browser::open_to_commands();
+        let (browser, commands, responses) = Browser::open_with_devtools();
         let mut tab = Self {
             commands,
-            answers: BufReader::new(answers),
+            responses: BufReader::new(responses),
             session: None,
             last_id: 0,
-            complaints: Vec::new(),
+            console_messages: Vec::new(),
             _browser: browser,
         };
         let target = tab
             .call("Target.createTarget", json!({"url": "about:blank"}))
             .await;
-        let which = json!({"targetId": target["targetId"], "flatten": true});
-        let attached = tab.call("Target.attachToTarget", which).await;
+        let params = json!({"targetId": target["targetId"], "flatten": true});
+        let attached = tab.call("Target.attachToTarget", params).await;
         tab.session = attached["sessionId"].as_str().map(str::to_owned);
         for domain in ["Runtime.enable", "Log.enable"] {
             tab.call(domain, json!({})).await;
@@ -50,8 +54,8 @@ impl Tab {
 
     /// The value of a JavaScript expression in the page.
     pub async fn evaluate(&mut self, expression: &str) -> Value {
-        let what = json!({"expression": expression, "returnByValue": true});
-        let mut evaluated = self.call("Runtime.evaluate", what).await;
+        let params = json!({"expression": expression, "returnByValue": true});
+        let mut evaluated = self.call("Runtime.evaluate", params).await;
         assert_eq!(
             evaluated["exceptionDetails"],
             Value::Null,
@@ -72,9 +76,9 @@ impl Tab {
         }
     }
 
-    /// What the browser and the page wrote to the console so far: errors, refused content, exceptions, messages.
-    pub fn complaints(&self) -> &[String] {
-        &self.complaints
+    /// The console messages so far: errors, blocked content, exceptions, and the page's own messages.
+    pub fn console_messages(&self) -> &[String] {
+        &self.console_messages
     }
 
     async fn call(&mut self, method: &str, params: Value) -> Value {
@@ -85,34 +89,35 @@ impl Tab {
         }
         let message = format!("{message}\0");
         let written = self.commands.write_all(message.as_bytes()).await;
-        written.expect("the browser takes commands");
+        written.expect("the browser reads commands");
         loop {
             let mut message = timeout(PAGE_DEADLINE, self.read())
                 .await
-                .expect("the browser answers");
+                .expect("the browser responds in time");
             if message["id"] == self.last_id {
                 assert_eq!(message["error"], Value::Null, "{method}");
                 return message["result"].take();
             }
-            self.note(&message);
+            self.record_console(&message);
         }
     }
 
     async fn read(&mut self) -> Value {
         let mut message = Vec::new();
-        let read = self.answers.read_until(0, &mut message).await;
+        let read = self.responses.read_until(0, &mut message).await;
         read.expect("the browser can be read");
-        assert_eq!(message.pop(), Some(0), "the browser goes on");
-        serde_json::from_slice(&message).expect("the browser answers in JSON")
+        assert_eq!(message.pop(), Some(0), "the browser still runs");
+        serde_json::from_slice(&message).expect("the browser sends JSON")
     }
 
-    fn note(&mut self, message: &Value) {
-        let about = match message["method"].as_str() {
+    fn record_console(&mut self, message: &Value) {
+        let field = match message["method"].as_str() {
             Some("Log.entryAdded") => "entry",
             Some("Runtime.exceptionThrown") => "exceptionDetails",
             Some("Runtime.consoleAPICalled") => "args",
             _ => return,
         };
-        self.complaints.push(message["params"][about].to_string());
+        self.console_messages
+            .push(message["params"][field].to_string());
     }
 }

@@ -1,37 +1,37 @@
-//! The chain that the storm passes over: real Envoy, real sidecar with two workers, real Codex, scripted model.
-//! Limits and timers are turned down, so that queue, refusals and deadlines are met within seconds.
+//! The chain under test: real Envoy, real sidecar with two workers, real Codex, scripted model.
+//! Limits and timers are reduced, so that queue, rejections and deadlines occur within seconds.
 
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::envoy::{self, Envoy};
+use crate::envoy::{Envoy, EnvoyOptions};
 use crate::processes;
 use crate::scripted_model::ScriptedModel;
-use crate::sidecar::{self, Sidecar};
+use crate::sidecar::{Sidecar, SidecarOptions};
 
-/// The key of clients for whom Codex is a plain model.
+/// The API key of clients with the chat profile.
 pub(crate) const KEY: &str = "sk-a-key-of-the-chaos-run";
 
-/// The key of clients for whom it is an agent.
+/// The API key of clients with the agent profile.
 pub(crate) const AGENT_KEY: &str = "sk-a-key-for-agents-of-the-chaos-run";
 
 /// `PROXY_SSE_MAX_CONCURRENCY`.
-pub(crate) const SLOTS: usize = 6;
+pub(crate) const MAX_TURNS: usize = 6;
 
 /// `CODEX_WORKERS`.
 pub(crate) const WORKERS: usize = 2;
 
-/// Within this time every request that a client stays for has come to an end: Envoy's wait for a sidecar (20 s at
-/// most), its wait in the queue (2 s), its turn (8 s), the last words of a sidecar that is told to stop (5 s).
-pub(crate) const ANSWER_DEADLINE: Duration = Duration::from_secs(35);
+/// Time within which every request of a connected client ends: Envoy's wait for a sidecar (20 s at most), the queue (2 s),
+/// the turn (8 s), the abort grace period of a draining sidecar (5 s).
+pub(crate) const RESPONSE_DEADLINE: Duration = Duration::from_secs(35);
 
-/// Within this time a sidecar that is told to stop has ended: its drain (1.5 s), last words (5 s), and children that
-/// must be killed (4 s); the rest is for a machine under load.
+/// Time within which a sidecar exits after SIGTERM: its drain (1.5 s), abort grace period (5 s), and children that must be
+/// killed (4 s); the rest is for a machine under load.
 pub(crate) const STOP_DEADLINE: Duration = Duration::from_secs(20);
 
-/// Small enough for a storm; stored responses soon take what memory they may. Agents sleep in the sandbox that ships.
+/// Small limits; stored responses soon reach their memory limit. Agents run in the sandbox that ships.
 const SETTINGS: [(&str, &str); 9] = [
     ("PROXY_QUEUE_MAX", "3"),
     ("PROXY_QUEUE_TIMEOUT_MS", "2000"),
@@ -44,7 +44,7 @@ const SETTINGS: [(&str, &str); 9] = [
     ("PROXY_RESPONSES_MAX_MIB", "2"),
 ];
 
-/// The chain. Fields are dropped in the order of a request's way.
+/// The running chain. Fields are dropped in the order in which a request passes them.
 #[derive(Debug)]
 pub(crate) struct Chain {
     pub(crate) envoy: Envoy,
@@ -53,19 +53,21 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    /// Starts it and waits until both workers are there.
+    /// Starts the chain and waits until both workers run.
     pub(crate) async fn start() -> Self {
         let model = ScriptedModel::start()
             .await
             .expect("a loopback port is free");
-        let options = sidecar::Options::new(&model)
-            .env("PROXY_SSE_MAX_CONCURRENCY", &SLOTS.to_string())
+        let options = SidecarOptions::new(&model)
+            .env("PROXY_SSE_MAX_CONCURRENCY", &MAX_TURNS.to_string())
             .env("CODEX_WORKERS", &WORKERS.to_string());
-        let settings = SETTINGS.into_iter();
-        let options = settings.fold(options, |options, (name, value)| options.env(name, value));
-        let sidecar = options.start().await;
+        let sidecar = SETTINGS
+            .into_iter()
+            .fold(options, |options, (name, value)| options.env(name, value))
+            .start()
+            .await;
         let agent = json!([{"id": "agent", "key": AGENT_KEY, "profile": "agent"}]);
-        let options = envoy::Options::new(sidecar.socket())
+        let options = EnvoyOptions::new(sidecar.socket())
             .env("PROXY_API_KEY", KEY)
             .filter("keys", agent);
         let envoy = Envoy::start(options).await;
@@ -79,16 +81,17 @@ impl Chain {
         }
     }
 
-    /// Descriptors that the sidecar has open.
+    /// The number of open descriptors of the sidecar.
     pub(crate) fn descriptors(&self) -> usize {
         self.sidecar.id().map_or(0, processes::descriptors)
     }
 }
 
-/// The pids of the sidecar's workers, oldest first; what it runs to look at Codex is none.
+/// The pids of the sidecar's workers, oldest first, without short-lived processes such as `codex --version`.
 pub(crate) fn workers(sidecar: &Sidecar) -> Vec<i32> {
-    let children = sidecar.children().into_iter();
-    children
-        .filter(|pid| processes::runs_with(*pid, "app-server"))
+    sidecar
+        .children()
+        .into_iter()
+        .filter(|pid| processes::has_argument(*pid, "app-server"))
         .collect()
 }

@@ -1,5 +1,5 @@
-//! Clients that ask without a pause, over HTTP/1.1 and HTTP/2, until they are told to stop.
-//! A client's requests follow from the seed and its own number; every answer is judged when it ends.
+//! Clients that send requests without a break, over HTTP/1.1 and HTTP/2, until they are stopped.
+//! A client's requests follow from the seed and the client's number; every response is evaluated when it ends.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,137 +12,151 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::chain::ANSWER_DEADLINE;
+use super::chain::RESPONSE_DEADLINE;
+use super::client_request::{ClientRequest, RequestStage};
+use super::outcome::{ReceivedResponse, RequestOutcome};
 use super::report::Report;
-use super::verdict::{Outcome, Received};
-use super::visit::{Stage, Visit};
 use crate::http::{Client, Version};
 
-/// Time that a client takes between two requests, and after a refusal; with less, refusals would be most of what is
-/// seen.
+/// Time that a client waits between two requests, and after a rejection; with less, most outcomes would be rejections.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
 
-/// The clients, and what they can be told.
+/// The running clients, and the control over them.
 #[derive(Debug)]
-pub(super) struct Load {
+pub(super) struct LoadGenerator {
     clients: JoinSet<Report>,
-    orders: Arc<Orders>,
+    control: Arc<LoadControl>,
 }
 
 #[derive(Debug)]
-struct Orders {
-    /// For each client, how many of its requests it shall leave.
-    leave: Vec<Semaphore>,
+struct LoadControl {
+    /// For each client, the number of requests from which it shall disconnect.
+    disconnect: Vec<Semaphore>,
     stop: CancellationToken,
-    /// How often the sidecar was killed: who asks while this changes may be broken off.
+    /// Number of SIGKILLs to the sidecar: a request during which it changes may be broken off.
     sidecar_kills: AtomicUsize,
 }
 
-impl Load {
-    /// So many clients of the server at `address`.
+impl LoadGenerator {
+    /// Starts `clients` clients of the server at `address`.
     pub(super) fn start(address: SocketAddr, clients: usize, seed: u64) -> Self {
-        let orders = Arc::new(Orders {
-            leave: (0..clients).map(|_| Semaphore::new(0)).collect(),
+        let control = Arc::new(LoadControl {
+            disconnect: (0..clients).map(|_| Semaphore::new(0)).collect(),
             stop: CancellationToken::new(),
             sidecar_kills: AtomicUsize::new(0),
         });
         let mut seeds = Rng::with_seed(seed);
         let clients = (0..clients).map(|number| {
-            let (rng, orders) = (seeds.fork(), Arc::clone(&orders));
-            async move { ask_on(number, rng, address, &orders).await }
+            let (rng, control) = (seeds.fork(), Arc::clone(&control));
+            async move { run_client(number, rng, address, &control).await }
         });
         Self {
             clients: clients.collect(),
-            orders,
+            control,
         }
     }
 
-    /// Has a client leave what it asks now, or next.
-    pub(super) fn drop_client(&self, client: usize) {
-        self.orders.leave[client].add_permits(1);
+    /// Makes a client disconnect from its current or next request.
+    pub(super) fn disconnect_client(&self, client: usize) {
+        self.control.disconnect[client].add_permits(1);
     }
 
-    /// To be called before the sidecar is killed.
+    /// Allows broken-off responses for the current requests; must be called before the sidecar is killed.
     pub(super) fn announce_sidecar_kill(&self) {
-        self.orders.sidecar_kills.fetch_add(1, Ordering::SeqCst);
+        self.control.sidecar_kills.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Lets every client read its last answer to the end, and returns what they saw.
+    /// Lets every client finish its current request, and returns their merged reports.
     pub(super) async fn stop(mut self) -> Report {
-        self.orders.stop.cancel();
-        let mut seen = Report::default();
+        self.control.stop.cancel();
+        let mut merged = Report::default();
         while let Some(client) = self.clients.join_next().await {
             match client {
-                Ok(report) => seen.absorb(report),
-                Err(error) => seen.add_violation(format!("a client could not go on: {error}")),
+                Ok(report) => merged.merge(report),
+                Err(error) => merged.add_violation(format!("a client panicked: {error}")),
             }
         }
-        seen
+        merged
     }
 }
 
-/// One client. Over HTTP/2 it keeps its connection, so that leaving is a reset stream; over HTTP/1.1 it hangs up.
-async fn ask_on(number: usize, mut rng: Rng, address: SocketAddr, orders: &Orders) -> Report {
-    let mut seen = Report::default();
+/// Runs one client. Over HTTP/2 its disconnects are stream resets on one connection; over HTTP/1.1 it closes the connection.
+async fn run_client(
+    number: usize,
+    mut rng: Rng,
+    address: SocketAddr,
+    control: &LoadControl,
+) -> Report {
+    let mut report = Report::default();
     let version = if number.is_multiple_of(2) {
         Version::H1
     } else {
         Version::H2
     };
     let mut client = Client::connect(address, version).await;
-    let mut asked = 0;
-    while !orders.stop.is_cancelled() {
-        let mut visit = Visit::new(&format!("canary {number}.{asked}, "), &mut rng);
-        asked += 1;
-        let kills_before = orders.sidecar_kills.load(Ordering::SeqCst);
+    let mut sent = 0;
+    while !control.stop.is_cancelled() {
+        let mut request = ClientRequest::random(&format!("marker {number}.{sent}, "), &mut rng);
+        sent += 1;
+        let kills_before = control.sidecar_kills.load(Ordering::SeqCst);
         let received = tokio::select! {
-            received = timeout(ANSWER_DEADLINE, visit.run(&mut client)) => received.ok(),
-            Ok(order) = orders.leave[number].acquire() => {
-                order.forget();
-                seen.add_outcome(left(visit.stage));
+            received = timeout(RESPONSE_DEADLINE, request.run(&mut client)) => received.ok(),
+            // Dropping the other branch drops the stream, which is the disconnect.
+            Ok(permit) = control.disconnect[number].acquire() => {
+                permit.forget();
+                report.add_outcome(disconnect_row(request.stage));
                 client = Client::connect(address, version).await;
                 continue;
             }
         };
-        let sidecar_killed = orders.sidecar_kills.load(Ordering::SeqCst) != kills_before;
-        note(&mut seen, &visit, received.as_ref(), sidecar_killed);
+        let sidecar_killed = control.sidecar_kills.load(Ordering::SeqCst) != kills_before;
+        record(&mut report, &request, received.as_ref(), sidecar_killed);
         if version == Version::H1 {
             client = Client::connect(address, version).await;
         }
-        let refused = received.is_some_and(|received| received.status != Some(200));
-        sleep(if refused { PAUSE.1 } else { PAUSE.0 }).await;
+        let rejected = received.is_some_and(|received| received.status != Some(200));
+        sleep(if rejected { PAUSE.1 } else { PAUSE.0 }).await;
     }
-    seen
+    report
 }
 
-fn left(stage: Stage) -> &'static str {
+fn disconnect_row(stage: RequestStage) -> &'static str {
     match stage {
-        Stage::Asking => "client left before the head",
-        Stage::Reading => "client left while reading",
+        RequestStage::AwaitingHead => "client disconnected before the head",
+        RequestStage::ReadingBody => "client disconnected while reading",
     }
 }
 
-/// Writes down how a request ended, and whether it should not have ended so.
-fn note(seen: &mut Report, visit: &Visit, received: Option<&Received>, sidecar_killed: bool) {
+/// Records the outcome of a request, and a violation if the outcome is not allowed.
+fn record(
+    report: &mut Report,
+    request: &ClientRequest,
+    received: Option<&ReceivedResponse>,
+    sidecar_killed: bool,
+) {
     let Some(received) = received else {
-        seen.add_outcome("no end within the stated time");
-        seen.add_violation(format!("{ANSWER_DEADLINE:?} without an end: {visit:?}"));
+        report.add_outcome("no end within the deadline");
+        report.add_violation(format!("{RESPONSE_DEADLINE:?} without an end: {request:?}"));
         return;
     };
-    match visit.judge(received) {
-        Ok(Outcome::Finished) if visit.streamed => seen.add_outcome("stream finished"),
-        Ok(Outcome::Finished) => seen.add_outcome("gathered answer finished"),
-        Ok(Outcome::Refused(status, code)) => seen.add_outcome(format!("status {status} {code}")),
-        Ok(Outcome::Failed(code)) => seen.add_outcome(format!("error frame {code}")),
-        Ok(Outcome::BrokenOff) => {
-            seen.add_outcome("broken off");
+    match request.evaluate(received) {
+        Ok(RequestOutcome::Finished) if request.streamed => report.add_outcome("stream finished"),
+        Ok(RequestOutcome::Finished) => report.add_outcome("buffered response finished"),
+        Ok(RequestOutcome::Rejected(status, code)) => {
+            report.add_outcome(format!("status {status} {code}"));
+        }
+        Ok(RequestOutcome::Failed(code)) => report.add_outcome(format!("error frame {code}")),
+        Ok(RequestOutcome::BrokenOff) => {
+            report.add_outcome("broken off");
             if !sidecar_killed {
-                seen.add_violation(format!("broken off while the sidecar lived: {visit:?}"));
+                report.add_violation(format!(
+                    "broken off although the sidecar was not killed: {request:?}"
+                ));
             }
         }
-        Err(what) => {
-            seen.add_outcome("not an honest end");
-            seen.add_violation(what);
+        Err(violation) => {
+            report.add_outcome("invalid response");
+            report.add_violation(violation);
         }
     }
 }

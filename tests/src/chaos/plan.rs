@@ -1,66 +1,67 @@
-//! What is killed, in which order, after which pause: decided by the seed alone.
-//! The shares are ours; the survivor of the last sidecar must live long enough for a leak to show in it.
+//! The plan of a run: the faults, their order and the pauses between them, decided by the seed alone.
+//! The frequencies are our choice; the last sidecar must run long enough for a leak to show.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 
-/// Longest pause before a blow, in milliseconds. A sidecar needs about a second to get ready, so that some are
-/// struck while they start.
+/// Longest pause before a fault, in milliseconds. A sidecar needs about a second to get ready, so that some faults hit
+/// sidecars that are starting.
 const MAX_PAUSE_MS: u64 = 700;
 
-/// Longest time that a frozen worker stays so, in milliseconds: longer than the silence that a turn is allowed.
+/// Longest freeze of a worker, in milliseconds: longer than a turn may be idle.
 const MAX_FREEZE_MS: u64 = 6000;
 
-/// One death.
+/// A fault, and the pause before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Blow {
-    /// The time before it.
+pub(super) struct Fault {
+    /// The pause before the fault.
     pub(super) pause: Duration,
-    pub(super) kind: Kind,
+    pub(super) kind: FaultKind,
 }
 
-/// Who dies how. An index that is too large for those who live counts round.
+/// The target and the kind of a fault. An index is taken modulo the number of running targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// SIGKILL to the sidecar, which is started again at once.
+pub(super) enum FaultKind {
+    /// SIGKILL to the sidecar, which is restarted at once.
     KillSidecar,
-    /// SIGTERM to the sidecar, which is started again when it has ended.
+    /// SIGTERM to the sidecar, which is restarted after its exit.
     StopSidecar,
     /// SIGKILL to a worker.
     KillWorker(usize),
     /// SIGSTOP to a worker, and SIGKILL after this time.
     FreezeWorker(usize, Duration),
-    /// A client leaves, wherever it is.
-    DropClient(usize),
+    /// A disconnect of a client, at any stage of its request.
+    DisconnectClient(usize),
 }
 
-impl Kind {
-    /// Its row in the report.
+impl FaultKind {
+    /// The fault's row in the report.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::KillSidecar => "sidecar SIGKILL",
             Self::StopSidecar => "sidecar SIGTERM",
             Self::KillWorker(_) => "worker SIGKILL",
             Self::FreezeWorker(..) => "worker SIGSTOP, later SIGKILL",
-            Self::DropClient(_) => "client leaves",
+            Self::DisconnectClient(_) => "client disconnects",
         }
     }
 }
 
-/// A storm of so many blows on a sidecar with so many clients. Its last third spares the sidecar.
-pub(super) fn plan(kills: usize, clients: usize, seed: u64) -> Vec<Blow> {
+/// The plan of `kills` faults for a sidecar with `clients` clients. The last third does not hit the sidecar.
+pub(super) fn plan(kills: usize, clients: usize, seed: u64) -> Vec<Fault> {
     let mut rng = Rng::with_seed(seed);
-    let spared_from = kills - kills / 3;
-    let blow = |index| Blow {
+    let last_third = kills - kills / 3;
+    let fault = |index| Fault {
         pause: Duration::from_millis(rng.u64(..MAX_PAUSE_MS)),
-        kind: kind(&mut rng, index < spared_from, clients),
+        kind: kind(&mut rng, index < last_third, clients),
     };
-    (0..kills).map(blow).collect()
+    (0..kills).map(fault).collect()
 }
 
-/// A worker that is killed again and again comes back later each time, until its sidecar is a new one.
-fn kind(rng: &mut Rng, sidecar_too: bool, clients: usize) -> Kind {
+/// A random fault. Worker faults are rare in the last third: each restart of a worker takes longer than the previous one,
+/// until its sidecar is replaced.
+fn kind(rng: &mut Rng, sidecar_too: bool, clients: usize) -> FaultKind {
     let freeze = Duration::from_millis(rng.u64(..MAX_FREEZE_MS));
     let (worker, client) = (rng.usize(..), rng.usize(..clients));
     let shares = if sidecar_too {
@@ -69,11 +70,11 @@ fn kind(rng: &mut Rng, sidecar_too: bool, clients: usize) -> Kind {
         [0, 0, 6, 10]
     };
     match rng.usize(..100) {
-        share if share < shares[0] => Kind::KillSidecar,
-        share if share < shares[1] => Kind::StopSidecar,
-        share if share < shares[2] => Kind::KillWorker(worker),
-        share if share < shares[3] => Kind::FreezeWorker(worker, freeze),
-        _ => Kind::DropClient(client),
+        share if share < shares[0] => FaultKind::KillSidecar,
+        share if share < shares[1] => FaultKind::StopSidecar,
+        share if share < shares[2] => FaultKind::KillWorker(worker),
+        share if share < shares[3] => FaultKind::FreezeWorker(worker, freeze),
+        _ => FaultKind::DisconnectClient(client),
     }
 }
 
@@ -82,19 +83,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_is_a_storm() {
+    fn plan_depends_on_the_seed_alone() {
         assert_eq!(plan(200, 8, 1), plan(200, 8, 1));
         assert_ne!(plan(200, 8, 1), plan(200, 8, 2));
     }
 
     #[test]
-    fn a_storm_has_every_kind_and_spares_the_last_sidecar() {
-        let blows = plan(200, 8, 1);
-        let names = |blows: &[Blow]| {
-            let names = blows.iter().map(|blow| blow.kind.name());
+    fn plan_has_every_kind_of_fault_and_its_last_third_spares_the_sidecar() {
+        let faults = plan(200, 8, 1);
+        let names = |faults: &[Fault]| {
+            let names = faults.iter().map(|fault| fault.kind.name());
             names.collect::<std::collections::BTreeSet<_>>()
         };
-        assert_eq!(names(&blows).len(), 5);
-        assert_eq!(names(&blows[134..]).len(), 3);
+        assert_eq!(names(&faults).len(), 5);
+        assert_eq!(names(&faults[134..]).len(), 3);
     }
 }

@@ -1,4 +1,4 @@
-//! What was seen: how often each fault and each outcome, what was counted afterwards, and every broken promise.
+//! The report of a run: faults, outcomes of requests, counts taken afterwards, and violations.
 //! `Display` is the table that a run prints.
 
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-/// What a run has shown.
+/// The results of a run.
 #[derive(Debug, Default)]
 pub struct Report {
     seed: u64,
@@ -17,7 +17,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Nothing seen yet.
+    /// An empty report.
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             seed,
@@ -25,22 +25,22 @@ impl Report {
         }
     }
 
-    /// Every promise that was broken; empty after a good run.
+    /// The violated invariants; empty after a good run.
     pub fn violations(&self) -> &[String] {
         &self.violations
     }
 
-    /// Requests that came to an end, the client's leaving included.
+    /// The number of requests, including those from which the client disconnected.
     pub fn requests(&self) -> usize {
         self.outcomes.values().sum()
     }
 
-    /// Deaths and other faults.
+    /// The number of injected faults.
     pub fn faults(&self) -> usize {
         self.faults.values().sum()
     }
 
-    /// Requests that ended like this.
+    /// The number of requests with this outcome.
     pub fn outcome(&self, name: &str) -> usize {
         self.outcomes.get(name).copied().unwrap_or_default()
     }
@@ -53,11 +53,11 @@ impl Report {
         *self.outcomes.entry(outcome.into()).or_default() += 1;
     }
 
-    /// Prints all of it, and says whether nothing was wrong.
+    /// Prints the report; the exit code is a failure if there are violations.
     ///
     /// # Errors
-    /// When standard output is closed.
-    pub fn conclude(&self) -> io::Result<ExitCode> {
+    /// Fails if standard output is closed.
+    pub fn print_summary(&self) -> io::Result<ExitCode> {
         write!(io::stdout(), "{self}")?;
         Ok(if self.violations().is_empty() {
             ExitCode::SUCCESS
@@ -66,16 +66,16 @@ impl Report {
         })
     }
 
-    pub(crate) fn add_count(&mut self, what: &'static str, count: impl fmt::Display) {
-        self.counts.push((what, count.to_string()));
+    pub(crate) fn add_count(&mut self, name: &'static str, count: impl fmt::Display) {
+        self.counts.push((name, count.to_string()));
     }
 
     pub(crate) fn add_violation(&mut self, violation: impl Into<String>) {
         self.violations.push(violation.into());
     }
 
-    /// Takes in what another has seen in the same run.
-    pub(crate) fn absorb(&mut self, other: Self) {
+    /// Adds another report of the same run.
+    pub(crate) fn merge(&mut self, other: Self) {
         for (kind, count) in other.faults {
             *self.faults.entry(kind).or_default() += count;
         }
@@ -96,7 +96,7 @@ impl fmt::Display for Report {
         section(
             f,
             "afterwards",
-            self.counts.iter().map(|(what, count)| (what, count)),
+            self.counts.iter().map(|(name, count)| (name, count)),
         )?;
         writeln!(f, "\nviolations: {}", self.violations.len())?;
         self.violations

@@ -1,4 +1,4 @@
-//! What Envoy says: its access log on stdout, the rest on stderr.
+//! Envoy's output: the access log on stdout, other logs on stderr.
 //! Follows `access_log` in `envoy/envoy.yaml`: one JSON object a line.
 
 use std::sync::{Arc, Mutex};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
-/// What was read so far.
+/// The lines read so far.
 #[derive(Debug, Default)]
 pub(super) struct Log {
     access: Mutex<Vec<Value>>,
@@ -24,13 +24,13 @@ impl Log {
         self.stderr.lock().expect("no holder panics").clone()
     }
 
-    /// Takes a line of stdout.
+    /// Adds a line of stdout.
     pub(super) fn add_access(&self, line: &str) {
         let entry = serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
         self.access.lock().expect("no holder panics").push(entry);
     }
 
-    /// Takes a line of stderr.
+    /// Adds a line of stderr.
     pub(super) fn add_stderr(&self, line: &str) {
         let mut stderr = self.stderr.lock().expect("no holder panics");
         stderr.push_str(line);
@@ -38,7 +38,7 @@ impl Log {
     }
 }
 
-/// Hands every line of `stream` to `add`.
+/// Passes every line of `stream` to `add`.
 pub(super) async fn read_lines(stream: impl AsyncRead + Unpin, log: Arc<Log>, add: fn(&Log, &str)) {
     let mut lines = BufReader::new(stream).lines();
     while let Ok(Some(line)) = lines.next_line().await {

@@ -1,4 +1,4 @@
-//! How a test's Envoy differs from the one that ships, and the files that come of it.
+//! Options of an Envoy under test, and the configuration files that result from them.
 //! Follows the header comments of `envoy/envoy.yaml` and `envoy/filter.yaml`.
 
 use std::fs;
@@ -11,9 +11,9 @@ use xtask::envoy_config::Placement;
 use crate::filter_wasm::filter_wasm;
 use crate::http::DEADLINE;
 
-/// How a test's Envoy differs from the one that ships.
+/// The differences between a test's Envoy and the one that ships.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct EnvoyOptions {
     upstream: PathBuf,
     sidecar_admin: Option<PathBuf>,
     pub(super) concurrency: u16,
@@ -22,12 +22,12 @@ pub struct Options {
     replacements: Vec<(String, String)>,
     filter_replacements: Vec<(String, String)>,
     pub(super) config_yaml: Option<String>,
-    other_filters: Option<String>,
-    pub(super) under: Vec<String>,
-    pub(super) patience: Duration,
+    filters_instead: Option<String>,
+    pub(super) wrapper: Vec<String>,
+    pub(super) start_timeout: Duration,
 }
 
-impl Options {
+impl EnvoyOptions {
     /// The shipped configuration, one worker, no variables, and `upstream` in place of the sidecar's socket.
     pub fn new(upstream: impl Into<PathBuf>) -> Self {
         Self {
@@ -39,13 +39,13 @@ impl Options {
             replacements: Vec::new(),
             filter_replacements: Vec::new(),
             config_yaml: None,
-            other_filters: None,
-            under: Vec::new(),
-            patience: DEADLINE,
+            filters_instead: None,
+            wrapper: Vec::new(),
+            start_timeout: DEADLINE,
         }
     }
 
-    /// Has `socket` in place of the sidecar's admin interface; without, nothing listens there.
+    /// Uses `socket` as the sidecar's admin interface; by default no server listens there.
     #[must_use]
     pub fn sidecar_admin(mut self, socket: impl Into<PathBuf>) -> Self {
         self.sidecar_admin = Some(socket.into());
@@ -59,7 +59,7 @@ impl Options {
         self
     }
 
-    /// Sets a variable; nothing else is in Envoy's environment.
+    /// Sets a variable; Envoy's environment holds only the variables that are set here.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
@@ -73,36 +73,36 @@ impl Options {
         self
     }
 
-    /// Replaces `from`, which stands in `envoy.yaml` once, to turn a limit down to what a test can wait for.
+    /// Replaces `from`, which occurs once in `envoy.yaml`, for example to shorten a timeout.
     #[must_use]
     pub fn replace(mut self, from: &str, to: &str) -> Self {
         self.replacements.push((from.to_owned(), to.to_owned()));
         self
     }
 
-    /// Hands Envoy `yaml` beside its file, which it merges into that: single fields win, lists grow.
+    /// Passes `yaml` to Envoy in addition to its file. Envoy merges both: single fields of `yaml` win, lists are appended.
     #[must_use]
     pub fn config_yaml(mut self, yaml: String) -> Self {
         self.config_yaml = Some(yaml);
         self
     }
 
-    /// Has `yaml`, items of `http_filters` or none, in the place of our filter.
+    /// Replaces the filter by `yaml`, which holds items of `http_filters` or is empty.
     #[must_use]
     pub fn filters_instead(mut self, yaml: &str) -> Self {
-        self.other_filters = Some(yaml.to_owned());
+        self.filters_instead = Some(yaml.to_owned());
         self
     }
 
-    /// Runs Envoy under another program that takes its command line, and gives it so much time to get ready.
+    /// Runs Envoy under another program that takes Envoy's command line, with a deadline for the start.
     #[must_use]
-    pub fn under(mut self, command: &[&str], patience: Duration) -> Self {
-        self.under = command.iter().map(|&word| word.to_owned()).collect();
-        self.patience = patience;
+    pub fn wrapper(mut self, command: &[&str], start_timeout: Duration) -> Self {
+        self.wrapper = command.iter().map(|&word| word.to_owned()).collect();
+        self.start_timeout = start_timeout;
         self
     }
 
-    /// Replaces `from`, which stands in `filter.yaml` once, to load the filter as somebody else's Envoy may.
+    /// Replaces `from`, which occurs once in `filter.yaml`, for example to load the filter under another name.
     #[must_use]
     pub fn replace_in_filter(mut self, from: &str, to: &str) -> Self {
         self.filter_replacements
@@ -112,7 +112,7 @@ impl Options {
 }
 
 /// Writes the rendered configuration into `dir`.
-pub(super) fn place(dir: &Path, options: &Options) -> Placement {
+pub(super) fn place(dir: &Path, options: &EnvoyOptions) -> Placement {
     let listen = "127.0.0.1:0".parse().expect("an address");
     let mut placement = Placement::in_dir(dir, listen);
     placement.sidecar_socket.clone_from(&options.upstream);
@@ -125,7 +125,7 @@ pub(super) fn place(dir: &Path, options: &Options) -> Placement {
         .write(&bootstrap)
         .expect("the shipped configuration can be rendered");
     rewrite(&bootstrap, |text| replace_all(text, &options.replacements));
-    if let Some(yaml) = &options.other_filters {
+    if let Some(yaml) = &options.filters_instead {
         rewrite(&bootstrap, |text| without_filter(&text, yaml));
     }
     rewrite(&placement.filter_yaml, |text| {
@@ -140,28 +140,28 @@ pub(super) const BOOTSTRAP: &str = "envoy.yaml";
 
 fn rewrite(path: &Path, change: impl FnOnce(String) -> String) {
     let text = fs::read_to_string(path).expect("the file was just written");
-    fs::write(path, change(text)).expect("the folder is ours");
+    fs::write(path, change(text)).expect("the temporary folder is writable");
 }
 
 fn replace_all(text: String, replacements: &[(String, String)]) -> String {
     replacements.iter().fold(text, |text, (from, to)| {
-        assert_eq!(text.matches(from).count(), 1, "`{from}` is in it once");
+        assert_eq!(text.matches(from).count(), 1, "`{from}` occurs once");
         text.replace(from, to)
     })
 }
 
-/// `bootstrap` with `yaml` where our filter stands, which ends where the next item and its comment begin.
+/// `bootstrap` with `yaml` in place of the filter, which ends at the next item and its comment.
 fn without_filter(bootstrap: &str, yaml: &str) -> String {
     let (before, item) = bootstrap
         .split_once("          - name: codex_edge\n")
-        .expect("envoy.yaml has our filter");
+        .expect("envoy.yaml has the filter");
     let (_item, after) = item
         .split_once("\n          # ")
         .expect("another filter follows, with its comment");
     format!("{before}{yaml}          # {after}")
 }
 
-/// `filter_yaml` with `fields` put into the JSON that the filter gets as its configuration.
+/// `filter_yaml` with `fields` added to the JSON of the filter's configuration.
 pub(super) fn with_fields(filter_yaml: &str, fields: &Map<String, Value>) -> String {
     let (before, rest) = filter_yaml
         .split_once("value: '")

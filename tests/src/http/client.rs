@@ -1,4 +1,4 @@
-//! One connection and what comes back over it.
+//! A client connection and its responses.
 //! Follows RFC 9112 and RFC 9113 by way of hyper.
 
 use std::net::SocketAddr;
@@ -18,9 +18,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 
-use super::{Body, deadline};
+use super::deadline::deadline;
+use super::request::Body;
 
-/// The HTTP version that a client speaks.
+/// The HTTP version of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     /// HTTP/1.1.
@@ -29,14 +30,14 @@ pub enum Version {
     H2,
 }
 
-/// One connection, which ends when the client and all its [`Stream`]s are dropped.
+/// A connection, which is closed when the client and all its responses are dropped.
 #[derive(Debug)]
 pub struct Client {
     sender: Sender,
     connection: Connection,
 }
 
-/// The task that moves a connection's octets.
+/// The task that reads and writes the connection.
 type Connection = Arc<JoinSet<()>>;
 
 #[derive(Debug)]
@@ -57,10 +58,10 @@ impl Client {
         Self::over(stream, version).await
     }
 
-    /// Connects to the Unix socket at `path` and speaks HTTP/1.1.
+    /// Connects to the Unix socket at `path` with HTTP/1.1.
     ///
     /// # Errors
-    /// When nobody listens there.
+    /// Fails if no server listens on the socket.
     pub async fn connect_unix(path: &Path) -> std::io::Result<Self> {
         Ok(Self::over(deadline(UnixStream::connect(path)).await?, Version::H1).await)
     }
@@ -75,7 +76,7 @@ impl Client {
             Version::H1 => {
                 let (sender, connection) = http1::handshake(io)
                     .await
-                    .expect("HTTP/1.1 has no handshake");
+                    .expect("an HTTP/1.1 handshake sends nothing");
                 tasks.spawn(async { drop(connection.await) });
                 Sender::H1(sender)
             }
@@ -92,11 +93,11 @@ impl Client {
         }
     }
 
-    /// Sends `request`, whose URI is a path, and returns when the response head is there.
+    /// Sends `request` to its URI, which is a path, and returns when the response head has arrived.
     ///
     /// # Errors
-    /// When the server closes the connection or resets the stream instead of answering.
-    pub async fn stream(&mut self, mut request: Request<Body>) -> hyper::Result<Stream> {
+    /// Fails if the server closes the connection or resets the stream before the head.
+    pub async fn stream(&mut self, mut request: Request<Body>) -> hyper::Result<StreamedResponse> {
         let response = match &mut self.sender {
             Sender::H1(sender) => {
                 request
@@ -113,39 +114,39 @@ impl Client {
                 deadline(sender.send_request(request)).await?
             }
         };
-        Ok(Stream::new(response, self.connection.clone()))
+        Ok(StreamedResponse::new(response, self.connection.clone()))
     }
 
-    /// Sends `request` and returns the whole answer.
+    /// Sends `request` and returns the whole response.
     ///
     /// # Errors
-    /// As [`Client::stream`], and when the body breaks off.
-    pub async fn send(&mut self, request: Request<Body>) -> hyper::Result<Answer> {
+    /// Fails as [`Client::stream`], and if the body is cut off.
+    pub async fn send(&mut self, request: Request<Body>) -> hyper::Result<BufferedResponse> {
         self.stream(request).await?.collect().await
     }
 }
 
-/// A response head and the body behind it, piece by piece.
+/// A response head, and the body chunk by chunk.
 #[derive(Debug)]
-pub struct Stream {
+pub struct StreamedResponse {
     /// The status.
     pub status: StatusCode,
-    /// The header fields.
+    /// The headers.
     pub headers: HeaderMap,
     body: Incoming,
     _connection: Connection,
 }
 
-/// A piece of a body and when it came.
+/// A chunk of a body and the time of its arrival.
 #[derive(Debug)]
-pub struct Piece {
-    /// When the piece was there.
+pub struct Chunk {
+    /// The time of arrival.
     pub at: Instant,
-    /// What it holds.
+    /// The octets.
     pub data: Bytes,
 }
 
-impl Stream {
+impl StreamedResponse {
     fn new(response: Response<Incoming>, connection: Connection) -> Self {
         let (head, body) = response.into_parts();
         Self {
@@ -156,17 +157,17 @@ impl Stream {
         }
     }
 
-    /// The next piece as it came off the wire; `None` at the end.
+    /// The next chunk as it was read; `None` at the end.
     ///
     /// # Errors
-    /// When the body breaks off.
-    pub async fn next(&mut self) -> hyper::Result<Option<Piece>> {
+    /// Fails if the body is cut off.
+    pub async fn next(&mut self) -> hyper::Result<Option<Chunk>> {
         while let Some(frame) = deadline(self.body.frame()).await {
-            // HTTP/2 may end a stream with a frame that holds nothing.
+            // HTTP/2 may end a stream with an empty DATA frame.
             if let Ok(data) = frame?.into_data()
                 && !data.is_empty()
             {
-                return Ok(Some(Piece {
+                return Ok(Some(Chunk {
                     at: Instant::now(),
                     data,
                 }));
@@ -175,16 +176,16 @@ impl Stream {
         Ok(None)
     }
 
-    /// The rest of the body, with the head.
+    /// Reads the rest of the body.
     ///
     /// # Errors
-    /// When the body breaks off.
-    pub async fn collect(mut self) -> hyper::Result<Answer> {
+    /// Fails if the body is cut off.
+    pub async fn collect(mut self) -> hyper::Result<BufferedResponse> {
         let mut body = BytesMut::new();
-        while let Some(piece) = self.next().await? {
-            body.extend_from_slice(&piece.data);
+        while let Some(chunk) = self.next().await? {
+            body.extend_from_slice(&chunk.data);
         }
-        Ok(Answer {
+        Ok(BufferedResponse {
             status: self.status,
             headers: self.headers,
             body: body.freeze(),
@@ -192,22 +193,22 @@ impl Stream {
     }
 }
 
-/// A whole answer.
+/// A complete response.
 #[derive(Debug)]
-pub struct Answer {
+pub struct BufferedResponse {
     /// The status.
     pub status: StatusCode,
-    /// The header fields.
+    /// The headers.
     pub headers: HeaderMap,
     /// The body, without its framing.
     pub body: Bytes,
 }
 
-impl Answer {
-    /// The value of the field `name`; empty when it is absent.
+impl BufferedResponse {
+    /// The value of the header `name`; empty if it is absent.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| {
-            value.to_str().expect("the field is visible ASCII")
+            value.to_str().expect("the value is visible ASCII")
         })
     }
 

@@ -1,5 +1,5 @@
-//! Octets to a server and one answer back, for requests that are none.
-//! Reads answers that have a length (RFC 9112, section 6.3), as Envoy's own all have.
+//! Octets to a server and one response, for requests that are not valid HTTP.
+//! Reads responses with a content-length (RFC 9112, section 6.3), as all local replies of Envoy have.
 
 use std::net::SocketAddr;
 
@@ -7,10 +7,11 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Answer, deadline};
+use super::client::BufferedResponse;
+use super::deadline::deadline;
 
-/// Writes `bytes` to a new connection and reads one answer, which is not one to `HEAD`.
-pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Answer {
+/// Writes `bytes` to a new connection and reads one response, which must not be one to `HEAD`.
+pub async fn raw(address: SocketAddr, bytes: &[u8]) -> BufferedResponse {
     let mut stream = deadline(TcpStream::connect(address))
         .await
         .expect("the server accepts a connection");
@@ -21,14 +22,14 @@ pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Answer {
     let mut read = Vec::new();
     loop {
         match parse(&read) {
-            Some(answer) => return answer,
+            Some(response) => return response,
             None => {
                 let octets = deadline(stream.read_buf(&mut read))
                     .await
                     .unwrap_or_default();
                 assert!(
                     octets > 0,
-                    "the answer breaks off after {:?}",
+                    "the response is cut off after {:?}",
                     String::from_utf8_lossy(&read)
                 );
             }
@@ -36,31 +37,33 @@ pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Answer {
     }
 }
 
-/// The answer at the start of `read`, if it is whole. Its head is taken to be well-formed.
-fn parse(read: &[u8]) -> Option<Answer> {
+/// The response at the start of `read`, if it is complete. The head must be well-formed.
+fn parse(read: &[u8]) -> Option<BufferedResponse> {
     let text = String::from_utf8_lossy(read);
     let (head, body) = text.split_once("\r\n\r\n")?;
     let mut lines = head.lines();
     let status = lines
         .next()
         .and_then(|line| line.split(' ').nth(1))
-        .expect("a status line");
+        .expect("a status line")
+        .parse()
+        .expect("a status code");
     let headers = lines
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| {
-            let name = name.parse::<http::HeaderName>().expect("a field name");
-            (name, value.parse().expect("a field value"))
+            let name = name.parse::<http::HeaderName>().expect("a header name");
+            (name, value.parse().expect("a header value"))
         });
-    let status = status.parse().expect("a status code");
-    let mut answer = Answer {
+
+    let mut response = BufferedResponse {
         status,
         headers: headers.collect(),
         body: Bytes::new(),
     };
-    let length = answer
+    let length = response
         .header("content-length")
         .parse()
-        .expect("the answer has a length");
-    answer.body = Bytes::copy_from_slice(body.as_bytes().get(..length)?);
-    Some(answer)
+        .expect("the response has a content-length");
+    response.body = Bytes::copy_from_slice(body.as_bytes().get(..length)?);
+    Some(response)
 }

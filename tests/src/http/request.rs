@@ -1,5 +1,5 @@
-//! Requests as tests write them: a verb, a path, and a field at a time.
-//! URIs are in origin form (RFC 9112, section 3.2.1); the client adds what its version needs.
+//! Requests as tests write them: a method, a path, and a header at a time.
+//! URIs are in origin form (RFC 9112, section 3.2.1); the client completes them for its version.
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -25,11 +25,11 @@ pub fn post(path: &str, body: impl Into<Bytes>) -> Request<Body> {
     with(request, "content-type", "application/json")
 }
 
-/// `request` with one more field.
+/// `request` with one more header.
 pub fn with(mut request: Request<Body>, name: &'static str, value: &str) -> Request<Body> {
     request
         .headers_mut()
-        .append(name, value.parse().expect("a field value"));
+        .append(name, value.parse().expect("a header value"));
     request
 }
 

@@ -1,5 +1,5 @@
 //! Errors of the model API: an HTTP status and OpenAI's error object.
-//! Types, codes and texts are those that the OpenAI API answers with.
+//! Types, codes and messages are those of the OpenAI API.
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -7,11 +7,11 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use super::script::Status;
+use super::script::ErrorStep;
 
-/// Why a request is refused, as the model API would.
+/// An error response of the model API.
 #[derive(Debug)]
-pub(super) struct ApiError {
+pub(crate) struct ApiError {
     status: StatusCode,
     kind: &'static str,
     code: Option<&'static str>,
@@ -20,8 +20,8 @@ pub(super) struct ApiError {
 }
 
 impl ApiError {
-    /// A request that the Responses API does not take.
-    pub(super) fn invalid(param: Option<&'static str>, message: impl Into<String>) -> Self {
+    /// A request that the Responses API rejects.
+    pub(crate) fn invalid(param: Option<&'static str>, message: impl Into<String>) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
             kind: "invalid_request_error",
@@ -32,7 +32,7 @@ impl ApiError {
     }
 
     /// A route that the API does not have.
-    pub(super) fn unknown_url(method: &Method, path: &str) -> Self {
+    pub(crate) fn unknown_url(method: &Method, path: &str) -> Self {
         Self {
             status: StatusCode::NOT_FOUND,
             kind: "invalid_request_error",
@@ -42,8 +42,8 @@ impl ApiError {
         }
     }
 
-    /// What a bare status stands for.
-    fn of(status: StatusCode) -> Self {
+    /// The error that the OpenAI API sends with `status`.
+    fn for_status(status: StatusCode) -> Self {
         let (kind, code, message) = match status.as_u16() {
             401 => (
                 "invalid_request_error",
@@ -95,14 +95,14 @@ impl ApiError {
         })
     }
 
-    pub(super) fn response(&self) -> Response<Full<Bytes>> {
+    pub(crate) fn response(&self) -> Response<Full<Bytes>> {
         json_response(self.status, &json!({ "error": self.to_json() }))
     }
 }
 
-/// The answer to a `status` step.
-pub(super) fn scripted(step: Status) -> Response<Full<Bytes>> {
-    let mut error = ApiError::of(step.status).to_json();
+/// The response of a `status` step.
+pub(crate) fn scripted(step: ErrorStep) -> Response<Full<Bytes>> {
+    let mut error = ApiError::for_status(step.status).to_json();
     for (name, value) in step.error {
         error[name] = value;
     }
@@ -114,8 +114,8 @@ pub(super) fn scripted(step: Status) -> Response<Full<Bytes>> {
     response
 }
 
-/// An answer with a JSON body.
-pub(super) fn json_response(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
+/// A response with a JSON body.
+pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
     let mut response = text_response(status, body.to_string());
     response
         .headers_mut()

@@ -1,5 +1,5 @@
-//! Clients that talk without a pause, over HTTP/1.1 and HTTP/2, until they are told to stop.
-//! Every answer is judged when it ends; a mark that is another client's is a violation wherever it stands.
+//! Clients that send requests without a break, over HTTP/1.1 and HTTP/2, until they are stopped.
+//! Every response is evaluated when it ends; the marker of another client is a violation anywhere in it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,92 +10,94 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::CLIENTS;
 use super::keys::KeyRing;
-use super::ledger::{Asked, Fate, Ledger};
-use super::talk::{Question, Talk};
+use super::request_log::{ObservedOutcome, RequestLog, SentRequest};
+use super::workload::{Workload, WorkloadRequest};
 use crate::chaos::Report;
-use crate::chaos::answer::Answer;
-use crate::chaos::chain::{ANSWER_DEADLINE, Chain};
-use crate::chaos::verdict::{Outcome, Received, judge};
+use crate::chaos::chain::{Chain, RESPONSE_DEADLINE};
+use crate::chaos::outcome::{ReceivedResponse, RequestOutcome, evaluate};
+use crate::chaos::parsed_response::ParsedResponse;
 use crate::http::{Client, Version, bearer, post, with};
 
-/// Time that a client takes between two questions, and after a refusal; with less, refusals would be most of what is
-/// seen.
+/// Concurrent clients: more than the permits, so that some requests queue and some are rejected.
+pub(super) const CLIENTS: usize = 10;
+
+/// Time that a client waits between two requests, and after a rejection; with less, most outcomes would be rejections.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
 
-/// What a sidecar says of a conversation that its predecessor had.
+/// The error code for a conversation that was stored by an earlier sidecar.
 const FORGOTTEN: &str = "previous_response_not_found";
 
-/// The words before the name of the client to whom a text belongs.
-const MARK: &str = "canary ";
+/// Start of a marker; the name of the client to which the text belongs follows.
+const MARKER: &str = "marker ";
 
-/// A part of the run.
+/// A phase of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
-    /// Sidecars come and go.
-    Replaced,
-    /// One sidecar lives.
-    Spared,
+pub(super) enum RunPhase {
+    /// The sidecar is replaced repeatedly.
+    Restarts,
+    /// The same sidecar serves all requests.
+    Stable,
 }
 
-/// The clients of one part of the run.
+/// The clients of one phase of the run.
 #[derive(Debug)]
 pub(super) struct Clients {
-    tasks: JoinSet<Asker>,
+    tasks: JoinSet<SoakClient>,
     stop: CancellationToken,
 }
 
-/// One client, and what it has seen.
+/// A client, its connection, and its log.
 #[derive(Debug)]
-struct Asker {
-    /// Its own, among all clients of the run.
+struct SoakClient {
+    /// Unique among all clients of the run.
     name: String,
     number: usize,
-    part: Part,
+    phase: RunPhase,
     rng: Rng,
     ring: Arc<KeyRing>,
     address: SocketAddr,
     version: Version,
-    client: Client,
-    asked: Ledger,
-    seen: Report,
+    connection: Client,
+    log: RequestLog,
+    report: Report,
 }
 
-impl Part {
-    /// The first of its clients' names.
+impl RunPhase {
+    /// The first letter of the names of the phase's clients.
     fn letter(self) -> char {
         match self {
-            Self::Replaced => 'a',
-            Self::Spared => 'b',
+            Self::Restarts => 'a',
+            Self::Stable => 'b',
         }
     }
 }
 
 impl Clients {
-    /// Clients that no other part has.
-    pub(super) fn start(part: Part, ring: &Arc<KeyRing>, chain: &Chain, mut rng: Rng) -> Self {
+    /// Starts clients with names that no other phase uses.
+    pub(super) fn start(phase: RunPhase, ring: &Arc<KeyRing>, chain: &Chain, mut rng: Rng) -> Self {
         let (address, stop) = (chain.envoy.address(), CancellationToken::new());
         let clients = (0..CLIENTS).map(|number| {
             let (rng, ring, stop) = (rng.fork(), Arc::clone(ring), stop.clone());
             async move {
                 let version = [Version::H1, Version::H2][number % 2];
-                let mut asker = Asker {
-                    name: format!("{}{number}", part.letter()),
+                let mut client = SoakClient {
+                    name: format!("{}{number}", phase.letter()),
                     number,
-                    part,
+                    phase,
                     rng,
                     ring,
                     address,
                     version,
-                    client: Client::connect(address, version).await,
-                    asked: Ledger::default(),
-                    seen: Report::default(),
+                    connection: Client::connect(address, version).await,
+                    log: RequestLog::default(),
+                    report: Report::default(),
                 };
+                // Checked between workloads only, so that every request is read to its end.
                 while !stop.is_cancelled() {
-                    asker.talk().await;
+                    client.run_workload().await;
                 }
-                asker
+                client
             }
         });
         Self {
@@ -104,151 +106,167 @@ impl Clients {
         }
     }
 
-    /// Lets every client hear the end of what it asks, and returns what all have asked.
-    pub(super) async fn stop(mut self, report: &mut Report) -> Ledger {
+    /// Lets every client finish its workload, and returns the log of all requests.
+    pub(super) async fn stop(mut self, report: &mut Report) -> RequestLog {
         self.stop.cancel();
-        let mut ledgers = Vec::new();
-        while let Some(asker) = self.tasks.join_next().await {
-            match asker {
-                Ok(asker) => {
-                    report.absorb(asker.seen);
-                    ledgers.push(asker.asked);
+        let mut logs = Vec::new();
+        while let Some(client) = self.tasks.join_next().await {
+            match client {
+                Ok(client) => {
+                    report.merge(client.report);
+                    logs.push(client.log);
                 }
-                Err(error) => {
-                    report.add_violation(format!("a client could not go on: {error}"));
-                }
+                Err(error) => report.add_violation(format!("a client panicked: {error}")),
             }
         }
-        Ledger::joined(ledgers)
+        RequestLog::joined(logs)
     }
 }
 
-impl Asker {
-    async fn talk(&mut self) {
-        let talk = Talk::any(&mut self.rng);
-        let mark = format!("{MARK}{}.{}, ", self.name, self.asked.len());
-        let mut next = Some(talk.open(&mark, &mut self.rng));
-        while let Some(question) = next {
-            let answer = self.ask(talk, &question).await;
-            next = answer.and_then(|answer| talk.follow(&question, &answer, &mut self.rng));
+impl SoakClient {
+    async fn run_workload(&mut self) {
+        let workload = Workload::random(&mut self.rng);
+        let marker = format!("{MARKER}{}.{}, ", self.name, self.log.len());
+        let mut next = Some(workload.first_request(&marker, &mut self.rng));
+        while let Some(request) = next {
+            let response = self.send(workload, &request).await;
+            next = response
+                .and_then(|response| workload.next_request(&request, &response, &mut self.rng));
         }
     }
 
-    /// Asks, writes down what became of it, and returns the answer if that is whole.
-    async fn ask(&mut self, talk: Talk, question: &Question) -> Option<Answer> {
-        let (id, epoch) = (
-            format!("{}-{}", self.name, self.asked.len()),
-            self.ring.epoch(),
-        );
-        let received = self.exchange(question, &id).await;
-        let (dialect, fate) = (question.dialect, Fate::Left);
-        self.asked.push(Asked { id, dialect, fate });
+    /// Sends a request, logs its outcome, and returns the response if it is complete.
+    async fn send(
+        &mut self,
+        workload: Workload,
+        request: &WorkloadRequest,
+    ) -> Option<ParsedResponse> {
+        let id = format!("{}-{}", self.name, self.log.len());
+        // Read before the request is sent: a rotation during the request makes a 401 legitimate.
+        let epoch = self.ring.epoch();
+        let received = self.exchange(request, &id).await;
+        self.log.push(SentRequest {
+            id,
+            endpoint: request.endpoint,
+            outcome: ObservedOutcome::Disconnected,
+        });
         if received.is_none() || self.version == Version::H1 {
-            self.client = Client::connect(self.address, self.version).await;
+            self.connection = Client::connect(self.address, self.version).await;
         }
         let Some(received) = received else {
-            self.seen.add_outcome(format!("{} left", talk.name()));
+            let outcome = format!("{} left by the client", workload.name());
+            self.report.add_outcome(outcome);
             return None;
         };
-        let answer = self.hear(talk, question, &received, epoch);
-        sleep(if answer.is_none() { PAUSE.1 } else { PAUSE.0 }).await;
-        answer
+        let response = self.evaluate(workload, request, &received, epoch);
+        sleep(if response.is_none() { PAUSE.1 } else { PAUSE.0 }).await;
+        response
     }
 
-    /// `None` when the client has left.
-    async fn exchange(&mut self, question: &Question, id: &str) -> Option<Received> {
-        let request = post(question.dialect.path(), question.body.to_string());
-        let request = bearer(request, &self.ring.key(self.number));
-        let asking = async {
-            match self.client.stream(with(request, "x-request-id", id)).await {
-                Ok(stream) => Received::read(stream, question.slow).await,
-                Err(_) => Received::nothing(),
+    /// Sends a request and reads the response; `None` if the client disconnects first.
+    async fn exchange(&mut self, request: &WorkloadRequest, id: &str) -> Option<ReceivedResponse> {
+        let post = post(request.endpoint.path(), request.body.to_string());
+        let post = bearer(post, &self.ring.key(self.number));
+        let exchange = async {
+            match self.connection.stream(with(post, "x-request-id", id)).await {
+                Ok(stream) => ReceivedResponse::read(stream, request.slow).await,
+                Err(_) => ReceivedResponse::no_head(),
             }
         };
-        let stay = question.leaves_after.unwrap_or(ANSWER_DEADLINE);
-        let received = timeout(stay, asking).await.ok();
-        if received.is_none() && question.leaves_after.is_none() {
-            let violation = format!("{ANSWER_DEADLINE:?} without an end: {id}");
-            self.seen.add_violation(violation);
+        let limit = request.disconnect_after.unwrap_or(RESPONSE_DEADLINE);
+        let received = timeout(limit, exchange).await.ok();
+        if received.is_none() && request.disconnect_after.is_none() {
+            let violation = format!("{RESPONSE_DEADLINE:?} without an end: {id}");
+            self.report.add_violation(violation);
         }
         received
     }
 
-    fn hear(
+    fn evaluate(
         &mut self,
-        talk: Talk,
-        question: &Question,
-        received: &Received,
+        workload: Workload,
+        request: &WorkloadRequest,
+        received: &ReceivedResponse,
         epoch: usize,
-    ) -> Option<Answer> {
-        let judged = judge(
+    ) -> Option<ParsedResponse> {
+        let evaluated = evaluate(
             received,
-            question.dialect,
-            question.streamed(),
-            &question.expected,
+            request.endpoint,
+            request.streamed(),
+            &request.expected,
         );
-        let (outcome, answer) = match judged {
-            Ok(judged) => judged,
-            Err(what) => {
-                self.violation(talk, &what);
+        let (outcome, response) = match evaluated {
+            Ok(evaluated) => evaluated,
+            Err(violation) => {
+                self.add_violation(workload, &violation);
                 return None;
             }
         };
+        // Raw and parsed: a marker that is split over two deltas shows only in the parsed text.
         let body = String::from_utf8_lossy(&received.body);
-        let strangers = [&*body, &answer.text].map(|text| stranger(text, &self.name));
-        for stranger in strangers.into_iter().flatten() {
-            self.violation(talk, &format!("it has text of {stranger}"));
+        let foreign = [&*body, &response.text].map(|text| foreign_marker(text, &self.name));
+        for name in foreign.into_iter().flatten() {
+            self.add_violation(workload, &format!("text of client {name}"));
         }
-        self.asked
-            .end(received.status.unwrap_or_default(), outcome.code());
-        if let Some(what) = self.wrong(&outcome, question, epoch) {
-            self.violation(talk, what);
+        self.log
+            .set_outcome(received.status.unwrap_or_default(), outcome.code());
+        if let Some(violation) = self.unexpected(&outcome, request, epoch) {
+            self.add_violation(workload, violation);
         }
-        self.seen.add_outcome(row(talk, &outcome));
-        (outcome == Outcome::Finished).then_some(answer)
+        self.report.add_outcome(report_row(workload, &outcome));
+        (outcome == RequestOutcome::Finished).then_some(response)
     }
 
-    /// What is wrong with an end that is honest in itself.
-    fn wrong(&self, outcome: &Outcome, question: &Question, epoch: usize) -> Option<&'static str> {
+    /// The violation in an outcome that is well-formed, but not allowed for this request.
+    fn unexpected(
+        &self,
+        outcome: &RequestOutcome,
+        request: &WorkloadRequest,
+        epoch: usize,
+    ) -> Option<&'static str> {
         let keys_changed = epoch % 2 == 1 || epoch != self.ring.epoch();
         match outcome {
-            Outcome::Finished if question.fails => {
-                Some("the model failed, and it looks like success")
+            RequestOutcome::Finished if request.fails => {
+                Some("success although the model has failed")
             }
-            Outcome::Finished | Outcome::Failed(_) => None,
-            Outcome::BrokenOff => Some("broken off while the sidecar lived"),
-            Outcome::Refused(401, _) if keys_changed => None,
-            Outcome::Refused(_, code) if code == FORGOTTEN && self.part == Part::Replaced => None,
-            Outcome::Refused(status, _) if is_passing(*status) => None,
-            Outcome::Refused(..) => Some("refused as if it were wrong"),
+            RequestOutcome::Finished | RequestOutcome::Failed(_) => None,
+            RequestOutcome::BrokenOff => Some("broken off although the sidecar was not killed"),
+            RequestOutcome::Rejected(401, _) if keys_changed => None,
+            RequestOutcome::Rejected(_, code)
+                if code == FORGOTTEN && self.phase == RunPhase::Restarts =>
+            {
+                None
+            }
+            RequestOutcome::Rejected(status, _) if is_temporary(*status) => None,
+            RequestOutcome::Rejected(..) => Some("a valid request was rejected as invalid"),
         }
     }
 
-    fn violation(&mut self, talk: Talk, what: &str) {
-        let (asked, talk) = (self.asked.last(), talk.name());
-        self.seen
-            .add_violation(format!("{talk} of {asked:?}: {what}"));
+    fn add_violation(&mut self, workload: Workload, violation: &str) {
+        let (request, workload) = (self.log.last(), workload.name());
+        self.report
+            .add_violation(format!("{workload} of {request:?}: {violation}"));
     }
 }
 
-/// Whether a status says that it may go well another time; nothing here is asked wrongly.
-fn is_passing(status: u16) -> bool {
+/// Whether a status tells the client to try again; all requests of the soak are valid.
+fn is_temporary(status: u16) -> bool {
     status == 429 || status >= 500
 }
 
-fn row(talk: Talk, outcome: &Outcome) -> String {
+fn report_row(workload: Workload, outcome: &RequestOutcome) -> String {
     match outcome {
-        Outcome::Finished => format!("{} finished", talk.name()),
-        Outcome::Refused(status, code) => format!("status {status} {code}"),
-        Outcome::Failed(code) => format!("error frame {code}"),
-        Outcome::BrokenOff => "broken off".to_owned(),
+        RequestOutcome::Finished => format!("{} finished", workload.name()),
+        RequestOutcome::Rejected(status, code) => format!("status {status} {code}"),
+        RequestOutcome::Failed(code) => format!("error frame {code}"),
+        RequestOutcome::BrokenOff => "broken off".to_owned(),
     }
 }
 
-/// Another client than `own` whose mark is in the text. A mark that is cut by the end of a delta has no dot behind it.
-fn stranger<'a>(text: &'a str, own: &str) -> Option<&'a str> {
-    let mut marked = text.split(MARK).skip(1);
-    marked.find_map(|rest| {
+/// The name in a marker of another client than `own`. A marker that the end of a delta splits has no dot after the name and
+/// is ignored.
+fn foreign_marker<'a>(text: &'a str, own: &str) -> Option<&'a str> {
+    text.split(MARKER).skip(1).find_map(|rest| {
         let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric())?;
         let (name, rest) = rest.split_at(end);
         (rest.starts_with('.') && name != own).then_some(name)
@@ -257,17 +275,17 @@ fn stranger<'a>(text: &'a str, own: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::stranger;
+    use super::foreign_marker;
 
     #[test]
-    fn a_mark_of_another_is_found_and_one_that_is_cut_is_not() {
+    fn foreign_marker_is_found_unless_it_is_split() {
         for (text, found) in [
-            ("canary a1.5, canary a1.5, can", None),
-            ("canary a1.5, canary a2.5, ", Some("a2")),
-            (r#"{"delta":"canary a"}{"delta":"1.5, canary a1"}"#, None),
-            (r#"{"error":"canary a10.1"}"#, Some("a10")),
+            ("marker a1.5, marker a1.5, mar", None),
+            ("marker a1.5, marker a2.5, ", Some("a2")),
+            (r#"{"delta":"marker a"}{"delta":"1.5, marker a1"}"#, None),
+            (r#"{"error":"marker a10.1"}"#, Some("a10")),
         ] {
-            assert_eq!(stranger(text, "a1"), found, "{text}");
+            assert_eq!(foreign_marker(text, "a1"), found, "{text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The usage log, as it lies on disk, and whether the sums made of it are its sums.
+//! The usage log on disk, compared with the counters and with `/v1/usage`.
 //! The contract's section 8: lines of JSON, the older part in `usage.ndjson.1`.
 
 use std::collections::BTreeMap;
@@ -11,26 +11,29 @@ use crate::chaos::Report;
 use crate::http::{get, with};
 use crate::sidecar::Sidecar;
 
-/// Every record, oldest first.
+/// The usage records, oldest first.
 #[derive(Debug)]
-pub(super) struct Records(pub(super) Vec<Value>);
+pub(super) struct UsageRecords(pub(super) Vec<Value>);
 
-impl Records {
-    /// Reads what is there now.
+impl UsageRecords {
+    /// Reads the current log.
     pub(super) fn read(sidecar: &Sidecar) -> Self {
         let home = sidecar.dir().join("codex-home");
         let parts = ["usage.ndjson.1", "usage.ndjson"];
         let texts = parts.map(|name| fs::read_to_string(home.join(name)).unwrap_or_default());
-        let lines = texts.iter().flat_map(|text| text.lines());
-        let records = lines.map(|line| serde_json::from_str(line).unwrap_or(Value::Null));
-        Self(records.collect())
+        let records = texts
+            .iter()
+            .flat_map(|text| text.lines())
+            .map(|line| serde_json::from_str(line).unwrap_or(Value::Null))
+            .collect();
+        Self(records)
     }
 
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The records of each request.
+    /// The records by request id.
     pub(super) fn by_id(&self) -> BTreeMap<&str, Vec<&Value>> {
         let mut by_id: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for record in &self.0 {
@@ -40,7 +43,7 @@ impl Records {
         by_id
     }
 
-    /// The counters grew between two moments by what the records since `from` come to.
+    /// Checks that the counters grew between two moments by the sums of the records since `from`.
     pub(super) fn check_counters(
         &self,
         from: usize,
@@ -89,10 +92,10 @@ impl Records {
                 sum("reasoning_tokens"),
             ),
         ] {
-            agree(report, name, after.since(before, name), expected);
+            check_equal(report, name, after.since(before, name), expected);
         }
         let first_tokens = after.sum_since(before, "sidecar_time_to_first_token_seconds_count");
-        agree(
+        check_equal(
             report,
             "first tokens",
             first_tokens,
@@ -100,12 +103,15 @@ impl Records {
         );
     }
 
-    /// `/v1/usage` sees as many requests and tokens as there are.
+    /// Checks that `/v1/usage` reports the number of records and the sum of their tokens.
     pub(super) async fn check_usage(&self, sidecar: &Sidecar, report: &mut Report) {
         let mut client = sidecar.connect().await;
         let request = with(get("/v1/usage"), "x-codex-edge-admin", "true");
-        let answer = client.send(request).await.map(|answer| answer.json());
-        let sums = answer.unwrap_or_default();
+        let sums = client
+            .send(request)
+            .await
+            .map(|response| response.json())
+            .unwrap_or_default();
         let tokens = self
             .0
             .iter()
@@ -114,7 +120,7 @@ impl Records {
             ("requests in /v1/usage", "requests", count(self.0.iter())),
             ("tokens in /v1/usage", "total_tokens", tokens.sum()),
         ] {
-            agree(
+            check_equal(
                 report,
                 name,
                 sums[field].as_f64().unwrap_or_default(),
@@ -125,10 +131,10 @@ impl Records {
 }
 
 #[expect(clippy::float_cmp, reason = "both are whole numbers far below 2^53")]
-fn agree(report: &mut Report, name: &'static str, counted: f64, expected: f64) {
+fn check_equal(report: &mut Report, name: &'static str, counted: f64, expected: f64) {
     report.add_count(name, counted);
     if counted != expected {
-        report.add_violation(format!("{name}: {counted}, and {expected} by the records"));
+        report.add_violation(format!("{name}: {counted}, but {expected} in the records"));
     }
 }
 

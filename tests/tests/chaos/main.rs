@@ -1,14 +1,14 @@
-//! A short storm and a short soak with fixed seeds; `cargo xtask chaos` and `cargo xtask soak` are the long ones.
+//! A short chaos run and a short soak with fixed seeds; `cargo xtask chaos` and `cargo xtask soak` are the long ones.
 
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-/// One at a time: each counts all processes that descend from this one.
+/// Serializes the tests: each checks all processes that descend from this one.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test(flavor = "multi_thread")]
-async fn twenty_deaths_under_load_break_no_promise() {
+async fn twenty_faults_under_load_violate_no_invariant() {
     let _alone = ALONE.lock().await;
     let report = tests::chaos::run(20, 1).await;
     assert!(report.violations().is_empty(), "{report}");
@@ -17,12 +17,15 @@ async fn twenty_deaths_under_load_break_no_promise() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_soak_accounts_for_everything() {
+async fn soak_has_a_record_and_a_counter_for_every_request() {
     let _alone = ALONE.lock().await;
     let report = tests::soak::run(Duration::from_secs(6), 1).await;
     assert!(report.violations().is_empty(), "{report}");
     assert!(report.faults() >= 6, "{report}");
-    for talk in ["chat", "completion", "response", "conversation", "tool"] {
-        assert!(report.outcome(&format!("{talk} finished")) > 0, "{report}");
+    for workload in ["chat", "completion", "response", "conversation", "tool"] {
+        assert!(
+            report.outcome(&format!("{workload} finished")) > 0,
+            "{report}"
+        );
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use parse_dockerfile::Instruction;
 use tempfile::TempDir;
-use tests::http::{Answer, Client, DEADLINE, get, post};
+use tests::http::{BufferedResponse, Client, DEADLINE, get, post};
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::sidecar_binary;
 use tokio::process::{Child, Command};
@@ -104,7 +104,7 @@ async fn is_ready(dir: &Path) -> bool {
     answer.is_some_and(|answer| answer.status == 200)
 }
 
-async fn ask(dir: &Path, request: http::Request<tests::http::Body>) -> Option<Answer> {
+async fn ask(dir: &Path, request: http::Request<tests::http::Body>) -> Option<BufferedResponse> {
     let client = Client::connect_unix(&dir.join("sidecar.sock")).await;
     client.ok()?.send(request).await.ok()
 }

@@ -14,8 +14,8 @@ use crate::project::{KEY, MAIN, project, services};
 #[tokio::test]
 async fn envoy_and_the_sidecar_are_well_as_long_as_the_sidecar_is() {
     let model = ScriptedModel::start().await.unwrap();
-    let mut sidecar = sidecar::Options::new(&model).start().await;
-    let envoy = envoy::Options::new(sidecar.socket()).env("PROXY_API_KEY", "any");
+    let mut sidecar = sidecar::SidecarOptions::new(&model).start().await;
+    let envoy = envoy::EnvoyOptions::new(sidecar.socket()).env("PROXY_API_KEY", "any");
     let envoy = Envoy::start(envoy).await;
     let port = envoy.address().port().to_string();
     let socket = sidecar.socket().display().to_string();

@@ -8,7 +8,7 @@ use http::Request;
 use serde_json::{Value, json};
 use tests::envoy::{self, Envoy};
 use tests::http::{Body, Version, bearer, get, post};
-use tests::prometheus::{Prometheus, shipped};
+use tests::prometheus::{Prometheus, shipped_config_dir};
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::{self, Sidecar};
 use xtask::command::output;
@@ -22,7 +22,7 @@ const YEAR_2100: u64 = 4_102_444_800;
 
 #[test]
 fn promtool_accepts_the_configuration() {
-    let config = shipped().join("prometheus.yml");
+    let config = shipped_config_dir().join("prometheus.yml");
     output(promtool().args(["check", "config"]).arg(config)).unwrap();
 }
 
@@ -77,8 +77,9 @@ impl Stack {
         let model = ScriptedModel::start()
             .await
             .expect("a loopback port is free");
-        let sidecar = sidecar::Options::new(&model).start().await;
-        let envoy = envoy::Options::new(sidecar.socket()).sidecar_admin(sidecar.admin_socket());
+        let sidecar = sidecar::SidecarOptions::new(&model).start().await;
+        let envoy =
+            envoy::EnvoyOptions::new(sidecar.socket()).sidecar_admin(sidecar.admin_socket());
         let envoy = Envoy::start(envoy.env("PROXY_API_KEY", KEY)).await;
         Self {
             envoy,
@@ -131,7 +132,8 @@ fn named_by_alerts() -> BTreeSet<String> {
 }
 
 fn rules() -> String {
-    std::fs::read_to_string(shipped().join("alerts.yml")).expect("the file is in the tree")
+    std::fs::read_to_string(shipped_config_dir().join("alerts.yml"))
+        .expect("the file is in the tree")
 }
 
 fn promtool() -> Command {

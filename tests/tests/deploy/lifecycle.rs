@@ -7,10 +7,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::envoy::{Envoy, Options};
+use tests::envoy::{Envoy, EnvoyOptions};
 use tests::http::{DEADLINE, Version, get};
 use tests::sidecar::sidecar_binary;
-use tests::upstream::{Script, Upstream};
+use tests::upstream::{Behavior, Upstream};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use xtask::command::output;
@@ -61,11 +61,11 @@ async fn ended(mut drain: Child) {
 
 #[tokio::test]
 async fn the_drain_waits_for_streams_and_cuts_none() {
-    let upstream = Upstream::start(Script::Events {
+    let upstream = Upstream::start(Behavior::Events {
         count: 8,
         every: Duration::from_millis(500),
     });
-    let options = Options::new(upstream.socket()).filter("auth", "none".into());
+    let options = EnvoyOptions::new(upstream.socket()).filter("auth", "none".into());
     let envoy = Envoy::start(options).await;
     let mut client = envoy.connect(Version::H1).await;
     let mut stream = client

@@ -6,9 +6,9 @@ use std::process::Command;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tests::envoy::{Envoy, Options};
+use tests::envoy::{Envoy, EnvoyOptions};
 use tests::http::{Version, bearer, get, post, with};
-use tests::upstream::{Script, Upstream};
+use tests::upstream::{Behavior, Upstream};
 use xtask::command::output;
 use xtask::tools::Tools;
 
@@ -185,7 +185,7 @@ async fn envoy(upstream: &Upstream, root_id: &str, config: Map<String, Value>, k
     let config = Value::from(config).to_string().replace(NO_KEY, sum);
     let config: Map<String, Value> = serde_json::from_str(&config).expect("it was JSON");
     let root = format!("root_id: {root_id}");
-    let options = Options::new(upstream.socket())
+    let options = EnvoyOptions::new(upstream.socket())
         .replace_in_filter("root_id: codex_edge", &root)
         .replace_in_filter("vm_id: codex_edge", "vm_id: ''")
         .replace_in_filter("allow_on_headers_stop_iteration: true", "fail_open: false")
@@ -205,7 +205,7 @@ async fn the_filter_guards_what_they_put_behind_it() {
         (plugin.plugin_name, plugin.plugin_config),
         (wasm.root_id, wasm.config),
     ] {
-        let upstream = Upstream::start(Script::Echo);
+        let upstream = Upstream::start(Behavior::Echo);
         let envoy = envoy(&upstream, &root_id, config, "sk-of-ann").await;
         let chat = || {
             let chat = post("/v1/chat/completions", r#"{"model":"anything"}"#);
@@ -224,8 +224,8 @@ async fn the_filter_guards_what_they_put_behind_it() {
                 assert_eq!(answer.header("x-ratelimit-limit-requests"), "60");
             }
         }
-        let seen = upstream.seen().pop().expect("the upstream is asked");
+        let seen = upstream.requests().pop().expect("the upstream is asked");
         assert_eq!(seen.header("x-codex-edge-client"), "ann");
-        assert_eq!(upstream.seen().len(), 1);
+        assert_eq!(upstream.requests().len(), 1);
     }
 }

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use http::{Method, Request};
-use tests::envoy::{Envoy, Options};
-use tests::http::{Answer, Body, bearer, empty, get, post, with};
+use tests::envoy::{Envoy, EnvoyOptions};
+use tests::http::{Body, BufferedResponse, bearer, empty, get, post, with};
 use tests::traefik::Traefik;
-use tests::upstream::{Script, Upstream};
+use tests::upstream::{Behavior, Upstream};
 
 const KEY: &str = "a-key-of-the-deploy-tests";
 
@@ -21,17 +21,17 @@ struct Stack {
 }
 
 impl Stack {
-    async fn start(sidecar: Script) -> Self {
+    async fn start(sidecar: Behavior) -> Self {
         Self::try_start(sidecar, str::to_owned)
             .await
             .unwrap_or_else(|log| panic!("{log}"))
     }
 
-    async fn try_start(sidecar: Script, change: impl Fn(&str) -> String) -> Result<Self, String> {
+    async fn try_start(sidecar: Behavior, change: impl Fn(&str) -> String) -> Result<Self, String> {
         let sidecar = Upstream::start(sidecar);
-        let options = Options::new(sidecar.socket()).env("PROXY_API_KEY", KEY);
+        let options = EnvoyOptions::new(sidecar.socket()).env("PROXY_API_KEY", KEY);
         let envoy = Envoy::start(options).await;
-        let service = Upstream::start(Script::Echo);
+        let service = Upstream::start(Behavior::Echo);
         let traefik = Traefik::start(envoy.address(), &service.socket(), change).await?;
         Ok(Self {
             service,
@@ -41,7 +41,7 @@ impl Stack {
         })
     }
 
-    async fn send(&self, request: Request<Body>) -> Answer {
+    async fn send(&self, request: Request<Body>) -> BufferedResponse {
         let answer = self.traefik.connect().await.send(request).await;
         answer.expect("Traefik answers")
     }
@@ -49,7 +49,7 @@ impl Stack {
 
 #[tokio::test]
 async fn a_key_opens_the_service_which_learns_who_calls() {
-    let stack = Stack::start(Script::Echo).await;
+    let stack = Stack::start(Behavior::Echo).await;
     for request in [
         get("/theirs?x=1"),
         post("/theirs", "a body"),
@@ -60,7 +60,11 @@ async fn a_key_opens_the_service_which_learns_who_calls() {
         let (method, uri) = (request.method().clone(), request.uri().to_string());
         let answer = stack.send(bearer(request, KEY)).await;
         assert_eq!(answer.status.as_u16(), 200, "{method} {uri}");
-        let seen = stack.service.seen().pop().expect("the service is asked");
+        let seen = stack
+            .service
+            .requests()
+            .pop()
+            .expect("the service is asked");
         assert_eq!(
             (seen.head.method.clone(), seen.head.uri.to_string()),
             (method, uri)
@@ -69,12 +73,12 @@ async fn a_key_opens_the_service_which_learns_who_calls() {
         assert_eq!(seen.header("x_codex_edge_client"), "");
         assert_eq!(seen.header("authorization"), "", "the key stays outside");
     }
-    assert!(stack.sidecar.seen().is_empty());
+    assert!(stack.sidecar.requests().is_empty());
 }
 
 #[tokio::test]
 async fn a_stranger_is_turned_away() {
-    let stack = Stack::start(Script::Echo).await;
+    let stack = Stack::start(Behavior::Echo).await;
     for request in [
         get("/theirs"),
         bearer(get("/theirs"), "wrong"),
@@ -93,16 +97,19 @@ async fn a_stranger_is_turned_away() {
             "{shown}"
         );
     }
-    assert!(stack.service.seen().is_empty());
+    assert!(stack.service.requests().is_empty());
     let open = with(get("/healthz"), "x-codex-edge-client", "forged");
     assert_eq!(stack.send(open).await.status.as_u16(), 200);
-    assert_eq!(stack.service.seen()[0].header("x-codex-edge-client"), "");
+    assert_eq!(
+        stack.service.requests()[0].header("x-codex-edge-client"),
+        ""
+    );
 }
 
 #[tokio::test]
 async fn a_stream_of_the_edge_passes_piece_by_piece() {
     const EVERY: Duration = Duration::from_millis(300);
-    let stack = Stack::start(Script::Events {
+    let stack = Stack::start(Behavior::Events {
         count: 4,
         every: EVERY,
     });
@@ -128,7 +135,7 @@ async fn traefik_refuses_what_it_does_not_know() {
         ("respondingTimeouts", "respondingTimeout"),
         ("trustForwardHeader", "trustHeader"),
     ] {
-        let refused = Stack::try_start(Script::Echo, |text| text.replace(field, typo)).await;
+        let refused = Stack::try_start(Behavior::Echo, |text| text.replace(field, typo)).await;
         let log = refused.err().expect("Traefik refuses it");
         assert!(log.contains("field not found"), "{typo}: {log}");
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use http::{Method, Request, StatusCode};
 use serde_json::json;
-use tests::envoy::Options;
-use tests::http::{Answer, Body, bearer, empty, get, post, with};
-use tests::upstream::Script;
+use tests::envoy::EnvoyOptions;
+use tests::http::{Body, BufferedResponse, bearer, empty, get, post, with};
+use tests::upstream::Behavior;
 
 use crate::stack::{CHAT, Edges, GUARDED, KEY, MakeRequest, chat};
 
@@ -25,7 +25,7 @@ const FIELDS: [&str; 8] = [
 ];
 
 /// The fields of [`FIELDS`] that the answer has, all values of each.
-fn fields(answer: &Answer) -> Vec<(&'static str, String)> {
+fn fields(answer: &BufferedResponse) -> Vec<(&'static str, String)> {
     let values = |name: &&'static str| {
         let values = answer.headers.get_all(*name).into_iter();
         let values: Vec<_> = values.map(|value| value.to_str().expect("ASCII")).collect();
@@ -34,7 +34,7 @@ fn fields(answer: &Answer) -> Vec<(&'static str, String)> {
     FIELDS.iter().filter_map(values).collect()
 }
 
-fn field<'a>(answer: &'a Answer, name: &str) -> &'a str {
+fn field<'a>(answer: &'a BufferedResponse, name: &str) -> &'a str {
     assert!(
         answer.headers.get_all(name).iter().count() <= 1,
         "{name} is doubled: {answer:?}"
@@ -44,7 +44,7 @@ fn field<'a>(answer: &'a Answer, name: &str) -> &'a str {
 
 /// Asserts that a page of `origin` may read the answer, and all that it needs of it.
 #[track_caller]
-fn assert_readable(answer: &Answer, origin: &str) {
+fn assert_readable(answer: &BufferedResponse, origin: &str) {
     assert_eq!(
         field(answer, "access-control-allow-origin"),
         origin,
@@ -76,7 +76,7 @@ fn assert_readable(answer: &Answer, origin: &str) {
 
 /// Asserts that no page may read the answer, which is told to no cache as readable either.
 #[track_caller]
-fn assert_unreadable(answer: &Answer) {
+fn assert_unreadable(answer: &BufferedResponse) {
     let vary = (
         "vary",
         "Origin, Access-Control-Request-Headers, Access-Control-Request-Method".to_owned(),
@@ -84,7 +84,7 @@ fn assert_unreadable(answer: &Answer) {
     assert_eq!(fields(answer), [vary]);
 }
 
-fn allow_list(options: Options) -> Options {
+fn allow_list(options: EnvoyOptions) -> EnvoyOptions {
     let origins = json!([
         PAGE,
         "http://localhost:*",
@@ -115,50 +115,54 @@ async fn every_answer_is_for_the_pages_on_the_list_alone() {
     let post = |body: &'static str, key| move || bearer(post(CHAT, body), key);
     let ok = post("{}", "sk-alice");
     let (ok, slow): (MakeRequest, MakeRequest) = (&ok, &post("{}", "sk-slow"));
-    let answers = Script::Json(
+    let answers = Behavior::Json(
         StatusCode::BAD_GATEWAY,
         json!({"error": {"code": "codex_failed"}}),
     );
-    let events = Script::Events {
+    let events = Behavior::Events {
         count: 2,
         every: Duration::from_millis(10),
     };
-    let cases: [(Script, MakeRequest, &str); 13] = [
-        (Script::Echo, ok, "200"),
+    let cases: [(Behavior, MakeRequest, &str); 13] = [
+        (Behavior::Echo, ok, "200"),
         (events, ok, "200"),
         (answers, ok, "502 codex_failed"),
-        (Script::HangUp, ok, "503 codex_unavailable"),
-        (Script::Echo, &|| get(GUARDED), "401 invalid_api_key"),
+        (Behavior::Disconnect, ok, "503 codex_unavailable"),
+        (Behavior::Echo, &|| get(GUARDED), "401 invalid_api_key"),
         (
-            Script::Echo,
+            Behavior::Echo,
             &|| bearer(get(GUARDED), "wrong"),
             "401 invalid_api_key",
         ),
-        (Script::Echo, &|| bearer(get("/verify"), "sk-alice"), "200"),
         (
-            Script::Echo,
+            Behavior::Echo,
+            &|| bearer(get("/verify"), "sk-alice"),
+            "200",
+        ),
+        (
+            Behavior::Echo,
             &|| bearer(empty(Method::PUT, "/verify"), "sk-alice"),
             "405 method_not_allowed",
         ),
-        (Script::Echo, &post("[]", "sk-alice"), "400 invalid_json"),
+        (Behavior::Echo, &post("[]", "sk-alice"), "400 invalid_json"),
         (
-            Script::Echo,
+            Behavior::Echo,
             &post(r#"{"model":"gpt-4"}"#, "sk-alice"),
             "404 model_not_found",
         ),
         (
-            Script::Echo,
+            Behavior::Echo,
             &post(r#"{"model":"gpt-5"}"#, "sk-bob"),
             "403 model_not_allowed",
         ),
         (
-            Script::Echo,
+            Behavior::Echo,
             &|| bearer(tests::http::post(CHAT, vec![b' '; 1001]), "sk-alice"),
             "413 request_too_large",
         ),
-        (Script::Echo, slow, "429 rate_limited"),
+        (Behavior::Echo, slow, "429 rate_limited"),
     ];
-    let edges = Edges::start(Script::Echo, change).await;
+    let edges = Edges::start(Behavior::Echo, change).await;
     for (_, envoy) in edges.each() {
         let first = envoy
             .connect(tests::http::Version::H1)
@@ -169,7 +173,7 @@ async fn every_answer_is_for_the_pages_on_the_list_alone() {
     }
     for (script, request, expected) in cases {
         for (upstream, _) in edges.each() {
-            upstream.follow(script.clone());
+            upstream.set_behavior(script.clone());
         }
         for answer in edges.check(|| from(request(), PAGE), expected).await {
             assert_readable(&answer, PAGE);
@@ -188,7 +192,7 @@ async fn every_answer_is_for_the_pages_on_the_list_alone() {
 
 #[tokio::test]
 async fn origins_are_compared_whole() {
-    let edges = Edges::start(Script::Echo, allow_list).await;
+    let edges = Edges::start(Behavior::Echo, allow_list).await;
     for (origin, is_allowed) in [
         (PAGE, true),
         ("http://localhost:3000", true),
@@ -222,7 +226,7 @@ async fn origins_are_compared_whole() {
 
 #[tokio::test]
 async fn without_a_list_any_page_may_read_and_without_a_page_anybody() {
-    let edges = Edges::start(Script::Echo, |options| options.env("PROXY_API_KEY", KEY)).await;
+    let edges = Edges::start(Behavior::Echo, |options| options.env("PROXY_API_KEY", KEY)).await;
     for (request, expected) in [
         (&chat as MakeRequest, "200"),
         (&|| get(GUARDED), "401 invalid_api_key"),
@@ -242,7 +246,7 @@ async fn without_a_list_any_page_may_read_and_without_a_page_anybody() {
 
 #[tokio::test]
 async fn a_preflight_needs_no_key_and_is_told_what_it_asks() {
-    let edges = Edges::start(Script::Echo, allow_list).await;
+    let edges = Edges::start(Behavior::Echo, allow_list).await;
     let asks = |origin: &str| {
         let request = with(
             empty(Method::OPTIONS, "/v1/responses/resp_1"),
@@ -302,7 +306,7 @@ async fn a_preflight_needs_no_key_and_is_told_what_it_asks() {
         assert_eq!(answer.header("allow"), "POST, HEAD, OPTIONS");
         assert_unreadable(&answer);
     }
-    assert!(edges.seen().is_empty());
+    assert!(edges.requests().is_empty());
 }
 
 #[tokio::test]
@@ -314,7 +318,7 @@ async fn what_the_upstream_says_of_origins_is_replaced() {
         ("access-control-allow-origin", "https://evil.example"),
         ("vary", "accept"),
     ];
-    let edges = Edges::start(Script::Fields(&UPSTREAMS), allow_list).await;
+    let edges = Edges::start(Behavior::Headers(&UPSTREAMS), allow_list).await;
     for answer in edges.check(|| from(chat(), PAGE), "200").await {
         assert_readable(&answer, PAGE);
         assert!(answer.header("vary").starts_with("accept,"), "theirs stays");
@@ -327,8 +331,8 @@ async fn what_the_upstream_says_of_origins_is_replaced() {
         let names: Vec<_> = fields(&answer).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["vary"], "{answer:?}");
     }
-    let off = |options: Options| options.filter("cors", json!({"enabled": false}));
-    let edges = Edges::start(Script::Fields(&UPSTREAMS), off).await;
+    let off = |options: EnvoyOptions| options.filter("cors", json!({"enabled": false}));
+    let edges = Edges::start(Behavior::Headers(&UPSTREAMS), off).await;
     for answer in edges.check(|| from(chat(), PAGE), "200").await {
         let expected = [
             (

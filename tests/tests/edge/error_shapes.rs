@@ -3,9 +3,9 @@
 
 use http::{Method, StatusCode};
 use serde_json::json;
-use tests::envoy::{Envoy, Options};
+use tests::envoy::{Envoy, EnvoyOptions};
 use tests::http::{Version, bearer, empty, get, post, raw, with};
-use tests::upstream::{Script, Upstream};
+use tests::upstream::{Behavior, Upstream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
@@ -15,7 +15,7 @@ use crate::stack::{
 
 #[tokio::test]
 async fn a_sidecar_that_is_not_there_is_unavailable() {
-    let nowhere = Options::new("/nonexistent/sidecar.sock").env("PROXY_API_KEY", KEY);
+    let nowhere = EnvoyOptions::new("/nonexistent/sidecar.sock").env("PROXY_API_KEY", KEY);
     let envoy = Envoy::start(nowhere).await;
     for version in [Version::H1, Version::H2] {
         let request = with(chat(), "origin", "https://app.example");
@@ -31,11 +31,11 @@ async fn a_sidecar_that_is_not_there_is_unavailable() {
 
 #[tokio::test]
 async fn a_sidecar_that_hangs_up_is_unavailable() {
-    let (upstream, envoy) = start_with(Script::HangUp, |options| options).await;
+    let (upstream, envoy) = start_with(Behavior::Disconnect, |options| options).await;
     let answer = envoy.connect(Version::H1).await.send(chat()).await.unwrap();
     assert_error(&answer, 503, "server_error", "codex_unavailable");
     assert_eq!(answer.header("retry-after"), "1");
-    assert_eq!(upstream.seen().len(), 1, "a turn never runs twice");
+    assert_eq!(upstream.requests().len(), 1, "a turn never runs twice");
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn a_sidecar_that_talks_nonsense_has_failed() {
         let _ = stream.read(&mut [0; 4096]).await.unwrap();
         stream.write_all(b"what?\r\n\r\n").await.unwrap();
     };
-    let envoy = Envoy::start(Options::new(socket).env("PROXY_API_KEY", KEY)).await;
+    let envoy = Envoy::start(EnvoyOptions::new(socket).env("PROXY_API_KEY", KEY)).await;
     let mut client = envoy.connect(Version::H1).await;
     let (answer, ()) = tokio::join!(client.send(chat()), nonsense);
     assert_error(&answer.unwrap(), 502, "server_error", "codex_failed");
@@ -88,7 +88,7 @@ async fn what_the_filter_says_is_left_alone() {
     assert_eq!(error["param"], "model");
     let answer = send(bearer(empty(Method::POST, "/verify"), KEY)).await;
     assert_error(&answer, 405, "invalid_request_error", "method_not_allowed");
-    assert!(upstream.seen().is_empty());
+    assert!(upstream.requests().is_empty());
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn what_the_upstream_says_is_left_alone() {
     let body = json!({"error": {"message": "as told", "type": "t", "param": null, "code": "c"}});
     for status in [400, 403, 404, 408, 413, 500, 502, 503, 504] {
         let status = StatusCode::from_u16(status).unwrap();
-        upstream.follow(Script::Json(status, body.clone()));
+        upstream.set_behavior(Behavior::Json(status, body.clone()));
         let answer = envoy.connect(Version::H1).await.send(chat()).await.unwrap();
         assert_eq!((answer.status, answer.json()), (status, body.clone()));
         assert_eq!(answer.header("retry-after"), "");
@@ -119,12 +119,12 @@ async fn a_refusal_is_none_the_less_for_a_grpc_content_type() {
             );
         }
     }
-    assert!(upstream.seen().is_empty());
+    assert!(upstream.requests().is_empty());
 }
 
 #[tokio::test]
 async fn a_filter_that_was_refused_at_start_lets_nothing_through() {
-    let upstream = Upstream::start(Script::Echo);
+    let upstream = Upstream::start(Behavior::Echo);
     let envoy = Envoy::start(options(&upstream).filter("no_such_field", json!(1))).await;
     for path in ["/healthz", GUARDED] {
         let answer = envoy
@@ -140,5 +140,5 @@ async fn a_filter_that_was_refused_at_start_lets_nothing_through() {
         envoy.stderr().contains("no_such_field"),
         "the log names the field"
     );
-    assert!(upstream.seen().is_empty());
+    assert!(upstream.requests().is_empty());
 }

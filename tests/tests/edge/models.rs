@@ -9,9 +9,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use serde_json::json;
-use tests::envoy::Options;
+use tests::envoy::EnvoyOptions;
 use tests::http::{Body, Version, bearer, post, with};
-use tests::upstream::Script;
+use tests::upstream::Behavior;
 
 use crate::stack::{CHAT, Edges, GUARDED, assert_error};
 
@@ -20,7 +20,7 @@ const ALICE: &str = "sk-alice";
 /// May ask for `codex-5*` only, which the default model is not.
 const BOB: &str = "sk-bob";
 
-fn two_keys(options: Options) -> Options {
+fn two_keys(options: EnvoyOptions) -> EnvoyOptions {
     let keys =
         json!([{"id": "alice", "key": ALICE}, {"id": "bob", "key": BOB, "models": ["codex-5*"]}]);
     options.filter("keys", keys)
@@ -113,10 +113,10 @@ async fn a_body_is_read_as_a_json_parser_reads_it() {
         ("model=codex-5", MALFORMED, MALFORMED),
         ("", MALFORMED, MALFORMED),
     ];
-    let edges = Edges::start(Script::Echo, two_keys).await;
+    let edges = Edges::start(Behavior::Echo, two_keys).await;
     for (body, alices, bobs) in cases {
         for (key, expected) in [(ALICE, alices), (BOB, bobs)] {
-            let before = edges.seen().len();
+            let before = edges.requests().len();
             let size = body.len().div_ceil(7).max(1);
             edges
                 .check(|| bearer(post(CHAT, body.to_owned()), key), expected)
@@ -134,9 +134,9 @@ async fn a_body_is_read_as_a_json_parser_reads_it() {
                 )
                 .await;
             let passed = if expected == "200" { 6 } else { 0 };
-            assert_eq!(edges.seen().len() - before, passed * 2, "{body}");
+            assert_eq!(edges.requests().len() - before, passed * 2, "{body}");
             for (upstream, _) in edges.each() {
-                let seen = upstream.seen();
+                let seen = upstream.requests();
                 let mut last = seen.iter().rev().take(passed);
                 assert!(last.all(|seen| seen.body == body), "{body}");
             }
@@ -147,7 +147,7 @@ async fn a_body_is_read_as_a_json_parser_reads_it() {
 /// The first is let through, since the sidecar refuses to be told twice.
 #[tokio::test]
 async fn a_second_model_does_not_save_the_first() {
-    let edges = Edges::start(Script::Echo, two_keys).await;
+    let edges = Edges::start(Behavior::Echo, two_keys).await;
     let body = r#"{"model":"codex-5","model":"gpt-5"}"#;
     edges.check(|| bearer(post(CHAT, body), BOB), "200").await;
     let body = r#"{"model":"gpt-5","model":"codex-5"}"#;
@@ -158,17 +158,17 @@ async fn a_second_model_does_not_save_the_first() {
 
 #[tokio::test]
 async fn a_cut_character_is_one_when_it_is_whole() {
-    let edges = Edges::start(Script::Echo, two_keys).await;
+    let edges = Edges::start(Behavior::Echo, two_keys).await;
     let body = r#"{"ключ":"🙂","model":"codex-5"}"#;
     edges
         .check(|| bearer(in_pieces(body.as_bytes(), 1, true), BOB), "200")
         .await;
-    assert!(edges.seen().iter().all(|seen| seen.body == body));
+    assert!(edges.requests().iter().all(|seen| seen.body == body));
 }
 
 #[tokio::test]
 async fn the_refusal_says_which_field_is_wrong() {
-    let edges = Edges::start(Script::Echo, two_keys).await;
+    let edges = Edges::start(Behavior::Echo, two_keys).await;
     for (key, model, status, kind, code) in [
         (
             ALICE,
@@ -195,7 +195,7 @@ async fn the_refusal_says_which_field_is_wrong() {
 #[tokio::test]
 async fn a_body_has_a_bound_in_either_mode() {
     let limit = 2000;
-    let edges = Edges::start(Script::Echo, |options| {
+    let edges = Edges::start(Behavior::Echo, |options| {
         two_keys(options).filter("max_body_bytes", json!(limit))
     })
     .await;
@@ -225,12 +225,12 @@ async fn a_body_has_a_bound_in_either_mode() {
             }
         }
     }
-    assert!(edges.seen().iter().all(|seen| seen.body.len() == limit));
+    assert!(edges.requests().iter().all(|seen| seen.body.len() == limit));
 }
 
 #[tokio::test]
 async fn a_model_that_is_known_lets_the_rest_flow() {
-    let edges = Edges::start(Script::Deafness, two_keys).await;
+    let edges = Edges::start(Behavior::NeverRead, two_keys).await;
     for (_, envoy) in edges.each() {
         let early = format!(
             r#"{{"model":"codex-5","messages":"{}"#,

@@ -2,9 +2,9 @@
 //! Follows OpenAI's error shape.
 
 use serde_json::{Value, json};
-use tests::envoy::{Envoy, Options};
-use tests::http::{Answer, Body, Version, bearer, get, post};
-use tests::upstream::{Script, Seen, Upstream};
+use tests::envoy::{Envoy, EnvoyOptions};
+use tests::http::{Body, BufferedResponse, Version, bearer, get, post};
+use tests::upstream::{Behavior, Upstream, UpstreamRequest};
 
 use http::Request;
 
@@ -17,13 +17,13 @@ pub(crate) const CHAT: &str = "/v1/chat/completions";
 
 /// An echoing upstream and Envoy as it ships.
 pub(crate) async fn start() -> (Upstream, Envoy) {
-    start_with(Script::Echo, |options| options).await
+    start_with(Behavior::Echo, |options| options).await
 }
 
 /// An upstream that follows `script`, and Envoy with what `change` changes.
 pub(crate) async fn start_with(
-    script: Script,
-    change: impl FnOnce(Options) -> Options,
+    script: Behavior,
+    change: impl FnOnce(EnvoyOptions) -> EnvoyOptions,
 ) -> (Upstream, Envoy) {
     let upstream = Upstream::start(script);
     let envoy = Envoy::start(change(options(&upstream))).await;
@@ -38,7 +38,10 @@ pub(crate) struct Edges([(Upstream, Envoy); 2]);
 
 impl Edges {
     /// Upstreams that follow `script`, and the Envoys with what `change` changes.
-    pub(crate) async fn start(script: Script, change: impl Fn(Options) -> Options) -> Self {
+    pub(crate) async fn start(
+        script: Behavior,
+        change: impl Fn(EnvoyOptions) -> EnvoyOptions,
+    ) -> Self {
         let holding = start_with(script.clone(), &change).await;
         let flowing = start_with(script, |options| {
             let key = "allow_on_headers_stop_iteration: ";
@@ -55,7 +58,7 @@ impl Edges {
         &self,
         request: impl Fn() -> Request<Body>,
         expected: &str,
-    ) -> Vec<Answer> {
+    ) -> Vec<BufferedResponse> {
         let mut answers = Vec::new();
         for (_, envoy) in &self.0 {
             for version in [Version::H1, Version::H2] {
@@ -74,15 +77,15 @@ impl Edges {
     }
 
     /// The requests that reached an upstream, of all.
-    pub(crate) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn requests(&self) -> Vec<UpstreamRequest> {
         self.each()
-            .flat_map(|(upstream, _)| upstream.seen())
+            .flat_map(|(upstream, _)| upstream.requests())
             .collect()
     }
 }
 
 /// A status, with its code when it is an error.
-fn outcome(answer: &Answer) -> String {
+fn outcome(answer: &BufferedResponse) -> String {
     let status = answer.status.as_u16();
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     match body["error"]["code"].as_str() {
@@ -92,8 +95,8 @@ fn outcome(answer: &Answer) -> String {
 }
 
 /// The shipped configuration in front of `upstream`, with the key.
-pub(crate) fn options(upstream: &Upstream) -> Options {
-    Options::new(upstream.socket()).env("PROXY_API_KEY", KEY)
+pub(crate) fn options(upstream: &Upstream) -> EnvoyOptions {
+    EnvoyOptions::new(upstream.socket()).env("PROXY_API_KEY", KEY)
 }
 
 /// `GET path` with the key.
@@ -121,7 +124,12 @@ pub(crate) fn raw_request(line: &str, more: &str, body: &str) -> Vec<u8> {
 
 /// Asserts that `answer` is an error in OpenAI's shape, readable, traceable and nothing else; returns its `error`.
 #[track_caller]
-pub(crate) fn assert_error(answer: &Answer, status: u16, kind: &str, code: &str) -> Value {
+pub(crate) fn assert_error(
+    answer: &BufferedResponse,
+    status: u16,
+    kind: &str,
+    code: &str,
+) -> Value {
     assert_eq!(answer.status.as_u16(), status, "{answer:?}");
     assert_eq!(
         answer.header("content-type"),

@@ -24,25 +24,29 @@ impl Stack {
     }
 
     /// The chain, with what `change` changes of its Envoy.
-    pub(crate) async fn start_with(change: impl FnOnce(envoy::Options) -> envoy::Options) -> Self {
+    pub(crate) async fn start_with(
+        change: impl FnOnce(envoy::EnvoyOptions) -> envoy::EnvoyOptions,
+    ) -> Self {
         Self::assemble(|sidecar| sidecar, change).await
     }
 
     /// The chain, with what `change` changes of its sidecar.
     pub(crate) async fn start_with_sidecar(
-        change: impl FnOnce(sidecar::Options) -> sidecar::Options,
+        change: impl FnOnce(sidecar::SidecarOptions) -> sidecar::SidecarOptions,
     ) -> Self {
         Self::assemble(change, |envoy| envoy).await
     }
 
     async fn assemble(
-        change_sidecar: impl FnOnce(sidecar::Options) -> sidecar::Options,
-        change_envoy: impl FnOnce(envoy::Options) -> envoy::Options,
+        change_sidecar: impl FnOnce(sidecar::SidecarOptions) -> sidecar::SidecarOptions,
+        change_envoy: impl FnOnce(envoy::EnvoyOptions) -> envoy::EnvoyOptions,
     ) -> Self {
         let model = ScriptedModel::start()
             .await
             .expect("a loopback port is free");
-        let sidecar = change_sidecar(sidecar::Options::new(&model)).start().await;
+        let sidecar = change_sidecar(sidecar::SidecarOptions::new(&model))
+            .start()
+            .await;
         Self::start_over(model, sidecar, change_envoy).await
     }
 
@@ -50,7 +54,7 @@ impl Stack {
     pub(crate) async fn start_over(
         model: ScriptedModel,
         sidecar: Sidecar,
-        change: impl FnOnce(envoy::Options) -> envoy::Options,
+        change: impl FnOnce(envoy::EnvoyOptions) -> envoy::EnvoyOptions,
     ) -> Self {
         let envoy = Envoy::start(change(envoy_before(&sidecar))).await;
         Self {
@@ -80,8 +84,8 @@ impl Stack {
 }
 
 /// The Envoy that ships, before `sidecar`, with the key.
-pub(crate) fn envoy_before(sidecar: &Sidecar) -> envoy::Options {
-    envoy::Options::new(sidecar.socket()).env("PROXY_API_KEY", KEY)
+pub(crate) fn envoy_before(sidecar: &Sidecar) -> envoy::EnvoyOptions {
+    envoy::EnvoyOptions::new(sidecar.socket()).env("PROXY_API_KEY", KEY)
 }
 
 /// A streamed chat whose message tells the model to play `script`.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::browser::Tab;
 use tests::http::{Body, post, with};
 use tests::scripted_model::ScriptedModel;
-use tests::sidecar::{Options, Sidecar};
+use tests::sidecar::{Sidecar, SidecarOptions};
 use tests::sse::Events;
 
 /// A client's id and a model's name that would be more than text to a page that is careless.
@@ -15,7 +15,7 @@ const CLIENT: &str = "<img src=x onerror=document.title='owned'>";
 const MODEL: &str = "<script>document.title='owned'</script>";
 
 /// What a sidecar has to be told for a page at this URL.
-fn with_page(options: Options) -> (Options, String) {
+fn with_page(options: SidecarOptions) -> (SidecarOptions, String) {
     let free =
         std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let address = free.expect("a loopback port is free").to_string();
@@ -58,7 +58,7 @@ async fn the_page_shows_what_happens_and_what_has_happened() {
         .await
         .expect("a loopback port is free");
     let own = json!({MODEL: {"model": "gpt-5"}}).to_string();
-    let (options, url) = with_page(Options::new(&model).env("PROXY_MODELS", &own));
+    let (options, url) = with_page(SidecarOptions::new(&model).env("PROXY_MODELS", &own));
     let sidecar = options.start().await;
     let mut tab = Tab::open(&url).await;
     tab.wait_until("document.querySelector('#state').textContent === '● Ready'")
@@ -155,7 +155,7 @@ async fn the_page_shows_what_happens_and_what_has_happened() {
         .await;
     tab.wait_until("document.querySelectorAll('#requests tbody tr').length === 3")
         .await;
-    assert_eq!(tab.complaints(), [""; 0]);
+    assert_eq!(tab.console_messages(), [""; 0]);
 }
 
 /// Each of the hours has a column, and what came has bars.
@@ -178,10 +178,11 @@ async fn the_page_says_what_to_do_and_outlives_its_sidecar() {
     let model = ScriptedModel::start()
         .await
         .expect("a loopback port is free");
-    let (options, url) = with_page(Options::new(&model).env("CODEX_FORCE_PROVIDER", ""));
+    let (options, url) = with_page(SidecarOptions::new(&model).env("CODEX_FORCE_PROVIDER", ""));
     let mut sidecar = options.spawn();
-    let not_ready =
-        |answer: &tests::http::Answer| answer.json()["error"]["code"] == "codex_login_required";
+    let not_ready = |answer: &tests::http::BufferedResponse| {
+        answer.json()["error"]["code"] == "codex_login_required"
+    };
     sidecar.wait_for_readiness(not_ready).await;
     let mut tab = Tab::open(&url).await;
     tab.wait_until("document.querySelector('#state').textContent === '! Login required'")
@@ -205,7 +206,7 @@ async fn the_page_says_what_to_do_and_outlives_its_sidecar() {
             .await,
         true
     );
-    assert_eq!(tab.complaints(), [""; 0]);
+    assert_eq!(tab.console_messages(), [""; 0]);
 
     sidecar.signal(Signal::SIGTERM);
     sidecar.wait().await;

@@ -1,4 +1,4 @@
-//! Answers that are errors: those that a script asks for, and those that a bad request gets.
+//! Error responses: those of a script, and those to an invalid request.
 //! Follows OpenAI's error object.
 
 use http::{Method, StatusCode};
@@ -8,7 +8,7 @@ use tests::http::{empty, get, post};
 use crate::{body, connect, play, send, start};
 
 #[tokio::test]
-async fn a_status_brings_its_error_along() {
+async fn status_step_sends_the_error_of_its_status() {
     let model = start().await;
     for (status, kind, code) in [
         (400, "invalid_request_error", Value::Null),
@@ -22,17 +22,17 @@ async fn a_status_brings_its_error_along() {
             json!("server_is_overloaded"),
         ),
     ] {
-        let answer = play(&model, &json!({"status": status})).await;
-        assert_eq!(answer.status.as_u16(), status);
-        let error = &answer.json()["error"];
+        let response = play(&model, &json!({"status": status})).await;
+        assert_eq!(response.status.as_u16(), status);
+        let error = &response.json()["error"];
         assert_eq!((&error["type"], &error["code"]), (&json!(kind), &code));
     }
 }
 
 #[tokio::test]
-async fn an_error_is_as_scripted() {
+async fn status_step_sends_scripted_error_fields_and_headers() {
     let model = start().await;
-    let answer = play(
+    let response = play(
         &model,
         &json!({
             "status": 429,
@@ -44,29 +44,29 @@ async fn an_error_is_as_scripted() {
         }),
     )
     .await;
-    let error = &answer.json()["error"];
+    let error = &response.json()["error"];
     assert_eq!(error["type"], "usage_limit_reached");
     assert_eq!(error["resets_in_seconds"], 3600);
-    assert_eq!(answer.header("retry-after"), "7");
-    assert_eq!(answer.header("x-codex-primary-used-percent"), "100");
-    assert_eq!(answer.header("x-codex-primary-reset-after-seconds"), "60");
+    assert_eq!(response.header("retry-after"), "7");
+    assert_eq!(response.header("x-codex-primary-used-percent"), "100");
+    assert_eq!(response.header("x-codex-primary-reset-after-seconds"), "60");
 
-    let answer = play(
+    let response = play(
         &model,
         &json!({"status": 502, "body": "<html>bad gateway</html>"}),
     )
     .await;
-    assert_eq!(&answer.body[..], b"<html>bad gateway</html>");
+    assert_eq!(&response.body[..], b"<html>bad gateway</html>");
 }
 
 #[tokio::test]
-async fn rate_limits_ride_on_a_stream() {
+async fn stream_head_carries_scripted_rate_limits() {
     let model = start().await;
     let limits = json!({
         "primary": {"used_percent": 12.5, "window_minutes": 300, "resets_at": 1_799_990_000},
         "secondary": {"used_percent": 40, "window_minutes": 10_080},
     });
-    let answer = play(
+    let response = play(
         &model,
         &json!([{"head": {"rate_limits": limits}}, {"text": "Hello"}]),
     )
@@ -79,43 +79,43 @@ async fn rate_limits_ride_on_a_stream() {
         ("x-codex-secondary-window-minutes", "10080"),
         ("x-codex-secondary-reset-at", ""),
     ] {
-        assert_eq!(answer.header(field), value, "{field}");
+        assert_eq!(response.header(field), value, "{field}");
     }
 }
 
 #[tokio::test]
-async fn a_bad_directive_is_refused_and_says_why() {
+async fn invalid_directive_gets_400_that_names_the_step() {
     let model = start().await;
-    let answer = play(&model, &json!([{"text": "a"}, {"tekst": "b"}])).await;
-    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-    let message = answer.json()["error"]["message"].to_string();
+    let response = play(&model, &json!([{"text": "a"}, {"tekst": "b"}])).await;
+    assert_eq!(response.status, StatusCode::BAD_REQUEST);
+    let message = response.json()["error"]["message"].to_string();
     assert!(
-        message.contains("step 2: a step has one of: text"),
+        message.contains("step 2: a step needs one of: text"),
         "{message}"
     );
 }
 
 #[tokio::test]
-async fn what_the_responses_api_does_not_take_is_refused() {
+async fn request_that_the_responses_api_rejects_gets_400() {
     let model = start().await;
-    let with = |member: &str, value: Value| {
+    let with = |field: &str, value: Value| {
         let mut body = body("Hello");
-        body[member] = value;
+        body[field] = value;
         body
     };
     let call = json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"});
     let output = json!({"type": "function_call_output", "call_id": "c", "output": "x"});
-    for (body, why) in [
-        (with("model", Value::Null), "`model` has to be"),
+    for (body, expected) in [
+        (with("model", Value::Null), "`model` must be"),
         (with("stream", json!(false)), "Only `stream: true`"),
-        (with("input", Value::Null), "`input` has to be"),
+        (with("input", Value::Null), "`input` must be"),
         (
             with("tools", json!([{"type": "function", "name": "f"}])),
             "`tools[0]`",
         ),
         (
             with("input", json!([{"role": "tool", "content": "x"}])),
-            "`role` has to be",
+            "`role` must be",
         ),
         (
             with(
@@ -126,7 +126,7 @@ async fn what_the_responses_api_does_not_take_is_refused() {
         ),
         (
             with("input", json!([{"type": "function_call", "name": "f"}])),
-            "`call_id` has to be",
+            "`call_id` must be",
         ),
         (
             with("input", json!([output])),
@@ -137,17 +137,17 @@ async fn what_the_responses_api_does_not_take_is_refused() {
             "No tool output found for function call c.",
         ),
     ] {
-        let answer = send(&model, &body).await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{body}");
-        let message = answer.json()["error"]["message"].to_string();
-        assert!(message.contains(why), "{message}");
+        let response = send(&model, &body).await;
+        assert_eq!(response.status, StatusCode::BAD_REQUEST, "{body}");
+        let message = response.json()["error"]["message"].to_string();
+        assert!(message.contains(expected), "{message}");
     }
-    let whole = send(&model, &with("input", json!([call, output]))).await;
-    assert_eq!(whole.status, StatusCode::OK);
+    let complete = send(&model, &with("input", json!([call, output]))).await;
+    assert_eq!(complete.status, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn routes_that_the_api_does_not_have_are_unknown() {
+async fn unknown_route_gets_404_unknown_url() {
     let model = start().await;
     let mut client = connect(&model).await;
     for request in [
@@ -156,15 +156,15 @@ async fn routes_that_the_api_does_not_have_are_unknown() {
         post("/v1/chat/completions", "{}"),
         empty(Method::PUT, "/__control/requests"),
     ] {
-        let answer = client.send(request).await.expect("an answer");
-        assert_eq!(answer.status, StatusCode::NOT_FOUND);
-        assert_eq!(answer.json()["error"]["code"], "unknown_url");
+        let response = client.send(request).await.expect("a response");
+        assert_eq!(response.status, StatusCode::NOT_FOUND);
+        assert_eq!(response.json()["error"]["code"], "unknown_url");
     }
-    let answer = client
-        .send(post("/v1/responses", "no JSON"))
+    let response = client
+        .send(post("/v1/responses", "not JSON"))
         .await
-        .expect("an answer");
-    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-    let models = client.send(get("/v1/models")).await.expect("an answer");
+        .expect("a response");
+    assert_eq!(response.status, StatusCode::BAD_REQUEST);
+    let models = client.send(get("/v1/models")).await.expect("a response");
     assert_eq!(models.json(), json!({"object": "list", "data": []}));
 }

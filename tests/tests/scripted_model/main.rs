@@ -1,4 +1,4 @@
-//! The scripted model over a socket: what it says, how it breaks off, how it is steered, what it records.
+//! The scripted model over a socket: streams, cuts, scripts, recorded requests.
 //! Follows the tables in the docs of `tests::scripted_model`.
 
 mod errors;
@@ -10,10 +10,10 @@ mod stream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::http::{Answer, Client, Stream, Version, post};
+use tests::http::{BufferedResponse, Client, StreamedResponse, Version, post};
 use tests::scripted_model::{Script, ScriptedModel};
 
-/// Longest wait for something that happens at once.
+/// Deadline for events that are due at once.
 const SOON: Duration = Duration::from_secs(10);
 
 async fn start() -> ScriptedModel {
@@ -25,10 +25,10 @@ async fn connect(model: &ScriptedModel) -> Client {
 }
 
 fn script(steps: Value) -> Script {
-    Script::parse(steps).expect("is a script")
+    Script::parse(steps).expect("the script is valid")
 }
 
-/// What Codex sends when its user says `prompt`.
+/// The request that Codex sends for `prompt`.
 fn body(prompt: &str) -> Value {
     json!({
         "model": "gpt-5",
@@ -39,37 +39,42 @@ fn body(prompt: &str) -> Value {
     })
 }
 
-/// A prompt that asks for a script.
+/// A prompt with a directive.
 fn directive(steps: &Value) -> String {
     format!("Please answer. [[model:{steps}]]")
 }
 
-async fn send(model: &ScriptedModel, body: &Value) -> Answer {
+async fn send(model: &ScriptedModel, body: &Value) -> BufferedResponse {
     let request = post("/v1/responses", body.to_string());
-    let answer = connect(model).await.send(request).await;
-    answer.expect("the answer is whole")
+    let response = connect(model).await.send(request).await;
+    response.expect("the response is complete")
 }
 
-/// The whole answer to a script in the prompt.
-async fn play(model: &ScriptedModel, steps: &Value) -> Answer {
+/// The whole response to a script in the prompt.
+async fn play(model: &ScriptedModel, steps: &Value) -> BufferedResponse {
     send(model, &body(&directive(steps))).await
 }
 
-/// The head of the answer to a script in the prompt; the client stays for as long as it is held.
-async fn begin(model: &ScriptedModel, steps: &Value) -> (Client, Stream) {
+/// The head of the response to a script in the prompt; dropping the client closes the connection.
+async fn begin(model: &ScriptedModel, steps: &Value) -> (Client, StreamedResponse) {
     let mut client = connect(model).await;
     let request = post("/v1/responses", body(&directive(steps)).to_string());
-    let stream = client.stream(request).await.expect("a head comes");
+    let stream = client
+        .stream(request)
+        .await
+        .expect("a response head arrives");
     (client, stream)
 }
 
-/// The events of a stream, which has to be well formed and numbered.
+/// The events of a stream, which must be well-formed and numbered.
 fn events(stream: &[u8]) -> Vec<Value> {
     let text = std::str::from_utf8(stream).expect("the stream is UTF-8");
     let frames = text.split_terminator("\n\n");
     let events: Vec<Value> = frames
         .map(|frame| {
-            let (kind, data) = frame.split_once("\ndata: ").expect("two lines an event");
+            let (kind, data) = frame
+                .split_once("\ndata: ")
+                .expect("an event has two lines");
             let event: Value = serde_json::from_str(data).expect("data is JSON");
             assert_eq!(kind.strip_prefix("event: "), event["type"].as_str());
             event
@@ -81,9 +86,9 @@ fn events(stream: &[u8]) -> Vec<Value> {
     events
 }
 
-/// The deltas of the messages, joined.
-fn text(answer: &Answer) -> String {
-    let events = events(&answer.body);
+/// The concatenated deltas of the messages.
+fn text(response: &BufferedResponse) -> String {
+    let events = events(&response.body);
     let deltas = events
         .iter()
         .filter(|event| event["type"] == "response.output_text.delta");

@@ -1,5 +1,5 @@
-//! The scripted model as a program.
-//! Its first line says where it listens, a signal ends it well: what those who start it rely on.
+//! The `scripted-model` binary: its first line has its address, and SIGTERM and SIGINT end it with success.
+//! `cargo xtask up` and other programs rely on both.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -11,35 +11,36 @@ use tests::http::{Client, Version, get};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_scripted-model");
 
 #[tokio::test]
-async fn it_says_where_it_listens_and_ends_on_a_signal() {
+async fn binary_prints_its_address_and_exits_with_success_on_a_signal() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut child = Command::new(PROGRAM)
             .stdout(Stdio::piped())
             .spawn()
-            .expect("it starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("is piped")).lines();
-        let line = lines.next().expect("a first line").expect("is text");
+            .expect("the binary starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+        let line = lines.next().expect("a first line").expect("a line of text");
         let address = line
             .strip_prefix("listening on http://")
             .and_then(|rest| rest.strip_suffix("/v1"))
-            .unwrap_or_else(|| panic!("{line}"));
-        let address = address.parse().expect("is an address");
+            .unwrap_or_else(|| panic!("{line}"))
+            .parse()
+            .expect("an address");
         let mut client = Client::connect(address, Version::H1).await;
-        let answer = client.send(get("/v1/models")).await.expect("an answer");
-        assert_eq!(answer.status, 200);
+        let response = client.send(get("/v1/models")).await.expect("a response");
+        assert_eq!(response.status, 200);
         let pid = i32::try_from(child.id()).expect("a pid");
-        kill(Pid::from_raw(pid), signal).expect("it lives");
-        assert!(child.wait().expect("it ends").success());
+        kill(Pid::from_raw(pid), signal).expect("the binary runs");
+        assert!(child.wait().expect("the binary exits").success());
     }
 }
 
 #[test]
-fn it_listens_on_loopback_only() {
+fn binary_rejects_an_address_that_is_not_loopback() {
     let output = Command::new(PROGRAM)
         .args(["--listen", "0.0.0.0:0"])
         .output()
-        .expect("it starts");
+        .expect("the binary starts");
     assert!(!output.status.success());
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("not a loopback address"), "{told}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("not a loopback address"), "{stderr}");
 }

@@ -1,5 +1,5 @@
-//! What the model remembers of its requests, and of clients that leave.
-//! Follows the docs of `tests::scripted_model::Recorded`.
+//! The recorded requests, and the detection of clients that disconnect.
+//! Follows the docs of `tests::scripted_model::RecordedRequest`.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -11,21 +11,21 @@ use tests::scripted_model::Delivery;
 use crate::{SOON, begin, body, connect, directive, play, start};
 
 #[tokio::test]
-async fn a_request_is_recorded_as_it_came() {
+async fn request_is_recorded_as_received() {
     let model = start().await;
     let sent = body(&directive(&json!({"text": "Hello"}))).to_string();
     let mut client = connect(&model).await;
     client
         .send(post("/v1/responses", sent.clone()))
         .await
-        .expect("an answer");
+        .expect("a response");
     client
         .send(get("/v1/models?client_version=1"))
         .await
-        .expect("an answer");
+        .expect("a response");
     let requests = model.requests();
     let [responses, models] = &requests[..] else {
-        panic!("two requests came: {requests:?}");
+        panic!("expected two requests: {requests:?}");
     };
     assert_eq!(
         (responses.method.as_str(), &responses.path[..]),
@@ -42,37 +42,37 @@ async fn a_request_is_recorded_as_it_came() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_in_the_stream_is_noticed() {
+async fn disconnect_during_the_stream_is_recorded() {
     let model = start().await;
     let (client, stream) = begin(&model, &json!([{"text": "Hello"}, {"hold": "never"}])).await;
     assert_eq!(model.requests()[0].delivery, Delivery::Running);
     drop((client, stream));
     let requests = model
-        .wait_for_cut(1, SOON)
+        .wait_for_disconnects(1, SOON)
         .await
-        .expect("the cut is noticed");
+        .expect("the disconnect is recorded");
     assert!(matches!(requests[0].delivery, Delivery::CutByClient { at } if at >= requests[0].at));
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_before_the_head_is_noticed() {
+async fn disconnect_before_the_head_is_recorded() {
     let model = start().await;
     let mut client = connect(&model).await;
     let prompt = directive(&json!([{"hold": "never"}, {"text": "Hello"}]));
     let request = post("/v1/responses", body(&prompt).to_string());
     tokio::select! {
         _ = client.stream(request) => panic!("the head is held"),
-        came = model.wait_for_requests(1, SOON) => drop(came.expect("the request comes")),
+        recorded = model.wait_for_requests(1, SOON) => drop(recorded.expect("the request arrives")),
     }
     drop(client);
     model
-        .wait_for_cut(1, SOON)
+        .wait_for_disconnects(1, SOON)
         .await
-        .expect("the cut is noticed");
+        .expect("the disconnect is recorded");
 }
 
 #[tokio::test]
-async fn a_cut_by_the_script_is_not_the_clients() {
+async fn scripted_cut_is_recorded_as_done() {
     let model = start().await;
     play(&model, &json!([{"text": "Hello"}, {"cut": "clean"}])).await;
     let (_client, stream) = begin(&model, &json!([{"text": "Hello"}, {"cut": "abort"}])).await;
@@ -86,22 +86,22 @@ async fn a_cut_by_the_script_is_not_the_clients() {
 }
 
 #[tokio::test]
-async fn a_wait_ends_at_its_deadline() {
+async fn wait_for_requests_times_out() {
     let model = start().await;
     let waited = model.wait_for_requests(1, Duration::from_millis(50)).await;
     assert_eq!(
-        waited.expect_err("nothing came").kind(),
+        waited.expect_err("no request was sent").kind(),
         ErrorKind::TimedOut
     );
 }
 
 #[tokio::test]
-async fn stopping_cuts_running_answers_and_frees_the_port() {
+async fn stop_aborts_running_responses_and_frees_the_port() {
     let model = start().await;
     let address = model.address();
     let (_client, stream) = begin(&model, &json!([{"head": {}}, {"hold": "never"}])).await;
     model.stop().await;
-    stream.collect().await.expect_err("the answer is cut");
+    stream.collect().await.expect_err("the response is aborted");
     tokio::net::TcpListener::bind(address)
         .await
         .expect("the port is free");

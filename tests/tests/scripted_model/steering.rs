@@ -1,5 +1,5 @@
-//! Which script answers: queue, directive, default or demo; in process and over the control routes.
-//! Follows "Which script answers" in the docs of `tests::scripted_model`.
+//! The choice of the script: queue, directive, default or demo; in process and over the control routes.
+//! Follows "Choice of the script" in the docs of `tests::scripted_model`.
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use tests::scripted_model::ScriptedModel;
 use crate::{SOON, begin, body, connect, directive, play, script, send, start, text};
 
 #[tokio::test]
-async fn the_queue_comes_first_then_the_prompt_then_the_default_then_the_demo() {
+async fn script_is_chosen_from_queue_then_directive_then_default_then_demo() {
     let model = start().await;
     model.enqueue(script(json!({"status": 500})));
     model.enqueue(script(json!({"text": "queued"})));
@@ -29,7 +29,7 @@ async fn the_queue_comes_first_then_the_prompt_then_the_default_then_the_demo() 
 }
 
 #[tokio::test]
-async fn each_request_of_a_turn_has_its_own_script() {
+async fn each_request_of_a_turn_gets_its_own_script() {
     let model = start().await;
     let mut body = body(&directive(&json!([
         [{"call": "f", "call_id": "a"}, {"call": "g", "call_id": "b"}],
@@ -37,7 +37,7 @@ async fn each_request_of_a_turn_has_its_own_script() {
     ])));
     let first = send(&model, &body).await;
     assert!(String::from_utf8_lossy(&first.body).contains("function_call_arguments.done"));
-    let input = body["input"].as_array_mut().expect("is an array");
+    let input = body["input"].as_array_mut().expect("input is an array");
     for id in ["a", "b"] {
         input.push(json!({"type": "function_call", "call_id": id, "name": "f", "arguments": "{}"}));
     }
@@ -45,7 +45,7 @@ async fn each_request_of_a_turn_has_its_own_script() {
         input.push(json!({"type": "function_call_output", "call_id": id, "output": format!("-3 C in {id}")}));
     }
     assert_eq!(text(&send(&model, &body).await), "both came");
-    let input = body["input"].as_array_mut().expect("is an array");
+    let input = body["input"].as_array_mut().expect("input is an array");
     input.push(json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}));
     input.push(json!({"type": "function_call_output", "call_id": "c", "output": "4 C"}));
     let demo = text(&send(&model, &body).await);
@@ -53,23 +53,24 @@ async fn each_request_of_a_turn_has_its_own_script() {
 }
 
 #[tokio::test]
-async fn the_request_is_read_back() {
+async fn echo_step_returns_the_part_of_the_request() {
     let model = start().await;
     let tools = json!([{"type": "function", "name": "f", "parameters": {"type": "object"}}]);
     for part in ["input", "tools", "headers", "body"] {
         let mut body = body(&directive(&json!({"echo": part})));
         body["tools"] = tools.clone();
-        let echo: Value = serde_json::from_str(&text(&send(&model, &body).await)).expect("is JSON");
+        let echo: Value =
+            serde_json::from_str(&text(&send(&model, &body).await)).expect("an echo is JSON");
         match part {
             "headers" => assert_eq!(echo["content-type"], "application/json"),
             "body" => assert_eq!(echo, body),
-            member => assert_eq!(echo, body[member]),
+            field => assert_eq!(echo, body[field]),
         }
     }
 }
 
 #[tokio::test]
-async fn a_hold_before_the_head_holds_the_head() {
+async fn hold_before_the_head_delays_the_head_until_release() {
     let model = start().await;
     let mut client = connect(&model).await;
     let prompt = directive(&json!([{"hold": "head"}, {"text": "late"}]));
@@ -78,22 +79,22 @@ async fn a_hold_before_the_head_holds_the_head() {
         model
             .wait_for_requests(1, SOON)
             .await
-            .expect("the request comes");
+            .expect("the request arrives");
         model.release("head");
     };
-    let (answer, ()) = tokio::join!(client.send(request), released);
-    assert_eq!(text(&answer.expect("the answer is whole")), "late");
-    // The name stays released.
+    let (response, ()) = tokio::join!(client.send(request), released);
+    assert_eq!(text(&response.expect("the response is complete")), "late");
+    // A name stays released.
     let again = play(&model, &json!([{"hold": "head"}, {"text": "at once"}])).await;
     assert_eq!(text(&again), "at once");
 }
 
 #[tokio::test]
-async fn another_process_steers_by_control_routes() {
+async fn control_routes_set_scripts_release_holds_and_list_requests() {
     let model = start().await;
-    let order = json!({"enqueue": [{"text": "one"}, [{"text": "two"}]]});
+    let command = json!({"enqueue": [{"text": "one"}, [{"text": "two"}]]});
     assert_eq!(
-        control(&model, Method::POST, "scripts", &order).await,
+        control(&model, Method::POST, "scripts", &command).await,
         json!({"ok": true})
     );
     assert_eq!(text(&send(&model, &body("Hello")).await), "one");
@@ -116,19 +117,19 @@ async fn another_process_steers_by_control_routes() {
     .await;
     control(&model, Method::POST, "release/h", &Value::Null).await;
     assert_eq!(
-        text(&stream.collect().await.expect("the stream is whole")),
+        text(&stream.collect().await.expect("the stream is complete")),
         "four"
     );
 
-    let refusal = control(
+    let error = control(
         &model,
         Method::POST,
         "scripts",
         &json!({"enqueue": [{"tekst": "a"}]}),
     )
     .await;
-    let message = refusal["error"]["message"].to_string();
-    assert!(message.contains("step 1: a step has one of"), "{message}");
+    let message = error["error"]["message"].to_string();
+    assert!(message.contains("step 1: a step needs one of"), "{message}");
 
     let requests = control(&model, Method::GET, "requests", &Value::Null).await;
     assert_eq!(requests.as_array().map(Vec::len), Some(5));
@@ -147,6 +148,6 @@ async fn control(model: &ScriptedModel, method: Method, route: &str, body: &Valu
         Method::POST => post(&path, body.to_string()),
         method => empty(method, &path),
     };
-    let answer = connect(model).await.send(request).await;
-    answer.expect("the answer is whole").json()
+    let response = connect(model).await.send(request).await;
+    response.expect("the response is complete").json()
 }

@@ -1,4 +1,4 @@
-//! What a streamed answer looks like on the wire.
+//! Streamed responses on the wire.
 //! Follows OpenAI's Responses API, streaming events.
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{SOON, begin, events, play, start, text};
 
 #[tokio::test]
-async fn every_kind_of_item_has_its_events() {
+async fn each_kind_of_item_streams_its_events() {
     let model = start().await;
     let steps = json!([
         {"reasoning": ["first", "second"], "raw": "raw", "encrypted_content": "secret", "delta_chars": 4},
@@ -20,17 +20,17 @@ async fn every_kind_of_item_has_its_events() {
         {"custom_call": "apply_patch", "input": "*** Begin Patch"},
         {"usage": {"input_tokens": 11, "cached_tokens": 3, "output_tokens": 5, "reasoning_tokens": 2}},
     ]);
-    let answer = play(&model, &steps).await;
+    let response = play(&model, &steps).await;
     assert_eq!(
-        answer.header("content-type"),
+        response.header("content-type"),
         "text/event-stream; charset=utf-8"
     );
-    let lines = events(&answer.body).into_iter().map(stable);
+    let lines = events(&response.body).into_iter().map(stable);
     let transcript: String = lines.map(|event| format!("{event}\n")).collect();
     expect_file!["../../golden/scripted_model/items.jsonl"].assert_eq(&transcript);
 }
 
-/// An event without its time.
+/// The event with a placeholder for its time.
 fn stable(mut event: Value) -> Value {
     if let Some(created_at) = event.pointer_mut("/response/created_at") {
         assert!(created_at.is_u64());
@@ -40,15 +40,15 @@ fn stable(mut event: Value) -> Value {
 }
 
 #[tokio::test]
-async fn usage_is_computed_from_bytes() {
+async fn default_usage_is_computed_from_bytes() {
     let model = start().await;
-    let answer = play(
+    let response = play(
         &model,
         &json!([{"reasoning": ["12345678"]}, {"text": "1234"}]),
     )
     .await;
     let sent = model.requests()[0].body_bytes as u64;
-    let events = events(&answer.body);
+    let events = events(&response.body);
     let usage = &events.last().expect("there are events")["response"]["usage"];
     assert_eq!(usage["input_tokens"], sent.div_ceil(4));
     assert_eq!(usage["output_tokens"], 3);
@@ -57,15 +57,15 @@ async fn usage_is_computed_from_bytes() {
 }
 
 #[tokio::test]
-async fn deltas_keep_their_pace() {
+async fn deltas_are_at_least_delay_ms_apart() {
     let model = start().await;
     let steps = json!({"text": "äöü!", "delta_chars": 1, "delay_ms": 40});
     let (_client, mut stream) = begin(&model, &steps).await;
     let mut deltas = Vec::new();
-    while let Some(piece) = stream.next().await.expect("the stream is whole") {
-        let event = String::from_utf8_lossy(&piece.data).into_owned();
+    while let Some(chunk) = stream.next().await.expect("the stream is complete") {
+        let event = String::from_utf8_lossy(&chunk.data).into_owned();
         if event.contains("output_text.delta") {
-            deltas.push(piece.at);
+            deltas.push(chunk.at);
         }
     }
     assert_eq!(deltas.len(), 4);
@@ -75,37 +75,37 @@ async fn deltas_keep_their_pace() {
 }
 
 #[tokio::test]
-async fn events_are_written_as_asked() {
+async fn writes_option_controls_the_number_of_chunks() {
     let model = start().await;
-    for (writes, pieces_in) in [
+    for (writes, chunks_in) in [
         (json!("per_event"), 13..=13),
         (json!("burst"), 1..=1),
         (json!({"bytes": 5}), 400..=4000),
     ] {
         let steps = json!({"text": "Grüße", "delta_chars": 1, "writes": writes});
         let (_client, mut stream) = begin(&model, &steps).await;
-        let mut pieces = Vec::new();
-        while let Some(piece) = stream.next().await.expect("the stream is whole") {
-            pieces.push(piece.data);
+        let mut chunks = Vec::new();
+        while let Some(chunk) = stream.next().await.expect("the stream is complete") {
+            chunks.push(chunk.data);
         }
-        assert_eq!(events(&pieces.concat()).len(), 13);
+        assert_eq!(events(&chunks.concat()).len(), 13);
         assert!(
-            pieces_in.contains(&pieces.len()),
+            chunks_in.contains(&chunks.len()),
             "{} for {writes}",
-            pieces.len()
+            chunks.len()
         );
     }
 }
 
 #[tokio::test]
-async fn an_aborted_stream_ends_inside_an_event() {
+async fn abort_cut_ends_the_stream_inside_an_event() {
     let model = start().await;
     let steps = json!([{"text": "Hello", "open": true}, {"cut": "abort"}]);
     let (_client, mut stream) = begin(&model, &steps).await;
     let mut read = Vec::new();
     let error = loop {
         match stream.next().await {
-            Ok(piece) => read.extend(piece.expect("the body must not end well").data),
+            Ok(chunk) => read.extend(chunk.expect("the body must be cut off").data),
             Err(error) => break error,
         }
     };
@@ -116,20 +116,20 @@ async fn an_aborted_stream_ends_inside_an_event() {
 }
 
 #[tokio::test]
-async fn a_clean_cut_ends_the_body_without_a_last_event() {
+async fn clean_cut_ends_the_body_without_a_last_event() {
     let model = start().await;
-    let answer = play(
+    let response = play(
         &model,
         &json!([{"text": "Hello", "open": true}, {"cut": "clean"}]),
     )
     .await;
-    let events = events(&answer.body);
+    let events = events(&response.body);
     let last = events.last().expect("there are events");
     assert_eq!(last["type"], "response.output_text.delta");
 }
 
 #[tokio::test]
-async fn a_stream_ends_as_scripted() {
+async fn end_step_selects_the_last_event() {
     let model = start().await;
     for (end, kind, pointer, value) in [
         (
@@ -151,8 +151,8 @@ async fn a_stream_ends_as_scripted() {
             "max_output_tokens",
         ),
     ] {
-        let answer = play(&model, &json!([{"text": "Hello"}, end])).await;
-        let events = events(&answer.body);
+        let response = play(&model, &json!([{"text": "Hello"}, end])).await;
+        let events = events(&response.body);
         let last = events.last().expect("there are events");
         assert_eq!(last["type"], kind);
         assert_eq!(last.pointer(pointer), Some(&json!(value)), "{last}");
@@ -160,7 +160,7 @@ async fn a_stream_ends_as_scripted() {
 }
 
 #[tokio::test]
-async fn an_open_message_is_gone_on_with() {
+async fn open_message_is_continued_by_the_next_message_step() {
     let model = start().await;
     let steps = json!([{"text": "Hel", "open": true}, {"hold": "middle"}, {"text": "lo"}]);
     let (_client, mut stream) = begin(&model, &steps).await;
@@ -170,18 +170,18 @@ async fn an_open_message_is_gone_on_with() {
             stream
                 .next()
                 .await
-                .expect("the stream goes on")
-                .expect("it is not over")
+                .expect("the stream continues")
+                .expect("the stream has not ended")
                 .data,
         );
     }
     let silence = tokio::time::timeout(Duration::from_millis(100), stream.next()).await;
-    assert!(silence.is_err(), "nothing may come before the release");
+    assert!(silence.is_err(), "no event may arrive before the release");
     model.release("middle");
-    let rest = tokio::time::timeout(SOON, stream.collect()).await;
-    let rest = rest
-        .expect("it goes on at once")
-        .expect("the stream is whole");
+    let rest = tokio::time::timeout(SOON, stream.collect())
+        .await
+        .expect("the stream continues at once")
+        .expect("the stream is complete");
     read.extend(rest.body);
     let events = events(&read);
     let done: Vec<_> = events
@@ -193,12 +193,12 @@ async fn an_open_message_is_gone_on_with() {
 }
 
 #[tokio::test]
-async fn generated_text_has_the_length_that_was_asked_for() {
+async fn chars_step_sends_a_text_of_the_requested_length() {
     let model = start().await;
-    let answer = play(
+    let response = play(
         &model,
         &json!({"chars": 100_000, "delta_chars": 1000, "writes": "burst"}),
     )
     .await;
-    assert_eq!(text(&answer).len(), 100_000);
+    assert_eq!(text(&response).len(), 100_000);
 }

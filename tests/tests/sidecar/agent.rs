@@ -1,14 +1,14 @@
 //! The `agent` profile: Codex's own tools, in the sandbox that was asked for and in a folder that is gone afterwards.
 
 use serde_json::json;
-use tests::http::{Answer, with};
+use tests::http::{BufferedResponse, with};
 use tests::scripted_model::ScriptedModel;
-use tests::sidecar::{Options, Sidecar};
+use tests::sidecar::{Sidecar, SidecarOptions};
 
 use crate::stack::{SOON, assert_error, chat, start_with};
 
 /// Has the model run `command` and then say `done`, for a key of the agent profile.
-async fn run(sidecar: &Sidecar, command: &str) -> Answer {
+async fn run(sidecar: &Sidecar, command: &str) -> BufferedResponse {
     let call = json!({"call": "exec_command", "arguments": {"cmd": command}});
     let request = chat(&json!([[call], [{"text": "done"}]]), &json!({}));
     let request = with(request, "x-codex-edge-profile", "agent");
@@ -40,7 +40,7 @@ async fn an_agent_may_do_what_its_sandbox_allows_and_no_more() {
     ] {
         let elsewhere = tempfile::tempdir().unwrap();
         let elsewhere = elsewhere.path().to_string_lossy().into_owned();
-        let (model, sidecar) = start_with(|options: Options| {
+        let (model, sidecar) = start_with(|options: SidecarOptions| {
             options
                 .env("PROXY_SANDBOX_MODE", mode)
                 .env("HOME", &elsewhere)

@@ -6,7 +6,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tests::http::{empty, get, post, with};
 use tests::scripted_model::ScriptedModel;
-use tests::sidecar::{Options, wait_until_gone};
+use tests::sidecar::{SidecarOptions, wait_until_gone};
 use tests::sse;
 
 use crate::stack::{ask, assert_error, assert_fails, chat, start, start_with, stream};
@@ -135,7 +135,7 @@ async fn silence_ends_a_turn_in_the_child_too() {
         sse::json(events.last().unwrap())["error"]["code"],
         "idle_timeout"
     );
-    let cut = model.wait_for_cut(2, crate::stack::SOON).await;
+    let cut = model.wait_for_disconnects(2, crate::stack::SOON).await;
     assert_eq!(cut.expect("both model requests are dropped").len(), 2);
 }
 
@@ -185,9 +185,12 @@ async fn a_child_that_dies_fails_its_turns_and_is_replaced() {
 #[tokio::test]
 async fn a_codex_without_a_login_is_not_ready_and_says_what_to_do() {
     let model = ScriptedModel::start().await.unwrap();
-    let mut sidecar = Options::new(&model).env("CODEX_FORCE_PROVIDER", "").spawn();
-    let not_ready =
-        |answer: &tests::http::Answer| answer.json()["error"]["code"] == "codex_login_required";
+    let mut sidecar = SidecarOptions::new(&model)
+        .env("CODEX_FORCE_PROVIDER", "")
+        .spawn();
+    let not_ready = |answer: &tests::http::BufferedResponse| {
+        answer.json()["error"]["code"] == "codex_login_required"
+    };
     let answer = sidecar.wait_for_readiness(not_ready).await;
     assert_eq!(answer.status, 503);
     assert!(
@@ -218,7 +221,7 @@ async fn a_binary_that_cannot_be_used_is_named_at_the_start() {
         ("/nonexistent/codex", "/nonexistent/codex"),
         ("/bin/true", "0.169"),
     ] {
-        let mut sidecar = Options::new(&model).env("CODEX_BIN", binary).spawn();
+        let mut sidecar = SidecarOptions::new(&model).env("CODEX_BIN", binary).spawn();
         assert_eq!(sidecar.wait().await, Some(64), "{}", sidecar.log());
         let last = sidecar.log();
         let last: Value = serde_json::from_str(last.lines().last().unwrap()).unwrap();

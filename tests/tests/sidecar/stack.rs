@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use http::Request;
 use serde_json::{Value, json};
-use tests::http::{Answer, Body, post};
+use tests::http::{Body, BufferedResponse, post};
 use tests::scripted_model::ScriptedModel;
-use tests::sidecar::{Options, Sidecar};
+use tests::sidecar::{Sidecar, SidecarOptions};
 use tests::sse::{self, Events};
 use tokio::time::{sleep, timeout};
 
@@ -20,12 +20,12 @@ pub(crate) async fn start() -> (ScriptedModel, Sidecar) {
 
 /// A model, and a sidecar with what `change` changes.
 pub(crate) async fn start_with(
-    change: impl FnOnce(Options) -> Options,
+    change: impl FnOnce(SidecarOptions) -> SidecarOptions,
 ) -> (ScriptedModel, Sidecar) {
     let model = ScriptedModel::start()
         .await
         .expect("a loopback port is free");
-    let sidecar = change(Options::new(&model)).start().await;
+    let sidecar = change(SidecarOptions::new(&model)).start().await;
     (model, sidecar)
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn chat(script: &Value, more: &Value) -> Request<Body> {
 }
 
 /// Sends a chat and returns the whole answer.
-pub(crate) async fn ask(sidecar: &Sidecar, script: Value, more: Value) -> Answer {
+pub(crate) async fn ask(sidecar: &Sidecar, script: Value, more: Value) -> BufferedResponse {
     let mut client = sidecar.connect().await;
     client.send(chat(&script, &more)).await.expect("an answer")
 }
@@ -64,7 +64,7 @@ pub(crate) fn content(chunk: &Value) -> &str {
 
 /// Asserts that `answer` is an error in OpenAI's shape with this status and code.
 #[track_caller]
-pub(crate) fn assert_error(answer: &Answer, status: u16, code: &str) {
+pub(crate) fn assert_error(answer: &BufferedResponse, status: u16, code: &str) {
     assert_eq!(answer.status.as_u16(), status, "{answer:?}");
     assert_eq!(answer.json()["error"]["code"], code, "{answer:?}");
 }

@@ -102,7 +102,7 @@ async fn count_variant(
     let envoy = Envoy::start(
         variant
             .options(upstream.socket())
-            .under(&valgrind, PATIENCE),
+            .wrapper(&valgrind, PATIENCE),
     )
     .await;
     variant.check(&envoy).await?;

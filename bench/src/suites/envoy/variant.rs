@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::ensure;
 use serde_json::json;
-use tests::envoy::{Envoy, Options};
+use tests::envoy::{Envoy, EnvoyOptions};
 use tests::http::{Version, bearer, post};
 
 use crate::suites::stack::quiet;
@@ -56,8 +56,8 @@ impl Variant {
         }
     }
 
-    pub(super) fn options(self, upstream: PathBuf) -> Options {
-        let options = quiet(Options::new(upstream)).env("PROXY_API_KEY", KEY);
+    pub(super) fn options(self, upstream: PathBuf) -> EnvoyOptions {
+        let options = quiet(EnvoyOptions::new(upstream)).env("PROXY_API_KEY", KEY);
         match self {
             Self::None => options.filters_instead(""),
             Self::Native => with_cors(options)
@@ -111,7 +111,7 @@ const CORS: &str = r#"          - name: envoy.filters.http.cors
 "#;
 
 /// Gives the virtual host the policy that the `cors` filter looks for there.
-fn with_cors(options: Options) -> Options {
+fn with_cors(options: EnvoyOptions) -> EnvoyOptions {
     let place = "              request_body_buffer_limit: 16777216\n";
     let policy = r#"              typed_per_filter_config:
                 envoy.filters.http.cors:

@@ -129,6 +129,6 @@ async fn leave(subject: &Subject, model: &ScriptedModel) -> anyhow::Result<Optio
         .context("the model is not asked")?;
     drop((stream, client));
     let left = Instant::now();
-    let cut = model.wait_for_cut(1, LEAVING).await;
+    let cut = model.wait_for_disconnects(1, LEAVING).await;
     Ok(cut.is_ok().then(|| left.elapsed()))
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use tests::http::Stream;
+use tests::http::StreamedResponse;
 use tests::scripted_model::ScriptedModel;
 use tokio::time::{Instant, sleep};
 
@@ -59,7 +59,7 @@ async fn round(settings: &Settings, slow: usize) -> anyhow::Result<[f64; 3]> {
     let sidecar = settings.instant_sidecar(&model).start().await;
     let door = Door::Unix(sidecar.socket());
     let idle = cost::resident_kib(sidecar.pid());
-    let mut unread: Vec<Stream> = Vec::new();
+    let mut unread: Vec<StreamedResponse> = Vec::new();
     for _ in 0..slow {
         let mut client = door.open().await?;
         unread.push(client.stream(chat("gpt-5", &MUCH.prompt())).await?);

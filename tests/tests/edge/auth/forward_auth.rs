@@ -3,10 +3,10 @@
 
 use http::{Method, Request, StatusCode};
 use serde_json::json;
-use tests::envoy::{Envoy, Options};
-use tests::http::{Answer, Body, bearer, empty, get, post, with};
+use tests::envoy::{Envoy, EnvoyOptions};
+use tests::http::{Body, BufferedResponse, bearer, empty, get, post, with};
 use tests::nginx::Nginx;
-use tests::upstream::{Script, Upstream};
+use tests::upstream::{Behavior, Upstream};
 
 use crate::stack::{KEY, start_with};
 
@@ -21,11 +21,11 @@ struct Guarded {
 
 impl Guarded {
     async fn start(
-        edge: impl FnOnce(Options) -> Options,
+        edge: impl FnOnce(EnvoyOptions) -> EnvoyOptions,
         change: impl FnOnce(&str) -> String,
     ) -> Self {
-        let (sidecar, envoy) = start_with(Script::Echo, edge).await;
-        let service = Upstream::start(Script::Echo);
+        let (sidecar, envoy) = start_with(Behavior::Echo, edge).await;
+        let service = Upstream::start(Behavior::Echo);
         let nginx = Nginx::start(envoy.address(), &service.socket(), change).await;
         Self {
             service,
@@ -39,7 +39,7 @@ impl Guarded {
         Self::start(|options| options, str::to_owned).await
     }
 
-    async fn send(&self, request: Request<Body>) -> Answer {
+    async fn send(&self, request: Request<Body>) -> BufferedResponse {
         let answer = self.nginx.connect().await.send(request).await;
         answer.expect("nginx answers")
     }
@@ -66,7 +66,11 @@ async fn a_key_opens_the_service_which_learns_who_calls() {
         let (method, uri) = (request.method().clone(), request.uri().to_string());
         let answer = guarded.send(bearer(request, KEY)).await;
         assert_eq!(answer.status, StatusCode::OK, "{method} {uri}");
-        let seen = guarded.service.seen().pop().expect("the service is asked");
+        let seen = guarded
+            .service
+            .requests()
+            .pop()
+            .expect("the service is asked");
         assert_eq!(
             (seen.head.method.clone(), seen.head.uri.to_string()),
             (method, uri)
@@ -74,8 +78,8 @@ async fn a_key_opens_the_service_which_learns_who_calls() {
         assert_eq!(seen.header("x-codex-edge-client"), "default");
         assert_eq!(seen.header("authorization"), "", "the key stays with nginx");
     }
-    assert_eq!(guarded.service.seen()[1].body, "a body");
-    assert!(guarded.sidecar.seen().is_empty());
+    assert_eq!(guarded.service.requests()[1].body, "a body");
+    assert!(guarded.sidecar.requests().is_empty());
 }
 
 #[tokio::test]
@@ -111,7 +115,7 @@ async fn a_stranger_is_turned_away() {
                 "{shown}: {challenge}"
             );
         }
-        assert!(guarded.service.seen().is_empty() && guarded.sidecar.seen().is_empty());
+        assert!(guarded.service.requests().is_empty() && guarded.sidecar.requests().is_empty());
     }
 }
 
@@ -135,7 +139,7 @@ async fn the_clients_own_method_and_path_decide() {
         let answer = guarded.send(request).await;
         assert_eq!(answer.status.as_u16(), expected, "{method} {path}");
     }
-    let opened = guarded.service.seen();
+    let opened = guarded.service.requests();
     assert_eq!(opened.len(), 4, "{opened:?}");
     assert!(
         opened
@@ -147,7 +151,7 @@ async fn the_clients_own_method_and_path_decide() {
 #[tokio::test]
 async fn who_guesses_keys_is_told_when_to_come_again() {
     let limit = json!({"requests": 1, "window_ms": 60 * 60 * 1000});
-    let few = |options: Options| options.filter("unauthenticated_rate_limit", limit);
+    let few = |options: EnvoyOptions| options.filter("unauthenticated_rate_limit", limit);
     let guarded = Guarded::start(few, str::to_owned).await;
     let guess = || bearer(get("/theirs"), "a guess");
     assert_eq!(guarded.send(guess()).await.status, StatusCode::UNAUTHORIZED);
@@ -164,7 +168,7 @@ async fn who_guesses_keys_is_told_when_to_come_again() {
 
 #[tokio::test]
 async fn without_the_edge_nothing_passes() {
-    let service = Upstream::start(Script::Echo);
+    let service = Upstream::start(Behavior::Echo);
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = nobody.local_addr().unwrap();
     drop(nobody);
@@ -172,5 +176,5 @@ async fn without_the_edge_nothing_passes() {
     let request = bearer(get("/theirs"), KEY);
     let answer = nginx.connect().await.send(request).await.unwrap();
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(service.seen().is_empty());
+    assert!(service.requests().is_empty());
 }

@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 use tests::envoy::Envoy;
 use tests::http::{Version, bearer, get};
-use tests::upstream::{Script, Upstream};
+use tests::upstream::{Behavior, Upstream};
 
 use crate::stack::{GUARDED, KEY, chat, options, start, start_with};
 
@@ -46,7 +46,7 @@ async fn a_new_key_works_and_an_old_one_stops_at_once() {
     }
     assert!(
         upstream
-            .seen()
+            .requests()
             .iter()
             .all(|seen| seen.header("x-codex-edge-client") == "rotated")
     );
@@ -54,7 +54,7 @@ async fn a_new_key_works_and_an_old_one_stops_at_once() {
 
 #[tokio::test]
 async fn a_stream_goes_on_while_keys_rotate() {
-    let events = Script::Events {
+    let events = Behavior::Events {
         count: 30,
         every: Duration::from_millis(50),
     };
@@ -102,7 +102,7 @@ async fn what_is_refused_changes_nothing() {
 
 #[tokio::test]
 async fn a_repaired_file_opens_an_edge_that_was_refused_at_start() {
-    let upstream = Upstream::start(Script::Echo);
+    let upstream = Upstream::start(Behavior::Echo);
     let envoy = Envoy::start(options(&upstream).filter("keys", json!("none"))).await;
     assert_eq!(status(&envoy, KEY).await, StatusCode::SERVICE_UNAVAILABLE);
     envoy.write_filter_yaml(&envoy.filter_yaml(&with_key("next")));

@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderValue, Method, Request};
 use serde_json::{Value, json};
-use tests::envoy::Options;
+use tests::envoy::EnvoyOptions;
 use tests::http::{Body, DEADLINE, Version, bearer, empty, get, post, with};
-use tests::upstream::Script;
+use tests::upstream::Behavior;
 use tokio::time::{sleep, timeout};
 
 use crate::stack::{CHAT, Edges, GUARDED, MakeRequest, start_with};
@@ -17,7 +17,7 @@ use crate::stack::{CHAT, Edges, GUARDED, MakeRequest, start_with};
 const ALICES_HASH: &str = "099295a3784e1bd368dc348843a7398c1931b6b8ec2504c73e91ed2040bdc46c";
 
 /// One key of each kind; the token of each is its id behind `sk-`.
-fn keys(options: Options) -> Options {
+fn keys(options: EnvoyOptions) -> EnvoyOptions {
     let keys = json!([
         {"id": "alice", "sha256": ALICES_HASH},
         {"id": "bob", "key": "sk-bob", "models": ["codex-5*", "gpt-5"], "profile": "agent", "admin": true},
@@ -36,7 +36,7 @@ fn chat(key: &str) -> Request<Body> {
 
 #[tokio::test]
 async fn a_key_passes_while_it_is_valid() {
-    let edges = Edges::start(Script::Echo, keys).await;
+    let edges = Edges::start(Behavior::Echo, keys).await;
     for (key, expected) in [
         ("sk-alice", "200"),
         ("sk-bob", "200"),
@@ -50,12 +50,12 @@ async fn a_key_passes_while_it_is_valid() {
     ] {
         edges.check(|| bearer(get(GUARDED), key), expected).await;
     }
-    assert_eq!(edges.seen().len(), 4 * 4);
+    assert_eq!(edges.requests().len(), 4 * 4);
 }
 
 #[tokio::test]
 async fn a_credential_has_one_form() {
-    let edges = Edges::start(Script::Echo, keys).await;
+    let edges = Edges::start(Behavior::Echo, keys).await;
     let values: [(&[u8], &str); 12] = [
         (b"bearer sk-alice", "200"),
         (b"BEARER  sk-alice", "200"),
@@ -87,7 +87,7 @@ async fn a_credential_has_one_form() {
 
 #[tokio::test]
 async fn what_is_open_needs_no_key_and_nothing_else_is() {
-    let edges = Edges::start(Script::Echo, keys).await;
+    let edges = Edges::start(Behavior::Echo, keys).await;
     let cases = [
         (Method::GET, "/healthz", "200"),
         (Method::HEAD, "/livez", "200"),
@@ -115,7 +115,7 @@ async fn what_is_open_needs_no_key_and_nothing_else_is() {
         edges.check(|| empty(method.clone(), path), expected).await;
     }
     let protect = |options| keys(options).filter("protect_models", json!(true));
-    let edges = Edges::start(Script::Echo, protect).await;
+    let edges = Edges::start(Behavior::Echo, protect).await;
     for path in ["/v1/models", "/v1/models/codex-5"] {
         edges.check(|| get(path), "401 invalid_api_key").await;
         edges.check(|| bearer(get(path), "sk-alice"), "200").await;
@@ -124,7 +124,7 @@ async fn what_is_open_needs_no_key_and_nothing_else_is() {
 
 #[tokio::test]
 async fn the_upstream_is_told_who_calls() {
-    let edges = Edges::start(Script::Echo, keys).await;
+    let edges = Edges::start(Behavior::Echo, keys).await;
     let forged = |request| {
         let names = [
             "x-codex-edge-client",
@@ -154,11 +154,11 @@ async fn the_upstream_is_told_who_calls() {
         (&|| get("/healthz"), json!({})),
     ];
     for (request, expected) in cases {
-        let before = edges.seen().len();
+        let before = edges.requests().len();
         edges.check(|| forged(request()), "200").await;
-        assert_eq!(edges.seen().len(), before + 4);
+        assert_eq!(edges.requests().len(), before + 4);
         for (upstream, _) in edges.each() {
-            for seen in upstream.seen().iter().rev().take(2) {
+            for seen in upstream.requests().iter().rev().take(2) {
                 let fields = seen.head.headers.iter();
                 let told: Value = fields
                     .filter(|(name, _)| name.as_str().starts_with("x-codex-edge-"))
@@ -174,7 +174,7 @@ async fn the_upstream_is_told_who_calls() {
 #[tokio::test]
 async fn each_key_has_its_own_rate() {
     for version in [Version::H1, Version::H2] {
-        let (_upstream, envoy) = start_with(Script::Echo, keys).await;
+        let (_upstream, envoy) = start_with(Behavior::Echo, keys).await;
         let send = async |request| envoy.connect(version).await.send(request).await.unwrap();
         for (status, remaining) in [(200, "1"), (200, "0"), (429, "0"), (429, "0")] {
             // What starts no turn is not charged.
@@ -222,7 +222,8 @@ async fn a_key_runs_out_while_envoy_runs() {
         .output();
     let end = String::from_utf8(date.expect("date is there").stdout).unwrap();
     let keys = json!([{"id": "brief", "key": "sk-brief", "expires_at": end.trim()}, {"id": "other", "key": "sk-other"}]);
-    let (_upstream, envoy) = start_with(Script::Echo, |options| options.filter("keys", keys)).await;
+    let (_upstream, envoy) =
+        start_with(Behavior::Echo, |options| options.filter("keys", keys)).await;
     let status = async |key| {
         let answer = envoy
             .connect(Version::H1)

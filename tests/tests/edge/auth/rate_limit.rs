@@ -4,7 +4,7 @@
 use http::StatusCode;
 use serde_json::json;
 use tests::http::{Client, Version};
-use tests::upstream::Script;
+use tests::upstream::Behavior;
 use tokio::task::JoinSet;
 
 use crate::stack::{assert_error, chat, start_with};
@@ -16,7 +16,7 @@ const REQUESTS_EACH: usize = 10;
 #[tokio::test]
 async fn a_limit_is_exact_across_workers_and_connections() {
     let limit = json!({"enabled": true, "requests": LIMIT, "window_ms": 24 * 60 * 60 * 1000});
-    let (upstream, envoy) = start_with(Script::Echo, |options| {
+    let (upstream, envoy) = start_with(Behavior::Echo, |options| {
         options.concurrency(2).filter("rate_limit", limit)
     })
     .await;
@@ -47,7 +47,7 @@ async fn a_limit_is_exact_across_workers_and_connections() {
     let (accepted, refused): (Vec<_>, Vec<_>) =
         answers.partition(|answer| answer.status == StatusCode::OK);
     assert_eq!(accepted.len(), LIMIT);
-    assert_eq!(upstream.seen().len(), LIMIT);
+    assert_eq!(upstream.requests().len(), LIMIT);
     for answer in refused {
         assert_error(&answer, 429, "rate_limit_error", "rate_limited");
         assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);

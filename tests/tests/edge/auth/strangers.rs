@@ -5,7 +5,7 @@ use http::StatusCode;
 use serde_json::json;
 use tests::envoy::Envoy;
 use tests::http::{Version, bearer, get};
-use tests::upstream::Script;
+use tests::upstream::Behavior;
 use tokio::task::JoinSet;
 
 use crate::stack::{GUARDED, KEY, chat, keyed_get, start_with};
@@ -45,7 +45,7 @@ async fn guess(envoy: &Envoy, name: &'static str, count: usize) -> (usize, usize
 #[tokio::test]
 async fn made_up_keys_are_slowed_down_and_leave_nothing_behind() {
     let limit = json!({"requests": GUESSES, "window_ms": 86_400_000});
-    let (upstream, envoy) = start_with(Script::Echo, |options| {
+    let (upstream, envoy) = start_with(Behavior::Echo, |options| {
         options
             .concurrency(2)
             .filter("unauthenticated_rate_limit", limit)
@@ -68,7 +68,7 @@ async fn made_up_keys_are_slowed_down_and_leave_nothing_behind() {
         "{grown} octets for {STRANGERS} strangers"
     );
     assert_eq!(envoy.stat(BUCKETS).await, buckets);
-    assert!(upstream.seen().is_empty());
+    assert!(upstream.requests().is_empty());
     for request in [keyed_get(GUARDED), chat(), bearer(get(GUARDED), KEY)] {
         let answer = envoy.connect(Version::H1).await.send(request).await;
         assert_eq!(

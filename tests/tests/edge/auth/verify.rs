@@ -4,7 +4,7 @@
 use http::{Method, Request};
 use serde_json::json;
 use tests::http::{Body, bearer, empty, get, with};
-use tests::upstream::Script;
+use tests::upstream::Behavior;
 
 use crate::stack::{Edges, KEY, MakeRequest, assert_error};
 
@@ -57,7 +57,7 @@ async fn a_client_is_vouched_for_and_a_stranger_is_not() {
         ),
         (&|| get("/verify/healthz"), "200", "200"),
     ];
-    let edges = Edges::start(Script::Echo, |options| options.env("PROXY_API_KEY", KEY)).await;
+    let edges = Edges::start(Behavior::Echo, |options| options.env("PROXY_API_KEY", KEY)).await;
     for (request, strangers, clients) in cases {
         for answer in edges.check(request, strangers).await {
             assert_eq!(answer.header("x-codex-edge-client"), "");
@@ -74,13 +74,13 @@ async fn a_client_is_vouched_for_and_a_stranger_is_not() {
             }
         }
     }
-    assert!(edges.seen().is_empty(), "the filter answers by itself");
+    assert!(edges.requests().is_empty(), "the filter answers by itself");
 }
 
 #[tokio::test]
 async fn guessing_is_slowed_down_and_keys_are_not() {
     let limit = json!({"requests": 2, "window_ms": 86_400_000});
-    let edges = Edges::start(Script::Echo, |options| {
+    let edges = Edges::start(Behavior::Echo, |options| {
         let options = options.env("PROXY_API_KEY", KEY);
         options.filter("unauthenticated_rate_limit", limit.clone())
     })

@@ -54,7 +54,7 @@ async fn sixteen_mebibytes_pass() {
                     "{path} {version:?}: {answer:?}"
                 );
                 assert!(
-                    upstream.seen().last().unwrap().body == body,
+                    upstream.requests().last().unwrap().body == body,
                     "{path} {version:?}"
                 );
             }
@@ -84,12 +84,12 @@ async fn one_octet_more_does_not() {
             .unwrap();
         assert_error(&answer, 413, "invalid_request_error", "request_too_large");
     }
-    assert!(upstream.seen().is_empty());
+    assert!(upstream.requests().is_empty());
 }
 
 #[tokio::test]
 async fn envoy_has_the_same_bound_without_the_filters() {
-    let (upstream, envoy) = crate::stack::start_with(tests::upstream::Script::Echo, |options| {
+    let (upstream, envoy) = crate::stack::start_with(tests::upstream::Behavior::Echo, |options| {
         options.filter("max_body_bytes", (LIMIT * 2).into())
     })
     .await;
@@ -104,7 +104,7 @@ async fn envoy_has_the_same_bound_without_the_filters() {
             .unwrap();
         assert_error(&answer, 413, "invalid_request_error", "request_too_large");
     }
-    assert!(upstream.seen().is_empty());
+    assert!(upstream.requests().is_empty());
 }
 
 #[tokio::test]
@@ -115,5 +115,5 @@ async fn a_long_body_without_a_key_is_not_waited_for() {
     );
     let answer = raw(envoy.address(), request.as_bytes()).await;
     assert_error(&answer, 401, "authentication_error", "invalid_api_key");
-    assert!(upstream.seen().is_empty());
+    assert!(upstream.requests().is_empty());
 }

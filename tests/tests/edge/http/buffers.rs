@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tests::envoy::Envoy;
 use tests::http::{DEADLINE, Version, bearer, post};
-use tests::upstream::Script;
+use tests::upstream::Behavior;
 use tokio::time::{sleep, timeout};
 
 use crate::stack::{KEY, chat, start_with};
@@ -18,7 +18,7 @@ const BOUND: u64 = 256 << 10;
 #[tokio::test]
 async fn a_client_that_stops_reading_is_not_buffered_for() {
     for version in [Version::H1, Version::H2] {
-        let (_upstream, envoy) = start_with(Script::Octets(LARGE), |options| options).await;
+        let (_upstream, envoy) = start_with(Behavior::Octets(LARGE), |options| options).await;
         let mut stream = envoy.connect(version).await.stream(chat()).await.unwrap();
         let mut read = stream.next().await.unwrap().unwrap().data.len();
         let received = settled(&envoy, "cluster.sidecar.upstream_cx_rx_bytes_total").await;
@@ -45,7 +45,7 @@ async fn a_client_that_stops_reading_is_not_buffered_for() {
 
 #[tokio::test]
 async fn an_upstream_that_does_not_read_is_not_buffered_for() {
-    let (_upstream, envoy) = start_with(Script::Deafness, |options| options).await;
+    let (_upstream, envoy) = start_with(Behavior::NeverRead, |options| options).await;
     let mut client = envoy.connect(Version::H1).await;
     let upload = client.stream(bearer(post("/v1/other", vec![b' '; 8 << 20]), KEY));
     let measured = async {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tests::http::{Version, bearer, post};
-use tests::upstream::Script;
+use tests::upstream::Behavior;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -15,7 +15,7 @@ use crate::stack::{CHAT, GUARDED, assert_error, chat, keyed_get, start, start_wi
 #[tokio::test]
 async fn a_connection_too_many_is_closed() {
     let limit = |to| format!("max_active_downstream_connections: {to}");
-    let (upstream, envoy) = start_with(Script::Echo, |options| {
+    let (upstream, envoy) = start_with(Behavior::Echo, |options| {
         options.replace(&limit(10_000), &limit(2))
     })
     .await;
@@ -31,7 +31,7 @@ async fn a_connection_too_many_is_closed() {
     );
     let mut third = envoy.connect(Version::H1).await;
     assert!(third.send(keyed_get(GUARDED)).await.is_err());
-    assert_eq!(upstream.seen().len(), 2);
+    assert_eq!(upstream.requests().len(), 2);
     drop(first);
     let again = async {
         while envoy
@@ -60,7 +60,7 @@ async fn who_is_refused_keeps_the_connection_unless_the_body_is_long() {
         assert_error(&answer, 401, "authentication_error", "invalid_api_key");
         assert_eq!(answer.header("connection"), connection, "{length} octets");
     }
-    assert!(upstream.seen().is_empty());
+    assert!(upstream.requests().is_empty());
 }
 
 /// Envoy's default is 1024 of each, and a 503 for the rest.
@@ -84,7 +84,7 @@ async fn the_cluster_takes_all_that_the_listener_accepts() {
 #[tokio::test]
 async fn a_full_heap_turns_requests_away() {
     let limit = |to| format!("max_heap_size_bytes: {to}");
-    let (upstream, envoy) = start_with(Script::Echo, |options| {
+    let (upstream, envoy) = start_with(Behavior::Echo, |options| {
         options.replace(&limit(2_147_483_648_u64), &limit(1))
     })
     .await;
@@ -100,7 +100,7 @@ async fn a_full_heap_turns_requests_away() {
     let answer = envoy.connect(Version::H1).await.send(chat()).await.unwrap();
     assert_error(&answer, 503, "server_error", "codex_unavailable");
     assert_eq!(answer.header("retry-after"), "1");
-    assert!(upstream.seen().is_empty());
+    assert!(upstream.requests().is_empty());
 }
 
 #[tokio::test]

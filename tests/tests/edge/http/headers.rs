@@ -4,7 +4,7 @@
 use http::StatusCode;
 use serde_json::json;
 use tests::http::{Version, raw, with};
-use tests::upstream::Script;
+use tests::upstream::Behavior;
 
 use crate::stack::{GUARDED, assert_error, chat, keyed_get, raw_request, start, start_with};
 
@@ -34,7 +34,7 @@ async fn an_underscore_in_a_name_is_refused() {
             .is_err(),
         "the stream is reset"
     );
-    assert!(upstream.seen().is_empty());
+    assert!(upstream.requests().is_empty());
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn a_client_cannot_say_who_it_is() {
         .send(request)
         .await
         .unwrap();
-    let seen = &upstream.seen()[0];
+    let seen = &upstream.requests()[0];
     assert_eq!(seen.header("x-codex-edge-client"), "default");
     assert_ne!(seen.header("x-codex-edge-admin"), "true");
     assert_eq!(seen.header("authorization"), "");
@@ -57,9 +57,10 @@ async fn a_client_cannot_say_who_it_is() {
 #[tokio::test]
 async fn a_client_cannot_ask_envoy_for_retries_or_deadlines() {
     let failure = json!({"error": {"message": "as told"}});
-    let (upstream, envoy) = start_with(Script::Json(StatusCode::BAD_GATEWAY, failure), |options| {
-        options
-    })
+    let (upstream, envoy) = start_with(
+        Behavior::Json(StatusCode::BAD_GATEWAY, failure),
+        |options| options,
+    )
     .await;
     let mut request = with(chat(), "x-envoy-retry-on", "5xx,reset,gateway-error");
     for (name, value) in [
@@ -77,7 +78,7 @@ async fn a_client_cannot_ask_envoy_for_retries_or_deadlines() {
         .await
         .unwrap();
     assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
-    let seen = upstream.seen();
+    let seen = upstream.requests();
     assert_eq!(seen.len(), 1, "a turn never runs twice");
     let names = seen[0].head.headers.keys().map(|name| name.as_str());
     let envoys: Vec<_> = names.filter(|name| name.starts_with("x-envoy-")).collect();
@@ -96,7 +97,7 @@ async fn the_caller_is_the_peer() {
         .await
         .unwrap();
     assert_eq!(
-        upstream.seen()[0].header("x-envoy-external-address"),
+        upstream.requests()[0].header("x-envoy-external-address"),
         "127.0.0.1"
     );
 }
@@ -114,7 +115,7 @@ async fn a_large_header_passes_and_a_larger_one_does_not() {
             .unwrap();
         assert_eq!(answer.status, StatusCode::OK, "{version:?}");
     }
-    assert_eq!(upstream.seen().len(), 2);
+    assert_eq!(upstream.requests().len(), 2);
     let fields = format!("x-large: {}\r\n", "a".repeat(65 << 10));
     let answer = raw(
         envoy.address(),
@@ -131,7 +132,7 @@ async fn a_large_header_passes_and_a_larger_one_does_not() {
             .is_err(),
         "the stream is reset"
     );
-    assert_eq!(upstream.seen().len(), 2);
+    assert_eq!(upstream.requests().len(), 2);
 }
 
 #[tokio::test]
@@ -144,7 +145,7 @@ async fn too_many_fields_are_refused() {
     )
     .await;
     assert_error(&answer, 431, "invalid_request_error", "headers_too_large");
-    assert!(upstream.seen().is_empty());
+    assert!(upstream.requests().is_empty());
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use http::HeaderValue;
 use tests::http::{Version, bearer, get, post};
-use tests::upstream::Script;
+use tests::upstream::Behavior;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -28,7 +28,7 @@ const FIELDS: [&str; 11] = [
 
 #[tokio::test]
 async fn octets_that_are_no_text_are_refused_or_passed_on() {
-    let edges = Edges::start(Script::Echo, |options| options.env("PROXY_API_KEY", KEY)).await;
+    let edges = Edges::start(Behavior::Echo, |options| options.env("PROXY_API_KEY", KEY)).await;
     for value in [
         &b"\xff"[..],
         b"\xc3",
@@ -69,7 +69,7 @@ async fn octets_that_are_no_text_are_refused_or_passed_on() {
     for (upstream, envoy) in edges.each() {
         assert_eq!(envoy.stat(TRAPS).await, 0);
         let clients = upstream
-            .seen()
+            .requests()
             .into_iter()
             .filter(|seen| seen.head.uri != "/healthz");
         assert!(
@@ -111,6 +111,6 @@ async fn a_mebibyte_of_header_ends_its_connection_alone() {
             401
         );
     }
-    assert_eq!(upstream.seen().len(), 3);
+    assert_eq!(upstream.requests().len(), 3);
     assert_eq!(envoy.stat(TRAPS).await, 0);
 }

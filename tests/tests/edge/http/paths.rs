@@ -30,7 +30,7 @@ async fn one_spelling_reaches_the_upstream() {
         assert_eq!(answer.status, StatusCode::OK, "{sent}");
     }
     let seen: Vec<_> = upstream
-        .seen()
+        .requests()
         .iter()
         .map(|seen| seen.head.uri.to_string())
         .collect();
@@ -62,7 +62,7 @@ async fn an_escaped_slash_is_refused() {
             );
         }
     }
-    assert!(upstream.seen().is_empty());
+    assert!(upstream.requests().is_empty());
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn what_is_no_path_is_refused() {
             "{line}"
         );
     }
-    assert!(upstream.seen().is_empty());
+    assert!(upstream.requests().is_empty());
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn no_spelling_of_a_guarded_path_passes_without_a_key() {
             "{path}: {answer:?}"
         );
     }
-    assert!(upstream.seen().is_empty());
+    assert!(upstream.requests().is_empty());
     let open = envoy
         .connect(Version::H1)
         .await

@@ -27,7 +27,7 @@ async fn both_versions_are_served_alike() {
         }
     }
     let heads: Vec<_> = upstream
-        .seen()
+        .requests()
         .into_iter()
         .map(|seen| (seen.head.method, seen.head.uri))
         .collect();
@@ -83,5 +83,5 @@ async fn other_protocols_are_told_what_to_use() {
             .unwrap()
             .contains("server-sent events")
     );
-    assert!(upstream.seen().is_empty());
+    assert!(upstream.requests().is_empty());
 }

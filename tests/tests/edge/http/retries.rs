@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use tests::http::{DEADLINE, Version, bearer, post};
-use tests::upstream::Script;
+use tests::upstream::Behavior;
 use tokio::time::{sleep, timeout};
 
 use crate::stack::{CHAT, KEY, start_with};
 
 /// What a sidecar says that did nothing for a request; the status does not matter.
-const UNBEGUN: Script = Script::Fields(&[("x-should-retry", "true")]);
+const UNBEGUN: Behavior = Behavior::Headers(&[("x-should-retry", "true")]);
 
 /// A chat with a body of this size at least.
 fn chat(octets: usize) -> http::Request<tests::http::Body> {
@@ -27,15 +27,15 @@ async fn what_the_sidecar_did_nothing_for_is_sent_again_whole() {
         let mut client = envoy.connect(version).await;
         let octets = 8 << 20;
         let ready = async {
-            while upstream.seen().len() < 2 {
+            while upstream.requests().len() < 2 {
                 sleep(Duration::from_millis(10)).await;
             }
-            upstream.follow(Script::Echo);
+            upstream.set_behavior(Behavior::Echo);
         };
         let both = async { tokio::join!(client.send(chat(octets)), ready).0 };
         let answer = timeout(DEADLINE, both).await.unwrap().unwrap();
         assert_eq!(answer.header("x-should-retry"), "", "{version:?}");
-        let seen = upstream.seen();
+        let seen = upstream.requests();
         assert!(seen.len() > 2 && seen[0].body.len() > octets);
         for again in &seen[1..] {
             assert!(again.body == seen[0].body, "{version:?}");

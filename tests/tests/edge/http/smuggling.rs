@@ -46,7 +46,7 @@ async fn a_request_with_two_ends_is_refused() {
         let answer = raw(envoy.address(), &request).await;
         assert_error(&answer, status, kind, code);
     }
-    assert!(upstream.seen().is_empty());
+    assert!(upstream.requests().is_empty());
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn what_follows_a_body_is_the_next_request() {
         .unwrap();
     assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{answers}");
     let seen: Vec<_> = upstream
-        .seen()
+        .requests()
         .iter()
         .map(|seen| (seen.head.uri.to_string(), seen.body.len()))
         .collect();

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tests::http::{DEADLINE, Version};
-use tests::upstream::Script;
+use tests::upstream::Behavior;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
@@ -15,7 +15,7 @@ const EVERY: Duration = Duration::from_millis(200);
 #[tokio::test]
 async fn events_arrive_as_they_are_sent() {
     let (_upstream, envoy) = start_with(
-        Script::Events {
+        Behavior::Events {
             count: 5,
             every: EVERY,
         },
@@ -45,7 +45,7 @@ async fn events_arrive_as_they_are_sent() {
 
 #[tokio::test]
 async fn a_client_that_leaves_ends_the_upstreams_stream() {
-    let endless = Script::Events {
+    let endless = Behavior::Events {
         count: usize::MAX,
         every: Duration::from_millis(20),
     };
@@ -56,7 +56,7 @@ async fn a_client_that_leaves_ends_the_upstreams_stream() {
         stream.next().await.unwrap().unwrap();
         drop((stream, client));
         let noticed = async {
-            while upstream.abandoned() <= left {
+            while upstream.aborted_streams() <= left {
                 sleep(Duration::from_millis(10)).await;
             }
         };
@@ -72,7 +72,7 @@ async fn a_client_that_leaves_ends_the_upstreams_stream() {
 
 #[tokio::test]
 async fn draining_lets_a_stream_end() {
-    let events = Script::Events {
+    let events = Behavior::Events {
         count: 10,
         every: Duration::from_millis(100),
     };
@@ -96,7 +96,7 @@ async fn draining_lets_a_stream_end() {
 /// Why `envoy.yaml` says to drain first.
 #[tokio::test]
 async fn a_stop_cuts_streams_and_leaves_nobody_listening() {
-    let endless = Script::Events {
+    let endless = Behavior::Events {
         count: usize::MAX,
         every: Duration::from_millis(20),
     };

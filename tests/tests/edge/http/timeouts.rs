@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tests::http::{DEADLINE, Version, raw};
-use tests::upstream::Script;
+use tests::upstream::Behavior;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -18,7 +18,7 @@ const SOON: &str = "0.3s";
 #[tokio::test]
 async fn a_head_that_does_not_end_is_refused() {
     let deadline = format!("request_headers_timeout: {SOON}");
-    let (upstream, envoy) = start_with(Script::Echo, |options| {
+    let (upstream, envoy) = start_with(Behavior::Echo, |options| {
         options.replace("request_headers_timeout: 10s", &deadline)
     })
     .await;
@@ -28,13 +28,13 @@ async fn a_head_that_does_not_end_is_refused() {
     )
     .await;
     assert_error(&answer, 408, "invalid_request_error", "request_timeout");
-    assert!(upstream.seen().is_empty());
+    assert!(upstream.requests().is_empty());
 }
 
 #[tokio::test]
 async fn a_body_that_does_not_end_is_refused() {
     let deadline = format!("request_timeout: {SOON}");
-    let (upstream, envoy) = start_with(Script::Echo, |options| {
+    let (upstream, envoy) = start_with(Behavior::Echo, |options| {
         options.replace("request_timeout: 120s", &deadline)
     })
     .await;
@@ -45,12 +45,12 @@ async fn a_body_that_does_not_end_is_refused() {
     );
     let answer = raw(envoy.address(), &request).await;
     assert_error(&answer, 408, "invalid_request_error", "request_timeout");
-    assert!(upstream.seen().is_empty());
+    assert!(upstream.requests().is_empty());
 }
 
 #[tokio::test]
 async fn the_time_for_a_request_does_not_cut_its_stream() {
-    let events = Script::Events {
+    let events = Behavior::Events {
         count: 8,
         every: Duration::from_millis(100),
     };
@@ -66,7 +66,7 @@ async fn the_time_for_a_request_does_not_cut_its_stream() {
 #[tokio::test]
 async fn a_connection_without_requests_is_closed() {
     let deadline = format!("idle_timeout: {SOON}");
-    let (_upstream, envoy) = start_with(Script::Echo, |options| {
+    let (_upstream, envoy) = start_with(Behavior::Echo, |options| {
         options.replace("idle_timeout: 300s", &deadline)
     })
     .await;
@@ -80,7 +80,7 @@ async fn a_connection_without_requests_is_closed() {
 #[tokio::test]
 async fn an_upstream_that_says_nothing_is_given_up() {
     let deadline = format!("stream_idle_timeout: {SOON}");
-    let (_upstream, envoy) = start_with(Script::Silence, |options| {
+    let (_upstream, envoy) = start_with(Behavior::NeverRespond, |options| {
         options.replace("stream_idle_timeout: 330s", &deadline)
     })
     .await;
@@ -93,7 +93,7 @@ async fn an_upstream_that_says_nothing_is_given_up() {
 #[tokio::test]
 async fn a_stream_that_stalls_breaks_off() {
     let deadline = format!("stream_idle_timeout: {SOON}");
-    let stalls = Script::Events {
+    let stalls = Behavior::Events {
         count: 2,
         every: DEADLINE,
     };
@@ -114,8 +114,8 @@ async fn a_stream_that_stalls_breaks_off() {
 /// Envoy's default for a route is 15 s; nothing but time shows that it is off.
 #[tokio::test]
 async fn a_turn_may_last_longer_than_envoys_default() {
-    let (upstream, envoy) = start_with(Script::Silence, |options| options).await;
-    upstream.follow(Script::Events {
+    let (upstream, envoy) = start_with(Behavior::NeverRespond, |options| options).await;
+    upstream.set_behavior(Behavior::Events {
         count: 2,
         every: Duration::from_secs(16),
     });

@@ -62,7 +62,7 @@ async fn nothing_of_it_is_on_the_public_listener() {
             .unwrap();
         assert_eq!(answer.status, StatusCode::OK);
         assert_eq!(
-            upstream.seen().last().unwrap().head.uri,
+            upstream.requests().last().unwrap().head.uri,
             path,
             "the sidecar is asked, not Envoy"
         );

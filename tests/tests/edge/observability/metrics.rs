@@ -2,9 +2,9 @@
 //! Follows Envoy's `/stats/prometheus` and the sidecar's `/metrics`.
 
 use http::{Method, StatusCode};
-use tests::envoy::{Envoy, Options};
+use tests::envoy::{Envoy, EnvoyOptions};
 use tests::http::{Client, Version, empty, get};
-use tests::upstream::{Script, Upstream};
+use tests::upstream::{Behavior, Upstream};
 
 use crate::stack::{GUARDED, KEY, start};
 
@@ -23,21 +23,27 @@ async fn envoy_says_there_what_it_counts() {
 
 #[tokio::test]
 async fn the_sidecar_is_asked_for_its_metrics_at_its_admin_socket() {
-    let (public, admin) = (Upstream::start(Script::Echo), Upstream::start(Script::Echo));
-    let options = Options::new(public.socket()).sidecar_admin(admin.socket());
+    let (public, admin) = (
+        Upstream::start(Behavior::Echo),
+        Upstream::start(Behavior::Echo),
+    );
+    let options = EnvoyOptions::new(public.socket()).sidecar_admin(admin.socket());
     let envoy = Envoy::start(options.env("PROXY_API_KEY", KEY)).await;
     let address = envoy.metrics_address().await;
     let mut client = Client::connect(address, Version::H1).await;
     let answer = client.send(get("/metrics")).await.unwrap();
     assert_eq!(answer.status, StatusCode::OK);
-    assert_eq!(admin.seen().remove(0).head.uri, "/metrics");
-    assert_eq!(public.seen().len(), 0);
+    assert_eq!(admin.requests().remove(0).head.uri, "/metrics");
+    assert_eq!(public.requests().len(), 0);
 }
 
 #[tokio::test]
 async fn nothing_else_of_an_admin_interface_is_there() {
-    let (upstream, admin) = (Upstream::start(Script::Echo), Upstream::start(Script::Echo));
-    let options = Options::new(upstream.socket()).sidecar_admin(admin.socket());
+    let (upstream, admin) = (
+        Upstream::start(Behavior::Echo),
+        Upstream::start(Behavior::Echo),
+    );
+    let options = EnvoyOptions::new(upstream.socket()).sidecar_admin(admin.socket());
     let envoy = Envoy::start(options.env("PROXY_API_KEY", KEY)).await;
     let address = envoy.metrics_address().await;
     for (method, path) in [
@@ -57,5 +63,5 @@ async fn nothing_else_of_an_admin_interface_is_there() {
         let answer = client.send(empty(method.clone(), path)).await.unwrap();
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{method} {path}");
     }
-    assert_eq!(admin.seen().len(), 0);
+    assert_eq!(admin.requests().len(), 0);
 }

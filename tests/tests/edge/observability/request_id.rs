@@ -3,7 +3,7 @@
 
 use http::Request;
 use serde_json::Value;
-use tests::http::{Answer, Body, Version, get, raw, with};
+use tests::http::{Body, BufferedResponse, Version, get, raw, with};
 
 use crate::stack::{GUARDED, keyed_get, raw_request, start};
 
@@ -15,7 +15,7 @@ fn is_uuid(id: &str) -> bool {
             .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
-fn id_of(answer: &Answer) -> &str {
+fn id_of(answer: &BufferedResponse) -> &str {
     answer.header("x-request-id")
 }
 
@@ -29,7 +29,7 @@ async fn a_sane_id_of_the_client_is_kept() {
     }
     assert!(
         upstream
-            .seen()
+            .requests()
             .iter()
             .all(|seen| seen.header("x-request-id") == "trace_01.a-B")
     );
@@ -63,7 +63,7 @@ async fn an_absent_or_odd_id_is_replaced() {
         );
         assert_ne!(answer.headers.get("x-request-id"), sent.as_ref());
         assert_eq!(
-            upstream.seen().last().unwrap().header("x-request-id"),
+            upstream.requests().last().unwrap().header("x-request-id"),
             id_of(&answer),
             "{sent:?}"
         );

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::Request;
 use serde_json::json;
-use tests::http::{Answer, Body, Client, DEADLINE, Version, bearer, post};
+use tests::http::{Body, BufferedResponse, Client, DEADLINE, Version, bearer, post};
 use tests::scripted_model::ScriptedModel;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -130,12 +130,12 @@ fn chat(canary: &str) -> Request<Body> {
 }
 
 /// When a 503 says to come again.
-fn retry_after(answer: &Answer) -> Option<Duration> {
+fn retry_after(answer: &BufferedResponse) -> Option<Duration> {
     let seconds = answer.header("retry-after").parse().ok()?;
     (answer.status == 503).then(|| Duration::from_secs(seconds))
 }
 
-fn text(answer: hyper::Result<Answer>) -> Result<String, String> {
+fn text(answer: hyper::Result<BufferedResponse>) -> Result<String, String> {
     let answer = answer.map_err(|error| error.to_string())?;
     if answer.status != 200 {
         return Err(format!("{answer:?}"));

@@ -51,7 +51,7 @@ async fn start(clients: &[&Section]) -> Stack {
         .expect("a loopback port is free");
     let script = json!({"text": ANSWER, "delta_chars": 4, "delay_ms": 50});
     model.set_default(Some(Script::parse(script).expect("a script")));
-    let sidecar = sidecar::Options::new(&model)
+    let sidecar = sidecar::SidecarOptions::new(&model)
         .env("PROXY_SSE_KEEPALIVE_MS", "20")
         .env("PROXY_SSE_MAX_CONCURRENCY", "0");
     let sidecar = sidecar.start().await;

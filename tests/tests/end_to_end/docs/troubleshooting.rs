@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, stream};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tests::scripted_model::{Script, ScriptedModel};
-use tests::sidecar::{Options, Sidecar};
+use tests::sidecar::{Sidecar, SidecarOptions};
 
 use super::page::{Block, Section, code_words, read, sections};
 use crate::clients::curl::{assert_provokes, keys, shell};
@@ -169,7 +169,7 @@ async fn set(scene: &str) -> Stack {
         .await
         .expect("a loopback port is free");
     model.set_default(Some(Script::parse(script).expect("a script")));
-    let options = Options::new(&model);
+    let options = SidecarOptions::new(&model);
     let options = variables
         .iter()
         .fold(options, |options, (name, value)| options.env(name, value));
@@ -195,10 +195,11 @@ async fn set(scene: &str) -> Stack {
 }
 
 /// A sidecar whose Codex has no login, once it says so.
-async fn without_login(options: Options) -> Sidecar {
+async fn without_login(options: SidecarOptions) -> Sidecar {
     let mut sidecar = options.env("CODEX_FORCE_PROVIDER", "").spawn();
-    let has_none =
-        |answer: &tests::http::Answer| answer.json()["error"]["code"] == "codex_login_required";
+    let has_none = |answer: &tests::http::BufferedResponse| {
+        answer.json()["error"]["code"] == "codex_login_required"
+    };
     sidecar.wait_for_readiness(has_none).await;
     sidecar
 }

@@ -134,7 +134,7 @@ async fn a_client_that_leaves_ends_its_turn_at_the_model() {
         events.next_json().await;
         events.next_json().await;
         drop(events);
-        let cut = stack.model.wait_for_cut(count, AT_ONCE).await;
+        let cut = stack.model.wait_for_disconnects(count, AT_ONCE).await;
         assert!(cut.is_ok(), "{version:?}: the model still speaks");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tests::http::{DEADLINE, Version};
-use tests::scripted_model::{Delivery, Recorded, ScriptedModel};
+use tests::scripted_model::{Delivery, RecordedRequest, ScriptedModel};
 use tests::sidecar::wait_until_gone;
 use tests::sse::{self, Events};
 use tokio::time::{sleep, timeout};
@@ -67,7 +67,7 @@ async fn assert_whole(mut events: Events) {
 fn assert_turns(model: &ScriptedModel, turns: usize) {
     let requests = model.requests();
     assert_eq!(requests.len(), turns);
-    let cut = |request: &Recorded| request.delivery != Delivery::Done;
+    let cut = |request: &RecordedRequest| request.delivery != Delivery::Done;
     assert!(!requests.iter().any(cut));
 }
 
@@ -105,7 +105,7 @@ async fn a_sidecar_that_stops_ends_no_stream_early_and_begins_none() {
     let code = stack.sidecar.wait().await;
     assert_eq!(code, Some(0), "{}", stack.sidecar.log());
     wait_until_gone(&children).await;
-    let left = stack.sidecar.remains();
+    let left = stack.sidecar.leftover_files();
     assert!(left.is_empty(), "{left:?}");
     assert_turns(&stack.model, STREAMS);
 }

@@ -3,7 +3,7 @@
 
 use http::{Method, Request};
 use serde_json::{Value, json};
-use tests::http::{Answer, Body, post};
+use tests::http::{Body, BufferedResponse, post};
 use tests::sidecar::Sidecar;
 use tests::sse::{self, Events};
 use tokio::time::timeout;
@@ -25,7 +25,7 @@ fn prompt(script: &Value) -> String {
 }
 
 /// Sends a request and returns the whole answer.
-pub(crate) async fn ask(sidecar: &Sidecar, script: &Value, more: &Value) -> Answer {
+pub(crate) async fn ask(sidecar: &Sidecar, script: &Value, more: &Value) -> BufferedResponse {
     let mut client = sidecar.connect().await;
     let answer = client.send(complete(script, more)).await;
     answer.expect("an answer")

@@ -79,8 +79,9 @@ async fn a_burst_ends_the_turn_when_nothing_follows_it() {
 /// Asks both dialects, streamed and gathered.
 async fn check(settings: &[Setting], silent: Silent, expected: &[&str]) {
     let (_model, sidecar) = start_with(|options| {
-        let set =
-            |options: tests::sidecar::Options, (name, value): &Setting| options.env(name, value);
+        let set = |options: tests::sidecar::SidecarOptions, (name, value): &Setting| {
+            options.env(name, value)
+        };
         settings.iter().fold(options, set)
     })
     .await;

@@ -357,7 +357,7 @@ async fn a_text_is_cut_where_the_client_said_and_the_model_goes_no_further() {
         assert_eq!(choice["finish_reason"], reason);
     }
     assert!(
-        model.wait_for_cut(2, SOON).await.is_ok(),
+        model.wait_for_disconnects(2, SOON).await.is_ok(),
         "both turns were interrupted"
     );
 }

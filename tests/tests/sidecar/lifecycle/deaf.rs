@@ -4,7 +4,7 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
-use tests::http::{Answer, get, post};
+use tests::http::{BufferedResponse, get, post};
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::{Sidecar, wait_until_gone};
 
@@ -13,7 +13,7 @@ use crate::proto;
 use crate::stack::{ask, assert_error, start, start_with};
 
 /// Asks with far more text than a pipe holds.
-async fn ask_at_length(sidecar: &Sidecar) -> Answer {
+async fn ask_at_length(sidecar: &Sidecar) -> BufferedResponse {
     let body = json!({"model": "codex-5", "messages": [
         {"role": "user", "content": "x".repeat(1 << 20)},
         {"role": "user", "content": "[[model:{\"text\":\"Hi.\"}]]"},
@@ -75,7 +75,7 @@ async fn a_worker_that_stops_reading_is_replaced_after_its_first_turn() {
 #[tokio::test]
 async fn a_frozen_child_of_proto_costs_its_own_turn_only() {
     let codex = proto::codex();
-    let one = |options: tests::sidecar::Options| {
+    let one = |options: tests::sidecar::SidecarOptions| {
         options
             .env("CODEX_BIN", &codex)
             .env("CODEX_PROTO_POOL", "1")

@@ -5,7 +5,7 @@ use std::fs;
 use nix::sys::signal::Signal;
 use serde_json::json;
 use tests::http::get;
-use tests::sidecar::{Options, Sidecar, wait_until_gone};
+use tests::sidecar::{Sidecar, SidecarOptions, wait_until_gone};
 use tests::sse;
 
 use crate::stack::{SOON, ask, assert_error, chat, eventually, start, start_with, stream};
@@ -29,7 +29,7 @@ async fn told_to_stop_it_lets_a_running_turn_finish_and_leaves_nothing() {
     assert_eq!(sidecar.wait().await, Some(0), "{}", sidecar.log());
     wait_until_gone(&children).await;
     assert!(!sidecar.socket().exists());
-    let left = sidecar.remains();
+    let left = sidecar.leftover_files();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -135,7 +135,7 @@ async fn its_socket_is_for_its_user_and_group_only() {
 async fn a_home_that_another_sidecar_has_is_refused() {
     let (model, sidecar) = start().await;
     let home = sidecar.dir().join("codex-home");
-    let mut second = Options::new(&model)
+    let mut second = SidecarOptions::new(&model)
         .env("CODEX_HOME", &home.to_string_lossy())
         .spawn();
     assert_eq!(second.wait().await, Some(64), "{}", second.log());
@@ -144,7 +144,7 @@ async fn a_home_that_another_sidecar_has_is_refused() {
 
 #[tokio::test]
 async fn turns_that_ended_leave_no_descriptor_and_no_folder() {
-    let many = |options: Options| options.env("PROXY_SSE_MAX_CONCURRENCY", "0");
+    let many = |options: SidecarOptions| options.env("PROXY_SSE_MAX_CONCURRENCY", "0");
     let (model, sidecar) = start_with(many).await;
     ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
     let before = held(&sidecar);
@@ -157,7 +157,7 @@ async fn turns_that_ended_leave_no_descriptor_and_no_folder() {
         ask(&sidecar, json!({"status": 500}), json!({})).await;
         drop(leaves);
         model
-            .wait_for_cut(round + 1, SOON)
+            .wait_for_disconnects(round + 1, SOON)
             .await
             .expect("its turn is interrupted");
     }

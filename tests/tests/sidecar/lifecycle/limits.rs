@@ -7,7 +7,7 @@ use crate::stack::{SOON, ask, assert_error, chat, start_with, stream};
 
 #[tokio::test]
 async fn a_client_that_leaves_ends_its_turn_and_frees_its_slot() {
-    let one = |options: tests::sidecar::Options| {
+    let one = |options: tests::sidecar::SidecarOptions| {
         options
             .env("PROXY_SSE_MAX_CONCURRENCY", "1")
             .env("PROXY_QUEUE_TIMEOUT_MS", "10000")
@@ -19,7 +19,7 @@ async fn a_client_that_leaves_ends_its_turn_and_frees_its_slot() {
     events.next_json().await;
     drop(events);
     model
-        .wait_for_cut(1, SOON)
+        .wait_for_disconnects(1, SOON)
         .await
         .expect("a stream's turn is interrupted");
     let mut client = sidecar.connect().await;
@@ -31,7 +31,7 @@ async fn a_client_that_leaves_ends_its_turn_and_frees_its_slot() {
     }
     drop(client);
     model
-        .wait_for_cut(2, SOON)
+        .wait_for_disconnects(2, SOON)
         .await
         .expect("a gathered turn is interrupted");
     assert_eq!(
@@ -44,7 +44,7 @@ async fn a_client_that_leaves_ends_its_turn_and_frees_its_slot() {
 
 #[tokio::test]
 async fn a_client_that_leaves_leaves_its_turn_running_when_told_so() {
-    let one = |options: tests::sidecar::Options| {
+    let one = |options: tests::sidecar::SidecarOptions| {
         options
             .env("PROXY_KILL_ON_DISCONNECT", "false")
             .env("PROXY_SSE_MAX_CONCURRENCY", "1")
@@ -76,7 +76,7 @@ async fn a_client_that_leaves_leaves_its_turn_running_when_told_so() {
 
 #[tokio::test]
 async fn who_finds_no_slot_waits_and_who_finds_no_place_is_refused() {
-    let small = |options: tests::sidecar::Options| {
+    let small = |options: tests::sidecar::SidecarOptions| {
         options
             .env("PROXY_SSE_MAX_CONCURRENCY", "1")
             .env("PROXY_QUEUE_MAX", "1")

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 use tempfile::TempDir;
 use tests::scripted_model::ScriptedModel;
-use tests::sidecar::{Options, Sidecar, runs, wait_until_gone};
+use tests::sidecar::{Sidecar, SidecarOptions, is_running, wait_until_gone};
 use xtask::command::write_program;
 use xtask::tools::{Tool, Tools};
 
@@ -18,7 +18,7 @@ use crate::stack::{SOON, ask, start_with, stream};
 
 #[tokio::test]
 async fn a_worn_out_child_is_replaced_and_no_turn_is_cut() {
-    let worn = |options: Options| {
+    let worn = |options: SidecarOptions| {
         options
             .env("CODEX_WORKER_MAX_TURNS", "3")
             .env("PROXY_SSE_MAX_CONCURRENCY", "0")
@@ -50,7 +50,7 @@ async fn a_worn_out_child_is_replaced_and_no_turn_is_cut() {
 
 #[tokio::test]
 async fn the_death_of_a_worker_fails_its_own_turns_only() {
-    let two = |options: Options| {
+    let two = |options: SidecarOptions| {
         options
             .env("CODEX_WORKERS", "2")
             .env("PROXY_SSE_MAX_CONCURRENCY", "0")
@@ -103,7 +103,7 @@ async fn what_a_killed_predecessor_left_is_ended_at_the_start() {
     let pid = i32::try_from(leftover.id()).unwrap();
     let (_model, _sidecar) = start_with(|options| options).await;
     let ended = async {
-        while runs(pid) {
+        while is_running(pid) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
@@ -138,8 +138,8 @@ impl Faulty {
         Self { _dir: dir, binary }
     }
 
-    pub(crate) fn options(&self, model: &ScriptedModel) -> Options {
-        Options::new(model).env("CODEX_BIN", &self.binary.to_string_lossy())
+    pub(crate) fn options(&self, model: &ScriptedModel) -> SidecarOptions {
+        SidecarOptions::new(model).env("CODEX_BIN", &self.binary.to_string_lossy())
     }
 }
 
@@ -175,8 +175,9 @@ async fn a_child_that_does_not_work_is_replaced_and_readiness_tells_the_truth() 
         let model = ScriptedModel::start().await.unwrap();
         let faulty = Faulty::new(fault);
         let mut sidecar = faulty.options(&model).spawn();
-        let starting =
-            |answer: &tests::http::Answer| answer.json()["error"]["code"] == "codex_starting";
+        let starting = |answer: &tests::http::BufferedResponse| {
+            answer.json()["error"]["code"] == "codex_starting"
+        };
         sidecar.wait_for_readiness(starting).await;
         while sidecar.log().matches("codex child ended").count() < 2 {
             tokio::time::sleep(Duration::from_millis(20)).await;

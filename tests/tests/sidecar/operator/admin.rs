@@ -4,13 +4,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use serde_json::json;
-use tests::http::{Answer, Client, Version, empty, get, with};
+use tests::http::{BufferedResponse, Client, Version, empty, get, with};
 use tests::sidecar::Sidecar;
 use tokio::time::{sleep, timeout};
 
 use crate::stack::{SOON, ask, assert_error, start, start_with, stream};
 
-async fn ask_admin(sidecar: &Sidecar, path: &str) -> Answer {
+async fn ask_admin(sidecar: &Sidecar, path: &str) -> BufferedResponse {
     let mut client = sidecar.connect_admin().await;
     client.send(get(path)).await.expect("an answer")
 }
@@ -191,7 +191,7 @@ async fn an_admin_port_answers_to_names_of_this_machine_and_to_no_web_pages() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
-    let by_port = |options: tests::sidecar::Options| {
+    let by_port = |options: tests::sidecar::SidecarOptions| {
         options.env("SIDECAR_ADMIN_LISTEN", &address.to_string())
     };
     let (_model, _sidecar) = start_with(by_port).await;

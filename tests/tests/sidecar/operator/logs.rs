@@ -61,7 +61,7 @@ async fn the_lines_to_and_from_codex_are_logged_on_demand_and_without_texts() {
             .exists()
     );
 
-    let tapped = |options: tests::sidecar::Options| options.env("PROXY_LOG_PROTO", "true");
+    let tapped = |options: tests::sidecar::SidecarOptions| options.env("PROXY_LOG_PROTO", "true");
     let (_model, sidecar) = start_with(tapped).await;
     let request = chat(&json!([{"text": SECRET}]), &json!({}));
     assert_eq!(

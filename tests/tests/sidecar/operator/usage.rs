@@ -2,18 +2,18 @@
 
 use http::Request;
 use serde_json::{Value, json};
-use tests::http::{Answer, Body, get, with};
+use tests::http::{Body, BufferedResponse, get, with};
 use tests::sidecar::Sidecar;
 
 use crate::stack::{SOON, assert_error, chat, start, start_with};
 
-async fn send(sidecar: &Sidecar, request: Request<Body>) -> Answer {
+async fn send(sidecar: &Sidecar, request: Request<Body>) -> BufferedResponse {
     let mut client = sidecar.connect().await;
     client.send(request).await.expect("an answer")
 }
 
 /// Asks as the filter lets `client` ask.
-async fn usage(sidecar: &Sidecar, path: &str, client: &str) -> Answer {
+async fn usage(sidecar: &Sidecar, path: &str, client: &str) -> BufferedResponse {
     send(sidecar, with(get(path), "x-codex-edge-client", client)).await
 }
 
@@ -70,7 +70,7 @@ async fn each_turn_leaves_a_record_of_what_codex_reported() {
 
 #[tokio::test]
 async fn a_turn_that_does_not_end_well_is_told_from_one_that_does() {
-    let one = |options: tests::sidecar::Options| {
+    let one = |options: tests::sidecar::SidecarOptions| {
         options
             .env("PROXY_SSE_MAX_CONCURRENCY", "1")
             .env("PROXY_QUEUE_TIMEOUT_MS", "2000")
@@ -95,7 +95,7 @@ async fn a_turn_that_does_not_end_well_is_told_from_one_that_does() {
     assert_error(&busy, 429, "concurrency_exceeded");
     drop((events, client));
     model
-        .wait_for_cut(1, SOON)
+        .wait_for_disconnects(1, SOON)
         .await
         .expect("it is interrupted");
 
@@ -232,7 +232,8 @@ async fn how_many_turns_run_is_told_where_the_operator_wants_it() {
         404,
         "unknown_url",
     );
-    let open = |options: tests::sidecar::Options| options.env("PROXY_TEST_ENDPOINTS", "true");
+    let open =
+        |options: tests::sidecar::SidecarOptions| options.env("PROXY_TEST_ENDPOINTS", "true");
     let (_model, sidecar) = start_with(open).await;
     let turns = async || send(&sidecar, get("/__test/conc")).await.json();
     assert_eq!(turns().await, json!({"conc": 0}));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
-use tests::http::Answer;
+use tests::http::BufferedResponse;
 use tests::sidecar::{Sidecar, wait_until_gone};
 use tests::sse;
 use tokio::time::{sleep, timeout};
@@ -117,7 +117,7 @@ async fn many_turns_leave_no_process_no_transcript_and_no_folder() {
 
 #[tokio::test]
 async fn a_client_that_leaves_ends_its_child_and_frees_its_slot() {
-    let one = |options: tests::sidecar::Options| {
+    let one = |options: tests::sidecar::SidecarOptions| {
         options
             .env("PROXY_SSE_MAX_CONCURRENCY", "1")
             .env("PROXY_QUEUE_TIMEOUT_MS", "10000")
@@ -128,7 +128,7 @@ async fn a_client_that_leaves_ends_its_child_and_frees_its_slot() {
     events.next_json().await;
     events.next_json().await;
     drop(events);
-    let cut = model.wait_for_cut(1, Duration::from_secs(1)).await;
+    let cut = model.wait_for_disconnects(1, Duration::from_secs(1)).await;
     cut.expect("a stream's turn is interrupted within a second");
     let mut client = sidecar.connect().await;
     let request = chat(&endless, &json!({}));
@@ -138,7 +138,7 @@ async fn a_client_that_leaves_ends_its_child_and_frees_its_slot() {
         begun = model.wait_for_requests(2, SOON) => drop(begun.expect("it has begun")),
     }
     drop(client);
-    let cut = model.wait_for_cut(2, Duration::from_secs(1)).await;
+    let cut = model.wait_for_disconnects(2, Duration::from_secs(1)).await;
     cut.expect("a gathered turn is interrupted within a second");
     let answer = ask(&sidecar, json!({"text": "Free."}), json!({})).await;
     assert_eq!(answer.status, 200);
@@ -155,7 +155,8 @@ async fn children_that_cannot_start_again_make_it_unready_until_they_can() {
     for pid in sidecar.children() {
         kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     }
-    let unavailable = |answer: &Answer| answer.json()["error"]["code"] == "codex_unavailable";
+    let unavailable =
+        |answer: &BufferedResponse| answer.json()["error"]["code"] == "codex_unavailable";
     let answer = sidecar.wait_for_readiness(unavailable).await;
     assert_eq!(answer.status, 503);
     fs::write(&config, good).unwrap();

@@ -90,7 +90,7 @@ async fn silence_and_long_turns_are_ended_in_the_child_too() {
         504,
         "request_timeout",
     );
-    let cut = model.wait_for_cut(2, SOON).await;
+    let cut = model.wait_for_disconnects(2, SOON).await;
     assert_eq!(cut.expect("both model requests are dropped").len(), 2);
 }
 

@@ -123,7 +123,7 @@ async fn a_text_is_cut_and_its_child_goes_no_further() {
         assert_eq!(answer["choices"][0]["message"]["content"], cut);
         assert_eq!(answer["choices"][0]["finish_reason"], reason);
     }
-    let cut = model.wait_for_cut(3, SOON).await;
+    let cut = model.wait_for_disconnects(3, SOON).await;
     assert!(cut.is_ok(), "each turn was ended in its child");
 }
 

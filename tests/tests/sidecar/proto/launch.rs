@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::Value;
 use tests::http::get;
 use tests::scripted_model::ScriptedModel;
-use tests::sidecar::{Options, Sidecar};
+use tests::sidecar::{Sidecar, SidecarOptions};
 use xtask::command::write_program;
 use xtask::tools::{Tool, Tools};
 
@@ -14,10 +14,10 @@ use super::codex;
 use crate::stack::start as start_current;
 
 /// Starts a sidecar that cannot, and returns what it says of it.
-async fn refusal(change: impl FnOnce(Options) -> Options) -> String {
+async fn refusal(change: impl FnOnce(SidecarOptions) -> SidecarOptions) -> String {
     let model = ScriptedModel::start().await;
     let model = model.expect("a loopback port is free");
-    let mut sidecar = change(Options::new(&model)).spawn();
+    let mut sidecar = change(SidecarOptions::new(&model)).spawn();
     assert_eq!(sidecar.wait().await, Some(64), "{}", sidecar.log());
     last_error(&sidecar)
 }
@@ -50,7 +50,7 @@ async fn a_codex_that_does_not_speak_what_is_wanted_is_named_with_what_is_needed
             ["/bin/true", "0.42 or older"],
         ),
     ] {
-        let options = |options: Options| {
+        let options = |options: SidecarOptions| {
             options
                 .env("CODEX_BIN", &binary)
                 .env("CODEX_PROTOCOL", protocol)
@@ -97,7 +97,7 @@ async fn a_login_that_cannot_be_read_is_named() {
 #[tokio::test]
 async fn without_a_login_it_is_not_ready_and_looks_again() {
     let model = ScriptedModel::start().await.unwrap();
-    let options = Options::new(&model).env("CODEX_BIN", &codex());
+    let options = SidecarOptions::new(&model).env("CODEX_BIN", &codex());
     let mut sidecar = options.env("CODEX_FORCE_PROVIDER", "").spawn();
     let answer = sidecar
         .wait_for_readiness(|answer| answer.json()["error"]["code"] == "codex_login_required")

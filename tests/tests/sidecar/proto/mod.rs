@@ -8,7 +8,7 @@ mod features;
 mod launch;
 
 use tests::scripted_model::ScriptedModel;
-use tests::sidecar::{Options, Sidecar};
+use tests::sidecar::{Sidecar, SidecarOptions};
 use xtask::tools::{Tool, Tools};
 
 use crate::stack;
@@ -19,7 +19,9 @@ async fn start() -> (ScriptedModel, Sidecar) {
 }
 
 /// The same, with what `change` changes.
-async fn start_with(change: impl FnOnce(Options) -> Options) -> (ScriptedModel, Sidecar) {
+async fn start_with(
+    change: impl FnOnce(SidecarOptions) -> SidecarOptions,
+) -> (ScriptedModel, Sidecar) {
     stack::start_with(|options| change(options.env("CODEX_BIN", &codex()))).await
 }
 

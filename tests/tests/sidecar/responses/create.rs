@@ -116,7 +116,7 @@ async fn a_text_that_is_too_long_is_incomplete_and_the_model_goes_no_further() {
     assert_eq!(text(&response), "one ");
     assert_eq!(response["output"][0]["status"], "incomplete");
     assert_eq!(response["completed_at"], Value::Null);
-    assert!(model.wait_for_cut(1, SOON).await.is_ok());
+    assert!(model.wait_for_disconnects(1, SOON).await.is_ok());
 }
 
 #[tokio::test]
@@ -231,7 +231,7 @@ async fn codex_as_a_client_offers_more_than_can_be_had() {
 #[tokio::test]
 async fn a_codex_that_speaks_proto_responds_as_well() {
     let options =
-        |options: tests::sidecar::Options| options.env("CODEX_BIN", &crate::proto::codex());
+        |options: tests::sidecar::SidecarOptions| options.env("CODEX_BIN", &crate::proto::codex());
     let (_model, sidecar) = start_with(options).await;
     let script = json!([{"reasoning": ["Think."]}, {"text": "Hi."}]);
     let body = json!({"input": play(&script), "reasoning": {"summary": "auto"}});

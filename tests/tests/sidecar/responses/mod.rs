@@ -8,7 +8,7 @@ mod state;
 
 use http::Request;
 use serde_json::{Value, json};
-use tests::http::{Answer, Body, empty, get, post, with};
+use tests::http::{Body, BufferedResponse, empty, get, post, with};
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::Sidecar;
 
@@ -25,14 +25,14 @@ fn create(mut body: Value) -> Request<Body> {
     post("/v1/responses", body.to_string())
 }
 
-async fn send(sidecar: &Sidecar, request: Request<Body>) -> Answer {
+async fn send(sidecar: &Sidecar, request: Request<Body>) -> BufferedResponse {
     let mut client = sidecar.connect().await;
     client.send(request).await.expect("an answer")
 }
 
 /// A response that succeeds.
 #[track_caller]
-fn ok(answer: &Answer) -> Value {
+fn ok(answer: &BufferedResponse) -> Value {
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()
 }
@@ -43,11 +43,11 @@ async fn respond(sidecar: &Sidecar, body: Value) -> Value {
 }
 
 /// `GET /v1/responses/{path}`.
-async fn look(sidecar: &Sidecar, path: &str) -> Answer {
+async fn look(sidecar: &Sidecar, path: &str) -> BufferedResponse {
     send(sidecar, get(&format!("/v1/responses/{path}"))).await
 }
 
-async fn delete(sidecar: &Sidecar, id: &str) -> Answer {
+async fn delete(sidecar: &Sidecar, id: &str) -> BufferedResponse {
     let path = format!("/v1/responses/{id}");
     send(sidecar, empty(http::Method::DELETE, &path)).await
 }

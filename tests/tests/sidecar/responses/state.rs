@@ -247,7 +247,7 @@ async fn a_stream_that_is_cancelled_ends_and_does_not_look_like_a_success() {
     assert_eq!(cancelled["status"], "cancelled");
     assert_eq!(text(&cancelled), "par", "what came before is there");
     assert!(
-        model.wait_for_cut(1, SOON).await.is_ok(),
+        model.wait_for_disconnects(1, SOON).await.is_ok(),
         "the model speaks no more"
     );
 
@@ -323,7 +323,7 @@ async fn a_client_that_leaves_ends_its_response_and_leaves_nothing() {
     let id = created["response"]["id"].as_str().unwrap().to_owned();
     while events.next_json().await["type"] != "response.output_text.delta" {}
     drop((events, client));
-    assert!(model.wait_for_cut(1, SOON).await.is_ok());
+    assert!(model.wait_for_disconnects(1, SOON).await.is_ok());
     eventually("the request is over", || {
         sidecar.log().contains("\"client_left\":true")
     })

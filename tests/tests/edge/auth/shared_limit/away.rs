@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::json;
-use tests::envoy::Options;
+use tests::envoy::EnvoyOptions;
 use tests::http::Version;
-use tests::upstream::Script;
+use tests::upstream::Behavior;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -20,7 +20,7 @@ const PASSED_UNCOUNTED: &str = "cluster.sidecar.ratelimit.failure_mode_allowed";
 #[tokio::test]
 async fn without_the_service_requests_pass_and_each_envoy_has_the_filters_own_limit() {
     let limit = json!({"enabled": true, "requests": 3, "window_ms": 24 * 60 * 60 * 1000});
-    let change = |options: Options| options.filter("rate_limit", limit.clone());
+    let change = |options: EnvoyOptions| options.filter("rate_limit", limit.clone());
     let fleet = Fleet::start_with(str::to_owned, change).await;
     for (counted, answer) in fleet.send(|| turn(ANN)).await.iter().enumerate() {
         let remaining = (LIMIT - counted - 1).to_string();
@@ -38,21 +38,22 @@ async fn without_the_service_requests_pass_and_each_envoy_has_the_filters_own_li
         let answer = send(envoy.address(), Version::H1, turn(ANN)).await;
         assert_error(&answer, 429, "rate_limit_error", "rate_limited");
         assert!(!answer.header("retry-after-ms").is_empty(), "the filter's");
-        assert_eq!(upstream.seen().len(), 3);
+        assert_eq!(upstream.requests().len(), 3);
         assert_eq!(envoy.stat(PASSED_UNCOUNTED).await, 2);
     }
 }
 
 #[tokio::test]
 async fn where_no_limit_means_no_service_requests_are_refused() {
-    let change =
-        |options: Options| options.replace("failure_mode_deny: false", "failure_mode_deny: true");
+    let change = |options: EnvoyOptions| {
+        options.replace("failure_mode_deny: false", "failure_mode_deny: true")
+    };
     let Fleet { service, edges } = Fleet::start_with(str::to_owned, change).await;
     service.stop().await;
     for (upstream, envoy) in &edges {
         let answer = send(envoy.address(), Version::H1, turn(ANN)).await;
         assert_error(&answer, 500, "server_error", "internal_error");
-        assert!(upstream.seen().is_empty());
+        assert!(upstream.requests().is_empty());
     }
 }
 
@@ -63,10 +64,10 @@ const A_MOMENT: Duration = Duration::from_secs(5);
 async fn a_service_that_hangs_costs_a_moment() {
     let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = hanging.local_addr().unwrap();
-    let (upstream, envoy) = start_with(Script::Echo, |options| overlaid(options, address)).await;
+    let (upstream, envoy) = start_with(Behavior::Echo, |options| overlaid(options, address)).await;
     let answer = timeout(A_MOMENT, send(envoy.address(), Version::H1, turn(ANN))).await;
     assert_eq!(answer.expect("0.25 s later").status, StatusCode::OK);
-    assert_eq!(upstream.seen().len(), 1);
+    assert_eq!(upstream.requests().len(), 1);
     assert_eq!(envoy.stat(PASSED_UNCOUNTED).await, 1);
 }
 

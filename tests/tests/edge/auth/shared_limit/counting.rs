@@ -3,7 +3,7 @@
 
 use http::{Method, Request, StatusCode};
 use serde_json::json;
-use tests::http::{Answer, Body, Version, bearer, empty, get, post, with};
+use tests::http::{Body, BufferedResponse, Version, bearer, empty, get, post, with};
 use tokio::task::JoinSet;
 
 use super::fleet::{ANN, BEN, Fleet, LIMIT, none, replace, send, turn};
@@ -36,7 +36,8 @@ async fn a_limit_is_spent_over_all_envoys_together_and_exactly() {
     for answer in refused {
         assert_error(&answer, 429, "rate_limit_error", "rate_limited");
     }
-    let remaining = |answer: &Answer| answer.header("x-ratelimit-remaining").parse().unwrap();
+    let remaining =
+        |answer: &BufferedResponse| answer.header("x-ratelimit-remaining").parse().unwrap();
     let mut remaining: Vec<usize> = accepted.iter().map(remaining).collect();
     remaining.sort_unstable();
     assert_eq!(remaining, (0..LIMIT).collect::<Vec<_>>());
@@ -72,7 +73,7 @@ async fn a_refusal_can_be_read_and_says_when_to_come_again() {
             (&entry["client"], &entry["details"]),
             (&json!("ann"), &json!("request_rate_limited"))
         );
-        assert!(upstream.seen().is_empty());
+        assert!(upstream.requests().is_empty());
     }
 }
 
@@ -91,7 +92,7 @@ async fn what_starts_a_turn_is_counted_for_the_client_that_the_filter_knows() {
         }
     }
     assert_eq!(fleet.service.asked(), vec!["route=generate client=ann"; 12]);
-    for seen in fleet.edges[0].0.seen() {
+    for seen in fleet.edges[0].0.requests() {
         assert_eq!(seen.header("x-codex-edge-client"), "ann");
     }
 }

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 
 use http::Request;
 use serde_json::json;
-use tests::envoy::{Envoy, Options};
-use tests::http::{Answer, Body, Client, Version, bearer, post};
-use tests::upstream::{Script, Upstream};
+use tests::envoy::{Envoy, EnvoyOptions};
+use tests::http::{Body, BufferedResponse, Client, Version, bearer, post};
+use tests::upstream::{Behavior, Upstream};
 use xtask::workspace;
 
 use super::service::RateLimitService;
@@ -36,7 +36,7 @@ impl Fleet {
     /// The same, with what `limits` changes in the service's configuration and `change` in Envoy's.
     pub(super) async fn start_with(
         limits: impl Fn(&str) -> String,
-        change: impl Fn(Options) -> Options,
+        change: impl Fn(EnvoyOptions) -> EnvoyOptions,
     ) -> Self {
         let config = replace(
             &shipped("config.yaml"),
@@ -45,7 +45,7 @@ impl Fleet {
         );
         let service = RateLimitService::start(&limits(&config));
         let edge = || {
-            start_with(Script::Echo, |options| {
+            start_with(Behavior::Echo, |options| {
                 change(sharing(options, service.address()))
             })
         };
@@ -54,7 +54,7 @@ impl Fleet {
     }
 
     /// Each Envoy's answer to what `request` makes, on a connection of its own.
-    pub(super) async fn send(&self, request: impl Fn() -> Request<Body>) -> Vec<Answer> {
+    pub(super) async fn send(&self, request: impl Fn() -> Request<Body>) -> Vec<BufferedResponse> {
         let mut answers = Vec::new();
         for (_, envoy) in &self.edges {
             answers.push(send(envoy.address(), Version::H1, request()).await);
@@ -64,7 +64,10 @@ impl Fleet {
 
     /// How many requests reached an upstream.
     pub(super) fn forwarded(&self) -> usize {
-        let seen = self.edges.iter().map(|(upstream, _)| upstream.seen().len());
+        let seen = self
+            .edges
+            .iter()
+            .map(|(upstream, _)| upstream.requests().len());
         seen.sum()
     }
 }
@@ -79,12 +82,12 @@ pub(super) fn none(config: &str) -> String {
 }
 
 /// The shipped configuration with the overlay, two keys, and patience with a service that shares a busy machine.
-fn sharing(options: Options, service: SocketAddr) -> Options {
+fn sharing(options: EnvoyOptions, service: SocketAddr) -> EnvoyOptions {
     overlaid(options, service).replace("              timeout: 0.25s", "              timeout: 10s")
 }
 
 /// The shipped configuration with the overlay, and two keys.
-pub(super) fn overlaid(options: Options, service: SocketAddr) -> Options {
+pub(super) fn overlaid(options: EnvoyOptions, service: SocketAddr) -> EnvoyOptions {
     let place = format!("address: {}, port_value: {}", service.ip(), service.port());
     let overlay = replace(
         &shipped("envoy.yaml"),
@@ -114,7 +117,11 @@ pub(super) fn turn(key: &str) -> Request<Body> {
 }
 
 /// The answer to `request`, on a connection of its own.
-pub(super) async fn send(address: SocketAddr, version: Version, request: Request<Body>) -> Answer {
+pub(super) async fn send(
+    address: SocketAddr,
+    version: Version,
+    request: Request<Body>,
+) -> BufferedResponse {
     let mut client = Client::connect(address, version).await;
     client.send(request).await.expect("Envoy answers")
 }

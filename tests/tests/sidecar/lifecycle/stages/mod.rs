@@ -5,7 +5,7 @@ mod scene;
 
 use nix::sys::signal::Signal;
 use serde_json::json;
-use tests::processes::{descendants, marked};
+use tests::processes::{descendants, marked_processes};
 use tests::scripted_model::{Delivery, ScriptedModel};
 use tests::sidecar::wait_until_gone;
 use tests::sse;
@@ -55,9 +55,9 @@ async fn last_words(client: Pending) -> hyper::Result<String> {
 async fn assert_nothing_is_left(scene: &Scene, processes: &[i32], case: &str) {
     wait_until_gone(processes).await;
     let dir = scene.sidecar.dir();
-    let gone = || marked(dir).is_empty() && running(&scene.model) == 0;
+    let gone = || marked_processes(dir).is_empty() && running(&scene.model) == 0;
     eventually(&format!("{case}: neither process nor answer is left"), gone).await;
-    let remains = scene.sidecar.remains();
+    let remains = scene.sidecar.leftover_files();
     assert!(remains.is_empty(), "{case}: {remains:?}");
 }
 
@@ -103,7 +103,7 @@ async fn killed_at_any_stage_it_takes_its_children_along_and_its_successor_the_r
         wait_until_gone(&processes).await;
         scene.sidecar.restart();
         scene.sidecar.wait_until_ready().await;
-        let remains = scene.sidecar.remains();
+        let remains = scene.sidecar.leftover_files();
         assert_eq!(
             remains.len(),
             3,

@@ -5,10 +5,10 @@ use futures_util::future::{BoxFuture, Either, select};
 use http::Request;
 use nix::sys::signal::Signal;
 use serde_json::json;
-use tests::http::{Answer, Body, with};
-use tests::processes::{descendants, runs_with};
+use tests::http::{Body, BufferedResponse, with};
+use tests::processes::{descendants, has_argument};
 use tests::scripted_model::ScriptedModel;
-use tests::sidecar::{Options, Sidecar};
+use tests::sidecar::{Sidecar, SidecarOptions};
 use tests::sse::Events;
 
 use crate::lifecycle::workers::Faulty;
@@ -48,7 +48,7 @@ pub(super) enum Codex {
 /// An answer that is not over, or has not begun.
 pub(super) enum Pending {
     Stream(Events),
-    Gathered(BoxFuture<'static, hyper::Result<Answer>>),
+    Gathered(BoxFuture<'static, hyper::Result<BufferedResponse>>),
 }
 
 /// A sidecar that has come to a stage, with one slot, and the clients that wait for it.
@@ -67,8 +67,8 @@ impl Scene {
         let faulty = (stage == Stage::Handshake).then(|| Faulty::new("exec sleep 600"));
         let options = match (&faulty, codex) {
             (Some(faulty), _) => faulty.options(&model),
-            (None, Codex::AppServer) => Options::new(&model),
-            (None, Codex::Proto) => Options::new(&model).env("CODEX_BIN", &proto::codex()),
+            (None, Codex::AppServer) => SidecarOptions::new(&model),
+            (None, Codex::Proto) => SidecarOptions::new(&model).env("CODEX_BIN", &proto::codex()),
         };
         let drain_ms = if stage == Stage::Draining {
             "600000"
@@ -94,7 +94,8 @@ impl Scene {
 
     async fn go_to(&mut self, stage: Stage) {
         if stage == Stage::Handshake {
-            let starting = |answer: &Answer| answer.json()["error"]["code"] == "codex_starting";
+            let starting =
+                |answer: &BufferedResponse| answer.json()["error"]["code"] == "codex_starting";
             self.sidecar.wait_for_readiness(starting).await;
             return eventually("the child runs", || self.has_below("600")).await;
         }
@@ -163,13 +164,15 @@ impl Scene {
 
     fn workers(&self) -> usize {
         let children = self.sidecar.children().into_iter();
-        children.filter(|pid| runs_with(*pid, "app-server")).count()
+        children
+            .filter(|pid| has_argument(*pid, "app-server"))
+            .count()
     }
 
     /// Whether a process below the sidecar has `argument` on its command line.
     pub(super) fn has_below(&self, argument: &str) -> bool {
         let below = descendants(self.sidecar.pid());
-        below.iter().any(|pid| runs_with(*pid, argument))
+        below.iter().any(|pid| has_argument(*pid, argument))
     }
 
     async fn begin(&mut self, request: Request<Body>) {
@@ -191,7 +194,7 @@ impl Scene {
     }
 }
 
-async fn gathered(sidecar: &Sidecar) -> BoxFuture<'static, hyper::Result<Answer>> {
+async fn gathered(sidecar: &Sidecar) -> BoxFuture<'static, hyper::Result<BufferedResponse>> {
     let mut client = sidecar.connect().await;
     let request = chat(&json!({"text": "Hi."}), &json!({}));
     Box::pin(async move { client.send(request).await })

@@ -1,0 +1,29 @@
+//! `PROXY_MODELS`: rejected, or every id of it is one that a client may use, and the catalogue is a list of models.
+
+use serde_json::Value;
+use sidecar::catalogue::{Catalogue, ModelOverride};
+use sidecar::openai::models::ModelAccess;
+
+pub(crate) fn check(input: &[u8]) {
+    let Ok(json) = std::str::from_utf8(input) else {
+        return;
+    };
+    let Ok(overrides) = ModelOverride::parse_all(json) else {
+        return;
+    };
+    let ids: serde_json::Map<String, Value> =
+        serde_json::from_str(json).expect("an accepted value is an object");
+    let catalogue = Catalogue::new("gpt-5", "dev", overrides);
+    for id in ids.keys() {
+        assert!(catalogue.find(id).is_some(), "{id:?} cannot be requested");
+    }
+    let access = ModelAccess::new(&catalogue, None);
+    for id in catalogue.advertised() {
+        assert!(
+            catalogue.find(id).is_some(),
+            "{id:?} is listed and cannot be requested"
+        );
+        access.one(id).expect("a listed model can be retrieved");
+    }
+    serde_json::from_slice::<Value>(&access.list()).expect("the list is JSON");
+}

@@ -1,0 +1,286 @@
+//! A request of Codex: checked as the Responses API checks it, with accessors for the choice of a response.
+//! The source is OpenAI's Responses API, `POST /v1/responses`.
+
+use std::collections::HashSet;
+
+use http::HeaderMap;
+use serde_json::{Map, Value};
+
+use crate::scripted_model::error::ApiError;
+use crate::scripted_model::script::EchoPart;
+
+/// A valid request.
+#[derive(Debug)]
+pub(crate) struct ModelRequest {
+    pub(crate) model: String,
+    headers: HeaderMap,
+    body: Value,
+    body_bytes: usize,
+}
+
+impl ModelRequest {
+    /// Checks the body of `POST /v1/responses`.
+    ///
+    /// # Errors
+    /// The error that the Responses API returns.
+    pub(crate) fn parse(headers: HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
+        let body_bytes = body.len();
+        let body: Value = serde_json::from_slice(body).map_err(|error| {
+            ApiError::invalid(None, format!("We could not parse the JSON body: {error}"))
+        })?;
+        let model = body["model"]
+            .as_str()
+            .ok_or_else(|| ApiError::invalid(Some("model"), "`model` must be a string."))?
+            .to_owned();
+        if body["stream"] != true {
+            return Err(ApiError::invalid(
+                Some("stream"),
+                "Only `stream: true` is supported; Codex sends no other value.",
+            ));
+        }
+        check_input(&body["input"])?;
+        check_tools(&body["tools"])?;
+        Ok(Self {
+            model,
+            headers,
+            body,
+            body_bytes,
+        })
+    }
+
+    /// The text of the last user message; empty without one.
+    pub(crate) fn last_user_text(&self) -> String {
+        if let Some(text) = self.body["input"].as_str() {
+            return text.to_owned();
+        }
+        let items = self.items();
+        match items.iter().rposition(is_user_message) {
+            Some(position) => text_of(&items[position]["content"]),
+            None => String::new(),
+        }
+    }
+
+    /// The tool outputs after the last user message, oldest first.
+    pub(crate) fn tool_outputs(&self) -> Vec<String> {
+        self.since_user()
+            .iter()
+            .filter(|item| is_output(item))
+            .map(|item| text_of(&item["output"]))
+            .collect()
+    }
+
+    /// The text of the last user message and of all later items; earlier items are history.
+    pub(crate) fn prompt_and_later_texts(&self) -> String {
+        if let Some(text) = self.body["input"].as_str() {
+            return text.to_owned();
+        }
+        self.since_user()
+            .iter()
+            .map(|item| text_of(&item["content"]))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    /// The text of the developer messages after the last user message.
+    pub(crate) fn later_developer_texts(&self) -> String {
+        self.since_user()
+            .iter()
+            .filter(|item| item["role"] == "developer")
+            .map(|item| text_of(&item["content"]))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    /// The function tools of the request.
+    pub(crate) fn function_tools(&self) -> impl Iterator<Item = &Value> + Clone {
+        let tools = self.body["tools"].as_array().into_iter().flatten();
+        tools.filter(|tool| tool["type"] == "function")
+    }
+
+    /// The JSON Schema of the structured output.
+    pub(crate) fn schema(&self) -> Option<&Value> {
+        self.body.pointer("/text/format/schema")
+    }
+
+    /// Whether the request asks for a summary of the reasoning.
+    pub(crate) fn wants_summary(&self) -> bool {
+        let summary = self.body["reasoning"]["summary"].as_str();
+        summary.is_some_and(|word| word != "none")
+    }
+
+    /// The number of earlier requests of the turn: each batch of tool outputs after the last user message is one.
+    pub(crate) fn round(&self) -> usize {
+        let outputs = self.since_user().iter().map(is_output);
+        let mut previous = false;
+        outputs
+            .filter(|output| std::mem::replace(&mut previous, *output) != *output && *output)
+            .count()
+    }
+
+    /// A part of the request as compact JSON.
+    pub(crate) fn echo(&self, part: EchoPart) -> String {
+        match part {
+            EchoPart::Input => self.body["input"].to_string(),
+            EchoPart::Tools => self.body["tools"].to_string(),
+            EchoPart::Body => self.body.to_string(),
+            EchoPart::Headers => headers_json(&self.headers).to_string(),
+        }
+    }
+
+    /// Input tokens, estimated at four bytes a token.
+    pub(crate) fn estimated_tokens(&self) -> u64 {
+        tokens_of(self.body_bytes)
+    }
+
+    fn items(&self) -> &[Value] {
+        self.body["input"].as_array().map_or(&[], Vec::as_slice)
+    }
+
+    fn since_user(&self) -> &[Value] {
+        let items = self.items();
+        let start = items.iter().rposition(is_user_message).unwrap_or(0);
+        &items[start..]
+    }
+}
+
+/// Tokens in `bytes` bytes of text, rounded up.
+pub(crate) fn tokens_of(bytes: usize) -> u64 {
+    (bytes as u64).div_ceil(4)
+}
+
+/// Headers as a JSON object; octets that are not UTF-8 are replaced, repeated headers are joined.
+pub(crate) fn headers_json(headers: &HeaderMap) -> Value {
+    let text = |name| {
+        let values = headers.get_all(name).iter();
+        values
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let fields: Map<String, Value> = headers
+        .keys()
+        .map(|name| (name.to_string(), text(name).into()))
+        .collect();
+    Value::Object(fields)
+}
+
+fn is_user_message(item: &Value) -> bool {
+    item["role"] == "user"
+}
+
+fn is_output(item: &Value) -> bool {
+    item["type"]
+        .as_str()
+        .is_some_and(|kind| kind.ends_with("_call_output"))
+}
+
+fn text_of(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts
+            .iter()
+            .filter_map(|part| part["text"].as_str())
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => String::new(),
+    }
+}
+
+fn check_input(input: &Value) -> Result<(), ApiError> {
+    let invalid = |message: String| Err(ApiError::invalid(Some("input"), message));
+    let items = match input {
+        Value::String(_) => return Ok(()),
+        Value::Array(items) => items,
+        _ => return invalid("`input` must be a string or an array.".to_owned()),
+    };
+    let mut calls = HashSet::new();
+    for (index, item) in items.iter().enumerate() {
+        check_item(item).map_err(|reason| {
+            ApiError::invalid(Some("input"), format!("Invalid `input[{index}]`: {reason}"))
+        })?;
+        let call_id = item["call_id"].as_str().unwrap_or_default();
+        if is_output(item) {
+            if !calls.remove(call_id) {
+                return invalid(format!(
+                    "No tool call found for function call output with call_id {call_id}."
+                ));
+            }
+        } else if !call_id.is_empty() {
+            calls.insert(call_id);
+        }
+    }
+    match calls.into_iter().next() {
+        Some(call_id) => invalid(format!("No tool output found for function call {call_id}.")),
+        None => Ok(()),
+    }
+}
+
+/// Returns the reason for which the Responses API rejects an item.
+fn check_item(item: &Value) -> Result<(), String> {
+    let require = |name: &str| match item[name].as_str() {
+        Some(_) => Ok(()),
+        None => Err(format!("`{name}` must be a string")),
+    };
+    match item["type"].as_str() {
+        Some("message") | None => check_message(item),
+        Some("function_call") => require("call_id")
+            .and(require("name"))
+            .and(require("arguments")),
+        Some("custom_tool_call") => require("call_id")
+            .and(require("name"))
+            .and(require("input")),
+        Some("function_call_output" | "custom_tool_call_output") => {
+            require("call_id")?;
+            match &item["output"] {
+                Value::String(_) | Value::Array(_) => Ok(()),
+                _ => Err("`output` must be a string or an array".to_owned()),
+            }
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+fn check_message(item: &Value) -> Result<(), String> {
+    let allowed: &[&str] = match item["role"].as_str() {
+        Some("assistant") => &["output_text", "refusal"],
+        Some("user" | "developer" | "system") => {
+            &["input_text", "input_image", "input_file", "input_audio"]
+        }
+        _ => return Err("`role` must be assistant, user, developer or system".to_owned()),
+    };
+    let parts = match &item["content"] {
+        Value::String(_) => return Ok(()),
+        Value::Array(parts) => parts,
+        _ => return Err("`content` must be a string or an array".to_owned()),
+    };
+    let invalid = parts.iter().find(|part| {
+        let kind = part["type"].as_str();
+        !kind.is_some_and(|kind| allowed.contains(&kind))
+    });
+    match invalid {
+        Some(part) => Err(format!(
+            "content of type {}; this role accepts {allowed:?}",
+            part["type"]
+        )),
+        None => Ok(()),
+    }
+}
+
+fn check_tools(tools: &Value) -> Result<(), ApiError> {
+    let invalid = |message: String| Err(ApiError::invalid(Some("tools"), message));
+    let tools = match tools {
+        Value::Null => return Ok(()),
+        Value::Array(tools) => tools,
+        _ => return invalid("`tools` must be an array.".to_owned()),
+    };
+    for (index, tool) in tools.iter().enumerate() {
+        let fits = match tool["type"].as_str() {
+            Some("function") => tool["name"].is_string() && tool["parameters"].is_object(),
+            Some(_) => true,
+            None => false,
+        };
+        if !fits {
+            return invalid(format!("Invalid `tools[{index}]`."));
+        }
+    }
+    Ok(())
+}

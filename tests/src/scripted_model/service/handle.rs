@@ -1,0 +1,120 @@
+//! The handle of a running scripted model: start, scripts, recorded requests, stop.
+//! The docs of `scripted_model` describe its behaviour on the wire.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::server;
+use super::state::ModelState;
+use crate::scripted_model::request::RecordedRequest;
+use crate::scripted_model::script::Script;
+
+/// A scripted model on a loopback port; stopped when dropped.
+#[derive(Debug)]
+pub struct ScriptedModel {
+    address: SocketAddr,
+    state: Arc<ModelState>,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl ScriptedModel {
+    /// Starts a model on a free port.
+    ///
+    /// # Errors
+    /// Fails if no port can be bound.
+    pub async fn start() -> io::Result<Self> {
+        Self::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+    }
+
+    /// Starts a model on a loopback address.
+    ///
+    /// # Errors
+    /// Fails if the address cannot be bound or is not a loopback address.
+    pub async fn listen(address: SocketAddr) -> io::Result<Self> {
+        let listener = server::listen(address).await?;
+        let address = listener.local_addr()?;
+        let state = Arc::new(ModelState::default());
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(server::serve(listener, Arc::clone(&state), stop.clone()));
+        Ok(Self {
+            address,
+            state,
+            stop,
+            tasks,
+        })
+    }
+
+    /// The address that the model listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The `base_url` of a Codex provider, such as `http://127.0.0.1:8080/v1`.
+    pub fn base_url(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    /// Appends a script to the queue; each script of the queue is used for one request.
+    pub fn enqueue(&self, script: Script) {
+        self.state.scripts().queue.push_back(script);
+    }
+
+    /// Sets the script for requests without a directive; `None` restores the demo response.
+    pub fn set_default(&self, script: Option<Script>) {
+        self.state.scripts().default = script;
+    }
+
+    /// Releases all present and future holds of `name`.
+    pub fn release(&self, name: &str) {
+        self.state.holds.release(name);
+    }
+
+    /// The recorded requests, oldest first, without those to control routes.
+    pub fn requests(&self) -> Vec<RecordedRequest> {
+        self.state.log.requests()
+    }
+
+    /// Deletes recorded requests, scripts and releases; running responses continue.
+    pub fn clear(&self) {
+        self.state.log.clear();
+        self.state.scripts().clear();
+        self.state.holds.clear();
+    }
+
+    /// Waits until `count` requests are recorded.
+    ///
+    /// # Errors
+    /// `TimedOut` after the deadline.
+    pub async fn wait_for_requests(
+        &self,
+        count: usize,
+        deadline: Duration,
+    ) -> io::Result<Vec<RecordedRequest>> {
+        self.state.log.wait_for_requests(count, deadline).await
+    }
+
+    /// Waits until clients have disconnected before the end of `count` responses.
+    ///
+    /// # Errors
+    /// `TimedOut` after the deadline.
+    pub async fn wait_for_disconnects(
+        &self,
+        count: usize,
+        deadline: Duration,
+    ) -> io::Result<Vec<RecordedRequest>> {
+        self.state.log.wait_for_disconnects(count, deadline).await
+    }
+
+    /// Stops listening and aborts running responses.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}

@@ -1,0 +1,64 @@
+//! State shared by all connections, and the choice of the script for a request.
+//! The docs of `scripted_model` state the order of the choice.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::demo;
+use crate::scripted_model::error::ApiError;
+use crate::scripted_model::request::ModelRequest;
+use crate::scripted_model::request::Recorder;
+use crate::scripted_model::script::Script;
+use crate::scripted_model::script::directive;
+use crate::scripted_model::stream::Holds;
+
+/// State shared by all connections.
+#[derive(Debug, Default)]
+pub(crate) struct ModelState {
+    pub(crate) log: Recorder,
+    pub(crate) holds: Holds,
+    scripts: Mutex<PendingScripts>,
+}
+
+/// Scripts that do not come with a prompt.
+#[derive(Debug, Default)]
+pub(crate) struct PendingScripts {
+    /// The queue; each script is used for one request.
+    pub(crate) queue: VecDeque<Script>,
+    /// The script for requests without a directive.
+    pub(crate) default: Option<Script>,
+}
+
+impl PendingScripts {
+    /// Deletes all scripts.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl ModelState {
+    /// Scripts that do not come with a prompt.
+    pub(crate) fn scripts(&self) -> MutexGuard<'_, PendingScripts> {
+        self.scripts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next script of the queue, else the directive of the prompt, else the default, else the demo response.
+    ///
+    /// # Errors
+    /// A 400 if the directive is invalid.
+    pub(crate) fn script_for(&self, request: &ModelRequest) -> Result<Script, ApiError> {
+        if let Some(script) = self.scripts().queue.pop_front() {
+            return Ok(script);
+        }
+        let prompt = request.last_user_text();
+        let directive = directive::find(&prompt, request.round()).map_err(|error| {
+            let message = format!("Invalid [[model:...]] directive: {error}.");
+            ApiError::invalid(Some("input"), message)
+        })?;
+        if let Some(script) = directive {
+            return Ok(script);
+        }
+        let default = self.scripts().default.clone();
+        Ok(default.unwrap_or_else(|| demo::script(request)))
+    }
+}
