@@ -1,17 +1,14 @@
 //! The flags as clap declares them, each with an environment variable.
 //! The doc comments are the help texts of `--help` and of docs/configuration.md.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::str::FromStr;
-use std::time::Duration;
 
-use clap::{Args, CommandFactory, Parser, ValueEnum};
+use clap::{Args, CommandFactory, Parser};
 
+use super::codex_args::{CodexArgs, ModelArgs, WorkerArgs};
 use super::help;
 use super::listen::Listen;
-use super::types::{ProtocolChoice, SandboxMode};
-use crate::catalogue::ModelOverride;
+use super::values::{StopMode, Timer};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -105,147 +102,6 @@ pub(super) struct RecordArgs {
     /// Enable /__test/conc, which reports the number of running turns.
     #[arg(long, env = "PROXY_TEST_ENDPOINTS", value_name = "BOOL", default_value = "false", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
     pub(super) test_endpoints: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Codex")]
-pub(super) struct CodexArgs {
-    /// Codex binary: a path, or a name to look up in PATH.
-    #[arg(long, env = "CODEX_BIN", value_name = "PATH", default_value = "codex")]
-    pub(super) codex_bin: PathBuf,
-    /// Protocol between the sidecar and Codex; `auto` selects it by the version of the binary.
-    #[arg(
-        long,
-        env = "CODEX_PROTOCOL",
-        value_name = "PROTOCOL",
-        default_value = "auto",
-        ignore_case = true
-    )]
-    pub(super) codex_protocol: ProtocolChoice,
-    /// Codex home directory with the login; set to mode 0700 and locked by this sidecar.
-    #[arg(
-        long,
-        env = "CODEX_HOME",
-        value_name = "FOLDER",
-        default_value = ".codex-api"
-    )]
-    pub(super) codex_home: PathBuf,
-    /// Maximum size of CODEX_HOME in MiB; the oldest sessions and logs are deleted first.
-    #[arg(
-        long,
-        env = "CODEX_HOME_MAX_MIB",
-        value_name = "MIB",
-        default_value_t = 256
-    )]
-    pub(super) codex_home_max_mib: u64,
-    /// Model provider from CODEX_HOME/config.toml to use instead of OpenAI.
-    #[arg(long, env = "CODEX_FORCE_PROVIDER", value_name = "NAME", value_parser = parse_provider)]
-    pub(super) codex_force_provider: Option<String>,
-    /// Additional environment variables to pass to Codex children, separated by commas.
-    #[arg(
-        long,
-        env = "CODEX_ENV_PASSTHROUGH",
-        value_name = "NAMES",
-        value_delimiter = ','
-    )]
-    pub(super) codex_env_passthrough: Vec<String>,
-    /// Working directory of Codex children; defaults to a private temporary directory.
-    #[arg(long, env = "PROXY_CODEX_WORKDIR", value_name = "FOLDER")]
-    pub(super) codex_workdir: Option<PathBuf>,
-    /// Sandbox for the tools that Codex itself runs.
-    #[arg(
-        long,
-        env = "PROXY_SANDBOX_MODE",
-        value_name = "MODE",
-        default_value = "read-only",
-        ignore_case = true
-    )]
-    pub(super) sandbox_mode: SandboxMode,
-    /// Default profile for keys without one: a plain chat model, or an agent with its tools in the sandbox.
-    #[arg(
-        long,
-        env = "CODEX_PROFILE",
-        value_name = "PROFILE",
-        default_value = "chat",
-        ignore_case = true
-    )]
-    pub(super) codex_profile: ProfileArg,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum ProfileArg {
-    Chat,
-    Agent,
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Workers")]
-pub(super) struct WorkerArgs {
-    /// Number of long-lived Codex children; each serves many turns at once.
-    #[arg(
-        long,
-        env = "CODEX_WORKERS",
-        value_name = "CHILDREN",
-        default_value = "1"
-    )]
-    pub(super) codex_workers: NonZeroUsize,
-    /// Number of idle `codex proto` children to start ahead; each serves one turn.
-    #[arg(
-        long,
-        env = "CODEX_PROTO_POOL",
-        value_name = "CHILDREN",
-        default_value = "2"
-    )]
-    pub(super) codex_proto_pool: NonZeroUsize,
-    /// Number of turns after which a child is replaced, without interrupting turns; 0 disables the limit.
-    #[arg(
-        long,
-        env = "CODEX_WORKER_MAX_TURNS",
-        value_name = "TURNS",
-        default_value_t = 10_000
-    )]
-    pub(super) codex_worker_max_turns: u64,
-    /// Age in milliseconds at which a child is replaced; 0 disables the limit.
-    #[arg(
-        long,
-        env = "CODEX_WORKER_MAX_AGE_MS",
-        value_name = "MS",
-        default_value = "21600000"
-    )]
-    pub(super) codex_worker_max_age_ms: Timer,
-    /// Resident memory in MiB at which a child is replaced; 0 disables the limit.
-    #[arg(
-        long,
-        env = "CODEX_WORKER_MAX_RSS_MIB",
-        value_name = "MIB",
-        default_value_t = 1024
-    )]
-    pub(super) codex_worker_max_rss_mib: u64,
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Models")]
-pub(super) struct ModelArgs {
-    /// Codex model behind every public model id; its name is an id too.
-    #[arg(
-        long,
-        env = "CODEX_MODEL",
-        value_name = "NAME",
-        default_value = "gpt-5"
-    )]
-    pub(super) codex_model: String,
-    /// Family of model ids to list: `dev` lists codev-5, any other value codex-5; both are always accepted.
-    #[arg(long, env = "PROXY_ENV", value_name = "NAME", default_value = "")]
-    pub(super) proxy_env: String,
-    /// Additional model ids as JSON: {"fast": {"model": "gpt-5.5", "effort": "low"}}.
-    #[arg(long, env = "PROXY_MODELS", value_name = "JSON", value_parser = parse_models)]
-    pub(super) models: Option<ModelList>,
-    /// Require an API key for /v1/models.
-    #[arg(long, env = "PROXY_PROTECT_MODELS", value_name = "BOOL", default_value = "false", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
-    pub(super) protect_models: bool,
-    /// Require `model` in each request, as OpenAI does; otherwise it defaults to CODEX_MODEL.
-    #[arg(long, env = "PROXY_REQUIRE_MODEL", value_name = "BOOL", default_value = "true", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
-    pub(super) require_model: bool,
 }
 
 #[derive(Debug, Args)]
@@ -356,12 +212,6 @@ pub(super) struct ToolTailArgs {
     pub(super) tool_block_max: u32,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum StopMode {
-    Burst,
-    First,
-}
-
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Stored responses")]
 pub(super) struct ResponseArgs {
@@ -389,40 +239,6 @@ pub(super) struct ResponseArgs {
         default_value = "86400000"
     )]
     pub(super) responses_ttl_ms: Timer,
-}
-
-/// A duration in milliseconds; 0 disables the timer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Timer(pub(super) Option<Duration>);
-
-impl FromStr for Timer {
-    type Err = std::num::ParseIntError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let milliseconds: u64 = text.parse()?;
-        Ok(Self(
-            (milliseconds > 0).then(|| Duration::from_millis(milliseconds)),
-        ))
-    }
-}
-
-/// Accepts a bare TOML key only, because the name becomes part of a dotted key in an argument of Codex.
-fn parse_provider(name: &str) -> Result<String, String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if !name.is_empty() && name.chars().all(plain) {
-        Ok(name.to_owned())
-    } else {
-        Err("expected the name of a [model_providers.NAME] table: letters, digits, - and _".into())
-    }
-}
-
-/// The model ids of one flag value; clap would read a bare `Vec` as a flag that may be repeated.
-#[derive(Debug, Clone, Default)]
-pub(super) struct ModelList(pub(super) Vec<ModelOverride>);
-
-fn parse_models(json: &str) -> Result<ModelList, String> {
-    let models = ModelOverride::parse_all(json).map_err(|error| error.to_string())?;
-    Ok(ModelList(models))
 }
 
 /// Returns the flags as declared. Help shows names and defaults but not the current values, which may be secret.

@@ -5,8 +5,9 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::args::{ModelList, ProfileArg, RawArgs, StopMode, ToolTailArgs};
+use super::args::{RawArgs, ToolTailArgs};
 use super::types::{Config, Limits, RecycleLimits, TimerConfig, UsageLogConfig};
+use super::values::{ModelList, ProfileArg, StopMode};
 use crate::catalogue::Catalogue;
 use crate::store::StoreLimits;
 use crate::turn::{Profile, ToolBlockTail};

@@ -4,6 +4,7 @@
 //! that this project replaces, where the meaning is the same.
 
 mod args;
+mod codex_args;
 mod command;
 mod convert;
 mod help;
@@ -12,6 +13,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod types;
+mod values;
 
 pub use command::Command;
 pub use listen::Listen;

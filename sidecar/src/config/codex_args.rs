@@ -1,0 +1,144 @@
+//! The flags of Codex, its workers and its models; see `args` for the others.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::types::{ProtocolChoice, SandboxMode};
+use super::values::{ModelList, ProfileArg, Timer, parse_models, parse_provider};
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Codex")]
+pub(super) struct CodexArgs {
+    /// Codex binary: a path, or a name to look up in PATH.
+    #[arg(long, env = "CODEX_BIN", value_name = "PATH", default_value = "codex")]
+    pub(super) codex_bin: PathBuf,
+    /// Protocol between the sidecar and Codex; `auto` selects it by the version of the binary.
+    #[arg(
+        long,
+        env = "CODEX_PROTOCOL",
+        value_name = "PROTOCOL",
+        default_value = "auto",
+        ignore_case = true
+    )]
+    pub(super) codex_protocol: ProtocolChoice,
+    /// Codex home directory with the login; set to mode 0700 and locked by this sidecar.
+    #[arg(
+        long,
+        env = "CODEX_HOME",
+        value_name = "FOLDER",
+        default_value = ".codex-api"
+    )]
+    pub(super) codex_home: PathBuf,
+    /// Maximum size of CODEX_HOME in MiB; the oldest sessions and logs are deleted first.
+    #[arg(
+        long,
+        env = "CODEX_HOME_MAX_MIB",
+        value_name = "MIB",
+        default_value_t = 256
+    )]
+    pub(super) codex_home_max_mib: u64,
+    /// Model provider from CODEX_HOME/config.toml to use instead of OpenAI.
+    #[arg(long, env = "CODEX_FORCE_PROVIDER", value_name = "NAME", value_parser = parse_provider)]
+    pub(super) codex_force_provider: Option<String>,
+    /// Additional environment variables to pass to Codex children, separated by commas.
+    #[arg(
+        long,
+        env = "CODEX_ENV_PASSTHROUGH",
+        value_name = "NAMES",
+        value_delimiter = ','
+    )]
+    pub(super) codex_env_passthrough: Vec<String>,
+    /// Working directory of Codex children; defaults to a private temporary directory.
+    #[arg(long, env = "PROXY_CODEX_WORKDIR", value_name = "FOLDER")]
+    pub(super) codex_workdir: Option<PathBuf>,
+    /// Sandbox for the tools that Codex itself runs.
+    #[arg(
+        long,
+        env = "PROXY_SANDBOX_MODE",
+        value_name = "MODE",
+        default_value = "read-only",
+        ignore_case = true
+    )]
+    pub(super) sandbox_mode: SandboxMode,
+    /// Default profile for keys without one: a plain chat model, or an agent with its tools in the sandbox.
+    #[arg(
+        long,
+        env = "CODEX_PROFILE",
+        value_name = "PROFILE",
+        default_value = "chat",
+        ignore_case = true
+    )]
+    pub(super) codex_profile: ProfileArg,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Workers")]
+pub(super) struct WorkerArgs {
+    /// Number of long-lived Codex children; each serves many turns at once.
+    #[arg(
+        long,
+        env = "CODEX_WORKERS",
+        value_name = "CHILDREN",
+        default_value = "1"
+    )]
+    pub(super) codex_workers: NonZeroUsize,
+    /// Number of idle `codex proto` children to start ahead; each serves one turn.
+    #[arg(
+        long,
+        env = "CODEX_PROTO_POOL",
+        value_name = "CHILDREN",
+        default_value = "2"
+    )]
+    pub(super) codex_proto_pool: NonZeroUsize,
+    /// Number of turns after which a child is replaced, without interrupting turns; 0 disables the limit.
+    #[arg(
+        long,
+        env = "CODEX_WORKER_MAX_TURNS",
+        value_name = "TURNS",
+        default_value_t = 10_000
+    )]
+    pub(super) codex_worker_max_turns: u64,
+    /// Age in milliseconds at which a child is replaced; 0 disables the limit.
+    #[arg(
+        long,
+        env = "CODEX_WORKER_MAX_AGE_MS",
+        value_name = "MS",
+        default_value = "21600000"
+    )]
+    pub(super) codex_worker_max_age_ms: Timer,
+    /// Resident memory in MiB at which a child is replaced; 0 disables the limit.
+    #[arg(
+        long,
+        env = "CODEX_WORKER_MAX_RSS_MIB",
+        value_name = "MIB",
+        default_value_t = 1024
+    )]
+    pub(super) codex_worker_max_rss_mib: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Models")]
+pub(super) struct ModelArgs {
+    /// Codex model behind every public model id; its name is an id too.
+    #[arg(
+        long,
+        env = "CODEX_MODEL",
+        value_name = "NAME",
+        default_value = "gpt-5"
+    )]
+    pub(super) codex_model: String,
+    /// Family of model ids to list: `dev` lists codev-5, any other value codex-5; both are always accepted.
+    #[arg(long, env = "PROXY_ENV", value_name = "NAME", default_value = "")]
+    pub(super) proxy_env: String,
+    /// Additional model ids as JSON: {"fast": {"model": "gpt-5.5", "effort": "low"}}.
+    #[arg(long, env = "PROXY_MODELS", value_name = "JSON", value_parser = parse_models)]
+    pub(super) models: Option<ModelList>,
+    /// Require an API key for /v1/models.
+    #[arg(long, env = "PROXY_PROTECT_MODELS", value_name = "BOOL", default_value = "false", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
+    pub(super) protect_models: bool,
+    /// Require `model` in each request, as OpenAI does; otherwise it defaults to CODEX_MODEL.
+    #[arg(long, env = "PROXY_REQUIRE_MODEL", value_name = "BOOL", default_value = "true", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
+    pub(super) require_model: bool,
+}
