@@ -33,7 +33,7 @@ pub(crate) fn queries() -> Vec<Query> {
 }
 
 #[test]
-fn panels_have_ids_places_and_queries_of_their_own() {
+fn panels_have_unique_ids_and_do_not_overlap() {
     let dashboard = dashboard();
     assert_eq!(
         (&dashboard["title"], &dashboard["uid"]),
@@ -64,7 +64,7 @@ fn panels_have_ids_places_and_queries_of_their_own() {
 }
 
 #[test]
-fn the_data_source_is_the_prometheus_of_compose() {
+fn panels_use_the_prometheus_service_of_compose() {
     let provisioned = provisioned("datasources/prometheus.yml");
     for panel in panels(&dashboard()) {
         for target in panel["targets"].as_array().into_iter().flatten() {
@@ -99,7 +99,7 @@ fn the_data_source_is_the_prometheus_of_compose() {
 }
 
 #[test]
-fn dashboards_are_looked_for_where_compose_puts_them() {
+fn provider_path_is_the_mounted_dashboard_folder() {
     let project = project(MAIN, &["*"], KEY);
     let grafana = &project["services"]["grafana"];
     let source_of = |target: &str| {

@@ -24,7 +24,7 @@ use crate::dockerfile::Dockerfile;
 const POLL: Duration = Duration::from_millis(20);
 
 #[tokio::test]
-async fn the_demo_answers_without_an_account() {
+async fn demo_completes_a_chat_without_an_account() {
     let model = ScriptedModel::start().await.unwrap();
     let dir = TempDir::new().unwrap();
     place_home(dir.path(), &model.base_url());

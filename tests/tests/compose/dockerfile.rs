@@ -89,7 +89,7 @@ pub(crate) fn has_digest(image: &str) -> bool {
 }
 
 #[test]
-fn images_are_pinned_and_envoys_by_its_version() {
+fn base_images_are_pinned_by_digest_or_version() {
     let dockerfile = Dockerfile::read();
     let envoy = format!("envoyproxy/envoy:v{}", Tool::Envoy.version().unwrap());
     for (stage, base) in dockerfile.bases() {
@@ -106,7 +106,7 @@ fn images_are_pinned_and_envoys_by_its_version() {
 }
 
 #[test]
-fn the_compiler_is_the_one_of_the_toolchain_file() {
+fn build_image_matches_the_rust_toolchain_file() {
     let toolchain = fs::read_to_string(workspace::root().join("rust-toolchain.toml")).unwrap();
     let (_, channel) = toolchain.split_once("channel = \"").unwrap();
     let (channel, _) = channel.split_once('"').unwrap();
@@ -116,7 +116,7 @@ fn the_compiler_is_the_one_of_the_toolchain_file() {
 }
 
 #[test]
-fn codex_is_the_archive_that_the_tests_run_with_on_either_processor() {
+fn codex_archive_matches_the_tests_on_both_architectures() {
     let scripts = Dockerfile::read().scripts("codex").concat();
     for (arch, theirs) in [("x86_64", "amd64"), ("aarch64", "arm64")] {
         let (spec, sha256) = Tool::Codex.archive(arch).unwrap();
@@ -132,7 +132,7 @@ fn codex_is_the_archive_that_the_tests_run_with_on_either_processor() {
 }
 
 #[test]
-fn what_is_copied_is_there_and_is_sent() {
+fn copied_paths_exist_and_are_in_the_build_context() {
     let dockerfile = Dockerfile::read();
     let mut copied = 0;
     for (stage, _) in dockerfile.bases() {
@@ -162,7 +162,7 @@ fn what_is_copied_is_there_and_is_sent() {
 }
 
 #[test]
-fn nobody_is_root_in_what_runs() {
+fn runtime_stages_run_as_user_10001() {
     let dockerfile = Dockerfile::read();
     for stage in ["envoy", "sidecar", "model"] {
         let mut user = String::new();
@@ -178,7 +178,7 @@ fn nobody_is_root_in_what_runs() {
 }
 
 #[test]
-fn hadolint_finds_nothing() {
+fn hadolint_reports_no_findings() {
     let hadolint = Tools::open()
         .executable(Tool::Hadolint)
         .expect("hadolint was fetched");

@@ -12,7 +12,7 @@ use tokio::process::Command;
 use crate::project::{KEY, MAIN, project, services};
 
 #[tokio::test]
-async fn envoy_and_the_sidecar_are_well_as_long_as_the_sidecar_is() {
+async fn envoy_and_sidecar_checks_fail_once_the_sidecar_is_killed() {
     let model = ScriptedModel::start().await.unwrap();
     let mut sidecar = sidecar::Options::new(&model).start().await;
     let envoy = envoy::Options::new(sidecar.socket()).env("PROXY_API_KEY", "any");
@@ -32,7 +32,7 @@ async fn envoy_and_the_sidecar_are_well_as_long_as_the_sidecar_is() {
 }
 
 #[tokio::test]
-async fn the_scripted_model_is_well_while_it_listens() {
+async fn model_check_fails_once_the_scripted_model_stops() {
     let model = ScriptedModel::start().await.unwrap();
     let url = model.base_url();
     let (_, port) = url.trim_end_matches("/v1").rsplit_once(':').unwrap();
@@ -43,7 +43,7 @@ async fn the_scripted_model_is_well_while_it_listens() {
 }
 
 #[test]
-fn no_check_waits_longer_than_its_interval() {
+fn check_timeout_is_below_its_interval() {
     let project = project(MAIN, &["*"], KEY);
     for (name, service) in services(&project) {
         let check = &service["healthcheck"];
@@ -90,7 +90,7 @@ async fn is_well(words: &[String]) -> bool {
 
 /// What is asked of Prometheus and Grafana is their own word for it, since their images are not here to be asked.
 #[test]
-fn prometheus_and_grafana_are_asked_where_they_answer() {
+fn prometheus_and_grafana_checks_use_their_documented_urls() {
     let project = project(MAIN, &["*"], KEY);
     for (service, url) in [
         ("prometheus", "http://127.0.0.1:9090/-/ready"),

@@ -24,7 +24,7 @@ fn exceptions() -> Vec<String> {
 }
 
 #[test]
-fn secrets_and_what_was_built_stay_where_they_are() {
+fn secrets_and_build_output_are_not_in_the_build_context() {
     for path in [
         ".env",
         ".git/config",

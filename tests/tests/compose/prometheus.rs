@@ -27,7 +27,7 @@ fn promtool_accepts_the_configuration() {
 }
 
 #[test]
-fn alerts_fire_when_they_should_and_only_then() {
+fn alert_rules_pass_their_tests_and_every_alert_fires() {
     let tests = workspace::root().join("tests/tests/compose/alerts.test.yml");
     output(promtool().args(["test", "rules"]).arg(&tests)).unwrap();
     let tests = std::fs::read_to_string(tests).unwrap();
@@ -38,7 +38,7 @@ fn alerts_fire_when_they_should_and_only_then() {
 }
 
 #[tokio::test]
-async fn every_query_of_the_dashboard_finds_something_and_no_alert_names_what_is_not() {
+async fn dashboard_queries_return_data_and_alerts_name_existing_series() {
     let stack = Stack::start().await;
     let prometheus = Prometheus::start(stack.envoy.metrics_address().await).await;
     for job in ["envoy", "sidecar"] {

@@ -19,7 +19,7 @@ use crate::image::is_sent;
 const WASM: &str = "wasm32-wasip1/wasm";
 
 #[test]
-fn the_build_makes_what_the_images_take_out_of_what_is_sent() {
+fn build_stage_makes_its_artifacts_from_the_build_context() {
     let out = TempDir::new().unwrap();
     let target = workspace::target_dir();
     let script = script("build", "cargo build")
@@ -53,7 +53,7 @@ fn the_build_makes_what_the_images_take_out_of_what_is_sent() {
 
 /// Cargo reads the manifest of each member, whichever of them it builds.
 #[test]
-fn every_member_of_the_workspace_is_sent() {
+fn every_workspace_member_is_in_the_build_context() {
     let manifest = fs::read_to_string(workspace::root().join("Cargo.toml")).unwrap();
     let members = manifest
         .lines()
@@ -69,7 +69,7 @@ fn every_member_of_the_workspace_is_sent() {
 }
 
 #[test]
-fn codex_is_fetched_checked_and_found() {
+fn codex_stage_fetches_and_verifies_a_runnable_codex() {
     let image = TempDir::new().unwrap();
     let codex = image.path().join("codex");
     fs::create_dir(&codex).unwrap();
@@ -109,7 +109,7 @@ fn codex_is_fetched_checked_and_found() {
 }
 
 #[test]
-fn a_processor_without_a_codex_is_refused() {
+fn unsupported_architecture_fails_the_codex_stage() {
     let image = TempDir::new().unwrap();
     let mut shell = Command::new("sh");
     shell
@@ -125,7 +125,7 @@ fn a_processor_without_a_codex_is_refused() {
 }
 
 #[test]
-fn envoy_takes_the_command_of_its_image() {
+fn envoy_accepts_the_command_of_its_image() {
     let image = TempDir::new().unwrap();
     let mut placement = Placement::in_dir(image.path(), "127.0.0.1:11435".parse().unwrap());
     placement.filter_wasm = tests::filter_wasm::filter_wasm().to_owned();

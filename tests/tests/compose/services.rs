@@ -10,7 +10,7 @@ use crate::dockerfile::Dockerfile;
 use crate::project::{DEV, KEY, MAIN, compose, project, services};
 
 #[test]
-fn a_profile_has_its_services() {
+fn profiles_select_the_expected_services() {
     for (profiles, expected) in [
         (vec!["live"], "envoy sidecar"),
         (vec!["demo"], "envoy model sidecar-demo"),
@@ -35,7 +35,7 @@ fn a_profile_has_its_services() {
 }
 
 #[test]
-fn nothing_starts_without_a_key() {
+fn missing_api_key_is_rejected_by_compose() {
     let refused = compose(MAIN, &["live"], &[], &[]).unwrap_err();
     assert!(
         refused.contains("PROXY_API_KEY") && refused.contains("put a key into .env"),
@@ -44,7 +44,7 @@ fn nothing_starts_without_a_key() {
 }
 
 #[test]
-fn every_container_is_contained() {
+fn containers_run_without_privileges() {
     for files in [MAIN, DEV] {
         let project = project(files, &["*"], KEY);
         for (name, service) in services(&project) {
@@ -73,7 +73,7 @@ fn every_container_is_contained() {
 }
 
 #[test]
-fn only_loopback_is_published_unless_told_otherwise() {
+fn ports_are_published_on_loopback_by_default() {
     for (files, expected) in [
         (MAIN, "envoy:11435 grafana:3000"),
         (DEV, "envoy:11435 envoy:9090 grafana:3000"),
@@ -106,7 +106,7 @@ fn only_loopback_is_published_unless_told_otherwise() {
 }
 
 #[test]
-fn envoy_and_the_sidecar_meet_at_their_sockets_alone() {
+fn envoy_and_sidecar_share_only_the_socket_volume() {
     let project = project(MAIN, &["*"], KEY);
     let networks = |name: &str| -> BTreeSet<String> {
         let networks = project["services"][name]["networks"].as_object();
@@ -136,7 +136,7 @@ fn envoy_and_the_sidecar_meet_at_their_sockets_alone() {
 }
 
 #[test]
-fn every_file_folder_and_stage_that_is_named_exists() {
+fn referenced_files_folders_and_stages_exist() {
     let dockerfile = Dockerfile::read();
     let project = project(DEV, &["*"], KEY);
     for (name, service) in services(&project) {
@@ -159,7 +159,7 @@ fn every_file_folder_and_stage_that_is_named_exists() {
 }
 
 #[test]
-fn images_of_others_are_pinned_by_digest() {
+fn third_party_images_are_pinned_by_digest() {
     let project = project(MAIN, &["*"], KEY);
     let images = services(&project).filter_map(|(_, service)| service["image"].as_str());
     let images: Vec<_> = images.collect();

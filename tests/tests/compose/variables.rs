@@ -26,7 +26,7 @@ const OF_THE_IMAGE: &[&str] = &[
 const OF_THE_LOG: &str = "RUST_LOG";
 
 #[test]
-fn env_example_has_what_compose_reads_and_nothing_else() {
+fn env_example_lists_exactly_the_variables_compose_reads() {
     let documented: BTreeSet<_> = documented().into_keys().collect();
     let project = project(DEV, &["*"], KEY);
     let mut read: BTreeSet<String> = interpolated();
@@ -42,7 +42,7 @@ fn env_example_has_what_compose_reads_and_nothing_else() {
 }
 
 #[test]
-fn every_setting_of_the_sidecar_is_passed_on() {
+fn compose_passes_every_sidecar_variable() {
     let project = project(MAIN, &["*"], KEY);
     let settings = settings();
     let mut expected: BTreeSet<&str> = settings.keys().map(String::as_str).collect();
@@ -57,7 +57,7 @@ fn every_setting_of_the_sidecar_is_passed_on() {
 }
 
 #[test]
-fn every_setting_of_the_filter_is_passed_on() {
+fn compose_passes_every_filter_variable() {
     let filter = fs::read_to_string(workspace::root().join("envoy/filter.yaml")).unwrap();
     let (_, keys) = filter.split_once("host_env_keys:\n").unwrap();
     let keys: BTreeSet<_> = keys
@@ -70,7 +70,7 @@ fn every_setting_of_the_filter_is_passed_on() {
 }
 
 #[test]
-fn a_value_reaches_the_containers_and_the_key_reaches_envoy_alone() {
+fn values_reach_the_containers_and_the_api_key_only_envoy() {
     let names = documented();
     let set: Vec<_> = names
         .keys()
@@ -100,7 +100,7 @@ fn a_value_reaches_the_containers_and_the_key_reaches_envoy_alone() {
 }
 
 #[test]
-fn env_example_shows_the_values_that_count_otherwise() {
+fn env_example_shows_the_defaults() {
     let settings = settings();
     let mut compared = 0;
     for (name, shown) in documented() {

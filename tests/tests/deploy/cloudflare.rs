@@ -46,7 +46,7 @@ struct OriginRequest {
 }
 
 #[test]
-fn the_tunnel_leads_to_the_edge_alone() {
+fn tunnel_routes_only_v1_to_the_edge() {
     let config: Config = parse(&text("cloudflare/config.yml")).expect("cloudflared knows it");
     let [edge, rest] = &config.ingress[..] else {
         panic!("one service and what is left: {config:?}");
@@ -59,7 +59,7 @@ fn the_tunnel_leads_to_the_edge_alone() {
 }
 
 #[test]
-fn a_misspelt_field_is_refused() {
+fn misspelt_field_is_rejected() {
     for (field, typo) in [
         ("credentials-file", "credentialsFile"),
         ("originRequest", "origin-request"),

@@ -38,7 +38,7 @@ fn skopeo(arguments: &[&str]) -> Result<String, String> {
 }
 
 #[test]
-fn the_layer_is_the_filter_that_was_built() {
+fn layer_contains_the_built_filter() {
     let (dir, digest) = layout();
     let index = json_of(dir.path().join("index.json"));
     let descriptor = &index["manifests"][0];
@@ -55,7 +55,7 @@ fn the_layer_is_the_filter_that_was_built() {
 }
 
 #[test]
-fn skopeo_finds_what_istio_and_envoy_gateway_look_for() {
+fn manifest_has_the_media_types_istio_and_envoy_gateway_expect() {
     let (dir, digest) = layout();
     let image = format!("oci:{}:{VERSION}", dir.path().display());
     let raw = skopeo(&["inspect", "--raw", &image]).expect("skopeo reads it");
@@ -87,7 +87,7 @@ fn skopeo_finds_what_istio_and_envoy_gateway_look_for() {
 
 /// skopeo hashes what it copies, compressed and not.
 #[test]
-fn a_changed_layer_is_found_out() {
+fn modified_layer_fails_the_digest_check() {
     let (dir, _) = layout();
     let image = format!("oci:{}:{VERSION}", dir.path().display());
     let policy = dir.path().join("policy.json");
@@ -112,7 +112,7 @@ fn a_changed_layer_is_found_out() {
 }
 
 #[test]
-fn the_same_filter_makes_the_same_image() {
+fn image_build_is_reproducible() {
     let (first, second) = (layout(), layout());
     assert_eq!(first.1, second.1);
     let index = |dir: &TempDir| fs::read(dir.path().join("index.json")).unwrap();

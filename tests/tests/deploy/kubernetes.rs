@@ -92,7 +92,7 @@ pub(crate) fn container(name: &str) -> Value {
 }
 
 #[test]
-fn kubernetes_knows_every_field() {
+fn manifests_match_the_kubernetes_schemas() {
     let manifests = MANIFESTS.map(|(name, _)| path(name));
     let objects: usize = MANIFESTS.iter().map(|(_, objects)| objects).sum();
     for version in VERSIONS {
@@ -104,7 +104,7 @@ fn kubernetes_knows_every_field() {
 }
 
 #[test]
-fn kubernetes_refuses_a_field_that_it_does_not_know() {
+fn manifests_with_unknown_fields_are_rejected() {
     let typos = [
         ("statefulset.yaml", "preStop:", "beforeStop:"),
         ("statefulset.yaml", "runAsNonRoot: true", "runAsNonRoot: 1"),
@@ -137,7 +137,7 @@ fn kustomization() -> (String, Kustomization) {
 }
 
 #[test]
-fn the_kustomization_names_what_is_there() {
+fn kustomization_lists_every_file_of_the_folder() {
     let (text, kustomization) = kustomization();
     let maps = &kustomization.config_map_generator;
     let generated = maps
@@ -155,7 +155,7 @@ fn the_kustomization_names_what_is_there() {
 }
 
 #[test]
-fn what_the_kustomization_fills_in_is_what_the_pod_uses() {
+fn config_maps_and_images_of_the_kustomization_are_used_by_the_pod() {
     let (_, kustomization) = kustomization();
     let namespace = yaml(&text("kubernetes/namespace.yaml"));
     assert_eq!(namespace["metadata"]["name"], kustomization.namespace);
@@ -177,7 +177,7 @@ fn what_the_kustomization_fills_in_is_what_the_pod_uses() {
 
 /// The Pod Security Standards, "restricted", which the namespace enforces; and a root that nothing writes to.
 #[test]
-fn nothing_asks_for_more_than_it_needs() {
+fn pod_meets_the_restricted_security_standard() {
     let pod = pod();
     let context = &pod["securityContext"];
     assert_eq!(context["runAsNonRoot"], true);
@@ -202,7 +202,7 @@ fn nothing_asks_for_more_than_it_needs() {
 }
 
 #[test]
-fn the_filter_is_the_one_that_ships() {
+fn filter_yaml_differs_from_the_shipped_one_only_in_its_module_path() {
     let below_the_comment = |text: &str| {
         let start = text.find("\nresources:").expect("it has resources");
         text[start..].to_owned()
@@ -222,7 +222,7 @@ fn is_mounted(name: &str, volume: &str, path: &str) -> bool {
 }
 
 #[test]
-fn envoy_and_sidecar_find_their_files() {
+fn volumes_are_mounted_where_envoy_and_sidecar_read() {
     let envoy_yaml = of_workspace("envoy/envoy.yaml");
     assert!(envoy_yaml.contains("path: /etc/codex-edge/filter.yaml"));
     assert!(is_mounted("envoy", "filter", "/etc/codex-edge"));
@@ -242,7 +242,7 @@ fn envoy_and_sidecar_find_their_files() {
 }
 
 #[test]
-fn the_images_have_what_the_pod_uses() {
+fn images_contain_the_files_and_programs_the_pod_uses() {
     let dockerfile = of_workspace("Dockerfile");
     let copies = |file: &str| {
         let mut lines = dockerfile.lines().filter(|line| line.starts_with("COPY "));

@@ -60,7 +60,7 @@ async fn ended(mut drain: Child) {
 }
 
 #[tokio::test]
-async fn the_drain_waits_for_streams_and_cuts_none() {
+async fn drain_script_waits_for_running_streams() {
     let upstream = Upstream::start(Script::Events {
         count: 8,
         every: Duration::from_millis(500),
@@ -93,13 +93,13 @@ async fn the_drain_waits_for_streams_and_cuts_none() {
 }
 
 #[tokio::test]
-async fn without_an_envoy_there_is_nothing_to_drain() {
+async fn drain_script_succeeds_without_an_envoy() {
     let nowhere = tempfile::TempDir::new().unwrap();
     ended(start_drain(nowhere.path())).await;
 }
 
 #[test]
-fn systemd_drains_as_kubernetes_does() {
+fn systemd_and_kubernetes_drain_scripts_are_identical() {
     let theirs = text("systemd/drain.sh");
     let lines = theirs.lines().filter(|line| !line.starts_with('#'));
     let theirs: String = lines.map(|line| format!("{line}\n")).collect();
@@ -107,7 +107,7 @@ fn systemd_drains_as_kubernetes_does() {
 }
 
 #[test]
-fn whoever_waits_waits_longer_than_what_is_waited_for() {
+fn outer_stop_timeouts_exceed_inner_ones() {
     let number = |text: &str, before: &str| -> u64 {
         let (_, rest) = text.split_once(before).expect(before);
         let digits = rest.split(|c: char| !c.is_ascii_digit()).next();
@@ -132,7 +132,7 @@ fn whoever_waits_waits_longer_than_what_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_pod_logs_in_by_its_api_key_and_leaves_a_persons_login() {
+async fn login_script_stores_the_api_key_and_keeps_an_existing_login() {
     let script = script(&container("login")["command"]);
     let dir = tempfile::TempDir::new().unwrap();
     let codex = Tools::open().executable(Tool::Codex);

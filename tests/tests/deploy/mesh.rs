@@ -121,7 +121,7 @@ new WasmPlugin(JSON.parse(process.argv[1])).validate();
 }
 
 #[test]
-fn istio_takes_the_plugin_and_refuses_another() {
+fn istio_accepts_the_plugin_and_rejects_invalid_values() {
     let manifest = yaml(&text(ISTIO));
     validate(&manifest).expect("Istio takes it");
     for (field, wrong) in [
@@ -138,7 +138,7 @@ fn istio_takes_the_plugin_and_refuses_another() {
 }
 
 #[test]
-fn a_misspelt_field_is_refused() {
+fn misspelt_field_is_rejected() {
     for (field, typo) in [("pluginConfig", "config"), ("phase", "fase")] {
         let plugin = text(ISTIO).replace(field, typo);
         parse::<Resource<WasmPlugin>>(&plugin).expect_err(typo);
@@ -154,7 +154,7 @@ fn a_misspelt_field_is_refused() {
 }
 
 #[test]
-fn the_image_is_ours_and_a_failure_opens_nothing() {
+fn resources_name_the_filter_image_and_fail_closed() {
     let image = format!("codex-edge-filter:{}", env!("CARGO_PKG_VERSION"));
     let plugin = plugin();
     assert!(plugin.url.starts_with("oci://") && plugin.url.ends_with(&image));
@@ -198,7 +198,7 @@ async fn envoy(upstream: &Upstream, root_id: &str, config: Map<String, Value>, k
 }
 
 #[tokio::test]
-async fn the_filter_guards_what_they_put_behind_it() {
+async fn filter_configured_by_a_mesh_requires_a_key() {
     let (plugin, mut policy) = (plugin(), policy());
     let wasm = policy.wasm.remove(0);
     for (root_id, config) in [

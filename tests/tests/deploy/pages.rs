@@ -36,7 +36,7 @@ fn variables(text: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn every_folder_has_a_page_and_a_line_in_the_index() {
+fn every_folder_has_a_page_and_an_index_entry() {
     let index = text("README.md");
     let folders = folders();
     assert!(folders.len() >= 7, "{folders:?}");
@@ -58,7 +58,7 @@ fn every_folder_has_a_page_and_a_line_in_the_index() {
 }
 
 #[test]
-fn every_variable_is_one_of_ours() {
+fn every_named_variable_exists() {
     let help = output(Command::new(sidecar_binary()).arg("--help"));
     let help = help.expect("the sidecar helps");
     let filter = of_workspace("envoy/filter.yaml");
@@ -77,7 +77,7 @@ fn every_variable_is_one_of_ours() {
 
 /// Relative links between the pages, and to what they explain.
 #[test]
-fn every_link_leads_somewhere() {
+fn every_relative_link_resolves() {
     let mut links = 0;
     for (name, page) in files()
         .into_iter()

@@ -68,7 +68,7 @@ fn verify(dir: &Path) -> String {
 }
 
 #[test]
-fn systemd_has_no_complaint() {
+fn systemd_verifies_the_units() {
     let dir = units(|unit| unit);
     assert_eq!(verify(dir.path()), "");
     let drop_in = dir.path().join(format!("{SIDECAR}.d"));
@@ -78,7 +78,7 @@ fn systemd_has_no_complaint() {
 }
 
 #[test]
-fn systemd_complains_of_what_it_does_not_know() {
+fn systemd_rejects_unknown_directives() {
     for (directive, typo) in [
         ("ProtectSystem=", "ProtectTheSystem="),
         ("@system-service", "@system-services"),
@@ -90,7 +90,7 @@ fn systemd_complains_of_what_it_does_not_know() {
 }
 
 #[test]
-fn little_is_exposed() {
+fn exposure_stays_below_the_threshold() {
     let threshold = format!("--threshold={EXPOSURE}");
     let arguments = ["security", "--offline=true", &threshold];
     let dir = units(|unit| unit);
@@ -145,7 +145,7 @@ fn installed() -> TempDir {
 }
 
 #[test]
-fn what_the_page_installs_is_what_the_units_need() {
+fn installation_page_provides_everything_the_units_name() {
     let root = installed();
     let read = |file: &str| fs::read_to_string(root.path().join(file)).expect(file);
     let (users, groups) = (read("etc/passwd"), read("etc/group"));

@@ -48,7 +48,7 @@ impl Stack {
 }
 
 #[tokio::test]
-async fn a_key_opens_the_service_which_learns_who_calls() {
+async fn valid_key_reaches_the_service_with_the_client_header() {
     let stack = Stack::start(Script::Echo).await;
     for request in [
         get("/theirs?x=1"),
@@ -73,7 +73,7 @@ async fn a_key_opens_the_service_which_learns_who_calls() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_turned_away() {
+async fn unauthenticated_request_is_rejected_with_401() {
     let stack = Stack::start(Script::Echo).await;
     for request in [
         get("/theirs"),
@@ -100,7 +100,7 @@ async fn a_stranger_is_turned_away() {
 }
 
 #[tokio::test]
-async fn a_stream_of_the_edge_passes_piece_by_piece() {
+async fn stream_is_forwarded_event_by_event() {
     const EVERY: Duration = Duration::from_millis(300);
     let stack = Stack::start(Script::Events {
         count: 4,
@@ -123,7 +123,7 @@ async fn a_stream_of_the_edge_passes_piece_by_piece() {
 }
 
 #[tokio::test]
-async fn traefik_refuses_what_it_does_not_know() {
+async fn traefik_rejects_unknown_fields() {
     for (field, typo) in [
         ("respondingTimeouts", "respondingTimeout"),
         ("trustForwardHeader", "trustHeader"),

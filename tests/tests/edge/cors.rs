@@ -100,7 +100,7 @@ fn from(request: Request<Body>, origin: &str) -> Request<Body> {
 
 /// What `headers_with_underscores` and the like make of a request never gets to the filter, and is not here.
 #[tokio::test]
-async fn every_answer_is_for_the_pages_on_the_list_alone() {
+async fn every_response_is_readable_only_by_allowed_origins() {
     let one = json!({"requests": 1, "window_ms": 86_400_000});
     let keys = json!([
         {"id": "alice", "key": "sk-alice"},
@@ -187,7 +187,7 @@ async fn every_answer_is_for_the_pages_on_the_list_alone() {
 }
 
 #[tokio::test]
-async fn origins_are_compared_whole() {
+async fn origins_are_matched_in_full() {
     let edges = Edges::start(Script::Echo, allow_list).await;
     for (origin, is_allowed) in [
         (PAGE, true),
@@ -221,7 +221,7 @@ async fn origins_are_compared_whole() {
 }
 
 #[tokio::test]
-async fn without_a_list_any_page_may_read_and_without_a_page_anybody() {
+async fn without_an_allow_list_any_origin_may_read() {
     let edges = Edges::start(Script::Echo, |options| options.env("PROXY_API_KEY", KEY)).await;
     for (request, expected) in [
         (&chat as MakeRequest, "200"),
@@ -241,7 +241,7 @@ async fn without_a_list_any_page_may_read_and_without_a_page_anybody() {
 }
 
 #[tokio::test]
-async fn a_preflight_needs_no_key_and_is_told_what_it_asks() {
+async fn preflight_is_answered_without_a_key() {
     let edges = Edges::start(Script::Echo, allow_list).await;
     let asks = |origin: &str| {
         let request = with(
@@ -306,7 +306,7 @@ async fn a_preflight_needs_no_key_and_is_told_what_it_asks() {
 }
 
 #[tokio::test]
-async fn what_the_upstream_says_of_origins_is_replaced() {
+async fn cors_headers_of_the_upstream_are_replaced() {
     const UPSTREAMS: [(&str, &str); 5] = [
         ("access-control-allow-origin", "*"),
         ("access-control-allow-credentials", "false"),

@@ -14,7 +14,7 @@ use crate::stack::{
 };
 
 #[tokio::test]
-async fn a_sidecar_that_is_not_there_is_unavailable() {
+async fn missing_sidecar_is_503_with_retry_after() {
     let nowhere = Options::new("/nonexistent/sidecar.sock").env("PROXY_API_KEY", KEY);
     let envoy = Envoy::start(nowhere).await;
     for version in [Version::H1, Version::H2] {
@@ -30,7 +30,7 @@ async fn a_sidecar_that_is_not_there_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_sidecar_that_hangs_up_is_unavailable() {
+async fn sidecar_disconnect_is_503_and_not_retried() {
     let (upstream, envoy) = start_with(Script::HangUp, |options| options).await;
     let answer = envoy.connect(Version::H1).await.send(chat()).await.unwrap();
     assert_error(&answer, 503, "server_error", "codex_unavailable");
@@ -39,7 +39,7 @@ async fn a_sidecar_that_hangs_up_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_sidecar_that_talks_nonsense_has_failed() {
+async fn malformed_sidecar_response_is_502() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("nonsense.sock");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -55,7 +55,7 @@ async fn a_sidecar_that_talks_nonsense_has_failed() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_none_is_unknown() {
+async fn connect_request_is_404_unknown_url() {
     let (_upstream, envoy) = start().await;
     let answer = raw(
         envoy.address(),
@@ -66,7 +66,7 @@ async fn a_path_that_is_none_is_unknown() {
 }
 
 #[tokio::test]
-async fn what_the_filter_says_is_left_alone() {
+async fn error_from_the_filter_is_unchanged() {
     let (upstream, envoy) = start().await;
     let send = async |request| {
         envoy
@@ -92,7 +92,7 @@ async fn what_the_filter_says_is_left_alone() {
 }
 
 #[tokio::test]
-async fn what_the_upstream_says_is_left_alone() {
+async fn error_from_the_upstream_is_unchanged() {
     let (upstream, envoy) = start().await;
     let body = json!({"error": {"message": "as told", "type": "t", "param": null, "code": "c"}});
     for status in [400, 403, 404, 408, 413, 500, 502, 503, 504] {
@@ -106,7 +106,7 @@ async fn what_the_upstream_says_is_left_alone() {
 
 /// Envoy turns a local reply to what looks like gRPC into a 200; to a forward-auth proxy that would mean yes.
 #[tokio::test]
-async fn a_refusal_is_none_the_less_for_a_grpc_content_type() {
+async fn rejection_with_a_grpc_content_type_stays_401() {
     let (upstream, envoy) = start().await;
     for version in [Version::H1, Version::H2] {
         for path in ["/verify", GUARDED, CHAT] {
@@ -123,7 +123,7 @@ async fn a_refusal_is_none_the_less_for_a_grpc_content_type() {
 }
 
 #[tokio::test]
-async fn a_filter_that_was_refused_at_start_lets_nothing_through() {
+async fn invalid_filter_configuration_rejects_all_requests() {
     let upstream = Upstream::start(Script::Echo);
     let envoy = Envoy::start(options(&upstream).filter("no_such_field", json!(1))).await;
     for path in ["/healthz", GUARDED] {

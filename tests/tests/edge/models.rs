@@ -42,7 +42,7 @@ fn in_pieces(body: &[u8], size: usize, trailers: bool) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn a_body_is_read_as_a_json_parser_reads_it() {
+async fn model_is_read_as_a_json_parser_reads_it() {
     const MALFORMED: &str = "400 invalid_json";
     const NO_NAME: &str = "400 invalid_request_error";
     const UNKNOWN: &str = "404 model_not_found";
@@ -146,7 +146,7 @@ async fn a_body_is_read_as_a_json_parser_reads_it() {
 
 /// The first is let through, since the sidecar refuses to be told twice.
 #[tokio::test]
-async fn a_second_model_does_not_save_the_first() {
+async fn duplicate_model_is_checked_by_its_first_value() {
     let edges = Edges::start(Script::Echo, two_keys).await;
     let body = r#"{"model":"codex-5","model":"gpt-5"}"#;
     edges.check(|| bearer(post(CHAT, body), BOB), "200").await;
@@ -157,7 +157,7 @@ async fn a_second_model_does_not_save_the_first() {
 }
 
 #[tokio::test]
-async fn a_cut_character_is_one_when_it_is_whole() {
+async fn character_split_across_frames_is_decoded() {
     let edges = Edges::start(Script::Echo, two_keys).await;
     let body = r#"{"ключ":"🙂","model":"codex-5"}"#;
     edges
@@ -167,7 +167,7 @@ async fn a_cut_character_is_one_when_it_is_whole() {
 }
 
 #[tokio::test]
-async fn the_refusal_says_which_field_is_wrong() {
+async fn model_rejection_names_the_param_and_the_model() {
     let edges = Edges::start(Script::Echo, two_keys).await;
     for (key, model, status, kind, code) in [
         (
@@ -193,7 +193,7 @@ async fn the_refusal_says_which_field_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_body_has_a_bound_in_either_mode() {
+async fn body_above_max_body_bytes_is_rejected_in_either_mode() {
     let limit = 2000;
     let edges = Edges::start(Script::Echo, |options| {
         two_keys(options).filter("max_body_bytes", json!(limit))
@@ -229,7 +229,7 @@ async fn a_body_has_a_bound_in_either_mode() {
 }
 
 #[tokio::test]
-async fn a_model_that_is_known_lets_the_rest_flow() {
+async fn body_is_streamed_once_the_model_is_known() {
     let edges = Edges::start(Script::Deafness, two_keys).await;
     for (_, envoy) in edges.each() {
         let early = format!(

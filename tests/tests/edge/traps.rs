@@ -72,7 +72,7 @@ async fn answer_of_the_next_filter(envoy: &Envoy, version: Version) -> Answer {
 }
 
 #[tokio::test]
-async fn after_a_trap_the_next_request_is_guarded() {
+async fn request_after_a_trap_is_authenticated() {
     let (upstream, envoy) = start_without(RANDOM).await;
     for (reloads, version) in [(1, Version::H1), (2, Version::H2)] {
         let answer = send(&envoy, version, keyed_get(GUARDED)).await;
@@ -93,7 +93,7 @@ async fn after_a_trap_the_next_request_is_guarded() {
 }
 
 #[tokio::test]
-async fn a_stranger_who_provokes_traps_does_not_get_in() {
+async fn traps_caused_without_a_key_admit_no_request() {
     let (upstream, envoy) = start_without(RANDOM).await;
     let mut traps = 0;
     for _ in 0..50 {
@@ -109,7 +109,7 @@ async fn a_stranger_who_provokes_traps_does_not_get_in() {
 }
 
 #[tokio::test]
-async fn a_call_that_fails_costs_its_request_and_no_more() {
+async fn failed_host_call_fails_only_its_request() {
     let (upstream, envoy) = start_without(SET_FIELD).await;
     for version in [Version::H1, Version::H2] {
         let request = with(keyed_get(GUARDED), "origin", PAGE);

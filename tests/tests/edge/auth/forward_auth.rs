@@ -53,7 +53,7 @@ fn with_all_headers(file: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_key_opens_the_service_which_learns_who_calls() {
+async fn valid_key_reaches_the_service_with_the_client_header() {
     let guarded = Guarded::as_shipped().await;
     let requests = [
         get("/theirs?x=1"),
@@ -79,7 +79,7 @@ async fn a_key_opens_the_service_which_learns_who_calls() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_turned_away() {
+async fn unauthenticated_request_is_rejected_with_401() {
     for change in [str::to_owned as fn(&str) -> String, with_all_headers] {
         let guarded = Guarded::start(|options| options, change).await;
         let requests = [
@@ -116,7 +116,7 @@ async fn a_stranger_is_turned_away() {
 }
 
 #[tokio::test]
-async fn the_clients_own_method_and_path_decide() {
+async fn original_method_and_path_decide_whether_a_key_is_required() {
     let guarded = Guarded::as_shipped().await;
     let cases = [
         (Method::GET, "/healthz", 200),
@@ -145,7 +145,7 @@ async fn the_clients_own_method_and_path_decide() {
 }
 
 #[tokio::test]
-async fn who_guesses_keys_is_told_when_to_come_again() {
+async fn invalid_keys_above_the_limit_get_429_with_retry_after() {
     let limit = json!({"requests": 1, "window_ms": 60 * 60 * 1000});
     let few = |options: Options| options.filter("unauthenticated_rate_limit", limit);
     let guarded = Guarded::start(few, str::to_owned).await;
@@ -163,7 +163,7 @@ async fn who_guesses_keys_is_told_when_to_come_again() {
 }
 
 #[tokio::test]
-async fn without_the_edge_nothing_passes() {
+async fn unreachable_edge_is_answered_with_503() {
     let service = Upstream::start(Script::Echo);
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = nobody.local_addr().unwrap();

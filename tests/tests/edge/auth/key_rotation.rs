@@ -30,7 +30,7 @@ async fn status(envoy: &Envoy, key: &str) -> StatusCode {
 }
 
 #[tokio::test]
-async fn a_new_key_works_and_an_old_one_stops_at_once() {
+async fn reload_accepts_the_new_key_and_rejects_the_old_one() {
     let (upstream, envoy) = start().await;
     let reloads = envoy.stat(RELOADED).await;
     for (count, (new, old)) in [("first", "second"), ("second", "first")]
@@ -53,7 +53,7 @@ async fn a_new_key_works_and_an_old_one_stops_at_once() {
 }
 
 #[tokio::test]
-async fn a_stream_goes_on_while_keys_rotate() {
+async fn stream_continues_across_a_key_rotation() {
     let events = Script::Events {
         count: 30,
         every: Duration::from_millis(50),
@@ -74,7 +74,7 @@ async fn a_stream_goes_on_while_keys_rotate() {
 }
 
 #[tokio::test]
-async fn what_is_refused_changes_nothing() {
+async fn rejected_configuration_keeps_the_previous_one_active() {
     let (_upstream, envoy) = start().await;
     let good = envoy.filter_yaml(&with_key("next"));
     let refused = [
@@ -101,7 +101,7 @@ async fn what_is_refused_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_repaired_file_opens_an_edge_that_was_refused_at_start() {
+async fn corrected_file_recovers_an_edge_that_started_with_an_invalid_one() {
     let upstream = Upstream::start(Script::Echo);
     let envoy = Envoy::start(options(&upstream).filter("keys", json!("none"))).await;
     assert_eq!(status(&envoy, KEY).await, StatusCode::SERVICE_UNAVAILABLE);
@@ -112,7 +112,7 @@ async fn a_repaired_file_opens_an_edge_that_was_refused_at_start() {
 
 /// Kubernetes updates a mounted ConfigMap by renaming a symbolic link to the folder behind the file.
 #[tokio::test]
-async fn a_config_map_that_is_swapped_is_noticed() {
+async fn swapped_config_map_symlink_triggers_a_reload() {
     let (_upstream, envoy) = start().await;
     let dir = envoy.dir();
     let file = dir.join("filter.yaml");

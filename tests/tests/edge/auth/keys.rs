@@ -35,7 +35,7 @@ fn chat(key: &str) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn a_key_passes_while_it_is_valid() {
+async fn only_enabled_and_unexpired_keys_are_accepted() {
     let edges = Edges::start(Script::Echo, keys).await;
     for (key, expected) in [
         ("sk-alice", "200"),
@@ -54,7 +54,7 @@ async fn a_key_passes_while_it_is_valid() {
 }
 
 #[tokio::test]
-async fn a_credential_has_one_form() {
+async fn only_one_well_formed_bearer_credential_is_accepted() {
     let edges = Edges::start(Script::Echo, keys).await;
     let values: [(&[u8], &str); 12] = [
         (b"bearer sk-alice", "200"),
@@ -86,7 +86,7 @@ async fn a_credential_has_one_form() {
 }
 
 #[tokio::test]
-async fn what_is_open_needs_no_key_and_nothing_else_is() {
+async fn only_public_routes_are_served_without_a_key() {
     let edges = Edges::start(Script::Echo, keys).await;
     let cases = [
         (Method::GET, "/healthz", "200"),
@@ -123,7 +123,7 @@ async fn what_is_open_needs_no_key_and_nothing_else_is() {
 }
 
 #[tokio::test]
-async fn the_upstream_is_told_who_calls() {
+async fn upstream_receives_the_identity_of_the_key_and_no_forged_header() {
     let edges = Edges::start(Script::Echo, keys).await;
     let forged = |request| {
         let names = [
@@ -172,7 +172,7 @@ async fn the_upstream_is_told_who_calls() {
 }
 
 #[tokio::test]
-async fn each_key_has_its_own_rate() {
+async fn rate_limit_applies_per_key_and_is_reported_in_headers() {
     for version in [Version::H1, Version::H2] {
         let (_upstream, envoy) = start_with(Script::Echo, keys).await;
         let send = async |request| envoy.connect(version).await.send(request).await.unwrap();
@@ -214,7 +214,7 @@ async fn each_key_has_its_own_rate() {
 }
 
 #[tokio::test]
-async fn a_key_runs_out_while_envoy_runs() {
+async fn expired_key_is_rejected_without_a_reload() {
     let end = SystemTime::now() + Duration::from_secs(8);
     let seconds = end.duration_since(UNIX_EPOCH).unwrap().as_secs();
     let date = Command::new("date")

@@ -5,5 +5,5 @@ mod key_rotation;
 mod keys;
 mod rate_limit;
 mod shared_limit;
-mod strangers;
+mod unauthenticated;
 mod verify;

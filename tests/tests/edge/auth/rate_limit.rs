@@ -14,7 +14,7 @@ const CLIENTS: usize = 32;
 const REQUESTS_EACH: usize = 10;
 
 #[tokio::test]
-async fn a_limit_is_exact_across_workers_and_connections() {
+async fn rate_limit_is_exact_across_workers_and_connections() {
     let limit = json!({"enabled": true, "requests": LIMIT, "window_ms": 24 * 60 * 60 * 1000});
     let (upstream, envoy) = start_with(Script::Echo, |options| {
         options.concurrency(2).filter("rate_limit", limit)

@@ -18,7 +18,7 @@ fn asks(method: &str, uri: &str) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn a_client_is_vouched_for_and_a_stranger_is_not() {
+async fn verify_accepts_valid_keys_and_rejects_unauthenticated_requests() {
     const STRANGER: &str = "401 invalid_api_key";
     const NO_VERB: &str = "405 method_not_allowed";
     // A question, and what is said to a stranger and to a client.
@@ -78,7 +78,7 @@ async fn a_client_is_vouched_for_and_a_stranger_is_not() {
 }
 
 #[tokio::test]
-async fn guessing_is_slowed_down_and_keys_are_not() {
+async fn verify_rate_limits_invalid_keys_but_not_valid_ones() {
     let limit = json!({"requests": 2, "window_ms": 86_400_000});
     let edges = Edges::start(Script::Echo, |options| {
         let options = options.env("PROXY_API_KEY", KEY);

@@ -36,7 +36,7 @@ fn in_pieces(path: &str, body: &Bytes) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn sixteen_mebibytes_pass() {
+async fn body_of_16_mib_is_forwarded() {
     let (upstream, envoy) = start().await;
     let body = chat_body(LIMIT);
     for path in [CHAT, "/v1/other"] {
@@ -63,7 +63,7 @@ async fn sixteen_mebibytes_pass() {
 }
 
 #[tokio::test]
-async fn one_octet_more_does_not() {
+async fn body_one_byte_above_16_mib_is_413() {
     let (upstream, envoy) = start().await;
     let body = chat_body(LIMIT + 1);
     for path in [CHAT, "/v1/other"] {
@@ -88,7 +88,7 @@ async fn one_octet_more_does_not() {
 }
 
 #[tokio::test]
-async fn envoy_has_the_same_bound_without_the_filters() {
+async fn envoy_enforces_the_body_limit_without_the_filter() {
     let (upstream, envoy) = crate::stack::start_with(tests::upstream::Script::Echo, |options| {
         options.filter("max_body_bytes", (LIMIT * 2).into())
     })
@@ -108,7 +108,7 @@ async fn envoy_has_the_same_bound_without_the_filters() {
 }
 
 #[tokio::test]
-async fn a_long_body_without_a_key_is_not_waited_for() {
+async fn unauthenticated_request_is_rejected_before_its_body() {
     let (upstream, envoy) = start().await;
     let request = format!(
         "POST {CHAT} HTTP/1.1\r\nhost: edge\r\nconnection: close\r\ncontent-length: {LIMIT}\r\n\r\n"

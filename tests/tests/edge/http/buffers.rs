@@ -16,7 +16,7 @@ const LARGE: usize = 64 << 20;
 const BOUND: u64 = 256 << 10;
 
 #[tokio::test]
-async fn a_client_that_stops_reading_is_not_buffered_for() {
+async fn slow_client_occupies_a_bounded_buffer() {
     for version in [Version::H1, Version::H2] {
         let (_upstream, envoy) = start_with(Script::Octets(LARGE), |options| options).await;
         let mut stream = envoy.connect(version).await.stream(chat()).await.unwrap();
@@ -44,7 +44,7 @@ async fn a_client_that_stops_reading_is_not_buffered_for() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_does_not_read_is_not_buffered_for() {
+async fn slow_upstream_occupies_a_bounded_buffer() {
     let (_upstream, envoy) = start_with(Script::Deafness, |options| options).await;
     let mut client = envoy.connect(Version::H1).await;
     let upload = client.stream(bearer(post("/v1/other", vec![b' '; 8 << 20]), KEY));

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::stack::{CHAT, GUARDED, assert_error, chat, keyed_get, start, start_with};
 
 #[tokio::test]
-async fn a_connection_too_many_is_closed() {
+async fn connection_above_the_limit_is_closed() {
     let limit = |to| format!("max_active_downstream_connections: {to}");
     let (upstream, envoy) = start_with(Script::Echo, |options| {
         options.replace(&limit(10_000), &limit(2))
@@ -51,7 +51,7 @@ async fn a_connection_too_many_is_closed() {
 
 /// Envoy closes an HTTP/1 connection on which it answers before the request has ended.
 #[tokio::test]
-async fn who_is_refused_keeps_the_connection_unless_the_body_is_long() {
+async fn rejection_keeps_the_connection_open_unless_the_body_is_long() {
     let (upstream, envoy) = start().await;
     let mut client = envoy.connect(Version::H1).await;
     for (length, connection) in [(1, ""), (60_000, ""), (70_000, "close")] {
@@ -65,7 +65,7 @@ async fn who_is_refused_keeps_the_connection_unless_the_body_is_long() {
 
 /// Envoy's default is 1024 of each, and a 503 for the rest.
 #[tokio::test]
-async fn the_cluster_takes_all_that_the_listener_accepts() {
+async fn cluster_limits_exceed_the_listener_limit() {
     let (_upstream, envoy) = start().await;
     let clusters = envoy.admin("/clusters").await.body;
     let clusters = String::from_utf8_lossy(&clusters);
@@ -82,7 +82,7 @@ async fn the_cluster_takes_all_that_the_listener_accepts() {
 }
 
 #[tokio::test]
-async fn a_full_heap_turns_requests_away() {
+async fn full_heap_rejects_requests_with_503() {
     let limit = |to| format!("max_heap_size_bytes: {to}");
     let (upstream, envoy) = start_with(Script::Echo, |options| {
         options.replace(&limit(2_147_483_648_u64), &limit(1))
@@ -104,7 +104,7 @@ async fn a_full_heap_turns_requests_away() {
 }
 
 #[tokio::test]
-async fn http2_announces_its_limits() {
+async fn http2_settings_announce_the_limits() {
     const PREFACE_AND_EMPTY_SETTINGS: &[u8] =
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     let (_upstream, envoy) = start().await;

@@ -9,7 +9,7 @@ use tests::upstream::Script;
 use crate::stack::{GUARDED, assert_error, chat, keyed_get, raw_request, start, start_with};
 
 #[tokio::test]
-async fn an_underscore_in_a_name_is_refused() {
+async fn header_name_with_an_underscore_is_rejected() {
     let (upstream, envoy) = start().await;
     let request = || with(keyed_get(GUARDED), "x_codex_edge_client", "somebody");
     let answer = envoy
@@ -38,7 +38,7 @@ async fn an_underscore_in_a_name_is_refused() {
 }
 
 #[tokio::test]
-async fn a_client_cannot_say_who_it_is() {
+async fn identity_headers_from_a_client_are_replaced() {
     let (upstream, envoy) = start().await;
     let mut request = with(keyed_get(GUARDED), "x-codex-edge-client", "somebody");
     request = with(request, "X-Codex-Edge-Admin", "true");
@@ -55,7 +55,7 @@ async fn a_client_cannot_say_who_it_is() {
 }
 
 #[tokio::test]
-async fn a_client_cannot_ask_envoy_for_retries_or_deadlines() {
+async fn envoy_control_headers_from_a_client_are_ignored() {
     let failure = json!({"error": {"message": "as told"}});
     let (upstream, envoy) = start_with(Script::Json(StatusCode::BAD_GATEWAY, failure), |options| {
         options
@@ -85,7 +85,7 @@ async fn a_client_cannot_ask_envoy_for_retries_or_deadlines() {
 }
 
 #[tokio::test]
-async fn the_caller_is_the_peer() {
+async fn client_address_is_the_tcp_peer() {
     let (upstream, envoy) = start().await;
     let mut request = with(keyed_get(GUARDED), "x-forwarded-for", "203.0.113.9");
     request = with(request, "x-envoy-external-address", "203.0.113.9");
@@ -102,7 +102,7 @@ async fn the_caller_is_the_peer() {
 }
 
 #[tokio::test]
-async fn a_large_header_passes_and_a_larger_one_does_not() {
+async fn headers_above_64_kib_are_rejected() {
     let (upstream, envoy) = start().await;
     let large = |octets| with(keyed_get(GUARDED), "x-large", &"a".repeat(octets));
     for version in [Version::H1, Version::H2] {
@@ -135,7 +135,7 @@ async fn a_large_header_passes_and_a_larger_one_does_not() {
 }
 
 #[tokio::test]
-async fn too_many_fields_are_refused() {
+async fn more_than_100_headers_are_rejected() {
     let (upstream, envoy) = start().await;
     let fields: String = (0..100).map(|index| format!("x-{index}: 1\r\n")).collect();
     let answer = raw(
@@ -148,7 +148,7 @@ async fn too_many_fields_are_refused() {
 }
 
 #[tokio::test]
-async fn an_answer_does_not_say_what_the_proxy_is() {
+async fn response_has_no_server_or_envoy_headers() {
     let (_upstream, envoy) = start().await;
     for path in [GUARDED, "/v1%2fmodels"] {
         let answer = envoy

@@ -27,7 +27,7 @@ const FIELDS: [&str; 11] = [
 ];
 
 #[tokio::test]
-async fn octets_that_are_no_text_are_refused_or_passed_on() {
+async fn header_values_that_are_not_utf8_do_not_trap_the_filter() {
     let edges = Edges::start(Script::Echo, |options| options.env("PROXY_API_KEY", KEY)).await;
     for value in [
         &b"\xff"[..],
@@ -82,7 +82,7 @@ async fn octets_that_are_no_text_are_refused_or_passed_on() {
 
 /// Envoy may close before it has read all; then there is nothing to read here, or a piece of its refusal.
 #[tokio::test]
-async fn a_mebibyte_of_header_ends_its_connection_alone() {
+async fn one_mebibyte_header_fails_only_its_own_connection() {
     let (upstream, envoy) = start().await;
     let mut client = envoy.connect(Version::H1).await;
     let value = "a".repeat(1 << 20);

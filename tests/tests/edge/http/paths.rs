@@ -7,7 +7,7 @@ use tests::http::{Version, get, raw};
 use crate::stack::{GUARDED, assert_error, keyed_get, raw_request, start};
 
 #[tokio::test]
-async fn one_spelling_reaches_the_upstream() {
+async fn path_is_normalized_before_the_upstream() {
     let (upstream, envoy) = start().await;
     let spellings = [
         ("/v1//models", "/v1/models"),
@@ -38,7 +38,7 @@ async fn one_spelling_reaches_the_upstream() {
 }
 
 #[tokio::test]
-async fn an_escaped_slash_is_refused() {
+async fn path_with_an_escaped_slash_is_rejected() {
     let (upstream, envoy) = start().await;
     for path in [
         "/v1%2fmodels",
@@ -66,7 +66,7 @@ async fn an_escaped_slash_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_path_is_refused() {
+async fn invalid_request_line_is_rejected() {
     let (upstream, envoy) = start().await;
     for (line, status) in [
         ("GET v1/models HTTP/1.1", 400),
@@ -88,7 +88,7 @@ async fn what_is_no_path_is_refused() {
 }
 
 #[tokio::test]
-async fn no_spelling_of_a_guarded_path_passes_without_a_key() {
+async fn protected_path_requires_a_key_in_every_spelling() {
     let (upstream, envoy) = start().await;
     for path in [
         GUARDED,

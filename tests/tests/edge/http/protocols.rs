@@ -7,7 +7,7 @@ use tests::http::{Version, bearer, empty, raw};
 use crate::stack::{CHAT, GUARDED, KEY, assert_error, chat, keyed_get, raw_request, start};
 
 #[tokio::test]
-async fn both_versions_are_served_alike() {
+async fn http1_and_http2_requests_reach_the_upstream_identically() {
     let (upstream, envoy) = start().await;
     for version in [Version::H1, Version::H2] {
         let mut client = envoy.connect(version).await;
@@ -36,7 +36,7 @@ async fn both_versions_are_served_alike() {
 }
 
 #[tokio::test]
-async fn an_offer_to_upgrade_to_http2_is_served_as_it_is() {
+async fn h2c_upgrade_offer_is_served_over_http1() {
     let (_upstream, envoy) = start().await;
     let fields = "upgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n";
     let request = raw_request("GET /v1/models HTTP/1.1", fields, "");
@@ -52,7 +52,7 @@ async fn an_offer_to_upgrade_to_http2_is_served_as_it_is() {
 }
 
 #[tokio::test]
-async fn other_protocols_are_told_what_to_use() {
+async fn http10_and_websocket_are_rejected_with_an_alternative() {
     let (upstream, envoy) = start().await;
     let http_1_0 = raw(
         envoy.address(),

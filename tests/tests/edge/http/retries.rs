@@ -21,7 +21,7 @@ fn chat(octets: usize) -> http::Request<tests::http::Body> {
 }
 
 #[tokio::test]
-async fn what_the_sidecar_did_nothing_for_is_sent_again_whole() {
+async fn unstarted_request_is_retried_with_its_whole_body() {
     for version in [Version::H1, Version::H2] {
         let (upstream, envoy) = start_with(UNBEGUN, |options| options).await;
         let mut client = envoy.connect(version).await;

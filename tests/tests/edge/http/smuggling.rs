@@ -11,7 +11,7 @@ use crate::stack::{CHAT, assert_error, raw_request, start};
 const CHUNKED: &str = "3\r\nabc\r\n0\r\n\r\n";
 
 #[tokio::test]
-async fn a_request_with_two_ends_is_refused() {
+async fn ambiguous_body_length_is_rejected() {
     const BAD: (u16, &str, &str) = (400, "invalid_request_error", "invalid_request_error");
     const UNKNOWN: (u16, &str, &str) = (501, "server_error", "internal_error");
     let (upstream, envoy) = start().await;
@@ -50,7 +50,7 @@ async fn a_request_with_two_ends_is_refused() {
 }
 
 #[tokio::test]
-async fn what_follows_a_body_is_the_next_request() {
+async fn bytes_after_a_body_are_the_next_request() {
     let (upstream, envoy) = start().await;
     let first = raw_request("POST /v1/other HTTP/1.1", "content-length: 4\r\n", "GET ");
     let first = String::from_utf8(first)

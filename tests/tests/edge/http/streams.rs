@@ -13,7 +13,7 @@ use crate::stack::{chat, start_with};
 const EVERY: Duration = Duration::from_millis(200);
 
 #[tokio::test]
-async fn events_arrive_as_they_are_sent() {
+async fn events_are_forwarded_as_they_arrive() {
     let (_upstream, envoy) = start_with(
         Script::Events {
             count: 5,
@@ -44,7 +44,7 @@ async fn events_arrive_as_they_are_sent() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_ends_the_upstreams_stream() {
+async fn client_disconnect_aborts_the_upstream_stream() {
     let endless = Script::Events {
         count: usize::MAX,
         every: Duration::from_millis(20),
@@ -71,7 +71,7 @@ async fn a_client_that_leaves_ends_the_upstreams_stream() {
 }
 
 #[tokio::test]
-async fn draining_lets_a_stream_end() {
+async fn drain_lets_a_running_stream_finish() {
     let events = Script::Events {
         count: 10,
         every: Duration::from_millis(100),
@@ -95,7 +95,7 @@ async fn draining_lets_a_stream_end() {
 
 /// Why `envoy.yaml` says to drain first.
 #[tokio::test]
-async fn a_stop_cuts_streams_and_leaves_nobody_listening() {
+async fn stop_without_drain_aborts_streams_and_closes_the_listener() {
     let endless = Script::Events {
         count: usize::MAX,
         every: Duration::from_millis(20),

@@ -16,7 +16,7 @@ use crate::stack::{CHAT, GUARDED, assert_error, chat, keyed_get, raw_request, st
 const SOON: &str = "0.3s";
 
 #[tokio::test]
-async fn a_head_that_does_not_end_is_refused() {
+async fn incomplete_request_head_times_out_with_408() {
     let deadline = format!("request_headers_timeout: {SOON}");
     let (upstream, envoy) = start_with(Script::Echo, |options| {
         options.replace("request_headers_timeout: 10s", &deadline)
@@ -32,7 +32,7 @@ async fn a_head_that_does_not_end_is_refused() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_end_is_refused() {
+async fn incomplete_request_body_times_out_with_408() {
     let deadline = format!("request_timeout: {SOON}");
     let (upstream, envoy) = start_with(Script::Echo, |options| {
         options.replace("request_timeout: 120s", &deadline)
@@ -49,7 +49,7 @@ async fn a_body_that_does_not_end_is_refused() {
 }
 
 #[tokio::test]
-async fn the_time_for_a_request_does_not_cut_its_stream() {
+async fn request_timeout_does_not_limit_the_response_stream() {
     let events = Script::Events {
         count: 8,
         every: Duration::from_millis(100),
@@ -64,7 +64,7 @@ async fn the_time_for_a_request_does_not_cut_its_stream() {
 }
 
 #[tokio::test]
-async fn a_connection_without_requests_is_closed() {
+async fn idle_connection_is_closed() {
     let deadline = format!("idle_timeout: {SOON}");
     let (_upstream, envoy) = start_with(Script::Echo, |options| {
         options.replace("idle_timeout: 300s", &deadline)
@@ -78,7 +78,7 @@ async fn a_connection_without_requests_is_closed() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_says_nothing_is_given_up() {
+async fn silent_upstream_times_out_with_504() {
     let deadline = format!("stream_idle_timeout: {SOON}");
     let (_upstream, envoy) = start_with(Script::Silence, |options| {
         options.replace("stream_idle_timeout: 330s", &deadline)
@@ -91,7 +91,7 @@ async fn an_upstream_that_says_nothing_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_stream_that_stalls_breaks_off() {
+async fn stalled_stream_is_aborted_after_the_idle_timeout() {
     let deadline = format!("stream_idle_timeout: {SOON}");
     let stalls = Script::Events {
         count: 2,
@@ -113,7 +113,7 @@ async fn a_stream_that_stalls_breaks_off() {
 
 /// Envoy's default for a route is 15 s; nothing but time shows that it is off.
 #[tokio::test]
-async fn a_turn_may_last_longer_than_envoys_default() {
+async fn turn_longer_than_envoys_default_route_timeout_completes() {
     let (upstream, envoy) = start_with(Script::Silence, |options| options).await;
     upstream.follow(Script::Events {
         count: 2,
@@ -127,7 +127,7 @@ async fn a_turn_may_last_longer_than_envoys_default() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_to_the_upstream_is_closed_before_the_upstream_does() {
+async fn idle_upstream_connection_is_closed_by_envoy_first() {
     let (upstream, envoy) = start().await;
     let mut client = envoy.connect(Version::H1).await;
     client.send(keyed_get(GUARDED)).await.unwrap();

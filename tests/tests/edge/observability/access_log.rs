@@ -11,7 +11,7 @@ fn with_id<'a>(id: &'a str) -> impl Fn(&Value) -> bool + 'a {
 }
 
 #[tokio::test]
-async fn a_request_that_passed_has_every_field() {
+async fn forwarded_request_logs_every_field() {
     let (upstream, envoy) = start().await;
     let body = json!({"model": "codex-5", "messages": []}).to_string();
     let mut request = bearer(post(&format!("{CHAT}?api_key=secret"), body.clone()), KEY);
@@ -56,7 +56,7 @@ async fn a_request_that_passed_has_every_field() {
 }
 
 #[tokio::test]
-async fn a_refusal_has_its_reason() {
+async fn rejection_logs_its_reason() {
     let (_upstream, envoy) = start().await;
     let mut client = envoy.connect(Version::H2).await;
     client
@@ -82,7 +82,7 @@ async fn a_refusal_has_its_reason() {
 }
 
 #[tokio::test]
-async fn what_was_no_http_is_logged_too() {
+async fn unparsable_request_is_logged() {
     let (_upstream, envoy) = start().await;
     raw(envoy.address(), b"what?\r\n\r\n").await;
     let entry = envoy.access_log_entry(|entry| entry["status"] == 400).await;
@@ -94,7 +94,7 @@ async fn what_was_no_http_is_logged_too() {
 }
 
 #[tokio::test]
-async fn no_key_and_no_query_is_logged() {
+async fn keys_and_queries_are_not_logged() {
     let (_upstream, envoy) = start().await;
     let mut client = envoy.connect(Version::H1).await;
     for (id, key) in [("right", KEY), ("wrong", "a-wrong-secret-key")] {
@@ -118,7 +118,7 @@ async fn no_key_and_no_query_is_logged() {
 }
 
 #[tokio::test]
-async fn long_and_odd_values_stay_one_line_of_json() {
+async fn long_and_binary_values_stay_one_json_line() {
     let (_upstream, envoy) = start().await;
     let request = with(
         get(&format!("/{}", "p".repeat(5000))),

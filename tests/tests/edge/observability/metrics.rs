@@ -9,7 +9,7 @@ use tests::upstream::{Script, Upstream};
 use crate::stack::{GUARDED, KEY, start};
 
 #[tokio::test]
-async fn envoy_says_there_what_it_counts() {
+async fn envoy_metrics_are_served_on_the_metrics_listener() {
     let (_upstream, envoy) = start().await;
     let mut client = envoy.connect(Version::H1).await;
     client.send(get(GUARDED)).await.unwrap();
@@ -22,7 +22,7 @@ async fn envoy_says_there_what_it_counts() {
 }
 
 #[tokio::test]
-async fn the_sidecar_is_asked_for_its_metrics_at_its_admin_socket() {
+async fn sidecar_metrics_are_fetched_from_its_admin_socket() {
     let (public, admin) = (Upstream::start(Script::Echo), Upstream::start(Script::Echo));
     let options = Options::new(public.socket()).sidecar_admin(admin.socket());
     let envoy = Envoy::start(options.env("PROXY_API_KEY", KEY)).await;
@@ -35,7 +35,7 @@ async fn the_sidecar_is_asked_for_its_metrics_at_its_admin_socket() {
 }
 
 #[tokio::test]
-async fn nothing_else_of_an_admin_interface_is_there() {
+async fn other_admin_paths_are_404_on_the_metrics_listener() {
     let (upstream, admin) = (Upstream::start(Script::Echo), Upstream::start(Script::Echo));
     let options = Options::new(upstream.socket()).sidecar_admin(admin.socket());
     let envoy = Envoy::start(options.env("PROXY_API_KEY", KEY)).await;

@@ -20,7 +20,7 @@ fn id_of(answer: &Answer) -> &str {
 }
 
 #[tokio::test]
-async fn a_sane_id_of_the_client_is_kept() {
+async fn valid_client_request_id_is_kept() {
     let (upstream, envoy) = start().await;
     for version in [Version::H1, Version::H2] {
         let request = with(keyed_get(GUARDED), "x-request-id", "trace_01.a-B");
@@ -40,7 +40,7 @@ async fn a_sane_id_of_the_client_is_kept() {
 }
 
 #[tokio::test]
-async fn an_absent_or_odd_id_is_replaced() {
+async fn missing_or_invalid_request_id_is_replaced() {
     let (upstream, envoy) = start().await;
     let odd = |id: &str| with(keyed_get(GUARDED), "x-request-id", id);
     let requests: [Request<Body>; 4] = [
@@ -71,7 +71,7 @@ async fn an_absent_or_odd_id_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_refusal_carries_the_id_that_the_log_has() {
+async fn rejection_has_the_request_id_of_its_log_entry() {
     let (_upstream, envoy) = start().await;
     let own = with(get(GUARDED), "x-request-id", "mine");
     let answer = envoy.connect(Version::H1).await.send(own).await.unwrap();

@@ -10,7 +10,7 @@ use xtask::workspace;
 use super::fleet::shipped;
 
 #[test]
-fn the_compose_file_gives_envoy_the_overlay() {
+fn compose_file_passes_the_overlay_to_envoy() {
     let compose: Value = serde_saphyr::from_str(&shipped("compose.yaml")).expect("it is YAML");
     let envoy = &compose["services"]["envoy"];
     let words = |field: &str| -> Vec<String> {

@@ -13,7 +13,7 @@ const CLIENTS: usize = 8;
 const REQUESTS_EACH: usize = 6;
 
 #[tokio::test]
-async fn a_limit_is_spent_over_all_envoys_together_and_exactly() {
+async fn shared_limit_is_exact_across_envoys() {
     let fleet = Fleet::start_with(str::to_owned, |options| options.concurrency(2)).await;
     let mut clients = JoinSet::new();
     for index in 0..CLIENTS {
@@ -46,7 +46,7 @@ async fn a_limit_is_spent_over_all_envoys_together_and_exactly() {
 }
 
 #[tokio::test]
-async fn a_refusal_can_be_read_and_says_when_to_come_again() {
+async fn rejection_has_openai_shape_cors_headers_and_retry_after() {
     let fleet = Fleet::start_with(none, |options| options).await;
     for (upstream, envoy) in &fleet.edges {
         for version in [Version::H1, Version::H2] {
@@ -77,7 +77,7 @@ async fn a_refusal_can_be_read_and_says_when_to_come_again() {
 }
 
 #[tokio::test]
-async fn what_starts_a_turn_is_counted_for_the_client_that_the_filter_knows() {
+async fn turn_requests_are_counted_under_the_client_id_from_the_filter() {
     let fleet = Fleet::start().await;
     for path in ["/v1/chat/completions", "/v1/completions", "/v1/responses"] {
         for end in ["", "/", "?query=1", "/?query=1"] {
@@ -97,7 +97,7 @@ async fn what_starts_a_turn_is_counted_for_the_client_that_the_filter_knows() {
 }
 
 #[tokio::test]
-async fn nothing_else_reaches_the_service() {
+async fn rejected_requests_and_other_routes_are_not_counted() {
     let fleet = Fleet::start_with(none, |options| options).await;
     let asking = |model: &str| {
         let body = json!({"model": model, "messages": []});
@@ -129,7 +129,7 @@ async fn nothing_else_reaches_the_service() {
 }
 
 #[tokio::test]
-async fn a_large_body_waits_for_the_answer_and_arrives_whole() {
+async fn large_body_is_forwarded_whole_after_the_rate_limit_check() {
     let fleet = Fleet::start().await;
     let body = json!({"model": "codex-5", "messages": ["x".repeat(1024 * 1024)]}).to_string();
     for answer in fleet.send(|| bearer(post(CHAT, body.clone()), ANN)).await {
@@ -140,7 +140,7 @@ async fn a_large_body_waits_for_the_answer_and_arrives_whole() {
 }
 
 #[tokio::test]
-async fn a_client_can_have_a_limit_of_its_own() {
+async fn client_with_its_own_descriptor_has_its_own_limit() {
     let limits = |config: &str| {
         let config = replace(config, "#- {", "- {");
         replace(

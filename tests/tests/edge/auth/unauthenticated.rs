@@ -43,7 +43,7 @@ async fn guess(envoy: &Envoy, name: &'static str, count: usize) -> (usize, usize
 }
 
 #[tokio::test]
-async fn made_up_keys_are_slowed_down_and_leave_nothing_behind() {
+async fn invalid_keys_are_rate_limited_and_do_not_grow_memory() {
     let limit = json!({"requests": GUESSES, "window_ms": 86_400_000});
     let (upstream, envoy) = start_with(Script::Echo, |options| {
         options

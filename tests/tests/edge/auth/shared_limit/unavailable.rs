@@ -18,7 +18,7 @@ use crate::stack::{assert_error, chat, start, start_with};
 const PASSED_UNCOUNTED: &str = "cluster.sidecar.ratelimit.failure_mode_allowed";
 
 #[tokio::test]
-async fn without_the_service_requests_pass_and_each_envoy_has_the_filters_own_limit() {
+async fn unreachable_service_fails_open_to_the_filters_own_limit() {
     let limit = json!({"enabled": true, "requests": 3, "window_ms": 24 * 60 * 60 * 1000});
     let change = |options: Options| options.filter("rate_limit", limit.clone());
     let fleet = Fleet::start_with(str::to_owned, change).await;
@@ -44,7 +44,7 @@ async fn without_the_service_requests_pass_and_each_envoy_has_the_filters_own_li
 }
 
 #[tokio::test]
-async fn where_no_limit_means_no_service_requests_are_refused() {
+async fn unreachable_service_with_failure_mode_deny_rejects_requests() {
     let change =
         |options: Options| options.replace("failure_mode_deny: false", "failure_mode_deny: true");
     let Fleet { service, edges } = Fleet::start_with(str::to_owned, change).await;
@@ -60,7 +60,7 @@ async fn where_no_limit_means_no_service_requests_are_refused() {
 const A_MOMENT: Duration = Duration::from_secs(5);
 
 #[tokio::test]
-async fn a_service_that_hangs_costs_a_moment() {
+async fn unresponsive_service_delays_a_request_only_by_its_timeout() {
     let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = hanging.local_addr().unwrap();
     let (upstream, envoy) = start_with(Script::Echo, |options| overlaid(options, address)).await;
@@ -71,7 +71,7 @@ async fn a_service_that_hangs_costs_a_moment() {
 }
 
 #[tokio::test]
-async fn the_limit_can_be_put_to_sleep_and_woken() {
+async fn runtime_key_disables_and_enables_the_limit() {
     let fleet = Fleet::start_with(none, |options| options).await;
     let (_, envoy) = &fleet.edges[0];
     for (percent, status) in [("0", 200), ("100", 429)] {
@@ -83,7 +83,7 @@ async fn the_limit_can_be_put_to_sleep_and_woken() {
 }
 
 #[tokio::test]
-async fn without_the_overlay_nobody_is_asked() {
+async fn without_the_overlay_no_rate_limit_service_is_called() {
     let (_upstream, envoy) = start().await;
     let answer = send(envoy.address(), Version::H1, chat()).await;
     assert_eq!(answer.status, StatusCode::OK);
