@@ -1,5 +1,6 @@
-//! What the Dockerfile runs to make the images, run on this machine: with folders of its own for those of the images.
-//! The commands are the Dockerfile's, word by word; packages of Debian and the users of the images are left out.
+//! The `RUN` commands of the Dockerfile, run on this machine in temporary folders instead of those of the images.
+//! The commands are unchanged except for paths; the installation of Debian packages and the creation of users are
+//! left out.
 
 use std::env::consts::ARCH;
 use std::fs;
@@ -13,9 +14,9 @@ use xtask::tools::{Tool, Tools};
 use xtask::workspace;
 
 use crate::dockerfile::Dockerfile;
-use crate::image::is_sent;
+use crate::image::is_in_context;
 
-/// The wasm target's part of a target folder.
+/// The folder of the wasm target below the target folder.
 const WASM: &str = "wasm32-wasip1/wasm";
 
 #[test]
@@ -34,36 +35,39 @@ fn build_stage_makes_its_artifacts_from_the_build_context() {
     let names: Vec<_> = made.iter().map(fs::DirEntry::file_name).collect();
     assert_eq!(names, ["filter.wasm", "scripted-model", "sidecar"]);
 
-    let filter = target.join(WASM).join("filter.d");
-    let sources = [
-        filter,
+    let dep_infos = [
+        target.join(WASM).join("filter.d"),
         target.join("release/sidecar.d"),
         target.join("release/scripted-model.d"),
     ];
-    let sources: Vec<_> = sources.iter().flat_map(|path| sources_of(path)).collect();
+    let sources: Vec<_> = dep_infos.iter().flat_map(|path| sources_of(path)).collect();
     assert!(sources.len() > 50, "{sources:?}");
     for source in sources
         .iter()
         .map(String::as_str)
         .chain(["Cargo.lock", ".cargo/config.toml"])
     {
-        assert!(is_sent(source), "{source} is not sent to the builder");
+        assert!(
+            is_in_context(source),
+            "{source} is not in the build context"
+        );
     }
 }
 
-/// Cargo reads the manifest of each member, whichever of them it builds.
+/// Cargo reads the manifest of every workspace member, even when it builds only one of them.
 #[test]
 fn every_workspace_member_is_in_the_build_context() {
     let manifest = fs::read_to_string(workspace::root().join("Cargo.toml")).unwrap();
-    let members = manifest
+    let list = manifest
         .lines()
-        .find_map(|line| line.strip_prefix("members = "));
-    let members: Vec<String> = serde_json::from_str(members.expect("one line has them")).unwrap();
+        .find_map(|line| line.strip_prefix("members = "))
+        .expect("the members are on one line");
+    let members: Vec<String> = serde_json::from_str(list).unwrap();
     assert!(members.len() > 4, "{members:?}");
     for member in members {
         for file in ["Cargo.toml", "src/lib.rs"] {
-            let sent = is_sent(&format!("{member}/{file}"));
-            assert!(sent, "{member} is not sent to the builder");
+            let found = is_in_context(&format!("{member}/{file}"));
+            assert!(found, "{member} is not in the build context");
         }
     }
 }
@@ -76,21 +80,21 @@ fn codex_stage_fetches_and_verifies_a_runnable_codex() {
     let arch = match ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
-        other => panic!("no image is made for {other}"),
+        other => panic!("unsupported architecture {other}"),
     };
     let mut shell = Command::new("sh");
     shell
         .args(["-c", &script("codex", "npm pack")])
         .current_dir(&codex);
     output(shell.env("TARGETARCH", arch)).unwrap();
-    let mut left: Vec<_> = fs::read_dir(&codex)
+    let mut entries: Vec<_> = fs::read_dir(&codex)
         .unwrap()
         .flatten()
         .map(|entry| entry.file_name())
         .collect();
-    left.sort();
+    entries.sort();
     assert_eq!(
-        left,
+        entries,
         ["bin", "codex-package.json", "codex-path", "codex-resources"]
     );
 
@@ -99,13 +103,16 @@ fn codex_stage_fetches_and_verifies_a_runnable_codex() {
         .replace("/opt/codex", &codex.display().to_string())
         .replace("/usr/local/bin/codex", &link.display().to_string());
     output(Command::new("sh").args(["-c", &script])).unwrap();
-    let said = output(
+    let version = output(
         Command::new(link)
             .arg("--version")
             .env("CODEX_HOME", image.path()),
     )
     .unwrap();
-    assert!(said.contains(Tool::Codex.version().unwrap()), "{said}");
+    assert!(
+        version.contains(Tool::Codex.version().unwrap()),
+        "{version}"
+    );
 }
 
 #[test]
@@ -115,13 +122,10 @@ fn unsupported_architecture_fails_the_codex_stage() {
     shell
         .args(["-c", &script("codex", "npm pack")])
         .current_dir(image.path());
-    let refused = output(shell.env("TARGETARCH", "s390x"))
+    let error = output(shell.env("TARGETARCH", "s390x"))
         .unwrap_err()
         .to_string();
-    assert!(
-        refused.contains("no Codex is pinned for 's390x'"),
-        "{refused}"
-    );
+    assert!(error.contains("no Codex is pinned for 's390x'"), "{error}");
 }
 
 #[test]
@@ -134,42 +138,46 @@ fn envoy_accepts_the_command_of_its_image() {
     let (program, arguments) = command.split_first().unwrap();
     assert_eq!(program, "envoy");
     let folder = image.path().display().to_string();
-    let arguments = arguments
-        .iter()
-        .map(|word| word.replace("/etc/codex-edge", &folder));
     let mut envoy = Command::new(envoy());
     envoy
-        .args(arguments)
+        .args(
+            arguments
+                .iter()
+                .map(|word| word.replace("/etc/codex-edge", &folder)),
+        )
         .args(["--mode", "validate"])
         .env("PROXY_API_KEY", "any");
     output(&mut envoy).unwrap();
 }
 
-/// The one `RUN` of a stage that has `words` in it.
-fn script(stage: &str, words: &str) -> String {
-    let scripts = Dockerfile::read().scripts(stage);
-    let mut scripts = scripts.into_iter().filter(|script| script.contains(words));
+/// Returns the script of the only `RUN` instruction of a stage that contains `command`.
+fn script(stage: &str, command: &str) -> String {
+    let mut scripts = Dockerfile::read()
+        .scripts(stage)
+        .into_iter()
+        .filter(|script| script.contains(command));
     let script = scripts
         .next()
-        .unwrap_or_else(|| panic!("{stage} does not `{words}`"));
-    assert_eq!(scripts.next(), None, "{stage} does `{words}` once");
+        .unwrap_or_else(|| panic!("{stage} does not run `{command}`"));
+    assert_eq!(scripts.next(), None, "{stage} runs `{command}` once");
     script
 }
 
-/// The files of the workspace that cargo says it has read to make something.
+/// Returns the source files in the workspace that a dep-info file of cargo lists.
 fn sources_of(dep_info: &Path) -> Vec<String> {
     let text = fs::read_to_string(dep_info)
         .unwrap_or_else(|error| panic!("{}: {error}", dep_info.display()));
-    let (_, sources) = text.split_once(": ").expect("cargo writes a rule of make");
+    let (_, sources) = text.split_once(": ").expect("dep-info is a Makefile rule");
     let root = format!("{}/", workspace::root().display());
-    let sources = sources
+    sources
         .split_whitespace()
-        .filter_map(|path| path.strip_prefix(&root));
-    sources.map(str::to_owned).collect()
+        .filter_map(|path| path.strip_prefix(&root))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn envoy() -> PathBuf {
     Tools::open()
         .executable(Tool::Envoy)
-        .expect("Envoy was fetched")
+        .expect("Envoy was fetched: `cargo xtask fetch`")
 }

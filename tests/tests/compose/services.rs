@@ -1,5 +1,5 @@
-//! Which services there are, and what each of them may do: nothing that it does not need.
-//! Follows the compose specification and `docker-compose.yml`.
+//! The services of each profile, and their privileges, ports, networks and volumes.
+//! Follows the Compose specification and `docker-compose.yml`.
 
 use std::collections::BTreeSet;
 
@@ -22,11 +22,11 @@ fn profiles_select_the_expected_services() {
             vec!["demo", "observability"],
             "envoy grafana model prometheus sidecar-demo",
         ),
-        // The file says in its first lines to choose one; Envoy alone would answer nothing.
+        // A profile is required; Envoy alone could not serve a request.
         (vec![], ""),
     ] {
         for files in [MAIN, DEV] {
-            let names: Vec<_> = running(&project(files, &profiles, KEY))
+            let names: Vec<_> = service_names(&project(files, &profiles, KEY))
                 .into_iter()
                 .collect();
             assert_eq!(names.join(" "), expected, "{profiles:?}");
@@ -36,10 +36,10 @@ fn profiles_select_the_expected_services() {
 
 #[test]
 fn missing_api_key_is_rejected_by_compose() {
-    let refused = compose(MAIN, &["live"], &[], &[]).unwrap_err();
+    let error = compose(MAIN, &["live"], &[], &[]).unwrap_err();
     assert!(
-        refused.contains("PROXY_API_KEY") && refused.contains("put a key into .env"),
-        "{refused}"
+        error.contains("PROXY_API_KEY") && error.contains("put a key into .env"),
+        "{error}"
     );
 }
 
@@ -60,13 +60,13 @@ fn containers_run_without_privileges() {
             for field in ["privileged", "cap_add", "devices", "pid", "ipc"] {
                 assert_eq!(service[field], Value::Null, "{name}: {field}");
             }
-            let ours = service["build"].is_object();
-            let user = if ours {
+            // Third-party images set an unprivileged user themselves.
+            let user = if service["build"].is_object() {
                 json!("10001:10001")
             } else {
                 Value::Null
             };
-            assert_eq!(service["user"], user, "{name}: theirs say it themselves");
+            assert_eq!(service["user"], user, "{name}");
             assert!(service["healthcheck"]["test"].is_array(), "{name}");
         }
     }
@@ -86,11 +86,13 @@ fn ports_are_published_on_loopback_by_default() {
                 published.insert(format!("{name}:{}", port["target"]));
             }
         }
-        let published: Vec<_> = published.into_iter().collect();
-        assert_eq!(published.join(" "), expected);
+        assert_eq!(
+            published.into_iter().collect::<Vec<_>>().join(" "),
+            expected
+        );
     }
-    let opened = [KEY[0], ("PROXY_HOST", "0.0.0.0"), ("GRAFANA_PORT", "4000")];
-    let opened = project(MAIN, &["*"], &opened);
+    let variables = [KEY[0], ("PROXY_HOST", "0.0.0.0"), ("GRAFANA_PORT", "4000")];
+    let opened = project(MAIN, &["*"], &variables);
     assert_eq!(
         opened["services"]["envoy"]["ports"][0]["host_ip"],
         "0.0.0.0"
@@ -147,12 +149,15 @@ fn referenced_files_folders_and_stages_exist() {
                 workspace::root().to_str().unwrap()
             );
         }
-        let mounts = service["volumes"].as_array().into_iter().flatten();
-        let mounts = mounts.filter(|volume| volume["type"] == "bind");
+        let bind_sources = service["volumes"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|volume| volume["type"] == "bind")
+            .map(|volume| &volume["source"]);
         let watched = service["develop"]["watch"].as_array().into_iter().flatten();
-        let sources = mounts.map(|mount| &mount["source"]);
-        for path in sources.chain(watched.map(|watch| &watch["path"])) {
-            let path = path.as_str().expect("a path");
+        for value in bind_sources.chain(watched.map(|watch| &watch["path"])) {
+            let path = value.as_str().expect("a path");
             assert!(std::path::Path::new(path).exists(), "{name}: {path}");
         }
     }
@@ -161,15 +166,16 @@ fn referenced_files_folders_and_stages_exist() {
 #[test]
 fn third_party_images_are_pinned_by_digest() {
     let project = project(MAIN, &["*"], KEY);
-    let images = services(&project).filter_map(|(_, service)| service["image"].as_str());
-    let images: Vec<_> = images.collect();
+    let images: Vec<_> = services(&project)
+        .filter_map(|(_, service)| service["image"].as_str())
+        .collect();
     assert_eq!(images.len(), 2, "{images:?}");
     for image in images {
         assert!(crate::dockerfile::has_digest(image), "{image}");
     }
 }
 
-/// The services that run; Compose also lists those that only optional dependencies name.
-fn running(project: &Value) -> BTreeSet<String> {
+/// Returns the names of the services of a project.
+fn service_names(project: &Value) -> BTreeSet<String> {
     services(project).map(|(name, _)| name.to_owned()).collect()
 }

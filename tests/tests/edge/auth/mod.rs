@@ -1,4 +1,4 @@
-//! API keys, their rotation, unauthenticated clients, `/verify`, and rate limits.
+//! API keys, rotation of keys, unauthenticated clients, `/verify`, and rate limits.
 
 mod forward_auth;
 mod key_rotation;

@@ -1,5 +1,5 @@
-//! How long a connection, a request and a stream may do nothing, or take.
-//! Each deadline of `envoy.yaml` is turned down to [`SOON`], except the one that must not be there.
+//! Timeouts of connections, requests and streams.
+//! Each timeout of `envoy.yaml` is lowered to [`SHORT`], except the route timeout, which must be disabled.
 
 use std::time::Duration;
 
@@ -12,30 +12,30 @@ use tokio::time::timeout;
 
 use crate::stack::{CHAT, GUARDED, assert_error, chat, keyed_get, raw_request, start, start_with};
 
-/// What deadlines are turned down to.
-const SOON: &str = "0.3s";
+/// The lowered timeout of a test.
+const SHORT: &str = "0.3s";
 
 #[tokio::test]
 async fn incomplete_request_head_times_out_with_408() {
-    let deadline = format!("request_headers_timeout: {SOON}");
+    let short_timeout = format!("request_headers_timeout: {SHORT}");
     let (upstream, envoy) = start_with(Script::Echo, |options| {
-        options.replace("request_headers_timeout: 10s", &deadline)
+        options.replace("request_headers_timeout: 10s", &short_timeout)
     })
     .await;
-    let answer = raw(
+    let response = raw(
         envoy.address(),
         b"GET /v1/models HTTP/1.1\r\nhost: edge\r\nx-slow: ",
     )
     .await;
-    assert_error(&answer, 408, "invalid_request_error", "request_timeout");
+    assert_error(&response, 408, "invalid_request_error", "request_timeout");
     assert!(upstream.seen().is_empty());
 }
 
 #[tokio::test]
 async fn incomplete_request_body_times_out_with_408() {
-    let deadline = format!("request_timeout: {SOON}");
+    let short_timeout = format!("request_timeout: {SHORT}");
     let (upstream, envoy) = start_with(Script::Echo, |options| {
-        options.replace("request_timeout: 120s", &deadline)
+        options.replace("request_timeout: 120s", &short_timeout)
     })
     .await;
     let request = raw_request(
@@ -43,8 +43,8 @@ async fn incomplete_request_body_times_out_with_408() {
         "content-length: 100\r\n",
         "{\"model\"",
     );
-    let answer = raw(envoy.address(), &request).await;
-    assert_error(&answer, 408, "invalid_request_error", "request_timeout");
+    let response = raw(envoy.address(), &request).await;
+    assert_error(&response, 408, "invalid_request_error", "request_timeout");
     assert!(upstream.seen().is_empty());
 }
 
@@ -54,20 +54,20 @@ async fn request_timeout_does_not_limit_the_response_stream() {
         count: 8,
         every: Duration::from_millis(100),
     };
-    let deadline = format!("request_timeout: {SOON}");
+    let short_timeout = format!("request_timeout: {SHORT}");
     let (_upstream, envoy) = start_with(events, |options| {
-        options.replace("request_timeout: 120s", &deadline)
+        options.replace("request_timeout: 120s", &short_timeout)
     })
     .await;
-    let answer = envoy.connect(Version::H1).await.send(chat()).await.unwrap();
-    assert!(answer.body.ends_with(b"data: 7\n\n"), "{answer:?}");
+    let response = envoy.connect(Version::H1).await.send(chat()).await.unwrap();
+    assert!(response.body.ends_with(b"data: 7\n\n"), "{response:?}");
 }
 
 #[tokio::test]
 async fn idle_connection_is_closed() {
-    let deadline = format!("idle_timeout: {SOON}");
+    let short_timeout = format!("idle_timeout: {SHORT}");
     let (_upstream, envoy) = start_with(Script::Echo, |options| {
-        options.replace("idle_timeout: 300s", &deadline)
+        options.replace("idle_timeout: 300s", &short_timeout)
     })
     .await;
     let mut stream = TcpStream::connect(envoy.address()).await.unwrap();
@@ -79,26 +79,26 @@ async fn idle_connection_is_closed() {
 
 #[tokio::test]
 async fn silent_upstream_times_out_with_504() {
-    let deadline = format!("stream_idle_timeout: {SOON}");
+    let short_timeout = format!("stream_idle_timeout: {SHORT}");
     let (_upstream, envoy) = start_with(Script::Silence, |options| {
-        options.replace("stream_idle_timeout: 330s", &deadline)
+        options.replace("stream_idle_timeout: 330s", &short_timeout)
     })
     .await;
     for version in [Version::H1, Version::H2] {
-        let answer = envoy.connect(version).await.send(chat()).await.unwrap();
-        assert_error(&answer, 504, "timeout_error", "idle_timeout");
+        let response = envoy.connect(version).await.send(chat()).await.unwrap();
+        assert_error(&response, 504, "timeout_error", "idle_timeout");
     }
 }
 
 #[tokio::test]
 async fn stalled_stream_is_aborted_after_the_idle_timeout() {
-    let deadline = format!("stream_idle_timeout: {SOON}");
-    let stalls = Script::Events {
+    let short_timeout = format!("stream_idle_timeout: {SHORT}");
+    let stalled = Script::Events {
         count: 2,
         every: DEADLINE,
     };
-    let (_upstream, envoy) = start_with(stalls, |options| {
-        options.replace("stream_idle_timeout: 330s", &deadline)
+    let (_upstream, envoy) = start_with(stalled, |options| {
+        options.replace("stream_idle_timeout: 330s", &short_timeout)
     })
     .await;
     for version in [Version::H1, Version::H2] {
@@ -106,12 +106,12 @@ async fn stalled_stream_is_aborted_after_the_idle_timeout() {
         assert_eq!(stream.next().await.unwrap().unwrap().data, "data: 0\n\n");
         assert!(
             stream.next().await.is_err(),
-            "{version:?}: a stream that broke off does not look whole"
+            "{version:?}: an aborted stream ends with an error"
         );
     }
 }
 
-/// Envoy's default for a route is 15 s; nothing but time shows that it is off.
+/// Envoy's default route timeout is 15 s. Only a response that takes longer shows that the timeout is disabled.
 #[tokio::test]
 async fn turn_longer_than_envoys_default_route_timeout_completes() {
     let (upstream, envoy) = start_with(Script::Silence, |options| options).await;
@@ -119,9 +119,9 @@ async fn turn_longer_than_envoys_default_route_timeout_completes() {
         count: 2,
         every: Duration::from_secs(16),
     });
-    let answer = envoy.connect(Version::H1).await.send(chat()).await.unwrap();
+    let response = envoy.connect(Version::H1).await.send(chat()).await.unwrap();
     assert_eq!(
-        (answer.status, &answer.body[..]),
+        (response.status, &response.body[..]),
         (StatusCode::OK, &b"data: 0\n\ndata: 1\n\n"[..])
     );
 }

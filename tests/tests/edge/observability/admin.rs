@@ -1,5 +1,5 @@
-//! The admin interface: for the owner of its socket alone, and without the keys that came by the environment.
-//! Follows Envoy's `/config_dump`.
+//! Envoy's admin interface: a Unix socket that only its owner can open, and a configuration dump without the keys from
+//! the environment. Follows Envoy's `/config_dump`.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -42,11 +42,11 @@ async fn verdicts_are_a_prometheus_label() {
     let mut client = envoy.connect(Version::H1).await;
     client.send(keyed_get(GUARDED)).await.unwrap();
     client.send(get(GUARDED)).await.unwrap();
-    let exposition = envoy.admin("/stats/prometheus").await;
-    let exposition = String::from_utf8_lossy(&exposition.body);
+    let response = envoy.admin("/stats/prometheus").await;
+    let exposition = String::from_utf8_lossy(&response.body);
     for verdict in ["forwarded", "invalid_api_key"] {
         let line = format!("codex_edge_requests_total{{verdict=\"{verdict}\"}} 1\n");
-        assert!(exposition.contains(&line), "no {line}");
+        assert!(exposition.contains(&line), "missing: {line}");
     }
 }
 
@@ -54,17 +54,17 @@ async fn verdicts_are_a_prometheus_label() {
 async fn admin_paths_on_the_public_listener_go_to_the_sidecar() {
     let (upstream, envoy) = start().await;
     for path in ["/stats", "/config_dump", "/quitquitquit"] {
-        let answer = envoy
+        let response = envoy
             .connect(Version::H1)
             .await
             .send(keyed_get(path))
             .await
             .unwrap();
-        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(response.status, StatusCode::OK);
         assert_eq!(
             upstream.seen().last().unwrap().head.uri,
             path,
-            "the sidecar is asked, not Envoy"
+            "the request is forwarded to the sidecar"
         );
     }
 }

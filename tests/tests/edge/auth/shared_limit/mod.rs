@@ -1,5 +1,5 @@
-//! One limit for many Envoys: what starts a turn is counted by a rate limit service, under the id that the filter set.
-//! Follows `deploy/ratelimit/`.
+//! A limit that several Envoys share: a rate limit service counts the requests that start a turn, by the client id that
+//! the filter set. Follows `deploy/ratelimit/`.
 
 mod compose;
 mod counting;
