@@ -62,8 +62,8 @@ fn place_home(dir: &Path, base_url: &str) {
         "Codex is configured with the address of the model"
     );
     fs::create_dir(dir.join("home")).expect("the folder is writable");
-    let here = shipped.replace(&url, base_url);
-    fs::write(dir.join("home/config.toml"), here).expect("the folder is writable");
+    let config = shipped.replace(&url, base_url);
+    fs::write(dir.join("home/config.toml"), config).expect("the folder is writable");
 }
 
 /// Starts the sidecar with the variables of the image `sidecar` and the arguments of `sidecar-demo`.

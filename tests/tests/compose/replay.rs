@@ -30,9 +30,9 @@ fn build_stage_makes_its_artifacts_from_the_build_context() {
     shell.args(["-c", &script]).current_dir(workspace::root());
     output(shell.env("CARGO_TARGET_DIR", &target)).unwrap();
 
-    let mut made: Vec<_> = fs::read_dir(out.path()).unwrap().flatten().collect();
-    made.sort_by_key(fs::DirEntry::file_name);
-    let names: Vec<_> = made.iter().map(fs::DirEntry::file_name).collect();
+    let mut artifacts: Vec<_> = fs::read_dir(out.path()).unwrap().flatten().collect();
+    artifacts.sort_by_key(fs::DirEntry::file_name);
+    let names: Vec<_> = artifacts.iter().map(fs::DirEntry::file_name).collect();
     assert_eq!(names, ["filter.wasm", "scripted-model", "sidecar"]);
 
     let dep_infos = [

@@ -109,9 +109,9 @@ fn values_reach_the_containers_and_the_api_key_only_envoy() {
 fn env_example_shows_the_defaults() {
     let settings = settings();
     let mut compared = 0;
-    for (name, shown) in documented() {
+    for (name, example) in documented() {
         if let Some(default) = settings.get(&name) {
-            assert_eq!(&shown, default, "{name}");
+            assert_eq!(&example, default, "{name}");
             compared += 1;
         }
     }

@@ -89,12 +89,12 @@ async fn unauthenticated_request_is_rejected_with_401() {
         get("/healthz/../service"),
         post("/healthz", ""),
     ] {
-        let shown = format!("{request:?}");
+        let description = format!("{request:?}");
         let response = stack.send(request).await;
-        assert_eq!(response.status.as_u16(), 401, "{shown}");
+        assert_eq!(response.status.as_u16(), 401, "{description}");
         assert!(
             response.header("www-authenticate").starts_with("Bearer"),
-            "{shown}"
+            "{description}"
         );
     }
     assert!(stack.service.seen().is_empty());

@@ -101,19 +101,19 @@ async fn unauthenticated_request_is_rejected_with_401() {
             get("/_codex_edge"),
         ];
         for request in requests {
-            let shown = format!("{request:?}");
+            let description = format!("{request:?}");
             let response = stack.send(request).await;
-            let expected = if shown.contains("/_codex_edge") {
+            let expected = if description.contains("/_codex_edge") {
                 404
             } else {
                 401
             };
-            assert_eq!(response.status.as_u16(), expected, "{shown}");
+            assert_eq!(response.status.as_u16(), expected, "{description}");
             let challenge = response.header("www-authenticate");
             assert_eq!(
                 challenge.is_empty(),
                 expected == 404,
-                "{shown}: {challenge}"
+                "{description}: {challenge}"
             );
         }
         assert!(stack.service.seen().is_empty() && stack.sidecar.seen().is_empty());

@@ -18,7 +18,7 @@ fn compose_file_passes_the_overlay_to_envoy() {
         serde_json::from_value(envoy[field].clone()).expect("a list of strings")
     };
     let [mount] = &words("volumes")[..] else {
-        panic!("the overlay is the only mount");
+        panic!("the overlay must be the only mount");
     };
     let [source, target, "ro"] = mount.split(':').collect::<Vec<_>>()[..] else {
         panic!("{mount}");

@@ -56,8 +56,11 @@ async fn rejection_has_openai_shape_cors_headers_and_retry_after() {
     let fleet = Fleet::start_with(zero_limit, |options| options).await;
     for (upstream, envoy) in &fleet.edges {
         for version in [Version::H1, Version::H2] {
-            let request = with(turn_request(ANN), "origin", "https://app.example");
-            let request = with(request, "x-request-id", "the-clients-own");
+            let request = with(
+                with(turn_request(ANN), "origin", "https://app.example"),
+                "x-request-id",
+                "the-clients-own",
+            );
             let response = send(envoy.address(), version, request).await;
             let error = assert_error(&response, 429, "rate_limit_error", "rate_limited");
             let wait: u64 = response.header("retry-after").parse().unwrap();
@@ -88,9 +91,12 @@ async fn turn_requests_are_counted_under_the_client_id_from_the_filter() {
     for path in ["/v1/chat/completions", "/v1/completions", "/v1/responses"] {
         for end in ["", "/", "?query=1", "/?query=1"] {
             let body = json!({"model": "codex-5"}).to_string();
-            let request = bearer(post(&format!("{path}{end}"), body), ANN);
-            // The filter replaces this forged client id, so the request counts for `ann`.
-            let request = with(request, "x-codex-edge-client", "ben");
+            // The filter replaces the forged client id, so the request counts for `ann`.
+            let request = with(
+                bearer(post(&format!("{path}{end}"), body), ANN),
+                "x-codex-edge-client",
+                "ben",
+            );
             let (_, envoy) = &fleet.edges[0];
             let response = send(envoy.address(), Version::H1, request).await;
             assert_eq!(response.status, StatusCode::OK, "{path}{end}");
