@@ -1,5 +1,6 @@
 //! The demo, which does not require an account: the sidecar with the command and variables of the image `sidecar-demo`,
-//! and the scripted model. Follows the Dockerfile and `deploy/demo/config.toml`, except for folders and the model's port.
+//! and the scripted model. Follows the Dockerfile and `deploy/demo/config.toml`, except for folders and the model's
+//! port.
 
 use std::fs;
 use std::path::Path;

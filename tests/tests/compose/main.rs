@@ -1,5 +1,6 @@
 //! The container files: Docker Compose, the Dockerfile, Prometheus and Grafana, as far as they can be tested without a
-//! container engine. Docker Compose itself reads the compose files, and the `RUN` commands of the Dockerfile run natively.
+//! container engine. Docker Compose itself reads the compose files, and the `RUN` commands of the Dockerfile run
+//! natively.
 
 mod dashboard;
 mod demo;

@@ -1,6 +1,6 @@
-//! The Kubernetes manifests, validated against the schemas of Kubernetes and compared with the files that they refer to.
-//! kubernetes-validate has the OpenAPI of Kubernetes as JSON Schema. kustomize has neither a schema nor a package, so the
-//! types below accept only the fields that kustomize knows.
+//! The Kubernetes manifests, validated against the schemas of Kubernetes and compared with the files that they refer
+//! to. kubernetes-validate has the OpenAPI of Kubernetes as JSON Schema. kustomize has neither a schema nor a package,
+//! so the types below accept only the fields that kustomize knows.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,6 +1,6 @@
 //! The files that operators copy from `deploy/`: validated against published schemas where these exist, and run where
-//! that is possible. Each page states how its files are checked. Each check must also reject an invalid file, which shows
-//! that the check can fail.
+//! that is possible. Each page states how its files are checked. Each check must also reject an invalid file, which
+//! shows that the check can fail.
 
 mod cloudflare;
 mod files;

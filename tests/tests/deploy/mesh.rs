@@ -1,6 +1,6 @@
-//! The filter without the sidecar, as Istio and Envoy Gateway load it.
-//! Istio's schema of `WasmPlugin` (1.29) comes from @kubernetes-models/istio. Envoy Gateway's schema is not in a package;
-//! the fields below come from its API reference. The real Envoy then runs the configuration that both would generate.
+//! The filter without the sidecar, as Istio and Envoy Gateway load it. Istio's schema of `WasmPlugin` (1.29) comes from
+//! @kubernetes-models/istio. Envoy Gateway's schema is not in a package; the fields below come from its API reference.
+//! The real Envoy then runs the configuration that both would generate.
 
 use std::process::Command;
 

@@ -1,5 +1,5 @@
-//! Errors have OpenAI's shape: Envoy's local replies are rewritten; errors of the filter and the upstream are unchanged.
-//! Follows `local_reply_config` in `envoy.yaml`. The error of each limit is tested with that limit.
+//! Errors have OpenAI's shape: Envoy's local replies are rewritten; errors of the filter and the upstream are
+//! unchanged. Follows `local_reply_config` in `envoy.yaml`. The error of each limit is tested with that limit.
 
 use http::{Method, StatusCode};
 use serde_json::json;
@@ -108,8 +108,8 @@ async fn error_from_the_upstream_is_unchanged() {
     }
 }
 
-/// Envoy turns a local reply to a request with a gRPC content type into a 200, which a forward-auth proxy would take for
-/// a valid key.
+/// Envoy turns a local reply to a request with a gRPC content type into a 200, which a forward-auth proxy would take
+/// for a valid key.
 #[tokio::test]
 async fn rejection_with_a_grpc_content_type_stays_401() {
     let (upstream, envoy) = start().await;

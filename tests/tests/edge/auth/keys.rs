@@ -223,7 +223,10 @@ async fn expired_key_is_rejected_without_a_reload() {
         .args(["-u", "-d", &format!("@{seconds}"), "+%FT%TZ"])
         .output();
     let expires_at = String::from_utf8(date.expect("`date` is installed").stdout).unwrap();
-    let keys = json!([{"id": "brief", "key": "sk-brief", "expires_at": expires_at.trim()}, {"id": "other", "key": "sk-other"}]);
+    let keys = json!([
+        {"id": "brief", "key": "sk-brief", "expires_at": expires_at.trim()},
+        {"id": "other", "key": "sk-other"},
+    ]);
     let (_upstream, envoy) = start_with(Script::Echo, |options| options.filter("keys", keys)).await;
     let status = async |key| {
         let mut client = envoy.connect(Version::H1).await;

@@ -80,7 +80,8 @@ async fn header_values_that_are_not_utf8_do_not_trap_the_filter() {
     }
 }
 
-/// Envoy may close the connection before it has read the whole head; the client then reads an empty or partial response.
+/// Envoy may close the connection before it has read the whole head; the client then reads an empty or partial
+/// response.
 #[tokio::test]
 async fn one_mebibyte_header_fails_only_its_own_connection() {
     let (upstream, envoy) = start().await;

@@ -33,7 +33,8 @@ impl Fleet {
         Self::start_with(str::to_owned, |options| options).await
     }
 
-    /// Starts a fleet after `limits` has changed the configuration of the service and `change` the options of each Envoy.
+    /// Starts a fleet after `limits` has changed the configuration of the service and `change` the options of each
+    /// Envoy.
     pub(super) async fn start_with(
         limits: impl Fn(&str) -> String,
         change: impl Fn(Options) -> Options,

@@ -59,8 +59,8 @@ async fn unreachable_service_with_failure_mode_deny_rejects_requests() {
     }
 }
 
-/// Longest accepted delay. Well above the service's timeout of 0.25 s, for a busy machine, and well below the 11 s after
-/// which Envoy gives up the connection.
+/// Longest accepted delay. Well above the service's timeout of 0.25 s, for a busy machine, and well below the 11 s
+/// after which Envoy gives up the connection.
 const MAX_DELAY: Duration = Duration::from_secs(5);
 
 #[tokio::test]
