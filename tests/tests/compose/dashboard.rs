@@ -1,5 +1,5 @@
-//! What Grafana is given: a data source, a provider, and the dashboard, each of which names the others as they are.
-//! Follows Grafana's dashboard JSON model and its provisioning; what the queries return, `prometheus.rs` looks at.
+//! Grafana's provisioning: the data source, the provider and the dashboard refer to one another by the right names.
+//! Follows Grafana's dashboard JSON model and provisioning format; `prometheus.rs` tests the results of the queries.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,18 +12,18 @@ use crate::project::{KEY, MAIN, project};
 /// Columns of Grafana's grid.
 const COLUMNS: u64 = 24;
 
-/// One query of the dashboard.
-pub(crate) struct Query {
+/// A query of the dashboard.
+pub(crate) struct DashboardQuery {
     pub(crate) panel: String,
     pub(crate) expression: String,
 }
 
-/// Every query of the dashboard.
-pub(crate) fn queries() -> Vec<Query> {
+/// Returns every query of the dashboard.
+pub(crate) fn queries() -> Vec<DashboardQuery> {
     let mut queries = Vec::new();
     for panel in panels(&dashboard()) {
         for target in panel["targets"].as_array().into_iter().flatten() {
-            queries.push(Query {
+            queries.push(DashboardQuery {
                 panel: text(&panel["title"]),
                 expression: text(&target["expr"]),
             });
@@ -33,7 +33,7 @@ pub(crate) fn queries() -> Vec<Query> {
 }
 
 #[test]
-fn panels_have_ids_places_and_queries_of_their_own() {
+fn panels_have_unique_ids_and_do_not_overlap() {
     let dashboard = dashboard();
     assert_eq!(
         (&dashboard["title"], &dashboard["uid"]),
@@ -44,14 +44,14 @@ fn panels_have_ids_places_and_queries_of_their_own() {
         let title = text(&panel["title"]);
         assert!(
             ids.insert(panel["id"].as_u64()),
-            "{title} has the id of another"
+            "{title} has a duplicate id"
         );
         let at = |side: &str| panel["gridPos"][side].as_u64().expect("a number");
         assert!(at("x") + at("w") <= COLUMNS, "{title} is too wide");
         for cell in (at("x")..at("x") + at("w"))
             .flat_map(|x| (at("y")..at("y") + at("h")).map(move |y| (x, y)))
         {
-            assert!(cells.insert(cell), "{title} lies on another");
+            assert!(cells.insert(cell), "{title} overlaps a panel");
         }
         let targets = panel["targets"].as_array().map_or(0, Vec::len);
         assert_eq!(targets == 0, panel["type"] == "row", "{title}");
@@ -64,7 +64,7 @@ fn panels_have_ids_places_and_queries_of_their_own() {
 }
 
 #[test]
-fn the_data_source_is_the_prometheus_of_compose() {
+fn panels_use_the_prometheus_service_of_compose() {
     let provisioned = provisioned("datasources/prometheus.yml");
     for panel in panels(&dashboard()) {
         for target in panel["targets"].as_array().into_iter().flatten() {
@@ -75,7 +75,7 @@ fn the_data_source_is_the_prometheus_of_compose() {
             let uid = text(&target["datasource"]["uid"]);
             assert!(
                 provisioned.contains(&format!("\n  uid: {uid}\n")),
-                "no data source {uid}"
+                "missing data source {uid}"
             );
         }
     }
@@ -88,10 +88,10 @@ fn the_data_source_is_the_prometheus_of_compose() {
         provisioned.contains(&format!("\n  url: http://{owner}:9090\n")),
         "{provisioned}"
     );
-    let scraped =
+    let prometheus =
         fs::read_to_string(workspace::root().join("deploy/prometheus/prometheus.yml")).unwrap();
-    let (_, interval) = scraped.split_once("scrape_interval: ").unwrap();
-    let interval = interval.lines().next().unwrap();
+    let (_, rest) = prometheus.split_once("scrape_interval: ").unwrap();
+    let interval = rest.lines().next().unwrap();
     assert!(
         provisioned.contains(&format!("timeInterval: {interval} ")),
         "{interval}"
@@ -99,13 +99,13 @@ fn the_data_source_is_the_prometheus_of_compose() {
 }
 
 #[test]
-fn dashboards_are_looked_for_where_compose_puts_them() {
+fn provider_path_is_the_mounted_dashboard_folder() {
     let project = project(MAIN, &["*"], KEY);
     let grafana = &project["services"]["grafana"];
     let source_of = |target: &str| {
         let volumes = grafana["volumes"].as_array().expect("volumes");
         let volume = volumes.iter().find(|volume| volume["target"] == target);
-        text(&volume.unwrap_or_else(|| panic!("nothing is mounted at {target}"))["source"])
+        text(&volume.unwrap_or_else(|| panic!("missing mount at {target}"))["source"])
     };
     assert!(source_of("/etc/grafana/provisioning").ends_with("deploy/grafana/provisioning"));
     let provider = provisioned("dashboards/codex-edge.yml");
@@ -118,13 +118,13 @@ fn dashboards_are_looked_for_where_compose_puts_them() {
 
 fn dashboard() -> Value {
     let path = workspace::root().join("deploy/grafana/dashboards/codex-edge.json");
-    let text = fs::read_to_string(path).expect("there is a dashboard");
+    let text = fs::read_to_string(path).expect("the dashboard is in the tree");
     serde_json::from_str(&text).expect("the dashboard is JSON")
 }
 
 fn panels(dashboard: &Value) -> Vec<Value> {
     let panels = dashboard["panels"].as_array().expect("panels");
-    assert!(panels.len() > 20, "only {} are left", panels.len());
+    assert!(panels.len() > 20, "only {} panels", panels.len());
     panels.clone()
 }
 
@@ -138,6 +138,6 @@ fn provisioned(file: &str) -> String {
 fn text(value: &Value) -> String {
     value
         .as_str()
-        .unwrap_or_else(|| panic!("{value} is no text"))
+        .unwrap_or_else(|| panic!("{value} is not a string"))
         .to_owned()
 }

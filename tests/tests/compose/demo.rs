@@ -1,5 +1,6 @@
-//! The demo, which needs no account: the sidecar as the image `sidecar-demo` starts it, with the scripted model.
-//! Follows the Dockerfile and `deploy/demo/config.toml`; folders and the model's port are this test's own.
+//! The demo, which does not require an account: the sidecar with the command and variables of the image `sidecar-demo`,
+//! and the scripted model. Follows the Dockerfile and `deploy/demo/config.toml`, except for folders and the model's
+//! port.
 
 use std::fs;
 use std::path::Path;
@@ -20,11 +21,11 @@ use xtask::workspace;
 
 use crate::dockerfile::Dockerfile;
 
-/// Time between two looks at a condition.
+/// Interval between two checks of a condition.
 const POLL: Duration = Duration::from_millis(20);
 
 #[tokio::test]
-async fn the_demo_answers_without_an_account() {
+async fn demo_completes_a_chat_without_an_account() {
     let model = ScriptedModel::start().await.unwrap();
     let dir = TempDir::new().unwrap();
     place_home(dir.path(), &model.base_url());
@@ -37,40 +38,40 @@ async fn the_demo_answers_without_an_account() {
     let log = || fs::read_to_string(dir.path().join("log")).unwrap_or_default();
     timeout(DEADLINE, ready)
         .await
-        .unwrap_or_else(|_| panic!("it never gets ready:\n{}", log()));
+        .unwrap_or_else(|_| panic!("the sidecar does not become ready:\n{}", log()));
     let chat = r#"{"model":"codex-5","messages":[{"role":"user","content":"Say hello."}]}"#;
-    let answer = ask(dir.path(), post("/v1/chat/completions", chat))
+    let response = ask(dir.path(), post("/v1/chat/completions", chat))
         .await
         .unwrap();
-    let text = answer.json()["choices"][0]["message"]["content"].take();
+    let text = response.json()["choices"][0]["message"]["content"].take();
     assert!(
         text.as_str().unwrap().contains("I am a scripted model"),
         "{text}"
     );
 }
 
-/// Codex's home as the image has it, with the model where it listens here.
+/// Writes the Codex home of the image, with the model at `base_url`.
 fn place_home(dir: &Path, base_url: &str) {
     let model = Dockerfile::read().command("model");
     assert_eq!(model[..2], ["scripted-model", "--listen"]);
-    let shipped = fs::read_to_string(workspace::root().join("deploy/demo/config.toml"));
-    let shipped = shipped.expect("the demo has a configuration");
+    let shipped = fs::read_to_string(workspace::root().join("deploy/demo/config.toml"))
+        .expect("the demo's configuration is in the tree");
     let url = format!("http://{}/v1", model[2]);
     assert_eq!(
         shipped.matches(&url).count(),
         1,
-        "the model listens where Codex looks for it"
+        "Codex is configured with the address of the model"
     );
-    fs::create_dir(dir.join("home")).expect("the folder is ours");
-    let here = shipped.replace(&url, base_url);
-    fs::write(dir.join("home/config.toml"), here).expect("the folder is ours");
+    fs::create_dir(dir.join("home")).expect("the folder is writable");
+    let config = shipped.replace(&url, base_url);
+    fs::write(dir.join("home/config.toml"), config).expect("the folder is writable");
 }
 
-/// The sidecar with the variables of its image and the arguments of the demo's.
+/// Starts the sidecar with the variables of the image `sidecar` and the arguments of `sidecar-demo`.
 fn start(dir: &Path) -> Child {
     let dockerfile = Dockerfile::read();
     let folder = dir.display().to_string();
-    let log = fs::File::create(dir.join("log")).expect("the folder is ours");
+    let log = fs::File::create(dir.join("log")).expect("the folder is writable");
     let mut command = Command::new(sidecar_binary());
     command.args(dockerfile.command("sidecar-demo")).env_clear();
     dockerfile.in_stage("sidecar", |instruction| {
@@ -85,7 +86,7 @@ fn start(dir: &Path) -> Child {
     });
     let codex = Tools::open()
         .executable(Tool::Codex)
-        .expect("Codex was fetched");
+        .expect("Codex was fetched: `cargo xtask fetch`");
     command
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("CODEX_BIN", codex)
@@ -100,8 +101,8 @@ fn start(dir: &Path) -> Child {
 }
 
 async fn is_ready(dir: &Path) -> bool {
-    let answer = ask(dir, get("/readyz")).await;
-    answer.is_some_and(|answer| answer.status == 200)
+    let response = ask(dir, get("/readyz")).await;
+    response.is_some_and(|response| response.status == 200)
 }
 
 async fn ask(dir: &Path, request: http::Request<tests::http::Body>) -> Option<BufferedResponse> {

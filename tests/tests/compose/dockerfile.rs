@@ -1,5 +1,5 @@
-//! The Dockerfile: what it takes from where, in the versions that the tests run with.
-//! Follows the Dockerfile reference, by way of a parser.
+//! The Dockerfile: base images, copied files and versions, which are those that the tests run with.
+//! Follows the Dockerfile reference, through the crate `parse-dockerfile`.
 
 use std::fs;
 
@@ -8,38 +8,38 @@ use xtask::command::output;
 use xtask::tools::{Tool, Tools};
 use xtask::workspace;
 
-use crate::image::is_sent;
+use crate::image::is_in_context;
 
-/// The text, which is parsed anew for each question.
+/// The text of the Dockerfile. Each method parses it anew, since the parsed form borrows from the text.
 pub(crate) struct Dockerfile(String);
 
 impl Dockerfile {
     pub(crate) fn read() -> Self {
         let path = workspace::root().join("Dockerfile");
-        Self(fs::read_to_string(path).expect("there is a Dockerfile"))
+        Self(fs::read_to_string(path).expect("the Dockerfile is in the tree"))
     }
 
     /// Calls `look` with each instruction of the stage `name`.
     pub(crate) fn in_stage(&self, name: &str, mut look: impl FnMut(&Instruction<'_>)) {
-        let parsed = parse_dockerfile::parse(&self.0).expect("the Dockerfile is one");
+        let parsed = parse_dockerfile::parse(&self.0).expect("the Dockerfile is valid");
         let stage = parsed
             .stage(name)
-            .unwrap_or_else(|| panic!("no stage {name}"));
+            .unwrap_or_else(|| panic!("missing stage {name}"));
         stage.instructions.iter().for_each(&mut look);
     }
 
     pub(crate) fn has_stage(&self, name: &str) -> bool {
-        let parsed = parse_dockerfile::parse(&self.0).expect("the Dockerfile is one");
+        let parsed = parse_dockerfile::parse(&self.0).expect("the Dockerfile is valid");
         parsed.stage(name).is_some()
     }
 
-    /// What each `RUN` of a stage has the shell do.
+    /// Returns the shell script of each `RUN` instruction of a stage.
     pub(crate) fn scripts(&self, stage: &str) -> Vec<String> {
         let mut scripts = Vec::new();
         self.in_stage(stage, |instruction| {
             if let Instruction::Run(run) = instruction {
                 let Command::Shell(script) = &run.arguments else {
-                    panic!("{run:?} has no shell");
+                    panic!("{run:?} is not in shell form");
                 };
                 scripts.push(script.value.to_owned());
             }
@@ -47,7 +47,7 @@ impl Dockerfile {
         scripts
     }
 
-    /// What a container of a stage runs: its entry point with the arguments that it has by default.
+    /// Returns the command of a container of a stage: the entry point and the default arguments.
     pub(crate) fn command(&self, stage: &str) -> Vec<String> {
         let mut words = Vec::new();
         self.in_stage(stage, |instruction| {
@@ -57,39 +57,35 @@ impl Dockerfile {
                 _ => return,
             };
             let Command::Exec(command) = command else {
-                panic!("{command:?} would run in a shell");
+                panic!("{command:?} is not in exec form");
             };
             words.extend(command.value.iter().map(|word| word.value.to_string()));
         });
         words
     }
 
-    /// What each stage is made from.
+    /// Returns the name and the base image of each stage.
     fn bases(&self) -> Vec<(String, String)> {
-        let parsed = parse_dockerfile::parse(&self.0).expect("the Dockerfile is one");
-        let stages = parsed.stages().map(|stage| {
-            let name = stage
-                .from
-                .as_
-                .as_ref()
-                .map(|(_, name)| name.value.to_string());
-            (
-                name.expect("every stage has a name"),
-                stage.from.image.value.to_string(),
-            )
-        });
-        stages.collect()
+        let parsed = parse_dockerfile::parse(&self.0).expect("the Dockerfile is valid");
+        parsed
+            .stages()
+            .map(|stage| {
+                let (_, name) = stage.from.as_.as_ref().expect("every stage has a name");
+                (name.value.to_string(), stage.from.image.value.to_string())
+            })
+            .collect()
     }
 }
 
-/// Whether an image is named with its digest.
+/// Whether an image reference has a digest.
 pub(crate) fn has_digest(image: &str) -> bool {
-    let digest = image.split_once("@sha256:").map(|(_, digest)| digest);
-    digest.is_some_and(|digest| digest.len() == 64 && digest.chars().all(|c| c.is_ascii_hexdigit()))
+    image.split_once("@sha256:").is_some_and(|(_, digest)| {
+        digest.len() == 64 && digest.chars().all(|c| c.is_ascii_hexdigit())
+    })
 }
 
 #[test]
-fn images_are_pinned_and_envoys_by_its_version() {
+fn base_images_are_pinned_by_digest_or_version() {
     let dockerfile = Dockerfile::read();
     let envoy = format!("envoyproxy/envoy:v{}", Tool::Envoy.version().unwrap());
     for (stage, base) in dockerfile.bases() {
@@ -100,29 +96,29 @@ fn images_are_pinned_and_envoys_by_its_version() {
         };
         assert!(
             exact || dockerfile.has_stage(&base),
-            "{stage} is made from {base}"
+            "the base of {stage} is {base}"
         );
     }
 }
 
 #[test]
-fn the_compiler_is_the_one_of_the_toolchain_file() {
+fn build_image_matches_the_rust_toolchain_file() {
     let toolchain = fs::read_to_string(workspace::root().join("rust-toolchain.toml")).unwrap();
-    let (_, channel) = toolchain.split_once("channel = \"").unwrap();
-    let (channel, _) = channel.split_once('"').unwrap();
+    let (_, rest) = toolchain.split_once("channel = \"").unwrap();
+    let (channel, _) = rest.split_once('"').unwrap();
     let bases = Dockerfile::read().bases();
     let (_, image) = bases.iter().find(|(stage, _)| stage == "build").unwrap();
     assert!(image.starts_with(&format!("rust:{channel}-")), "{image}");
 }
 
 #[test]
-fn codex_is_the_archive_that_the_tests_run_with_on_either_processor() {
+fn codex_archive_matches_the_tests_on_both_architectures() {
     let scripts = Dockerfile::read().scripts("codex").concat();
-    for (arch, theirs) in [("x86_64", "amd64"), ("aarch64", "arm64")] {
+    for (arch, docker_arch) in [("x86_64", "amd64"), ("aarch64", "arm64")] {
         let (spec, sha256) = Tool::Codex.archive(arch).unwrap();
         let platform = spec.rsplit("linux-").next().unwrap();
-        let line = format!("{theirs}) platform=linux-{platform} sum={sha256} ;;");
-        assert!(scripts.contains(&line), "no `{line}`");
+        let line = format!("{docker_arch}) platform=linux-{platform} sum={sha256} ;;");
+        assert!(scripts.contains(&line), "missing `{line}`");
         let name = spec.replace(&format!("linux-{platform}"), "$platform");
         assert!(
             scripts.contains(&format!("npm pack --loglevel=error \"{name}\"")),
@@ -132,7 +128,7 @@ fn codex_is_the_archive_that_the_tests_run_with_on_either_processor() {
 }
 
 #[test]
-fn what_is_copied_is_there_and_is_sent() {
+fn copied_paths_exist_and_are_in_the_build_context() {
     let dockerfile = Dockerfile::read();
     let mut copied = 0;
     for (stage, _) in dockerfile.bases() {
@@ -140,8 +136,8 @@ fn what_is_copied_is_there_and_is_sent() {
             let Instruction::Copy(copy) = instruction else {
                 return;
             };
-            if let Some(from) = copy.options.iter().find(|flag| flag.name.value == "from") {
-                let from = from.value.as_ref().expect("--from has a value");
+            if let Some(flag) = copy.options.iter().find(|flag| flag.name.value == "from") {
+                let from = flag.value.as_ref().expect("--from has a value");
                 assert!(dockerfile.has_stage(&from.value), "{stage}: {from:?}");
                 return;
             }
@@ -149,9 +145,9 @@ fn what_is_copied_is_there_and_is_sent() {
                 let Source::Path(path) = source else {
                     panic!("{stage}: {source:?}");
                 };
-                let found = workspace::root().join(&*path.value).exists();
+                let exists = workspace::root().join(&*path.value).exists();
                 assert!(
-                    found && (path.value == "." || is_sent(&path.value)),
+                    exists && (path.value == "." || is_in_context(&path.value)),
                     "{stage}: {path:?}"
                 );
                 copied += 1;
@@ -162,14 +158,15 @@ fn what_is_copied_is_there_and_is_sent() {
 }
 
 #[test]
-fn nobody_is_root_in_what_runs() {
+fn runtime_stages_run_as_user_10001() {
     let dockerfile = Dockerfile::read();
     for stage in ["envoy", "sidecar", "model"] {
         let mut user = String::new();
         dockerfile.in_stage(stage, |instruction| match instruction {
             Instruction::User(to) => user = to.arguments.value.to_string(),
             Instruction::Run(_) | Instruction::Copy(_) => {
-                assert_eq!(user, "", "{stage}: what the user may change");
+                // Files that are created after `USER` would be writable by that user.
+                assert_eq!(user, "", "{stage}");
             }
             _ => {}
         });
@@ -178,15 +175,15 @@ fn nobody_is_root_in_what_runs() {
 }
 
 #[test]
-fn hadolint_finds_nothing() {
-    let hadolint = Tools::open()
+fn hadolint_reports_no_findings() {
+    let program = Tools::open()
         .executable(Tool::Hadolint)
-        .expect("hadolint was fetched");
-    let mut hadolint = std::process::Command::new(hadolint);
-    let found = output(
+        .expect("hadolint was fetched: `cargo xtask fetch`");
+    let mut hadolint = std::process::Command::new(program);
+    let findings = output(
         hadolint
             .args(["--no-color", "Dockerfile"])
             .current_dir(workspace::root()),
     );
-    assert_eq!(found.expect("the Dockerfile is clean"), "");
+    assert_eq!(findings.expect("the Dockerfile has no findings"), "");
 }

@@ -1,5 +1,6 @@
-//! The containers: what Docker Compose, a builder of images, Prometheus and Grafana are told, as far as it can be shown
-//! without an engine. Compose itself reads its files, and what the Dockerfile runs is run here, natively.
+//! The container files: Docker Compose, the Dockerfile, Prometheus and Grafana, as far as they can be tested without a
+//! container engine. Docker Compose itself reads the compose files, and the `RUN` commands of the Dockerfile run
+//! natively.
 
 mod dashboard;
 mod demo;

@@ -1,5 +1,4 @@
-//! The compose files as Docker Compose understands them: merged, interpolated, and checked against its own schema.
-//! Follows `docker compose config`, which needs no engine.
+//! The compose files after `docker compose config`, which merges, interpolates and validates them without an engine.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -8,21 +7,21 @@ use serde_json::Value;
 use xtask::tools::{Tool, Tools};
 use xtask::workspace;
 
-/// The file for use.
+/// The file for users.
 pub(crate) const MAIN: &[&str] = &["docker-compose.yml"];
-/// The files for work on codex-edge itself.
+/// The files for development of codex-edge.
 pub(crate) const DEV: &[&str] = &["docker-compose.yml", "docker-compose.dev.yml"];
-/// What a user has to set.
+/// The only variable that a user must set.
 pub(crate) const KEY: &[(&str, &str)] = &[("PROXY_API_KEY", "sk-of-the-compose-tests")];
 
-/// The project that `files` make with these profiles and this environment.
+/// Returns the project that results from `files`, `profiles` and the environment `env`.
 pub(crate) fn project(files: &[&str], profiles: &[&str], env: &[(&str, &str)]) -> Value {
-    let text = compose(files, profiles, env, &["--format", "json"]);
-    let text = text.unwrap_or_else(|error| panic!("{files:?} {profiles:?}: {error}"));
+    let text = compose(files, profiles, env, &["--format", "json"])
+        .unwrap_or_else(|error| panic!("{files:?} {profiles:?}: {error}"));
     serde_json::from_str(&text).expect("Compose writes JSON")
 }
 
-/// What `docker compose config` writes, or why it refuses.
+/// Runs `docker compose config` and returns its standard output, or its standard error if the command fails.
 pub(crate) fn compose(
     files: &[&str],
     profiles: &[&str],
@@ -30,14 +29,15 @@ pub(crate) fn compose(
     arguments: &[&str],
 ) -> Result<String, String> {
     let program = Tools::open().executable(Tool::Compose);
-    let mut command = Command::new(program.expect("Docker Compose was fetched"));
+    let mut command =
+        Command::new(program.expect("Docker Compose was fetched: `cargo xtask fetch`"));
     for file in files {
         command.args(["--file", file]);
     }
     for profile in profiles {
         command.args(["--profile", profile]);
     }
-    // A developer's own .env is nobody's business here.
+    // The `.env` file of a developer must not change the result.
     command.args(["--env-file", "/dev/null", "config"]);
     command
         .args(arguments)
@@ -51,7 +51,7 @@ pub(crate) fn compose(
     Ok(String::from_utf8(output.stdout).expect("Compose writes UTF-8"))
 }
 
-/// The services of a project, by name.
+/// Returns the services of a project with their names.
 pub(crate) fn services(project: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let services = project["services"].as_object().expect("services");
     services
@@ -59,7 +59,7 @@ pub(crate) fn services(project: &Value) -> impl Iterator<Item = (&str, &Value)> 
         .map(|(name, service)| (name.as_str(), service))
 }
 
-/// The names of the variables that a service is given.
+/// Returns the names of the environment variables of a service.
 pub(crate) fn variables(service: &Value) -> BTreeSet<&str> {
     let environment = service["environment"].as_object();
     environment

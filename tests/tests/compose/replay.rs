@@ -1,5 +1,6 @@
-//! What the Dockerfile runs to make the images, run on this machine: with folders of its own for those of the images.
-//! The commands are the Dockerfile's, word by word; packages of Debian and the users of the images are left out.
+//! The `RUN` commands of the Dockerfile, run on this machine in temporary folders instead of those of the images.
+//! The commands are unchanged except for paths; the installation of Debian packages and the creation of users are
+//! left out.
 
 use std::env::consts::ARCH;
 use std::fs;
@@ -13,13 +14,13 @@ use xtask::tools::{Tool, Tools};
 use xtask::workspace;
 
 use crate::dockerfile::Dockerfile;
-use crate::image::is_sent;
+use crate::image::is_in_context;
 
-/// The wasm target's part of a target folder.
+/// The folder of the wasm target below the target folder.
 const WASM: &str = "wasm32-wasip1/wasm";
 
 #[test]
-fn the_build_makes_what_the_images_take_out_of_what_is_sent() {
+fn build_stage_makes_its_artifacts_from_the_build_context() {
     let out = TempDir::new().unwrap();
     let target = workspace::target_dir();
     let script = script("build", "cargo build")
@@ -29,68 +30,71 @@ fn the_build_makes_what_the_images_take_out_of_what_is_sent() {
     shell.args(["-c", &script]).current_dir(workspace::root());
     output(shell.env("CARGO_TARGET_DIR", &target)).unwrap();
 
-    let mut made: Vec<_> = fs::read_dir(out.path()).unwrap().flatten().collect();
-    made.sort_by_key(fs::DirEntry::file_name);
-    let names: Vec<_> = made.iter().map(fs::DirEntry::file_name).collect();
+    let mut artifacts: Vec<_> = fs::read_dir(out.path()).unwrap().flatten().collect();
+    artifacts.sort_by_key(fs::DirEntry::file_name);
+    let names: Vec<_> = artifacts.iter().map(fs::DirEntry::file_name).collect();
     assert_eq!(names, ["filter.wasm", "scripted-model", "sidecar"]);
 
-    let filter = target.join(WASM).join("filter.d");
-    let sources = [
-        filter,
+    let dep_infos = [
+        target.join(WASM).join("filter.d"),
         target.join("release/sidecar.d"),
         target.join("release/scripted-model.d"),
     ];
-    let sources: Vec<_> = sources.iter().flat_map(|path| sources_of(path)).collect();
+    let sources: Vec<_> = dep_infos.iter().flat_map(|path| sources_of(path)).collect();
     assert!(sources.len() > 50, "{sources:?}");
     for source in sources
         .iter()
         .map(String::as_str)
         .chain(["Cargo.lock", ".cargo/config.toml"])
     {
-        assert!(is_sent(source), "{source} is not sent to the builder");
+        assert!(
+            is_in_context(source),
+            "{source} is not in the build context"
+        );
     }
 }
 
-/// Cargo reads the manifest of each member, whichever of them it builds.
+/// Cargo reads the manifest of every workspace member, even when it builds only one of them.
 #[test]
-fn every_member_of_the_workspace_is_sent() {
+fn every_workspace_member_is_in_the_build_context() {
     let manifest = fs::read_to_string(workspace::root().join("Cargo.toml")).unwrap();
-    let members = manifest
+    let list = manifest
         .lines()
-        .find_map(|line| line.strip_prefix("members = "));
-    let members: Vec<String> = serde_json::from_str(members.expect("one line has them")).unwrap();
+        .find_map(|line| line.strip_prefix("members = "))
+        .expect("the members are on one line");
+    let members: Vec<String> = serde_json::from_str(list).unwrap();
     assert!(members.len() > 4, "{members:?}");
     for member in members {
         for file in ["Cargo.toml", "src/lib.rs"] {
-            let sent = is_sent(&format!("{member}/{file}"));
-            assert!(sent, "{member} is not sent to the builder");
+            let found = is_in_context(&format!("{member}/{file}"));
+            assert!(found, "{member} is not in the build context");
         }
     }
 }
 
 #[test]
-fn codex_is_fetched_checked_and_found() {
+fn codex_stage_fetches_and_verifies_a_runnable_codex() {
     let image = TempDir::new().unwrap();
     let codex = image.path().join("codex");
     fs::create_dir(&codex).unwrap();
     let arch = match ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
-        other => panic!("no image is made for {other}"),
+        other => panic!("unsupported architecture {other}"),
     };
     let mut shell = Command::new("sh");
     shell
         .args(["-c", &script("codex", "npm pack")])
         .current_dir(&codex);
     output(shell.env("TARGETARCH", arch)).unwrap();
-    let mut left: Vec<_> = fs::read_dir(&codex)
+    let mut entries: Vec<_> = fs::read_dir(&codex)
         .unwrap()
         .flatten()
         .map(|entry| entry.file_name())
         .collect();
-    left.sort();
+    entries.sort();
     assert_eq!(
-        left,
+        entries,
         ["bin", "codex-package.json", "codex-path", "codex-resources"]
     );
 
@@ -99,33 +103,33 @@ fn codex_is_fetched_checked_and_found() {
         .replace("/opt/codex", &codex.display().to_string())
         .replace("/usr/local/bin/codex", &link.display().to_string());
     output(Command::new("sh").args(["-c", &script])).unwrap();
-    let said = output(
+    let version = output(
         Command::new(link)
             .arg("--version")
             .env("CODEX_HOME", image.path()),
     )
     .unwrap();
-    assert!(said.contains(Tool::Codex.version().unwrap()), "{said}");
+    assert!(
+        version.contains(Tool::Codex.version().unwrap()),
+        "{version}"
+    );
 }
 
 #[test]
-fn a_processor_without_a_codex_is_refused() {
+fn unsupported_architecture_fails_the_codex_stage() {
     let image = TempDir::new().unwrap();
     let mut shell = Command::new("sh");
     shell
         .args(["-c", &script("codex", "npm pack")])
         .current_dir(image.path());
-    let refused = output(shell.env("TARGETARCH", "s390x"))
+    let error = output(shell.env("TARGETARCH", "s390x"))
         .unwrap_err()
         .to_string();
-    assert!(
-        refused.contains("no Codex is pinned for 's390x'"),
-        "{refused}"
-    );
+    assert!(error.contains("no Codex is pinned for 's390x'"), "{error}");
 }
 
 #[test]
-fn envoy_takes_the_command_of_its_image() {
+fn envoy_accepts_the_command_of_its_image() {
     let image = TempDir::new().unwrap();
     let mut placement = Placement::in_dir(image.path(), "127.0.0.1:11435".parse().unwrap());
     placement.filter_wasm = tests::filter_wasm::filter_wasm().to_owned();
@@ -134,42 +138,46 @@ fn envoy_takes_the_command_of_its_image() {
     let (program, arguments) = command.split_first().unwrap();
     assert_eq!(program, "envoy");
     let folder = image.path().display().to_string();
-    let arguments = arguments
-        .iter()
-        .map(|word| word.replace("/etc/codex-edge", &folder));
     let mut envoy = Command::new(envoy());
     envoy
-        .args(arguments)
+        .args(
+            arguments
+                .iter()
+                .map(|word| word.replace("/etc/codex-edge", &folder)),
+        )
         .args(["--mode", "validate"])
         .env("PROXY_API_KEY", "any");
     output(&mut envoy).unwrap();
 }
 
-/// The one `RUN` of a stage that has `words` in it.
-fn script(stage: &str, words: &str) -> String {
-    let scripts = Dockerfile::read().scripts(stage);
-    let mut scripts = scripts.into_iter().filter(|script| script.contains(words));
+/// Returns the script of the only `RUN` instruction of a stage that contains `command`.
+fn script(stage: &str, command: &str) -> String {
+    let mut scripts = Dockerfile::read()
+        .scripts(stage)
+        .into_iter()
+        .filter(|script| script.contains(command));
     let script = scripts
         .next()
-        .unwrap_or_else(|| panic!("{stage} does not `{words}`"));
-    assert_eq!(scripts.next(), None, "{stage} does `{words}` once");
+        .unwrap_or_else(|| panic!("{stage} does not run `{command}`"));
+    assert_eq!(scripts.next(), None, "{stage} runs `{command}` once");
     script
 }
 
-/// The files of the workspace that cargo says it has read to make something.
+/// Returns the source files in the workspace that a dep-info file of cargo lists.
 fn sources_of(dep_info: &Path) -> Vec<String> {
     let text = fs::read_to_string(dep_info)
         .unwrap_or_else(|error| panic!("{}: {error}", dep_info.display()));
-    let (_, sources) = text.split_once(": ").expect("cargo writes a rule of make");
+    let (_, sources) = text.split_once(": ").expect("dep-info is a Makefile rule");
     let root = format!("{}/", workspace::root().display());
-    let sources = sources
+    sources
         .split_whitespace()
-        .filter_map(|path| path.strip_prefix(&root));
-    sources.map(str::to_owned).collect()
+        .filter_map(|path| path.strip_prefix(&root))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn envoy() -> PathBuf {
     Tools::open()
         .executable(Tool::Envoy)
-        .expect("Envoy was fetched")
+        .expect("Envoy was fetched: `cargo xtask fetch`")
 }

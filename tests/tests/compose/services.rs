@@ -1,5 +1,5 @@
-//! Which services there are, and what each of them may do: nothing that it does not need.
-//! Follows the compose specification and `docker-compose.yml`.
+//! The services of each profile, and their privileges, ports, networks and volumes.
+//! Follows the Compose specification and `docker-compose.yml`.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::dockerfile::Dockerfile;
 use crate::project::{DEV, KEY, MAIN, compose, project, services};
 
 #[test]
-fn a_profile_has_its_services() {
+fn profiles_select_the_expected_services() {
     for (profiles, expected) in [
         (vec!["live"], "envoy sidecar"),
         (vec!["demo"], "envoy model sidecar-demo"),
@@ -22,11 +22,11 @@ fn a_profile_has_its_services() {
             vec!["demo", "observability"],
             "envoy grafana model prometheus sidecar-demo",
         ),
-        // The file says in its first lines to choose one; Envoy alone would answer nothing.
+        // A profile is required; Envoy alone could not serve a request.
         (vec![], ""),
     ] {
         for files in [MAIN, DEV] {
-            let names: Vec<_> = running(&project(files, &profiles, KEY))
+            let names: Vec<_> = service_names(&project(files, &profiles, KEY))
                 .into_iter()
                 .collect();
             assert_eq!(names.join(" "), expected, "{profiles:?}");
@@ -35,16 +35,16 @@ fn a_profile_has_its_services() {
 }
 
 #[test]
-fn nothing_starts_without_a_key() {
-    let refused = compose(MAIN, &["live"], &[], &[]).unwrap_err();
+fn missing_api_key_is_rejected_by_compose() {
+    let error = compose(MAIN, &["live"], &[], &[]).unwrap_err();
     assert!(
-        refused.contains("PROXY_API_KEY") && refused.contains("put a key into .env"),
-        "{refused}"
+        error.contains("PROXY_API_KEY") && error.contains("put a key into .env"),
+        "{error}"
     );
 }
 
 #[test]
-fn every_container_is_contained() {
+fn containers_run_without_privileges() {
     for files in [MAIN, DEV] {
         let project = project(files, &["*"], KEY);
         for (name, service) in services(&project) {
@@ -60,20 +60,20 @@ fn every_container_is_contained() {
             for field in ["privileged", "cap_add", "devices", "pid", "ipc"] {
                 assert_eq!(service[field], Value::Null, "{name}: {field}");
             }
-            let ours = service["build"].is_object();
-            let user = if ours {
+            // Third-party images set an unprivileged user themselves.
+            let user = if service["build"].is_object() {
                 json!("10001:10001")
             } else {
                 Value::Null
             };
-            assert_eq!(service["user"], user, "{name}: theirs say it themselves");
+            assert_eq!(service["user"], user, "{name}");
             assert!(service["healthcheck"]["test"].is_array(), "{name}");
         }
     }
 }
 
 #[test]
-fn only_loopback_is_published_unless_told_otherwise() {
+fn ports_are_published_on_loopback_by_default() {
     for (files, expected) in [
         (MAIN, "envoy:11435 grafana:3000"),
         (DEV, "envoy:11435 envoy:9090 grafana:3000"),
@@ -86,11 +86,13 @@ fn only_loopback_is_published_unless_told_otherwise() {
                 published.insert(format!("{name}:{}", port["target"]));
             }
         }
-        let published: Vec<_> = published.into_iter().collect();
-        assert_eq!(published.join(" "), expected);
+        assert_eq!(
+            published.into_iter().collect::<Vec<_>>().join(" "),
+            expected
+        );
     }
-    let opened = [KEY[0], ("PROXY_HOST", "0.0.0.0"), ("GRAFANA_PORT", "4000")];
-    let opened = project(MAIN, &["*"], &opened);
+    let variables = [KEY[0], ("PROXY_HOST", "0.0.0.0"), ("GRAFANA_PORT", "4000")];
+    let opened = project(MAIN, &["*"], &variables);
     assert_eq!(
         opened["services"]["envoy"]["ports"][0]["host_ip"],
         "0.0.0.0"
@@ -106,7 +108,7 @@ fn only_loopback_is_published_unless_told_otherwise() {
 }
 
 #[test]
-fn envoy_and_the_sidecar_meet_at_their_sockets_alone() {
+fn envoy_and_sidecar_share_only_the_socket_volume() {
     let project = project(MAIN, &["*"], KEY);
     let networks = |name: &str| -> BTreeSet<String> {
         let networks = project["services"][name]["networks"].as_object();
@@ -136,7 +138,7 @@ fn envoy_and_the_sidecar_meet_at_their_sockets_alone() {
 }
 
 #[test]
-fn every_file_folder_and_stage_that_is_named_exists() {
+fn referenced_files_folders_and_stages_exist() {
     let dockerfile = Dockerfile::read();
     let project = project(DEV, &["*"], KEY);
     for (name, service) in services(&project) {
@@ -147,29 +149,33 @@ fn every_file_folder_and_stage_that_is_named_exists() {
                 workspace::root().to_str().unwrap()
             );
         }
-        let mounts = service["volumes"].as_array().into_iter().flatten();
-        let mounts = mounts.filter(|volume| volume["type"] == "bind");
+        let bind_sources = service["volumes"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|volume| volume["type"] == "bind")
+            .map(|volume| &volume["source"]);
         let watched = service["develop"]["watch"].as_array().into_iter().flatten();
-        let sources = mounts.map(|mount| &mount["source"]);
-        for path in sources.chain(watched.map(|watch| &watch["path"])) {
-            let path = path.as_str().expect("a path");
+        for value in bind_sources.chain(watched.map(|watch| &watch["path"])) {
+            let path = value.as_str().expect("a path");
             assert!(std::path::Path::new(path).exists(), "{name}: {path}");
         }
     }
 }
 
 #[test]
-fn images_of_others_are_pinned_by_digest() {
+fn third_party_images_are_pinned_by_digest() {
     let project = project(MAIN, &["*"], KEY);
-    let images = services(&project).filter_map(|(_, service)| service["image"].as_str());
-    let images: Vec<_> = images.collect();
+    let images: Vec<_> = services(&project)
+        .filter_map(|(_, service)| service["image"].as_str())
+        .collect();
     assert_eq!(images.len(), 2, "{images:?}");
     for image in images {
         assert!(crate::dockerfile::has_digest(image), "{image}");
     }
 }
 
-/// The services that run; Compose also lists those that only optional dependencies name.
-fn running(project: &Value) -> BTreeSet<String> {
+/// Returns the names of the services of a project.
+fn service_names(project: &Value) -> BTreeSet<String> {
     services(project).map(|(name, _)| name.to_owned()).collect()
 }

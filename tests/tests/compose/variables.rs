@@ -1,4 +1,4 @@
-//! The variables: what `.env.example` says, what compose passes on, and what the programs read are one list.
+//! Environment variables: `.env.example`, the compose files and the programs have the same list.
 //! Follows `sidecar --help` and the filter's `host_env_keys`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,8 +11,8 @@ use xtask::workspace;
 
 use crate::project::{DEV, KEY, MAIN, compose, project, services, variables};
 
-/// Where things are, which the image decides, and what only tests need.
-const OF_THE_IMAGE: &[&str] = &[
+/// Variables that the image sets, such as paths, and variables for tests only.
+const SET_BY_THE_IMAGE: &[&str] = &[
     "CODEX_BIN",
     "CODEX_HOME",
     "PROTO_LOG_PATH",
@@ -22,34 +22,37 @@ const OF_THE_IMAGE: &[&str] = &[
     "SIDECAR_LISTEN",
     "TOKEN_LOG_PATH",
 ];
-/// What is read by other code than that of the flags.
-const OF_THE_LOG: &str = "RUST_LOG";
+/// The log filter, which the sidecar reads without a flag, so that `--help` does not list this variable.
+const LOG_FILTER: &str = "RUST_LOG";
 
 #[test]
-fn env_example_has_what_compose_reads_and_nothing_else() {
+fn env_example_lists_exactly_the_variables_compose_reads() {
     let documented: BTreeSet<_> = documented().into_keys().collect();
     let project = project(DEV, &["*"], KEY);
     let mut read: BTreeSet<String> = interpolated();
     for (_, service) in services(&project) {
         let environment = service["environment"].as_object();
-        let passed_on = environment.into_iter().flatten();
-        let passed_on = passed_on.filter(|(_, value)| value.is_null());
+        // A variable without a value takes the value of Compose's environment.
+        let passed_on = environment
+            .into_iter()
+            .flatten()
+            .filter(|(_, value)| value.is_null());
         read.extend(passed_on.map(|(name, _)| name.clone()));
     }
-    // Compose reads this one for itself.
+    // Docker Compose itself reads this variable.
     read.insert("COMPOSE_PROFILES".into());
     assert_eq!(documented, read);
 }
 
 #[test]
-fn every_setting_of_the_sidecar_is_passed_on() {
+fn compose_passes_every_sidecar_variable() {
     let project = project(MAIN, &["*"], KEY);
     let settings = settings();
     let mut expected: BTreeSet<&str> = settings.keys().map(String::as_str).collect();
-    for name in OF_THE_IMAGE {
+    for name in SET_BY_THE_IMAGE {
         expected.remove(name);
     }
-    expected.insert(OF_THE_LOG);
+    expected.insert(LOG_FILTER);
     for sidecar in ["sidecar", "sidecar-demo"] {
         let passed_on = variables(&project["services"][sidecar]);
         assert_eq!(passed_on, expected, "{sidecar}");
@@ -57,7 +60,7 @@ fn every_setting_of_the_sidecar_is_passed_on() {
 }
 
 #[test]
-fn every_setting_of_the_filter_is_passed_on() {
+fn compose_passes_every_filter_variable() {
     let filter = fs::read_to_string(workspace::root().join("envoy/filter.yaml")).unwrap();
     let (_, keys) = filter.split_once("host_env_keys:\n").unwrap();
     let keys: BTreeSet<_> = keys
@@ -70,7 +73,7 @@ fn every_setting_of_the_filter_is_passed_on() {
 }
 
 #[test]
-fn a_value_reaches_the_containers_and_the_key_reaches_envoy_alone() {
+fn values_reach_the_containers_and_the_api_key_only_envoy() {
     let names = documented();
     let set: Vec<_> = names
         .keys()
@@ -89,8 +92,11 @@ fn a_value_reaches_the_containers_and_the_key_reaches_envoy_alone() {
     let project = project(MAIN, &["*"], &set);
     for (name, service) in services(&project) {
         for (variable, value) in service["environment"].as_object().into_iter().flatten() {
-            let ours = names.contains_key(variable);
-            assert!(!ours || value == "a value", "{name}: {variable} is {value}");
+            let is_documented = names.contains_key(variable);
+            assert!(
+                !is_documented || value == "a value",
+                "{name}: {variable} is {value}"
+            );
         }
         let has_key = variables(service).contains("PROXY_API_KEY");
         assert_eq!(has_key, name == "envoy", "{name}");
@@ -100,16 +106,16 @@ fn a_value_reaches_the_containers_and_the_key_reaches_envoy_alone() {
 }
 
 #[test]
-fn env_example_shows_the_values_that_count_otherwise() {
+fn env_example_shows_the_defaults() {
     let settings = settings();
     let mut compared = 0;
-    for (name, shown) in documented() {
+    for (name, example) in documented() {
         if let Some(default) = settings.get(&name) {
-            assert_eq!(&shown, default, "{name}");
+            assert_eq!(&example, default, "{name}");
             compared += 1;
         }
     }
-    assert!(compared > 30, "only {compared} are left");
+    assert!(compared > 30, "only {compared} compared");
     let project = project(DEV, &["*"], KEY);
     let published = |service: &str, port: usize| -> Value {
         project["services"][service]["ports"][port]["published"].clone()
@@ -120,10 +126,10 @@ fn env_example_shows_the_values_that_count_otherwise() {
     assert_eq!(published("grafana", 0), documented["GRAFANA_PORT"]);
 }
 
-/// The variables of `.env.example` with the values that it shows, commented out or not.
+/// Returns the variables of `.env.example` with their values, including those that are commented out.
 fn documented() -> BTreeMap<String, String> {
-    let text = fs::read_to_string(workspace::root().join(".env.example"));
-    let text = text.expect("there is an example");
+    let text = fs::read_to_string(workspace::root().join(".env.example"))
+        .expect("`.env.example` is in the tree");
     let mut found = BTreeMap::new();
     for line in text.lines() {
         let line = line.strip_prefix('#').unwrap_or(line);
@@ -131,36 +137,40 @@ fn documented() -> BTreeMap<String, String> {
             continue;
         };
         if name.chars().all(|c| c.is_ascii_uppercase() || c == '_') {
-            let before = found.insert(name.to_owned(), value.to_owned());
-            assert_eq!(before, None, "{name} is there twice");
+            let previous = found.insert(name.to_owned(), value.to_owned());
+            assert_eq!(previous, None, "{name} occurs twice");
         }
     }
     found
 }
 
-/// What the files say as `${NAME}`.
+/// Returns the variables that the compose files interpolate as `${NAME}`.
 fn interpolated() -> BTreeSet<String> {
-    let table = compose(DEV, &["*"], KEY, &["--variables"]);
-    let table = table.expect("Compose accepts its files");
-    let rows = table.lines().skip(1);
-    rows.filter_map(|row| row.split_whitespace().next())
+    let table =
+        compose(DEV, &["*"], KEY, &["--variables"]).expect("Docker Compose accepts the files");
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|row| row.split_whitespace().next())
         .map(str::to_owned)
         .collect()
 }
 
-/// The variables of `sidecar --help` with their defaults, empty where there is none.
+/// Returns the variables of `sidecar --help` with their defaults; a variable without a default has an empty one.
 fn settings() -> BTreeMap<String, String> {
-    let mut help = std::process::Command::new(sidecar_binary());
-    let help = output(help.arg("--help").env_clear());
-    let help = help.expect("the sidecar has a help");
-    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-    let settings = help.split("[env: ").skip(1).map(|part| {
-        let (name, rest) = part.split_once(']').expect("clap writes [env: NAME]");
-        let default = rest
-            .split_once("[default: ")
-            .and_then(|(_, rest)| rest.split_once(']'));
-        let default = default.map_or("", |(value, _)| value.trim_matches('"'));
-        (name.to_owned(), default.to_owned())
-    });
-    settings.collect()
+    let mut command = std::process::Command::new(sidecar_binary());
+    let text = output(command.arg("--help").env_clear()).expect("`sidecar --help` succeeds");
+    // clap wraps lines; the parts must be on one line.
+    let help = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    help.split("[env: ")
+        .skip(1)
+        .map(|part| {
+            let (name, rest) = part.split_once(']').expect("clap writes [env: NAME]");
+            let default = rest
+                .split_once("[default: ")
+                .and_then(|(_, rest)| rest.split_once(']'))
+                .map_or("", |(value, _)| value.trim_matches('"'));
+            (name.to_owned(), default.to_owned())
+        })
+        .collect()
 }

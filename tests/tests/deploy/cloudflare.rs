@@ -1,6 +1,6 @@
-//! The tunnel's configuration, against a closed list of what cloudflared reads.
-//! cloudflared publishes no schema, and no package registry has its binary: the list is written down here, from its
-//! documentation ("Configuration file", "Origin parameters"). `cloudflared tunnel ingress validate` has the last word.
+//! The configuration of the Cloudflare tunnel, against a closed list of the fields that cloudflared reads.
+//! cloudflared does not publish a schema, and its binary is not in a package registry. The list comes from its
+//! documentation ("Configuration file", "Origin parameters"); `cloudflared tunnel ingress validate` is authoritative.
 
 use serde::Deserialize;
 
@@ -8,8 +8,8 @@ use crate::files::{parse, text};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-#[expect(dead_code, reason = "what counts is that cloudflared has such a field")]
-struct Config {
+#[expect(dead_code, reason = "serde only checks that the fields are known")]
+struct TunnelConfig {
     tunnel: String,
     credentials_file: String,
     grace_period: Option<String>,
@@ -17,12 +17,12 @@ struct Config {
     metrics: Option<String>,
     protocol: Option<String>,
     loglevel: Option<String>,
-    ingress: Vec<Rule>,
+    ingress: Vec<IngressRule>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Rule {
+struct IngressRule {
     hostname: Option<String>,
     path: Option<String>,
     service: String,
@@ -32,7 +32,7 @@ struct Rule {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-#[expect(dead_code, reason = "what counts is that cloudflared has such a field")]
+#[expect(dead_code, reason = "serde only checks that the fields are known")]
 struct OriginRequest {
     connect_timeout: Option<String>,
     tls_timeout: Option<String>,
@@ -46,27 +46,28 @@ struct OriginRequest {
 }
 
 #[test]
-fn the_tunnel_leads_to_the_edge_alone() {
-    let config: Config = parse(&text("cloudflare/config.yml")).expect("cloudflared knows it");
-    let [edge, rest] = &config.ingress[..] else {
-        panic!("one service and what is left: {config:?}");
+fn tunnel_routes_only_v1_to_the_edge() {
+    let config: TunnelConfig =
+        parse(&text("cloudflare/config.yml")).expect("cloudflared knows every field");
+    let [edge, fallback] = &config.ingress[..] else {
+        panic!("one service and a fallback: {config:?}");
     };
     assert_eq!(edge.service, "http://127.0.0.1:11435");
     assert!(edge.hostname.is_some() && edge.path.as_deref() == Some("^/v1/"));
-    // cloudflared refuses to start unless the last rule takes everything.
-    assert!(rest.hostname.is_none() && rest.path.is_none());
-    assert_eq!(rest.service, "http_status:404");
+    // cloudflared does not start unless the last rule matches every request.
+    assert!(fallback.hostname.is_none() && fallback.path.is_none());
+    assert_eq!(fallback.service, "http_status:404");
 }
 
 #[test]
-fn a_misspelt_field_is_refused() {
+fn misspelt_field_is_rejected() {
     for (field, typo) in [
         ("credentials-file", "credentialsFile"),
         ("originRequest", "origin-request"),
         ("keepAliveTimeout", "keepaliveTimeout"),
     ] {
-        let text = text("cloudflare/config.yml").replace(field, typo);
-        let refused = parse::<Config>(&text).expect_err(typo);
-        assert!(refused.contains(typo), "{refused}");
+        let misspelt = text("cloudflare/config.yml").replace(field, typo);
+        let error = parse::<TunnelConfig>(&misspelt).expect_err(typo);
+        assert!(error.contains(typo), "{error}");
     }
 }

@@ -1,5 +1,6 @@
-//! The filter's OCI image, read back by others: tar takes the module out, skopeo checks every digest.
-//! OCI image-spec 1.1, and the compat variant of Solo's Wasm Image Specification: one gzipped layer, `plugin.wasm`.
+//! The filter's OCI image, read by other programs: tar extracts the module, and skopeo verifies every digest.
+//! Follows OCI image-spec 1.1 and the compat variant of Solo's Wasm Image Specification: one gzipped layer with
+//! `plugin.wasm`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,24 +12,27 @@ use tests::filter_wasm::filter_wasm;
 use xtask::command::output;
 use xtask::image::write_layout;
 
-/// The tag, which is the version of the workspace.
+/// The tag of the image, which is the version of the workspace.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// A layout of the filter, and what its manifest's sum is said to be.
+/// Writes an OCI layout of the filter. Returns the folder and the digest of the manifest.
 fn layout() -> (TempDir, String) {
     let dir = TempDir::new().expect("the temporary folder can be written");
     let wasm = fs::read(filter_wasm()).expect("the filter was built");
-    let digest = write_layout(dir.path(), &wasm).expect("the folder is ours");
+    let digest = write_layout(dir.path(), &wasm).expect("the folder is writable");
     (dir, digest)
 }
 
 fn json_of(path: PathBuf) -> Value {
-    serde_json::from_slice(&fs::read(path).expect("it is there")).expect("it is JSON")
+    let text = fs::read(path).expect("the file exists");
+    serde_json::from_slice(&text).expect("the file is JSON")
 }
 
-/// The file of a descriptor's blob.
+/// Returns the path of the blob of a descriptor.
 fn blob(layout: &Path, descriptor: &Value) -> PathBuf {
-    let digest = descriptor["digest"].as_str().expect("it has a digest");
+    let digest = descriptor["digest"]
+        .as_str()
+        .expect("a descriptor has a digest");
     layout.join("blobs").join(digest.replace(':', "/"))
 }
 
@@ -38,46 +42,49 @@ fn skopeo(arguments: &[&str]) -> Result<String, String> {
 }
 
 #[test]
-fn the_layer_is_the_filter_that_was_built() {
+fn layer_contains_the_built_filter() {
     let (dir, digest) = layout();
     let index = json_of(dir.path().join("index.json"));
     let descriptor = &index["manifests"][0];
     assert_eq!(descriptor["digest"], format!("sha256:{digest}"));
     let manifest = json_of(blob(dir.path(), descriptor));
-    let [layer] = &manifest["layers"].as_array().expect("it has layers")[..] else {
-        panic!("Envoy Gateway wants one layer: {manifest}");
+    let [layer] = &manifest["layers"]
+        .as_array()
+        .expect("a manifest has layers")[..]
+    else {
+        panic!("Envoy Gateway requires one layer: {manifest}");
     };
     let mut tar = Command::new("tar");
     tar.args(["-xzf"]).arg(blob(dir.path(), layer));
-    output(tar.arg("-C").arg(dir.path())).expect("tar reads it");
-    let unpacked = fs::read(dir.path().join("plugin.wasm")).expect("plugin.wasm is in it");
+    output(tar.arg("-C").arg(dir.path())).expect("tar extracts the layer");
+    let unpacked = fs::read(dir.path().join("plugin.wasm")).expect("the layer has plugin.wasm");
     assert!(unpacked == fs::read(filter_wasm()).unwrap());
 }
 
 #[test]
-fn skopeo_finds_what_istio_and_envoy_gateway_look_for() {
+fn manifest_has_the_media_types_istio_and_envoy_gateway_expect() {
     let (dir, digest) = layout();
     let image = format!("oci:{}:{VERSION}", dir.path().display());
-    let raw = skopeo(&["inspect", "--raw", &image]).expect("skopeo reads it");
-    let raw: Value = serde_json::from_str(&raw).expect("it is JSON");
+    let raw = skopeo(&["inspect", "--raw", &image]).expect("skopeo reads the manifest");
+    let manifest: Value = serde_json::from_str(&raw).expect("the manifest is JSON");
     assert_eq!(
-        raw["mediaType"],
+        manifest["mediaType"],
         "application/vnd.oci.image.manifest.v1+json"
     );
     assert_eq!(
-        raw["layers"][0]["mediaType"],
+        manifest["layers"][0]["mediaType"],
         "application/vnd.oci.image.layer.v1.tar+gzip"
     );
     assert_eq!(
-        raw["annotations"],
+        manifest["annotations"],
         json!({
             "org.opencontainers.image.title": "codex-edge filter",
             "org.opencontainers.image.version": VERSION,
             "org.opencontainers.image.licenses": "Apache-2.0",
         })
     );
-    let inspected = skopeo(&["inspect", &image]).expect("skopeo reads it");
-    let inspected: Value = serde_json::from_str(&inspected).expect("it is JSON");
+    let output = skopeo(&["inspect", &image]).expect("skopeo reads the image");
+    let inspected: Value = serde_json::from_str(&output).expect("skopeo writes JSON");
     assert_eq!(inspected["Digest"], format!("sha256:{digest}"));
     assert_eq!(
         (&inspected["Architecture"], &inspected["Os"]),
@@ -85,20 +92,20 @@ fn skopeo_finds_what_istio_and_envoy_gateway_look_for() {
     );
 }
 
-/// skopeo hashes what it copies, compressed and not.
+/// skopeo verifies the digests of the compressed and the uncompressed layer while it copies an image.
 #[test]
-fn a_changed_layer_is_found_out() {
+fn modified_layer_fails_the_digest_check() {
     let (dir, _) = layout();
     let image = format!("oci:{}:{VERSION}", dir.path().display());
-    let policy = dir.path().join("policy.json");
+    let policy_file = dir.path().join("policy.json");
     fs::write(
-        &policy,
+        &policy_file,
         r#"{"default": [{"type": "insecureAcceptAnything"}]}"#,
     )
     .unwrap();
-    let policy = format!("--policy={}", policy.display());
-    let to = format!("dir:{}", dir.path().join("copy").display());
-    skopeo(&[&policy, "copy", &image, &to]).expect("every digest is right");
+    let policy = format!("--policy={}", policy_file.display());
+    let copy = format!("dir:{}", dir.path().join("copy").display());
+    skopeo(&[&policy, "copy", &image, &copy]).expect("every digest is right");
 
     let index = json_of(dir.path().join("index.json"));
     let manifest = json_of(blob(dir.path(), &index["manifests"][0]));
@@ -107,12 +114,12 @@ fn a_changed_layer_is_found_out() {
     let middle = changed.len() / 2;
     changed[middle] ^= 1;
     fs::write(&layer, changed).unwrap();
-    let to = format!("dir:{}", dir.path().join("changed").display());
-    skopeo(&[&policy, "copy", &image, &to]).expect_err("the layer is not what its digest says");
+    let copy = format!("dir:{}", dir.path().join("changed").display());
+    skopeo(&[&policy, "copy", &image, &copy]).expect_err("the layer does not match its digest");
 }
 
 #[test]
-fn the_same_filter_makes_the_same_image() {
+fn image_build_is_reproducible() {
     let (first, second) = (layout(), layout());
     assert_eq!(first.1, second.1);
     let index = |dir: &TempDir| fs::read(dir.path().join("index.json")).unwrap();

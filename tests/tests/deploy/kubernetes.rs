@@ -1,6 +1,6 @@
-//! The Kubernetes manifests, against the schemas of Kubernetes and against what is theirs alone to keep in step.
-//! kubernetes-validate, which has the API's OpenAPI as JSON Schema; kustomize has no schema and no package, so its one
-//! file is read here as closely.
+//! The Kubernetes manifests, validated against the schemas of Kubernetes and compared with the files that they refer
+//! to. kubernetes-validate has the OpenAPI of Kubernetes as JSON Schema. kustomize has neither a schema nor a package,
+//! so the types below accept only the fields that kustomize knows.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,10 +12,10 @@ use xtask::tools::Tools;
 
 use crate::files::{names, of_workspace, parse, path, text, yaml};
 
-/// The first Kubernetes that runs containers beside others as `statefulset.yaml` asks for, and a current one.
+/// The first version with sidecar containers enabled, which `statefulset.yaml` uses, and a current version.
 const VERSIONS: [&str; 2] = ["1.29", "1.37"];
 
-/// Each with the number of objects in it.
+/// The manifests, each with the number of objects in the file.
 const MANIFESTS: [(&str, usize); 7] = [
     ("kubernetes/autoscaler.yaml", 1),
     ("kubernetes/disruption-budget.yaml", 1),
@@ -34,14 +34,14 @@ struct Kustomization {
     kind: String,
     namespace: String,
     resources: Vec<String>,
-    images: Vec<Image>,
-    config_map_generator: Vec<ConfigMap>,
+    images: Vec<ImageOverride>,
+    config_map_generator: Vec<ConfigMapArgs>,
     generator_options: GeneratorOptions,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Image {
+struct ImageOverride {
     name: String,
     new_name: String,
     new_tag: String,
@@ -49,7 +49,7 @@ struct Image {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ConfigMap {
+struct ConfigMapArgs {
     name: String,
     #[serde(default)]
     files: Vec<String>,
@@ -63,48 +63,50 @@ struct GeneratorOptions {
     disable_name_suffix_hash: bool,
 }
 
-/// What kubernetes-validate says of manifests.
+/// Runs kubernetes-validate on the manifests.
 fn validate(manifests: &[PathBuf], version: &str) -> Result<String, String> {
     let python = Tools::open().python();
-    let mut validate = Command::new(python.expect("it was fetched: `cargo xtask fetch`"));
-    validate.args(["-m", "kubernetes_validate", "--strict", "-k", version]);
-    output(validate.args(manifests)).map_err(|error| error.to_string())
+    let mut validator = Command::new(python.expect("Python was fetched: `cargo xtask fetch`"));
+    validator.args(["-m", "kubernetes_validate", "--strict", "-k", version]);
+    output(validator.args(manifests)).map_err(|error| error.to_string())
 }
 
-/// The pod of the set.
+/// Returns the pod specification of the StatefulSet.
 pub(crate) fn pod() -> Value {
     yaml(&text("kubernetes/statefulset.yaml"))["spec"]["template"]["spec"].take()
 }
 
-/// Its containers of both kinds.
+/// Returns the init containers and containers of the pod.
 fn containers() -> Vec<Value> {
     let pod = pod();
-    let kinds = ["initContainers", "containers"].into_iter();
-    let lists = kinds.map(|kind| pod[kind].as_array().expect("there are some").clone());
-    lists.flatten().collect()
+    ["initContainers", "containers"]
+        .into_iter()
+        .flat_map(|kind| pod[kind].as_array().expect("a list of containers").clone())
+        .collect()
 }
 
-/// The container of this name.
+/// Returns the container `name` of the pod.
 pub(crate) fn container(name: &str) -> Value {
-    let mut containers = containers().into_iter();
-    let found = containers.find(|container| container["name"] == name);
-    found.unwrap_or_else(|| panic!("there is no {name}"))
+    containers()
+        .into_iter()
+        .find(|container| container["name"] == name)
+        .unwrap_or_else(|| panic!("missing container {name}"))
 }
 
 #[test]
-fn kubernetes_knows_every_field() {
+fn manifests_match_the_kubernetes_schemas() {
     let manifests = MANIFESTS.map(|(name, _)| path(name));
     let objects: usize = MANIFESTS.iter().map(|(_, objects)| objects).sum();
     for version in VERSIONS {
-        let said = validate(&manifests, version).unwrap_or_else(|error| panic!("{error}"));
-        // A kind without a schema would pass with a warning only.
-        let passed = said.matches(" passed for resource ").count();
-        assert_eq!(passed, objects, "{version}: {said}");
+        let report = validate(&manifests, version).unwrap_or_else(|error| panic!("{error}"));
+        // A kind without a schema causes only a warning, so the validated objects are counted.
+        let passed = report.matches(" passed for resource ").count();
+        assert_eq!(passed, objects, "{version}: {report}");
     }
 }
 
 #[test]
-fn kubernetes_refuses_a_field_that_it_does_not_know() {
+fn manifests_with_unknown_fields_are_rejected() {
     let typos = [
         ("statefulset.yaml", "preStop:", "beforeStop:"),
         ("statefulset.yaml", "runAsNonRoot: true", "runAsNonRoot: 1"),
@@ -116,50 +118,57 @@ fn kubernetes_refuses_a_field_that_it_does_not_know() {
     ];
     let dir = tempfile::TempDir::new().unwrap();
     let manifests = typos.map(|(name, field, typo)| {
-        let text = text(&format!("kubernetes/{name}")).replace(field, typo);
+        let misspelt = text(&format!("kubernetes/{name}")).replace(field, typo);
         let manifest = dir.path().join(typo).with_extension("yaml");
-        std::fs::write(&manifest, text).unwrap();
+        std::fs::write(&manifest, misspelt).unwrap();
         manifest
     });
-    let refusal = validate(&manifests, VERSIONS[1]).expect_err("all are wrong");
+    let error = validate(&manifests, VERSIONS[1]).expect_err("every manifest is invalid");
     for manifest in manifests {
         let line = format!("ERROR {} did not validate", manifest.display());
-        assert!(refusal.contains(&line), "{line}: {refusal}");
+        assert!(error.contains(&line), "{line}: {error}");
     }
 }
 
+/// Returns `kustomization.yaml` as text and parsed.
 fn kustomization() -> (String, Kustomization) {
     let text = text("kubernetes/kustomization.yaml");
-    let kustomization: Kustomization = parse(&text).expect("kustomize knows it");
+    let kustomization: Kustomization = parse(&text).expect("kustomize knows every field");
     assert_eq!(kustomization.kind, "Kustomization");
-    parse::<Kustomization>(&text.replace("newTag", "tag")).expect_err("a typo is found");
+    parse::<Kustomization>(&text.replace("newTag", "tag")).expect_err("`tag` is unknown");
     (text, kustomization)
 }
 
 #[test]
-fn the_kustomization_names_what_is_there() {
+fn kustomization_lists_every_file_of_the_folder() {
     let (text, kustomization) = kustomization();
     let maps = &kustomization.config_map_generator;
     let generated = maps
         .iter()
         .flat_map(|map| map.files.iter().chain(&map.envs));
     let named: Vec<_> = kustomization.resources.iter().chain(generated).collect();
-    let there = names("kubernetes");
-    assert!(named.iter().all(|name| there.contains(name)), "{named:?}");
-    for name in &there {
-        // What is off at first is there to be switched on.
+    let existing = names("kubernetes");
+    assert!(
+        named.iter().all(|name| existing.contains(name)),
+        "{named:?}"
+    );
+    for name in &existing {
+        // Optional resources are listed in comments.
         let optional = text.contains(&format!("# - {name}"));
         let page = ["README.md", "kustomization.yaml"].contains(&&**name);
-        assert!(page || optional || named.contains(&name), "{name} is idle");
+        assert!(
+            page || optional || named.contains(&name),
+            "{name} is not listed"
+        );
     }
 }
 
 #[test]
-fn what_the_kustomization_fills_in_is_what_the_pod_uses() {
+fn config_maps_and_images_of_the_kustomization_are_used_by_the_pod() {
     let (_, kustomization) = kustomization();
     let namespace = yaml(&text("kubernetes/namespace.yaml"));
     assert_eq!(namespace["metadata"]["name"], kustomization.namespace);
-    // A name with a hash would start new pods for a new key.
+    // With a hash in the name, a new key would restart the pods.
     assert!(kustomization.generator_options.disable_name_suffix_hash);
     let pod = pod().to_string();
     for map in &kustomization.config_map_generator {
@@ -167,23 +176,26 @@ fn what_the_kustomization_fills_in_is_what_the_pod_uses() {
         assert!(pod.contains(&name), "{name} is not used");
     }
     for container in containers() {
-        let mut images = kustomization.images.iter();
-        let image = images.find(|image| container["image"] == image.name);
-        let image = image.unwrap_or_else(|| panic!("{container}"));
+        let image = kustomization
+            .images
+            .iter()
+            .find(|image| container["image"] == image.name)
+            .unwrap_or_else(|| panic!("{container}"));
         assert!(image.new_name.ends_with(&image.name));
         assert_eq!(image.new_tag, env!("CARGO_PKG_VERSION"));
     }
 }
 
-/// The Pod Security Standards, "restricted", which the namespace enforces; and a root that nothing writes to.
+/// The namespace enforces the "restricted" profile of the Pod Security Standards. The read-only root file system goes
+/// beyond that profile.
 #[test]
-fn nothing_asks_for_more_than_it_needs() {
+fn pod_meets_the_restricted_security_standard() {
     let pod = pod();
     let context = &pod["securityContext"];
     assert_eq!(context["runAsNonRoot"], true);
     assert_eq!(context["seccompProfile"]["type"], "RuntimeDefault");
     assert_eq!(pod["automountServiceAccountToken"], false);
-    // Who shares processes with Envoy reads its keys from /proc.
+    // A container in the process namespace of Envoy could read Envoy's keys from /proc.
     assert_eq!(pod.get("shareProcessNamespace"), None);
     for container in containers() {
         let context = &container["securityContext"];
@@ -193,7 +205,7 @@ fn nothing_asks_for_more_than_it_needs() {
         assert_eq!(context.get("runAsUser"), None, "{container}");
         assert!(container["resources"]["limits"]["memory"].is_string());
     }
-    for volume in pod["volumes"].as_array().expect("there are some") {
+    for volume in pod["volumes"].as_array().expect("a list of volumes") {
         assert!(volume.get("emptyDir").is_some() || volume.get("configMap").is_some());
     }
     // No key reaches the sidecar.
@@ -202,19 +214,19 @@ fn nothing_asks_for_more_than_it_needs() {
 }
 
 #[test]
-fn the_filter_is_the_one_that_ships() {
-    let below_the_comment = |text: &str| {
-        let start = text.find("\nresources:").expect("it has resources");
+fn filter_yaml_differs_from_the_shipped_one_only_in_its_module_path() {
+    let without_comment = |text: &str| {
+        let start = text.find("\nresources:").expect("a `resources` field");
         text[start..].to_owned()
     };
-    let shipped = below_the_comment(&of_workspace("envoy/filter.yaml"));
-    let ours = below_the_comment(&text("kubernetes/filter.yaml"));
-    let (theirs, here) = ("/etc/codex-edge/filter.wasm", "/opt/codex-edge/filter.wasm");
-    assert_eq!(shipped.replace(theirs, here), ours);
-    assert_ne!(shipped, ours);
+    let shipped = without_comment(&of_workspace("envoy/filter.yaml"));
+    let for_pod = without_comment(&text("kubernetes/filter.yaml"));
+    let moved = shipped.replace("/etc/codex-edge/filter.wasm", "/opt/codex-edge/filter.wasm");
+    assert_eq!(moved, for_pod);
+    assert_ne!(shipped, for_pod);
 }
 
-/// Whether `volume` is at `path` in the container `name`.
+/// Whether `volume` is mounted at `path` in the container `name`.
 fn is_mounted(name: &str, volume: &str, path: &str) -> bool {
     let container = container(name);
     let mut mounts = container["volumeMounts"].as_array().into_iter().flatten();
@@ -222,7 +234,7 @@ fn is_mounted(name: &str, volume: &str, path: &str) -> bool {
 }
 
 #[test]
-fn envoy_and_sidecar_find_their_files() {
+fn volumes_are_mounted_where_envoy_and_sidecar_read() {
     let envoy_yaml = of_workspace("envoy/envoy.yaml");
     assert!(envoy_yaml.contains("path: /etc/codex-edge/filter.yaml"));
     assert!(is_mounted("envoy", "filter", "/etc/codex-edge"));
@@ -242,7 +254,7 @@ fn envoy_and_sidecar_find_their_files() {
 }
 
 #[test]
-fn the_images_have_what_the_pod_uses() {
+fn images_contain_the_files_and_programs_the_pod_uses() {
     let dockerfile = of_workspace("Dockerfile");
     let copies = |file: &str| {
         let mut lines = dockerfile.lines().filter(|line| line.starts_with("COPY "));
@@ -256,7 +268,7 @@ fn the_images_have_what_the_pod_uses() {
         "ENTRYPOINT [\"envoy\"]",
         "ENTRYPOINT [\"sidecar\"]",
         "USER 10001:10001",
-        // The probes and the hook.
+        // The probes and the preStop hook use curl.
         " curl",
         "/usr/local/bin/codex",
     ] {

@@ -1,5 +1,5 @@
-//! The scripts that Kubernetes and systemd run around a life of the stack, run here: the drain of a real Envoy, and
-//! the login of a real Codex. And the times that have to be longer than one another.
+//! The scripts that Kubernetes and systemd run at start and stop: the drain of a real Envoy and the login of a real
+//! Codex. Also the order of the stop timeouts.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -19,17 +19,18 @@ use xtask::tools::{Tool, Tools};
 use crate::files::text;
 use crate::kubernetes::{container, pod};
 
-/// Longest that a worker's stop takes after the drain, in seconds: its grace and some to spare.
-const CHILD_STOP: u64 = 10;
+/// Upper bound of a worker's stop after the drain, in seconds: the grace period of the child and a margin.
+const CHILD_STOP_SECONDS: u64 = 10;
 
-/// The script of a command that a shell is given.
+/// Returns the script of a shell command.
 fn script(command: &Value) -> String {
     let shell = (&command[0], &command[1]);
     assert_eq!(shell, (&"/bin/sh".into(), &"-c".into()));
-    command[2].as_str().expect("it is a script").to_owned()
+    command[2].as_str().expect("a script").to_owned()
 }
 
-fn drain() -> String {
+/// Returns the drain script, which is the preStop hook of the sidecar's container.
+fn drain_script() -> String {
     script(&container("sidecar")["lifecycle"]["preStop"]["exec"]["command"])
 }
 
@@ -41,26 +42,28 @@ fn sh(script: &str) -> Command {
     sh
 }
 
-/// Starts the drain of `envoy`, with the moment that a Service needs left out.
+/// Starts the drain script for the Envoy in the folder `envoy`, without the delay in which a Service removes the pod.
 fn start_drain(envoy: &Path) -> Child {
     let admin = envoy.join("envoy-admin.sock");
-    let script = drain()
+    let script = drain_script()
         .replace(
             "/run/codex-edge/envoy-admin.sock",
             &admin.display().to_string(),
         )
         .replace("sleep 5", "sleep 0");
-    sh(&script).spawn().expect("sh is there")
+    sh(&script).spawn().expect("sh is installed")
 }
 
-async fn ended(mut drain: Child) {
-    let status = timeout(DEADLINE, drain.wait()).await;
-    let status = status.expect("the drain ends").expect("it is ours");
+async fn assert_succeeds(mut drain: Child) {
+    let status = timeout(DEADLINE, drain.wait())
+        .await
+        .expect("the drain script ends")
+        .expect("the drain script is a child of this process");
     assert!(status.success(), "{status}");
 }
 
 #[tokio::test]
-async fn the_drain_waits_for_streams_and_cuts_none() {
+async fn drain_script_waits_for_running_streams() {
     let upstream = Upstream::start(Behavior::Events {
         count: 8,
         every: Duration::from_millis(500),
@@ -72,79 +75,86 @@ async fn the_drain_waits_for_streams_and_cuts_none() {
         .stream(get("/v1/usage"))
         .await
         .expect("Envoy answers");
-    stream.next().await.unwrap().expect("the stream has begun");
+    stream.next().await.unwrap().expect("a first event");
     let mut drain = start_drain(envoy.dir());
     let mut events = 1;
-    while let Some(piece) = stream.next().await.expect("nothing cuts it") {
-        events += String::from_utf8_lossy(&piece.data)
+    while let Some(chunk) = stream.next().await.expect("the stream is not aborted") {
+        events += String::from_utf8_lossy(&chunk.data)
             .matches("data: ")
             .count();
         if events < 8 {
-            assert_eq!(drain.try_wait().unwrap(), None, "it does not wait");
+            assert_eq!(drain.try_wait().unwrap(), None, "the drain script waits");
         }
     }
     assert_eq!(events, 8);
-    ended(drain).await;
+    assert_succeeds(drain).await;
     assert_eq!(
         envoy.admin("/ready").await.status.as_u16(),
         200,
-        "Envoy itself lives on"
+        "the drain script does not stop Envoy"
     );
 }
 
 #[tokio::test]
-async fn without_an_envoy_there_is_nothing_to_drain() {
-    let nowhere = tempfile::TempDir::new().unwrap();
-    ended(start_drain(nowhere.path())).await;
+async fn drain_script_succeeds_without_an_envoy() {
+    let empty = tempfile::TempDir::new().unwrap();
+    assert_succeeds(start_drain(empty.path())).await;
 }
 
 #[test]
-fn systemd_drains_as_kubernetes_does() {
-    let theirs = text("systemd/drain.sh");
-    let lines = theirs.lines().filter(|line| !line.starts_with('#'));
-    let theirs: String = lines.map(|line| format!("{line}\n")).collect();
-    assert_eq!(theirs, drain());
+fn systemd_and_kubernetes_drain_scripts_are_identical() {
+    let systemd_script: String = text("systemd/drain.sh")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_eq!(systemd_script, drain_script());
 }
 
 #[test]
-fn whoever_waits_waits_longer_than_what_is_waited_for() {
+fn outer_stop_timeouts_exceed_inner_ones() {
     let number = |text: &str, before: &str| -> u64 {
         let (_, rest) = text.split_once(before).expect(before);
         let digits = rest.split(|c: char| !c.is_ascii_digit()).next();
         digits.and_then(|digits| digits.parse().ok()).expect(before)
     };
-    let script = drain();
+    let script = drain_script();
     let streams = number(&script, "sleep ") + number(&script, "seq ");
-    let help = output(std::process::Command::new(sidecar_binary()).arg("--help"));
-    let help = help.expect("the sidecar helps");
-    let after = |variable: &str| number(help.split_once(variable).expect(variable).1, "[default: ");
-    let turns = after("PROXY_DRAIN_MS").div_ceil(1000);
+    let help = output(std::process::Command::new(sidecar_binary()).arg("--help"))
+        .expect("`sidecar --help` succeeds");
+    let default_of =
+        |variable: &str| number(help.split_once(variable).expect(variable).1, "[default: ");
+    let turns = default_of("PROXY_DRAIN_MS").div_ceil(1000);
     assert!(
-        streams >= after("PROXY_TIMEOUT_MS").div_ceil(1000),
-        "the longest turn"
+        streams >= default_of("PROXY_TIMEOUT_MS").div_ceil(1000),
+        "the drain script waits at least as long as the longest turn"
     );
 
     let grace = pod()["terminationGracePeriodSeconds"].as_u64();
-    assert!(grace > Some(streams + turns + CHILD_STOP));
+    assert!(grace > Some(streams + turns + CHILD_STOP_SECONDS));
     let stop = |unit: &str| number(&text(&format!("systemd/{unit}")), "TimeoutStopSec=");
     assert!(stop("codex-edge-envoy.service") > streams);
-    assert!(stop("codex-edge-sidecar.service") >= turns + CHILD_STOP);
+    assert!(stop("codex-edge-sidecar.service") >= turns + CHILD_STOP_SECONDS);
 }
 
 #[tokio::test]
-async fn a_pod_logs_in_by_its_api_key_and_leaves_a_persons_login() {
+async fn login_script_stores_the_api_key_and_keeps_an_existing_login() {
     let script = script(&container("login")["command"]);
     let dir = tempfile::TempDir::new().unwrap();
-    let codex = Tools::open().executable(Tool::Codex);
-    let codex = codex.expect("Codex was fetched: `cargo xtask fetch`");
+    let codex = Tools::open()
+        .executable(Tool::Codex)
+        .expect("Codex was fetched: `cargo xtask fetch`");
     let path = format!("{}:/usr/bin:/bin", codex.parent().unwrap().display());
     let home = dir.path().join("home");
     let login = async |key: &str| {
         let mut login = sh(&script);
         login.env_clear().env("PATH", &path).env("HOME", dir.path());
         login.env("CODEX_HOME", &home).env("OPENAI_API_KEY", key);
-        let status = timeout(DEADLINE, login.status()).await;
-        assert!(status.expect("it ends").expect("sh is there").success());
+        let status = timeout(DEADLINE, login.status())
+            .await
+            .expect("the login script ends")
+            .expect("sh is installed");
+        assert!(status.success(), "{status}");
     };
     login("").await;
     assert!(home.is_dir() && !home.join("auth.json").exists());
@@ -153,7 +163,7 @@ async fn a_pod_logs_in_by_its_api_key_and_leaves_a_persons_login() {
     let auth = std::fs::read_to_string(&file).expect("Codex is logged in");
     assert!(auth.contains("sk-of-the-test"), "{auth}");
     let mode = file.metadata().unwrap().permissions().mode();
-    assert_eq!(mode & 0o077, 0, "nobody else reads it");
+    assert_eq!(mode & 0o077, 0, "only the owner can read the file");
     login("").await;
     assert_eq!(std::fs::read_to_string(&file).unwrap(), auth);
 }

@@ -1,5 +1,6 @@
-//! What people copy from `deploy/`: held against published schemas where there are any, and run where it can be run.
-//! Each page there says how it is checked; a check that cannot fail is none, so each refuses something too.
+//! The files that operators copy from `deploy/`: validated against published schemas where these exist, and run where
+//! that is possible. Each page states how its files are checked. Each check must also reject an invalid file, which
+//! shows that the check can fail.
 
 mod cloudflare;
 mod files;

@@ -1,6 +1,6 @@
-//! The filter alone, as Istio and Envoy Gateway are told to load it.
-//! Istio's own schema of `WasmPlugin` (1.29) by @kubernetes-models/istio. Envoy Gateway's is in no package: its fields
-//! are written down here, from its API reference. Then the real Envoy is told what these two would tell it.
+//! The filter without the sidecar, as Istio and Envoy Gateway load it. Istio's schema of `WasmPlugin` (1.29) comes from
+//! @kubernetes-models/istio. Envoy Gateway's schema is not in a package; the fields below come from its API reference.
+//! The real Envoy then runs the configuration that both would generate.
 
 use std::process::Command;
 
@@ -17,13 +17,13 @@ use crate::files::{parse, text, yaml};
 const ISTIO: &str = "istio/wasm-plugin.yaml";
 const GATEWAY: &str = "envoy-gateway/extension-policy.yaml";
 
-/// Nobody knows a key with this sum.
-const NO_KEY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+/// The placeholder for a SHA-256 hash in the manifests. A key with this hash is not known.
+const PLACEHOLDER_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// A custom resource, with nothing but these fields.
+/// A custom resource that has only these fields.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Resource<S> {
+struct CustomResource<S> {
     api_version: String,
     kind: String,
     #[serde(rename = "metadata")]
@@ -31,7 +31,7 @@ struct Resource<S> {
     spec: S,
 }
 
-/// What Istio 1.29 knows; its schema says what may be in each, but lets unknown ones pass.
+/// The fields of Istio 1.29 that the manifest uses. Istio's schema checks the values but accepts unknown fields.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct WasmPlugin {
@@ -49,7 +49,7 @@ struct WasmPlugin {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct ExtensionPolicy {
     target_refs: Vec<TargetRef>,
-    wasm: Vec<Wasm>,
+    wasm: Vec<WasmExtension>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -63,45 +63,47 @@ struct TargetRef {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Wasm {
+struct WasmExtension {
     #[serde(rename = "name")]
     _name: String,
     #[serde(rename = "rootID")]
     root_id: String,
     fail_open: bool,
-    code: Code,
+    code: WasmCode,
     config: Map<String, Value>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Code {
+struct WasmCode {
     r#type: String,
     sha256: String,
-    image: CodeImage,
+    image: WasmCodeImage,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CodeImage {
+struct WasmCodeImage {
     url: String,
 }
 
 fn plugin() -> WasmPlugin {
-    let resource: Resource<WasmPlugin> = parse(&text(ISTIO)).expect("Istio knows it");
+    let resource: CustomResource<WasmPlugin> =
+        parse(&text(ISTIO)).expect("Istio knows every field");
     assert_eq!(resource.api_version, "extensions.istio.io/v1alpha1");
     assert_eq!(resource.kind, "WasmPlugin");
     resource.spec
 }
 
 fn policy() -> ExtensionPolicy {
-    let resource: Resource<ExtensionPolicy> = parse(&text(GATEWAY)).expect("the gateway knows it");
+    let resource: CustomResource<ExtensionPolicy> =
+        parse(&text(GATEWAY)).expect("Envoy Gateway knows every field");
     assert_eq!(resource.api_version, "gateway.envoyproxy.io/v1alpha1");
     assert_eq!(resource.kind, "EnvoyExtensionPolicy");
     resource.spec
 }
 
-/// Istio's own validation of a `WasmPlugin`.
+/// Validates a `WasmPlugin` against Istio's schema.
 fn validate(manifest: &Value) -> Result<String, String> {
     const SCRIPT: &str = r#"
 import { WasmPlugin } from "@kubernetes-models/istio/extensions.istio.io/v1alpha1/WasmPlugin";
@@ -109,8 +111,8 @@ new WasmPlugin(JSON.parse(process.argv[1])).validate();
 "#;
     let clients = Tools::open().node_clients();
     let mut node = Command::new("node");
-    // Node looks for packages beside where it is.
-    node.current_dir(clients.expect("it was fetched: `cargo xtask fetch`"));
+    // Node resolves packages relative to the working directory.
+    node.current_dir(clients.expect("the Node packages were fetched: `cargo xtask fetch`"));
     node.args([
         "--input-type=module",
         "--eval",
@@ -121,9 +123,9 @@ new WasmPlugin(JSON.parse(process.argv[1])).validate();
 }
 
 #[test]
-fn istio_takes_the_plugin_and_refuses_another() {
+fn istio_accepts_the_plugin_and_rejects_invalid_values() {
     let manifest = yaml(&text(ISTIO));
-    validate(&manifest).expect("Istio takes it");
+    validate(&manifest).expect("Istio accepts the manifest");
     for (field, wrong) in [
         ("phase", json!("AUTHENTICATION")),
         ("failStrategy", json!("FAIL")),
@@ -132,16 +134,16 @@ fn istio_takes_the_plugin_and_refuses_another() {
     ] {
         let mut manifest = manifest.clone();
         manifest["spec"][field] = wrong;
-        let refusal = validate(&manifest).expect_err(field);
-        assert!(refusal.contains(field), "{refusal}");
+        let error = validate(&manifest).expect_err(field);
+        assert!(error.contains(field), "{error}");
     }
 }
 
 #[test]
-fn a_misspelt_field_is_refused() {
+fn misspelt_field_is_rejected() {
     for (field, typo) in [("pluginConfig", "config"), ("phase", "fase")] {
         let plugin = text(ISTIO).replace(field, typo);
-        parse::<Resource<WasmPlugin>>(&plugin).expect_err(typo);
+        parse::<CustomResource<WasmPlugin>>(&plugin).expect_err(typo);
     }
     for (field, typo) in [
         ("failOpen", "failopen"),
@@ -149,56 +151,64 @@ fn a_misspelt_field_is_refused() {
         ("image:", "oci:"),
     ] {
         let policy = text(GATEWAY).replace(field, typo);
-        parse::<Resource<ExtensionPolicy>>(&policy).expect_err(typo);
+        parse::<CustomResource<ExtensionPolicy>>(&policy).expect_err(typo);
     }
 }
 
 #[test]
-fn the_image_is_ours_and_a_failure_opens_nothing() {
+fn resources_name_the_filter_image_and_fail_closed() {
     let image = format!("codex-edge-filter:{}", env!("CARGO_PKG_VERSION"));
     let plugin = plugin();
     assert!(plugin.url.starts_with("oci://") && plugin.url.ends_with(&image));
-    assert_eq!((&*plugin.phase, &*plugin.sha256), ("AUTHN", NO_KEY));
+    assert_eq!(
+        (&*plugin.phase, &*plugin.sha256),
+        ("AUTHN", PLACEHOLDER_HASH)
+    );
     assert_eq!(plugin.fail_strategy, "FAIL_RELOAD");
     let policy = policy();
     let [wasm] = &policy.wasm[..] else {
         panic!("one filter: {policy:?}");
     };
     assert!(!wasm.fail_open && wasm.code.image.url.ends_with(&image));
-    assert_eq!((&*wasm.code.r#type, &*wasm.code.sha256), ("Image", NO_KEY));
+    assert_eq!(
+        (&*wasm.code.r#type, &*wasm.code.sha256),
+        ("Image", PLACEHOLDER_HASH)
+    );
     for target in &policy.target_refs {
         assert_eq!(target.group, "gateway.networking.k8s.io");
         assert!(["Gateway", "HTTPRoute"].contains(&&*target.kind));
     }
 }
 
-/// The real Envoy as both would configure it: the fields as a JSON string, that root id, no name for the VM, no
-/// variables, and no leave to hold heads back; and `key` in the place of the key that nobody knows.
+/// Starts the real Envoy as both would configure it: the filter configuration as a JSON string, `root_id`, an empty VM
+/// id, no environment variables, and without `allow_on_headers_stop_iteration`. The hash of `key` replaces the
+/// placeholder.
 async fn envoy(upstream: &Upstream, root_id: &str, config: Map<String, Value>, key: &str) -> Envoy {
-    let sum = Command::new("sh")
+    let sha256sum = Command::new("sh")
         .args(["-c", "printf %s \"$KEY\" | sha256sum"])
         .env("KEY", key)
         .output()
-        .expect("sh is there");
-    let sum = String::from_utf8(sum.stdout).expect("hexadecimal digits");
-    let sum = sum.split(' ').next().expect("a sum");
-    let config = Value::from(config).to_string().replace(NO_KEY, sum);
-    let config: Map<String, Value> = serde_json::from_str(&config).expect("it was JSON");
+        .expect("sh is installed");
+    let line = String::from_utf8(sha256sum.stdout).expect("hexadecimal digits");
+    let hash = line.split(' ').next().expect("a hash");
+    let text = Value::from(config)
+        .to_string()
+        .replace(PLACEHOLDER_HASH, hash);
+    let fields: Map<String, Value> = serde_json::from_str(&text).expect("valid JSON");
     let root = format!("root_id: {root_id}");
-    let options = EnvoyOptions::new(upstream.socket())
+    let base = EnvoyOptions::new(upstream.socket())
         .replace_in_filter("root_id: codex_edge", &root)
         .replace_in_filter("vm_id: codex_edge", "vm_id: ''")
         .replace_in_filter("allow_on_headers_stop_iteration: true", "fail_open: false")
         .filter("hold_headers", json!(false));
-    let config = config.into_iter();
-    let options = config.fold(options, |options, (field, value)| {
+    let options = fields.into_iter().fold(base, |options, (field, value)| {
         options.filter(&field, value)
     });
     Envoy::start(options.replace_in_filter("failure_policy: FAIL_RELOAD", "")).await
 }
 
 #[tokio::test]
-async fn the_filter_guards_what_they_put_behind_it() {
+async fn filter_configured_by_a_mesh_requires_a_key() {
     let (plugin, mut policy) = (plugin(), policy());
     let wasm = policy.wasm.remove(0);
     for (root_id, config) in [
@@ -217,15 +227,18 @@ async fn the_filter_guards_what_they_put_behind_it() {
             (get("/anything"), 401),
             (bearer(chat(), "sk-of-ann"), 200),
         ] {
-            let answer = envoy.connect(Version::H1).await.send(request).await;
-            let answer = answer.expect("Envoy answers");
-            assert_eq!(answer.status.as_u16(), expected, "{answer:?}");
+            let mut client = envoy.connect(Version::H1).await;
+            let response = client.send(request).await.expect("Envoy answers");
+            assert_eq!(response.status.as_u16(), expected, "{response:?}");
             if expected == 200 {
-                assert_eq!(answer.header("x-ratelimit-limit-requests"), "60");
+                assert_eq!(response.header("x-ratelimit-limit-requests"), "60");
             }
         }
-        let seen = upstream.requests().pop().expect("the upstream is asked");
-        assert_eq!(seen.header("x-codex-edge-client"), "ann");
+        let received = upstream
+            .requests()
+            .pop()
+            .expect("a request reached the upstream");
+        assert_eq!(received.header("x-codex-edge-client"), "ann");
         assert_eq!(upstream.requests().len(), 1);
     }
 }

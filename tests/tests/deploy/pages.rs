@@ -1,5 +1,5 @@
-//! What holds for every folder: its page, its place in the index, and that it names nothing that is not there.
-//! The sources are the sidecar's `--help`, the filter's list of variables, and the Dockerfile.
+//! Every folder of `deploy/` has a page and an index entry, and its files name only existing variables and files.
+//! The sources are the sidecar's `--help` and the filter's list of variables.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -9,34 +9,37 @@ use xtask::command::output;
 
 use crate::files::{names, of_workspace, path, text};
 
-/// The folders below `deploy/`.
+/// Returns the folders below `deploy/`.
 fn folders() -> Vec<String> {
     let names = names("").into_iter();
     names.filter(|name| path(name).is_dir()).collect()
 }
 
-/// Every file of every folder, as `folder/name` and text.
+/// Returns every file of every folder, as `folder/name` and text.
 fn files() -> Vec<(String, String)> {
-    let files = folders().into_iter().flat_map(|folder| {
-        let names = names(&folder).into_iter();
-        names.map(move |name| format!("{folder}/{name}"))
-    });
-    let texts = files.filter(|name| path(name).is_file());
-    texts.map(|name| (name.clone(), text(&name))).collect()
+    folders()
+        .into_iter()
+        .flat_map(|folder| {
+            let names = names(&folder).into_iter();
+            names.map(move |name| format!("{folder}/{name}"))
+        })
+        .filter(|name| path(name).is_file())
+        .map(|name| (name.clone(), text(&name)))
+        .collect()
 }
 
-/// The words in `text` that look like a variable of ours.
+/// Returns the words in `text` that look like a variable of codex-edge.
 fn variables(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'));
     words.filter(|word| {
-        let ours = ["PROXY_", "CODEX_", "SIDECAR_", "TOKEN_", "PROTO_"].iter();
-        ours.clone()
+        ["PROXY_", "CODEX_", "SIDECAR_", "TOKEN_", "PROTO_"]
+            .iter()
             .any(|prefix| word.len() > prefix.len() && word.starts_with(prefix))
     })
 }
 
 #[test]
-fn every_folder_has_a_page_and_a_line_in_the_index() {
+fn every_folder_has_a_page_and_an_index_entry() {
     let index = text("README.md");
     let folders = folders();
     assert!(folders.len() >= 7, "{folders:?}");
@@ -52,32 +55,35 @@ fn every_folder_has_a_page_and_a_line_in_the_index() {
         };
         for file in names(folder) {
             let named = file == "README.md" || page.contains(&format!("`{file}`"));
-            assert!(named, "{name} does not say what {file} is");
+            assert!(named, "{name} does not mention {file}");
         }
     }
 }
 
 #[test]
-fn every_variable_is_one_of_ours() {
-    let help = output(Command::new(sidecar_binary()).arg("--help"));
-    let help = help.expect("the sidecar helps");
+fn every_named_variable_exists() {
+    let help =
+        output(Command::new(sidecar_binary()).arg("--help")).expect("`sidecar --help` succeeds");
     let filter = of_workspace("envoy/filter.yaml");
     let known: BTreeSet<_> = variables(&help).chain(variables(&filter)).collect();
     assert!(known.len() > 30, "{known:?}");
     for (name, text) in files() {
         for variable in variables(&text) {
-            let several = || known.iter().any(|known| known.starts_with(variable));
-            // PROXY_RATE_LIMIT_* is all that begin so.
-            let known = known.contains(variable) || variable.ends_with('_') && several();
-            assert!(known, "{name}: {variable}");
+            // A prefix such as `PROXY_RATE_LIMIT_*` stands for every variable that begins with it.
+            let is_prefix = || known.iter().any(|known| known.starts_with(variable));
+            let exists = known.contains(variable) || variable.ends_with('_') && is_prefix();
+            assert!(exists, "{name}: {variable}");
         }
     }
-    assert!(!known.contains("PROXY_API_KEYS"), "a typo would be found");
+    assert!(
+        !known.contains("PROXY_API_KEYS"),
+        "a misspelt variable would be reported"
+    );
 }
 
-/// Relative links between the pages, and to what they explain.
+/// Relative links lead from a page to other pages and to the files that the page explains.
 #[test]
-fn every_link_leads_somewhere() {
+fn every_relative_link_resolves() {
     let mut links = 0;
     for (name, page) in files()
         .into_iter()
@@ -86,7 +92,10 @@ fn every_link_leads_somewhere() {
         if !name.ends_with(".md") {
             continue;
         }
-        let page_folder = path(&name).parent().expect("it has a folder").to_owned();
+        let page_folder = path(&name)
+            .parent()
+            .expect("a page is in a folder")
+            .to_owned();
         for link in page
             .split("](")
             .skip(1)

@@ -1,5 +1,5 @@
-//! The systemd units, read by systemd itself: systemd.exec(5), systemd-analyze(1), sysusers.d(5).
-//! Nothing is started: a unit runs under a manager of its own machine only.
+//! The systemd units, checked by systemd itself: systemd.exec(5), systemd-analyze(1), sysusers.d(5).
+//! The units are not started, since that requires the system manager of the machine.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -18,14 +18,15 @@ use crate::files::{path, text};
 const SIDECAR: &str = "codex-edge-sidecar.service";
 const ENVOY: &str = "codex-edge-envoy.service";
 
-/// The most that `systemd-analyze security` may find, in tenths; a unit without a line of hardening has 96.
+/// Highest accepted exposure level of `systemd-analyze security`, in tenths; a unit without hardening has 96.
 const EXPOSURE: &str = "20";
 
-/// The units in a folder of their own, with the programs of this machine, after `change`.
+/// Writes the units to a temporary folder, with the programs of this machine, after `change`.
 fn units(change: impl Fn(String) -> String) -> TempDir {
     let dir = TempDir::new().expect("the temporary folder can be written");
-    let envoy = Tools::open().executable(Tool::Envoy);
-    let envoy = envoy.expect("Envoy was fetched: `cargo xtask fetch`");
+    let envoy = Tools::open()
+        .executable(Tool::Envoy)
+        .expect("Envoy was fetched: `cargo xtask fetch`");
     let programs = [
         ("/usr/local/bin/sidecar", sidecar_binary().to_owned()),
         ("/usr/local/bin/envoy", envoy),
@@ -35,31 +36,30 @@ fn units(change: impl Fn(String) -> String) -> TempDir {
         ),
     ];
     for name in [SIDECAR, ENVOY] {
-        let unit = programs
-            .iter()
-            .fold(text(&format!("systemd/{name}")), |unit, (program, ours)| {
-                unit.replace(program, &ours.display().to_string())
-            });
-        fs::write(dir.path().join(name), change(unit)).expect("the folder is ours");
+        let unit = programs.iter().fold(
+            text(&format!("systemd/{name}")),
+            |unit, (program, local)| unit.replace(program, &local.display().to_string()),
+        );
+        fs::write(dir.path().join(name), change(unit)).expect("the folder is writable");
     }
     dir
 }
 
-/// What `systemd-analyze` says against the units in `dir`; nothing when it has no complaint.
+/// Runs `systemd-analyze` on the units in `dir`. Returns its findings, which are empty for a valid unit.
 fn analyze(dir: &Path, arguments: &[&str], units: &[&str]) -> String {
     let mut analyze = Command::new("systemd-analyze");
     analyze
         .args(arguments)
         .args(units.iter().map(|unit| dir.join(unit)))
-        // Units of this folder, with their drop-ins, before those of the system.
+        // The units of this folder and their drop-ins take precedence over those of the system.
         .env("SYSTEMD_UNIT_PATH", format!("{}:", dir.display()));
     let output = analyze
         .output()
-        .expect("systemd-analyze is there: `apt-get install systemd`, as .ci/run does");
-    let said = String::from_utf8_lossy(&output.stderr);
+        .expect("systemd-analyze is installed: `apt-get install systemd`, as .ci/run does");
+    let findings = String::from_utf8_lossy(&output.stderr);
     match output.status.success() {
-        true => said.into_owned(),
-        false => format!("{}\n{said}", output.status),
+        true => findings.into_owned(),
+        false => format!("{}\n{findings}", output.status),
     }
 }
 
@@ -68,7 +68,7 @@ fn verify(dir: &Path) -> String {
 }
 
 #[test]
-fn systemd_has_no_complaint() {
+fn systemd_verifies_the_units() {
     let dir = units(|unit| unit);
     assert_eq!(verify(dir.path()), "");
     let drop_in = dir.path().join(format!("{SIDECAR}.d"));
@@ -78,19 +78,19 @@ fn systemd_has_no_complaint() {
 }
 
 #[test]
-fn systemd_complains_of_what_it_does_not_know() {
+fn systemd_rejects_unknown_directives() {
     for (directive, typo) in [
         ("ProtectSystem=", "ProtectTheSystem="),
         ("@system-service", "@system-services"),
         ("Type=exec", "Type=program"),
     ] {
-        let complaint = verify(units(|unit| unit.replace(directive, typo)).path());
-        assert!(!complaint.is_empty(), "{typo} passes");
+        let findings = verify(units(|unit| unit.replace(directive, typo)).path());
+        assert!(!findings.is_empty(), "{typo} is accepted");
     }
 }
 
 #[test]
-fn little_is_exposed() {
+fn exposure_stays_below_the_threshold() {
     let threshold = format!("--threshold={EXPOSURE}");
     let arguments = ["security", "--offline=true", &threshold];
     let dir = units(|unit| unit);
@@ -106,19 +106,22 @@ fn little_is_exposed() {
     }
 }
 
-/// The page's lines before anything is started, run into an empty folder with what was built for the tests.
+/// Runs the installation commands of the page, up to the start of the units, with an empty folder as the root and with
+/// the programs that were built for the tests.
 fn installed() -> TempDir {
     let root = TempDir::new().expect("the temporary folder can be written");
-    fs::create_dir(root.path().join("etc")).expect("the folder is ours");
+    fs::create_dir(root.path().join("etc")).expect("the folder is writable");
     let page = text("systemd/README.md");
-    let (_, lines) = page.split_once("```sh\n").expect("it has commands");
-    let (lines, _) = lines.split_once("systemctl").expect("it starts the units");
+    let (_, rest) = page.split_once("```sh\n").expect("the page has commands");
+    let (lines, _) = rest
+        .split_once("systemctl")
+        .expect("the page starts the units");
     let at_root = root.path().display();
     let mut script = format!("set -eu\n{lines}");
     for folder in ["usr", "opt", "etc"] {
         for before in [" ", ">"] {
-            let ours = format!("{before}{at_root}/{folder}/");
-            script = script.replace(&format!("{before}/{folder}/"), &ours);
+            let below_root = format!("{before}{at_root}/{folder}/");
+            script = script.replace(&format!("{before}/{folder}/"), &below_root);
         }
     }
     let sysusers = format!("systemd-sysusers --root={at_root} codex-edge.conf");
@@ -134,9 +137,9 @@ fn installed() -> TempDir {
         ),
         (".tools/", format!("{}/", Tools::open().dir().display())),
     ];
-    for (shipped, ours) in built {
+    for (shipped, local) in built {
         assert!(script.contains(shipped), "{shipped}");
-        script = script.replace(shipped, &ours);
+        script = script.replace(shipped, &local);
     }
     let mut bash = Command::new("bash");
     bash.args(["-c", &script]).current_dir(workspace::root());
@@ -145,11 +148,11 @@ fn installed() -> TempDir {
 }
 
 #[test]
-fn what_the_page_installs_is_what_the_units_need() {
+fn installation_page_provides_everything_the_units_name() {
     let root = installed();
     let read = |file: &str| fs::read_to_string(root.path().join(file)).expect(file);
     let (users, groups) = (read("etc/passwd"), read("etc/group"));
-    let is_there = |path: &str| root.path().join(path.trim_start_matches('/')).exists();
+    let exists = |path: &str| root.path().join(path.trim_start_matches('/')).exists();
     for name in [SIDECAR, ENVOY] {
         for line in read(&format!("etc/systemd/system/{name}")).lines() {
             let known = match line.split_once('=') {
@@ -158,9 +161,10 @@ fn what_the_page_installs_is_what_the_units_need() {
                     groups.contains(&format!("{name}:"))
                 }
                 Some(("ExecStart" | "ExecStop" | "EnvironmentFile", path)) => {
-                    let absent_is_fine = path.starts_with('-');
+                    // systemd ignores a missing file whose path begins with `-`.
+                    let is_optional = path.starts_with('-');
                     let mut words = path.split(' ').filter(|word| word.starts_with('/'));
-                    absent_is_fine || words.all(is_there)
+                    is_optional || words.all(exists)
                 }
                 _ => true,
             };
@@ -169,10 +173,10 @@ fn what_the_page_installs_is_what_the_units_need() {
     }
     let key = root.path().join("etc/codex-edge/envoy.env");
     let mode = fs::metadata(key)
-        .expect("the key is there")
+        .expect("the key file exists")
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
-    let link = fs::read_link(root.path().join("usr/local/bin/codex")).expect("it is a link");
+    let link = fs::read_link(root.path().join("usr/local/bin/codex")).expect("a symbolic link");
     assert!(link.is_file(), "{}", link.display());
 }

@@ -1,5 +1,5 @@
-//! The real Traefik before the edge, and before another service that the edge's keys guard.
-//! Traefik's ForwardAuth, which asks `/verify`; follows `deploy/traefik/`.
+//! The real Traefik in front of the edge, and in front of another service that the edge's API keys protect: Traefik's
+//! ForwardAuth middleware sends a subrequest to `/verify`. Follows `deploy/traefik/`.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use tests::upstream::{Behavior, Upstream};
 
 const KEY: &str = "a-key-of-the-deploy-tests";
 
-/// A service, Traefik before it and before the edge.
-struct Stack {
+/// A service and the edge, with Traefik in front of both.
+struct TraefikStack {
     service: Upstream,
     traefik: Traefik,
-    /// What is behind the edge.
+    /// The upstream of the edge.
     sidecar: Upstream,
     _envoy: Envoy,
 }
 
-impl Stack {
+impl TraefikStack {
     async fn start(sidecar: Behavior) -> Self {
         Self::try_start(sidecar, str::to_owned)
             .await
@@ -42,64 +42,64 @@ impl Stack {
     }
 
     async fn send(&self, request: Request<Body>) -> BufferedResponse {
-        let answer = self.traefik.connect().await.send(request).await;
-        answer.expect("Traefik answers")
+        let mut client = self.traefik.connect().await;
+        client.send(request).await.expect("Traefik answers")
     }
 }
 
 #[tokio::test]
-async fn a_key_opens_the_service_which_learns_who_calls() {
-    let stack = Stack::start(Behavior::Echo).await;
+async fn valid_key_reaches_the_service_with_the_client_header() {
+    let stack = TraefikStack::start(Behavior::Echo).await;
     for request in [
-        get("/theirs?x=1"),
-        post("/theirs", "a body"),
-        with(get("/theirs"), "x-codex-edge-client", "forged"),
-        with(get("/theirs"), "x_codex_edge_client", "forged"),
-        empty(Method::DELETE, "/theirs/1"),
+        get("/service?x=1"),
+        post("/service", "a body"),
+        with(get("/service"), "x-codex-edge-client", "forged"),
+        with(get("/service"), "x_codex_edge_client", "forged"),
+        empty(Method::DELETE, "/service/1"),
     ] {
         let (method, uri) = (request.method().clone(), request.uri().to_string());
-        let answer = stack.send(bearer(request, KEY)).await;
-        assert_eq!(answer.status.as_u16(), 200, "{method} {uri}");
-        let seen = stack
-            .service
-            .requests()
-            .pop()
-            .expect("the service is asked");
+        let response = stack.send(bearer(request, KEY)).await;
+        assert_eq!(response.status.as_u16(), 200, "{method} {uri}");
+        let received = stack.service.requests().pop().expect("Traefik forwards it");
         assert_eq!(
-            (seen.head.method.clone(), seen.head.uri.to_string()),
+            (received.head.method.clone(), received.head.uri.to_string()),
             (method, uri)
         );
-        assert_eq!(seen.header("x-codex-edge-client"), "default");
-        assert_eq!(seen.header("x_codex_edge_client"), "");
-        assert_eq!(seen.header("authorization"), "", "the key stays outside");
+        assert_eq!(received.header("x-codex-edge-client"), "default");
+        assert_eq!(received.header("x_codex_edge_client"), "");
+        assert_eq!(
+            received.header("authorization"),
+            "",
+            "Traefik removes the key"
+        );
     }
     assert!(stack.sidecar.requests().is_empty());
 }
 
 #[tokio::test]
-async fn a_stranger_is_turned_away() {
-    let stack = Stack::start(Behavior::Echo).await;
+async fn unauthenticated_request_is_rejected_with_401() {
+    let stack = TraefikStack::start(Behavior::Echo).await;
     for request in [
-        get("/theirs"),
-        bearer(get("/theirs"), "wrong"),
-        with(get("/theirs"), "x-codex-edge-client", "default"),
-        // What the client says of itself is not what Traefik says of it.
-        with(get("/theirs"), "x-forwarded-uri", "/healthz"),
-        with(get("/theirs"), "x-forwarded-method", "OPTIONS"),
-        get("/healthz/../theirs"),
+        get("/service"),
+        bearer(get("/service"), "wrong"),
+        with(get("/service"), "x-codex-edge-client", "default"),
+        // Traefik replaces these headers of the client.
+        with(get("/service"), "x-forwarded-uri", "/healthz"),
+        with(get("/service"), "x-forwarded-method", "OPTIONS"),
+        get("/healthz/../service"),
         post("/healthz", ""),
     ] {
-        let shown = format!("{request:?}");
-        let answer = stack.send(request).await;
-        assert_eq!(answer.status.as_u16(), 401, "{shown}");
+        let description = format!("{request:?}");
+        let response = stack.send(request).await;
+        assert_eq!(response.status.as_u16(), 401, "{description}");
         assert!(
-            answer.header("www-authenticate").starts_with("Bearer"),
-            "{shown}"
+            response.header("www-authenticate").starts_with("Bearer"),
+            "{description}"
         );
     }
     assert!(stack.service.requests().is_empty());
-    let open = with(get("/healthz"), "x-codex-edge-client", "forged");
-    assert_eq!(stack.send(open).await.status.as_u16(), 200);
+    let public = with(get("/healthz"), "x-codex-edge-client", "forged");
+    assert_eq!(stack.send(public).await.status.as_u16(), 200);
     assert_eq!(
         stack.service.requests()[0].header("x-codex-edge-client"),
         ""
@@ -107,36 +107,43 @@ async fn a_stranger_is_turned_away() {
 }
 
 #[tokio::test]
-async fn a_stream_of_the_edge_passes_piece_by_piece() {
+async fn stream_is_forwarded_event_by_event() {
     const EVERY: Duration = Duration::from_millis(300);
-    let stack = Stack::start(Behavior::Events {
+    let stack = TraefikStack::start(Behavior::Events {
         count: 4,
         every: EVERY,
-    });
-    let stack = stack.await;
-    let chat = post("/v1/chat/completions", r#"{"model":"codex-5"}"#);
-    let chat = bearer(with(chat, "content-type", "application/json"), KEY);
+    })
+    .await;
+    let chat = bearer(
+        with(
+            post("/v1/chat/completions", r#"{"model":"codex-5"}"#),
+            "content-type",
+            "application/json",
+        ),
+        KEY,
+    );
     let mut client = stack.traefik.connect().await;
     let mut stream = client.stream(chat).await.expect("Traefik answers");
     let mut arrivals = Vec::new();
-    while let Some(piece) = stream.next().await.expect("the stream ends well") {
-        assert_eq!(piece.data, format!("data: {}\n\n", arrivals.len()));
-        arrivals.push(piece.at);
+    while let Some(chunk) = stream.next().await.expect("the stream is not aborted") {
+        assert_eq!(chunk.data, format!("data: {}\n\n", arrivals.len()));
+        arrivals.push(chunk.at);
     }
     assert_eq!(arrivals.len(), 4);
     for pair in arrivals.windows(2) {
-        assert!(pair[1] - pair[0] > EVERY / 2, "events came together");
+        assert!(pair[1] - pair[0] > EVERY / 2, "events were batched");
     }
 }
 
 #[tokio::test]
-async fn traefik_refuses_what_it_does_not_know() {
+async fn traefik_rejects_unknown_fields() {
     for (field, typo) in [
         ("respondingTimeouts", "respondingTimeout"),
         ("trustForwardHeader", "trustHeader"),
     ] {
-        let refused = Stack::try_start(Behavior::Echo, |text| text.replace(field, typo)).await;
-        let log = refused.err().expect("Traefik refuses it");
+        let result =
+            TraefikStack::try_start(Behavior::Echo, |text| text.replace(field, typo)).await;
+        let log = result.err().expect("Traefik rejects the file");
         assert!(log.contains("field not found"), "{typo}: {log}");
     }
 }

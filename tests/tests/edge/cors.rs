@@ -1,5 +1,5 @@
-//! Which pages may read what: every answer that leaves Envoy, whoever gives it, and none for a foreign page.
-//! The Fetch standard, section 3.3; Private Network Access, section 3.
+//! CORS: pages of allowed origins can read every response of Envoy, the filter and the upstream; other pages can read
+//! no response. Follows the Fetch standard, section 3.3, and Private Network Access, section 3.
 
 use std::time::Duration;
 
@@ -11,9 +11,10 @@ use tests::upstream::Behavior;
 
 use crate::stack::{CHAT, Edges, GUARDED, KEY, MakeRequest, chat};
 
-const PAGE: &str = "https://app.example";
-/// Fields that speak of origins.
-const FIELDS: [&str; 8] = [
+const ALLOWED_ORIGIN: &str = "https://app.example";
+const DISALLOWED_ORIGIN: &str = "https://evil.example";
+/// Response headers that depend on the origin.
+const CORS_HEADERS: [&str; 8] = [
     "access-control-allow-origin",
     "access-control-allow-credentials",
     "access-control-expose-headers",
@@ -24,34 +25,42 @@ const FIELDS: [&str; 8] = [
     "vary",
 ];
 
-/// The fields of [`FIELDS`] that the answer has, all values of each.
-fn fields(answer: &BufferedResponse) -> Vec<(&'static str, String)> {
+/// Returns the headers of [`CORS_HEADERS`] that `response` has, with the values of each joined by commas.
+fn cors_headers(response: &BufferedResponse) -> Vec<(&'static str, String)> {
     let values = |name: &&'static str| {
-        let values = answer.headers.get_all(*name).into_iter();
-        let values: Vec<_> = values.map(|value| value.to_str().expect("ASCII")).collect();
+        let values: Vec<_> = response
+            .headers
+            .get_all(*name)
+            .into_iter()
+            .map(|value| value.to_str().expect("ASCII"))
+            .collect();
         (!values.is_empty()).then(|| (*name, values.join(",")))
     };
-    FIELDS.iter().filter_map(values).collect()
+    CORS_HEADERS.iter().filter_map(values).collect()
 }
 
-fn field<'a>(answer: &'a BufferedResponse, name: &str) -> &'a str {
+/// Returns the value of a header that occurs at most once.
+fn single_header<'a>(response: &'a BufferedResponse, name: &str) -> &'a str {
     assert!(
-        answer.headers.get_all(name).iter().count() <= 1,
-        "{name} is doubled: {answer:?}"
+        response.headers.get_all(name).iter().count() <= 1,
+        "{name} occurs twice: {response:?}"
     );
-    answer.header(name)
+    response.header(name)
 }
 
-/// Asserts that a page of `origin` may read the answer, and all that it needs of it.
+/// Asserts that a page of `origin` can read the response and the headers that clients use.
 #[track_caller]
-fn assert_readable(answer: &BufferedResponse, origin: &str) {
+fn assert_readable(response: &BufferedResponse, origin: &str) {
     assert_eq!(
-        field(answer, "access-control-allow-origin"),
+        single_header(response, "access-control-allow-origin"),
         origin,
-        "{answer:?}"
+        "{response:?}"
     );
-    assert_eq!(field(answer, "access-control-allow-credentials"), "true");
-    let exposed = field(answer, "access-control-expose-headers").to_ascii_lowercase();
+    assert_eq!(
+        single_header(response, "access-control-allow-credentials"),
+        "true"
+    );
+    let exposed = single_header(response, "access-control-expose-headers").to_ascii_lowercase();
     for name in [
         "x-request-id",
         "retry-after",
@@ -62,31 +71,31 @@ fn assert_readable(answer: &BufferedResponse, origin: &str) {
         "x-codex-edge-plan",
     ] {
         assert!(
-            exposed.split(", ").any(|field| field == name),
+            exposed.split(", ").any(|header| header == name),
             "{name} in {exposed}"
         );
     }
     assert!(
-        answer
+        response
             .header("vary")
             .to_ascii_lowercase()
             .contains("origin")
     );
 }
 
-/// Asserts that no page may read the answer, which is told to no cache as readable either.
+/// Asserts that no page can read the response, and that `vary` keeps caches from serving it to an allowed origin.
 #[track_caller]
-fn assert_unreadable(answer: &BufferedResponse) {
+fn assert_unreadable(response: &BufferedResponse) {
     let vary = (
         "vary",
         "Origin, Access-Control-Request-Headers, Access-Control-Request-Method".to_owned(),
     );
-    assert_eq!(fields(answer), [vary]);
+    assert_eq!(cors_headers(response), [vary]);
 }
 
 fn allow_list(options: EnvoyOptions) -> EnvoyOptions {
     let origins = json!([
-        PAGE,
+        ALLOWED_ORIGIN,
         "http://localhost:*",
         "app://obsidian.md",
         "vscode-webview://*"
@@ -98,13 +107,13 @@ fn from(request: Request<Body>, origin: &str) -> Request<Body> {
     with(request, "origin", origin)
 }
 
-/// What `headers_with_underscores` and the like make of a request never gets to the filter, and is not here.
+/// Requests that Envoy rejects before the filter runs (such as headers with underscores) are not covered here.
 #[tokio::test]
-async fn every_answer_is_for_the_pages_on_the_list_alone() {
-    let one = json!({"requests": 1, "window_ms": 86_400_000});
+async fn every_response_is_readable_only_by_allowed_origins() {
+    let one_request = json!({"requests": 1, "window_ms": 86_400_000});
     let keys = json!([
         {"id": "alice", "key": "sk-alice"},
-        {"id": "slow", "key": "sk-slow", "rate_limit": one},
+        {"id": "slow", "key": "sk-slow", "rate_limit": one_request},
         {"id": "bob", "key": "sk-bob", "models": ["codex-5"]},
     ]);
     let change = |options| {
@@ -115,7 +124,7 @@ async fn every_answer_is_for_the_pages_on_the_list_alone() {
     let post = |body: &'static str, key| move || bearer(post(CHAT, body), key);
     let ok = post("{}", "sk-alice");
     let (ok, slow): (MakeRequest, MakeRequest) = (&ok, &post("{}", "sk-slow"));
-    let answers = Behavior::Json(
+    let failure = Behavior::Json(
         StatusCode::BAD_GATEWAY,
         json!({"error": {"code": "codex_failed"}}),
     );
@@ -126,7 +135,7 @@ async fn every_answer_is_for_the_pages_on_the_list_alone() {
     let cases: [(Behavior, MakeRequest, &str); 13] = [
         (Behavior::Echo, ok, "200"),
         (events, ok, "200"),
-        (answers, ok, "502 codex_failed"),
+        (failure, ok, "502 codex_failed"),
         (Behavior::Disconnect, ok, "503 codex_unavailable"),
         (Behavior::Echo, &|| get(GUARDED), "401 invalid_api_key"),
         (
@@ -175,26 +184,29 @@ async fn every_answer_is_for_the_pages_on_the_list_alone() {
         for (upstream, _) in edges.each() {
             upstream.set_behavior(script.clone());
         }
-        for answer in edges.check(|| from(request(), PAGE), expected).await {
-            assert_readable(&answer, PAGE);
-        }
-        for answer in edges
-            .check(|| from(request(), "https://evil.example"), expected)
+        for response in edges
+            .check(|| from(request(), ALLOWED_ORIGIN), expected)
             .await
         {
-            assert_unreadable(&answer);
+            assert_readable(&response, ALLOWED_ORIGIN);
         }
-        for answer in edges.check(request, expected).await {
-            assert_unreadable(&answer);
+        for response in edges
+            .check(|| from(request(), DISALLOWED_ORIGIN), expected)
+            .await
+        {
+            assert_unreadable(&response);
+        }
+        for response in edges.check(request, expected).await {
+            assert_unreadable(&response);
         }
     }
 }
 
 #[tokio::test]
-async fn origins_are_compared_whole() {
+async fn origins_are_matched_in_full() {
     let edges = Edges::start(Behavior::Echo, allow_list).await;
     for (origin, is_allowed) in [
-        (PAGE, true),
+        (ALLOWED_ORIGIN, true),
         ("http://localhost:3000", true),
         ("http://localhost:65535", true),
         ("app://obsidian.md", true),
@@ -210,44 +222,47 @@ async fn origins_are_compared_whole() {
         ("*", false),
         ("", false),
     ] {
-        for answer in edges.check(|| from(chat(), origin), "200").await {
+        for response in edges.check(|| from(chat(), origin), "200").await {
             if is_allowed {
-                assert_readable(&answer, origin);
+                assert_readable(&response, origin);
             } else {
-                assert_unreadable(&answer);
+                assert_unreadable(&response);
             }
         }
     }
-    let twice = || from(from(chat(), PAGE), "https://evil.example");
-    for answer in edges.check(twice, "200").await {
-        assert_unreadable(&answer);
+    let two_origins = || from(from(chat(), ALLOWED_ORIGIN), DISALLOWED_ORIGIN);
+    for response in edges.check(two_origins, "200").await {
+        assert_unreadable(&response);
     }
 }
 
 #[tokio::test]
-async fn without_a_list_any_page_may_read_and_without_a_page_anybody() {
+async fn without_an_allow_list_any_origin_may_read() {
     let edges = Edges::start(Behavior::Echo, |options| options.env("PROXY_API_KEY", KEY)).await;
     for (request, expected) in [
         (&chat as MakeRequest, "200"),
         (&|| get(GUARDED), "401 invalid_api_key"),
     ] {
-        for answer in edges
+        for response in edges
             .check(|| from(request(), "https://any.example"), expected)
             .await
         {
-            assert_readable(&answer, "https://any.example");
+            assert_readable(&response, "https://any.example");
         }
-        for answer in edges.check(request, expected).await {
-            assert_eq!(field(&answer, "access-control-allow-origin"), "*");
-            assert_eq!(field(&answer, "access-control-allow-credentials"), "");
+        for response in edges.check(request, expected).await {
+            assert_eq!(single_header(&response, "access-control-allow-origin"), "*");
+            assert_eq!(
+                single_header(&response, "access-control-allow-credentials"),
+                ""
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn a_preflight_needs_no_key_and_is_told_what_it_asks() {
+async fn preflight_is_answered_without_a_key() {
     let edges = Edges::start(Behavior::Echo, allow_list).await;
-    let asks = |origin: &str| {
+    let preflight = |origin: &str| {
         let request = with(
             empty(Method::OPTIONS, "/v1/responses/resp_1"),
             "origin",
@@ -255,14 +270,14 @@ async fn a_preflight_needs_no_key_and_is_told_what_it_asks() {
         );
         with(request, "access-control-request-method", "DELETE")
     };
-    for answer in edges.check(|| asks(PAGE), "204").await {
-        assert_readable(&answer, PAGE);
+    for response in edges.check(|| preflight(ALLOWED_ORIGIN), "204").await {
+        assert_readable(&response, ALLOWED_ORIGIN);
         assert_eq!(
-            field(&answer, "access-control-allow-methods"),
+            single_header(&response, "access-control-allow-methods"),
             "GET, POST, DELETE, HEAD, OPTIONS"
         );
-        assert_eq!(field(&answer, "access-control-max-age"), "600");
-        let headers = field(&answer, "access-control-allow-headers").to_ascii_lowercase();
+        assert_eq!(single_header(&response, "access-control-max-age"), "600");
+        let headers = single_header(&response, "access-control-allow-headers").to_ascii_lowercase();
         for name in [
             "authorization",
             "content-type",
@@ -271,69 +286,75 @@ async fn a_preflight_needs_no_key_and_is_told_what_it_asks() {
             "x-no-keepalive",
         ] {
             assert!(
-                headers.split(", ").any(|field| field == name),
+                headers.split(", ").any(|header| header == name),
                 "{name} in {headers}"
             );
         }
-        assert_eq!(field(&answer, "access-control-allow-private-network"), "");
+        assert_eq!(
+            single_header(&response, "access-control-allow-private-network"),
+            ""
+        );
         assert!(
-            answer.body.is_empty() && answer.header("content-type").is_empty(),
-            "{answer:?}"
+            response.body.is_empty() && response.header("content-type").is_empty(),
+            "{response:?}"
         );
     }
-    let named = || {
+    let with_requested_headers = || {
         let request = with(
-            asks(PAGE),
+            preflight(ALLOWED_ORIGIN),
             "access-control-request-headers",
             "x-mine,authorization",
         );
         with(request, "access-control-request-private-network", "true")
     };
-    for answer in edges.check(named, "204").await {
+    for response in edges.check(with_requested_headers, "204").await {
         assert_eq!(
-            field(&answer, "access-control-allow-headers"),
+            single_header(&response, "access-control-allow-headers"),
             "x-mine,authorization"
         );
         assert_eq!(
-            field(&answer, "access-control-allow-private-network"),
+            single_header(&response, "access-control-allow-private-network"),
             "true"
         );
     }
-    for answer in edges.check(|| asks("https://evil.example"), "204").await {
-        assert_unreadable(&answer);
+    for response in edges.check(|| preflight(DISALLOWED_ORIGIN), "204").await {
+        assert_unreadable(&response);
     }
-    for answer in edges.check(|| empty(Method::OPTIONS, CHAT), "204").await {
-        assert_eq!(answer.header("allow"), "POST, HEAD, OPTIONS");
-        assert_unreadable(&answer);
+    for response in edges.check(|| empty(Method::OPTIONS, CHAT), "204").await {
+        assert_eq!(response.header("allow"), "POST, HEAD, OPTIONS");
+        assert_unreadable(&response);
     }
     assert!(edges.requests().is_empty());
 }
 
 #[tokio::test]
-async fn what_the_upstream_says_of_origins_is_replaced() {
-    const UPSTREAMS: [(&str, &str); 5] = [
+async fn cors_headers_of_the_upstream_are_replaced() {
+    const UPSTREAM_HEADERS: [(&str, &str); 5] = [
         ("access-control-allow-origin", "*"),
         ("access-control-allow-credentials", "false"),
         ("access-control-expose-headers", "x-theirs"),
-        ("access-control-allow-origin", "https://evil.example"),
+        ("access-control-allow-origin", DISALLOWED_ORIGIN),
         ("vary", "accept"),
     ];
-    let edges = Edges::start(Behavior::Headers(&UPSTREAMS), allow_list).await;
-    for answer in edges.check(|| from(chat(), PAGE), "200").await {
-        assert_readable(&answer, PAGE);
-        assert!(answer.header("vary").starts_with("accept,"), "theirs stays");
-        assert!(!field(&answer, "access-control-expose-headers").contains("x-theirs"));
+    let edges = Edges::start(Behavior::Headers(&UPSTREAM_HEADERS), allow_list).await;
+    for response in edges.check(|| from(chat(), ALLOWED_ORIGIN), "200").await {
+        assert_readable(&response, ALLOWED_ORIGIN);
+        assert!(
+            response.header("vary").starts_with("accept,"),
+            "`vary` of the upstream is kept"
+        );
+        assert!(!single_header(&response, "access-control-expose-headers").contains("x-theirs"));
     }
-    for answer in edges
-        .check(|| from(chat(), "https://evil.example"), "200")
-        .await
-    {
-        let names: Vec<_> = fields(&answer).into_iter().map(|(name, _)| name).collect();
-        assert_eq!(names, ["vary"], "{answer:?}");
+    for response in edges.check(|| from(chat(), DISALLOWED_ORIGIN), "200").await {
+        let names: Vec<_> = cors_headers(&response)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(names, ["vary"], "{response:?}");
     }
     let off = |options: EnvoyOptions| options.filter("cors", json!({"enabled": false}));
-    let edges = Edges::start(Behavior::Headers(&UPSTREAMS), off).await;
-    for answer in edges.check(|| from(chat(), PAGE), "200").await {
+    let edges = Edges::start(Behavior::Headers(&UPSTREAM_HEADERS), off).await;
+    for response in edges.check(|| from(chat(), ALLOWED_ORIGIN), "200").await {
         let expected = [
             (
                 "access-control-allow-origin",
@@ -343,16 +364,16 @@ async fn what_the_upstream_says_of_origins_is_replaced() {
             ("access-control-expose-headers", "x-theirs".to_owned()),
             ("vary", "accept".to_owned()),
         ];
-        assert_eq!(fields(&answer), expected);
+        assert_eq!(cors_headers(&response), expected);
     }
     let preflight = || {
         with(
-            from(empty(Method::OPTIONS, CHAT), PAGE),
+            from(empty(Method::OPTIONS, CHAT), ALLOWED_ORIGIN),
             "access-control-request-method",
             "POST",
         )
     };
-    for answer in edges.check(preflight, "204").await {
-        assert_eq!(fields(&answer), []);
+    for response in edges.check(preflight, "204").await {
+        assert_eq!(cors_headers(&response), []);
     }
 }

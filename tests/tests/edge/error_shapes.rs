@@ -1,5 +1,5 @@
-//! Whoever answers, errors have OpenAI's shape: Envoy's are given it, the filter's and the upstream's stay as they are.
-//! Follows `local_reply_config` in `envoy.yaml`; single refusals are tested where their limits are.
+//! Errors have OpenAI's shape: Envoy's local replies are rewritten; errors of the filter and the upstream are
+//! unchanged. Follows `local_reply_config` in `envoy.yaml`. The error of each limit is tested with that limit.
 
 use http::{Method, StatusCode};
 use serde_json::json;
@@ -14,59 +14,60 @@ use crate::stack::{
 };
 
 #[tokio::test]
-async fn a_sidecar_that_is_not_there_is_unavailable() {
-    let nowhere = EnvoyOptions::new("/nonexistent/sidecar.sock").env("PROXY_API_KEY", KEY);
-    let envoy = Envoy::start(nowhere).await;
+async fn missing_sidecar_is_503_with_retry_after() {
+    let missing = EnvoyOptions::new("/nonexistent/sidecar.sock").env("PROXY_API_KEY", KEY);
+    let envoy = Envoy::start(missing).await;
     for version in [Version::H1, Version::H2] {
         let request = with(chat(), "origin", "https://app.example");
-        let answer = envoy.connect(version).await.send(request).await.unwrap();
-        assert_error(&answer, 503, "server_error", "codex_unavailable");
-        assert_eq!(answer.header("retry-after"), "1");
+        let response = envoy.connect(version).await.send(request).await.unwrap();
+        assert_error(&response, 503, "server_error", "codex_unavailable");
+        assert_eq!(response.header("retry-after"), "1");
         assert_eq!(
-            answer.header("access-control-allow-origin"),
+            response.header("access-control-allow-origin"),
             "https://app.example"
         );
     }
 }
 
 #[tokio::test]
-async fn a_sidecar_that_hangs_up_is_unavailable() {
+async fn sidecar_disconnect_is_503_and_not_retried() {
     let (upstream, envoy) = start_with(Behavior::Disconnect, |options| options).await;
-    let answer = envoy.connect(Version::H1).await.send(chat()).await.unwrap();
-    assert_error(&answer, 503, "server_error", "codex_unavailable");
-    assert_eq!(answer.header("retry-after"), "1");
+    let response = envoy.connect(Version::H1).await.send(chat()).await.unwrap();
+    assert_error(&response, 503, "server_error", "codex_unavailable");
+    assert_eq!(response.header("retry-after"), "1");
     assert_eq!(upstream.requests().len(), 1, "a turn never runs twice");
 }
 
 #[tokio::test]
-async fn a_sidecar_that_talks_nonsense_has_failed() {
+async fn malformed_sidecar_response_is_502() {
     let dir = tempfile::tempdir().unwrap();
-    let socket = dir.path().join("nonsense.sock");
+    let socket = dir.path().join("malformed.sock");
     let listener = UnixListener::bind(&socket).unwrap();
-    let nonsense = async {
+    let respond_malformed = async {
         let (mut stream, _) = listener.accept().await.unwrap();
+        // Any part of the request will do; the length does not matter.
         let _ = stream.read(&mut [0; 4096]).await.unwrap();
         stream.write_all(b"what?\r\n\r\n").await.unwrap();
     };
     let envoy = Envoy::start(EnvoyOptions::new(socket).env("PROXY_API_KEY", KEY)).await;
     let mut client = envoy.connect(Version::H1).await;
-    let (answer, ()) = tokio::join!(client.send(chat()), nonsense);
-    assert_error(&answer.unwrap(), 502, "server_error", "codex_failed");
+    let (response, ()) = tokio::join!(client.send(chat()), respond_malformed);
+    assert_error(&response.unwrap(), 502, "server_error", "codex_failed");
 }
 
 #[tokio::test]
-async fn a_path_that_is_none_is_unknown() {
+async fn connect_request_is_404_unknown_url() {
     let (_upstream, envoy) = start().await;
-    let answer = raw(
+    let response = raw(
         envoy.address(),
         &raw_request("CONNECT elsewhere:443 HTTP/1.1", "", ""),
     )
     .await;
-    assert_error(&answer, 404, "invalid_request_error", "unknown_url");
+    assert_error(&response, 404, "invalid_request_error", "unknown_url");
 }
 
 #[tokio::test]
-async fn what_the_filter_says_is_left_alone() {
+async fn error_from_the_filter_is_unchanged() {
     let (upstream, envoy) = start().await;
     let send = async |request| {
         envoy
@@ -76,46 +77,50 @@ async fn what_the_filter_says_is_left_alone() {
             .await
             .unwrap()
     };
-    let answer = send(get(GUARDED)).await;
-    assert_error(&answer, 401, "authentication_error", "invalid_api_key");
-    assert_eq!(answer.header("www-authenticate"), r#"Bearer realm="api""#);
-    let answer = send(bearer(
-        post(CHAT, r#"{"model":"unheard-of","messages":[]}"#),
-        KEY,
-    ))
-    .await;
-    let error = assert_error(&answer, 404, "invalid_request_error", "model_not_found");
+    let response = send(get(GUARDED)).await;
+    assert_error(&response, 401, "authentication_error", "invalid_api_key");
+    assert_eq!(response.header("www-authenticate"), r#"Bearer realm="api""#);
+    let unknown_model = post(CHAT, r#"{"model":"unheard-of","messages":[]}"#);
+    let response = send(bearer(unknown_model, KEY)).await;
+    let error = assert_error(&response, 404, "invalid_request_error", "model_not_found");
     assert_eq!(error["param"], "model");
-    let answer = send(bearer(empty(Method::POST, "/verify"), KEY)).await;
-    assert_error(&answer, 405, "invalid_request_error", "method_not_allowed");
+    let response = send(bearer(empty(Method::POST, "/verify"), KEY)).await;
+    assert_error(
+        &response,
+        405,
+        "invalid_request_error",
+        "method_not_allowed",
+    );
     assert!(upstream.requests().is_empty());
 }
 
 #[tokio::test]
-async fn what_the_upstream_says_is_left_alone() {
+async fn error_from_the_upstream_is_unchanged() {
     let (upstream, envoy) = start().await;
-    let body = json!({"error": {"message": "as told", "type": "t", "param": null, "code": "c"}});
+    let body =
+        json!({"error": {"message": "from the upstream", "type": "t", "param": null, "code": "c"}});
     for status in [400, 403, 404, 408, 413, 500, 502, 503, 504] {
         let status = StatusCode::from_u16(status).unwrap();
         upstream.set_behavior(Behavior::Json(status, body.clone()));
-        let answer = envoy.connect(Version::H1).await.send(chat()).await.unwrap();
-        assert_eq!((answer.status, answer.json()), (status, body.clone()));
-        assert_eq!(answer.header("retry-after"), "");
+        let response = envoy.connect(Version::H1).await.send(chat()).await.unwrap();
+        assert_eq!((response.status, response.json()), (status, body.clone()));
+        assert_eq!(response.header("retry-after"), "");
     }
 }
 
-/// Envoy turns a local reply to what looks like gRPC into a 200; to a forward-auth proxy that would mean yes.
+/// Envoy turns a local reply to a request with a gRPC content type into a 200, which a forward-auth proxy would take
+/// for a valid key.
 #[tokio::test]
-async fn a_refusal_is_none_the_less_for_a_grpc_content_type() {
+async fn rejection_with_a_grpc_content_type_stays_401() {
     let (upstream, envoy) = start().await;
     for version in [Version::H1, Version::H2] {
         for path in ["/verify", GUARDED, CHAT] {
             let request = with(get(path), "content-type", "application/grpc");
-            let answer = envoy.connect(version).await.send(request).await.unwrap();
+            let response = envoy.connect(version).await.send(request).await.unwrap();
             assert_eq!(
-                answer.status,
+                response.status,
                 StatusCode::UNAUTHORIZED,
-                "{version:?} {path}: {answer:?}"
+                "{version:?} {path}: {response:?}"
             );
         }
     }
@@ -123,18 +128,18 @@ async fn a_refusal_is_none_the_less_for_a_grpc_content_type() {
 }
 
 #[tokio::test]
-async fn a_filter_that_was_refused_at_start_lets_nothing_through() {
+async fn invalid_filter_configuration_rejects_all_requests() {
     let upstream = Upstream::start(Behavior::Echo);
     let envoy = Envoy::start(options(&upstream).filter("no_such_field", json!(1))).await;
     for path in ["/healthz", GUARDED] {
-        let answer = envoy
+        let response = envoy
             .connect(Version::H1)
             .await
             .send(bearer(get(path), KEY))
             .await
             .unwrap();
-        assert_error(&answer, 503, "server_error", "gateway_unconfigured");
-        assert_eq!(answer.header("retry-after"), "5");
+        assert_error(&response, 503, "server_error", "gateway_unconfigured");
+        assert_eq!(response.header("retry-after"), "5");
     }
     assert!(
         envoy.stderr().contains("no_such_field"),

@@ -1,6 +1,6 @@
-//! The edge as it ships: real Envoy, `envoy/envoy.yaml`, the compiled filter, and an upstream that keeps what it gets.
-//! Each hardening line of `envoy.yaml` has a test here that fails without it; numbers are turned down where a test
-//! would wait for them.
+//! The edge as it ships: real Envoy, `envoy/envoy.yaml`, the compiled filter, and an upstream that records its
+//! requests. Each hardening line of `envoy.yaml` has a test here that fails without the line. Timeouts and limits are
+//! lowered where a test would otherwise have to wait for the shipped value.
 
 mod auth;
 mod cors;

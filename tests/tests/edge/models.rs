@@ -1,5 +1,5 @@
-//! Which model a body names, read as a JSON parser reads it, however the body is delivered.
-//! RFC 8259; bodies may have no declared length, and may end with trailers (RFC 9113, section 8.1).
+//! The model in a request body: the filter reads the same value as a JSON parser, however the body is framed.
+//! Follows RFC 8259; a body may have no declared length and may end with trailers (RFC 9113, section 8.1).
 
 use std::convert::Infallible;
 
@@ -15,9 +15,9 @@ use tests::upstream::Behavior;
 
 use crate::stack::{CHAT, Edges, GUARDED, assert_error};
 
-/// May ask for whatever there is.
+/// A key for every model.
 const ALICE: &str = "sk-alice";
-/// May ask for `codex-5*` only, which the default model is not.
+/// A key for `codex-5*` only, which does not include the default model.
 const BOB: &str = "sk-bob";
 
 fn two_keys(options: EnvoyOptions) -> EnvoyOptions {
@@ -26,14 +26,13 @@ fn two_keys(options: EnvoyOptions) -> EnvoyOptions {
     options.filter("keys", keys)
 }
 
-/// `body` in pieces of `size` octets, with trailers behind it if that is asked for.
-fn in_pieces(body: &[u8], size: usize, trailers: bool) -> Request<Body> {
-    let pieces = body
-        .chunks(size)
-        .map(|piece| Frame::data(Bytes::copy_from_slice(piece)));
+/// Returns a request with `body` in frames of `size` bytes and without a declared length, optionally with trailers.
+fn in_frames(body: &[u8], size: usize, trailers: bool) -> Request<Body> {
     let name = HeaderName::from_static("x-checksum");
     let trailer = HeaderMap::from_iter([(name, HeaderValue::from_static("1"))]);
-    let frames: Vec<_> = pieces
+    let frames: Vec<_> = body
+        .chunks(size)
+        .map(|chunk| Frame::data(Bytes::copy_from_slice(chunk)))
         .chain(trailers.then(|| Frame::trailers(trailer)))
         .map(Ok::<_, Infallible>)
         .collect();
@@ -42,11 +41,11 @@ fn in_pieces(body: &[u8], size: usize, trailers: bool) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn a_body_is_read_as_a_json_parser_reads_it() {
+async fn model_is_read_as_a_json_parser_reads_it() {
     const MALFORMED: &str = "400 invalid_json";
-    const NO_NAME: &str = "400 invalid_request_error";
+    const NOT_A_STRING: &str = "400 invalid_request_error";
     const UNKNOWN: &str = "404 model_not_found";
-    const OTHERS: &str = "403 model_not_allowed";
+    const NOT_ALLOWED: &str = "403 model_not_allowed";
     let long = format!(
         r#"{{"messages":["{}"],"model":"codex-5"}}"#,
         "a".repeat(100_000)
@@ -61,21 +60,21 @@ async fn a_body_is_read_as_a_json_parser_reads_it() {
         "[".repeat(200),
         "]".repeat(200)
     );
-    // A body, and what becomes of it with either key.
+    // A body, the outcome with the key of alice, and the outcome with the key of bob.
     let cases: [(&str, &str, &str); 29] = [
         (r#"{"model":"codex-5","messages":[]}"#, "200", "200"),
         (r#"{"messages":[],"model":"codex-5"}"#, "200", "200"),
         (
             r#" { "messages" : [ ] , "model" : "codev-5-low" } "#,
             "200",
-            OTHERS,
+            NOT_ALLOWED,
         ),
         (&long, "200", "200"),
-        (&deep, "200", OTHERS),
+        (&deep, "200", NOT_ALLOWED),
         (&too_deep, MALFORMED, MALFORMED),
-        (r#"{"messages":[]}"#, "200", OTHERS),
-        (r#"{"model":null}"#, "200", OTHERS),
-        (r#"{"metadata":{"model":"codex-5"}}"#, "200", OTHERS),
+        (r#"{"messages":[]}"#, "200", NOT_ALLOWED),
+        (r#"{"model":null}"#, "200", NOT_ALLOWED),
+        (r#"{"metadata":{"model":"codex-5"}}"#, "200", NOT_ALLOWED),
         (
             r#"{"metadata":{"model":"gpt-4"},"model":"codex-5"}"#,
             "200",
@@ -88,7 +87,7 @@ async fn a_body_is_read_as_a_json_parser_reads_it() {
         ),
         (r#"{"a":"\\","model":"codex-5"}"#, "200", "200"),
         (r#"{"mod\u0065l":"codex-5"}"#, "200", "200"),
-        (r#"{"mod\u0065l":"gpt-5"}"#, "200", OTHERS),
+        (r#"{"mod\u0065l":"gpt-5"}"#, "200", NOT_ALLOWED),
         (r#"{"model":"c\u006fdex-5"}"#, "200", "200"),
         (r#"{"model":"CODEX-5"}"#, "200", "200"),
         (r#"{"ключ":"значение 🙂","model":"codex-5"}"#, "200", "200"),
@@ -100,8 +99,8 @@ async fn a_body_is_read_as_a_json_parser_reads_it() {
             UNKNOWN,
             UNKNOWN,
         ),
-        (r#"{"model":5}"#, NO_NAME, NO_NAME),
-        (r#"{"model":["codex-5"]}"#, NO_NAME, NO_NAME),
+        (r#"{"model":5}"#, NOT_A_STRING, NOT_A_STRING),
+        (r#"{"model":["codex-5"]}"#, NOT_A_STRING, NOT_A_STRING),
         (r#"["model","codex-5"]"#, MALFORMED, MALFORMED),
         (r#"{"messages":[}"#, MALFORMED, MALFORMED),
         (r#"{"messages":["#, MALFORMED, MALFORMED),
@@ -114,8 +113,8 @@ async fn a_body_is_read_as_a_json_parser_reads_it() {
         ("", MALFORMED, MALFORMED),
     ];
     let edges = Edges::start(Behavior::Echo, two_keys).await;
-    for (body, alices, bobs) in cases {
-        for (key, expected) in [(ALICE, alices), (BOB, bobs)] {
+    for (body, alice_outcome, bob_outcome) in cases {
+        for (key, expected) in [(ALICE, alice_outcome), (BOB, bob_outcome)] {
             let before = edges.requests().len();
             let size = body.len().div_ceil(7).max(1);
             edges
@@ -123,51 +122,62 @@ async fn a_body_is_read_as_a_json_parser_reads_it() {
                 .await;
             edges
                 .check(
-                    || bearer(in_pieces(body.as_bytes(), size, false), key),
+                    || bearer(in_frames(body.as_bytes(), size, false), key),
                     expected,
                 )
                 .await;
             edges
                 .check(
-                    || bearer(in_pieces(body.as_bytes(), size, true), key),
+                    || bearer(in_frames(body.as_bytes(), size, true), key),
                     expected,
                 )
                 .await;
-            let passed = if expected == "200" { 6 } else { 0 };
-            assert_eq!(edges.requests().len() - before, passed * 2, "{body}");
+            // Three requests in two HTTP versions, for each edge.
+            let forwarded = if expected == "200" { 6 } else { 0 };
+            assert_eq!(edges.requests().len() - before, forwarded * 2, "{body}");
             for (upstream, _) in edges.each() {
-                let seen = upstream.requests();
-                let mut last = seen.iter().rev().take(passed);
-                assert!(last.all(|seen| seen.body == body), "{body}");
+                let received = upstream.requests();
+                let mut last = received.iter().rev().take(forwarded);
+                assert!(last.all(|received| received.body == body), "{body}");
             }
         }
     }
 }
 
-/// The first is let through, since the sidecar refuses to be told twice.
+/// The filter reads only the first `model`; the sidecar rejects a duplicate field, so the second one has no effect.
 #[tokio::test]
-async fn a_second_model_does_not_save_the_first() {
+async fn duplicate_model_is_checked_by_its_first_value() {
     let edges = Edges::start(Behavior::Echo, two_keys).await;
-    let body = r#"{"model":"codex-5","model":"gpt-5"}"#;
-    edges.check(|| bearer(post(CHAT, body), BOB), "200").await;
-    let body = r#"{"model":"gpt-5","model":"codex-5"}"#;
-    edges
-        .check(|| bearer(post(CHAT, body), BOB), "403 model_not_allowed")
-        .await;
+    for (body, expected) in [
+        (r#"{"model":"codex-5","model":"gpt-5"}"#, "200"),
+        (
+            r#"{"model":"gpt-5","model":"codex-5"}"#,
+            "403 model_not_allowed",
+        ),
+    ] {
+        edges
+            .check(|| bearer(post(CHAT, body), BOB), expected)
+            .await;
+    }
 }
 
 #[tokio::test]
-async fn a_cut_character_is_one_when_it_is_whole() {
+async fn character_split_across_frames_is_decoded() {
     let edges = Edges::start(Behavior::Echo, two_keys).await;
     let body = r#"{"ключ":"🙂","model":"codex-5"}"#;
     edges
-        .check(|| bearer(in_pieces(body.as_bytes(), 1, true), BOB), "200")
+        .check(|| bearer(in_frames(body.as_bytes(), 1, true), BOB), "200")
         .await;
-    assert!(edges.requests().iter().all(|seen| seen.body == body));
+    assert!(
+        edges
+            .requests()
+            .iter()
+            .all(|received| received.body == body)
+    );
 }
 
 #[tokio::test]
-async fn the_refusal_says_which_field_is_wrong() {
+async fn model_rejection_names_the_param_and_the_model() {
     let edges = Edges::start(Behavior::Echo, two_keys).await;
     for (key, model, status, kind, code) in [
         (
@@ -181,8 +191,8 @@ async fn the_refusal_says_which_field_is_wrong() {
     ] {
         let body = json!({"messages": [], "model": model}).to_string();
         let request = || bearer(post(CHAT, body.clone()), key);
-        for answer in edges.check(request, &format!("{status} {code}")).await {
-            let error = assert_error(&answer, status, kind, code);
+        for response in edges.check(request, &format!("{status} {code}")).await {
+            let error = assert_error(&response, status, kind, code);
             assert_eq!(error["param"], "model");
             assert!(
                 error["message"].as_str().unwrap().contains(model),
@@ -193,26 +203,27 @@ async fn the_refusal_says_which_field_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_body_has_a_bound_in_either_mode() {
+async fn body_above_max_body_bytes_is_rejected_in_either_mode() {
     let limit = 2000;
     let edges = Edges::start(Behavior::Echo, |options| {
         two_keys(options).filter("max_body_bytes", json!(limit))
     })
     .await;
-    let body = |octets: usize, model_first: bool| {
-        let (model, rest) = (r#""model":"codex-5""#, octets - 33);
+    let body_of = |length: usize, model_first: bool| {
+        // 33 bytes are the JSON around the text.
+        let (model, rest) = (r#""model":"codex-5""#, length - 33);
         let text = format!(r#""messages":"{}""#, "a".repeat(rest));
         let body = if model_first {
             format!("{{{model},{text}}}")
         } else {
             format!("{{{text},{model}}}")
         };
-        assert_eq!(body.len(), octets);
+        assert_eq!(body.len(), length);
         body
     };
     for model_first in [true, false] {
-        for (octets, expected) in [(limit, "200"), (limit + 1, "413 request_too_large")] {
-            let body = body(octets, model_first);
+        for (length, expected) in [(limit, "200"), (limit + 1, "413 request_too_large")] {
+            let body = body_of(length, model_first);
             edges
                 .check(|| bearer(post(CHAT, body.clone()), BOB), expected)
                 .await;
@@ -220,34 +231,39 @@ async fn a_body_has_a_bound_in_either_mode() {
                 .check(|| bearer(post(GUARDED, body.clone()), BOB), expected)
                 .await;
             for trailers in [false, true] {
-                let request = || bearer(in_pieces(body.as_bytes(), 500, trailers), BOB);
+                let request = || bearer(in_frames(body.as_bytes(), 500, trailers), BOB);
                 edges.check(request, expected).await;
             }
         }
     }
-    assert!(edges.requests().iter().all(|seen| seen.body.len() == limit));
+    assert!(
+        edges
+            .requests()
+            .iter()
+            .all(|received| received.body.len() == limit)
+    );
 }
 
 #[tokio::test]
-async fn a_model_that_is_known_lets_the_rest_flow() {
+async fn body_is_streamed_once_the_model_is_known() {
     let edges = Edges::start(Behavior::NeverRead, two_keys).await;
     for (_, envoy) in edges.each() {
-        let early = format!(
+        let first_frame = format!(
             r#"{{"model":"codex-5","messages":"{}"#,
             "a".repeat(64 << 10)
         );
         let mut client = envoy.connect(Version::H2).await;
-        let pieces = stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from(early)))]);
-        let unended = futures_util::StreamExt::chain(pieces, stream::pending());
+        let frames = stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from(first_frame)))]);
+        let unfinished = futures_util::StreamExt::chain(frames, stream::pending());
         let request = bearer(
-            post(CHAT, "").map(|_| BodyExt::boxed(StreamBody::new(unended))),
+            post(CHAT, "").map(|_| BodyExt::boxed(StreamBody::new(unfinished))),
             BOB,
         );
         let upload = client.stream(request);
         let connected = envoy.wait_for_stat("cluster.sidecar.upstream_rq_total", 1);
         tokio::select! {
             () = connected => {}
-            answer = upload => panic!("an answer from nobody: {answer:?}"),
+            response = upload => panic!("a response to an unfinished request: {response:?}"),
         }
     }
 }

@@ -1,5 +1,4 @@
-//! What every test here starts with: an upstream, Envoy before it, and a key.
-//! Follows OpenAI's error shape.
+//! The stack under test: an upstream, Envoy in front of it, and one API key. Also assertions on OpenAI's error shape.
 
 use serde_json::{Value, json};
 use tests::envoy::{Envoy, EnvoyOptions};
@@ -8,19 +7,19 @@ use tests::upstream::{Behavior, Upstream, UpstreamRequest};
 
 use http::Request;
 
-/// The only key.
+/// The only API key.
 pub(crate) const KEY: &str = "a-key-of-the-edge-tests";
-/// A path that needs a key and whose body the filter does not look into.
+/// A path that requires a key; the filter does not read the request body.
 pub(crate) const GUARDED: &str = "/v1/usage";
-/// A path that starts a turn, so that the filter looks for the model.
+/// A path that starts a turn; the filter reads the model from the request body.
 pub(crate) const CHAT: &str = "/v1/chat/completions";
 
-/// An echoing upstream and Envoy as it ships.
+/// Starts an echoing upstream and Envoy with the shipped configuration.
 pub(crate) async fn start() -> (Upstream, Envoy) {
     start_with(Behavior::Echo, |options| options).await
 }
 
-/// An upstream that follows `script`, and Envoy with what `change` changes.
+/// Starts an upstream that follows `script`, and Envoy with the options that `change` returns.
 pub(crate) async fn start_with(
     script: Behavior,
     change: impl FnOnce(EnvoyOptions) -> EnvoyOptions,
@@ -30,14 +29,15 @@ pub(crate) async fn start_with(
     (upstream, envoy)
 }
 
-/// What makes a request of a table, which is sent more than once.
+/// A constructor of a request in a table of cases; the request is sent more than once.
 pub(crate) type MakeRequest<'a> = &'a dyn Fn() -> Request<Body>;
 
-/// The filter in both ways in which an Envoy may load it: able to hold a head back until the body is known, and not.
+/// The edge in both modes of the filter: with `allow_on_headers_stop_iteration`, in which the filter can hold the
+/// request head until the body is known, and without.
 pub(crate) struct Edges([(Upstream, Envoy); 2]);
 
 impl Edges {
-    /// Upstreams that follow `script`, and the Envoys with what `change` changes.
+    /// Starts both modes with upstreams that follow `script` and the options that `change` returns.
     pub(crate) async fn start(
         script: Behavior,
         change: impl Fn(EnvoyOptions) -> EnvoyOptions,
@@ -52,31 +52,34 @@ impl Edges {
         Self([holding, flowing.await])
     }
 
-    /// Sends what `request` makes to each, over HTTP/1.1 and HTTP/2, and returns the answers once each is as
-    /// `expected`: a status, with its code when it is an error.
+    /// Sends `request` to each edge over HTTP/1.1 and HTTP/2, asserts that every response is `expected` (a status,
+    /// followed by the error code if there is one), and returns the responses.
     pub(crate) async fn check(
         &self,
         request: impl Fn() -> Request<Body>,
         expected: &str,
     ) -> Vec<BufferedResponse> {
-        let mut answers = Vec::new();
+        let mut responses = Vec::new();
         for (_, envoy) in &self.0 {
             for version in [Version::H1, Version::H2] {
-                let answer = envoy.connect(version).await.send(request()).await;
-                let answer = answer.unwrap_or_else(|error| panic!("{error}: {:?}", request()));
-                assert_eq!(outcome(&answer), expected, "{version:?} {:?}", request());
-                answers.push(answer);
+                let mut client = envoy.connect(version).await;
+                let response = client
+                    .send(request())
+                    .await
+                    .unwrap_or_else(|error| panic!("{error}: {:?}", request()));
+                assert_eq!(outcome(&response), expected, "{version:?} {:?}", request());
+                responses.push(response);
             }
         }
-        answers
+        responses
     }
 
-    /// Each upstream and its Envoy.
+    /// Returns each upstream with its Envoy.
     pub(crate) fn each(&self) -> impl Iterator<Item = &(Upstream, Envoy)> {
         self.0.iter()
     }
 
-    /// The requests that reached an upstream, of all.
+    /// Returns the requests that reached either upstream.
     pub(crate) fn requests(&self) -> Vec<UpstreamRequest> {
         self.each()
             .flat_map(|(upstream, _)| upstream.requests())
@@ -84,27 +87,27 @@ impl Edges {
     }
 }
 
-/// A status, with its code when it is an error.
-fn outcome(answer: &BufferedResponse) -> String {
-    let status = answer.status.as_u16();
-    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+/// Returns the status of a response, followed by the error code if there is one.
+fn outcome(response: &BufferedResponse) -> String {
+    let status = response.status.as_u16();
+    let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     match body["error"]["code"].as_str() {
         Some(code) => format!("{status} {code}"),
         None => status.to_string(),
     }
 }
 
-/// The shipped configuration in front of `upstream`, with the key.
+/// Returns the options of an Envoy with the shipped configuration, `upstream` and the API key.
 pub(crate) fn options(upstream: &Upstream) -> EnvoyOptions {
     EnvoyOptions::new(upstream.socket()).env("PROXY_API_KEY", KEY)
 }
 
-/// `GET path` with the key.
+/// Returns `GET path` with the API key.
 pub(crate) fn keyed_get(path: &str) -> Request<Body> {
     bearer(get(path), KEY)
 }
 
-/// A chat request with the key.
+/// Returns a chat request with the API key.
 pub(crate) fn chat() -> Request<Body> {
     bearer(
         post(
@@ -115,30 +118,31 @@ pub(crate) fn chat() -> Request<Body> {
     )
 }
 
-/// A raw request: `line`, the fields that every request has, `more` fields, then `body`.
+/// Returns a raw HTTP/1 request: `line`, the common headers, the header lines in `more`, then `body`.
 pub(crate) fn raw_request(line: &str, more: &str, body: &str) -> Vec<u8> {
-    let fields =
+    let headers =
         format!("host: edge\r\nauthorization: Bearer {KEY}\r\nconnection: close\r\n{more}");
-    format!("{line}\r\n{fields}\r\n{body}").into_bytes()
+    format!("{line}\r\n{headers}\r\n{body}").into_bytes()
 }
 
-/// Asserts that `answer` is an error in OpenAI's shape, readable, traceable and nothing else; returns its `error`.
+/// Asserts that `response` is an error in OpenAI's shape: a JSON body with only `error`, its four fields, and a request
+/// id. Returns the `error` object.
 #[track_caller]
 pub(crate) fn assert_error(
-    answer: &BufferedResponse,
+    response: &BufferedResponse,
     status: u16,
     kind: &str,
     code: &str,
 ) -> Value {
-    assert_eq!(answer.status.as_u16(), status, "{answer:?}");
+    assert_eq!(response.status.as_u16(), status, "{response:?}");
     assert_eq!(
-        answer.header("content-type"),
+        response.header("content-type"),
         "application/json; charset=utf-8"
     );
-    assert!(!answer.header("x-request-id").is_empty(), "{answer:?}");
-    let mut body = answer.json();
+    assert!(!response.header("x-request-id").is_empty(), "{response:?}");
+    let mut body = response.json();
     let error = body["error"].take();
-    assert_eq!(body, json!({"error": null}), "nothing beside the error");
+    assert_eq!(body, json!({"error": null}), "`error` is the only field");
     let fields: Vec<_> = error
         .as_object()
         .expect("an object")

@@ -8,8 +8,8 @@ use http::{Method, Request, StatusCode};
 use serde_json::{Map, Value, json};
 use tests::envoy::Envoy;
 use tests::filter_wasm::filter_wasm;
-use tests::http::{Answer, Body, DEADLINE, Version, empty, get, with};
-use tests::upstream::{Script, Upstream};
+use tests::http::{Body, BufferedResponse, DEADLINE, Version, empty, get, with};
+use tests::upstream::{Behavior, Upstream};
 use tests::wasm_host::FilterModule;
 use tokio::time::{sleep, timeout};
 
@@ -35,7 +35,7 @@ fn restriction(withheld: &str) -> String {
 /// An edge without one of the filter's calls.
 async fn start_without(withheld: &str) -> (Upstream, Envoy) {
     let policy = "failure_policy: FAIL_RELOAD";
-    start_with(Script::Echo, |options| {
+    start_with(Behavior::Echo, |options| {
         options
             .filter("cors", json!({"allowed_origins": [PAGE]}))
             .replace_in_filter(
@@ -46,13 +46,13 @@ async fn start_without(withheld: &str) -> (Upstream, Envoy) {
     .await
 }
 
-async fn send(envoy: &Envoy, version: Version, request: Request<Body>) -> Answer {
+async fn send(envoy: &Envoy, version: Version, request: Request<Body>) -> BufferedResponse {
     let answer = envoy.connect(version).await.send(request).await;
     answer.expect("Envoy answers")
 }
 
 /// The first response to an unauthenticated request that is not a 503; Envoy sends 503 during the back-off of the reload.
-async fn answer_of_the_next_filter(envoy: &Envoy, version: Version) -> Answer {
+async fn answer_of_the_next_filter(envoy: &Envoy, version: Version) -> BufferedResponse {
     let back = async {
         loop {
             let answer = send(envoy, version, get(GUARDED)).await;
@@ -85,10 +85,10 @@ async fn request_after_a_trap_is_guarded() {
             assert_eq!(send(&envoy, version, keyed_get(GUARDED)).await.status, 200);
             let trapped = send(&envoy, version, request).await;
             assert_error(&trapped, 503, "server_error", "codex_unavailable");
-            let passed = upstream.seen().len();
+            let passed = upstream.requests().len();
             let answer = answer_of_the_next_filter(&envoy, version).await;
             assert_error(&answer, 401, "authentication_error", "invalid_api_key");
-            assert_eq!(upstream.seen().len(), passed);
+            assert_eq!(upstream.requests().len(), passed);
             reloads += 1;
             assert_eq!(
                 envoy.stat("wasm.codex_edge.vm_reload_success").await,
@@ -110,7 +110,7 @@ async fn unauthenticated_client_that_provokes_traps_is_never_forwarded() {
         }
         sleep(Duration::from_millis(10)).await;
     }
-    assert!(traps > 0 && upstream.seen().is_empty(), "{traps}");
+    assert!(traps > 0 && upstream.requests().is_empty(), "{traps}");
     assert!(envoy.stat("wasm.codex_edge.vm_reload_success").await > 0);
 }
 

@@ -1,5 +1,5 @@
-//! Somebody else's service behind the real nginx, guarded by our keys.
-//! nginx's `auth_request`, which asks `/verify`; follows `deploy/nginx/auth_request.conf`.
+//! A third-party service behind the real nginx, protected by the edge's API keys: nginx's `auth_request` module sends a
+//! subrequest to `/verify`. Follows `deploy/nginx/auth_request.conf`.
 
 use http::{Method, Request, StatusCode};
 use serde_json::json;
@@ -10,16 +10,16 @@ use tests::upstream::{Behavior, Upstream};
 
 use crate::stack::{KEY, start_with};
 
-/// A service, nginx before it, and the edge that nginx asks.
-struct Guarded {
+/// A service, nginx in front of it, and the edge that nginx asks for each request.
+struct NginxStack {
     service: Upstream,
     nginx: Nginx,
-    /// What is behind the edge, which nobody should ever reach from here.
+    /// The upstream of the edge, which must not receive a request from nginx.
     sidecar: Upstream,
     _envoy: Envoy,
 }
 
-impl Guarded {
+impl NginxStack {
     async fn start(
         edge: impl FnOnce(EnvoyOptions) -> EnvoyOptions,
         change: impl FnOnce(&str) -> String,
@@ -40,12 +40,13 @@ impl Guarded {
     }
 
     async fn send(&self, request: Request<Body>) -> BufferedResponse {
-        let answer = self.nginx.connect().await.send(request).await;
-        answer.expect("nginx answers")
+        let mut client = self.nginx.connect().await;
+        client.send(request).await.expect("nginx answers")
     }
 }
 
-/// What people write who leave that line out: the edge sees all that the client sent.
+/// Removes the line that keeps the client's headers from the subrequest, as an operator might; `/verify` must still
+/// reject unauthenticated requests.
 fn with_all_headers(file: &str) -> String {
     let line = "proxy_pass_request_headers off;";
     assert_eq!(file.matches(line).count(), 1);
@@ -53,128 +54,135 @@ fn with_all_headers(file: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_key_opens_the_service_which_learns_who_calls() {
-    let guarded = Guarded::as_shipped().await;
+async fn valid_key_reaches_the_service_with_the_client_header() {
+    let stack = NginxStack::as_shipped().await;
     let requests = [
-        get("/theirs?x=1"),
-        post("/theirs", "a body"),
-        with(get("/theirs"), "x-codex-edge-client", "forged"),
-        empty(Method::DELETE, "/theirs/1"),
-        empty(Method::HEAD, "/theirs"),
+        get("/service?x=1"),
+        post("/service", "a body"),
+        with(get("/service"), "x-codex-edge-client", "forged"),
+        empty(Method::DELETE, "/service/1"),
+        empty(Method::HEAD, "/service"),
     ];
     for request in requests {
         let (method, uri) = (request.method().clone(), request.uri().to_string());
-        let answer = guarded.send(bearer(request, KEY)).await;
-        assert_eq!(answer.status, StatusCode::OK, "{method} {uri}");
-        let seen = guarded
-            .service
-            .requests()
-            .pop()
-            .expect("the service is asked");
+        let response = stack.send(bearer(request, KEY)).await;
+        assert_eq!(response.status, StatusCode::OK, "{method} {uri}");
+        let received = stack.service.requests().pop().expect("nginx forwards it");
         assert_eq!(
-            (seen.head.method.clone(), seen.head.uri.to_string()),
+            (received.head.method.clone(), received.head.uri.to_string()),
             (method, uri)
         );
-        assert_eq!(seen.header("x-codex-edge-client"), "default");
-        assert_eq!(seen.header("authorization"), "", "the key stays with nginx");
+        assert_eq!(received.header("x-codex-edge-client"), "default");
+        assert_eq!(
+            received.header("authorization"),
+            "",
+            "nginx removes the key"
+        );
     }
-    assert_eq!(guarded.service.requests()[1].body, "a body");
-    assert!(guarded.sidecar.requests().is_empty());
+    assert_eq!(stack.service.requests()[1].body, "a body");
+    assert!(stack.sidecar.requests().is_empty());
 }
 
 #[tokio::test]
-async fn a_stranger_is_turned_away() {
+async fn unauthenticated_request_is_rejected_with_401() {
     for change in [str::to_owned as fn(&str) -> String, with_all_headers] {
-        let guarded = Guarded::start(|options| options, change).await;
+        let stack = NginxStack::start(|options| options, change).await;
         let requests = [
-            get("/theirs"),
-            post("/theirs", "a body"),
-            bearer(get("/theirs"), "wrong"),
-            with(get("/theirs"), "authorization", &format!("Basic {KEY}")),
-            with(get("/theirs"), "x-codex-edge-client", "default"),
-            with(get("/theirs"), "content-type", "application/grpc"),
-            with(get("/theirs"), "content-type", "application/grpc+proto"),
+            get("/service"),
+            post("/service", "a body"),
+            bearer(get("/service"), "wrong"),
+            with(get("/service"), "authorization", &format!("Basic {KEY}")),
+            with(get("/service"), "x-codex-edge-client", "default"),
+            with(get("/service"), "content-type", "application/grpc"),
+            with(get("/service"), "content-type", "application/grpc+proto"),
             get("/v1/chat/completions"),
-            get("/healthz/../theirs"),
+            get("/healthz/../service"),
             get("/healthz%2f..%2ftheirs"),
             get("/_codex_edge"),
         ];
         for request in requests {
-            let shown = format!("{request:?}");
-            let answer = guarded.send(request).await;
-            let expected = if shown.contains("/_codex_edge") {
+            let description = format!("{request:?}");
+            let response = stack.send(request).await;
+            let expected = if description.contains("/_codex_edge") {
                 404
             } else {
                 401
             };
-            assert_eq!(answer.status.as_u16(), expected, "{shown}");
-            let challenge = answer.header("www-authenticate");
+            assert_eq!(response.status.as_u16(), expected, "{description}");
+            let challenge = response.header("www-authenticate");
             assert_eq!(
                 challenge.is_empty(),
                 expected == 404,
-                "{shown}: {challenge}"
+                "{description}: {challenge}"
             );
         }
-        assert!(guarded.service.requests().is_empty() && guarded.sidecar.requests().is_empty());
+        assert!(stack.service.requests().is_empty() && stack.sidecar.requests().is_empty());
     }
 }
 
 #[tokio::test]
-async fn the_clients_own_method_and_path_decide() {
-    let guarded = Guarded::as_shipped().await;
+async fn original_method_and_path_decide_whether_a_key_is_required() {
+    let stack = NginxStack::as_shipped().await;
     let cases = [
         (Method::GET, "/healthz", 200),
         (Method::HEAD, "/readyz", 200),
         (Method::GET, "/v1/models", 200),
-        (Method::OPTIONS, "/theirs", 200),
+        (Method::OPTIONS, "/service", 200),
         (Method::POST, "/healthz", 401),
         (Method::DELETE, "/v1/models", 401),
-        (Method::GET, "/theirs?/healthz", 401),
+        (Method::GET, "/service?/healthz", 401),
     ];
     for (method, path, expected) in cases {
-        let request = empty(method.clone(), path);
-        // What the client says of itself is not what nginx says of it.
-        let request = with(request, "x-forwarded-uri", "/healthz");
-        let request = with(request, "x-forwarded-method", "OPTIONS");
-        let answer = guarded.send(request).await;
-        assert_eq!(answer.status.as_u16(), expected, "{method} {path}");
+        // nginx must not pass these headers of the client on to `/verify`.
+        let forged = [
+            ("x-forwarded-uri", "/healthz"),
+            ("x-forwarded-method", "OPTIONS"),
+        ];
+        let request = forged
+            .into_iter()
+            .fold(empty(method.clone(), path), |request, (name, value)| {
+                with(request, name, value)
+            });
+        let response = stack.send(request).await;
+        assert_eq!(response.status.as_u16(), expected, "{method} {path}");
     }
-    let opened = guarded.service.requests();
-    assert_eq!(opened.len(), 4, "{opened:?}");
+    let admitted = stack.service.requests();
+    assert_eq!(admitted.len(), 4, "{admitted:?}");
     assert!(
-        opened
+        admitted
             .iter()
-            .all(|seen| seen.header("x-codex-edge-client").is_empty())
+            .all(|received| received.header("x-codex-edge-client").is_empty())
     );
 }
 
 #[tokio::test]
-async fn who_guesses_keys_is_told_when_to_come_again() {
+async fn invalid_keys_above_the_limit_get_429_with_retry_after() {
     let limit = json!({"requests": 1, "window_ms": 60 * 60 * 1000});
-    let few = |options: EnvoyOptions| options.filter("unauthenticated_rate_limit", limit);
-    let guarded = Guarded::start(few, str::to_owned).await;
-    let guess = || bearer(get("/theirs"), "a guess");
-    assert_eq!(guarded.send(guess()).await.status, StatusCode::UNAUTHORIZED);
-    let answer = guarded.send(guess()).await;
-    assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
-    assert!((3590..=3600).contains(&answer.header("retry-after").parse().unwrap()));
-    let answer = guarded.send(bearer(get("/theirs"), KEY)).await;
+    let limited = |options: EnvoyOptions| options.filter("unauthenticated_rate_limit", limit);
+    let stack = NginxStack::start(limited, str::to_owned).await;
+    let guess = || bearer(get("/service"), "a guess");
+    assert_eq!(stack.send(guess()).await.status, StatusCode::UNAUTHORIZED);
+    let response = stack.send(guess()).await;
+    assert_eq!(response.status, StatusCode::TOO_MANY_REQUESTS);
+    assert!((3590..=3600).contains(&response.header("retry-after").parse().unwrap()));
+    let response = stack.send(bearer(get("/service"), KEY)).await;
     assert_eq!(
-        answer.status,
+        response.status,
         StatusCode::OK,
-        "a key is not slowed down by guesses"
+        "a valid key is not affected by the limit for unauthenticated requests"
     );
 }
 
 #[tokio::test]
-async fn without_the_edge_nothing_passes() {
+async fn unreachable_edge_is_answered_with_503() {
     let service = Upstream::start(Behavior::Echo);
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = nobody.local_addr().unwrap();
-    drop(nobody);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // Closes the port, so that nginx's connection to the edge is refused.
+    drop(listener);
     let nginx = Nginx::start(address, &service.socket(), str::to_owned).await;
-    let request = bearer(get("/theirs"), KEY);
-    let answer = nginx.connect().await.send(request).await.unwrap();
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    let request = bearer(get("/service"), KEY);
+    let response = nginx.connect().await.send(request).await.unwrap();
+    assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(service.requests().is_empty());
 }

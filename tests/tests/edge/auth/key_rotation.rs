@@ -1,5 +1,5 @@
-//! Keys change while Envoy runs, by a new `filter.yaml` in the place of the old one.
-//! Follows Envoy's extension discovery from a watched folder (ECDS by path).
+//! Rotation of keys while Envoy runs: a new `filter.yaml` is renamed over the old one.
+//! Follows Envoy's extension config discovery from a watched folder (ECDS by path).
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -13,10 +13,12 @@ use tests::upstream::{Behavior, Upstream};
 
 use crate::stack::{GUARDED, KEY, chat, options, start, start_with};
 
+/// The counter of configurations that Envoy applied.
 const RELOADED: &str = "extension_config_discovery.http_filter.codex_edge.config_reload";
-const REFUSED: &str = "extension_config_discovery.http_filter.codex_edge.config_fail";
+/// The counter of configurations that Envoy rejected.
+const REJECTED: &str = "extension_config_discovery.http_filter.codex_edge.config_fail";
 
-/// Plugin fields that have `key` in place of the environment's.
+/// Returns filter configuration fields with `key` enabled and the key of the environment disabled.
 fn with_key(key: &str) -> Map<String, Value> {
     let keys =
         json!([{"id": "default", "key": KEY, "disabled": true}, {"id": "rotated", "key": key}]);
@@ -24,13 +26,13 @@ fn with_key(key: &str) -> Map<String, Value> {
 }
 
 async fn status(envoy: &Envoy, key: &str) -> StatusCode {
+    let request = bearer(get(GUARDED), key);
     let mut client = envoy.connect(Version::H1).await;
-    let answer = client.send(bearer(get(GUARDED), key)).await;
-    answer.expect("Envoy answers").status
+    client.send(request).await.expect("Envoy answers").status
 }
 
 #[tokio::test]
-async fn a_new_key_works_and_an_old_one_stops_at_once() {
+async fn reload_accepts_the_new_key_and_rejects_the_old_one() {
     let (upstream, envoy) = start().await;
     let reloads = envoy.stat(RELOADED).await;
     for (count, (new, old)) in [("first", "second"), ("second", "first")]
@@ -48,12 +50,12 @@ async fn a_new_key_works_and_an_old_one_stops_at_once() {
         upstream
             .requests()
             .iter()
-            .all(|seen| seen.header("x-codex-edge-client") == "rotated")
+            .all(|received| received.header("x-codex-edge-client") == "rotated")
     );
 }
 
 #[tokio::test]
-async fn a_stream_goes_on_while_keys_rotate() {
+async fn stream_continues_across_a_key_rotation() {
     let events = Behavior::Events {
         count: 30,
         every: Duration::from_millis(50),
@@ -74,19 +76,19 @@ async fn a_stream_goes_on_while_keys_rotate() {
 }
 
 #[tokio::test]
-async fn what_is_refused_changes_nothing() {
+async fn rejected_configuration_keeps_the_previous_one_active() {
     let (_upstream, envoy) = start().await;
-    let good = envoy.filter_yaml(&with_key("next"));
-    let refused = [
+    let valid = envoy.filter_yaml(&with_key("next"));
+    let rejected = [
         "no yaml: [".to_owned(),
-        good.replace("FAIL_RELOAD", "FAIL_SOMEHOW"),
-        good.replace("\"keys\"", "\"kyes\""),
-        good.replace("filter.wasm", "absent.wasm"),
+        valid.replace("FAIL_RELOAD", "FAIL_SOMEHOW"),
+        valid.replace("\"keys\"", "\"kyes\""),
+        valid.replace("filter.wasm", "absent.wasm"),
         envoy.filter_yaml(&Map::from_iter([("keys".to_owned(), json!("none"))])),
     ];
-    for (count, text) in refused.iter().enumerate() {
+    for (count, text) in rejected.iter().enumerate() {
         envoy.write_filter_yaml(text);
-        envoy.wait_for_stat(REFUSED, count as u64 + 1).await;
+        envoy.wait_for_stat(REJECTED, count as u64 + 1).await;
         assert_eq!(status(&envoy, KEY).await, StatusCode::OK, "{text}");
         assert_eq!(
             status(&envoy, "next").await,
@@ -95,13 +97,13 @@ async fn what_is_refused_changes_nothing() {
         );
     }
     let reloads = envoy.stat(RELOADED).await;
-    envoy.write_filter_yaml(&good);
+    envoy.write_filter_yaml(&valid);
     envoy.wait_for_stat(RELOADED, reloads + 1).await;
     assert_eq!(status(&envoy, "next").await, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn a_repaired_file_opens_an_edge_that_was_refused_at_start() {
+async fn corrected_file_recovers_an_edge_that_started_with_an_invalid_one() {
     let upstream = Upstream::start(Behavior::Echo);
     let envoy = Envoy::start(options(&upstream).filter("keys", json!("none"))).await;
     assert_eq!(status(&envoy, KEY).await, StatusCode::SERVICE_UNAVAILABLE);
@@ -110,9 +112,9 @@ async fn a_repaired_file_opens_an_edge_that_was_refused_at_start() {
     assert_eq!(status(&envoy, "next").await, StatusCode::OK);
 }
 
-/// Kubernetes updates a mounted ConfigMap by renaming a symbolic link to the folder behind the file.
+/// Kubernetes updates a mounted ConfigMap by renaming a symbolic link to the folder that holds the file.
 #[tokio::test]
-async fn a_config_map_that_is_swapped_is_noticed() {
+async fn swapped_config_map_symlink_triggers_a_reload() {
     let (_upstream, envoy) = start().await;
     let dir = envoy.dir();
     let file = dir.join("filter.yaml");

@@ -1,5 +1,5 @@
-//! Keys as an operator writes them: who passes, who the upstream is told is calling, and what each may ask how often.
-//! Follows the `keys` of the filter's configuration; tokens are RFC 6750's, section 2.1.
+//! API keys in the filter's configuration: authentication, the identity headers for the upstream, models and rates.
+//! Follows the `keys` field of the filter's configuration; bearer tokens follow RFC 6750, section 2.1.
 
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,10 +13,10 @@ use tokio::time::{sleep, timeout};
 
 use crate::stack::{CHAT, Edges, GUARDED, MakeRequest, start_with};
 
-/// `printf %s sk-alice | sha256sum`.
+/// The output of `printf %s sk-alice | sha256sum`.
 const ALICES_HASH: &str = "099295a3784e1bd368dc348843a7398c1931b6b8ec2504c73e91ed2040bdc46c";
 
-/// One key of each kind; the token of each is its id behind `sk-`.
+/// Configures a key of each kind; the token of a key is `sk-` and the key's id.
 fn keys(options: EnvoyOptions) -> EnvoyOptions {
     let keys = json!([
         {"id": "alice", "sha256": ALICES_HASH},
@@ -35,7 +35,7 @@ fn chat(key: &str) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn a_key_passes_while_it_is_valid() {
+async fn only_enabled_and_unexpired_keys_are_accepted() {
     let edges = Edges::start(Behavior::Echo, keys).await;
     for (key, expected) in [
         ("sk-alice", "200"),
@@ -44,7 +44,7 @@ async fn a_key_passes_while_it_is_valid() {
         ("sk-frank", "200"),
         ("sk-dave", "401 invalid_api_key"),
         ("sk-erin", "401 invalid_api_key"),
-        ("sk-nobody", "401 invalid_api_key"),
+        ("sk-unknown", "401 invalid_api_key"),
         ("alice", "401 invalid_api_key"),
         (ALICES_HASH, "401 invalid_api_key"),
     ] {
@@ -54,7 +54,7 @@ async fn a_key_passes_while_it_is_valid() {
 }
 
 #[tokio::test]
-async fn a_credential_has_one_form() {
+async fn only_one_well_formed_bearer_credential_is_accepted() {
     let edges = Edges::start(Behavior::Echo, keys).await;
     let values: [(&[u8], &str); 12] = [
         (b"bearer sk-alice", "200"),
@@ -79,14 +79,14 @@ async fn a_credential_has_one_form() {
         };
         edges.check(request, expected).await;
     }
-    let twice = || bearer(bearer(get(GUARDED), "sk-alice"), "sk-alice");
-    edges.check(twice, "401 invalid_api_key").await;
-    let twice = || bearer(bearer(get(GUARDED), "sk-nobody"), "sk-alice");
-    edges.check(twice, "401 invalid_api_key").await;
+    for first in ["sk-alice", "sk-unknown"] {
+        let two_credentials = || bearer(bearer(get(GUARDED), first), "sk-alice");
+        edges.check(two_credentials, "401 invalid_api_key").await;
+    }
 }
 
 #[tokio::test]
-async fn what_is_open_needs_no_key_and_nothing_else_is() {
+async fn only_public_routes_are_served_without_a_key() {
     let edges = Edges::start(Behavior::Echo, keys).await;
     let cases = [
         (Method::GET, "/healthz", "200"),
@@ -123,7 +123,7 @@ async fn what_is_open_needs_no_key_and_nothing_else_is() {
 }
 
 #[tokio::test]
-async fn the_upstream_is_told_who_calls() {
+async fn upstream_receives_the_identity_of_the_key_and_no_forged_header() {
     let edges = Edges::start(Behavior::Echo, keys).await;
     let forged = |request| {
         let names = [
@@ -158,55 +158,57 @@ async fn the_upstream_is_told_who_calls() {
         edges.check(|| forged(request()), "200").await;
         assert_eq!(edges.requests().len(), before + 4);
         for (upstream, _) in edges.each() {
-            for seen in upstream.requests().iter().rev().take(2) {
-                let fields = seen.head.headers.iter();
-                let told: Value = fields
+            for received in upstream.requests().iter().rev().take(2) {
+                let identity: Value = received
+                    .head
+                    .headers
+                    .iter()
                     .filter(|(name, _)| name.as_str().starts_with("x-codex-edge-"))
                     .map(|(name, value)| (name.to_string(), Value::from(value.to_str().unwrap())))
                     .collect();
-                assert_eq!(told, expected);
-                assert_eq!(seen.header("authorization"), "");
+                assert_eq!(identity, expected);
+                assert_eq!(received.header("authorization"), "");
             }
         }
     }
 }
 
 #[tokio::test]
-async fn each_key_has_its_own_rate() {
+async fn rate_limit_applies_per_key_and_is_reported_in_headers() {
     for version in [Version::H1, Version::H2] {
         let (_upstream, envoy) = start_with(Behavior::Echo, keys).await;
         let send = async |request| envoy.connect(version).await.send(request).await.unwrap();
         for (status, remaining) in [(200, "1"), (200, "0"), (429, "0"), (429, "0")] {
-            // What starts no turn is not charged.
-            let answer = send(bearer(get(GUARDED), "sk-carol")).await;
+            // A request that does not start a turn takes no token from the bucket.
+            let response = send(bearer(get(GUARDED), "sk-carol")).await;
             assert_eq!(
                 (
-                    answer.status.as_u16(),
-                    answer.header("x-ratelimit-limit-requests")
+                    response.status.as_u16(),
+                    response.header("x-ratelimit-limit-requests")
                 ),
                 (200, "")
             );
-            let answer = send(chat("sk-carol")).await;
-            assert_eq!(answer.status.as_u16(), status);
-            assert_eq!(answer.header("x-ratelimit-limit-requests"), "2");
-            assert_eq!(answer.header("x-ratelimit-remaining-requests"), remaining);
-            assert!(answer.header("x-ratelimit-reset-requests").ends_with('s'));
-            let waits = ["retry-after", "retry-after-ms"].map(|name| answer.header(name));
+            let response = send(chat("sk-carol")).await;
+            assert_eq!(response.status.as_u16(), status);
+            assert_eq!(response.header("x-ratelimit-limit-requests"), "2");
+            assert_eq!(response.header("x-ratelimit-remaining-requests"), remaining);
+            assert!(response.header("x-ratelimit-reset-requests").ends_with('s'));
+            let waits = ["retry-after", "retry-after-ms"].map(|name| response.header(name));
             assert_eq!(waits.map(str::is_empty), [status == 200; 2]);
             if status == 429 {
                 let [seconds, millis] = waits.map(|wait| wait.parse::<u64>().unwrap());
                 assert!((43_100..=43_200).contains(&seconds) && millis.div_ceil(1000) == seconds);
             }
         }
-        let answer = send(chat("sk-alice")).await;
-        let fields = [
+        let response = send(chat("sk-alice")).await;
+        let headers = [
             "x-ratelimit-limit-requests",
             "x-ratelimit-remaining-requests",
         ];
         assert_eq!(
             (
-                answer.status.as_u16(),
-                fields.map(|name| answer.header(name))
+                response.status.as_u16(),
+                headers.map(|name| response.header(name))
             ),
             (200, ["1000", "999"])
         );
@@ -214,31 +216,31 @@ async fn each_key_has_its_own_rate() {
 }
 
 #[tokio::test]
-async fn a_key_runs_out_while_envoy_runs() {
+async fn expired_key_is_rejected_without_a_reload() {
     let end = SystemTime::now() + Duration::from_secs(8);
     let seconds = end.duration_since(UNIX_EPOCH).unwrap().as_secs();
     let date = Command::new("date")
         .args(["-u", "-d", &format!("@{seconds}"), "+%FT%TZ"])
         .output();
-    let end = String::from_utf8(date.expect("date is there").stdout).unwrap();
-    let keys = json!([{"id": "brief", "key": "sk-brief", "expires_at": end.trim()}, {"id": "other", "key": "sk-other"}]);
+    let expires_at = String::from_utf8(date.expect("`date` is installed").stdout).unwrap();
+    let keys = json!([
+        {"id": "brief", "key": "sk-brief", "expires_at": expires_at.trim()},
+        {"id": "other", "key": "sk-other"},
+    ]);
     let (_upstream, envoy) =
         start_with(Behavior::Echo, |options| options.filter("keys", keys)).await;
     let status = async |key| {
-        let answer = envoy
-            .connect(Version::H1)
-            .await
-            .send(bearer(get(GUARDED), key))
-            .await;
-        answer.unwrap().status
+        let mut client = envoy.connect(Version::H1).await;
+        let response = client.send(bearer(get(GUARDED), key)).await;
+        response.unwrap().status
     };
     assert_eq!(status("sk-brief").await, 200);
-    let ended = async {
+    let expired = async {
         while status("sk-brief").await == 200 {
             sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(DEADLINE, ended).await.expect("the key runs out");
+    timeout(DEADLINE, expired).await.expect("the key expires");
     assert_eq!(
         (
             status("sk-brief").await.as_u16(),

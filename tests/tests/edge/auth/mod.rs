@@ -1,9 +1,9 @@
-//! API keys, their rotation, unauthenticated clients, `/verify`, and rate limits.
+//! API keys, rotation of keys, unauthenticated clients, `/verify`, and rate limits.
 
 mod forward_auth;
 mod key_rotation;
 mod keys;
 mod rate_limit;
 mod shared_limit;
-mod strangers;
+mod unauthenticated;
 mod verify;

@@ -1,4 +1,4 @@
-//! A limit is exact for the process, however many workers and connections there are.
+//! The rate limit of a process across Envoy's worker threads and client connections.
 //! Follows the filter's token bucket in Envoy's shared data.
 
 use http::StatusCode;
@@ -14,7 +14,7 @@ const CLIENTS: usize = 32;
 const REQUESTS_EACH: usize = 10;
 
 #[tokio::test]
-async fn a_limit_is_exact_across_workers_and_connections() {
+async fn rate_limit_is_exact_across_workers_and_connections() {
     let limit = json!({"enabled": true, "requests": LIMIT, "window_ms": 24 * 60 * 60 * 1000});
     let (upstream, envoy) = start_with(Behavior::Echo, |options| {
         options.concurrency(2).filter("rate_limit", limit)
@@ -29,10 +29,10 @@ async fn a_limit_is_exact_across_workers_and_connections() {
         };
         let address = envoy.address();
         clients.spawn(async move {
-            let mut answers = Vec::new();
+            let mut responses = Vec::new();
             for _ in 0..REQUESTS_EACH {
-                // A refusal before the end of a body ends an HTTP/1.1 connection.
-                answers.push(
+                // Envoy closes an HTTP/1.1 connection when it rejects a request before the end of the body.
+                responses.push(
                     Client::connect(address, version)
                         .await
                         .send(chat())
@@ -40,22 +40,25 @@ async fn a_limit_is_exact_across_workers_and_connections() {
                         .unwrap(),
                 );
             }
-            answers
+            responses
         });
     }
-    let answers = clients.join_all().await.into_iter().flatten();
-    let (accepted, refused): (Vec<_>, Vec<_>) =
-        answers.partition(|answer| answer.status == StatusCode::OK);
+    let (accepted, rejected): (Vec<_>, Vec<_>) = clients
+        .join_all()
+        .await
+        .into_iter()
+        .flatten()
+        .partition(|response| response.status == StatusCode::OK);
     assert_eq!(accepted.len(), LIMIT);
     assert_eq!(upstream.requests().len(), LIMIT);
-    for answer in refused {
-        assert_error(&answer, 429, "rate_limit_error", "rate_limited");
-        assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
+    for response in rejected {
+        assert_error(&response, 429, "rate_limit_error", "rate_limited");
+        assert!(response.header("retry-after").parse::<u64>().unwrap() >= 1);
     }
     let mut remaining: Vec<usize> = accepted
         .iter()
-        .map(|answer| {
-            answer
+        .map(|response| {
+            response
                 .header("x-ratelimit-remaining-requests")
                 .parse()
                 .unwrap()
@@ -65,6 +68,6 @@ async fn a_limit_is_exact_across_workers_and_connections() {
     assert_eq!(
         remaining,
         (0..LIMIT).collect::<Vec<_>>(),
-        "every token was given once"
+        "every token was taken exactly once"
     );
 }

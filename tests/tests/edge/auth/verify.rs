@@ -1,5 +1,5 @@
-//! `/verify`, for proxies that front something else with our keys.
-//! Traefik's `ForwardAuth` and Envoy's `ext_authz` over HTTP; nginx has a file of its own, `forward_auth.rs`.
+//! `/verify`, with which other proxies protect other services by the edge's API keys.
+//! Follows Traefik's `ForwardAuth` and Envoy's `ext_authz` over HTTP; `forward_auth.rs` tests nginx.
 
 use http::{Method, Request};
 use serde_json::json;
@@ -8,99 +8,109 @@ use tests::upstream::Behavior;
 
 use crate::stack::{Edges, KEY, MakeRequest, assert_error};
 
-/// A question about a request: its method and target as a proxy forwards them, empty for none.
-fn asks(method: &str, uri: &str) -> Request<Body> {
-    let fields = [("x-forwarded-method", method), ("x-forwarded-uri", uri)];
-    let sent = fields.into_iter().filter(|(_, value)| !value.is_empty());
-    sent.fold(get("/verify"), |request, (name, value)| {
-        with(request, name, value)
-    })
+/// Returns a subrequest to `/verify` with the original method and target as a proxy forwards them; an empty one is
+/// left out.
+fn verify(method: &str, uri: &str) -> Request<Body> {
+    [("x-forwarded-method", method), ("x-forwarded-uri", uri)]
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .fold(get("/verify"), |request, (name, value)| {
+            with(request, name, value)
+        })
 }
 
 #[tokio::test]
-async fn a_client_is_vouched_for_and_a_stranger_is_not() {
-    const STRANGER: &str = "401 invalid_api_key";
-    const NO_VERB: &str = "405 method_not_allowed";
-    // A question, and what is said to a stranger and to a client.
+async fn verify_accepts_valid_keys_and_rejects_unauthenticated_requests() {
+    const INVALID_KEY: &str = "401 invalid_api_key";
+    const BAD_METHOD: &str = "405 method_not_allowed";
+    // A subrequest, the response without a key, and the response with a valid key.
     let cases: [(MakeRequest, &str, &str); 17] = [
-        (&|| get("/verify"), STRANGER, "200"),
-        (&|| get("/verify/?x=1"), STRANGER, "200"),
+        (&|| get("/verify"), INVALID_KEY, "200"),
+        (&|| get("/verify/?x=1"), INVALID_KEY, "200"),
         (&|| empty(Method::HEAD, "/verify"), "401", "200"),
         (&|| empty(Method::OPTIONS, "/verify"), "204", "204"),
-        (&|| empty(Method::POST, "/verify"), NO_VERB, NO_VERB),
-        (&|| asks("GET", "/theirs"), STRANGER, "200"),
-        (&|| asks("POST", "/v1/chat/completions"), STRANGER, "200"),
-        (&|| asks("GET", "/healthz"), "200", "200"),
-        (&|| asks("HEAD", "/v1/responses"), "200", "200"),
-        (&|| asks("OPTIONS", "/theirs"), "204", "204"),
-        (&|| asks("", "/healthz"), STRANGER, "200"),
-        (&|| asks("GET", ""), STRANGER, "200"),
+        (&|| empty(Method::POST, "/verify"), BAD_METHOD, BAD_METHOD),
+        (&|| verify("GET", "/service"), INVALID_KEY, "200"),
         (
-            &|| with(asks("GET", "/healthz"), "x-forwarded-uri", "/theirs"),
-            STRANGER,
+            &|| verify("POST", "/v1/chat/completions"),
+            INVALID_KEY,
+            "200",
+        ),
+        (&|| verify("GET", "/healthz"), "200", "200"),
+        (&|| verify("HEAD", "/v1/responses"), "200", "200"),
+        (&|| verify("OPTIONS", "/service"), "204", "204"),
+        (&|| verify("", "/healthz"), INVALID_KEY, "200"),
+        (&|| verify("GET", ""), INVALID_KEY, "200"),
+        (
+            &|| with(verify("GET", "/healthz"), "x-forwarded-uri", "/service"),
+            INVALID_KEY,
             "200",
         ),
         (
-            &|| with(asks("OPTIONS", "/theirs"), "x-forwarded-method", "GET"),
-            STRANGER,
+            &|| with(verify("OPTIONS", "/service"), "x-forwarded-method", "GET"),
+            INVALID_KEY,
             "200",
         ),
         (
             &|| empty(Method::POST, "/verify/v1/chat/completions"),
-            STRANGER,
+            INVALID_KEY,
             "200",
         ),
         (
-            &|| empty(Method::DELETE, "/verify/theirs/1"),
-            STRANGER,
+            &|| empty(Method::DELETE, "/verify/service/1"),
+            INVALID_KEY,
             "200",
         ),
         (&|| get("/verify/healthz"), "200", "200"),
     ];
     let edges = Edges::start(Behavior::Echo, |options| options.env("PROXY_API_KEY", KEY)).await;
-    for (request, strangers, clients) in cases {
-        for answer in edges.check(request, strangers).await {
-            assert_eq!(answer.header("x-codex-edge-client"), "");
+    for (request, without_key, with_key) in cases {
+        for response in edges.check(request, without_key).await {
+            assert_eq!(response.header("x-codex-edge-client"), "");
             assert_eq!(
-                answer.header("www-authenticate").is_empty(),
-                answer.status != 401
+                response.header("www-authenticate").is_empty(),
+                response.status != 401
             );
         }
-        for answer in edges.check(|| bearer(request(), KEY), clients).await {
-            let client = if clients == "200" { "default" } else { "" };
-            assert_eq!(answer.header("x-codex-edge-client"), client);
-            if clients == "200" && !answer.body.is_empty() {
-                assert_eq!(answer.json(), json!({"ok": true}));
+        for response in edges.check(|| bearer(request(), KEY), with_key).await {
+            let client = if with_key == "200" { "default" } else { "" };
+            assert_eq!(response.header("x-codex-edge-client"), client);
+            if with_key == "200" && !response.body.is_empty() {
+                assert_eq!(response.json(), json!({"ok": true}));
             }
         }
     }
-    assert!(edges.requests().is_empty(), "the filter answers by itself");
+    assert!(
+        edges.requests().is_empty(),
+        "the filter sends a local reply"
+    );
 }
 
 #[tokio::test]
-async fn guessing_is_slowed_down_and_keys_are_not() {
+async fn verify_rate_limits_invalid_keys_but_not_valid_ones() {
     let limit = json!({"requests": 2, "window_ms": 86_400_000});
     let edges = Edges::start(Behavior::Echo, |options| {
-        let options = options.env("PROXY_API_KEY", KEY);
-        options.filter("unauthenticated_rate_limit", limit.clone())
+        options
+            .env("PROXY_API_KEY", KEY)
+            .filter("unauthenticated_rate_limit", limit.clone())
     })
     .await;
     edges
         .check(
-            || bearer(asks("GET", "/theirs"), "a guess"),
+            || bearer(verify("GET", "/service"), "a guess"),
             "401 invalid_api_key",
         )
         .await;
-    let again = edges.check(
-        || bearer(asks("GET", "/theirs"), "another"),
+    let second = edges.check(
+        || bearer(verify("GET", "/service"), "another"),
         "429 rate_limited",
     );
-    for answer in again.await {
-        assert_error(&answer, 429, "rate_limit_error", "rate_limited");
-        let wait: u64 = answer.header("retry-after").parse().unwrap();
+    for response in second.await {
+        assert_error(&response, 429, "rate_limit_error", "rate_limited");
+        let wait: u64 = response.header("retry-after").parse().unwrap();
         assert!((43_100..=43_200).contains(&wait), "{wait}");
     }
     edges
-        .check(|| bearer(asks("GET", "/theirs"), KEY), "200")
+        .check(|| bearer(verify("GET", "/service"), KEY), "200")
         .await;
 }

@@ -1,5 +1,5 @@
-//! What a slow reader costs: little, on either side of Envoy.
-//! Follows Envoy's flow control; the gauges count octets that Envoy holds.
+//! Memory that Envoy uses for a peer that does not read, on either side.
+//! Follows Envoy's flow control; the gauges count the bytes that Envoy buffers.
 
 use std::time::Duration;
 
@@ -10,41 +10,41 @@ use tokio::time::{sleep, timeout};
 
 use crate::stack::{KEY, chat, start_with};
 
-/// More than all sockets on the way hold together.
-const LARGE: usize = 64 << 20;
-/// Both limits are 64 KiB, and Envoy reads in pieces; its defaults are 1 MiB.
-const BOUND: u64 = 256 << 10;
+/// Length of a response that does not fit into the socket buffers between client and upstream.
+const LARGE_BYTES: usize = 64 << 20;
+/// Limit for the gauges. The buffer limits are 64 KiB, and Envoy reads in chunks; Envoy's default limits are 1 MiB.
+const BOUND_BYTES: u64 = 256 << 10;
 
 #[tokio::test]
-async fn a_client_that_stops_reading_is_not_buffered_for() {
+async fn slow_client_occupies_a_bounded_buffer() {
     for version in [Version::H1, Version::H2] {
-        let (_upstream, envoy) = start_with(Behavior::Octets(LARGE), |options| options).await;
+        let (_upstream, envoy) = start_with(Behavior::Octets(LARGE_BYTES), |options| options).await;
         let mut stream = envoy.connect(version).await.stream(chat()).await.unwrap();
         let mut read = stream.next().await.unwrap().unwrap().data.len();
         let received = settled(&envoy, "cluster.sidecar.upstream_cx_rx_bytes_total").await;
         assert!(
-            received < LARGE as u64,
-            "{received} octets were read for nobody"
+            received < LARGE_BYTES as u64,
+            "{received} bytes were read although the client does not read"
         );
-        let held = envoy
+        let buffered = envoy
             .stat("http.public.downstream_cx_tx_bytes_buffered")
             .await
             + envoy
                 .stat("cluster.sidecar.upstream_cx_rx_bytes_buffered")
                 .await;
         assert!(
-            (1..BOUND).contains(&held),
-            "{version:?}: {held} octets held"
+            (1..BOUND_BYTES).contains(&buffered),
+            "{version:?}: {buffered} bytes buffered"
         );
-        while let Some(piece) = stream.next().await.unwrap() {
-            read += piece.data.len();
+        while let Some(chunk) = stream.next().await.unwrap() {
+            read += chunk.data.len();
         }
-        assert_eq!(read, LARGE);
+        assert_eq!(read, LARGE_BYTES);
     }
 }
 
 #[tokio::test]
-async fn an_upstream_that_does_not_read_is_not_buffered_for() {
+async fn slow_upstream_occupies_a_bounded_buffer() {
     let (_upstream, envoy) = start_with(Behavior::NeverRead, |options| options).await;
     let mut client = envoy.connect(Version::H1).await;
     let upload = client.stream(bearer(post("/v1/other", vec![b' '; 8 << 20]), KEY));
@@ -58,25 +58,27 @@ async fn an_upstream_that_does_not_read_is_not_buffered_for() {
             .await
     };
     tokio::select! {
-        held = measured => assert!((1..BOUND).contains(&held), "{held} octets held"),
-        answer = upload => panic!("an answer from nobody: {answer:?}"),
+        buffered = measured => {
+            assert!((1..BOUND_BYTES).contains(&buffered), "{buffered} bytes buffered");
+        }
+        response = upload => panic!("a response although the upstream does not read: {response:?}"),
     }
 }
 
-/// The value of the counter `name` when it does not grow any more.
+/// Returns the value of the counter `name` once it has stopped growing.
 async fn settled(envoy: &Envoy, name: &str) -> u64 {
-    let settled = async {
-        let mut before = 0;
+    let unchanged = async {
+        let mut previous = 0;
         loop {
             sleep(Duration::from_millis(200)).await;
-            let now = envoy.stat(name).await;
-            if now == before {
-                return now;
+            let value = envoy.stat(name).await;
+            if value == previous {
+                return value;
             }
-            before = now;
+            previous = value;
         }
     };
-    timeout(DEADLINE, settled)
+    timeout(DEADLINE, unchanged)
         .await
         .expect("Envoy stops reading")
 }

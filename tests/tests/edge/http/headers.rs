@@ -1,5 +1,5 @@
-//! Header fields that a client must not be able to use, and how large and how many they may be.
-//! Follows Envoy's guide for the edge.
+//! Request headers that a client must not be able to set, and limits for the size and number of headers.
+//! Follows Envoy's "Configuring Envoy as an edge proxy".
 
 use http::StatusCode;
 use serde_json::json;
@@ -9,17 +9,17 @@ use tests::upstream::Behavior;
 use crate::stack::{GUARDED, assert_error, chat, keyed_get, raw_request, start, start_with};
 
 #[tokio::test]
-async fn an_underscore_in_a_name_is_refused() {
+async fn header_name_with_an_underscore_is_rejected() {
     let (upstream, envoy) = start().await;
-    let request = || with(keyed_get(GUARDED), "x_codex_edge_client", "somebody");
-    let answer = envoy
+    let request = || with(keyed_get(GUARDED), "x_codex_edge_client", "forged");
+    let response = envoy
         .connect(Version::H1)
         .await
         .send(request())
         .await
         .unwrap();
     let error = assert_error(
-        &answer,
+        &response,
         400,
         "invalid_request_error",
         "invalid_request_error",
@@ -38,25 +38,28 @@ async fn an_underscore_in_a_name_is_refused() {
 }
 
 #[tokio::test]
-async fn a_client_cannot_say_who_it_is() {
+async fn identity_headers_from_a_client_are_replaced() {
     let (upstream, envoy) = start().await;
-    let mut request = with(keyed_get(GUARDED), "x-codex-edge-client", "somebody");
-    request = with(request, "X-Codex-Edge-Admin", "true");
+    let request = with(
+        with(keyed_get(GUARDED), "x-codex-edge-client", "forged"),
+        "X-Codex-Edge-Admin",
+        "true",
+    );
     envoy
         .connect(Version::H1)
         .await
         .send(request)
         .await
         .unwrap();
-    let seen = &upstream.requests()[0];
-    assert_eq!(seen.header("x-codex-edge-client"), "default");
-    assert_ne!(seen.header("x-codex-edge-admin"), "true");
-    assert_eq!(seen.header("authorization"), "");
+    let received = &upstream.requests()[0];
+    assert_eq!(received.header("x-codex-edge-client"), "default");
+    assert_ne!(received.header("x-codex-edge-admin"), "true");
+    assert_eq!(received.header("authorization"), "");
 }
 
 #[tokio::test]
-async fn a_client_cannot_ask_envoy_for_retries_or_deadlines() {
-    let failure = json!({"error": {"message": "as told"}});
+async fn envoy_control_headers_from_a_client_are_ignored() {
+    let failure = json!({"error": {"message": "from the upstream"}});
     let (upstream, envoy) = start_with(
         Behavior::Json(StatusCode::BAD_GATEWAY, failure),
         |options| options,
@@ -71,25 +74,33 @@ async fn a_client_cannot_ask_envoy_for_retries_or_deadlines() {
     ] {
         request = with(request, name, value);
     }
-    let answer = envoy
+    let response = envoy
         .connect(Version::H1)
         .await
         .send(request)
         .await
         .unwrap();
-    assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
-    let seen = upstream.requests();
-    assert_eq!(seen.len(), 1, "a turn never runs twice");
-    let names = seen[0].head.headers.keys().map(|name| name.as_str());
-    let envoys: Vec<_> = names.filter(|name| name.starts_with("x-envoy-")).collect();
-    assert_eq!(envoys, ["x-envoy-external-address"]);
+    assert_eq!(response.status, StatusCode::BAD_GATEWAY);
+    let received = upstream.requests();
+    assert_eq!(received.len(), 1, "a turn never runs twice");
+    let envoy_headers: Vec<_> = received[0]
+        .head
+        .headers
+        .keys()
+        .map(|name| name.as_str())
+        .filter(|name| name.starts_with("x-envoy-"))
+        .collect();
+    assert_eq!(envoy_headers, ["x-envoy-external-address"]);
 }
 
 #[tokio::test]
-async fn the_caller_is_the_peer() {
+async fn client_address_is_the_tcp_peer() {
     let (upstream, envoy) = start().await;
-    let mut request = with(keyed_get(GUARDED), "x-forwarded-for", "203.0.113.9");
-    request = with(request, "x-envoy-external-address", "203.0.113.9");
+    let request = with(
+        with(keyed_get(GUARDED), "x-forwarded-for", "203.0.113.9"),
+        "x-envoy-external-address",
+        "203.0.113.9",
+    );
     envoy
         .connect(Version::H1)
         .await
@@ -103,26 +114,26 @@ async fn the_caller_is_the_peer() {
 }
 
 #[tokio::test]
-async fn a_large_header_passes_and_a_larger_one_does_not() {
+async fn headers_above_64_kib_are_rejected() {
     let (upstream, envoy) = start().await;
-    let large = |octets| with(keyed_get(GUARDED), "x-large", &"a".repeat(octets));
+    let large = |length| with(keyed_get(GUARDED), "x-large", &"a".repeat(length));
     for version in [Version::H1, Version::H2] {
-        let answer = envoy
+        let response = envoy
             .connect(version)
             .await
             .send(large(63 << 10))
             .await
             .unwrap();
-        assert_eq!(answer.status, StatusCode::OK, "{version:?}");
+        assert_eq!(response.status, StatusCode::OK, "{version:?}");
     }
     assert_eq!(upstream.requests().len(), 2);
-    let fields = format!("x-large: {}\r\n", "a".repeat(65 << 10));
-    let answer = raw(
+    let headers = format!("x-large: {}\r\n", "a".repeat(65 << 10));
+    let response = raw(
         envoy.address(),
-        &raw_request("GET /v1/usage HTTP/1.1", &fields, ""),
+        &raw_request("GET /v1/usage HTTP/1.1", &headers, ""),
     )
     .await;
-    assert_error(&answer, 431, "invalid_request_error", "headers_too_large");
+    assert_error(&response, 431, "invalid_request_error", "headers_too_large");
     assert!(
         envoy
             .connect(Version::H2)
@@ -136,34 +147,34 @@ async fn a_large_header_passes_and_a_larger_one_does_not() {
 }
 
 #[tokio::test]
-async fn too_many_fields_are_refused() {
+async fn more_than_100_headers_are_rejected() {
     let (upstream, envoy) = start().await;
-    let fields: String = (0..100).map(|index| format!("x-{index}: 1\r\n")).collect();
-    let answer = raw(
+    let headers: String = (0..100).map(|index| format!("x-{index}: 1\r\n")).collect();
+    let response = raw(
         envoy.address(),
-        &raw_request("GET /v1/usage HTTP/1.1", &fields, ""),
+        &raw_request("GET /v1/usage HTTP/1.1", &headers, ""),
     )
     .await;
-    assert_error(&answer, 431, "invalid_request_error", "headers_too_large");
+    assert_error(&response, 431, "invalid_request_error", "headers_too_large");
     assert!(upstream.requests().is_empty());
 }
 
 #[tokio::test]
-async fn an_answer_does_not_say_what_the_proxy_is() {
+async fn response_has_no_server_or_envoy_headers() {
     let (_upstream, envoy) = start().await;
     for path in [GUARDED, "/v1%2fmodels"] {
-        let answer = envoy
+        let response = envoy
             .connect(Version::H1)
             .await
             .send(keyed_get(path))
             .await
             .unwrap();
-        let telling = |name: &&str| *name == "server" || name.starts_with("x-envoy-");
-        let names: Vec<_> = answer
+        let identifies_envoy = |name: &&str| *name == "server" || name.starts_with("x-envoy-");
+        let names: Vec<_> = response
             .headers
             .keys()
             .map(|name| name.as_str())
-            .filter(telling)
+            .filter(identifies_envoy)
             .collect();
         assert!(names.is_empty(), "{names:?} of {path}");
     }

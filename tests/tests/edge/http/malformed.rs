@@ -1,5 +1,5 @@
-//! Requests that no well-behaved client makes: each is answered, none ends the filter.
-//! Field values may hold any octet from 0x80 on (RFC 9110, section 5.5).
+//! Malformed requests: Envoy responds to each or closes the connection, and the filter does not trap.
+//! Header values may contain any octet from 0x80 on (RFC 9110, section 5.5).
 
 use http::HeaderValue;
 use tests::http::{Version, bearer, get, post};
@@ -9,10 +9,11 @@ use tokio::net::TcpStream;
 
 use crate::stack::{CHAT, Edges, GUARDED, KEY, keyed_get, start};
 
+/// The counter of reloads of the filter, of which a trap causes one.
 const TRAPS: &str = "wasm.codex_edge.vm_reload_success";
 
-/// All that the filter reads.
-const FIELDS: [&str; 11] = [
+/// The headers that the filter reads, and one that the filter ignores.
+const HEADERS: [&str; 11] = [
     "authorization",
     "origin",
     "access-control-request-method",
@@ -27,7 +28,7 @@ const FIELDS: [&str; 11] = [
 ];
 
 #[tokio::test]
-async fn octets_that_are_no_text_are_refused_or_passed_on() {
+async fn header_values_that_are_not_utf8_do_not_trap_the_filter() {
     let edges = Edges::start(Behavior::Echo, |options| options.env("PROXY_API_KEY", KEY)).await;
     for value in [
         &b"\xff"[..],
@@ -36,7 +37,7 @@ async fn octets_that_are_no_text_are_refused_or_passed_on() {
         b"https://\xff.example",
         b"\x80\x81\x82",
     ] {
-        for name in FIELDS {
+        for name in HEADERS {
             for path in [GUARDED, CHAT, "/verify", "/healthz"] {
                 let request = |method: &str| {
                     let mut request = bearer(post(path, r#"{"model":"codex-5"}"#), KEY);
@@ -52,13 +53,14 @@ async fn octets_that_are_no_text_are_refused_or_passed_on() {
                 ] {
                     for (_, envoy) in edges.each() {
                         for version in [Version::H1, Version::H2] {
-                            let answer = envoy.connect(version).await.send(request(method)).await;
-                            let answer =
-                                answer.unwrap_or_else(|error| panic!("{name} {value:?}: {error}"));
-                            let answered = answer.status.as_u16();
+                            let mut client = envoy.connect(version).await;
+                            let response = client
+                                .send(request(method))
+                                .await
+                                .unwrap_or_else(|error| panic!("{name} {value:?}: {error}"));
                             assert!(
-                                status.contains(&answered),
-                                "{method} {path} {name} {value:?}: {answer:?}"
+                                status.contains(&response.status.as_u16()),
+                                "{method} {path} {name} {value:?}: {response:?}"
                             );
                         }
                     }
@@ -68,21 +70,20 @@ async fn octets_that_are_no_text_are_refused_or_passed_on() {
     }
     for (upstream, envoy) in edges.each() {
         assert_eq!(envoy.stat(TRAPS).await, 0);
-        let clients = upstream
-            .requests()
-            .into_iter()
-            .filter(|seen| seen.head.uri != "/healthz");
         assert!(
-            clients
+            upstream
+                .requests()
                 .into_iter()
-                .all(|seen| seen.header("x-codex-edge-client") == "default")
+                .filter(|received| received.head.uri != "/healthz")
+                .all(|received| received.header("x-codex-edge-client") == "default")
         );
     }
 }
 
-/// Envoy may close before it has read all; then there is nothing to read here, or a piece of its refusal.
+/// Envoy may close the connection before it has read the whole head; the client then reads an empty or partial
+/// response.
 #[tokio::test]
-async fn a_mebibyte_of_header_ends_its_connection_alone() {
+async fn one_mebibyte_header_fails_only_its_own_connection() {
     let (upstream, envoy) = start().await;
     let mut client = envoy.connect(Version::H1).await;
     let value = "a".repeat(1 << 20);
@@ -92,12 +93,12 @@ async fn a_mebibyte_of_header_ends_its_connection_alone() {
         format!("GET {GUARDED} HTTP/1.1\r\nhost: edge\r\nauthorization: Bearer {value}\r\n\r\n"),
     ] {
         let mut stream = TcpStream::connect(envoy.address()).await.unwrap();
-        let _ = stream.write_all(head.as_bytes()).await;
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer).await;
+        let _ = stream.write_all(head.as_bytes()).await; // fails if Envoy closes early
+        let mut response = Vec::new();
+        let _ = stream.read_to_end(&mut response).await; // a reset keeps what was read before
         assert!(
-            answer.is_empty() || answer.starts_with(b"HTTP/1.1 431 "),
-            "{answer:?}"
+            response.is_empty() || response.starts_with(b"HTTP/1.1 431 "),
+            "{response:?}"
         );
         assert_eq!(client.send(keyed_get(GUARDED)).await.unwrap().status, 200);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! HTTP itself: malformed requests, limits, timeouts, protocols, streams.
+//! HTTP: malformed requests, limits, timeouts, protocol versions, retries and streams.
 
 mod bodies;
 mod buffers;

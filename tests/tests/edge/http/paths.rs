@@ -1,4 +1,4 @@
-//! A path has one spelling, whatever the client wrote: filter and upstream decide on the same one.
+//! Path normalization: the filter and the upstream see the same spelling of a path.
 //! Follows RFC 3986, section 6, and RFC 9112, section 3.2.
 
 use http::StatusCode;
@@ -7,7 +7,7 @@ use tests::http::{Version, get, raw};
 use crate::stack::{GUARDED, assert_error, keyed_get, raw_request, start};
 
 #[tokio::test]
-async fn one_spelling_reaches_the_upstream() {
+async fn path_is_normalized_before_the_upstream() {
     let (upstream, envoy) = start().await;
     let spellings = [
         ("/v1//models", "/v1/models"),
@@ -22,23 +22,23 @@ async fn one_spelling_reaches_the_upstream() {
         ("http://elsewhere/a/..//v1/models", "/v1/models"),
     ];
     for (sent, _) in spellings {
-        let answer = raw(
+        let response = raw(
             envoy.address(),
             &raw_request(&format!("GET {sent} HTTP/1.1"), "", ""),
         )
         .await;
-        assert_eq!(answer.status, StatusCode::OK, "{sent}");
+        assert_eq!(response.status, StatusCode::OK, "{sent}");
     }
-    let seen: Vec<_> = upstream
+    let received: Vec<_> = upstream
         .requests()
         .iter()
-        .map(|seen| seen.head.uri.to_string())
+        .map(|received| received.head.uri.to_string())
         .collect();
-    assert_eq!(seen, spellings.map(|(_, expected)| expected));
+    assert_eq!(received, spellings.map(|(_, expected)| expected));
 }
 
 #[tokio::test]
-async fn an_escaped_slash_is_refused() {
+async fn path_with_an_escaped_slash_is_rejected() {
     let (upstream, envoy) = start().await;
     for path in [
         "/v1%2fmodels",
@@ -48,14 +48,14 @@ async fn an_escaped_slash_is_refused() {
         "/healthz/%2e%2e%2fv1/models",
     ] {
         for version in [Version::H1, Version::H2] {
-            let answer = envoy
+            let response = envoy
                 .connect(version)
                 .await
                 .send(keyed_get(path))
                 .await
                 .unwrap();
             assert_error(
-                &answer,
+                &response,
                 400,
                 "invalid_request_error",
                 "invalid_request_error",
@@ -66,7 +66,7 @@ async fn an_escaped_slash_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_path_is_refused() {
+async fn invalid_request_line_is_rejected() {
     let (upstream, envoy) = start().await;
     for (line, status) in [
         ("GET v1/models HTTP/1.1", 400),
@@ -76,10 +76,10 @@ async fn what_is_no_path_is_refused() {
         ("BREW /v1/models HTTP/1.1", 400),
         ("CONNECT elsewhere:443 HTTP/1.1", 404),
     ] {
-        let answer = raw(envoy.address(), &raw_request(line, "", "")).await;
-        assert_eq!(answer.status.as_u16(), status, "{line}");
+        let response = raw(envoy.address(), &raw_request(line, "", "")).await;
+        assert_eq!(response.status.as_u16(), status, "{line}");
         assert_eq!(
-            answer.json()["error"]["type"],
+            response.json()["error"]["type"],
             "invalid_request_error",
             "{line}"
         );
@@ -88,7 +88,7 @@ async fn what_is_no_path_is_refused() {
 }
 
 #[tokio::test]
-async fn no_spelling_of_a_guarded_path_passes_without_a_key() {
+async fn protected_path_requires_a_key_in_every_spelling() {
     let (upstream, envoy) = start().await;
     for path in [
         GUARDED,
@@ -105,23 +105,23 @@ async fn no_spelling_of_a_guarded_path_passes_without_a_key() {
         "/v1/usage//",
         "/v1/usage;/healthz",
     ] {
-        let answer = envoy
+        let response = envoy
             .connect(Version::H1)
             .await
             .send(get(path))
             .await
             .unwrap();
         assert!(
-            [400, 401].contains(&answer.status.as_u16()),
-            "{path}: {answer:?}"
+            [400, 401].contains(&response.status.as_u16()),
+            "{path}: {response:?}"
         );
     }
     assert!(upstream.requests().is_empty());
-    let open = envoy
+    let public = envoy
         .connect(Version::H1)
         .await
         .send(get("/v1/usage/../../healthz"))
         .await
         .unwrap();
-    assert_eq!(open.status, StatusCode::OK);
+    assert_eq!(public.status, StatusCode::OK);
 }

@@ -1,4 +1,4 @@
-//! HTTP/1.1 and HTTP/2 by prior knowledge on one port; everything else is told what to use.
+//! HTTP/1.1 and HTTP/2 with prior knowledge on one port. The error for other protocols names a supported alternative.
 //! Follows RFC 9112 and RFC 9113.
 
 use http::{Method, StatusCode};
@@ -7,7 +7,7 @@ use tests::http::{Version, bearer, empty, raw};
 use crate::stack::{CHAT, GUARDED, KEY, assert_error, chat, keyed_get, raw_request, start};
 
 #[tokio::test]
-async fn both_versions_are_served_alike() {
+async fn http1_and_http2_requests_reach_the_upstream_identically() {
     let (upstream, envoy) = start().await;
     for version in [Version::H1, Version::H2] {
         let mut client = envoy.connect(version).await;
@@ -17,10 +17,10 @@ async fn both_versions_are_served_alike() {
             bearer(empty(Method::HEAD, CHAT), KEY),
         ] {
             let method = request.method().clone();
-            let answer = client.send(request).await.unwrap();
-            assert_eq!(answer.status, StatusCode::OK, "{version:?} {method}");
+            let response = client.send(request).await.unwrap();
+            assert_eq!(response.status, StatusCode::OK, "{version:?} {method}");
             assert_eq!(
-                answer.body.is_empty(),
+                response.body.is_empty(),
                 method == Method::HEAD,
                 "{version:?} {method}"
             );
@@ -29,22 +29,22 @@ async fn both_versions_are_served_alike() {
     let heads: Vec<_> = upstream
         .requests()
         .into_iter()
-        .map(|seen| (seen.head.method, seen.head.uri))
+        .map(|received| (received.head.method, received.head.uri))
         .collect();
     assert_eq!(heads[..3], heads[3..]);
     assert_eq!(heads.len(), 6);
 }
 
 #[tokio::test]
-async fn an_offer_to_upgrade_to_http2_is_served_as_it_is() {
+async fn h2c_upgrade_offer_is_served_over_http1() {
     let (_upstream, envoy) = start().await;
-    let fields = "upgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n";
-    let request = raw_request("GET /v1/models HTTP/1.1", fields, "");
-    let request = String::from_utf8(request).unwrap();
-    let request = request.replace(
-        "connection: close",
-        "connection: close, upgrade, http2-settings",
-    );
+    let headers = "upgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n";
+    let request = String::from_utf8(raw_request("GET /v1/models HTTP/1.1", headers, ""))
+        .unwrap()
+        .replace(
+            "connection: close",
+            "connection: close, upgrade, http2-settings",
+        );
     assert_eq!(
         raw(envoy.address(), request.as_bytes()).await.status,
         StatusCode::OK
@@ -52,7 +52,7 @@ async fn an_offer_to_upgrade_to_http2_is_served_as_it_is() {
 }
 
 #[tokio::test]
-async fn other_protocols_are_told_what_to_use() {
+async fn http10_and_websocket_are_rejected_with_an_alternative() {
     let (upstream, envoy) = start().await;
     let http_1_0 = raw(
         envoy.address(),
@@ -66,8 +66,8 @@ async fn other_protocols_are_told_what_to_use() {
         "http_version_not_supported",
     );
     assert!(error["message"].as_str().unwrap().contains("HTTP/1.1"));
-    let request = raw_request("GET /v1/models HTTP/1.1", "upgrade: websocket\r\n", "");
-    let request = String::from_utf8(request)
+    let headers = "upgrade: websocket\r\n";
+    let request = String::from_utf8(raw_request("GET /v1/models HTTP/1.1", headers, ""))
         .unwrap()
         .replace("connection: close", "connection: upgrade");
     let websocket = raw(envoy.address(), request.as_bytes()).await;

@@ -1,5 +1,5 @@
-//! What the sidecar did nothing for is sent to it again; for what it may have begun, see `error_shapes` and `headers`.
-//! Follows the retry policy of `envoy.yaml`.
+//! Retries: Envoy sends a request again that the sidecar did not start. Requests that the sidecar may have started are
+//! never retried; see `error_shapes` and `headers`. Follows the retry policy of `envoy.yaml`.
 
 use std::time::Duration;
 
@@ -9,37 +9,40 @@ use tokio::time::{sleep, timeout};
 
 use crate::stack::{CHAT, KEY, start_with};
 
-/// What a sidecar says that did nothing for a request; the status does not matter.
-const UNBEGUN: Behavior = Behavior::Headers(&[("x-should-retry", "true")]);
+/// The response of a sidecar that did not start the request; the status does not matter.
+const NOT_STARTED: Behavior = Behavior::Headers(&[("x-should-retry", "true")]);
 
-/// A chat with a body of this size at least.
-fn chat(octets: usize) -> http::Request<tests::http::Body> {
-    let words = "w".repeat(octets);
+/// Returns a chat request with a body of more than `length` bytes.
+fn chat(length: usize) -> http::Request<tests::http::Body> {
+    let text = "w".repeat(length);
     let body =
-        format!(r#"{{"messages":[{{"role":"user","content":"{words}"}}],"model":"codex-5"}}"#);
+        format!(r#"{{"messages":[{{"role":"user","content":"{text}"}}],"model":"codex-5"}}"#);
     bearer(post(CHAT, body), KEY)
 }
 
 #[tokio::test]
-async fn what_the_sidecar_did_nothing_for_is_sent_again_whole() {
+async fn unstarted_request_is_retried_with_its_whole_body() {
     for version in [Version::H1, Version::H2] {
-        let (upstream, envoy) = start_with(UNBEGUN, |options| options).await;
+        let (upstream, envoy) = start_with(NOT_STARTED, |options| options).await;
         let mut client = envoy.connect(version).await;
-        let octets = 8 << 20;
+        let length = 8 << 20;
         let ready = async {
             while upstream.requests().len() < 2 {
                 sleep(Duration::from_millis(10)).await;
             }
             upstream.set_behavior(Behavior::Echo);
         };
-        let both = async { tokio::join!(client.send(chat(octets)), ready).0 };
-        let answer = timeout(DEADLINE, both).await.unwrap().unwrap();
-        assert_eq!(answer.header("x-should-retry"), "", "{version:?}");
-        let seen = upstream.requests();
-        assert!(seen.len() > 2 && seen[0].body.len() > octets);
-        for again in &seen[1..] {
-            assert!(again.body == seen[0].body, "{version:?}");
-            assert_eq!(again.header("x-request-id"), seen[0].header("x-request-id"));
+        let completed = async { tokio::join!(client.send(chat(length)), ready).0 };
+        let response = timeout(DEADLINE, completed).await.unwrap().unwrap();
+        assert_eq!(response.header("x-should-retry"), "", "{version:?}");
+        let received = upstream.requests();
+        assert!(received.len() > 2 && received[0].body.len() > length);
+        for retry in &received[1..] {
+            assert!(retry.body == received[0].body, "{version:?}");
+            assert_eq!(
+                retry.header("x-request-id"),
+                received[0].header("x-request-id")
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A request has one end, and everybody sees the same one.
+//! Request smuggling: Envoy and the upstream agree on the end of every request.
 //! Follows RFC 9112, sections 2.2, 5.1, 6.1 to 6.3 and 11.2.
 
 use tests::http::{DEADLINE, raw};
@@ -11,11 +11,11 @@ use crate::stack::{CHAT, assert_error, raw_request, start};
 const CHUNKED: &str = "3\r\nabc\r\n0\r\n\r\n";
 
 #[tokio::test]
-async fn a_request_with_two_ends_is_refused() {
+async fn ambiguous_body_length_is_rejected() {
     const BAD: (u16, &str, &str) = (400, "invalid_request_error", "invalid_request_error");
-    const UNKNOWN: (u16, &str, &str) = (501, "server_error", "internal_error");
+    const UNKNOWN_CODING: (u16, &str, &str) = (501, "server_error", "internal_error");
     let (upstream, envoy) = start().await;
-    for (fields, body, (status, kind, code)) in [
+    for (headers, body, (status, kind, code)) in [
         (
             "content-length: 3\r\ntransfer-encoding: chunked\r\n",
             CHUNKED,
@@ -31,8 +31,12 @@ async fn a_request_with_two_ends_is_refused() {
         ("content-length: +3\r\n", "abc", BAD),
         ("content-length: 0x3\r\n", "abc", BAD),
         ("content-length: 99999999999999999999\r\n", "abc", BAD),
-        ("transfer-encoding: xchunked\r\n", CHUNKED, UNKNOWN),
-        ("transfer-encoding: chunked, identity\r\n", CHUNKED, UNKNOWN),
+        ("transfer-encoding: xchunked\r\n", CHUNKED, UNKNOWN_CODING),
+        (
+            "transfer-encoding: chunked, identity\r\n",
+            CHUNKED,
+            UNKNOWN_CODING,
+        ),
         ("transfer-encoding : chunked\r\n", CHUNKED, BAD),
         (
             "transfer-encoding: chunked\r\n",
@@ -42,18 +46,18 @@ async fn a_request_with_two_ends_is_refused() {
         ("x: a\0b\r\n", "", BAD),
         ("no colon\r\n", "", BAD),
     ] {
-        let request = raw_request(&format!("POST {CHAT} HTTP/1.1"), fields, body);
-        let answer = raw(envoy.address(), &request).await;
-        assert_error(&answer, status, kind, code);
+        let request = raw_request(&format!("POST {CHAT} HTTP/1.1"), headers, body);
+        let response = raw(envoy.address(), &request).await;
+        assert_error(&response, status, kind, code);
     }
     assert!(upstream.requests().is_empty());
 }
 
 #[tokio::test]
-async fn what_follows_a_body_is_the_next_request() {
+async fn bytes_after_a_body_are_the_next_request() {
     let (upstream, envoy) = start().await;
-    let first = raw_request("POST /v1/other HTTP/1.1", "content-length: 4\r\n", "GET ");
-    let first = String::from_utf8(first)
+    let raw_first = raw_request("POST /v1/other HTTP/1.1", "content-length: 4\r\n", "GET ");
+    let first = String::from_utf8(raw_first)
         .unwrap()
         .replace("connection: close\r\n", "");
     let second = raw_request("GET /v1/models HTTP/1.1", "", "");
@@ -62,19 +66,19 @@ async fn what_follows_a_body_is_the_next_request() {
         .write_all(&[first.as_bytes(), &second].concat())
         .await
         .unwrap();
-    let mut answers = String::new();
-    timeout(DEADLINE, stream.read_to_string(&mut answers))
+    let mut responses = String::new();
+    timeout(DEADLINE, stream.read_to_string(&mut responses))
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(answers.matches("HTTP/1.1 200").count(), 2, "{answers}");
-    let seen: Vec<_> = upstream
+    assert_eq!(responses.matches("HTTP/1.1 200").count(), 2, "{responses}");
+    let received: Vec<_> = upstream
         .requests()
         .iter()
-        .map(|seen| (seen.head.uri.to_string(), seen.body.len()))
+        .map(|received| (received.head.uri.to_string(), received.body.len()))
         .collect();
     assert_eq!(
-        seen,
+        received,
         [("/v1/other".to_owned(), 4), ("/v1/models".to_owned(), 0)]
     );
 }

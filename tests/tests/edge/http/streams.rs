@@ -1,4 +1,4 @@
-//! A stream passes piece by piece, and its end on one side is its end on the other.
+//! Event streams: Envoy forwards each event as it arrives, and the end of a stream on one side ends the other side.
 //! Follows server-sent events (WHATWG HTML, section 9.2).
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::stack::{chat, start_with};
 const EVERY: Duration = Duration::from_millis(200);
 
 #[tokio::test]
-async fn events_arrive_as_they_are_sent() {
+async fn events_are_forwarded_as_they_arrive() {
     let (_upstream, envoy) = start_with(
         Behavior::Events {
             count: 5,
@@ -25,44 +25,44 @@ async fn events_arrive_as_they_are_sent() {
     for version in [Version::H1, Version::H2] {
         let mut stream = envoy.connect(version).await.stream(chat()).await.unwrap();
         let mut arrivals = Vec::new();
-        while let Some(piece) = stream.next().await.unwrap() {
+        while let Some(chunk) = stream.next().await.unwrap() {
             assert_eq!(
-                piece.data,
+                chunk.data,
                 format!("data: {}\n\n", arrivals.len()),
                 "{version:?}"
             );
-            arrivals.push(piece.at);
+            arrivals.push(chunk.at);
         }
         assert_eq!(arrivals.len(), 5, "{version:?}");
         for pair in arrivals.windows(2) {
             assert!(
                 pair[1] - pair[0] > EVERY / 2,
-                "{version:?}: events came together"
+                "{version:?}: events were batched"
             );
         }
     }
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_ends_the_upstreams_stream() {
+async fn client_disconnect_aborts_the_upstream_stream() {
     let endless = Behavior::Events {
         count: usize::MAX,
         every: Duration::from_millis(20),
     };
     let (upstream, envoy) = start_with(endless, |options| options).await;
-    for (left, version) in [Version::H1, Version::H2].into_iter().enumerate() {
+    for (previous, version) in [Version::H1, Version::H2].into_iter().enumerate() {
         let mut client = envoy.connect(version).await;
         let mut stream = client.stream(chat()).await.unwrap();
         stream.next().await.unwrap().unwrap();
         drop((stream, client));
-        let noticed = async {
-            while upstream.aborted_streams() <= left {
+        let aborted = async {
+            while upstream.aborted_streams() <= previous {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(Duration::from_secs(1), noticed)
+        timeout(Duration::from_secs(1), aborted)
             .await
-            .expect("the upstream hears of it within a second");
+            .expect("the upstream stream is aborted within a second");
     }
     let entry = envoy
         .access_log_entry(|entry| entry["details"] == "downstream_remote_disconnect")
@@ -71,7 +71,7 @@ async fn a_client_that_leaves_ends_the_upstreams_stream() {
 }
 
 #[tokio::test]
-async fn draining_lets_a_stream_end() {
+async fn drain_lets_a_running_stream_finish() {
     let events = Behavior::Events {
         count: 10,
         every: Duration::from_millis(100),
@@ -93,9 +93,9 @@ async fn draining_lets_a_stream_end() {
     assert!(rest.body.ends_with(b"data: 9\n\n"));
 }
 
-/// Why `envoy.yaml` says to drain first.
+/// The behaviour for which `envoy.yaml` recommends a drain before a stop.
 #[tokio::test]
-async fn a_stop_cuts_streams_and_leaves_nobody_listening() {
+async fn stop_without_drain_aborts_streams_and_closes_the_listener() {
     let endless = Behavior::Events {
         count: usize::MAX,
         every: Duration::from_millis(20),

@@ -1,5 +1,5 @@
-//! How long a connection, a request and a stream may do nothing, or take.
-//! Each deadline of `envoy.yaml` is turned down to [`SOON`], except the one that must not be there.
+//! Timeouts of connections, requests and streams.
+//! Each timeout of `envoy.yaml` is lowered to [`SHORT`], except the route timeout, which must be disabled.
 
 use std::time::Duration;
 
@@ -12,30 +12,30 @@ use tokio::time::timeout;
 
 use crate::stack::{CHAT, GUARDED, assert_error, chat, keyed_get, raw_request, start, start_with};
 
-/// What deadlines are turned down to.
-const SOON: &str = "0.3s";
+/// The lowered timeout of a test.
+const SHORT: &str = "0.3s";
 
 #[tokio::test]
-async fn a_head_that_does_not_end_is_refused() {
-    let deadline = format!("request_headers_timeout: {SOON}");
+async fn incomplete_request_head_times_out_with_408() {
+    let short_timeout = format!("request_headers_timeout: {SHORT}");
     let (upstream, envoy) = start_with(Behavior::Echo, |options| {
-        options.replace("request_headers_timeout: 10s", &deadline)
+        options.replace("request_headers_timeout: 10s", &short_timeout)
     })
     .await;
-    let answer = raw(
+    let response = raw(
         envoy.address(),
         b"GET /v1/models HTTP/1.1\r\nhost: edge\r\nx-slow: ",
     )
     .await;
-    assert_error(&answer, 408, "invalid_request_error", "request_timeout");
+    assert_error(&response, 408, "invalid_request_error", "request_timeout");
     assert!(upstream.requests().is_empty());
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_end_is_refused() {
-    let deadline = format!("request_timeout: {SOON}");
+async fn incomplete_request_body_times_out_with_408() {
+    let short_timeout = format!("request_timeout: {SHORT}");
     let (upstream, envoy) = start_with(Behavior::Echo, |options| {
-        options.replace("request_timeout: 120s", &deadline)
+        options.replace("request_timeout: 120s", &short_timeout)
     })
     .await;
     let request = raw_request(
@@ -43,31 +43,31 @@ async fn a_body_that_does_not_end_is_refused() {
         "content-length: 100\r\n",
         "{\"model\"",
     );
-    let answer = raw(envoy.address(), &request).await;
-    assert_error(&answer, 408, "invalid_request_error", "request_timeout");
+    let response = raw(envoy.address(), &request).await;
+    assert_error(&response, 408, "invalid_request_error", "request_timeout");
     assert!(upstream.requests().is_empty());
 }
 
 #[tokio::test]
-async fn the_time_for_a_request_does_not_cut_its_stream() {
+async fn request_timeout_does_not_limit_the_response_stream() {
     let events = Behavior::Events {
         count: 8,
         every: Duration::from_millis(100),
     };
-    let deadline = format!("request_timeout: {SOON}");
+    let short_timeout = format!("request_timeout: {SHORT}");
     let (_upstream, envoy) = start_with(events, |options| {
-        options.replace("request_timeout: 120s", &deadline)
+        options.replace("request_timeout: 120s", &short_timeout)
     })
     .await;
-    let answer = envoy.connect(Version::H1).await.send(chat()).await.unwrap();
-    assert!(answer.body.ends_with(b"data: 7\n\n"), "{answer:?}");
+    let response = envoy.connect(Version::H1).await.send(chat()).await.unwrap();
+    assert!(response.body.ends_with(b"data: 7\n\n"), "{response:?}");
 }
 
 #[tokio::test]
-async fn a_connection_without_requests_is_closed() {
-    let deadline = format!("idle_timeout: {SOON}");
+async fn idle_connection_is_closed() {
+    let short_timeout = format!("idle_timeout: {SHORT}");
     let (_upstream, envoy) = start_with(Behavior::Echo, |options| {
-        options.replace("idle_timeout: 300s", &deadline)
+        options.replace("idle_timeout: 300s", &short_timeout)
     })
     .await;
     let mut stream = TcpStream::connect(envoy.address()).await.unwrap();
@@ -78,27 +78,27 @@ async fn a_connection_without_requests_is_closed() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_says_nothing_is_given_up() {
-    let deadline = format!("stream_idle_timeout: {SOON}");
+async fn silent_upstream_times_out_with_504() {
+    let short_timeout = format!("stream_idle_timeout: {SHORT}");
     let (_upstream, envoy) = start_with(Behavior::NeverRespond, |options| {
-        options.replace("stream_idle_timeout: 330s", &deadline)
+        options.replace("stream_idle_timeout: 330s", &short_timeout)
     })
     .await;
     for version in [Version::H1, Version::H2] {
-        let answer = envoy.connect(version).await.send(chat()).await.unwrap();
-        assert_error(&answer, 504, "timeout_error", "idle_timeout");
+        let response = envoy.connect(version).await.send(chat()).await.unwrap();
+        assert_error(&response, 504, "timeout_error", "idle_timeout");
     }
 }
 
 #[tokio::test]
-async fn a_stream_that_stalls_breaks_off() {
-    let deadline = format!("stream_idle_timeout: {SOON}");
-    let stalls = Behavior::Events {
+async fn stalled_stream_is_aborted_after_the_idle_timeout() {
+    let short_timeout = format!("stream_idle_timeout: {SHORT}");
+    let stalled = Behavior::Events {
         count: 2,
         every: DEADLINE,
     };
-    let (_upstream, envoy) = start_with(stalls, |options| {
-        options.replace("stream_idle_timeout: 330s", &deadline)
+    let (_upstream, envoy) = start_with(stalled, |options| {
+        options.replace("stream_idle_timeout: 330s", &short_timeout)
     })
     .await;
     for version in [Version::H1, Version::H2] {
@@ -106,28 +106,28 @@ async fn a_stream_that_stalls_breaks_off() {
         assert_eq!(stream.next().await.unwrap().unwrap().data, "data: 0\n\n");
         assert!(
             stream.next().await.is_err(),
-            "{version:?}: a stream that broke off does not look whole"
+            "{version:?}: an aborted stream ends with an error"
         );
     }
 }
 
-/// Envoy's default for a route is 15 s; nothing but time shows that it is off.
+/// Envoy's default route timeout is 15 s. Only a response that takes longer shows that the timeout is disabled.
 #[tokio::test]
-async fn a_turn_may_last_longer_than_envoys_default() {
+async fn turn_longer_than_envoys_default_route_timeout_completes() {
     let (upstream, envoy) = start_with(Behavior::NeverRespond, |options| options).await;
     upstream.set_behavior(Behavior::Events {
         count: 2,
         every: Duration::from_secs(16),
     });
-    let answer = envoy.connect(Version::H1).await.send(chat()).await.unwrap();
+    let response = envoy.connect(Version::H1).await.send(chat()).await.unwrap();
     assert_eq!(
-        (answer.status, &answer.body[..]),
+        (response.status, &response.body[..]),
         (StatusCode::OK, &b"data: 0\n\ndata: 1\n\n"[..])
     );
 }
 
 #[tokio::test]
-async fn an_idle_connection_to_the_upstream_is_closed_before_the_upstream_does() {
+async fn idle_upstream_connection_is_closed_by_envoy_first() {
     let (upstream, envoy) = start().await;
     let mut client = envoy.connect(Version::H1).await;
     client.send(keyed_get(GUARDED)).await.unwrap();

@@ -1,4 +1,4 @@
-//! One JSON line a request, with what an operator asks about, and no secrets.
+//! Envoy's access log: one JSON line per request, with the fields that operators need and without secrets.
 //! Follows `access_log` in `envoy.yaml`.
 
 use serde_json::{Value, json};
@@ -11,29 +11,31 @@ fn with_id<'a>(id: &'a str) -> impl Fn(&Value) -> bool + 'a {
 }
 
 #[tokio::test]
-async fn a_request_that_passed_has_every_field() {
+async fn forwarded_request_logs_every_field() {
     let (upstream, envoy) = start().await;
     let body = json!({"model": "codex-5", "messages": []}).to_string();
-    let mut request = bearer(post(&format!("{CHAT}?api_key=secret"), body.clone()), KEY);
-    request = with(
-        with(request, "x-request-id", "passed"),
-        "user-agent",
-        "a \"client\"/1",
-    );
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let request = with(request, "traceparent", traceparent);
-    let answer = envoy
+    let headers = [
+        ("x-request-id", "forwarded"),
+        ("user-agent", "a \"client\"/1"),
+        ("traceparent", traceparent),
+    ];
+    let request = headers.into_iter().fold(
+        bearer(post(&format!("{CHAT}?api_key=secret"), body.clone()), KEY),
+        |request, (name, value)| with(request, name, value),
+    );
+    let response = envoy
         .connect(Version::H1)
         .await
         .send(request)
         .await
         .unwrap();
-    let entry = envoy.access_log_entry(with_id("passed")).await;
+    let entry = envoy.access_log_entry(with_id("forwarded")).await;
     let mut fields = entry.as_object().unwrap().clone();
-    for (name, least) in [("request_ms", 0), ("first_byte_ms", 0), ("duration_ms", 0)] {
+    for (name, minimum) in [("request_ms", 0), ("first_byte_ms", 0), ("duration_ms", 0)] {
         let value = fields.remove(name).unwrap();
         assert!(
-            value.as_u64().is_some_and(|millis| millis >= least),
+            value.as_u64().is_some_and(|millis| millis >= minimum),
             "{name} is {value}"
         );
     }
@@ -46,24 +48,24 @@ async fn a_request_that_passed_has_every_field() {
             .ends_with('Z')
     );
     let expected = json!({
-        "request_id": "passed", "traceparent": traceparent, "client": "default", "reason": null,
+        "request_id": "forwarded", "traceparent": traceparent, "client": "default", "reason": null,
         "method": "POST", "path": CHAT, "protocol": "HTTP/1.1",
         "status": 200, "details": "via_upstream", "flags": "-",
-        "bytes_received": body.len(), "bytes_sent": answer.body.len(),
+        "bytes_received": body.len(), "bytes_sent": response.body.len(),
         "peer": "127.0.0.1", "upstream": upstream.socket(), "user_agent": "a \"client\"/1",
     });
     assert_eq!(Value::from(fields), expected);
 }
 
 #[tokio::test]
-async fn a_refusal_has_its_reason() {
+async fn rejection_logs_its_reason() {
     let (_upstream, envoy) = start().await;
     let mut client = envoy.connect(Version::H2).await;
     client
-        .send(with(get(GUARDED), "x-request-id", "stranger"))
+        .send(with(get(GUARDED), "x-request-id", "no-key"))
         .await
         .unwrap();
-    let entry = envoy.access_log_entry(with_id("stranger")).await;
+    let entry = envoy.access_log_entry(with_id("no-key")).await;
     assert_eq!(entry["reason"], "invalid_api_key");
     assert_eq!(
         (&entry["status"], &entry["client"], &entry["upstream"]),
@@ -82,7 +84,7 @@ async fn a_refusal_has_its_reason() {
 }
 
 #[tokio::test]
-async fn what_was_no_http_is_logged_too() {
+async fn unparsable_request_is_logged() {
     let (_upstream, envoy) = start().await;
     raw(envoy.address(), b"what?\r\n\r\n").await;
     let entry = envoy.access_log_entry(|entry| entry["status"] == 400).await;
@@ -94,7 +96,7 @@ async fn what_was_no_http_is_logged_too() {
 }
 
 #[tokio::test]
-async fn no_key_and_no_query_is_logged() {
+async fn keys_and_queries_are_not_logged() {
     let (_upstream, envoy) = start().await;
     let mut client = envoy.connect(Version::H1).await;
     for (id, key) in [("right", KEY), ("wrong", "a-wrong-secret-key")] {
@@ -111,14 +113,14 @@ async fn no_key_and_no_query_is_logged() {
     )
     .await;
     envoy.access_log_entry(|entry| entry["status"] == 400).await;
-    let everything = format!("{:?}{}", envoy.access_log(), envoy.stderr());
+    let logs = format!("{:?}{}", envoy.access_log(), envoy.stderr());
     for secret in [KEY, "secret", "api_key="] {
-        assert!(!everything.contains(secret), "{secret} in {everything}");
+        assert!(!logs.contains(secret), "{secret} in {logs}");
     }
 }
 
 #[tokio::test]
-async fn long_and_odd_values_stay_one_line_of_json() {
+async fn long_and_binary_values_stay_one_json_line() {
     let (_upstream, envoy) = start().await;
     let request = with(
         get(&format!("/{}", "p".repeat(5000))),

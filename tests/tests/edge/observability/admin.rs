@@ -1,5 +1,5 @@
-//! The admin interface: for the owner of its socket alone, and without the keys that came by the environment.
-//! Follows Envoy's `/config_dump`.
+//! Envoy's admin interface: a Unix socket that only its owner can open, and a configuration dump without the keys from
+//! the environment. Follows Envoy's `/config_dump`.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -10,14 +10,14 @@ use tests::http::{Version, get};
 use crate::stack::{GUARDED, KEY, keyed_get, start};
 
 #[tokio::test]
-async fn the_socket_is_its_owners_alone() {
+async fn admin_socket_has_mode_0600() {
     let (_upstream, envoy) = start().await;
     let socket = std::fs::metadata(envoy.dir().join("envoy-admin.sock")).unwrap();
     assert_eq!(socket.permissions().mode() & 0o777, 0o600);
 }
 
 #[tokio::test]
-async fn the_dump_shows_the_filters_configuration_and_no_key_of_the_environment() {
+async fn config_dump_shows_the_filter_configuration_without_environment_keys() {
     let (_upstream, envoy) = start().await;
     let dump = envoy.admin("/config_dump").await;
     let text = String::from_utf8_lossy(&dump.body);
@@ -26,7 +26,7 @@ async fn the_dump_shows_the_filters_configuration_and_no_key_of_the_environment(
 }
 
 #[tokio::test]
-async fn the_filter_heals_itself_and_never_opens() {
+async fn failure_policy_is_fail_reload() {
     let (_upstream, envoy) = start().await;
     let dump = envoy
         .admin("/config_dump?resource=ecds_filters")
@@ -37,34 +37,34 @@ async fn the_filter_heals_itself_and_never_opens() {
 }
 
 #[tokio::test]
-async fn prometheus_reads_verdicts_as_a_label() {
+async fn verdicts_are_a_prometheus_label() {
     let (_upstream, envoy) = start().await;
     let mut client = envoy.connect(Version::H1).await;
     client.send(keyed_get(GUARDED)).await.unwrap();
     client.send(get(GUARDED)).await.unwrap();
-    let exposition = envoy.admin("/stats/prometheus").await;
-    let exposition = String::from_utf8_lossy(&exposition.body);
+    let response = envoy.admin("/stats/prometheus").await;
+    let exposition = String::from_utf8_lossy(&response.body);
     for verdict in ["forwarded", "invalid_api_key"] {
         let line = format!("codex_edge_requests_total{{verdict=\"{verdict}\"}} 1\n");
-        assert!(exposition.contains(&line), "no {line}");
+        assert!(exposition.contains(&line), "missing: {line}");
     }
 }
 
 #[tokio::test]
-async fn nothing_of_it_is_on_the_public_listener() {
+async fn admin_paths_on_the_public_listener_go_to_the_sidecar() {
     let (upstream, envoy) = start().await;
     for path in ["/stats", "/config_dump", "/quitquitquit"] {
-        let answer = envoy
+        let response = envoy
             .connect(Version::H1)
             .await
             .send(keyed_get(path))
             .await
             .unwrap();
-        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(response.status, StatusCode::OK);
         assert_eq!(
             upstream.requests().last().unwrap().head.uri,
             path,
-            "the sidecar is asked, not Envoy"
+            "the request is forwarded to the sidecar"
         );
     }
 }

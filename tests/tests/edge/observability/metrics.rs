@@ -1,4 +1,4 @@
-//! The listener for Prometheus: what Envoy and the sidecar count, on loopback, and nothing else that an admin may do.
+//! The metrics listener for Prometheus on loopback: the metrics of Envoy and the sidecar, and no other admin path.
 //! Follows Envoy's `/stats/prometheus` and the sidecar's `/metrics`.
 
 use http::{Method, StatusCode};
@@ -9,20 +9,20 @@ use tests::upstream::{Behavior, Upstream};
 use crate::stack::{GUARDED, KEY, start};
 
 #[tokio::test]
-async fn envoy_says_there_what_it_counts() {
+async fn envoy_metrics_are_served_on_the_metrics_listener() {
     let (_upstream, envoy) = start().await;
     let mut client = envoy.connect(Version::H1).await;
     client.send(get(GUARDED)).await.unwrap();
     let address = envoy.metrics_address().await;
     let mut client = Client::connect(address, Version::H1).await;
-    let answer = client.send(get("/stats/prometheus")).await.unwrap();
-    let text = String::from_utf8_lossy(&answer.body);
+    let response = client.send(get("/stats/prometheus")).await.unwrap();
+    let text = String::from_utf8_lossy(&response.body);
     let line = "codex_edge_requests_total{verdict=\"invalid_api_key\"} 1\n";
-    assert!(text.contains(line), "no {line} in {text}");
+    assert!(text.contains(line), "{line} is missing in {text}");
 }
 
 #[tokio::test]
-async fn the_sidecar_is_asked_for_its_metrics_at_its_admin_socket() {
+async fn sidecar_metrics_are_fetched_from_its_admin_socket() {
     let (public, admin) = (
         Upstream::start(Behavior::Echo),
         Upstream::start(Behavior::Echo),
@@ -31,14 +31,14 @@ async fn the_sidecar_is_asked_for_its_metrics_at_its_admin_socket() {
     let envoy = Envoy::start(options.env("PROXY_API_KEY", KEY)).await;
     let address = envoy.metrics_address().await;
     let mut client = Client::connect(address, Version::H1).await;
-    let answer = client.send(get("/metrics")).await.unwrap();
-    assert_eq!(answer.status, StatusCode::OK);
+    let response = client.send(get("/metrics")).await.unwrap();
+    assert_eq!(response.status, StatusCode::OK);
     assert_eq!(admin.requests().remove(0).head.uri, "/metrics");
     assert_eq!(public.requests().len(), 0);
 }
 
 #[tokio::test]
-async fn nothing_else_of_an_admin_interface_is_there() {
+async fn other_admin_paths_are_404_on_the_metrics_listener() {
     let (upstream, admin) = (
         Upstream::start(Behavior::Echo),
         Upstream::start(Behavior::Echo),
@@ -60,8 +60,8 @@ async fn nothing_else_of_an_admin_interface_is_there() {
         (Method::POST, "/metrics"),
     ] {
         let mut client = Client::connect(address, Version::H1).await;
-        let answer = client.send(empty(method.clone(), path)).await.unwrap();
-        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{method} {path}");
+        let response = client.send(empty(method.clone(), path)).await.unwrap();
+        assert_eq!(response.status, StatusCode::NOT_FOUND, "{method} {path}");
     }
     assert_eq!(admin.requests().len(), 0);
 }

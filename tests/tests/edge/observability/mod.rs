@@ -1,4 +1,4 @@
-//! Access log, metrics, the admin interface and request ids.
+//! The access log, metrics, the admin interface and request ids.
 
 mod access_log;
 mod admin;

@@ -1,5 +1,5 @@
-//! Two Envoys that share one limit, the service that both ask, and what the tests ask of them.
-//! Follows `deploy/ratelimit/`; its day is long, so that a test counts within one window.
+//! Two Envoys that share one rate limit, the rate limit service that both call, and the requests of the tests.
+//! Follows `deploy/ratelimit/`. The limit is per day, so that a test does not cross the end of a window.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -18,22 +18,23 @@ use crate::stack::{CHAT, start_with};
 pub(super) const ANN: &str = "the-key-of-ann";
 /// The key of the client `ben`.
 pub(super) const BEN: &str = "the-key-of-ben";
-/// What every client has for a day, unless a test says otherwise.
+/// Requests per day of each client, unless a test configures another limit.
 pub(super) const LIMIT: usize = 20;
 
-/// Two Envoys, each with its upstream, and the service that both ask.
+/// Two Envoys, each with an upstream, and the rate limit service that both call.
 pub(super) struct Fleet {
     pub(super) service: RateLimitService,
     pub(super) edges: [(Upstream, Envoy); 2],
 }
 
 impl Fleet {
-    /// Gives every client `LIMIT` requests for a day.
+    /// Starts a fleet in which each client has `LIMIT` requests per day.
     pub(super) async fn start() -> Self {
         Self::start_with(str::to_owned, |options| options).await
     }
 
-    /// The same, with what `limits` changes in the service's configuration and `change` in Envoy's.
+    /// Starts a fleet after `limits` has changed the configuration of the service and `change` the options of each
+    /// Envoy.
     pub(super) async fn start_with(
         limits: impl Fn(&str) -> String,
         change: impl Fn(EnvoyOptions) -> EnvoyOptions,
@@ -46,34 +47,33 @@ impl Fleet {
         let service = RateLimitService::start(&limits(&config));
         let edge = || {
             start_with(Behavior::Echo, |options| {
-                change(sharing(options, service.address()))
+                change(with_shared_limit(options, service.address()))
             })
         };
         let edges = [edge().await, edge().await];
         Self { service, edges }
     }
 
-    /// Each Envoy's answer to what `request` makes, on a connection of its own.
+    /// Sends `request` to each Envoy on a new connection and returns the responses.
     pub(super) async fn send(&self, request: impl Fn() -> Request<Body>) -> Vec<BufferedResponse> {
-        let mut answers = Vec::new();
+        let mut responses = Vec::new();
         for (_, envoy) in &self.edges {
-            answers.push(send(envoy.address(), Version::H1, request()).await);
+            responses.push(send(envoy.address(), Version::H1, request()).await);
         }
-        answers
+        responses
     }
 
-    /// How many requests reached an upstream.
+    /// Returns the number of requests that reached either upstream.
     pub(super) fn forwarded(&self) -> usize {
-        let seen = self
-            .edges
+        self.edges
             .iter()
-            .map(|(upstream, _)| upstream.requests().len());
-        seen.sum()
+            .map(|(upstream, _)| upstream.requests().len())
+            .sum()
     }
 }
 
-/// Has nobody pass, by the service's configuration.
-pub(super) fn none(config: &str) -> String {
+/// Lowers the limit in the configuration of the service to zero.
+pub(super) fn zero_limit(config: &str) -> String {
     replace(
         config,
         &format!("requests_per_unit: {LIMIT} }}"),
@@ -81,42 +81,42 @@ pub(super) fn none(config: &str) -> String {
     )
 }
 
-/// The shipped configuration with the overlay, two keys, and patience with a service that shares a busy machine.
-fn sharing(options: EnvoyOptions, service: SocketAddr) -> EnvoyOptions {
+/// Adds the overlay and two keys, and a long timeout, since the service shares a busy machine with the tests.
+fn with_shared_limit(options: EnvoyOptions, service: SocketAddr) -> EnvoyOptions {
     overlaid(options, service).replace("              timeout: 0.25s", "              timeout: 10s")
 }
 
-/// The shipped configuration with the overlay, and two keys.
+/// Adds the overlay, which names `service`, and two keys.
 pub(super) fn overlaid(options: EnvoyOptions, service: SocketAddr) -> EnvoyOptions {
-    let place = format!("address: {}, port_value: {}", service.ip(), service.port());
+    let address = format!("address: {}, port_value: {}", service.ip(), service.port());
     let overlay = replace(
         &shipped("envoy.yaml"),
         "{ address: ratelimit, port_value: 8081 }",
-        &format!("{{ {place} }}"),
+        &format!("{{ {address} }}"),
     );
     let keys = json!([{"id": "ann", "key": ANN}, {"id": "ben", "key": BEN}]);
     options.config_yaml(overlay).filter("keys", keys)
 }
 
-/// A file of `deploy/ratelimit`.
+/// Returns the text of a file in `deploy/ratelimit`.
 pub(super) fn shipped(name: &str) -> String {
     let path = workspace::root().join("deploy/ratelimit").join(name);
     fs::read_to_string(path).expect("the file is in the tree")
 }
 
-/// `text` with `to` in the place of `from`, which is in it once.
+/// Replaces the only occurrence of `from` in `text` with `to`.
 pub(super) fn replace(text: &str, from: &str, to: &str) -> String {
-    assert_eq!(text.matches(from).count(), 1, "`{from}` is in it once");
+    assert_eq!(text.matches(from).count(), 1, "`{from}` occurs once");
     text.replace(from, to)
 }
 
-/// A request that starts a turn.
-pub(super) fn turn(key: &str) -> Request<Body> {
+/// Returns a request that starts a turn.
+pub(super) fn turn_request(key: &str) -> Request<Body> {
     let body = json!({"model": "codex-5", "messages": []});
     bearer(post(CHAT, body.to_string()), key)
 }
 
-/// The answer to `request`, on a connection of its own.
+/// Sends `request` on a new connection and returns the response.
 pub(super) async fn send(
     address: SocketAddr,
     version: Version,

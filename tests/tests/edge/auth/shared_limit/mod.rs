@@ -1,9 +1,9 @@
-//! One limit for many Envoys: what starts a turn is counted by a rate limit service, under the id that the filter set.
-//! Follows `deploy/ratelimit/`.
+//! A limit that several Envoys share: a rate limit service counts the requests that start a turn, by the client id that
+//! the filter set. Follows `deploy/ratelimit/`.
 
-mod away;
 mod compose;
 mod counting;
 mod fleet;
 mod limits;
 mod service;
+mod unavailable;

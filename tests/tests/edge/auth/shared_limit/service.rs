@@ -1,4 +1,4 @@
-//! The rate limit service that many Envoys ask: `envoy.service.ratelimit.v3` over gRPC, Limitador counts.
+//! The rate limit service that the Envoys call: `envoy.service.ratelimit.v3` over gRPC, with Limitador as the counter.
 //! Follows Envoy's `rls.proto`.
 
 use std::collections::HashMap;
@@ -25,27 +25,27 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
-use super::limits::{self, Period};
+use super::limits::{self, LimitPeriod};
 
-/// A running service.
+/// A running rate limit service.
 #[derive(Debug)]
 pub(super) struct RateLimitService {
     address: SocketAddr,
-    asked: Arc<Mutex<Vec<String>>>,
+    received: Arc<Mutex<Vec<String>>>,
     stopping: CancellationToken,
     tasks: JoinSet<()>,
 }
 
 impl RateLimitService {
-    /// Listens on a port of its own and counts as the YAML `config` says.
+    /// Starts a service on a free port with the limits of the YAML text `config`.
     pub(super) fn start(config: &str) -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let incoming = TcpIncoming::bind(listen).expect("loopback has free ports");
         let address = incoming.local_addr().expect("the socket is bound");
-        let asked = Arc::default();
-        let service = Service {
+        let received = Arc::default();
+        let service = CountingService {
             limiter: limits::limiter(config),
-            asked: Arc::clone(&asked),
+            received: Arc::clone(&received),
         };
         let stopping = CancellationToken::new();
         let stopped = stopping.clone().cancelled_owned();
@@ -59,37 +59,37 @@ impl RateLimitService {
         });
         Self {
             address,
-            asked,
+            received,
             stopping,
             tasks,
         }
     }
 
-    /// Where it listens.
+    /// Returns the address of the service.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Closes its socket and its connections.
+    /// Closes the listening socket and all connections of the service.
     pub(super) async fn stop(self) {
         self.stopping.cancel();
         let ended = timeout(DEADLINE, self.tasks.join_all()).await;
-        ended.expect("Envoy closes a connection that it is told to leave");
+        ended.expect("Envoy closes its connection after GOAWAY");
     }
 
-    /// What it was asked about so far, each as `key=value` after `key=value`, in the order in which it came.
-    pub(super) fn asked(&self) -> Vec<String> {
-        self.asked.lock().expect("no holder panics").clone()
+    /// Returns the descriptors received so far, in order of arrival, each as `key=value` pairs separated by spaces.
+    pub(super) fn descriptors(&self) -> Vec<String> {
+        self.received.lock().expect("no holder panics").clone()
     }
 }
 
-struct Service {
+struct CountingService {
     limiter: RateLimiter,
-    asked: Arc<Mutex<Vec<String>>>,
+    received: Arc<Mutex<Vec<String>>>,
 }
 
 #[tonic::async_trait]
-impl server::RateLimitService for Service {
+impl server::RateLimitService for CountingService {
     async fn should_rate_limit(
         &self,
         request: Request<RateLimitRequest>,
@@ -102,7 +102,7 @@ impl server::RateLimitService for Service {
         let [descriptor] = &descriptors[..] else {
             return Err(Status::invalid_argument("one descriptor is expected"));
         };
-        self.note(descriptor);
+        self.record(descriptor);
         let result = self
             .limiter
             .check_rate_limited_and_update(&domain.into(), &context(descriptor), 1)
@@ -111,21 +111,23 @@ impl server::RateLimitService for Service {
     }
 }
 
-impl Service {
-    fn note(&self, descriptor: &RateLimitDescriptor) {
-        let entries = descriptor.entries.iter();
-        let asked: Vec<_> = entries
+impl CountingService {
+    fn record(&self, descriptor: &RateLimitDescriptor) {
+        let pairs: Vec<_> = descriptor
+            .entries
+            .iter()
             .map(|entry| format!("{}={}", entry.key, entry.value))
             .collect();
-        let mut all = self.asked.lock().expect("no holder panics");
-        all.push(asked.join(" "));
+        let mut received = self.received.lock().expect("no holder panics");
+        received.push(pairs.join(" "));
     }
 }
 
-/// What the conditions of a limit are evaluated against.
+/// Returns the values against which Limitador evaluates the conditions of a limit.
 fn context(descriptor: &RateLimitDescriptor) -> Context<'static> {
-    let entries = descriptor.entries.iter();
-    let entries: HashMap<_, _> = entries
+    let entries: HashMap<_, _> = descriptor
+        .entries
+        .iter()
         .map(|entry| (entry.key.clone(), entry.value.clone()))
         .collect();
     let mut context = Context::default();
@@ -173,7 +175,7 @@ fn count(value: u64) -> u32 {
     u32::try_from(value).expect("limits have 32 bits")
 }
 
-/// Whole seconds, at least one, as envoyproxy/ratelimit says them.
+/// Returns whole seconds, at least one, as envoyproxy/ratelimit does.
 fn seconds(duration: time::Duration) -> Duration {
     let seconds = i64::try_from(duration.as_secs()).expect("a window is short");
     Duration {
@@ -183,8 +185,8 @@ fn seconds(duration: time::Duration) -> Duration {
 }
 
 fn unit(counter: &Counter) -> Unit {
-    match Period::of_seconds(counter.window().as_secs()) {
-        Period::Minute => Unit::Minute,
-        Period::Day => Unit::Day,
+    match LimitPeriod::of_seconds(counter.window().as_secs()) {
+        LimitPeriod::Minute => Unit::Minute,
+        LimitPeriod::Day => Unit::Day,
     }
 }
