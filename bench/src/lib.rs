@@ -5,15 +5,15 @@
 //! The peers are those of the tests: real Envoy, real sidecar, real Codex, the scripted model behind it. Where the
 //! sidecar alone is measured, `instant-codex` stands in for Codex.
 
+mod client;
 pub mod codex;
-mod cost;
 mod plot;
 pub mod report;
 mod settings;
-pub mod stamp;
 mod stats;
 mod suites;
-mod visit;
+pub mod timestamp;
+mod usage;
 
 pub use settings::Settings;
 pub use suites::Suite;

@@ -1,4 +1,4 @@
-//! `cargo xtask counts`: instructions of the hot paths, compared with those that are kept in `counts/x86_64.txt`.
+//! `cargo xtask counts`: instructions of the hot paths, compared with those that are kept in `bench/benches/instructions/x86_64.txt`.
 //! Callgrind counts them (Valgrind manual, section 6): how busy the machine is, or how fast, makes no difference.
 
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ type Counts = BTreeMap<String, u64>;
 pub fn counts(args: &CountsArgs) -> Result<()> {
     run(&mut cargo(&["build", "--release", "-p", "counts"]))?;
     let counted = count_all()?;
-    let file = workspace::root().join(format!("counts/{ARCH}.txt"));
+    let file = workspace::root().join(format!("bench/benches/instructions/{ARCH}.txt"));
     if args.update {
         return fs::write(&file, write(&counted)).context("cannot keep the counts");
     }

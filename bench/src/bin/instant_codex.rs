@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bench::codex::Order;
-use bench::stamp;
+use bench::timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -177,7 +177,7 @@ async fn play(thread: String, turn: String, order: Order, output: Rc<Output>) {
 
 /// As long as one of Codex.
 fn delta_line(thread: &str, turn: &str) -> String {
-    let now = stamp::now();
+    let now = timestamp::now();
     format!(
         r#"{{"method":"item/agentMessage/delta","params":{{"threadId":"{thread}","turnId":"{turn}","itemId":"msg_0","delta":"{now} "}},"emittedAtMs":1795366161030}}"#
     )

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::codex::{PROMPT, model};
 use super::stack::Stack;
 use crate::Settings;
+use crate::client::{chat, closed_loop};
 use crate::report::{Cell, Figure, Section, Series, Table};
 use crate::stats::{count, medians};
-use crate::visit::{chat, closed_loop};
 
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
     let columns = [

@@ -18,10 +18,10 @@ use xtask::command::bound_to_us;
 use xtask::tools::{Tool, Tools};
 
 use crate::Settings;
+use crate::client::{Door, Load, Visit, chat, closed_loop};
 use crate::codex::{Pace, Pipe};
 use crate::report::{Cell, Figure, Section, Series, Table};
 use crate::stats::medians;
-use crate::visit::{Door, Load, Visit, chat, closed_loop};
 
 /// What clients ask.
 pub(super) const PROMPT: &str = "Who watched the fox at the door?";

@@ -9,11 +9,11 @@ use tests::scripted_model::ScriptedModel;
 
 use super::stack::{Stack, Used};
 use crate::Settings;
+use crate::client::{Load, Visit, chat, closed_loop, open_loop};
 use crate::codex::Order;
-use crate::cost;
 use crate::report::{Cell, Section, Table};
 use crate::stats::{count, ms, quantile};
-use crate::visit::{Load, Visit, chat, closed_loop, open_loop};
+use crate::usage;
 
 /// `PROXY_SSE_MAX_CONCURRENCY`.
 const SLOTS: u32 = 8;
@@ -140,8 +140,8 @@ fn row(table: &mut Table, name: &str, load: &Load, stack: &Stack) {
         Some(count(refused.len()) / seconds),
         of_refused(0.5),
         of_refused(0.99),
-        Some(cost::resident_kib(stack.sidecar.pid()) / 1024.0),
-        Some(cost::resident_kib(stack.envoy.pid()) / 1024.0),
+        Some(usage::resident_kib(stack.sidecar.pid()) / 1024.0),
+        Some(usage::resident_kib(stack.envoy.pid()) / 1024.0),
     ];
     table.row(name, cells.map(Cell::from));
 }

@@ -5,8 +5,8 @@ use tests::envoy::{self, Envoy};
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::{self, Sidecar};
 
-use crate::cost;
-use crate::visit::{Door, KEY};
+use crate::client::{Door, KEY};
+use crate::usage;
 
 /// A running stack. Fields are dropped in the order of a request's way.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Stack {
     }
 
     pub(super) fn used(&self) -> Used {
-        let us = |pid| crate::stats::us(cost::cpu(pid));
+        let us = |pid| crate::stats::us(usage::cpu(pid));
         Used {
             envoy: us(self.envoy.pid()),
             sidecar: us(self.sidecar.pid()),

@@ -15,7 +15,7 @@ use tests::envoy::Envoy;
 use tests::http::{Client, Version};
 use xtask::command::output;
 
-use super::requests::Workload;
+use super::request_case::Workload;
 use super::upstream::Upstream;
 use super::variant::Variant;
 use crate::Settings;

@@ -8,8 +8,8 @@ use serde_json::json;
 use tests::envoy::{Envoy, Options};
 use tests::http::{Version, bearer, post};
 
+use crate::client::KEY;
 use crate::suites::stack::quiet;
-use crate::visit::KEY;
 
 /// Requests a second: a limit that is counted and never reached.
 const LIMIT: u32 = 1_000_000;

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use xtask::command::bound_to_us;
 use xtask::tools::{Tool, Tools};
 
-use crate::visit::KEY;
+use crate::client::KEY;
 
 /// Time that a peer has to listen.
 const PATIENCE: Duration = Duration::from_secs(30);

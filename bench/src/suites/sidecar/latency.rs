@@ -7,11 +7,11 @@ use tempfile::TempDir;
 use tests::scripted_model::ScriptedModel;
 
 use crate::Settings;
+use crate::client::{Door, Load, chat, open_loop};
 use crate::codex::{Order, Pace, Pipe};
-use crate::cost;
 use crate::report::{Cell, Table};
 use crate::stats::{count, median, medians, us};
-use crate::visit::{Door, Load, chat, open_loop};
+use crate::usage;
 
 /// Time between two deltas of a stream: a quick model's.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -76,7 +76,7 @@ async fn bare_round(settings: &Settings, streams: usize) -> anyhow::Result<Round
     let home = TempDir::new()?;
     let mut pipe = Pipe::start(&settings.instant_codex, &[], home.path()).await?;
     let pace = Pace::Every(every);
-    let own = || cost::cpu(nix::unistd::getpid().as_raw());
+    let own = || usage::cpu(nix::unistd::getpid().as_raw());
     let before = own();
     let visits = pipe.turns(&order.prompt(), turns, pace).await?;
     let load = Load {
@@ -92,11 +92,11 @@ async fn sidecar_round(settings: &Settings, streams: usize) -> anyhow::Result<Ro
     let model = ScriptedModel::start().await?;
     let sidecar = settings.instant_sidecar(&model).start().await;
     let door = Door::Unix(sidecar.socket());
-    let before = cost::cpu(sidecar.pid());
+    let before = usage::cpu(sidecar.pid());
     let load = open_loop(&door, every, turns, || chat("gpt-5", &order.prompt()))
         .await?
         .all_whole()?;
-    let cpu = us(cost::cpu(sidecar.pid()).saturating_sub(before)) / count(load.deltas());
+    let cpu = us(usage::cpu(sidecar.pid()).saturating_sub(before)) / count(load.deltas());
     Ok(numbers(&load, cpu))
 }
 
@@ -121,13 +121,13 @@ async fn burst(settings: &Settings) -> anyhow::Result<Table> {
     let door = Door::Unix(sidecar.socket());
     let (mut rates, mut costs) = (Vec::new(), Vec::new());
     for _ in 0..settings.rounds() + 1 {
-        let before = cost::cpu(sidecar.pid());
+        let before = usage::cpu(sidecar.pid());
         let request = || chat("gpt-5", &order.prompt());
         let load = open_loop(&door, Duration::from_secs(1), 1, request);
         let load = load.await?.all_whole()?;
         let deltas = count(load.deltas());
         rates.push(deltas / load.elapsed.as_secs_f64());
-        costs.push(us(cost::cpu(sidecar.pid()).saturating_sub(before)) / deltas);
+        costs.push(us(usage::cpu(sidecar.pid()).saturating_sub(before)) / deltas);
     }
     let mut table = Table::new(
         format!("One answer of {} deltas, all at once", order.deltas),

@@ -2,7 +2,7 @@
 //! The child is `instant-codex`, a stand-in that answers at once; both ends read its stamps off one clock.
 
 mod latency;
-mod slow;
+mod slow_readers;
 mod streams;
 mod turns;
 
@@ -14,7 +14,7 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
     tables.push(turns::run(settings).await?);
     let (streams, figure) = streams::run(settings).await?;
     tables.push(streams);
-    tables.push(slow::run(settings).await?);
+    tables.push(slow_readers::run(settings).await?);
     Ok(Section {
         name: "sidecar",
         tables,

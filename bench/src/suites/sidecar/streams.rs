@@ -9,11 +9,11 @@ use tests::scripted_model::ScriptedModel;
 use tokio::time::sleep;
 
 use crate::Settings;
+use crate::client::{Door, Load, chat, open_loop};
 use crate::codex::Order;
-use crate::cost;
 use crate::report::{Cell, Figure, Series, Table};
 use crate::stats::{count, ms, quantile, us};
-use crate::visit::{Door, Load, chat, open_loop};
+use crate::usage;
 
 /// Time between two looks at memory.
 const LOOK: Duration = Duration::from_millis(100);
@@ -91,8 +91,8 @@ async fn open(settings: &Settings, streams: usize, order: Order) -> anyhow::Resu
     let sidecar = settings.instant_sidecar(&model).start().await;
     let door = Door::Unix(sidecar.socket());
     let (pid, mut peak_kib) = (sidecar.pid(), 0.0);
-    let idle_kib = cost::resident_kib(pid);
-    let before = cost::cpu(pid);
+    let idle_kib = usage::resident_kib(pid);
+    let before = usage::cpu(pid);
     let ramp = settings.pick(Duration::from_secs(3), Duration::from_millis(400));
     let every = ramp / u32::try_from(streams)?;
     let load = open_loop(&door, every, streams, || chat("gpt-5", &order.prompt()));
@@ -100,7 +100,7 @@ async fn open(settings: &Settings, streams: usize, order: Order) -> anyhow::Resu
     let load = loop {
         tokio::select! {
             load = &mut load => break load?.all_whole()?,
-            () = sleep(LOOK) => peak_kib = f64::max(peak_kib, cost::resident_kib(pid)),
+            () = sleep(LOOK) => peak_kib = f64::max(peak_kib, usage::resident_kib(pid)),
         }
     };
     let whole = load
@@ -108,7 +108,7 @@ async fn open(settings: &Settings, streams: usize, order: Order) -> anyhow::Resu
         .iter()
         .all(|visit| visit.deltas == order.deltas as usize);
     ensure!(whole, "a stream has lost a delta");
-    let cpu = cost::cpu(pid).saturating_sub(before);
+    let cpu = usage::cpu(pid).saturating_sub(before);
     Ok(Seen {
         load,
         idle_kib,

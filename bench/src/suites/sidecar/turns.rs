@@ -9,11 +9,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::Settings;
+use crate::client::{Door, chat, closed_loop};
 use crate::codex::{Order, Pace, Pipe};
-use crate::cost;
 use crate::report::{Cell, Table};
 use crate::stats::{count, medians, us};
-use crate::visit::{Door, chat, closed_loop};
+use crate::usage;
 
 /// A short answer.
 const ORDER: Order = Order {
@@ -40,13 +40,13 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Table> {
         for round in 0..settings.rounds() + 1 {
             let bare = bare_rate(settings, &mut pipe, clients).await?;
             let spawned = spawned_rate(settings, &home, clients).await?;
-            let before = cost::cpu(sidecar.pid());
+            let before = usage::cpu(sidecar.pid());
             let load = closed_loop(&door, clients, settings.slice(), || {
                 chat("gpt-5", &ORDER.prompt())
             });
             let load = load.await?.all_whole()?;
             let cpu =
-                us(cost::cpu(sidecar.pid()).saturating_sub(before)) / count(load.visits.len());
+                us(usage::cpu(sidecar.pid()).saturating_sub(before)) / count(load.visits.len());
             // The first round warms up.
             if round > 0 {
                 rounds.push([bare, spawned, load.rate(), load.rate() / spawned, cpu]);

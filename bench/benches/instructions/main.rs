@@ -1,11 +1,11 @@
 //! What filter and sidecar do for every request, delta and line, in cases for callgrind to count the instructions of.
 //! `cargo xtask counts` runs each case in a process of its own and compares what it comes to with `x86_64.txt`.
 
-mod answers;
-mod chats;
-mod children;
-mod gate;
+mod chat_bodies;
+mod child_lines;
+mod filter_policy;
 mod requests;
+mod response_streams;
 
 use std::env;
 use std::process::ExitCode;
@@ -25,10 +25,10 @@ const fn case(name: &'static str, prepare: fn() -> Work) -> Case {
 
 fn main() -> ExitCode {
     let mut cases = [
-        gate::CASES,
+        filter_policy::CASES,
         requests::CASES,
-        answers::CASES,
-        children::CASES,
+        response_streams::CASES,
+        child_lines::CASES,
     ]
     .into_iter()
     .flatten();

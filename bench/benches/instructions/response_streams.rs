@@ -9,7 +9,7 @@ use sidecar::recall::Listener;
 use sidecar::turn::{Attended, CutRules, Event, EventWriter, Timers, channel};
 use tokio_util::sync::CancellationToken;
 
-use crate::chats::{KIB, model_first};
+use crate::chat_bodies::{KIB, model_first};
 use crate::requests::{catalogue, chat, response, store};
 use crate::{Case, Work, case};
 

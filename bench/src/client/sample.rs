@@ -1,9 +1,6 @@
 //! One request as its client lives through it, and many of them under a load.
 //! Streams are server-sent events (WHATWG HTML, section 9.2) in the shape of chat completion chunks.
 
-mod load;
-mod reader;
-
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,8 +10,7 @@ use serde_json::json;
 use tests::http::{Body, Client, Stream, Version, bearer, post, with};
 use tokio::time::Instant;
 
-pub(crate) use load::{Load, closed_loop, open_loop};
-use reader::Reader;
+use super::chunk_reader::Reader;
 
 /// The key that every client of a run has; peers want one that is long and does not look like OpenAI's.
 pub(crate) const KEY: &str = "the-key-of-every-client-of-the-bench-run";

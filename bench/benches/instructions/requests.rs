@@ -10,7 +10,7 @@ use sidecar::dialect::{Reply, chat, responses};
 use sidecar::response_store::{ResponseStore, StoreLimits};
 use sidecar::turn::{Profile, TurnRequest};
 
-use crate::chats::{KIB, model_first};
+use crate::chat_bodies::{KIB, model_first};
 use crate::{Case, Work, case};
 
 pub(crate) const CASES: &[Case] = &[

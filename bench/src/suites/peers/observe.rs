@@ -10,10 +10,10 @@ use tests::scripted_model::{Script, ScriptedModel};
 use tokio::time::Instant;
 
 use crate::Settings;
+use crate::client::{Door, Load, chat, closed_loop};
 use crate::report::Cell;
 use crate::stats::{count, ms};
 use crate::suites::codex::PROMPT;
-use crate::visit::{Door, Load, chat, closed_loop};
 
 /// An answer that would go on for a minute.
 fn endless() -> anyhow::Result<Script> {

@@ -1,7 +1,7 @@
 //! The text in a stream, counted and not kept: the reader shares the machine with what it measures.
 //! Chat completion chunks of OpenAI's API reference.
 
-use crate::stamp::{self, Stamp};
+use crate::timestamp::{self, Stamp};
 
 use super::Visit;
 
@@ -24,7 +24,7 @@ impl Reader {
         let rest = self.unread.split_off(end + 2);
         let events = std::mem::replace(&mut self.unread, rest);
         let events = String::from_utf8_lossy(&events);
-        let now = stamp::now();
+        let now = timestamp::now();
         for marker in CONTENT {
             let texts = events.match_indices(marker);
             // The role may come with an empty text.
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn texts_are_counted_across_the_borders_of_pieces() {
-        let stamp = stamp::now();
+        let stamp = timestamp::now();
         let stream = format!(
             "data: {{\"delta\":{{\"role\":\"assistant\",\"content\":\"\"}}}}\n\n: keepalive\n\n\
              data: {{\"delta\":{{\"content\":\"{stamp} \"}}}}\n\ndata: {{\"delta\":{{\"content\": \"b\"}}}}\n\ndata: [DONE]\n\n"

@@ -9,11 +9,11 @@ use tests::scripted_model::ScriptedModel;
 use tokio::time::{Instant, sleep};
 
 use crate::Settings;
+use crate::client::{Door, Visit, chat, open_loop};
 use crate::codex::Order;
-use crate::cost;
 use crate::report::{Cell, Table};
 use crate::stats::{count, medians};
-use crate::visit::{Door, Visit, chat, open_loop};
+use crate::usage;
 
 /// What a slow reader asks for: far more than sockets and channels hold.
 const MUCH: Order = Order {
@@ -58,14 +58,14 @@ async fn round(settings: &Settings, slow: usize) -> anyhow::Result<[f64; 3]> {
     let model = ScriptedModel::start().await?;
     let sidecar = settings.instant_sidecar(&model).start().await;
     let door = Door::Unix(sidecar.socket());
-    let idle = cost::resident_kib(sidecar.pid());
+    let idle = usage::resident_kib(sidecar.pid());
     let mut unread: Vec<Stream> = Vec::new();
     for _ in 0..slow {
         let mut client = door.open().await?;
         unread.push(client.stream(chat("gpt-5", &MUCH.prompt())).await?);
     }
     rest(sidecar.pid()).await;
-    let added = cost::resident_kib(sidecar.pid()) - idle;
+    let added = usage::resident_kib(sidecar.pid()) - idle;
     let every = Duration::from_millis(50);
     let requests = settings.pick(80, 6);
     let load = open_loop(&door, every, requests, || chat("gpt-5", &QUICK.prompt()));
@@ -87,9 +87,9 @@ async fn round(settings: &Settings, slow: usize) -> anyhow::Result<[f64; 3]> {
 /// Waits until the sidecar has nothing to do.
 async fn rest(pid: i32) {
     loop {
-        let before = cost::cpu(pid);
+        let before = usage::cpu(pid);
         sleep(LOOK).await;
-        if cost::cpu(pid).saturating_sub(before) < AT_REST {
+        if usage::cpu(pid).saturating_sub(before) < AT_REST {
             return;
         }
     }

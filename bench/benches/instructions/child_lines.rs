@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sidecar::codex::{Protocol, Reaction, Replay};
 use sidecar::turn::TurnRequest;
 
-use crate::chats::{KIB, model_first};
+use crate::chat_bodies::{KIB, model_first};
 use crate::requests::{catalogue, chat};
 use crate::{Case, Work, case};
 

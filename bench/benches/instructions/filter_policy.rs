@@ -12,7 +12,7 @@ use filter::head::RequestHead;
 use filter::rate_limit::{Entry, Limit, SharedData};
 use filter::scan::ModelScanner;
 
-use crate::chats::{KIB, model_first, model_last};
+use crate::chat_bodies::{KIB, model_first, model_last};
 use crate::{Case, Work, case};
 
 pub(crate) const CASES: &[Case] = &[

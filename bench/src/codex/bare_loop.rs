@@ -16,8 +16,8 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, sleep_until};
 use xtask::command::bound_to_us;
 
-use crate::stamp::{self, Stamp};
-use crate::visit::Visit;
+use crate::client::Visit;
+use crate::timestamp::{self, Stamp};
 
 /// The calls of one turn; the id of a call is its turn's number times this, and its own.
 const CALLS: usize = 4;
@@ -231,7 +231,7 @@ impl Running {
     }
 
     fn on_delta(&mut self, line: &str) {
-        let now = stamp::now();
+        let now = timestamp::now();
         self.visit.deltas += 1;
         self.visit.first_token.get_or_insert(self.begun.elapsed());
         let written = Stamp::behind("\"delta\":\"", line);

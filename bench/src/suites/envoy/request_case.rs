@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::Request;
 use serde_json::{Value, json};
 
-use crate::visit::KEY;
+use crate::client::KEY;
 
 /// Whether the request may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
