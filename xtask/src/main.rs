@@ -29,11 +29,11 @@ enum Command {
     Soak(SoakArgs),
     /// Write the filter as an OCI image, for Istio and Envoy Gateway
     Image(ImageArgs),
-    /// Count the instructions of the hot paths, and compare them with those that are kept
+    /// Count the instructions of the hot paths and compare them with the baseline
     Counts(CountsArgs),
     /// Attack every parser that meets the outside with inputs that nobody would send
     Fuzz(FuzzArgs),
-    /// Measure the chain and its parts, beside what they are compared with
+    /// Measure the chain and its parts, compared with alternatives
     Bench(BenchArgs),
     /// Check formatting, lints, docs, Envoy's configuration and dependencies
     Check,
@@ -67,6 +67,7 @@ fn run(command: &Command) -> Result<ExitCode> {
             tools.fetch(&Tool::of_tests())?;
             tools.fetch(&[Tool::CargoDeny])?;
             tools.fetch_clients()?;
+            xtask::counts::install_runner()?;
         }
     }
     Ok(ExitCode::SUCCESS)

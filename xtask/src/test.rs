@@ -22,7 +22,7 @@ pub struct TestArgs {
 /// Runs the tests, all of them even when one fails.
 ///
 /// # Errors
-/// When a peer cannot be fetched, a test fails, or a hot path costs something else than is kept.
+/// When a peer cannot be fetched, a test fails, or an instruction count differs from the baseline.
 pub fn test(args: &TestArgs) -> Result<()> {
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     if args.fast {
@@ -39,6 +39,7 @@ pub fn test(args: &TestArgs) -> Result<()> {
     run(&mut cargo(&[
         "build", "-p", "sidecar", "-p", "tests", "--bins",
     ]))?;
+    // Reported after the tests, which run even when a count has changed.
     let counted = counts(&CountsArgs::default());
     run(tests.env("CODEX_EDGE_TOOLS", tools.dir()))?;
     counted

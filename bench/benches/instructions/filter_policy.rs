@@ -1,5 +1,7 @@
-//! The filter's concerns, each alone. They are compiled for this machine here, so that the scan goes without the vector
-//! instructions that the shipped filter has; whole requests of that one are counted by the test `fuel`.
+//! The steps of the filter's policy, measured one by one.
+//!
+//! The benchmarks run native code, so the body scanner lacks the vector instructions of the shipped wasm module.
+//! The test `fuel` counts the wasm instructions of whole requests through the shipped module.
 
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -11,58 +13,72 @@ use filter::config::{Config, Environment};
 use filter::head::RequestHead;
 use filter::rate_limit::{Entry, Limit, SharedData};
 use filter::scan::ModelScanner;
+use gungraun::{library_benchmark, library_benchmark_group};
 
 use crate::chat_bodies::{KIB, model_first, model_last};
-use crate::{Case, Work, case};
+use crate::work::{Work, call};
 
-pub(crate) const CASES: &[Case] = &[
-    case("scan-1KiB-model-first", || scan(model_first(KIB))),
-    case("scan-1KiB-model-last", || scan(model_last(KIB))),
-    case("scan-64KiB-model-first", || scan(model_first(64 * KIB))),
-    case("scan-64KiB-model-last", || scan(model_last(64 * KIB))),
-    case("scan-1MiB-model-first", || scan(model_first(KIB * KIB))),
-    case("scan-1MiB-model-last", || scan(model_last(KIB * KIB))),
-    case("bucket-charge", charge),
-    case("key-of-1", || look_up(1)),
-    case("key-of-10", || look_up(10)),
-    case("key-of-1000", || look_up(1000)),
-    case("cors-without-origin", || cors(&[])),
-    case("cors-allowed-origin", || {
-        cors(&[("origin", "https://app.example")])
-    }),
-    case("cors-foreign-origin", || {
-        cors(&[("origin", "https://evil.example")])
-    }),
-    case("cors-preflight", || {
-        cors(&[
-            ("origin", "https://app.example"),
-            ("access-control-request-method", "POST"),
-            (
-                "access-control-request-headers",
-                "authorization,content-type",
-            ),
-        ])
-    }),
-];
+#[library_benchmark(setup = call)]
+#[bench::model_first_1_kib(scan(model_first(KIB)))]
+#[bench::model_last_1_kib(scan(model_last(KIB)))]
+#[bench::model_first_64_kib(scan(model_first(64 * KIB)))]
+#[bench::model_last_64_kib(scan(model_last(64 * KIB)))]
+#[bench::model_first_1_mib(scan(model_first(KIB * KIB)))]
+#[bench::model_last_1_mib(scan(model_last(KIB * KIB)))]
+fn scan_body(work: Work) -> Work {
+    call(work)
+}
 
-/// Envoy hands bodies over in pieces of this size.
-const PIECE_BYTES: usize = 16 * KIB;
+#[library_benchmark(setup = call)]
+#[bench::one_bucket(charge())]
+fn charge_rate_limit(work: Work) -> Work {
+    call(work)
+}
+
+#[library_benchmark(setup = call)]
+#[bench::of_1(look_up(1))]
+#[bench::of_10(look_up(10))]
+#[bench::of_1000(look_up(1000))]
+fn look_up_key(work: Work) -> Work {
+    call(work)
+}
+
+#[library_benchmark(setup = call)]
+#[bench::without_origin(cors(&[]))]
+#[bench::origin_allowed(cors(&[("origin", "https://app.example")]))]
+#[bench::origin_disallowed(cors(&[("origin", "https://evil.example")]))]
+#[bench::preflight(cors(&[
+    ("origin", "https://app.example"),
+    ("access-control-request-method", "POST"),
+    ("access-control-request-headers", "authorization,content-type"),
+]))]
+fn decide_cors(work: Work) -> Work {
+    call(work)
+}
+
+library_benchmark_group!(
+    name = policy,
+    benchmarks = [scan_body, charge_rate_limit, look_up_key, decide_cors]
+);
+
+/// Length of the chunks in which Envoy passes a request body to the filter.
+const CHUNK_BYTES: usize = 16 * KIB;
 
 fn scan(body: Vec<u8>) -> Work {
     Box::new(move || {
         let mut scanner = ModelScanner::default();
-        let mut pieces = black_box(&body).chunks(PIECE_BYTES);
-        while let Some(piece) = pieces.next()
-            && scanner.feed(piece).is_none()
+        let mut chunks = black_box(&body).chunks(CHUNK_BYTES);
+        while let Some(chunk) = chunks.next()
+            && scanner.feed(chunk).is_none()
         {}
         black_box(scanner.finish());
     })
 }
 
-/// Shared data with one key.
-struct Shared(RefCell<(Vec<u8>, u32)>);
+/// Shared data with a single entry.
+struct SingleEntry(RefCell<(Vec<u8>, u32)>);
 
-impl SharedData for Shared {
+impl SharedData for SingleEntry {
     fn read(&self, _: &str) -> Entry {
         let (value, version) = &*self.0.borrow();
         Entry::Found(value.clone(), *version)
@@ -77,9 +93,9 @@ impl SharedData for Shared {
 }
 
 fn charge() -> Work {
-    let requests = NonZeroU32::new(60).expect("not zero");
+    let requests = NonZeroU32::new(60).expect("60 is not zero");
     let limit = Limit::new(requests, Duration::from_secs(60));
-    let shared = Shared(RefCell::new((vec![0; 8], 1)));
+    let shared = SingleEntry(RefCell::new((vec![0; 8], 1)));
     Box::new(move || {
         let charged = limit.charge(&shared, black_box("codex-edge.client.alice"), now());
         black_box(charged.is_ok());
@@ -94,7 +110,7 @@ fn look_up(keys: usize) -> Work {
     let mut keyring = Keyring::default();
     for number in 0..keys {
         let key = KeyHash::of(format!("sk-{number}").as_bytes());
-        assert!(keyring.add(key, client(number)), "keys differ");
+        assert!(keyring.add(key, client(number)), "the keys are distinct");
     }
     Box::new(move || {
         let client = keyring.client(black_box(b"Bearer sk-0"), || Some(now()));
@@ -113,11 +129,12 @@ fn client(number: usize) -> Client {
     }
 }
 
-/// The decision on a head of the usual size, and what the answer is told of it.
-fn cors(fields: &[(&str, &str)]) -> Work {
-    let config = br#"{"auth":"none","cors":{"allowed_origins":["http://localhost:*","https://app.example"]}}"#;
-    let config = Config::load(config, &Environment::new(), now()).expect("it is valid");
-    let usual = [
+/// The CORS decision for a request head of typical size, and the response headers that follow from the decision.
+fn cors(headers: &[(&str, &str)]) -> Work {
+    let json = br#"{"auth":"none","cors":{"allowed_origins":["http://localhost:*","https://app.example"]}}"#;
+    let config =
+        Config::load(json, &Environment::new(), now()).expect("the configuration is valid");
+    let common = [
         (":method", "OPTIONS"),
         (":path", "/v1/chat/completions"),
         (":authority", "edge.example"),
@@ -125,23 +142,28 @@ fn cors(fields: &[(&str, &str)]) -> Work {
         ("user-agent", "OpenAI/Python 2.6.1"),
         ("accept", "application/json"),
     ];
-    let map = write_map(&[&usual, fields].concat());
+    let map = serialize_map(&[&common, headers].concat());
     Box::new(move || {
-        let head = RequestHead::parse(black_box(&map)).expect("the map is whole");
+        let head = RequestHead::parse(black_box(&map)).expect("the map is complete");
         let cors = config.cors.decide(&head);
         black_box(cors.changes().count());
         black_box(cors.preflight(&head));
     })
 }
 
-/// The host's serialized map (proxy-wasm ABI 0.2.1).
-fn write_map(fields: &[(&str, &str)]) -> Vec<u8> {
-    let number = |number: usize| u32::try_from(number).expect("it fits").to_le_bytes();
-    let mut map = number(fields.len()).to_vec();
-    for (name, value) in fields {
+/// Serializes headers as a proxy-wasm host does (ABI 0.2.1).
+fn serialize_map(headers: &[(&str, &str)]) -> Vec<u8> {
+    let number = |number: usize| {
+        u32::try_from(number)
+            .expect("lengths fit in 32 bits")
+            .to_le_bytes()
+    };
+    let mut map = number(headers.len()).to_vec();
+    // All lengths come before the first string, and every string ends with a NUL that its length does not include.
+    for (name, value) in headers {
         map.extend([number(name.len()), number(value.len())].concat());
     }
-    for (name, value) in fields {
+    for (name, value) in headers {
         map.extend([name.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat());
     }
     map

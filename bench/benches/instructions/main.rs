@@ -1,59 +1,29 @@
-//! What filter and sidecar do for every request, delta and line, in cases for callgrind to count the instructions of.
-//! `cargo xtask counts` runs each case in a process of its own and compares what it comes to with `x86_64.txt`.
+//! Instruction counts of the hot paths of the filter and the sidecar, taken by callgrind through gungraun.
+//!
+//! `cargo xtask counts` runs the benchmarks and compares their counts with the baseline of the processor architecture,
+//! `x86_64.txt` in this folder. `README.md` in this folder explains under which conditions two counts are comparable.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "gungraun's `main!` exits with the status of its runner"
+)]
 
 mod chat_bodies;
 mod child_lines;
 mod filter_policy;
 mod requests;
 mod response_streams;
+mod work;
 
-use std::env;
-use std::process::ExitCode;
+use gungraun::{Callgrind, LibraryBenchmarkConfig, main};
 
-/// Something that is done over and over. All that it needs is made before the first time.
-type Work = Box<dyn FnMut()>;
+use child_lines::reading;
+use filter_policy::policy;
+use requests::parsing;
+use response_streams::writing;
 
-/// Something to count, and how it is prepared.
-struct Case {
-    name: &'static str,
-    prepare: fn() -> Work,
-}
-
-const fn case(name: &'static str, prepare: fn() -> Work) -> Case {
-    Case { name, prepare }
-}
-
-fn main() -> ExitCode {
-    let mut cases = [
-        filter_policy::CASES,
-        requests::CASES,
-        response_streams::CASES,
-        child_lines::CASES,
-    ]
-    .into_iter()
-    .flatten();
-    let Some(name) = env::args().nth(1) else {
-        cases.for_each(|case| list(case.name));
-        return ExitCode::SUCCESS;
-    };
-    let Some(case) = cases.find(|case| case.name == name) else {
-        eprintln!("there is no case {name}");
-        return ExitCode::FAILURE;
-    };
-    let mut work = (case.prepare)();
-    // The first time pays for what is set up once: buffers, caches, the look at what the processor can do.
-    work();
-    measured(&mut work);
-    ExitCode::SUCCESS
-}
-
-#[expect(clippy::print_stdout, reason = "the names are what was asked for")]
-fn list(name: &str) {
-    println!("{name}");
-}
-
-/// Callgrind counts from here on, by this name, until it returns.
-#[inline(never)]
-fn measured(work: &mut Work) {
-    work();
-}
+main!(
+    // The comparison needs instructions only, and callgrind is slower with simulated caches.
+    config = LibraryBenchmarkConfig::default().tool(Callgrind::with_args(["--cache-sim=no"])),
+    library_benchmark_groups = [policy, parsing, writing, reading]
+);

@@ -1,9 +1,10 @@
-//! Request bodies -> turns: what a request costs before a child hears of it.
+//! Parsing of request bodies into turns, which the sidecar does before it involves a child.
 
 use std::hint::black_box;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use gungraun::{library_benchmark, library_benchmark_group};
 use sidecar::catalogue::Catalogue;
 use sidecar::dialect::models::ModelAccess;
 use sidecar::dialect::{Reply, chat, responses};
@@ -11,34 +12,45 @@ use sidecar::response_store::{ResponseStore, StoreLimits};
 use sidecar::turn::{Profile, TurnRequest};
 
 use crate::chat_bodies::{KIB, model_first};
-use crate::{Case, Work, case};
+use crate::work::{Work, call};
 
-pub(crate) const CASES: &[Case] = &[
-    case("parse-chat-1KiB", || parse_chats(model_first(KIB))),
-    case("parse-chat-64KiB", || parse_chats(model_first(64 * KIB))),
-    case("parse-response-text", || {
-        let (catalogue, store) = (catalogue(), store());
-        Box::new(move || drop(black_box(response(&catalogue, &store))))
-    }),
-];
+#[library_benchmark(setup = call)]
+#[bench::of_1_kib(parse_chats(model_first(KIB)))]
+#[bench::of_64_kib(parse_chats(model_first(64 * KIB)))]
+fn parse_chat(work: Work) -> Work {
+    call(work)
+}
+
+#[library_benchmark(setup = call)]
+#[bench::text_input(parse_responses())]
+fn parse_response(work: Work) -> Work {
+    call(work)
+}
+
+library_benchmark_group!(name = parsing, benchmarks = [parse_chat, parse_response]);
 
 fn parse_chats(body: Vec<u8>) -> Work {
     let catalogue = catalogue();
     Box::new(move || drop(black_box(chat(&catalogue, black_box(&body)))))
 }
 
-/// What Codex offers when nobody configures anything.
+fn parse_responses() -> Work {
+    let (catalogue, store) = (catalogue(), store());
+    Box::new(move || drop(black_box(response(&catalogue, &store))))
+}
+
+/// The catalogue of a sidecar without configured models.
 pub(crate) fn catalogue() -> Catalogue {
     Catalogue::new("gpt-5", "", Vec::new())
 }
 
 pub(crate) fn chat(catalogue: &Catalogue, body: &[u8]) -> (TurnRequest, Reply) {
     let models = ModelAccess::new(catalogue, None);
-    let parsed = chat::parse(body, &models, Profile::Chat, &|_| Vec::new());
-    parsed.expect("the body is a chat")
+    chat::parse(body, &models, Profile::Chat, &|_| Vec::new())
+        .expect("the body is a valid chat completion request")
 }
 
-/// Room for the responses of a day.
+/// A store with limits that the benchmarks do not reach.
 pub(crate) fn store() -> Arc<ResponseStore> {
     Arc::new(ResponseStore::new(StoreLimits {
         responses: NonZeroUsize::new(4096),
@@ -54,7 +66,7 @@ pub(crate) fn response(
     let body = br#"{"model":"codex-5","input":"Say hello.","instructions":"Be brief.","stream":true,"store":false}"#;
     let models = ModelAccess::new(catalogue, None);
     let client = "alice";
-    let shelf = responses::Shelf { store, client };
-    let parsed = responses::parse(black_box(body), &models, Profile::Chat, &shelf);
-    parsed.expect("the body asks for a response")
+    let scope = responses::Shelf { store, client };
+    responses::parse(black_box(body), &models, Profile::Chat, &scope)
+        .expect("the body is a valid response request")
 }

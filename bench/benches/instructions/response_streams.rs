@@ -1,9 +1,10 @@
-//! Events -> bytes of a stream: what a delta costs on its way to the client, a hundred at a time.
+//! Conversion of turn events into the bytes of a response stream, 100 deltas per count.
 
 use std::hint::black_box;
 
 use bytes::BytesMut;
 use futures_util::{FutureExt, Stream, StreamExt};
+use gungraun::{library_benchmark, library_benchmark_group};
 use sidecar::dialect::{EventFrames, chat, event_stream, responses};
 use sidecar::recall::Listener;
 use sidecar::turn::{Attended, CutRules, Event, EventWriter, Timers, channel};
@@ -11,14 +12,26 @@ use tokio_util::sync::CancellationToken;
 
 use crate::chat_bodies::{KIB, model_first};
 use crate::requests::{catalogue, chat, response, store};
-use crate::{Case, Work, case};
+use crate::work::{Work, call};
 
-pub(crate) const CASES: &[Case] = &[
-    case("write-100-chat-deltas", || write(chat_frames())),
-    case("write-100-response-deltas", || write(response_frames())),
-    case("stream-100-chat-deltas", || stream(chat_frames())),
-    case("stream-100-response-deltas", || stream(response_frames())),
-];
+#[library_benchmark(setup = call)]
+#[bench::chat(write(chat_frames()))]
+#[bench::response(write(response_frames()))]
+fn write_100_deltas(work: Work) -> Work {
+    call(work)
+}
+
+#[library_benchmark(setup = call)]
+#[bench::chat(stream(chat_frames()))]
+#[bench::response(stream(response_frames()))]
+fn stream_100_deltas(work: Work) -> Work {
+    call(work)
+}
+
+library_benchmark_group!(
+    name = writing,
+    benchmarks = [write_100_deltas, stream_100_deltas]
+);
 
 const DELTAS: usize = 100;
 
@@ -27,17 +40,17 @@ fn delta() -> Event {
 }
 
 fn chat_frames() -> chat::ChunkWriter {
-    let (_turn, reply) = chat(&catalogue(), &model_first(KIB));
+    let (_, reply) = chat(&catalogue(), &model_first(KIB));
     chat::ChunkWriter::new(&reply, Listener::default())
 }
 
 fn response_frames() -> responses::ResponseWriter {
     let store = store();
-    let (_turn, reply) = response(&catalogue(), &store);
+    let (_, reply) = response(&catalogue(), &store);
     responses::ResponseWriter::new(reply, &store, "alice")
 }
 
-/// The dialect's part alone.
+/// The writer of the wire format alone.
 fn write(mut frames: impl EventFrames + 'static) -> Work {
     let (event, mut out) = (delta(), BytesMut::with_capacity(64 * KIB));
     Box::new(move || {
@@ -49,20 +62,24 @@ fn write(mut frames: impl EventFrames + 'static) -> Work {
     })
 }
 
-/// All of it, from the child's side of a turn to the bytes that hyper is given; each delta is read before the next.
+/// The whole path from the worker's end of a turn to the body that hyper polls. Every delta is read before the next is
+/// written, so that no delta waits in the channel.
 fn stream(frames: impl EventFrames + 'static) -> Work {
-    let (writer, turn) = channel(Timers::default(), CancellationToken::new());
-    let turn = Attended::new(turn, None, &CutRules::default(), Box::new(()));
-    let mut bytes = Box::pin(event_stream(turn, frames, None));
+    let (writer, events) = channel(Timers::default(), CancellationToken::new());
+    let turn = Attended::new(events, None, &CutRules::default(), Box::new(()));
+    let mut body = Box::pin(event_stream(turn, frames, None));
     Box::new(move || {
         for _ in 0..DELTAS {
-            pass(&writer, &mut bytes);
+            pass_delta(&writer, &mut body);
         }
     })
 }
 
-fn pass(writer: &EventWriter, bytes: &mut (impl Stream + Unpin)) {
-    writer.write(delta()).expect("the reader keeps up");
-    let written = bytes.next().now_or_never().flatten();
-    assert!(black_box(written).is_some(), "a delta is a frame at once");
+fn pass_delta(writer: &EventWriter, body: &mut (impl Stream + Unpin)) {
+    writer.write(delta()).expect("the channel is empty");
+    let frame = body.next().now_or_never().flatten();
+    assert!(
+        black_box(frame).is_some(),
+        "a delta becomes a frame without a wait"
+    );
 }
