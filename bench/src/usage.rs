@@ -1,25 +1,29 @@
-//! What another process has used so far: processor time and memory.
-//! clock_getcpuclockid(3), which counts threads that have ended too, and proc(5).
+//! Processor time and memory of another process.
 
 use std::time::Duration;
 
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 
-/// The kernel counts memory in these on the machines that Envoy is built for.
+/// Page size of proc(5) on the machines that Envoy is built for.
 const PAGE_BYTES: f64 = 4096.0;
 
-/// Processor time of `pid`, in user space and in the kernel. It must live.
-pub(crate) fn cpu(pid: i32) -> Duration {
-    let clock = clock_getcpuclockid(Pid::from_raw(pid)).expect("the process lives");
-    clock_gettime(clock).expect("the process lives").into()
+/// Processor time of `pid` in user space and in the kernel. The process must be running.
+pub(crate) fn cpu_time(pid: i32) -> Duration {
+    // Rather than the sum over /proc/pid/task: this clock includes threads that have ended.
+    let clock = clock_getcpuclockid(Pid::from_raw(pid)).expect("the process is running");
+    clock_gettime(clock).expect("the process is running").into()
 }
 
-/// Resident memory of `pid`, in KiB; 0 when it is gone.
+/// Resident memory of `pid` in KiB, or 0 when the process has ended.
 pub(crate) fn resident_kib(pid: i32) -> f64 {
-    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
-    pages.map_or(0.0, |pages: f64| pages * PAGE_BYTES / 1024.0)
+    std::fs::read_to_string(format!("/proc/{pid}/statm"))
+        .unwrap_or_default()
+        .split(' ')
+        // The first number is the virtual size, the second one the resident size.
+        .nth(1)
+        .and_then(|pages| pages.parse().ok())
+        .map_or(0.0, |pages: f64| pages * PAGE_BYTES / 1024.0)
 }
 
 #[cfg(test)]
@@ -27,10 +31,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_own_cost_is_seen() {
+    fn own_process_has_cpu_time_and_memory() {
         let pid = nix::unistd::getpid().as_raw();
-        let before = cpu(pid);
-        while cpu(pid) == before {
+        let before = cpu_time(pid);
+        while cpu_time(pid) == before {
             std::hint::spin_loop();
         }
         assert!(resident_kib(pid) > 100.0);

@@ -1,41 +1,50 @@
-//! The text in a stream, counted and not kept: the reader shares the machine with what it measures.
-//! Chat completion chunks of OpenAI's API reference.
+//! Counts the text in a stream of chat completion chunks without keeping it.
+//!
+//! The format is OpenAI's chat completion chunks (API reference) in server-sent events (WHATWG HTML, section 9.2). The
+//! reader searches for markers rather than parsing JSON: it runs on the same cores as the process under test.
 
-use crate::timestamp::{self, Stamp};
+use std::time::Duration;
 
-use super::Visit;
+use crate::timestamp::{self, Timestamp};
 
-/// What stands before the text of a chunk. Whether there is a blank is the server's choice.
+/// Markers before the text of a chunk. Servers differ in the blank after the colon.
 const CONTENT: [&str; 2] = ["\"content\":\"", "\"content\": \""];
 
-/// What was read of an event that is not whole.
+/// Counters over the events so far, and the beginning of an event that is not complete yet.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub(super) struct ChunkReader {
     unread: Vec<u8>,
+    /// Number of text deltas.
+    pub(super) deltas: usize,
+    /// Time from the child's write to this client's read, for each delta that carries a timestamp.
+    pub(super) delays: Vec<Duration>,
+    /// Whether the final marker of the stream was read.
+    pub(super) is_complete: bool,
 }
 
-impl Reader {
-    /// Takes a piece off the wire.
-    pub(super) fn read(&mut self, piece: &[u8], visit: &mut Visit) {
+impl ChunkReader {
+    /// Counts the events that `piece`, as read from the connection, completes.
+    pub(super) fn read(&mut self, piece: &[u8]) {
         self.unread.extend_from_slice(piece);
         let Some(end) = self.unread.windows(2).rposition(|pair| pair == b"\n\n") else {
             return;
         };
         let rest = self.unread.split_off(end + 2);
-        let events = std::mem::replace(&mut self.unread, rest);
-        let events = String::from_utf8_lossy(&events);
+        let complete = std::mem::replace(&mut self.unread, rest);
+        let events = String::from_utf8_lossy(&complete);
+        // One time for all events: they arrived in the same read.
         let now = timestamp::now();
         for marker in CONTENT {
-            let texts = events.match_indices(marker);
-            // The role may come with an empty text.
-            let said = texts.filter(|(at, _)| !events[at + marker.len()..].starts_with('"'));
-            visit.deltas += said.count();
-            let written = Stamp::behind(marker, &events);
-            visit
-                .delays
+            self.deltas += events
+                .match_indices(marker)
+                // The first chunk may have the role and an empty text.
+                .filter(|(at, _)| !events[at + marker.len()..].starts_with('"'))
+                .count();
+            let written = Timestamp::after(marker, &events);
+            self.delays
                 .extend(written.map(|written| now.since(written)));
         }
-        visit.is_whole |= events.ends_with("data: [DONE]\n\n");
+        self.is_complete |= events.ends_with("data: [DONE]\n\n");
     }
 }
 
@@ -44,19 +53,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_counted_across_the_borders_of_pieces() {
-        let stamp = timestamp::now();
+    fn texts_are_counted_across_read_boundaries() {
+        let timestamp = timestamp::now();
         let stream = format!(
             "data: {{\"delta\":{{\"role\":\"assistant\",\"content\":\"\"}}}}\n\n: keepalive\n\n\
-             data: {{\"delta\":{{\"content\":\"{stamp} \"}}}}\n\ndata: {{\"delta\":{{\"content\": \"b\"}}}}\n\ndata: [DONE]\n\n"
+             data: {{\"delta\":{{\"content\":\"{timestamp} \"}}}}\n\ndata: {{\"delta\":{{\"content\": \"b\"}}}}\n\ndata: [DONE]\n\n"
         );
         for size in [1, 7, stream.len()] {
-            let (mut reader, mut visit) = (Reader::default(), Visit::default());
+            let mut reader = ChunkReader::default();
             for piece in stream.as_bytes().chunks(size) {
-                reader.read(piece, &mut visit);
+                reader.read(piece);
             }
-            let seen = (visit.deltas, visit.delays.len(), visit.is_whole);
-            assert_eq!(seen, (2, 1, true), "pieces of {size}");
+            let counted = (reader.deltas, reader.delays.len(), reader.is_complete);
+            assert_eq!(counted, (2, 1, true), "reads of {size} bytes");
         }
     }
 }

@@ -1,5 +1,7 @@
-//! Clients that ask again and again: as soon as they are answered, or whether they are answered or not.
-//! Closed and open loops, as Schroeder et al. tell them apart ("Open Versus Closed", NSDI 2006).
+//! Load generators: a closed loop and an open loop.
+//!
+//! The terms are those of Schroeder et al., "Open Versus Closed" (NSDI 2006). In a closed loop a client sends its next
+//! request after the response to the previous one; in an open loop requests start at a fixed rate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,92 +13,100 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::{Door, Visit};
+use super::{RequestSample, Target};
 use crate::stats::{count, ms, quantile};
 
-/// What a load came to.
+/// Result of a load.
 #[derive(Debug)]
 pub(crate) struct Load {
-    /// Every visit that came to its end.
-    pub(crate) visits: Vec<Visit>,
-    /// From the first request to the last end.
+    /// Samples of all requests.
+    pub(crate) samples: Vec<RequestSample>,
+    /// Time from the first request to the end of the last response.
     pub(crate) elapsed: Duration,
 }
 
 impl Load {
-    /// Visits that ended a second.
+    /// Completed requests per second.
     pub(crate) fn rate(&self) -> f64 {
-        count(self.visits.len()) / self.elapsed.as_secs_f64()
+        count(self.samples.len()) / self.elapsed.as_secs_f64()
     }
 
-    /// Of the whole visits, in milliseconds.
-    pub(crate) fn whole_ms(&self, q: f64) -> f64 {
-        let times: Vec<f64> = self.visits.iter().map(|visit| ms(visit.whole)).collect();
+    /// The `q` quantile of the time to the end of the response, in milliseconds.
+    pub(crate) fn total_ms(&self, q: f64) -> f64 {
+        let times: Vec<f64> = self.samples.iter().map(|sample| ms(sample.total)).collect();
         quantile(&times, q)
     }
 
-    /// Until the first text, in milliseconds.
+    /// The `q` quantile of the time to the first text, in milliseconds.
     pub(crate) fn first_token_ms(&self, q: f64) -> f64 {
-        let times = self.visits.iter().filter_map(|visit| visit.first_token);
-        let times: Vec<f64> = times.map(ms).collect();
+        let times: Vec<f64> = self
+            .samples
+            .iter()
+            .filter_map(|sample| sample.first_token)
+            .map(ms)
+            .collect();
         quantile(&times, q)
     }
 
-    /// Under way between child and reader, in milliseconds.
+    /// The `q` quantile of the time from the child's write of a delta to the client's read, in milliseconds.
     pub(crate) fn delay_ms(&self, q: f64) -> f64 {
-        let delays = self.visits.iter().flat_map(|visit| &visit.delays);
-        let delays: Vec<f64> = delays.map(|delay| ms(*delay)).collect();
+        let delays: Vec<f64> = self
+            .samples
+            .iter()
+            .flat_map(|sample| &sample.delays)
+            .map(|delay| ms(*delay))
+            .collect();
         quantile(&delays, q)
     }
 
-    /// Pieces of text in all.
+    /// Total number of text deltas.
     pub(crate) fn deltas(&self) -> usize {
-        self.visits.iter().map(|visit| visit.deltas).sum()
+        self.samples.iter().map(|sample| sample.deltas).sum()
     }
 
-    /// Fails unless every visit got this status.
+    /// Returns the load if every response has `status`.
     ///
     /// # Errors
-    /// With the first other one.
-    pub(crate) fn all(self, status: u16) -> anyhow::Result<Self> {
-        ensure!(!self.visits.is_empty(), "nobody was answered");
-        let other = self.visits.iter().find(|visit| visit.status != status);
-        if let Some(Visit {
-            status, complaint, ..
+    /// When a response has another status, or the load is empty.
+    pub(crate) fn require_status(self, status: u16) -> anyhow::Result<Self> {
+        ensure!(!self.samples.is_empty(), "no request was completed");
+        let other = self.samples.iter().find(|sample| sample.status != status);
+        if let Some(RequestSample {
+            status, error_body, ..
         }) = other
         {
-            bail!("{status}: {}", complaint.as_deref().unwrap_or_default());
+            bail!("{status}: {}", error_body.as_deref().unwrap_or_default());
         }
         Ok(self)
     }
 
-    /// Fails unless every visit was a stream that said that it is whole.
+    /// Returns the load if every response is a stream with text and its final marker.
     ///
     /// # Errors
-    /// With the first other one.
-    pub(crate) fn all_whole(self) -> anyhow::Result<Self> {
-        let this = self.all(200)?;
-        let cut = this
-            .visits
+    /// When a response is not a complete stream.
+    pub(crate) fn require_complete(self) -> anyhow::Result<Self> {
+        let load = self.require_status(200)?;
+        let incomplete = load
+            .samples
             .iter()
-            .find(|visit| !visit.is_whole || visit.deltas == 0);
-        if let Some(Visit {
-            deltas, complaint, ..
-        }) = cut
+            .find(|sample| !sample.is_complete || sample.deltas == 0);
+        if let Some(RequestSample {
+            deltas, error_body, ..
+        }) = incomplete
         {
-            let complaint = complaint.as_deref().unwrap_or("it ends too early");
-            bail!("after {deltas} pieces of text: {complaint}");
+            let reason = error_body.as_deref().unwrap_or("the stream ended early");
+            bail!("after {deltas} deltas: {reason}");
         }
-        Ok(this)
+        Ok(load)
     }
 }
 
-/// So many clients, each on a connection of its own, ask for so long.
+/// Runs `clients` clients in a closed loop for `time`, each on its own connection.
 ///
 /// # Errors
-/// When nobody listens, or an answer breaks off.
+/// When a connection is refused, or breaks before the end of a response.
 pub(crate) async fn closed_loop<R>(
-    door: &Door,
+    target: &Target,
     clients: usize,
     time: Duration,
     request: R,
@@ -108,70 +118,74 @@ where
     let started = Instant::now();
     let mut tasks = JoinSet::new();
     for _ in 0..clients {
-        let (door, request) = (door.clone(), Arc::clone(&request));
+        let (target, request) = (target.clone(), Arc::clone(&request));
         tasks.spawn(async move {
-            let mut client = door.open().await?;
-            let mut visits = Vec::new();
+            let mut client = target.connect().await?;
+            let mut samples = Vec::new();
             while started.elapsed() < time {
-                match Visit::make(&mut client, request()).await {
-                    Ok(visit) => visits.push(visit),
-                    // A server that refuses a body unread may close the connection when it has said so.
-                    Err(_closed) => client = door.open().await?,
+                match RequestSample::measure(&mut client, request()).await {
+                    Ok(sample) => samples.push(sample),
+                    // A server that rejects a request before its body ends may close the connection after the
+                    // response. The request that meets the closed connection is not a sample.
+                    Err(_) => client = target.connect().await?,
                 }
             }
-            anyhow::Ok(visits)
+            anyhow::Ok(samples)
         });
     }
-    let visits = all_done(tasks).await?.into_iter().flatten().collect();
+    let samples = join_all(tasks).await?.into_iter().flatten().collect();
     Ok(Load {
-        visits,
+        samples,
         elapsed: started.elapsed(),
     })
 }
 
-/// So many requests, one each `every`, whether the ones before are answered or not.
+/// Starts `requests` requests in an open loop, one per `interval_between`, and waits for all responses.
 ///
 /// # Errors
 /// As [`closed_loop`].
 pub(crate) async fn open_loop<R>(
-    door: &Door,
-    every: Duration,
+    target: &Target,
+    interval_between: Duration,
     requests: usize,
     request: R,
 ) -> anyhow::Result<Load>
 where
     R: Fn() -> Request<Body>,
 {
-    let idle = Arc::new(Mutex::new(Vec::new()));
+    let idle_clients = Arc::new(Mutex::new(Vec::new()));
     let started = Instant::now();
     let mut tasks = JoinSet::new();
-    let mut ticks = interval(every);
+    let mut ticks = interval(interval_between);
+    // A late tick must not lower the rate: the loop would no longer be open.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     for _ in 0..requests {
         ticks.tick().await;
-        let (door, request, idle) = (door.clone(), request(), Arc::clone(&idle));
+        let (target, request, idle_clients) =
+            (target.clone(), request(), Arc::clone(&idle_clients));
         tasks.spawn(async move {
-            let waiting = idle.lock().await.pop();
-            let mut client = match waiting {
+            // Popped in a statement of its own, so that the lock is not held while a connection is opened.
+            let idle = idle_clients.lock().await.pop();
+            let mut client = match idle {
                 Some(client) => client,
-                None => door.open().await?,
+                None => target.connect().await?,
             };
-            let visit = Visit::make(&mut client, request).await?;
-            idle.lock().await.push(client);
-            anyhow::Ok(visit)
+            let sample = RequestSample::measure(&mut client, request).await?;
+            idle_clients.lock().await.push(client);
+            anyhow::Ok(sample)
         });
     }
-    let visits = all_done(tasks).await?;
+    let samples = join_all(tasks).await?;
     Ok(Load {
-        visits,
+        samples,
         elapsed: started.elapsed(),
     })
 }
 
-async fn all_done<T: 'static>(mut tasks: JoinSet<anyhow::Result<T>>) -> anyhow::Result<Vec<T>> {
+async fn join_all<T: 'static>(mut tasks: JoinSet<anyhow::Result<T>>) -> anyhow::Result<Vec<T>> {
     let mut results = Vec::new();
-    while let Some(done) = tasks.join_next().await {
-        results.push(done??);
+    while let Some(result) = tasks.join_next().await {
+        results.push(result??);
     }
     Ok(results)
 }

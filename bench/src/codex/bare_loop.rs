@@ -1,5 +1,6 @@
-//! A child of `codex app-server` and a bare loop over its pipes: what is left when the sidecar is taken away.
-//! The calls are those that the sidecar makes; nothing is checked, bounded or kept that a benchmark does not need.
+//! A `codex app-server` child and a minimal loop over its pipes, the baseline for the cost of the sidecar.
+//!
+//! The loop makes the same calls as the sidecar, but checks, limits and stores only what the measurement needs.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,29 +17,36 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, sleep_until};
 use xtask::command::bound_to_us;
 
-use crate::client::Visit;
-use crate::timestamp::{self, Stamp};
+use crate::client::RequestSample;
+use crate::timestamp::{self, Timestamp};
 
-/// The calls of one turn; the id of a call is its turn's number times this, and its own.
+/// Number of call ids per turn. The id of a call is the number of its turn times this constant, plus its own number.
 const CALLS: usize = 4;
 
-/// When the next turn begins.
+const THREAD_START: usize = 1;
+const INJECT_ITEMS: usize = 2;
+const TURN_START: usize = 3;
+/// The same id as a call 0 of the next turn, which does not exist. The loop ignores the response.
+const UNSUBSCRIBE: usize = 4;
+
+/// Condition for the start of the next turn.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Pace {
-    /// As soon as fewer than so many run.
-    AtOnce(usize),
-    /// After this time, whatever has become of those before.
-    Every(Duration),
+pub(crate) enum Pacing {
+    /// A closed loop: fewer turns are running than this number.
+    Concurrent(usize),
+    /// An open loop: this time has passed since the start of the previous turn.
+    Interval(Duration),
 }
 
-/// A child whose handshake is over; it is killed when this is dropped.
+/// A child with a completed handshake. The child is killed when the loop is dropped.
 #[derive(Debug)]
-pub(crate) struct Pipe {
+pub(crate) struct BareLoop {
     _child: Child,
     stdin: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
+/// A response or a notification from the child.
 #[derive(Deserialize)]
 struct Incoming<'a> {
     id: Option<usize>,
@@ -48,29 +56,34 @@ struct Incoming<'a> {
     result: Option<Value>,
 }
 
+/// The parameters that all notifications of a thread have in common.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct AboutThread<'a> {
+struct ThreadParams<'a> {
     thread_id: &'a str,
 }
 
-/// A turn that has begun.
-struct Running {
+struct ActiveTurn {
     number: usize,
-    visit: Visit,
-    begun: Instant,
+    sample: RequestSample,
+    started_at: Instant,
 }
 
-/// Turns that are under way: before and after the child has named their thread.
+/// The turns of one run.
 #[derive(Default)]
-struct Turns {
-    unnamed: HashMap<usize, Running>,
-    named: HashMap<String, Running>,
-    done: Vec<Visit>,
+struct TurnTable {
+    /// Turns before the response to `thread/start`, by number.
+    starting: HashMap<usize, ActiveTurn>,
+    /// Turns after the response to `thread/start`, by thread id.
+    running: HashMap<String, ActiveTurn>,
+    completed: Vec<RequestSample>,
 }
 
-impl Pipe {
-    /// Starts `program app-server` in `home` and shakes hands.
+impl BareLoop {
+    /// Starts `program app-server` with `home` as its `CODEX_HOME` and completes the handshake.
+    ///
+    /// # Errors
+    /// When the program cannot be started, or ends during the handshake.
     pub(crate) async fn start(
         program: &Path,
         arguments: &[&str],
@@ -89,31 +102,34 @@ impl Pipe {
             .stderr(Stdio::null())
             .kill_on_drop(true);
         bound_to_us(command.as_std_mut(), Signal::SIGKILL);
-        let mut child = command.spawn().context("Codex cannot be started")?;
+        let mut child = command.spawn().context("cannot start Codex")?;
         let stdin = child.stdin.take().context("stdin is piped")?;
         let stdout = child.stdout.take().context("stdout is piped")?;
         let lines = BufReader::with_capacity(1 << 16, stdout).lines();
-        let mut pipe = Self {
+        let mut bare_loop = Self {
             _child: child,
             stdin,
             lines,
         };
-        pipe.shake_hands().await?;
-        Ok(pipe)
+        bare_loop.initialize().await?;
+        Ok(bare_loop)
     }
 
-    async fn shake_hands(&mut self) -> anyhow::Result<()> {
+    async fn initialize(&mut self) -> anyhow::Result<()> {
         let client = json!({"name": "bench", "title": "bench", "version": "0"});
         let params = json!({"clientInfo": client, "capabilities": {"experimentalApi": true}});
         self.call(0, "initialize", &params).await?;
-        self.lines.next_line().await?.context("it answers")?;
+        self.lines
+            .next_line()
+            .await?
+            .context("Codex ended during the handshake")?;
         self.stdin
             .write_all(b"{\"method\":\"initialized\"}\n")
             .await?;
         Ok(())
     }
 
-    /// Plays so many turns.
+    /// Runs `total` turns with `prompt` and returns their samples.
     ///
     /// # Errors
     /// When the child ends or a turn fails.
@@ -121,64 +137,73 @@ impl Pipe {
         &mut self,
         prompt: &str,
         total: usize,
-        pace: Pace,
-    ) -> anyhow::Result<Vec<Visit>> {
-        let mut turns = Turns::default();
-        let (mut begun, mut due) = (0, Instant::now());
-        while turns.done.len() < total {
-            let may_begin = begun < total
-                && match pace {
-                    Pace::AtOnce(turns_at_once) => begun - turns.done.len() < turns_at_once,
-                    Pace::Every(_) => true,
+        pacing: Pacing,
+    ) -> anyhow::Result<Vec<RequestSample>> {
+        let mut turns = TurnTable::default();
+        let (mut started, mut next_start) = (0, Instant::now());
+        while turns.completed.len() < total {
+            let may_start = started < total
+                && match pacing {
+                    Pacing::Concurrent(limit) => started - turns.completed.len() < limit,
+                    Pacing::Interval(_) => true,
                 };
             tokio::select! {
+                // In this order, lines that keep coming cannot delay the start of a turn.
                 biased;
-                () = sleep_until(due), if may_begin => {
-                    self.begin(begun, &mut turns).await?;
-                    begun += 1;
-                    if let Pace::Every(time) = pace {
-                        due += time;
+                () = sleep_until(next_start), if may_start => {
+                    self.start_turn(started, &mut turns).await?;
+                    started += 1;
+                    if let Pacing::Interval(time) = pacing {
+                        // From the due time rather than from now: delays must not lower the rate.
+                        next_start += time;
                     }
                 }
                 line = self.lines.next_line() => {
-                    let line = line?.context("the child ended")?;
+                    let line = line?.context("Codex ended during a turn")?;
                     self.on_line(&line, prompt, &mut turns).await?;
                 }
             }
         }
-        Ok(turns.done)
+        Ok(turns.completed)
     }
 
-    async fn begin(&mut self, number: usize, turns: &mut Turns) -> anyhow::Result<()> {
-        turns.unnamed.insert(number, Running::new(number));
-        let start = json!({
+    async fn start_turn(&mut self, number: usize, turns: &mut TurnTable) -> anyhow::Result<()> {
+        turns.starting.insert(number, ActiveTurn::new(number));
+        let params = json!({
             "ephemeral": true, "model": "gpt-5", "approvalPolicy": "never", "sandbox": "read-only",
             "baseInstructions": "", "environments": [],
         });
-        self.call(number * CALLS + 1, "thread/start", &start).await
+        self.call(number * CALLS + THREAD_START, "thread/start", &params)
+            .await
     }
 
-    async fn on_line(&mut self, line: &str, prompt: &str, turns: &mut Turns) -> anyhow::Result<()> {
+    async fn on_line(
+        &mut self,
+        line: &str,
+        prompt: &str,
+        turns: &mut TurnTable,
+    ) -> anyhow::Result<()> {
         let incoming: Incoming<'_> = serde_json::from_str(line)?;
         if let (Some(id), Some(result)) = (incoming.id, incoming.result) {
-            return self.on_answer(id, &result, prompt, turns).await;
+            return self.on_response(id, &result, prompt, turns).await;
         }
-        let about = incoming.params.map(RawValue::get).unwrap_or_default();
-        let Ok(AboutThread { thread_id }) = serde_json::from_str(about) else {
+        let params = incoming.params.map(RawValue::get).unwrap_or_default();
+        let Ok(ThreadParams { thread_id }) = serde_json::from_str(params) else {
             return Ok(());
         };
-        let Some(running) = turns.named.get_mut(thread_id) else {
+        let Some(turn) = turns.running.get_mut(thread_id) else {
             return Ok(());
         };
         match incoming.method {
-            Some("item/agentMessage/delta") => running.on_delta(line),
+            Some("item/agentMessage/delta") => turn.on_delta(line),
             Some("turn/completed") => {
-                ensure!(line.contains("\"completed\""), "the turn failed: {line}");
+                // A failed turn has the same method and another status.
+                ensure!(line.contains("\"completed\""), "turn failed: {line}");
                 let params = json!({"threadId": thread_id});
-                let id = running.number * CALLS + 4;
+                let id = turn.number * CALLS + UNSUBSCRIBE;
                 turns
-                    .done
-                    .extend(turns.named.remove(thread_id).map(Running::end));
+                    .completed
+                    .extend(turns.running.remove(thread_id).map(ActiveTurn::finish));
                 self.call(id, "thread/unsubscribe", &params).await?;
             }
             _ => {}
@@ -186,31 +211,39 @@ impl Pipe {
         Ok(())
     }
 
-    async fn on_answer(
+    async fn on_response(
         &mut self,
         id: usize,
         result: &Value,
         prompt: &str,
-        turns: &mut Turns,
+        turns: &mut TurnTable,
     ) -> anyhow::Result<()> {
-        let named = (id % CALLS == 1).then(|| turns.unnamed.remove(&(id / CALLS)));
-        if let Some(Some(running)) = named {
+        let (number, call) = (id / CALLS, id % CALLS);
+        if call == THREAD_START
+            && let Some(turn) = turns.starting.remove(&number)
+        {
             let thread = result["thread"]["id"]
                 .as_str()
-                .context("a thread has an id")?;
-            turns.named.insert(thread.to_owned(), running);
+                .context("the response to `thread/start` has no thread id")?;
+            turns.running.insert(thread.to_owned(), turn);
             let content = json!([{"type": "input_text", "text": prompt}]);
             let items = json!([{"type": "message", "role": "user", "content": content}]);
-            let inject = json!({"threadId": thread, "items": items});
-            self.call(id + 1, "thread/inject_items", &inject).await?;
-        } else if id % CALLS == 2 {
-            let thread = turns
-                .named
+            let params = json!({"threadId": thread, "items": items});
+            self.call(
+                number * CALLS + INJECT_ITEMS,
+                "thread/inject_items",
+                &params,
+            )
+            .await?;
+        } else if call == INJECT_ITEMS {
+            let (thread, _) = turns
+                .running
                 .iter()
-                .find(|(_, running)| running.number == id / CALLS);
-            let (thread, _) = thread.context("the turn has begun")?;
-            let start = json!({"threadId": thread, "input": [], "summary": "none"});
-            self.call(id + 1, "turn/start", &start).await?;
+                .find(|(_, turn)| turn.number == number)
+                .context("no running turn has this call")?;
+            let params = json!({"threadId": thread, "input": [], "summary": "none"});
+            self.call(number * CALLS + TURN_START, "turn/start", &params)
+                .await?;
         }
         Ok(())
     }
@@ -221,28 +254,30 @@ impl Pipe {
     }
 }
 
-impl Running {
+impl ActiveTurn {
     fn new(number: usize) -> Self {
         Self {
             number,
-            visit: Visit::default(),
-            begun: Instant::now(),
+            sample: RequestSample::default(),
+            started_at: Instant::now(),
         }
     }
 
     fn on_delta(&mut self, line: &str) {
         let now = timestamp::now();
-        self.visit.deltas += 1;
-        self.visit.first_token.get_or_insert(self.begun.elapsed());
-        let written = Stamp::behind("\"delta\":\"", line);
-        self.visit
+        self.sample.deltas += 1;
+        self.sample
+            .first_token
+            .get_or_insert(self.started_at.elapsed());
+        let written = Timestamp::after("\"delta\":\"", line);
+        self.sample
             .delays
             .extend(written.map(|written| now.since(written)));
     }
 
-    fn end(mut self) -> Visit {
-        self.visit.whole = self.begun.elapsed();
-        self.visit.is_whole = true;
-        self.visit
+    fn finish(mut self) -> RequestSample {
+        self.sample.total = self.started_at.elapsed();
+        self.sample.is_complete = true;
+        self.sample
     }
 }

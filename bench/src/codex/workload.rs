@@ -1,29 +1,30 @@
-//! What a turn of the stand-in consists of, written into the prompt.
-//! The shape of the prompt's way to the child is that of `thread/inject_items`.
+//! The deltas that the stand-in writes for a turn, requested in the prompt as JSON.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// So many deltas, with so much time between two.
+/// A number of deltas and their interval.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub struct Order {
-    /// How many.
+pub struct Workload {
+    /// Number of deltas.
     pub deltas: u32,
-    /// Microseconds from one to the next; with 0 all come at once.
+    /// Time between two deltas in microseconds; with 0 the stand-in writes all deltas at once.
     pub pause_us: u64,
 }
 
-impl Order {
-    /// The text of a message that orders this.
+impl Workload {
+    /// Returns the text of a message that requests this workload.
     pub fn prompt(&self) -> String {
-        serde_json::to_string(self).expect("two numbers are JSON")
+        serde_json::to_string(self).expect("two numbers serialize to JSON")
     }
 
-    /// The order in the last of a conversation's items; nothing where there is none.
-    pub fn of(items: &Value) -> Self {
-        let last = items.as_array().and_then(|items| items.last());
-        let text = last.and_then(|item| item["content"][0]["text"].as_str());
-        text.and_then(|text| serde_json::from_str(text).ok())
+    /// Returns the workload in the last of the items of `thread/inject_items`, or an empty workload.
+    pub fn from_items(items: &Value) -> Self {
+        items
+            .as_array()
+            .and_then(|items| items.last())
+            .and_then(|item| item["content"][0]["text"].as_str())
+            .and_then(|text| serde_json::from_str(text).ok())
             .unwrap_or_default()
     }
 }
@@ -35,15 +36,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_is_found_in_the_last_item() {
-        let prompt = Order {
+    fn the_last_item_determines_the_workload() {
+        let prompt = Workload {
             deltas: 3,
             pause_us: 7,
         }
         .prompt();
         let message = |text: &str| json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]});
-        let order = Order::of(&json!([message("hello"), message(&prompt)]));
-        assert_eq!((order.deltas, order.pause_us), (3, 7));
-        assert_eq!(Order::of(&json!([message("hello")])).deltas, 0);
+        let workload = Workload::from_items(&json!([message("hello"), message(&prompt)]));
+        assert_eq!((workload.deltas, workload.pause_us), (3, 7));
+        assert_eq!(Workload::from_items(&json!([message("hello")])).deltas, 0);
     }
 }

@@ -1,9 +1,9 @@
-//! What a run has shown: sections of tables and figures, as Markdown, JSON and SVG.
+//! Results of a run: sections of tables and figures, written as Markdown and JSON.
 
 mod docs;
 mod markdown;
 mod table;
 
-pub use docs::write_into;
+pub use docs::replace_section;
 pub use markdown::markdown;
-pub use table::{Cell, Figure, Row, Section, Series, Table};
+pub use table::{Cell, Row, Section, Table};

@@ -1,48 +1,50 @@
-//! What a run has shown: sections of tables and figures, as Markdown, JSON and SVG.
-//! Numbers are kept as they were measured and rounded only where they are printed.
+//! Sections, tables and cells. Numbers are kept as measured and rounded only when printed.
 
 use serde::Serialize;
 
-/// What one suite has shown.
+use crate::plot::Figure;
+use crate::stats::count;
+
+/// The result of one suite.
 #[derive(Debug, Serialize)]
 pub struct Section {
-    /// The suite's name.
+    /// Name of the suite.
     pub name: &'static str,
-    /// Tables, in the order in which they are read.
+    /// Tables in reading order.
     pub tables: Vec<Table>,
-    /// Figures.
+    /// Figures, printed after the tables.
     pub figures: Vec<Figure>,
 }
 
-/// Rows of numbers under one heading.
+/// Rows of numbers under one title.
 #[derive(Debug, Serialize)]
 pub struct Table {
-    /// What is in it.
+    /// Title, printed above the table.
     pub title: String,
-    /// The headings of the columns behind the first, each with its unit.
+    /// Headings of the columns after the first one, each with its unit.
     pub columns: Vec<String>,
-    /// The rows.
+    /// Rows in reading order.
     pub rows: Vec<Row>,
 }
 
-/// A row.
+/// A row of a table.
 #[derive(Debug, Serialize)]
 pub struct Row {
-    /// What the numbers are of.
+    /// Variant or load that the numbers belong to.
     pub name: String,
-    /// A cell for each column.
+    /// One cell per column.
     pub cells: Vec<Cell>,
 }
 
-/// A cell.
+/// A cell of a row.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Cell {
     /// A number as measured.
     Number(f64),
-    /// A word.
+    /// A text.
     Text(String),
-    /// Nothing was measured.
+    /// An empty cell, for a value that was not measured.
     Empty,
 }
 
@@ -53,8 +55,8 @@ impl From<f64> for Cell {
 }
 
 impl From<usize> for Cell {
-    fn from(count: usize) -> Self {
-        Self::Number(crate::stats::count(count))
+    fn from(number: usize) -> Self {
+        Self::Number(count(number))
     }
 }
 
@@ -71,7 +73,7 @@ impl From<Option<f64>> for Cell {
 }
 
 impl Table {
-    /// A table without rows.
+    /// Creates a table without rows.
     pub fn new(title: impl Into<String>, columns: &[&str]) -> Self {
         Self {
             title: title.into(),
@@ -86,51 +88,5 @@ impl Table {
             name: name.into(),
             cells: cells.into_iter().collect(),
         });
-    }
-}
-
-/// A picture of numbers.
-#[derive(Debug, Serialize)]
-pub struct Figure {
-    /// The file's name, without its ending.
-    pub file: &'static str,
-    /// What is seen.
-    pub title: String,
-    /// What is below.
-    pub x: String,
-    /// What is at the side.
-    pub y: String,
-    /// The names of the groups in order, where it has bars; the points of a line chart lie on a logarithmic axis.
-    pub groups: Option<Vec<String>>,
-    /// One each colour. Bars have the group's number as their first coordinate.
-    pub series: Vec<Series>,
-}
-
-impl Figure {
-    /// The figure as an SVG document.
-    ///
-    /// # Errors
-    /// When it has no point that can be drawn.
-    pub fn svg(&self) -> anyhow::Result<String> {
-        crate::plot::svg(self)
-    }
-}
-
-/// Points of one colour.
-#[derive(Debug, Serialize)]
-pub struct Series {
-    /// What they are of.
-    pub name: String,
-    /// Where they are.
-    pub points: Vec<(f64, f64)>,
-}
-
-impl Series {
-    /// Points under a name.
-    pub fn new(name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
-        Self {
-            name: name.into(),
-            points: points.into_iter().collect(),
-        }
     }
 }

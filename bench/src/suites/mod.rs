@@ -1,10 +1,11 @@
-//! The suites, one a question of the contract's section 11.
+//! The suites; each starts its own peers and stops them at its end.
 
 mod chain;
 mod codex;
 mod envoy;
 mod overload;
 mod peers;
+mod real_codex;
 mod sidecar;
 mod stack;
 mod suite;

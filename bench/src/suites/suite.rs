@@ -1,26 +1,25 @@
-//! The suites, one a question of the contract's section 11.
-//! Each starts its peers itself and stops them when it is done.
+//! The list of suites.
 
 use clap::ValueEnum;
 
 use super::{chain, codex, envoy, overload, peers, sidecar};
-use crate::Settings;
 use crate::report::Section;
+use crate::settings::Settings;
 
 /// A suite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Suite {
-    /// Our filter in Envoy, beside none, native filters and Lua
+    /// The filter in Envoy, compared with no filter, native filters and Lua
     Envoy,
-    /// The sidecar beside a bare reader of the same pipe
+    /// The sidecar, compared with a bare loop over the same pipe
     Sidecar,
-    /// Real Codex: a pool of children beside a process a request
+    /// Real Codex: a pool of children, compared with a process per request
     Codex,
-    /// Envoy, sidecar and real Codex under more and more clients
+    /// Envoy, sidecar and real Codex with an increasing number of clients
     Chain,
-    /// Ten times as many requests as can be served
+    /// Ten times more requests than the sidecar can serve
     Overload,
-    /// Others that do the same job
+    /// Other gateways for the Codex CLI
     Peers,
 }
 

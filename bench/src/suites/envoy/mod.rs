@@ -1,9 +1,12 @@
-//! What our filter costs in Envoy, beside no filter, Envoy's native ones, and Lua that does the same.
+//! The cost of the filter in Envoy, compared with no filter, Envoy's native filters, and Lua with the same decisions.
+//!
+//! All variants run the shipped configuration, except for the HTTP filter.
 
 mod instructions;
 mod request_case;
+mod suite;
 mod throughput;
 mod upstream;
 mod variant;
 
-pub(super) use throughput::run;
+pub(super) use suite::run;

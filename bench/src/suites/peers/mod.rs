@@ -1,4 +1,6 @@
-//! Others that put an OpenAI-shaped API before the Codex CLI, with the same Codex, model and clients as we have.
+//! Other gateways that offer an OpenAI-compatible API for the Codex CLI, with the same Codex, model and clients.
+//!
+//! The packages are pinned in `bench/peers/requirements.txt`, each configured as its own documentation says.
 
 mod comparison;
 mod observe;

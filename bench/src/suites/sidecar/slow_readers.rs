@@ -1,5 +1,7 @@
-//! Readers that do not read, beside those that do: whom do they slow, and what do they cost?
-//! The slow ones ask for much, all at once, and read none of it until the quick ones are done; then they get it all.
+//! Clients that do not read their responses, beside clients that do: the delay of the latter, and the memory per slow
+//! reader.
+//!
+//! A slow reader requests a long response without pauses, and reads only after the load of the fast readers has ended.
 
 use std::time::Duration;
 
@@ -8,88 +10,95 @@ use tests::http::Stream;
 use tests::scripted_model::ScriptedModel;
 use tokio::time::{Instant, sleep};
 
-use crate::Settings;
-use crate::client::{Door, Visit, chat, open_loop};
-use crate::codex::Order;
+use crate::client::{RequestSample, Target, chat, open_loop};
+use crate::codex::Workload;
 use crate::report::{Cell, Table};
+use crate::settings::Settings;
 use crate::stats::{count, medians};
 use crate::usage;
 
-/// What a slow reader asks for: far more than sockets and channels hold.
-const MUCH: Order = Order {
+/// Response of a slow reader; far more than sockets and channels hold.
+const LONG_RESPONSE: Workload = Workload {
     deltas: 20_000,
     pause_us: 0,
 };
 
-/// The sidecar is at rest when it uses less than this in [`LOOK`]: it has taken in what the slow readers leave unread.
-const AT_REST: Duration = Duration::from_millis(5);
-
-/// Time between two looks.
-const LOOK: Duration = Duration::from_millis(200);
-
-/// What a quick one asks for.
-const QUICK: Order = Order {
+/// Response of a fast reader.
+const SHORT_RESPONSE: Workload = Workload {
     deltas: 50,
     pause_us: 20_000,
 };
 
+/// Processor time in [`SAMPLE_INTERVAL`] below which the sidecar counts as idle. The buffers of the slow readers are then
+/// full.
+const IDLE_CPU_TIME: Duration = Duration::from_millis(5);
+
+/// Time between two samples of the processor time.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
+
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<Table> {
     let columns = [
-        "quick: delta p50, ms",
-        "quick: delta p99, ms",
-        "memory added, KiB a slow reader",
+        "fast: delta p50, ms",
+        "fast: delta p99, ms",
+        "added memory, KiB per slow reader",
     ];
     let mut table = Table::new(
-        "20 quick readers beside slow ones that read nothing",
+        "20 fast readers beside slow readers that read nothing",
         &columns,
     );
-    for slow in settings.pick(vec![0, 10, 50], vec![3]) {
+    for slow_readers in settings.pick(vec![0, 10, 50], vec![3]) {
         let mut rounds = Vec::new();
         for _ in 0..settings.rounds() {
-            rounds.push(round(settings, slow).await?);
+            rounds.push(run_round(settings, slow_readers).await?);
         }
         let cells = medians(&rounds).map(Cell::Number);
-        table.row(format!("{slow} slow readers"), cells);
+        table.row(format!("{slow_readers} slow readers"), cells);
     }
     Ok(table)
 }
 
-async fn round(settings: &Settings, slow: usize) -> anyhow::Result<[f64; 3]> {
+async fn run_round(settings: &Settings, slow_readers: usize) -> anyhow::Result<[f64; 3]> {
     let model = ScriptedModel::start().await?;
     let sidecar = settings.instant_sidecar(&model).start().await;
-    let door = Door::Unix(sidecar.socket());
-    let idle = usage::resident_kib(sidecar.pid());
+    let target = Target::Unix(sidecar.socket());
+    let idle_kib = usage::resident_kib(sidecar.pid());
     let mut unread: Vec<Stream> = Vec::new();
-    for _ in 0..slow {
-        let mut client = door.open().await?;
-        unread.push(client.stream(chat("gpt-5", &MUCH.prompt())).await?);
+    for _ in 0..slow_readers {
+        let mut client = target.connect().await?;
+        unread.push(
+            client
+                .stream(chat("gpt-5", &LONG_RESPONSE.prompt()))
+                .await?,
+        );
     }
-    rest(sidecar.pid()).await;
-    let added = usage::resident_kib(sidecar.pid()) - idle;
-    let every = Duration::from_millis(50);
+    wait_until_idle(sidecar.pid()).await;
+    let added_kib = usage::resident_kib(sidecar.pid()) - idle_kib;
+    // A response takes one second, so that 20 fast readers are active at a time.
+    let interval = Duration::from_millis(50);
     let requests = settings.pick(80, 6);
-    let load = open_loop(&door, every, requests, || chat("gpt-5", &QUICK.prompt()));
-    let load = load.await?.all_whole()?;
+    let request = || chat("gpt-5", &SHORT_RESPONSE.prompt());
+    let load = open_loop(&target, interval, requests, request)
+        .await?
+        .require_complete()?;
     for stream in unread {
-        let read = Visit::read(stream, Instant::now()).await?;
+        let sample = RequestSample::read(stream, Instant::now()).await?;
         ensure!(
-            read.is_whole && read.deltas == MUCH.deltas as usize,
-            "a slow reader is cut short: {read:?}"
+            sample.is_complete && sample.deltas == LONG_RESPONSE.deltas as usize,
+            "the response of a slow reader is incomplete: {sample:?}"
         );
     }
     Ok([
         load.delay_ms(0.5),
         load.delay_ms(0.99),
-        added / count(slow.max(1)),
+        added_kib / count(slow_readers.max(1)),
     ])
 }
 
-/// Waits until the sidecar has nothing to do.
-async fn rest(pid: i32) {
+async fn wait_until_idle(pid: i32) {
     loop {
-        let before = usage::cpu(pid);
-        sleep(LOOK).await;
-        if usage::cpu(pid).saturating_sub(before) < AT_REST {
+        let before = usage::cpu_time(pid);
+        sleep(SAMPLE_INTERVAL).await;
+        if usage::cpu_time(pid).saturating_sub(before) < IDLE_CPU_TIME {
             return;
         }
     }
