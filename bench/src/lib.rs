@@ -1,19 +1,20 @@
-//! The harness behind `cargo xtask bench`: what each part of the chain costs, beside what it is compared with.
-//! The aims are the contract's section 11; every suite measures its variants in turn within one run, so that the
-//! machine's mood is the same for all, and reports medians of several rounds.
+//! The harness of `cargo xtask bench`: the cost of each part of the chain, compared with alternatives.
 //!
-//! The peers are those of the tests: real Envoy, real sidecar, real Codex, the scripted model behind it. Where the
-//! sidecar alone is measured, `instant-codex` stands in for Codex.
+//! A suite alternates between its variants within a round and reports medians over several rounds, so that disturbances
+//! of the machine affect all variants alike. The performance goals are in `docs/performance.md`.
+//!
+//! The peers are those of the tests: Envoy, the sidecar, Codex, and the scripted model behind Codex. Where a suite
+//! measures the sidecar alone, `instant-codex` replaces Codex.
 
+mod client;
 pub mod codex;
-mod cost;
-mod plot;
+pub mod plot;
 pub mod report;
 mod settings;
-pub mod stamp;
 mod stats;
 mod suites;
-mod visit;
+pub mod timestamp;
+mod usage;
 
 pub use settings::Settings;
 pub use suites::Suite;
@@ -23,7 +24,7 @@ use report::Section;
 /// Runs one suite.
 ///
 /// # Errors
-/// When something that it needs is missing, or an answer is not what it should be: such times mean nothing.
+/// When a peer is missing, or a response is not the expected one; the measured times would be meaningless.
 pub async fn run(suite: Suite, settings: &Settings) -> anyhow::Result<Section> {
     suite.run(settings).await
 }

@@ -1,40 +1,39 @@
-//! The benchmarks as a program: `cargo xtask bench` starts it.
-//! What is measured is described in the docs of the library.
+//! Command line of the benchmarks; `cargo xtask bench` builds the peers and starts this program.
 
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use bench::report::{Section, markdown, write_into};
+use bench::report::{Section, markdown, replace_section};
 use bench::{Settings, Suite};
 use clap::{Parser, ValueEnum};
 
-/// Measures the chain and its parts, side by side with what they are compared with.
+/// Measure the chain and its parts, compared with alternatives
 #[derive(Debug, Parser)]
 struct Flags {
-    /// Suites to run; all by default.
+    /// Suites to run [default: all]
     #[arg(long)]
     only: Vec<Suite>,
-    /// A smoke run: the numbers mean nothing.
+    /// Smoke test with little load; the numbers are meaningless
     #[arg(long)]
     quick: bool,
-    /// Rounds of which medians are taken.
+    /// Number of rounds; tables have the medians
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Whether Envoy's instructions are counted too; needs valgrind.
+    /// Count Envoy's instructions too; needs Valgrind
     #[arg(long)]
     instructions: bool,
-    /// The Python whose environment has the peers of `bench/peers/requirements.txt`; without it they are left out.
+    /// Python interpreter with the packages of `bench/peers/requirements.txt`; without it, the peers are skipped
     #[arg(long, value_name = "PROGRAM")]
     peers: Option<PathBuf>,
-    /// A release build of the sidecar.
+    /// Release build of the sidecar
     #[arg(long, value_name = "PROGRAM")]
     sidecar: Option<PathBuf>,
-    /// Where tables, numbers and plots are written.
-    #[arg(long, value_name = "FOLDER", default_value = "bench-results")]
+    /// Directory for tables, numbers and plots
+    #[arg(long, value_name = "DIR", default_value = "bench-results")]
     out: PathBuf,
-    /// Whether docs/performance.md and its plots are brought up to date too.
+    /// Update docs/performance.md and its plots
     #[arg(long)]
     docs: bool,
 }
@@ -57,19 +56,20 @@ async fn main() -> anyhow::Result<()> {
     };
     for &suite in suites {
         let section = bench::run(suite, &settings).await?;
+        // Written after each suite, so that a failure of a later suite does not lose the results.
         writeln!(io::stdout(), "{}", markdown(&section, "."))?;
         write(&section, &flags.out)?;
         if flags.docs {
-            document(&section)?;
+            update_docs(&section)?;
         }
     }
     Ok(())
 }
 
-/// A file of each kind for the section.
+/// Writes the section as Markdown and JSON, and its figures as SVG.
 fn write(section: &Section, out: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(out)?;
-    let file = |ending: &str| out.join(section.name).with_extension(ending);
+    let file = |extension: &str| out.join(section.name).with_extension(extension);
     fs::write(file("md"), markdown(section, "."))?;
     fs::write(file("json"), serde_json::to_string_pretty(section)?)?;
     plot(section, out)
@@ -82,12 +82,12 @@ fn plot(section: &Section, out: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts the section into the page that is published.
-fn document(section: &Section) -> anyhow::Result<()> {
+/// Replaces the section in the published page, and its plots.
+fn update_docs(section: &Section) -> anyhow::Result<()> {
     let docs = xtask::workspace::root().join("docs");
     let file = docs.join("performance.md");
-    let page = fs::read_to_string(&file).context("docs/performance.md")?;
-    fs::write(file, write_into(&page, section, "plots")?)?;
+    let page = fs::read_to_string(&file).context("cannot read docs/performance.md")?;
+    fs::write(file, replace_section(&page, section, "plots")?)?;
     let plots = docs.join("plots");
     fs::create_dir_all(&plots)?;
     plot(section, &plots)

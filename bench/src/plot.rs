@@ -1,5 +1,7 @@
-//! Figures as SVG: bars in groups, or lines, both over a logarithmic height, since what is compared differs by much.
-//! Drawn by plotters; texts are SVG's own, in the reader's font.
+//! Figures as SVG: grouped bars, or lines, drawn by plotters.
+//!
+//! The vertical axis is logarithmic, because compared values differ by orders of magnitude. Texts are SVG text elements,
+//! rendered in a font of the viewer.
 
 use std::error::Error;
 use std::ops::Range;
@@ -8,14 +10,14 @@ use anyhow::anyhow;
 use plotters::chart::ChartBuilder;
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use serde::Serialize;
 
-use crate::report::Figure;
 use crate::stats::count;
 
-/// Width and height.
+/// Width and height in pixels.
 const SIZE: (u32, u32) = (720, 360);
 
-/// Told apart by people who see colours differently too (Okabe and Ito).
+/// Colours of the series, distinguishable with colour vision deficiencies (Okabe and Ito).
 const COLOURS: [RGBColor; 5] = [
     RGBColor(0, 114, 178),
     RGBColor(230, 159, 0),
@@ -26,44 +28,86 @@ const COLOURS: [RGBColor; 5] = [
 
 const FONT: (&str, u32) = ("sans-serif", 12);
 
-/// The height of the row that names the series, and of the patch of colour before each name.
+/// Height of the legend in pixels.
 const LEGEND_ROW: i32 = 18;
+
+/// Size of the patch of colour before each name in the legend, in pixels.
 const PATCH: i32 = 12;
 
-/// The most that a letter takes of the legend's row; a reader's font is not known here.
+/// Upper bound of a letter's width in the legend, in pixels; the actual font depends on the viewer.
 const LETTER: i32 = 7;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn Error>>;
 
-/// The figure as an SVG document.
-///
-/// # Errors
-/// When it has no point that can be drawn.
-pub(crate) fn svg(figure: &Figure) -> anyhow::Result<String> {
-    let mut text = String::new();
-    let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
-    draw(figure, &area).map_err(|error| anyhow!("{}: {error}", figure.file))?;
-    drop(area);
-    Ok(text)
+/// A chart of measured values.
+#[derive(Debug, Serialize)]
+pub struct Figure {
+    /// Name of the file, without its extension.
+    pub file: &'static str,
+    /// Title, drawn above the chart.
+    pub title: String,
+    /// Label of the horizontal axis.
+    pub x: String,
+    /// Label of the vertical axis.
+    pub y: String,
+    /// Names of the groups of a bar chart, in order. A figure without groups is a line chart with a logarithmic
+    /// horizontal axis.
+    pub groups: Option<Vec<String>>,
+    /// Series in the order of their colours. The first coordinate of a bar is the number of its group.
+    pub series: Vec<Series>,
+}
+
+/// Points of one colour.
+#[derive(Debug, Serialize)]
+pub struct Series {
+    /// Name in the legend.
+    pub name: String,
+    /// Coordinates, horizontal and vertical.
+    pub points: Vec<(f64, f64)>,
+}
+
+impl Figure {
+    /// Draws the figure as an SVG document.
+    ///
+    /// # Errors
+    /// When a point cannot be drawn.
+    pub fn svg(&self) -> anyhow::Result<String> {
+        let mut text = String::new();
+        let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
+        draw(self, &area).map_err(|error| anyhow!("{}: {error}", self.file))?;
+        // The backend holds the only reference to the text.
+        drop(area);
+        Ok(text)
+    }
+}
+
+impl Series {
+    /// Creates a series from its points.
+    pub fn new(name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
+        Self {
+            name: name.into(),
+            points: points.into_iter().collect(),
+        }
+    }
 }
 
 fn draw(figure: &Figure, area: &Area<'_>) -> Drawn {
     area.fill(&WHITE)?;
-    let area = area.titled(&figure.title, ("sans-serif", 16))?;
-    let (names, below) = area.split_vertically(LEGEND_ROW);
+    let below_title = area.titled(&figure.title, ("sans-serif", 16))?;
+    let (legend, chart) = below_title.split_vertically(LEGEND_ROW);
     if figure.series.len() > 1 {
-        draw_legend(figure, &names)?;
+        draw_legend(figure, &legend)?;
     }
     match &figure.groups {
-        Some(groups) => draw_bars(figure, groups, &below)?,
-        None => draw_lines(figure, &below)?,
+        Some(groups) => draw_bars(figure, groups, &chart)?,
+        None => draw_lines(figure, &chart)?,
     }
     area.present()?;
     Ok(())
 }
 
-/// Names of the series in a row above the chart, where they hide nothing of it.
+/// Draws the names of the series above the chart, where they do not cover a bar or a line.
 fn draw_legend(figure: &Figure, row: &Area<'_>) -> Drawn {
     let mut left = 80;
     for (number, series) in figure.series.iter().enumerate() {
@@ -78,6 +122,7 @@ fn draw_legend(figure: &Figure, row: &Area<'_>) -> Drawn {
 
 fn draw_bars(figure: &Figure, groups: &[String], area: &Area<'_>) -> Drawn {
     let height = range(figure, |point| point.1, 2.0);
+    // The lower end of the axis: bars cannot start at 0 on a logarithmic axis.
     let floor = height.start;
     let across = 0.0..count(groups.len());
     let mut chart = chart(area).build_cartesian_2d(across, height.log_scale())?;
@@ -86,6 +131,7 @@ fn draw_bars(figure: &Figure, groups: &[String], area: &Area<'_>) -> Drawn {
         .configure_mesh()
         .max_light_lines(1)
         .disable_x_mesh()
+        // Labels at the edges of the groups too; `group_name` leaves those empty.
         .x_labels(groups.len() * 2 + 1)
         .x_label_formatter(&name)
         .y_label_formatter(&label)
@@ -128,7 +174,7 @@ fn chart<'a, 'b>(area: &'a Area<'b>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
     chart
 }
 
-/// What a coordinate covers, and so many times as much on either side.
+/// Returns the range of a coordinate over all points, extended by the factor `room` on both sides.
 fn range(figure: &Figure, of: fn(&(f64, f64)) -> f64, room: f64) -> Range<f64> {
     let values = || {
         figure
@@ -144,14 +190,16 @@ fn range(figure: &Figure, of: fn(&(f64, f64)) -> f64, room: f64) -> Range<f64> {
     low / room..high * room
 }
 
-/// A group's name below its middle.
+/// Returns the name of the group with its centre at `x`, or an empty label.
 fn group_name(groups: &[String], x: f64) -> String {
-    let mut named = groups.iter().zip(0u32..);
-    let group = named.find(|(_, at)| (x - f64::from(*at) - 0.5).abs() < 0.01);
-    group.map_or_else(String::new, |(name, _)| name.clone())
+    groups
+        .iter()
+        .zip(0u32..)
+        .find(|(_, number)| (x - f64::from(*number) - 0.5).abs() < 0.01)
+        .map_or_else(String::new, |(name, _)| name.clone())
 }
 
-/// A number without the digits that a binary fraction makes of it.
+/// Formats an axis label, rounded so that 0.3 does not become 0.30000000000000004.
 fn label(value: &f64) -> String {
     ((value * 1000.0).round() / 1000.0).to_string()
 }

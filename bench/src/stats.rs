@@ -1,9 +1,11 @@
-//! Quantiles of what was measured, and medians over rounds.
-//! The nearest-rank method: a quantile is a value that was seen.
+//! Quantiles of samples, and medians over rounds.
+//!
+//! Quantiles use the nearest-rank method, so that each is one of the samples. The crate `statrs` interpolates between
+//! samples, which invents a latency between a fast and a slow path.
 
 use std::time::Duration;
 
-/// The value below which the part `q` of `values` lies; 0 of none.
+/// Returns the `q` quantile of `values`, or 0 for an empty slice.
 pub(crate) fn quantile(values: &[f64], q: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -15,17 +17,18 @@ pub(crate) fn quantile(values: &[f64], q: f64) -> f64 {
     )]
     let rank = (q * sorted.len() as f64).ceil() as usize;
     sorted
+        // Ranks start at 1; the rank of the quantile 0 is 0.
         .get(rank.saturating_sub(1))
         .copied()
         .unwrap_or_default()
 }
 
-/// The value in the middle.
+/// Returns the median of `values`.
 pub(crate) fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-/// The value in the middle of each column; a row is a round.
+/// Returns the median of each column; a row is a round.
 pub(crate) fn medians<const N: usize>(rounds: &[[f64; N]]) -> [f64; N] {
     std::array::from_fn(|column| {
         let values: Vec<f64> = rounds.iter().map(|round| round[column]).collect();
@@ -33,17 +36,17 @@ pub(crate) fn medians<const N: usize>(rounds: &[[f64; N]]) -> [f64; N] {
     })
 }
 
-/// Milliseconds.
+/// Converts `time` to milliseconds.
 pub(crate) fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// Microseconds.
+/// Converts `time` to microseconds.
 pub(crate) fn us(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-/// A count as a number to reckon with.
+/// Converts a count for arithmetic with measured values.
 #[expect(
     clippy::cast_precision_loss,
     reason = "counts of requests are far below 2^52"
@@ -57,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quantile_is_a_value_that_was_seen() {
+    fn quantiles_and_medians_are_values_of_the_sample() {
         let values = [5.0, 1.0, 4.0, 2.0, 3.0];
         for (q, expected) in [(0.0, 1.0), (0.2, 1.0), (0.5, 3.0), (0.99, 5.0), (1.0, 5.0)] {
             assert!((quantile(&values, q) - expected).abs() < 1e-9, "{q}");

@@ -1,5 +1,6 @@
-//! A smoke run of every suite that needs no package beside the pinned tools, so that the harness cannot rot.
-//! Its numbers mean nothing; that every request was answered as it should be, the suites see to themselves.
+//! A smoke test of the harness: a quick run of every suite that needs only the pinned tools.
+//!
+//! The numbers are meaningless. The suites themselves check that every response is the expected one.
 
 use std::path::PathBuf;
 
@@ -7,7 +8,7 @@ use bench::report::{Cell, markdown};
 use bench::{Settings, Suite};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_suite_measures_something() {
+async fn quick_runs_fill_the_tables_and_figures_of_every_suite() {
     let settings = Settings {
         quick: true,
         rounds: 1,

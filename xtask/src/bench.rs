@@ -1,5 +1,6 @@
-//! `cargo xtask bench`: what each part costs, side by side with what it is compared with.
-//! The measuring itself is the member `bench`; here its peers are fetched and built first, for release.
+//! `cargo xtask bench`: the cost of each part of the chain, compared with alternatives.
+//!
+//! This module fetches the peers and builds them for release; the member `bench` measures.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,33 +13,33 @@ use crate::command::{cargo, output, run};
 use crate::tools::{Tool, Tools};
 use crate::{build, workspace};
 
-/// What `bench` is told on the command line.
+/// Command line of `bench`.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// One of envoy, sidecar, codex, chain, overload, peers; several may be named, all are run by default
+    /// Suite to run: envoy, sidecar, codex, chain, overload or peers; may be repeated [default: all]
     #[arg(long)]
     only: Vec<String>,
-    /// A smoke run: the numbers mean nothing
+    /// Smoke test with little load; the numbers are meaningless
     #[arg(long)]
     quick: bool,
-    /// Rounds of which medians are taken
+    /// Number of rounds; tables have the medians
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Count Envoy's instructions too, which needs valgrind and takes minutes
+    /// Count Envoy's instructions too; needs Valgrind and takes minutes
     #[arg(long)]
     instructions: bool,
-    /// Bring docs/performance.md and its plots up to date
+    /// Update docs/performance.md and its plots
     #[arg(long)]
     docs: bool,
-    /// The Python that the peers get, 3.12 or newer
+    /// Python interpreter for the peers, 3.12 or newer
     #[arg(long, value_name = "PROGRAM", default_value = "python3")]
     python: PathBuf,
 }
 
-/// Runs the benchmarks, prints their tables, and leaves them in `bench-results/`.
+/// Runs the benchmarks, prints their tables, and writes the results to `bench-results/`.
 ///
 /// # Errors
-/// When a peer cannot be fetched or built, or an answer was not what it should be.
+/// When a peer cannot be fetched or built, or a response is not the expected one.
 pub fn bench(args: &BenchArgs) -> Result<()> {
     let tools = Tools::open();
     tools.fetch(&[Tool::Envoy, Tool::Codex])?;
@@ -66,14 +67,15 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
     run(&mut bench)
 }
 
-/// The Python of an environment with the pinned peers; a copy of their list in it says that it is complete.
+/// Returns the Python interpreter of an environment with the pinned peers, and creates the environment if necessary.
 fn peers(tools: &Path, python: &Path) -> Result<PathBuf> {
     let requirements = workspace::root().join("bench/peers/requirements.txt");
-    let wanted = fs::read(&requirements)?;
+    let pinned = fs::read(&requirements)?;
     let dir = tools.join("bench-peers");
     let own = dir.join("bin/python");
     let installed = dir.join("requirements.txt");
-    if fs::read(&installed).is_ok_and(|installed| installed == wanted) {
+    // Written last: a copy of the pinned list marks the environment as complete.
+    if fs::read(&installed).is_ok_and(|installed| installed == pinned) {
         return Ok(own);
     }
     eprintln!("installing the peers");
@@ -82,11 +84,14 @@ fn peers(tools: &Path, python: &Path) -> Result<PathBuf> {
             .args(["-m", "venv", "--clear"])
             .arg(&dir),
     )?;
-    let mut pip = Command::new(&own);
-    pip.args(["-m", "pip", "install", "--quiet", "--require-hashes"]);
-    pip.args(["--only-binary", ":all:", "-r"])
-        .arg(&requirements);
-    output(&mut pip).context("cannot install the peers; they need Python 3.12 (--python)")?;
-    fs::write(installed, wanted)?;
+    output(
+        Command::new(&own)
+            .args(["-m", "pip", "install", "--quiet", "--require-hashes"])
+            // Without builds from source, which would run code that the hashes do not cover.
+            .args(["--only-binary", ":all:", "-r"])
+            .arg(&requirements),
+    )
+    .context("cannot install the peers, which need Python 3.12 or newer (--python)")?;
+    fs::write(installed, pinned)?;
     Ok(own)
 }

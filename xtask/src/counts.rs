@@ -1,136 +1,168 @@
-//! `cargo xtask counts`: instructions of the hot paths, compared with those that are kept in `counts/x86_64.txt`.
-//! Callgrind counts them (Valgrind manual, section 6): how busy the machine is, or how fast, makes no difference.
+//! `cargo xtask counts`: instruction counts of the hot paths, compared with the committed baseline.
+//!
+//! Callgrind counts (Valgrind manual, chapter 6), so neither the load nor the speed of the machine matters. The
+//! benchmarks are the target `instructions` of the member `bench`, on gungraun. Gungraun keeps its own baselines as
+//! profiles in the target folder, which cannot be committed; hence the comparison with a text file in this module.
 
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;
+use std::env::{join_paths, split_paths, var_os};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use serde_json::Value;
 
 use crate::command::{cargo, output, run};
+use crate::tools::Tools;
 use crate::workspace;
 
-/// How far a count may be from the kept one, in percent. Builds were seen to differ by less than a tenth of one; the
-/// rest is room for the allocator of another C library.
+/// Largest accepted difference from the baseline, in percent. Builds from different folders were seen to differ by less
+/// than 0.1 %; the rest is room for the allocator of another C library.
 const TOLERANCE_PERCENT: u64 = 2;
 
-const REMAKE: &str = "cargo xtask counts --update";
+const UPDATE: &str = "cargo xtask counts --update";
 
-/// What `counts` is told on the command line.
+/// Version of the program that starts Valgrind; gungraun requires the version of its library.
+const RUNNER_VERSION: &str = "0.20.0";
+
+/// Command line of `counts`.
 #[derive(Debug, Default, Args)]
 pub struct CountsArgs {
-    /// Keep what is counted now
+    /// Write the current counts to the baseline
     #[arg(long)]
     update: bool,
 }
 
-/// Instructions by case.
+/// Instructions by benchmark.
 type Counts = BTreeMap<String, u64>;
 
-/// Counts every case, and compares or keeps what comes of it.
+/// Runs every benchmark, then updates the baseline or compares the counts with the baseline.
 ///
 /// # Errors
-/// When Valgrind is missing, the cases do not compile, or a count is not what is kept; the message names the case.
+/// When Valgrind is missing, the runner cannot be installed, the benchmarks do not compile, or a count differs from the
+/// baseline by more than the tolerance; the message names the benchmark.
 pub fn counts(args: &CountsArgs) -> Result<()> {
-    run(&mut cargo(&["build", "--release", "-p", "counts"]))?;
-    let counted = count_all()?;
-    let file = workspace::root().join(format!("counts/{ARCH}.txt"));
+    let counted = count()?;
+    let file = workspace::root().join(format!("bench/benches/instructions/{ARCH}.txt"));
     if args.update {
-        return fs::write(&file, write(&counted)).context("cannot keep the counts");
+        return fs::write(&file, write(&counted)).context("cannot write the baseline");
     }
     eprint!("{}", write(&counted));
     if !file.exists() {
-        // Another processor has other instructions.
-        eprintln!("nothing is kept for {ARCH}, so nothing is compared; `{REMAKE}` keeps it");
+        eprintln!("no baseline for {ARCH}, comparison skipped; `{UPDATE}` creates a baseline");
         return Ok(());
     }
-    let kept = fs::read_to_string(&file).context("cannot read the kept counts")?;
-    let faults = compare(&parse(&kept)?, &counted);
-    if !faults.is_empty() {
-        bail!("instruction counts have changed\n{}", faults.join("\n"));
+    let baseline = fs::read_to_string(&file).context("cannot read the baseline")?;
+    let differences = compare(&parse(&baseline)?, &counted);
+    if !differences.is_empty() {
+        bail!("instruction counts changed\n{}", differences.join("\n"));
     }
     Ok(())
 }
 
-fn count_all() -> Result<Counts> {
-    let program = workspace::release_binary("counts");
-    let profiles = workspace::target_dir().join("counts");
-    fs::create_dir_all(&profiles).context("cannot make the folder of the profiles")?;
-    let names = output(&mut Command::new(&program))?;
-    let count = |name: &str| Ok((name.to_owned(), count(&program, name, &profiles)?));
-    names.lines().map(count).collect()
+fn count() -> Result<Counts> {
+    // Gungraun reports a missing Valgrind only after the build, which takes minutes.
+    output(Command::new("valgrind").arg("--version"))?;
+    let inherited = var_os("PATH").unwrap_or_default();
+    let path = join_paths(
+        [install_runner()?]
+            .into_iter()
+            .chain(split_paths(&inherited)),
+    )
+    .context("the path of the runner contains a colon")?;
+    let bench = ["bench", "--package", "bench", "--bench", "instructions"];
+    run(cargo(&bench).arg("--no-run"))?;
+    let summaries = output(
+        cargo(&bench)
+            .args(["--", "--output-format=json"])
+            .env("PATH", path),
+    )?;
+    summaries.lines().map(parse_summary).collect()
 }
 
-/// Runs one case; its profile stays for `callgrind_annotate`.
-fn count(program: &Path, name: &str, profiles: &Path) -> Result<u64> {
-    let profile: PathBuf = profiles.join(format!("{name}.out"));
-    let mut valgrind = Command::new("valgrind");
-    valgrind
-        .args(["--tool=callgrind", "--collect-atstart=no"])
-        .arg("--toggle-collect=counts::measured")
-        .arg(format!("--callgrind-out-file={}", profile.display()))
-        .arg(program)
-        .arg(name);
-    output(&mut valgrind)?;
-    let profile = fs::read_to_string(&profile).context("cannot read a profile")?;
-    let total = profile
-        .lines()
-        .find_map(|line| line.strip_prefix("totals: "));
-    let total = total.and_then(|total| total.trim().parse().ok());
-    let total = total.filter(|total| *total > 0);
-    total.with_context(|| format!("the profile of {name} has no instructions"))
+/// Installs the runner from the package registry into `.tools/`, unless it is there, and returns its folder.
+///
+/// # Errors
+/// When the runner cannot be fetched or compiled.
+pub fn install_runner() -> Result<PathBuf> {
+    let root = Tools::open()
+        .dir()
+        .join(format!("gungraun-runner-{RUNNER_VERSION}"));
+    let bin = root.join("bin");
+    // Cargo moves the finished program into the folder, so that an existing program is complete.
+    if !bin.join("gungraun-runner").exists() {
+        let version = format!("={RUNNER_VERSION}");
+        let install = ["install", "gungraun-runner", "--locked", "--version"];
+        run(cargo(&install).arg(version).arg("--root").arg(root))?;
+    }
+    Ok(bin)
 }
 
-/// What differs by more than the tolerance, a line each.
-fn compare(kept: &Counts, counted: &Counts) -> Vec<String> {
-    let gone = kept.keys().filter(|name| !counted.contains_key(*name));
-    let gone =
-        gone.map(|name| format!("{name}: there is no such case any more; `{REMAKE}` forgets it"));
+/// Parses a line of gungraun's JSON output, the summary of one benchmark (schema version 7).
+fn parse_summary(line: &str) -> Result<(String, u64)> {
+    let summary: Value = serde_json::from_str(line).context("gungraun's output is not JSON")?;
+    let function = summary["function_name"].as_str().unwrap_or_default();
+    let id = summary["id"].as_str().unwrap_or_default();
+    let instructions = &summary["profiles"][0]["data"]["total"]["metrics"]["Ir"]["values"]["new"];
+    let count = instructions.as_u64().filter(|count| *count > 0);
+    let name = format!("{function}::{id}");
+    let count = count.with_context(|| format!("the summary of {name} has no instructions"))?;
+    Ok((name, count))
+}
+
+/// Returns one line per count that differs by more than the tolerance, or that is missing on one side.
+fn compare(baseline: &Counts, counted: &Counts) -> Vec<String> {
+    let removed = baseline
+        .keys()
+        .filter(|name| !counted.contains_key(*name))
+        .map(|name| {
+            format!("{name}: in the baseline, but not a benchmark; `{UPDATE}` removes the entry")
+        });
     let changed = counted
         .iter()
-        .filter_map(|(name, new)| match kept.get(name) {
-            Some(old) => change(name, *old, *new),
+        .filter_map(|(name, new)| match baseline.get(name) {
+            Some(old) => describe_change(name, *old, *new),
             None => Some(format!(
-                "{name}: {new}, and nothing is kept; `{REMAKE}` keeps it"
+                "{name}: {new} instructions, not in the baseline; `{UPDATE}` adds the entry"
             )),
         });
-    gone.chain(changed).collect()
+    removed.chain(changed).collect()
 }
 
-fn change(name: &str, old: u64, new: u64) -> Option<String> {
+fn describe_change(name: &str, old: u64, new: u64) -> Option<String> {
+    // Multiplied rather than divided: a small count would round a difference of 2.9 % down to 2.
     if old.abs_diff(new) * 100 <= old * TOLERANCE_PERCENT {
         return None;
     }
     let advice = if new > old {
-        "find out why, or keep it and say why in the commit"
+        "find the cause, or accept the count and explain the increase in the commit message"
     } else {
-        "keep it, so that it is not lost again"
+        "record the improvement, so that a later regression is noticed"
     };
     Some(format!(
-        "{name}: {old} instructions were kept, {new} are counted: {advice} (`{REMAKE}`)"
+        "{name}: {new} instructions, the baseline is {old}: {advice} (`{UPDATE}`)"
     ))
 }
 
 fn write(counts: &Counts) -> String {
-    let head =
-        format!("# Instructions of each case of `counts`, as `{REMAKE}` has counted them.\n");
+    let head = format!("# Instructions per benchmark, written by `{UPDATE}`.\n");
     let lines = counts
         .iter()
-        .map(|(name, count)| format!("{name:<32} {count:>10}\n"));
+        .map(|(name, count)| format!("{name:<36} {count:>10}\n"));
     std::iter::once(head).chain(lines).collect()
 }
 
 fn parse(text: &str) -> Result<Counts> {
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let parse = |line: &str| {
+    let parse_line = |line: &str| {
         let (name, count) = line.split_once(' ')?;
         Some((name.to_owned(), count.trim().parse().ok()?))
     };
-    lines
-        .map(|line| parse(line).with_context(|| format!("{line:?} is no name and count")))
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| parse_line(line).with_context(|| format!("{line:?} is not a name and a count")))
         .collect()
 }
 
@@ -139,26 +171,54 @@ mod tests {
     use super::*;
 
     fn counts(counts: &[(&str, u64)]) -> Counts {
-        let counts = counts.iter();
         counts
+            .iter()
             .map(|(name, count)| ((*name).to_owned(), *count))
             .collect()
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn a_written_baseline_parses_to_the_same_counts() {
         let some = counts(&[
-            ("key-of-1", 4_321),
-            ("scan-1MiB-model-last", 12_345_678_901),
+            ("look_up_key::of_1", 4_321),
+            ("scan_body::model_last_1_mib", 12_345_678_901),
         ]);
         assert_eq!(parse(&write(&some)).unwrap(), some);
-        assert!(parse("key-of-1\n").is_err());
-        assert!(parse("key-of-1 many\n").is_err());
+        assert!(parse("look_up_key::of_1\n").is_err());
+        assert!(parse("look_up_key::of_1 many\n").is_err());
     }
 
     #[test]
-    fn a_case_that_changes_is_named_with_what_to_do() {
-        let kept = counts(&[
+    fn a_summary_is_parsed_to_name_and_instructions() {
+        let summary = |instructions: &str| {
+            format!(
+                r#"{{"function_name":"look_up_key","id":"of_1","profiles":[{{"data":{{"total":{{"metrics":{{"Ir":{{"values":{instructions}}}}}}}}}}}]}}"#
+            )
+        };
+        let expected = ("look_up_key::of_1".to_owned(), 4136);
+        assert_eq!(
+            parse_summary(&summary(r#"{"new":4136,"old":4000}"#)).unwrap(),
+            expected
+        );
+        for values in [r#"{"new":0}"#, r#"{"old":4136}"#, "{}"] {
+            let error = parse_summary(&summary(values)).unwrap_err().to_string();
+            assert!(error.contains("look_up_key::of_1"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_runner_has_the_version_of_the_library() {
+        let manifest = include_str!("../../Cargo.toml");
+        let dependency = format!("gungraun = \"={RUNNER_VERSION}\"");
+        assert!(
+            manifest.lines().any(|line| line == dependency),
+            "{dependency}"
+        );
+    }
+
+    #[test]
+    fn changes_beyond_the_tolerance_are_reported_with_advice() {
+        let baseline = counts(&[
             ("a", 1000),
             ("b", 1000),
             ("c", 1000),
@@ -166,26 +226,26 @@ mod tests {
             ("old", 1),
         ]);
         let counted = counts(&[("a", 1020), ("b", 980), ("c", 1021), ("d", 979), ("new", 1)]);
-        let faults = compare(&kept, &counted);
+        let differences = compare(&baseline, &counted);
         let expected = [
-            ("old: there is no such case", "forgets it"),
+            ("old: in the baseline", "removes the entry"),
             (
-                "c: 1000 instructions were kept, 1021 are counted",
-                "find out why",
+                "c: 1021 instructions, the baseline is 1000",
+                "find the cause",
             ),
             (
-                "d: 1000 instructions were kept, 979 are counted",
-                "not lost again",
+                "d: 979 instructions, the baseline is 1000",
+                "record the improvement",
             ),
-            ("new: 1, and nothing is kept", "keeps it"),
+            ("new: 1 instructions, not in the baseline", "adds the entry"),
         ];
-        assert_eq!(faults.len(), expected.len(), "{faults:#?}");
-        for (fault, (begin, advice)) in faults.iter().zip(expected) {
+        assert_eq!(differences.len(), expected.len(), "{differences:#?}");
+        for (difference, (begin, advice)) in differences.iter().zip(expected) {
             assert!(
-                fault.starts_with(begin) && fault.contains(advice),
-                "{fault}"
+                difference.starts_with(begin) && difference.contains(advice),
+                "{difference}"
             );
-            assert!(fault.contains(REMAKE), "{fault}");
+            assert!(difference.contains(UPDATE), "{difference}");
         }
     }
 }

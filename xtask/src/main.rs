@@ -32,7 +32,7 @@ enum Command {
     Filter(FilterArgs),
     /// Write the filter as an OCI image, for Istio and Envoy Gateway
     Image(ImageArgs),
-    /// Count the instructions of the hot paths, and compare the counts with the baseline
+    /// Count the instructions of the hot paths and compare them with the baseline
     Counts(CountsArgs),
     /// Fuzz every parser of external input under libFuzzer
     Fuzz(FuzzArgs),
@@ -71,6 +71,7 @@ fn run(command: &Command) -> Result<ExitCode> {
             tools.fetch(&Tool::of_tests())?;
             tools.fetch(&[Tool::CargoDeny])?;
             tools.fetch_clients()?;
+            xtask::counts::install_runner()?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -1,8 +1,9 @@
-//! A stand-in for Codex that answers at once, for measuring what the sidecar itself costs, and for nothing else.
-//! Codex app-server, protocol v2: the answers and notifications that Codex 0.169 was seen to give to a plain turn.
+//! A stand-in for Codex that responds immediately, for measurements of the sidecar's own cost.
 //!
-//! The text of the last message is the order: `{"deltas": 100, "pause_us": 20000}`. Each delta is the time at which it
-//! was written, so that whoever reads it, through whatever, knows how long it took.
+//! The program speaks the app-server protocol, version 2, with the responses and notifications that Codex 0.169 was seen
+//! to write for a plain turn. The text of the last message is the workload, for example
+//! `{"deltas": 100, "pause_us": 20000}`. The text of each delta is the time of its write, so that a client can compute
+//! the delay of the delta.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,8 +12,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use bench::codex::Order;
-use bench::stamp;
+use bench::codex::Workload;
+use bench::timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -22,10 +23,10 @@ use tokio::sync::Notify;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep_until};
 
-/// Deltas of one turn that are written in one go when it has no pauses, so that turns take turns.
-const AT_ONCE: u32 = 64;
+/// Deltas of a turn without pauses between two yields, so that concurrent turns alternate.
+const DELTAS_PER_YIELD: u32 = 64;
 
-/// What `--version` says: the version whose protocol is spoken here.
+/// Output of `--version`: the version of Codex with the protocol of this program.
 const VERSION: &str = "codex-cli 0.169.0";
 
 #[derive(Deserialize)]
@@ -46,66 +47,68 @@ fn main() -> io::Result<()> {
             writeln!(io::stdout(), "{models}")
         }
         Some("app-server") => {
-            let mut runtime = tokio::runtime::Builder::new_current_thread();
-            let runtime = runtime.enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
             LocalSet::new().block_on(&runtime, serve())
         }
-        // The sandbox is asked for, to see whether it works. There is none.
+        // The sidecar's check of the sandbox; the stand-in has no sandbox.
         _ => Err(io::Error::from(io::ErrorKind::Unsupported)),
     }
 }
 
-/// Lines that wait for the pipe.
+/// Lines to be written to the pipe.
 #[derive(Default)]
 struct Output {
-    waiting: RefCell<Vec<u8>>,
-    more: Notify,
+    pending: RefCell<Vec<u8>>,
+    added: Notify,
 }
 
 impl Output {
-    fn say(&self, line: &[u8]) {
-        let mut waiting = self.waiting.borrow_mut();
-        waiting.extend_from_slice(line);
-        waiting.push(b'\n');
-        self.more.notify_one();
+    fn write_line(&self, line: &[u8]) {
+        let mut pending = self.pending.borrow_mut();
+        pending.extend_from_slice(line);
+        pending.push(b'\n');
+        self.added.notify_one();
     }
 
-    fn answer(&self, id: &RawValue, result: &Value) {
-        self.say(format!(r#"{{"id":{id},"result":{result}}}"#).as_bytes());
+    fn respond(&self, id: &RawValue, result: &Value) {
+        self.write_line(format!(r#"{{"id":{id},"result":{result}}}"#).as_bytes());
     }
 
     fn notify(&self, method: &str, params: &Value) {
-        self.say(format!(r#"{{"method":"{method}","params":{params}}}"#).as_bytes());
+        self.write_line(format!(r#"{{"method":"{method}","params":{params}}}"#).as_bytes());
     }
 
-    /// Writes what there is, again and again, until nobody reads it.
-    async fn pump(&self, mut pipe: pipe::Sender) {
-        let mut writing = Vec::new();
+    /// Writes pending lines until the reader closes the pipe.
+    async fn flush_until_closed(&self, mut pipe: pipe::Sender) {
+        let mut written = Vec::new();
         loop {
-            self.more.notified().await;
-            writing.clear();
-            std::mem::swap(&mut writing, &mut self.waiting.borrow_mut());
-            if pipe.write_all(&writing).await.is_err() {
+            self.added.notified().await;
+            written.clear();
+            // Swapped, so that lines can be added while the pipe is full, and both buffers keep their capacity.
+            std::mem::swap(&mut written, &mut self.pending.borrow_mut());
+            if pipe.write_all(&written).await.is_err() {
                 return;
             }
         }
     }
 }
 
-/// What is known of each thread: the last message.
-type Orders = HashMap<String, Order>;
+/// Workload of each thread, by thread id.
+type Workloads = HashMap<String, Workload>;
 
 async fn serve() -> io::Result<()> {
     let stdin = pipe::Receiver::from_owned_fd(owned(io::stdin().as_fd())?)?;
     let stdout = pipe::Sender::from_owned_fd(owned(io::stdout().as_fd())?)?;
     let output = Rc::new(Output::default());
-    let pump = Rc::clone(&output);
-    spawn_local(async move { pump.pump(stdout).await });
+    let flushed = Rc::clone(&output);
+    spawn_local(async move { flushed.flush_until_closed(stdout).await });
     let mut lines = BufReader::with_capacity(1 << 16, stdin).lines();
-    let (mut orders, mut threads) = (Orders::new(), 0);
+    let (mut workloads, mut threads) = (Workloads::new(), 0);
     while let Some(line) = lines.next_line().await? {
         if let Ok(call) = serde_json::from_str::<Call<'_>>(&line) {
-            on_call(&call, &mut orders, &mut threads, &output);
+            on_call(&call, &mut workloads, &mut threads, &output);
         }
     }
     Ok(())
@@ -115,69 +118,76 @@ fn owned(fd: std::os::fd::BorrowedFd<'_>) -> io::Result<OwnedFd> {
     fd.try_clone_to_owned()
 }
 
-fn on_call(call: &Call<'_>, orders: &mut Orders, threads: &mut u64, output: &Rc<Output>) {
+fn on_call(call: &Call<'_>, workloads: &mut Workloads, threads: &mut u64, output: &Rc<Output>) {
     let Some(id) = call.id else {
-        return; // `initialized`
+        return; // The notification `initialized`.
     };
     let thread = call.params["threadId"].as_str().unwrap_or_default();
     match call.method {
-        "getAuthStatus" => output.answer(id, &json!({"requiresOpenaiAuth": false})),
+        "getAuthStatus" => output.respond(id, &json!({"requiresOpenaiAuth": false})),
         "thread/start" => {
             *threads += 1;
             let thread = json!({"id": format!("thread-{threads}"), "ephemeral": true});
-            output.answer(id, &json!({"thread": thread, "model": "gpt-5"}));
+            output.respond(id, &json!({"thread": thread, "model": "gpt-5"}));
         }
         "thread/inject_items" => {
-            let order = Order::of(&call.params["items"]);
-            orders.insert(thread.to_owned(), order);
-            output.answer(id, &json!({}));
+            let workload = Workload::from_items(&call.params["items"]);
+            workloads.insert(thread.to_owned(), workload);
+            output.respond(id, &json!({}));
         }
         "turn/start" => {
             let turn = format!("turn-of-{thread}");
-            output.answer(id, &json!({"turn": {"id": turn, "status": "inProgress"}}));
-            let order = orders.get(thread).copied().unwrap_or_default();
-            spawn_local(play(thread.to_owned(), turn, order, Rc::clone(output)));
+            output.respond(id, &json!({"turn": {"id": turn, "status": "inProgress"}}));
+            let workload = workloads.get(thread).copied().unwrap_or_default();
+            spawn_local(run_turn(
+                thread.to_owned(),
+                turn,
+                workload,
+                Rc::clone(output),
+            ));
         }
         "thread/unsubscribe" => {
-            orders.remove(thread);
-            output.answer(id, &json!({"status": "unsubscribed"}));
+            workloads.remove(thread);
+            output.respond(id, &json!({"status": "unsubscribed"}));
         }
-        _ => output.answer(id, &json!({})),
+        _ => output.respond(id, &json!({})),
     }
 }
 
-/// Plays one turn. Pauses are kept from the turn's start on, so that they do not add up to more than was ordered.
-async fn play(thread: String, turn: String, order: Order, output: Rc<Output>) {
+/// Writes the notifications of one turn. Deltas are due relative to the start of the turn, so that delays do not add up.
+async fn run_turn(thread: String, turn: String, workload: Workload, output: Rc<Output>) {
     let started = Instant::now();
-    let pause = Duration::from_micros(order.pause_us);
-    for delta in 0..order.deltas {
+    let pause = Duration::from_micros(workload.pause_us);
+    for delta in 0..workload.deltas {
         if delta > 0 && !pause.is_zero() {
             sleep_until(started + pause * delta).await;
-        } else if delta % AT_ONCE == AT_ONCE - 1 {
+        } else if delta % DELTAS_PER_YIELD == DELTAS_PER_YIELD - 1 {
             tokio::task::yield_now().await;
         }
-        output.say(delta_line(&thread, &turn).as_bytes());
+        output.write_line(delta_line(&thread, &turn).as_bytes());
     }
-    let about = |more: Value| {
+    let params_with = |fields: Value| {
         let mut params = json!({"threadId": thread, "turnId": turn});
-        if let (Some(params), Value::Object(more)) = (params.as_object_mut(), more) {
-            params.extend(more);
+        if let (Some(params), Value::Object(fields)) = (params.as_object_mut(), fields) {
+            params.extend(fields);
         }
         params
     };
     let item = json!({"type": "agentMessage", "id": "msg_0", "text": ""});
-    output.notify("item/completed", &about(json!({"item": item})));
-    let tokens =
-        json!({"inputTokens": 11, "outputTokens": order.deltas, "totalTokens": 11 + order.deltas});
+    output.notify("item/completed", &params_with(json!({"item": item})));
+    let tokens = json!({
+        "inputTokens": 11, "outputTokens": workload.deltas, "totalTokens": 11 + workload.deltas,
+    });
     let usage = json!({"tokenUsage": {"total": tokens, "last": tokens}});
-    output.notify("thread/tokenUsage/updated", &about(usage));
+    output.notify("thread/tokenUsage/updated", &params_with(usage));
     let completed = json!({"turn": {"id": turn, "items": [], "status": "completed"}});
-    output.notify("turn/completed", &about(completed));
+    output.notify("turn/completed", &params_with(completed));
 }
 
-/// As long as one of Codex.
+/// Returns the line of a delta, with the length of a line from Codex.
 fn delta_line(thread: &str, turn: &str) -> String {
-    let now = stamp::now();
+    // Taken for each delta, not for the whole batch: the client computes the delay from this time.
+    let now = timestamp::now();
     format!(
         r#"{{"method":"item/agentMessage/delta","params":{{"threadId":"{thread}","turnId":"{turn}","itemId":"msg_0","delta":"{now} "}},"emittedAtMs":1795366161030}}"#
     )

@@ -1,8 +1,8 @@
-//! Codex without the sidecar: what is ordered of the stand-in, and a bare loop that drives a child over its pipes.
-//! Codex app-server, protocol v2.
+//! Codex without the sidecar: the workload of the stand-in `instant-codex`, and a bare loop that drives a child over its
+//! pipes with the app-server protocol, version 2.
 
-mod order;
-mod pipe;
+mod bare_loop;
+mod workload;
 
-pub use order::Order;
-pub(crate) use pipe::{Pace, Pipe};
+pub(crate) use bare_loop::{BareLoop, Pacing};
+pub use workload::Workload;

@@ -1,11 +1,8 @@
-//! A section as Markdown tables.
-//! Numbers have three digits that count, so that no more is said than was measured.
-
-use std::fmt::Write as _;
+//! Markdown tables of a section, with numbers rounded to three significant digits.
 
 use super::{Cell, Section, Table};
 
-/// The tables of a section, each under its title, and its figures from the folder `plots`.
+/// Returns the tables of `section`, each under its title, and links to its figures in the folder `plots`.
 pub fn markdown(section: &Section, plots: &str) -> String {
     let mut text = String::new();
     for table in &section.tables {
@@ -13,7 +10,7 @@ pub fn markdown(section: &Section, plots: &str) -> String {
     }
     for figure in &section.figures {
         let (title, file) = (&figure.title, figure.file);
-        let _infallible = writeln!(text, "\n![{title}]({plots}/{file}.svg)");
+        text += &format!("\n![{title}]({plots}/{file}.svg)\n");
     }
     text
 }
@@ -21,10 +18,10 @@ pub fn markdown(section: &Section, plots: &str) -> String {
 fn write_table(text: &mut String, table: &Table) {
     let columns = table.columns.join(" | ");
     let line = "---|".repeat(table.columns.len() + 1);
-    let _infallible = write!(text, "\n**{}**\n\n| | {columns} |\n|{line}\n", table.title);
+    *text += &format!("\n**{}**\n\n| | {columns} |\n|{line}\n", table.title);
     for row in &table.rows {
         let cells: Vec<_> = row.cells.iter().map(cell).collect();
-        let _infallible = writeln!(text, "| {} | {} |", row.name, cells.join(" | "));
+        *text += &format!("| {} | {} |\n", row.name, cells.join(" | "));
     }
 }
 
@@ -36,13 +33,14 @@ fn cell(cell: &Cell) -> String {
     }
 }
 
-/// Three digits that count, and thousands apart.
+/// Formats `number` with three significant digits, and with commas between thousands.
 fn rounded(number: f64) -> String {
     let size = number.abs();
     match size {
         _ if size >= 1000.0 => thousands(number),
         _ if size >= 100.0 => format!("{number:.0}"),
         _ if size >= 10.0 => format!("{number:.1}"),
+        // Exact zeros are common, and "0.00" would suggest a rounded value.
         _ if size < 1e-9 => "0".to_owned(),
         _ => format!("{number:.2}"),
     }
@@ -65,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_three_digits_that_count() {
+    fn numbers_have_three_significant_digits() {
         for (number, expected) in [
             (0.0, "0"),
             (0.123, "0.12"),
@@ -79,16 +77,16 @@ mod tests {
     }
 
     #[test]
-    fn a_table_has_a_line_a_row() {
+    fn a_table_has_one_line_per_row() {
         let mut table = Table::new("times", &["p50, ms", "end"]);
-        table.row("ours", [Cell::from(1.5), Cell::from("good")]);
+        table.row("sidecar", [Cell::from(1.5), Cell::from("good")]);
         let section = Section {
             name: "x",
             tables: vec![table],
             figures: Vec::new(),
         };
         let expected =
-            "\n**times**\n\n| | p50, ms | end |\n|---|---|---|\n| ours | 1.50 | good |\n";
+            "\n**times**\n\n| | p50, ms | end |\n|---|---|---|\n| sidecar | 1.50 | good |\n";
         assert_eq!(markdown(&section, "plots"), expected);
     }
 }

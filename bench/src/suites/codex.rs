@@ -1,5 +1,6 @@
-//! Real Codex: children that are there already, beside a process for every request.
-//! `codex app-server` with the sidecar's calls, and `codex exec`, which is what most proxies start.
+//! Time to the first token with the real Codex: a long-lived child of the sidecar, compared with a process per request.
+//!
+//! The alternatives are `codex app-server` with the sidecar's calls, and `codex exec`, which most proxies start.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -7,9 +8,6 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use nix::sys::signal::Signal;
-use serde_json::json;
-use tempfile::TempDir;
-use tests::scripted_model::{Script, ScriptedModel};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::task::JoinSet;
@@ -17,65 +15,62 @@ use tokio::time::Instant;
 use xtask::command::bound_to_parent;
 use xtask::tools::{Tool, Tools};
 
-use crate::Settings;
-use crate::codex::{Pace, Pipe};
-use crate::report::{Cell, Figure, Section, Series, Table};
+use super::real_codex::{PROMPT, create_home, start_model};
+use crate::client::{Load, RequestSample, Target, chat, closed_loop};
+use crate::codex::{BareLoop, Pacing};
+use crate::plot::{Figure, Series};
+use crate::report::{Cell, Section, Table};
+use crate::settings::Settings;
 use crate::stats::medians;
-use crate::visit::{Door, Load, Visit, chat, closed_loop};
 
-/// What clients ask.
-pub(super) const PROMPT: &str = "Who watched the fox at the door?";
-
-/// A model that needs no time for a short answer, whatever it is asked.
-pub(super) async fn model() -> anyhow::Result<ScriptedModel> {
-    let model = ScriptedModel::start().await?;
-    let answer = json!({"text": "Nobody watched the fox at the door.", "delta_chars": 5});
-    model.set_default(Some(Script::parse(answer)?));
-    Ok(model)
-}
-
-/// How a request comes to a Codex.
+/// The process that runs the turn of a request.
 #[derive(Debug, Clone, Copy)]
-enum Way {
-    Pool,
+enum CodexProcess {
+    Pooled,
     AppServer,
     Exec,
 }
 
-impl Way {
-    const ALL: [Self; 3] = [Self::Pool, Self::AppServer, Self::Exec];
+impl CodexProcess {
+    /// All variants; the first one is the base of relative numbers.
+    const ALL: [Self; 3] = [Self::Pooled, Self::AppServer, Self::Exec];
 
     fn name(self) -> &'static str {
         match self {
-            Self::Pool => "sidecar, one long-lived child",
-            Self::AppServer => "`codex app-server` a request",
-            Self::Exec => "`codex exec --json` a request",
+            Self::Pooled => "sidecar, one long-lived child",
+            Self::AppServer => "`codex app-server` per request",
+            Self::Exec => "`codex exec --json` per request",
         }
     }
 }
 
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
-    let model = model().await?;
-    let home = home(&model)?;
+    let model = start_model().await?;
+    let home = create_home(&model)?;
     let sidecar = settings
         .sidecar(&model)
-        .env("PROXY_QUEUE_TIMEOUT_MS", "60000");
-    let sidecar = sidecar.start().await;
-    let door = Door::Unix(sidecar.socket());
+        .env("PROXY_QUEUE_TIMEOUT_MS", "60000")
+        .start()
+        .await;
+    let target = Target::Unix(sidecar.socket());
     let codex = Tools::open().executable(Tool::Codex)?;
     let mut tables = Vec::new();
     let mut series: Vec<Series> = Vec::new();
     for clients in settings.pick(vec![1, 4], vec![2]) {
-        let mut rounds: Vec<_> = Way::ALL.map(|way| (way, Vec::new())).into();
+        let mut rounds: Vec<_> = CodexProcess::ALL
+            .map(|process| (process, Vec::new()))
+            .into();
         for round in 0..settings.rounds() + 1 {
-            for (way, numbers) in &mut rounds {
+            for (process, numbers) in &mut rounds {
                 let time = settings.pick(Duration::from_secs(3), Duration::from_millis(100));
-                let load = match way {
-                    Way::Pool => closed_loop(&door, clients, time, || chat("gpt-5", PROMPT))
-                        .await?
-                        .all_whole()?,
-                    Way::AppServer | Way::Exec => {
-                        spawning(*way, &codex, home.path(), clients, time).await?
+                let load = match process {
+                    CodexProcess::Pooled => {
+                        closed_loop(&target, clients, time, || chat("gpt-5", PROMPT))
+                            .await?
+                            .require_complete()?
+                    }
+                    CodexProcess::AppServer | CodexProcess::Exec => {
+                        process_per_request(*process, &codex, home.path(), clients, time).await?
                     }
                 };
                 // The first round warms up.
@@ -88,14 +83,14 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
                 }
             }
         }
-        let (table, points) = table(clients, &rounds);
+        let (table, points) = create_table(clients, &rounds);
         tables.push(table);
         series.push(Series::new(format!("clients: {clients}"), points));
     }
     let figure = Figure {
         file: "codex-first-token",
         title: "Time to the first token with the real Codex".into(),
-        x: "one long-lived child, beside a process a request".into(),
+        x: "one long-lived child, compared with a process per request".into(),
         y: "p50, ms".into(),
         groups: Some(["sidecar", "app-server", "exec"].map(str::to_owned).into()),
         series,
@@ -107,41 +102,29 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
     })
 }
 
-type Rounds = [(Way, Vec<[f64; 3]>)];
+type Rounds = [(CodexProcess, Vec<[f64; 3]>)];
 
-fn table(clients: usize, rounds: &Rounds) -> (Table, Vec<(f64, f64)>) {
+fn create_table(clients: usize, rounds: &Rounds) -> (Table, Vec<(f64, f64)>) {
     let columns = [
         "first token p50, ms",
         "first token p95, ms",
         "turns/s",
-        "times as long to the first token",
+        "first token relative to the sidecar",
     ];
     let mut table = Table::new(format!("Real Codex, {clients} client(s)"), &columns);
-    let (mut first, mut points) = (None, Vec::new());
-    for ((way, rounds), group) in rounds.iter().zip(0u32..) {
+    let (mut base, mut points) = (None, Vec::new());
+    for ((process, rounds), group) in rounds.iter().zip(0u32..) {
         let [p50, p95, rate] = medians(rounds);
-        let times = p50 / *first.get_or_insert(p50);
-        table.row(way.name(), [p50, p95, rate, times].map(Cell::from));
+        let relative = p50 / *base.get_or_insert(p50);
+        table.row(process.name(), [p50, p95, rate, relative].map(Cell::from));
         points.push((f64::from(group), p50));
     }
     (table, points)
 }
 
-/// A home whose Codex asks `model`, whoever starts it.
-pub(super) fn home(model: &ScriptedModel) -> anyhow::Result<TempDir> {
-    let home = TempDir::new()?;
-    let config = format!(
-        "model = \"gpt-5\"\nmodel_provider = \"scripted\"\n[model_providers.scripted]\nname = \"scripted\"\n\
-         base_url = \"{}\"\nwire_api = \"responses\"\n",
-        model.base_url()
-    );
-    std::fs::write(home.path().join("config.toml"), config)?;
-    Ok(home)
-}
-
-/// Clients that start a process for each of their requests.
-async fn spawning(
-    way: Way,
+/// Runs clients that start a process for each of their requests.
+async fn process_per_request(
+    process: CodexProcess,
     codex: &Path,
     home: &Path,
     clients: usize,
@@ -152,39 +135,48 @@ async fn spawning(
     for _ in 0..clients {
         let (codex, home) = (codex.to_owned(), home.to_owned());
         tasks.spawn(async move {
-            let mut visits = Vec::new();
+            let mut samples = Vec::new();
             while started.elapsed() < time {
-                visits.push(one_process(way, codex.clone(), &home).await?);
+                samples.push(run_process(process, codex.clone(), &home).await?);
             }
-            anyhow::Ok(visits)
+            anyhow::Ok(samples)
         });
     }
-    let mut visits = Vec::new();
-    while let Some(done) = tasks.join_next().await {
-        visits.extend(done??);
+    let mut samples = Vec::new();
+    while let Some(result) = tasks.join_next().await {
+        samples.extend(result??);
     }
     let elapsed = started.elapsed();
-    Ok(Load { visits, elapsed })
+    Ok(Load { samples, elapsed })
 }
 
-async fn one_process(way: Way, codex: PathBuf, home: &Path) -> anyhow::Result<Visit> {
-    let asked = Instant::now();
-    if let Way::Exec = way {
-        return exec(&codex, home, asked).await;
+async fn run_process(
+    process: CodexProcess,
+    codex: PathBuf,
+    home: &Path,
+) -> anyhow::Result<RequestSample> {
+    let sent_at = Instant::now();
+    if let CodexProcess::Exec = process {
+        return exec(&codex, home, sent_at).await;
     }
-    let mut pipe = Pipe::start(&codex, &[], home).await?;
-    let before_turn = asked.elapsed();
-    let visits = pipe.turns(PROMPT, 1, Pace::AtOnce(1)).await?;
-    let visit = visits.into_iter().next().context("one turn was played")?;
-    Ok(Visit {
-        first_token: visit.first_token.map(|time| before_turn + time),
-        whole: asked.elapsed(),
-        ..visit
+    let mut child = BareLoop::start(&codex, &[], home).await?;
+    let start_time = sent_at.elapsed();
+    let sample = child
+        .turns(PROMPT, 1, Pacing::Concurrent(1))
+        .await?
+        .into_iter()
+        .next()
+        .context("the child returned no sample")?;
+    // The sample starts with the turn; a client of this proxy also waits for the start of the process.
+    Ok(RequestSample {
+        first_token: sample.first_token.map(|time| start_time + time),
+        total: sent_at.elapsed(),
+        ..sample
     })
 }
 
-/// `codex exec` says its text whole: that is its first token.
-async fn exec(codex: &Path, home: &Path, asked: Instant) -> anyhow::Result<Visit> {
+/// Runs `codex exec`. Its first token is the whole text, which the program writes in one event.
+async fn exec(codex: &Path, home: &Path, sent_at: Instant) -> anyhow::Result<RequestSample> {
     let mut command = Command::new(codex);
     command
         .args([
@@ -204,15 +196,19 @@ async fn exec(codex: &Path, home: &Path, asked: Instant) -> anyhow::Result<Visit
     bound_to_parent(command.as_std_mut(), Signal::SIGKILL);
     let mut child = command.spawn()?;
     let mut lines = BufReader::new(child.stdout.take().context("stdout is piped")?).lines();
-    let mut visit = Visit::default();
+    let mut sample = RequestSample::default();
     while let Some(line) = lines.next_line().await? {
         if line.contains("agent_message") {
-            visit.deltas += 1;
-            visit.first_token.get_or_insert(asked.elapsed());
+            sample.deltas += 1;
+            sample.first_token.get_or_insert(sent_at.elapsed());
         }
     }
-    visit.is_whole = child.wait().await?.success();
-    ensure!(visit.is_whole && visit.deltas > 0, "`codex exec` failed");
-    visit.whole = asked.elapsed();
-    Ok(visit)
+    sample.is_complete = child.wait().await?.success();
+    ensure!(
+        sample.is_complete && sample.deltas > 0,
+        "`codex exec` failed"
+    );
+    // Includes the exit of the process, for which a proxy waits too.
+    sample.total = sent_at.elapsed();
+    Ok(sample)
 }

@@ -1,192 +1,200 @@
-//! Ten times as many requests as can be served: those that are accepted keep their latency, the others are refused
-//! cheaply and told when to come again, and memory stays where it was.
-//! An open loop, since clients of an overloaded server do not wait for it.
+//! Ten times more requests than the sidecar can serve.
+//!
+//! Accepted requests must keep their latency, the others must get a cheap rejection with `retry-after`, and memory must
+//! not grow. The load is an open loop, because the clients of an overloaded server do not wait for each other.
 
 use std::time::Duration;
 
 use anyhow::ensure;
+use tests::http::{bearer, post};
 use tests::scripted_model::ScriptedModel;
 
-use super::stack::{Stack, Used};
-use crate::Settings;
-use crate::codex::Order;
-use crate::cost;
+use super::stack::{CpuUsage, Stack};
+use crate::client::{Load, RequestSample, chat, closed_loop, open_loop};
+use crate::codex::Workload;
 use crate::report::{Cell, Section, Table};
+use crate::settings::Settings;
 use crate::stats::{count, ms, quantile};
-use crate::visit::{Load, Visit, chat, closed_loop, open_loop};
+use crate::usage;
 
-/// `PROXY_SSE_MAX_CONCURRENCY`.
-const SLOTS: u32 = 8;
+/// Value of `PROXY_SSE_MAX_CONCURRENCY`.
+const PERMITS: u32 = 8;
 
-/// A turn of a quarter of a second.
-const ORDER: Order = Order {
+/// A turn of [`TURN_TIME`].
+const SHORT_TURN: Workload = Workload {
     deltas: 26,
     pause_us: 10_000,
 };
 
-/// How long one lasts.
-const TURN: Duration = Duration::from_millis(250);
+/// Duration of [`SHORT_TURN`]: 25 pauses of 10 ms.
+const TURN_TIME: Duration = Duration::from_millis(250);
 
-/// One that holds its slot while refusals are counted.
-const LONG: Order = Order {
+/// A turn that holds its permit until the end of the measurement.
+const LONG_TURN: Workload = Workload {
     deltas: 2,
     pause_us: 600_000_000,
 };
 
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
     let columns = [
-        "asked/s",
+        "requests/s",
         "served/s",
         "served: first token p50, ms",
         "p99, ms",
-        "whole p99, ms",
-        "refused/s",
-        "refused: p50, ms",
+        "total p99, ms",
+        "rejected/s",
+        "rejected: p50, ms",
         "p99, ms",
         "sidecar, MiB",
         "Envoy, MiB",
     ];
     let mut table = Table::new(
         format!(
-            "{SLOTS} slots, turns of {} ms, real Envoy, instant child",
-            TURN.as_millis()
+            "{PERMITS} permits, turns of {} ms, real Envoy, instant child",
+            TURN_TIME.as_millis()
         ),
         &columns,
     );
-    let mut costs = Table::new(
-        "What a refusal costs",
-        &[
-            "CPU in Envoy, µs",
-            "CPU in the sidecar, µs",
-            "p50, ms",
-            "p99, ms",
-        ],
+    let mut rejections = Table::new(
+        "Cost of a rejection",
+        &["Envoy CPU, µs", "sidecar CPU, µs", "p50, ms", "p99, ms"],
     );
     for queue in [0, 16] {
-        let stack = stack(settings, queue).await?;
-        for times in [0.5, 10.0] {
-            let load = offer(settings, &stack, times).await?;
-            honest(&load)?;
-            row(
+        let stack = start_stack(settings, queue).await?;
+        for factor in [0.5, 10.0] {
+            let load = apply_load(settings, &stack, factor).await?;
+            check_responses(&load)?;
+            add_row(
                 &mut table,
-                &format!("queue of {queue}, {times} × the capacity"),
+                &format!("queue of {queue}, {factor} × the capacity"),
                 &load,
                 &stack,
             );
         }
         if queue == 0 {
-            refusals(settings, &stack, &mut costs).await?;
+            measure_rejections(settings, &stack, &mut rejections).await?;
         }
     }
     Ok(Section {
         name: "overload",
-        tables: vec![table, costs],
+        tables: vec![table, rejections],
         figures: Vec::new(),
     })
 }
 
-async fn stack(settings: &Settings, queue: usize) -> anyhow::Result<Stack> {
+async fn start_stack(settings: &Settings, queue: usize) -> anyhow::Result<Stack> {
     let model = ScriptedModel::start().await?;
     let sidecar = settings
         .instant_sidecar(&model)
-        .env("PROXY_SSE_MAX_CONCURRENCY", &SLOTS.to_string())
+        .env("PROXY_SSE_MAX_CONCURRENCY", &PERMITS.to_string())
         .env("PROXY_QUEUE_MAX", &queue.to_string());
     Ok(Stack::start(sidecar, model).await)
 }
 
-async fn offer(settings: &Settings, stack: &Stack, times: f64) -> anyhow::Result<Load> {
-    let every = (TURN / SLOTS).div_f64(times);
+/// Sends requests at `factor` times the rate that the permits allow.
+async fn apply_load(settings: &Settings, stack: &Stack, factor: f64) -> anyhow::Result<Load> {
+    let interval = (TURN_TIME / PERMITS).div_f64(factor);
     let time = settings.pick(Duration::from_secs(10), Duration::from_secs(1));
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "some thousands, and no fraction of one matters"
+        reason = "a few thousand requests, of which a fraction does not matter"
     )]
-    let requests = time.div_duration_f64(every) as usize;
-    let request = || chat("codex-5", &ORDER.prompt());
-    open_loop(&stack.door(), every, requests, request).await
+    let requests = time.div_duration_f64(interval) as usize;
+    let request = || chat("codex-5", &SHORT_TURN.prompt());
+    open_loop(&stack.target(), interval, requests, request).await
 }
 
-/// Served whole, or refused with 429 and a time to come again; nothing else.
-fn honest(load: &Load) -> anyhow::Result<()> {
-    let is_served = |visit: &Visit| visit.status == 200 && visit.is_whole;
-    let is_refused = |visit: &Visit| visit.status == 429 && visit.has_retry_after;
+/// Checks that every response is a complete stream, or a 429 with `retry-after`.
+fn check_responses(load: &Load) -> anyhow::Result<()> {
+    let is_served = |sample: &RequestSample| sample.status == 200 && sample.is_complete;
+    let is_rejected = |sample: &RequestSample| sample.status == 429 && sample.has_retry_after;
     let other = load
-        .visits
+        .samples
         .iter()
-        .find(|visit| !is_served(visit) && !is_refused(visit));
-    ensure!(other.is_none(), "neither served nor refused: {other:?}");
+        .find(|sample| !is_served(sample) && !is_rejected(sample));
+    ensure!(other.is_none(), "neither served nor rejected: {other:?}");
     Ok(())
 }
 
-fn row(table: &mut Table, name: &str, load: &Load, stack: &Stack) {
-    let (served, refused): (Vec<_>, Vec<_>) =
-        load.visits.iter().partition(|visit| visit.status == 200);
+fn add_row(table: &mut Table, name: &str, load: &Load, stack: &Stack) {
+    let (served, rejected): (Vec<_>, Vec<_>) =
+        load.samples.iter().partition(|sample| sample.status == 200);
     let seconds = load.elapsed.as_secs_f64();
-    let first: Vec<f64> = served
+    let first_tokens: Vec<f64> = served
         .iter()
-        .filter_map(|visit| visit.first_token)
+        .filter_map(|sample| sample.first_token)
         .map(ms)
         .collect();
-    let whole: Vec<f64> = served.iter().map(|visit| ms(visit.whole)).collect();
-    let gone: Vec<f64> = refused.iter().map(|visit| ms(visit.whole)).collect();
-    let of_refused = |q: f64| (!gone.is_empty()).then(|| quantile(&gone, q));
+    let served_totals: Vec<f64> = served.iter().map(|sample| ms(sample.total)).collect();
+    let rejected_totals: Vec<f64> = rejected.iter().map(|sample| ms(sample.total)).collect();
+    // Below the capacity there are no rejections; an empty cell, rather than a quantile of 0 ms.
+    let of_rejected = |q: f64| (!rejected_totals.is_empty()).then(|| quantile(&rejected_totals, q));
     let cells = [
         Some(load.rate()),
         Some(count(served.len()) / seconds),
-        Some(quantile(&first, 0.5)),
-        Some(quantile(&first, 0.99)),
-        Some(quantile(&whole, 0.99)),
-        Some(count(refused.len()) / seconds),
-        of_refused(0.5),
-        of_refused(0.99),
-        Some(cost::resident_kib(stack.sidecar.pid()) / 1024.0),
-        Some(cost::resident_kib(stack.envoy.pid()) / 1024.0),
+        Some(quantile(&first_tokens, 0.5)),
+        Some(quantile(&first_tokens, 0.99)),
+        Some(quantile(&served_totals, 0.99)),
+        Some(count(rejected.len()) / seconds),
+        of_rejected(0.5),
+        of_rejected(0.99),
+        Some(usage::resident_kib(stack.sidecar.pid()) / 1024.0),
+        Some(usage::resident_kib(stack.envoy.pid()) / 1024.0),
     ];
     table.row(name, cells.map(Cell::from));
 }
 
-/// All slots are held, and clients ask on.
-async fn refusals(settings: &Settings, stack: &Stack, table: &mut Table) -> anyhow::Result<()> {
-    let door = stack.door();
-    let mut holders = Vec::new();
-    for _ in 0..SLOTS {
-        let mut client = door.open().await?;
-        holders.push(client.stream(chat("codex-5", &LONG.prompt())).await?);
+/// Measures rejections while long turns hold all permits, and rejections of a wrong key.
+async fn measure_rejections(
+    settings: &Settings,
+    stack: &Stack,
+    table: &mut Table,
+) -> anyhow::Result<()> {
+    let target = stack.target();
+    let mut permit_holders = Vec::new();
+    for _ in 0..PERMITS {
+        let mut client = target.connect().await?;
+        permit_holders.push(client.stream(chat("codex-5", &LONG_TURN.prompt())).await?);
     }
-    let before = stack.used();
-    let load = closed_loop(&door, 4, settings.slice(), || {
-        chat("codex-5", &ORDER.prompt())
-    });
-    let load = load.await?.all(429)?;
-    let name = "429 `concurrency_exceeded`, all slots held";
-    cost_row(
+    let before = stack.cpu_usage();
+    let without_permit = closed_loop(&target, 4, settings.slice(), || {
+        chat("codex-5", &SHORT_TURN.prompt())
+    })
+    .await?
+    .require_status(429)?;
+    add_cost_row(
         table,
-        name,
-        &load,
-        stack.used().per(before, load.visits.len()),
+        "429 `concurrency_exceeded`, no permit free",
+        &without_permit,
+        stack
+            .cpu_usage()
+            .per_request_since(before, without_permit.samples.len()),
     );
-    let before = stack.used();
-    let wrong = || tests::http::bearer(tests::http::post("/v1/chat/completions", "{}"), "sk-wrong");
-    let load = closed_loop(&door, 4, settings.slice(), wrong).await?;
-    let strangers = load
-        .visits
+    let before = stack.cpu_usage();
+    let request = || bearer(post("/v1/chat/completions", "{}"), "sk-wrong");
+    let wrong_key = closed_loop(&target, 4, settings.slice(), request).await?;
+    // 401 until the address has exceeded `unauthenticated_rate_limit`, then 429.
+    let is_rejected = wrong_key
+        .samples
         .iter()
-        .all(|visit| visit.status == 401 || visit.status == 429);
-    ensure!(strangers, "a wrong key was let in");
-    let name = "401, then 429 `rate_limited`, a wrong key";
-    cost_row(
+        .all(|sample| sample.status == 401 || sample.status == 429);
+    ensure!(is_rejected, "a wrong key was accepted");
+    add_cost_row(
         table,
-        name,
-        &load,
-        stack.used().per(before, load.visits.len()),
+        "401, then 429 `rate_limited`, wrong key",
+        &wrong_key,
+        stack
+            .cpu_usage()
+            .per_request_since(before, wrong_key.samples.len()),
     );
-    drop(holders);
+    // Dropped only now: a dropped stream interrupts its turn and frees the permit.
+    drop(permit_holders);
     Ok(())
 }
 
-fn cost_row(table: &mut Table, name: &str, load: &Load, used: Used) {
-    let latencies = [load.whole_ms(0.5), load.whole_ms(0.99)];
-    let cells = [used.envoy, used.sidecar].into_iter().chain(latencies);
+fn add_cost_row(table: &mut Table, name: &str, load: &Load, cpu: CpuUsage) {
+    let latencies = [load.total_ms(0.5), load.total_ms(0.99)];
+    let cells = [cpu.envoy, cpu.sidecar].into_iter().chain(latencies);
     table.row(name, cells.map(Cell::from));
 }

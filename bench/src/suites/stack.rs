@@ -1,14 +1,16 @@
-//! Sidecar and Envoy as they ship, one behind the other, for the suites that measure the whole.
-//! The configuration is that of `envoy/`, with the run's key.
+//! Envoy, the sidecar and the model, for the suites that measure the whole chain.
+//!
+//! Envoy has the configuration in `envoy/`, with the API key of the run.
 
 use tests::envoy::{self, Envoy};
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::{self, Sidecar};
 
-use crate::cost;
-use crate::visit::{Door, KEY};
+use crate::client::{KEY, Target};
+use crate::stats::{count, us};
+use crate::usage;
 
-/// A running stack. Fields are dropped in the order of a request's way.
+/// A running stack. Fields are dropped in this order, so that no process loses its upstream before it stops.
 #[derive(Debug)]
 pub(super) struct Stack {
     pub(super) envoy: Envoy,
@@ -16,19 +18,20 @@ pub(super) struct Stack {
     pub(super) model: ScriptedModel,
 }
 
-/// What Envoy and sidecar have used of the processor, in microseconds.
+/// Processor time of the processes of a stack, in microseconds.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Used {
+pub(super) struct CpuUsage {
     pub(super) envoy: f64,
     pub(super) sidecar: f64,
-    /// All of the sidecar's children together.
+    /// Sum over the sidecar's children.
     pub(super) codex: f64,
 }
 
 impl Stack {
     pub(super) async fn start(sidecar: sidecar::SidecarOptions, model: ScriptedModel) -> Self {
         let sidecar = sidecar.start().await;
-        let options = quiet(envoy::EnvoyOptions::new(sidecar.socket())).env("PROXY_API_KEY", KEY);
+        let options = discard_access_log(envoy::EnvoyOptions::new(sidecar.socket()))
+            .env("PROXY_API_KEY", KEY);
         let envoy = Envoy::start(options).await;
         Self {
             envoy,
@@ -37,34 +40,35 @@ impl Stack {
         }
     }
 
-    pub(super) fn door(&self) -> Door {
-        Door::Tcp(self.envoy.address())
+    pub(super) fn target(&self) -> Target {
+        Target::Tcp(self.envoy.address())
     }
 
-    pub(super) fn used(&self) -> Used {
-        let us = |pid| crate::stats::us(cost::cpu(pid));
-        Used {
-            envoy: us(self.envoy.pid()),
-            sidecar: us(self.sidecar.pid()),
-            codex: self.sidecar.children().into_iter().map(us).sum(),
+    pub(super) fn cpu_usage(&self) -> CpuUsage {
+        let used = |pid| us(usage::cpu_time(pid));
+        CpuUsage {
+            envoy: used(self.envoy.pid()),
+            sidecar: used(self.sidecar.pid()),
+            codex: self.sidecar.children().into_iter().map(used).sum(),
         }
     }
 }
 
-impl Used {
-    /// For each of so many requests since `before`.
-    pub(super) fn per(self, before: Self, requests: usize) -> Self {
-        let per = |now: f64, before: f64| (now - before) / crate::stats::count(requests.max(1));
+impl CpuUsage {
+    /// Returns the usage per request, for `requests` requests since `before`.
+    pub(super) fn per_request_since(self, before: Self, requests: usize) -> Self {
+        let per_request = |now: f64, before: f64| (now - before) / count(requests.max(1));
         Self {
-            envoy: per(self.envoy, before.envoy),
-            sidecar: per(self.sidecar, before.sidecar),
-            codex: per(self.codex, before.codex),
+            envoy: per_request(self.envoy, before.envoy),
+            sidecar: per_request(self.sidecar, before.sidecar),
+            codex: per_request(self.codex, before.codex),
         }
     }
 }
 
-/// Writes the access log as it ships, but to nowhere: the reader of the pipe would be measured too.
-pub(super) fn quiet(options: envoy::EnvoyOptions) -> envoy::EnvoyOptions {
+/// Sends the access log to `/dev/null`. Envoy still formats every line, but no process has to read the lines from a pipe
+/// on the cores under test.
+pub(super) fn discard_access_log(options: envoy::EnvoyOptions) -> envoy::EnvoyOptions {
     options.replace(
         "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog\n",
         "envoy.extensions.access_loggers.file.v3.FileAccessLog\n              path: /dev/null\n",

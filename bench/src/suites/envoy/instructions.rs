@@ -1,8 +1,9 @@
-//! Instructions that Envoy executes for a request, in user space: they repeat to about 1 %, whatever else runs.
-//! Valgrind's callgrind, switched on after a warm-up by `callgrind_control`; one connection, one request at a time.
+//! Instructions that Envoy executes per request in user space, reproducible to about 1 % on a busy machine.
 //!
-//! V8 reserves 10 GiB of addresses for every wasm memory, of which valgrind allows few, so each variant has an Envoy
-//! to itself.
+//! Callgrind counts, switched on by `callgrind_control` after a warm-up. Requests are sequential, on one connection.
+//!
+//! Each variant runs in its own Envoy: V8 reserves 10 GiB of address space per wasm memory, and Valgrind limits the
+//! address space.
 
 use std::fs;
 use std::path::Path;
@@ -15,30 +16,31 @@ use tests::envoy::Envoy;
 use tests::http::{Client, Version};
 use xtask::command::output;
 
-use super::requests::Workload;
+use super::request_case::RequestCase;
 use super::upstream::Upstream;
 use super::variant::Variant;
-use crate::Settings;
-use crate::report::{Cell, Figure, Series, Table};
+use crate::plot::{Figure, Series};
+use crate::report::{Cell, Table};
+use crate::settings::Settings;
 use crate::stats::{count, median};
 
-/// Time for an Envoy that runs at a fiftieth of its speed to get ready.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Start timeout of an Envoy under Valgrind, which runs at a fiftieth of its speed.
+const START_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Counted how often.
+/// Number of counts, of which the median is reported.
 const REPEATS: usize = 3;
 
-/// What the contract allows the filter to add, in thousands.
-const AIMS: [f64; 4] = [55.0, 75.0, 205.0, 2600.0];
+/// Goals for the instructions that the filter adds, in thousands, in the order of [`RequestCase::ACCEPTED`].
+const GOALS: [f64; 4] = [55.0, 75.0, 205.0, 2600.0];
 
-/// Counts every variant with every request that is accepted, and those that are refused.
+/// Counts the instructions of every variant for every kind of request.
 pub(super) async fn run(
     settings: &Settings,
     upstream: &Upstream,
 ) -> anyhow::Result<(Table, Figure)> {
-    let columns = Workload::ALL.map(Workload::short);
+    let columns = RequestCase::ALL.map(RequestCase::short_name);
     let mut table = Table::new(
-        "Instructions a request in Envoy, thousands: total (added to none)",
+        "Thousands of instructions per request in Envoy: total (difference from none)",
         &columns,
     );
     let mut base: Option<Vec<f64>> = None;
@@ -52,28 +54,31 @@ pub(super) async fn run(
             _ => Cell::Text(format!("{total:.0} ({:+.0})", total - none)),
         });
         table.row(variant.name(), cells);
-        if Variant::ALL.contains(&variant) && variant != Variant::None {
-            let added = pairs().take(AIMS.len()).zip(0u32..);
-            let points = added.map(|((total, none), group)| (f64::from(group), total - none));
+        if Variant::COMPARED.contains(&variant) && variant != Variant::None {
+            // The figure shows accepted requests only: a rejection is cheaper than `none`, and a logarithmic axis cannot
+            // show negative differences.
+            let points = pairs()
+                .take(GOALS.len())
+                .zip(0u32..)
+                .map(|((total, none), group)| (f64::from(group), total - none));
             series.push(Series::new(variant.name(), points));
         }
     }
-    let aims = AIMS
+    let points = GOALS
         .iter()
         .zip(0u32..)
-        .map(|(aim, group)| (f64::from(group), *aim));
-    series.push(Series::new("aim", aims));
-    let aims = AIMS.map(|aim| Cell::Text(format!("(+{aim:.0})")));
-    table.row("aim", aims.into_iter().chain([Cell::Empty, Cell::Empty]));
+        .map(|(goal, group)| (f64::from(group), *goal));
+    series.push(Series::new("goal", points));
+    let cells = GOALS.map(|goal| Cell::Text(format!("(+{goal:.0})")));
+    table.row("goal", cells.into_iter().chain([Cell::Empty, Cell::Empty]));
     let figure = Figure {
         file: "envoy-instructions",
-        title: "Instructions that a request costs more than without a filter".into(),
-        x: "native filters have no model gate; that of Lua takes the first \"model\" anywhere"
-            .into(),
+        title: "Instructions per request that the filters add".into(),
+        x: "native filters do not check models; Lua uses the first \"model\" anywhere".into(),
         y: "thousand instructions".into(),
         groups: Some(
-            Workload::ACCEPTED
-                .map(|workload| workload.short().to_owned())
+            RequestCase::ACCEPTED
+                .map(|case| case.short_name().to_owned())
                 .into(),
         ),
         series,
@@ -81,7 +86,7 @@ pub(super) async fn run(
     Ok((table, figure))
 }
 
-/// Thousands of instructions a request, one number a workload.
+/// Returns thousands of instructions per request, one number per kind of request.
 async fn count_variant(
     settings: &Settings,
     variant: Variant,
@@ -95,6 +100,7 @@ async fn count_variant(
     let valgrind = [
         "valgrind",
         "--tool=callgrind",
+        // V8 generates code at run time, which Valgrind must translate again.
         "--smc-check=all-non-file",
         "--instr-atstart=no",
         &out,
@@ -102,20 +108,20 @@ async fn count_variant(
     let envoy = Envoy::start(
         variant
             .options(upstream.socket())
-            .wrapper(&valgrind, PATIENCE),
+            .wrapper(&valgrind, START_TIMEOUT),
     )
     .await;
     variant.check(&envoy).await?;
     let mut totals = Vec::new();
-    let mut counter = Counter {
+    let mut counter = InstructionCounter {
         pid: envoy.pid(),
         dir: dir.path(),
         dumps: 0,
     };
-    for workload in Workload::ALL {
+    for case in RequestCase::ALL {
         let mut counts = Vec::new();
         for _ in 0..settings.pick(REPEATS, 1) {
-            counts.push(counter.count(&envoy, workload).await?);
+            counts.push(counter.count(&envoy, case).await?);
         }
         totals.push(median(&counts) / 1000.0);
     }
@@ -123,52 +129,55 @@ async fn count_variant(
     Ok(totals)
 }
 
-/// What counts in a running Envoy.
-struct Counter<'a> {
+/// Control of callgrind in a running Envoy.
+struct InstructionCounter<'a> {
     pid: i32,
     dir: &'a Path,
+    /// Number of dumps so far; callgrind numbers its files.
     dumps: usize,
 }
 
-impl Counter<'_> {
-    /// Instructions a request.
-    async fn count(&mut self, envoy: &Envoy, workload: Workload) -> anyhow::Result<f64> {
+impl InstructionCounter<'_> {
+    /// Returns the instructions per request.
+    async fn count(&mut self, envoy: &Envoy, case: RequestCase) -> anyhow::Result<f64> {
         let mut client = envoy.connect(Version::H1).await;
-        let requests = workload.sample();
+        let requests = case.requests_per_count();
+        // Callgrind translates code anew after the switch, so a warm-up comes before the counted requests.
         self.control("--instr=on")?;
-        ask(&mut client, envoy, workload, requests / 5).await?;
+        send(&mut client, envoy, case, requests / 5).await?;
         self.control("--zero")?;
-        ask(&mut client, envoy, workload, requests).await?;
+        send(&mut client, envoy, case, requests).await?;
         self.control("--dump")?;
         self.control("--instr=off")?;
         self.dumps += 1;
         let dump = fs::read_to_string(self.dir.join(format!("count.{}", self.dumps)))?;
-        let total = dump.lines().find_map(|line| line.strip_prefix("totals: "));
-        let total: f64 = total
-            .context("callgrind's dump has totals")?
+        let total: f64 = dump
+            .lines()
+            .find_map(|line| line.strip_prefix("totals: "))
+            .context("callgrind's dump has no totals")?
             .trim()
             .parse()?;
-        ensure!(total > 0.0, "callgrind has counted nothing");
+        ensure!(total > 0.0, "callgrind counted 0 instructions");
         Ok(total / count(requests))
     }
 
-    fn control(&self, order: &str) -> anyhow::Result<()> {
+    fn control(&self, action: &str) -> anyhow::Result<()> {
         let mut command = Command::new("callgrind_control");
-        output(command.arg(order).arg(self.pid.to_string())).map(drop)
+        output(command.arg(action).arg(self.pid.to_string())).map(drop)
     }
 }
 
-/// A refusal may end the connection; then the next request has a new one.
-async fn ask(
+/// Sends `times` requests. A rejection may close the connection; the next request then opens a new one.
+async fn send(
     client: &mut Client,
     envoy: &Envoy,
-    workload: Workload,
+    case: RequestCase,
     times: usize,
 ) -> anyhow::Result<()> {
     for _ in 0..times {
-        if client.send(workload.request()).await.is_err() {
+        if client.send(case.request()).await.is_err() {
             *client = envoy.connect(Version::H1).await;
-            client.send(workload.request()).await?;
+            client.send(case.request()).await?;
         }
     }
     Ok(())

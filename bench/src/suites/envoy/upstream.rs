@@ -1,5 +1,7 @@
-//! What stands behind Envoy: answers every request with the same few bytes as soon as its body has come.
-//! HTTP/1.1 over a Unix socket (RFC 9112), as much of it as Envoy speaks to us; on threads of its own, none of it kept.
+//! An upstream that sends the same short response to every request, once the request body has ended.
+//!
+//! The upstream reads the subset of HTTP/1.1 (RFC 9112) that Envoy sends over the Unix socket, on one thread per
+//! connection. Considered instead: hyper, which does more per request on the cores that Envoy under test needs.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -8,20 +10,20 @@ use std::thread;
 
 use tempfile::TempDir;
 
-const ANSWER: &[u8] =
+const RESPONSE: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{\"ok\":true}";
 
-/// A running upstream; its threads end with their connections, or with the process.
+/// A running upstream. Its threads end with their connections, or with the process.
 #[derive(Debug)]
 pub(super) struct Upstream {
     dir: TempDir,
 }
 
 impl Upstream {
-    /// Listens on a socket of its own.
+    /// Starts an upstream on a new socket.
     ///
     /// # Errors
-    /// When the temporary folder cannot be written.
+    /// When the socket cannot be created in a temporary folder.
     pub(super) fn start() -> io::Result<Self> {
         let dir = TempDir::new()?;
         let listener = UnixListener::bind(dir.path().join("up.sock"))?;
@@ -38,7 +40,7 @@ impl Upstream {
     }
 }
 
-/// Answers until Envoy leaves, which is an error or an end, and either is the end.
+/// Serves requests until Envoy closes the connection, which is an error or the end of the stream.
 fn serve(stream: UnixStream) -> io::Result<()> {
     let mut writer = stream.try_clone()?;
     let mut reader = BufReader::with_capacity(1 << 16, stream);
@@ -50,11 +52,13 @@ fn serve(stream: UnixStream) -> io::Result<()> {
                 return Ok(());
             }
         }
+        // Envoy writes header names in lower case.
         let length = head
             .lines()
-            .find_map(|line| line.strip_prefix("content-length: "));
-        let length = length.and_then(|length| length.parse().ok()).unwrap_or(0);
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .and_then(|length| length.parse().ok())
+            .unwrap_or(0);
         io::copy(&mut reader.by_ref().take(length), &mut io::sink())?;
-        writer.write_all(ANSWER)?;
+        writer.write_all(RESPONSE)?;
     }
 }

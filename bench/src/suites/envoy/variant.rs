@@ -1,5 +1,6 @@
-//! What stands in our filter's place: nothing, Envoy's own filters, those and Lua, or our filter.
-//! Envoy's documentation of `cors`, `api_key_auth`, `local_ratelimit` and `lua`.
+//! The HTTP filters under comparison: none, Envoy's native filters, native filters with Lua, or codex-edge.
+//!
+//! The configurations follow Envoy's documentation of `cors`, `api_key_auth`, `local_ratelimit` and `lua`.
 
 use std::path::PathBuf;
 
@@ -8,41 +9,41 @@ use serde_json::json;
 use tests::envoy::{Envoy, EnvoyOptions};
 use tests::http::{Version, bearer, post};
 
-use crate::suites::stack::quiet;
-use crate::visit::KEY;
+use crate::client::KEY;
+use crate::suites::stack::discard_access_log;
 
-/// Requests a second: a limit that is counted and never reached.
+/// Requests per second. The filters count every request, and the load never reaches the limit.
 const LIMIT: u32 = 1_000_000;
 
-/// What decides who may pass.
+/// The HTTP filters before the router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Variant {
-    /// Nobody: Envoy forwards.
+    /// No filter: Envoy forwards every request.
     None,
-    /// CORS, key and rate limit by Envoy's own filters, which have no gate for models in a body.
+    /// CORS, API keys and rate limit by Envoy's native filters, which cannot check the model in a body.
     Native,
-    /// CORS and rate limit by Envoy's own filters, key and model by Lua.
+    /// CORS and rate limit by Envoy's native filters, API keys and models by Lua.
     Lua,
-    /// Our filter as it ships, with a rate limit.
-    Ours,
-    /// As it ships, which is without one.
-    OursWithoutLimit,
-    /// And without CORS: keys and models alone.
-    OursGateOnly,
+    /// The shipped filter with a rate limit.
+    CodexEdge,
+    /// The shipped filter with its default settings, which have no rate limit per client.
+    WithoutRateLimit,
+    /// The shipped filter without rate limit and CORS: API keys and models only.
+    GateOnly,
 }
 
 impl Variant {
-    /// Those that are compared.
-    pub(super) const ALL: [Self; 4] = [Self::None, Self::Native, Self::Lua, Self::Ours];
+    /// The variants of the throughput comparison. `None` comes first, as the base of relative numbers.
+    pub(super) const COMPARED: [Self; 4] = [Self::None, Self::Native, Self::Lua, Self::CodexEdge];
 
-    /// Those that show what ours consists of, too.
+    /// The variants of the instruction counts, including those that show the parts of the filter.
     pub(super) const COUNTED: [Self; 6] = [
         Self::None,
         Self::Native,
         Self::Lua,
-        Self::Ours,
-        Self::OursWithoutLimit,
-        Self::OursGateOnly,
+        Self::CodexEdge,
+        Self::WithoutRateLimit,
+        Self::GateOnly,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -50,14 +51,14 @@ impl Variant {
             Self::None => "none",
             Self::Native => "native, no model gate",
             Self::Lua => "native + Lua",
-            Self::Ours => "ours",
-            Self::OursWithoutLimit => "ours, no rate limit",
-            Self::OursGateOnly => "ours, no rate limit, no CORS",
+            Self::CodexEdge => "codex-edge",
+            Self::WithoutRateLimit => "codex-edge, no rate limit",
+            Self::GateOnly => "codex-edge, no rate limit, no CORS",
         }
     }
 
     pub(super) fn options(self, upstream: PathBuf) -> EnvoyOptions {
-        let options = quiet(EnvoyOptions::new(upstream)).env("PROXY_API_KEY", KEY);
+        let options = discard_access_log(EnvoyOptions::new(upstream)).env("PROXY_API_KEY", KEY);
         match self {
             Self::None => options.filters_instead(""),
             Self::Native => with_cors(options)
@@ -65,25 +66,25 @@ impl Variant {
             Self::Lua => {
                 with_cors(options).filters_instead(&[CORS, &lua(), &local_rate_limit()].concat())
             }
-            Self::OursWithoutLimit => options.filter("unauthenticated_rate_limit", limit()),
-            Self::OursGateOnly => options
+            Self::WithoutRateLimit => options.filter("unauthenticated_rate_limit", limit()),
+            Self::GateOnly => options
                 .filter("unauthenticated_rate_limit", limit())
                 .filter("cors", json!({"enabled": false})),
-            Self::Ours => options
+            Self::CodexEdge => options
                 .filter("rate_limit", limit())
                 .filter("unauthenticated_rate_limit", limit()),
         }
     }
 
-    /// Asks what has to be refused: a gate that lets everybody in looks fast.
+    /// Sends requests that the variant must reject: a filter that accepts every request would look fast.
     ///
     /// # Errors
-    /// When an answer is not what this variant promises.
+    /// When a response has another status than this variant must give.
     pub(super) async fn check(self, envoy: &Envoy) -> anyhow::Result<()> {
         let (no_key, unknown_model) = match self {
             Self::None => (200, 200),
             Self::Native => (401, 200),
-            Self::Lua | Self::Ours | Self::OursWithoutLimit | Self::OursGateOnly => (401, 404),
+            Self::Lua | Self::CodexEdge | Self::WithoutRateLimit | Self::GateOnly => (401, 404),
         };
         let chat = |model: &str| post("/v1/chat/completions", json!({"model": model}).to_string());
         for (request, expected) in [
@@ -95,7 +96,7 @@ impl Variant {
             let status = client.send(request).await?.status.as_u16();
             ensure!(
                 status == expected,
-                "{self:?}: {status} instead of {expected}"
+                "{self:?}: status {status}, expected {expected}"
             );
         }
         Ok(())
@@ -110,7 +111,7 @@ const CORS: &str = r#"          - name: envoy.filters.http.cors
             typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors }
 "#;
 
-/// Gives the virtual host the policy that the `cors` filter looks for there.
+/// Adds the policy of the `cors` filter, which belongs to the virtual host.
 fn with_cors(options: EnvoyOptions) -> EnvoyOptions {
     let place = "              request_body_buffer_limit: 16777216\n";
     let policy = r#"              typed_per_filter_config:
@@ -139,8 +140,8 @@ fn api_key_auth() -> String {
 }
 
 fn lua() -> String {
-    let script = include_str!("gate.lua").replace("@KEY@", KEY);
-    let script = serde_json::Value::from(script);
+    // A JSON string is a YAML string, with quotes and line breaks escaped.
+    let script = serde_json::Value::from(include_str!("gate.lua").replace("@KEY@", KEY));
     format!(
         r#"          - name: envoy.filters.http.lua
             typed_config:
@@ -150,7 +151,7 @@ fn lua() -> String {
     )
 }
 
-/// A bucket a client.
+/// A rate limit with one bucket per client.
 fn local_rate_limit() -> String {
     let bucket = format!("{{ max_tokens: {LIMIT}, tokens_per_fill: {LIMIT}, fill_interval: 1s }}");
     format!(

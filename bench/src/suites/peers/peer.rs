@@ -1,6 +1,8 @@
-//! One peer: how it is started, and its end.
-//! Each package's own README; variables are those that it names there.
+//! The peers: packages, command lines and processes.
+//!
+//! Command lines and variables are those in the README of each package.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
@@ -15,97 +17,105 @@ use tokio::time::{Instant, sleep};
 use xtask::command::bound_to_parent;
 use xtask::tools::{Tool, Tools};
 
-use crate::visit::KEY;
+use crate::client::KEY;
 
-/// Time that a peer has to listen.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time from the start of a peer until it must accept connections; Python imports take seconds on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How a package is started.
+/// Package and command line of a peer.
 #[derive(Debug)]
-pub(super) struct Spec {
+pub(super) struct PeerSpec {
     pub(super) package: &'static str,
     pub(super) version: &'static str,
-    /// What Python runs.
+    /// Argument of `python -m`.
     module: &'static str,
-    /// Arguments; `PORT` becomes the port.
+    /// Arguments of the module; `PORT` is replaced with the port.
     arguments: &'static [&'static str],
-    /// Variables; `PORT` becomes the port, `KEY` the key.
+    /// Environment variables; in values `PORT` is replaced with the port, and `KEY` with the API key.
     environment: &'static [(&'static str, &'static str)],
 }
 
-/// Those of PyPI that run the Codex CLI; what talks to the model's API without it is something else.
-pub(super) const PEERS: [Spec; 3] = [
-    Spec {
+/// The packages on PyPI that run the Codex CLI. Packages that call the model's API themselves are not comparable.
+pub(super) const PEERS: [PeerSpec; 3] = [
+    PeerSpec {
         package: "codex-gateway",
         version: "0.1.2",
         module: "codex_gateway.server",
         arguments: &["--port", "PORT"],
         environment: &[("CODEX_GATEWAY_TOKEN", "KEY")],
     },
-    Spec {
+    PeerSpec {
         package: "codex-cli-proxy",
         version: "0.0.1",
         module: "codex_proxy_cli.app",
         arguments: &[],
         environment: &[("PORT", "PORT"), ("CODEX_MAX_CONCURRENCY", "4")],
     },
-    Spec {
+    PeerSpec {
         package: "unified-cli",
         version: "0.5.4",
         module: "unified_cli.server",
         arguments: &["--port", "PORT"],
         environment: &[
             ("UNIFIED_CLI_SERVER_AUTH_TOKEN", "KEY"),
-            // Without it every model of Codex is refused with 403.
+            // Without this variable the server rejects every model of Codex with 403.
             ("UNIFIED_CLI_SERVER_ALLOW_AGENTIC_PROVIDERS", "1"),
         ],
     },
 ];
 
-/// A running peer; its process group is killed when it is dropped.
+/// A running peer. Its process group is killed when the value is dropped.
 #[derive(Debug)]
 pub(super) struct Peer {
     process: Child,
+    /// Stored, because tokio forgets the id of a child that has exited.
+    pid: Pid,
     address: SocketAddr,
 }
 
 impl Peer {
-    /// Starts it with `home` as Codex's home, and waits until it listens.
+    /// Starts the peer with `home` as its `CODEX_HOME`, and waits until it accepts connections.
     ///
     /// # Errors
-    /// With the last line that it wrote, when it ends instead.
-    pub(super) async fn start(spec: &Spec, python: &Path, home: &Path) -> anyhow::Result<Self> {
-        let free = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let address = free.local_addr()?;
-        drop(free);
+    /// When the process exits first, with the last line of its log.
+    pub(super) async fn start(spec: &PeerSpec, python: &Path, home: &Path) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        // Released for the peer, which cannot choose a free port itself.
+        drop(listener);
         let port = address.port().to_string();
         let fill = |text: &str| text.replace("PORT", &port).replace("KEY", KEY);
         let log = home.join("peer.log");
         let mut command = Command::new(python);
         command
             .args(["-m", spec.module])
-            .args(spec.arguments.iter().map(|text| fill(text)));
-        command
+            .args(spec.arguments.iter().map(|text| fill(text)))
             .env_clear()
             .env("PATH", path_with_codex()?)
             .env("HOME", home)
             .env("CODEX_HOME", home)
-            .envs(spec.environment.iter().map(|(name, value)| {
-                let value = if *value == *name {
-                    port.clone()
-                } else {
-                    fill(value)
-                };
-                (*name, value)
-            }))
+            .envs(
+                spec.environment
+                    .iter()
+                    .map(|(name, value)| (*name, fill(value))),
+            )
             .current_dir(home)
+            // Its own group, so that the Codex processes that the peer starts are killed with it.
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&log)?);
         bound_to_parent(command.as_std_mut(), Signal::SIGKILL);
-        let process = command.spawn().context("Python cannot be started")?;
-        let mut peer = Self { process, address };
+        let process = command.spawn().context("cannot start Python")?;
+        let pid = process
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .context("the peer has no process id")?;
+        let mut peer = Self {
+            process,
+            pid: Pid::from_raw(pid),
+            address,
+        };
         peer.wait_until_listening(&log).await?;
         Ok(peer)
     }
@@ -115,17 +125,16 @@ impl Peer {
     }
 
     pub(super) fn pid(&self) -> i32 {
-        let id = self.process.id().and_then(|id| i32::try_from(id).ok());
-        id.expect("the peer was not reaped yet")
+        self.pid.as_raw()
     }
 
     async fn wait_until_listening(&mut self, log: &Path) -> anyhow::Result<()> {
         let started = Instant::now();
         while TcpStream::connect(self.address).await.is_err() {
-            let ended = self.process.try_wait()?;
-            if ended.is_some() || started.elapsed() > PATIENCE {
-                let said = std::fs::read_to_string(log).unwrap_or_default();
-                bail!("{}", said.lines().next_back().unwrap_or("it says nothing"));
+            let exit = self.process.try_wait()?;
+            if exit.is_some() || started.elapsed() > START_TIMEOUT {
+                let log = std::fs::read_to_string(log).unwrap_or_default();
+                bail!("{}", log.lines().next_back().unwrap_or("the log is empty"));
             }
             sleep(Duration::from_millis(50)).await;
         }
@@ -135,18 +144,17 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // Fails only when the group is gone already.
-        let _gone = killpg(Pid::from_raw(self.pid()), Signal::SIGKILL);
+        // Fails only when the group has exited.
+        killpg(self.pid, Signal::SIGKILL).ok();
     }
 }
 
-/// Peers look for `codex` there.
-fn path_with_codex() -> anyhow::Result<std::ffi::OsString> {
+/// Returns `PATH` with the pinned Codex first; the peers start `codex` by name.
+fn path_with_codex() -> anyhow::Result<OsString> {
     let codex = Tools::open().executable(Tool::Codex)?;
-    let folder = codex.parent().context("Codex is in a folder")?;
+    let directory = codex.parent().context("Codex is not in a directory")?;
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = [folder.to_owned()]
-        .into_iter()
-        .chain(std::env::split_paths(&path));
-    Ok(std::env::join_paths(folders)?)
+    Ok(std::env::join_paths(
+        std::iter::once(directory.to_owned()).chain(std::env::split_paths(&path)),
+    )?)
 }

@@ -1,27 +1,28 @@
-//! The time that the sidecar adds to a first token and to each delta, and what a delta costs it.
-//! Turns begin at a steady pace, so that so many streams are open at any time and no herd is measured.
+//! The time that the sidecar adds to the first token and to each delta, and the processor time of a delta.
+//!
+//! Turns start at regular intervals, so that the number of open streams is constant and no burst of starts is measured.
 
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tests::scripted_model::ScriptedModel;
 
-use crate::Settings;
-use crate::codex::{Order, Pace, Pipe};
-use crate::cost;
+use crate::client::{Load, Target, chat, open_loop};
+use crate::codex::{BareLoop, Pacing, Workload};
 use crate::report::{Cell, Table};
+use crate::settings::Settings;
 use crate::stats::{count, median, medians, us};
-use crate::visit::{Door, Load, chat, open_loop};
+use crate::usage;
 
-/// Time between two deltas of a stream: a quick model's.
+/// Time between two deltas of a stream, as of a fast model.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Deltas of one long answer, all at once.
-const BURST: u32 = 20_000;
+/// Deltas of a long response without pauses.
+const BURST_DELTAS: u32 = 20_000;
 
-/// What one round has shown of one way: first token and delta, p50 and p99 each in milliseconds, and microseconds of
-/// processor time a delta.
-type Round = [f64; 5];
+/// One number per column of the table: p50 and p99 of first token and delta in milliseconds, and processor time per
+/// delta in microseconds.
+type LatencyRow = [f64; 5];
 
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<Vec<Table>> {
     let columns = [
@@ -29,78 +30,97 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Vec<Table>> {
         "first token p99, ms",
         "delta p50, ms",
         "delta p99, ms",
-        "CPU a delta, µs",
+        "CPU per delta, µs",
     ];
     let mut tables = Vec::new();
     for streams in settings.pick(vec![1, 200], vec![20]) {
         let mut table = Table::new(
-            format!("Streams open: {streams}, 50 deltas a second each"),
+            format!("Open streams: {streams}, 50 deltas/s each"),
             &columns,
         );
-        let (mut bare, mut ours) = (Vec::new(), Vec::new());
+        let (mut bare_rounds, mut sidecar_rounds) = (Vec::new(), Vec::new());
         for _ in 0..settings.rounds() {
-            bare.push(bare_round(settings, streams).await?);
-            ours.push(sidecar_round(settings, streams).await?);
+            bare_rounds.push(measure_bare_loop(settings, streams).await?);
+            sidecar_rounds.push(measure_sidecar(settings, streams).await?);
         }
-        let (bare, ours) = (medians(&bare), medians(&ours));
+        let (bare, sidecar) = (medians(&bare_rounds), medians(&sidecar_rounds));
         table.row("bare loop over the pipe", bare.map(Cell::from));
-        table.row("sidecar", ours.map(Cell::from));
-        let mut added = [0, 1, 2, 3]
-            .map(|at| Cell::Number(ours[at] - bare[at]))
-            .to_vec();
-        added.push(Cell::Empty);
-        table.row("added", added);
+        table.row("sidecar", sidecar.map(Cell::from));
+        // Without the processor time: that of the bare loop includes the client.
+        let added = [0, 1, 2, 3].map(|at| Cell::Number(sidecar[at] - bare[at]));
+        table.row("added", added.into_iter().chain([Cell::Empty]));
         tables.push(table);
     }
-    tables.push(burst(settings).await?);
+    tables.push(measure_burst(settings).await?);
     Ok(tables)
 }
 
-/// How many turns are played, and at which pace, so that `streams` are open.
-fn plan(settings: &Settings, streams: usize) -> (Order, usize, Duration) {
-    let (deltas, turns) = match streams {
-        1 => (50, 10),
-        _ => (150, streams * 3),
-    };
-    let deltas = settings.pick(deltas, 10);
-    let order = Order {
-        deltas,
-        pause_us: u64::try_from(PAUSE.as_micros()).unwrap_or(u64::MAX),
-    };
-    let every = (PAUSE * deltas) / u32::try_from(streams).unwrap_or(u32::MAX);
-    (order, turns, every)
+/// Turns of a round, chosen for a constant number of open streams.
+struct Schedule {
+    workload: Workload,
+    turns: usize,
+    /// Time between the starts of two turns.
+    interval: Duration,
 }
 
-async fn bare_round(settings: &Settings, streams: usize) -> anyhow::Result<Round> {
-    let (order, turns, every) = plan(settings, streams);
+impl Schedule {
+    fn new(settings: &Settings, streams: usize) -> Self {
+        let (deltas, turns) = match streams {
+            1 => (50, 10),
+            _ => (150, streams * 3),
+        };
+        let deltas = settings.pick(deltas, 10);
+        Self {
+            workload: Workload {
+                deltas,
+                pause_us: u64::try_from(PAUSE.as_micros()).unwrap_or(u64::MAX),
+            },
+            turns,
+            interval: (PAUSE * deltas) / u32::try_from(streams).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+async fn measure_bare_loop(settings: &Settings, streams: usize) -> anyhow::Result<LatencyRow> {
+    let Schedule {
+        workload,
+        turns,
+        interval,
+    } = Schedule::new(settings, streams);
     let home = TempDir::new()?;
-    let mut pipe = Pipe::start(&settings.instant_codex, &[], home.path()).await?;
-    let pace = Pace::Every(every);
-    let own = || cost::cpu(nix::unistd::getpid().as_raw());
-    let before = own();
-    let visits = pipe.turns(&order.prompt(), turns, pace).await?;
+    let mut bare_loop = BareLoop::start(&settings.instant_codex, &[], home.path()).await?;
+    let own_cpu_time = || usage::cpu_time(nix::unistd::getpid().as_raw());
+    let before = own_cpu_time();
+    let samples = bare_loop
+        .turns(&workload.prompt(), turns, Pacing::Interval(interval))
+        .await?;
     let load = Load {
-        visits,
-        elapsed: every * u32::try_from(turns)?,
+        samples,
+        elapsed: interval * u32::try_from(turns)?,
     };
-    let cpu = us(own().saturating_sub(before)) / count(load.deltas());
-    Ok(numbers(&load, cpu))
+    let cpu = us(own_cpu_time().saturating_sub(before)) / count(load.deltas());
+    Ok(latency_row(&load, cpu))
 }
 
-async fn sidecar_round(settings: &Settings, streams: usize) -> anyhow::Result<Round> {
-    let (order, turns, every) = plan(settings, streams);
+async fn measure_sidecar(settings: &Settings, streams: usize) -> anyhow::Result<LatencyRow> {
+    let Schedule {
+        workload,
+        turns,
+        interval,
+    } = Schedule::new(settings, streams);
     let model = ScriptedModel::start().await?;
     let sidecar = settings.instant_sidecar(&model).start().await;
-    let door = Door::Unix(sidecar.socket());
-    let before = cost::cpu(sidecar.pid());
-    let load = open_loop(&door, every, turns, || chat("gpt-5", &order.prompt()))
+    let target = Target::Unix(sidecar.socket());
+    let before = usage::cpu_time(sidecar.pid());
+    let request = || chat("gpt-5", &workload.prompt());
+    let load = open_loop(&target, interval, turns, request)
         .await?
-        .all_whole()?;
-    let cpu = us(cost::cpu(sidecar.pid()).saturating_sub(before)) / count(load.deltas());
-    Ok(numbers(&load, cpu))
+        .require_complete()?;
+    let cpu_time = usage::cpu_time(sidecar.pid()).saturating_sub(before);
+    Ok(latency_row(&load, us(cpu_time) / count(load.deltas())))
 }
 
-fn numbers(load: &Load, cpu: f64) -> Round {
+fn latency_row(load: &Load, cpu: f64) -> LatencyRow {
     [
         load.first_token_ms(0.5),
         load.first_token_ms(0.99),
@@ -110,28 +130,29 @@ fn numbers(load: &Load, cpu: f64) -> Round {
     ]
 }
 
-/// One long answer as fast as it goes: what a delta costs when there is nothing to wait for.
-async fn burst(settings: &Settings) -> anyhow::Result<Table> {
-    let order = Order {
-        deltas: settings.pick(BURST, 500),
+/// Measures one long response without pauses: the cost of a delta when the sidecar does not wait between deltas.
+async fn measure_burst(settings: &Settings) -> anyhow::Result<Table> {
+    let workload = Workload {
+        deltas: settings.pick(BURST_DELTAS, 500),
         pause_us: 0,
     };
     let model = ScriptedModel::start().await?;
     let sidecar = settings.instant_sidecar(&model).start().await;
-    let door = Door::Unix(sidecar.socket());
+    let target = Target::Unix(sidecar.socket());
     let (mut rates, mut costs) = (Vec::new(), Vec::new());
     for _ in 0..settings.rounds() + 1 {
-        let before = cost::cpu(sidecar.pid());
-        let request = || chat("gpt-5", &order.prompt());
-        let load = open_loop(&door, Duration::from_secs(1), 1, request);
-        let load = load.await?.all_whole()?;
+        let before = usage::cpu_time(sidecar.pid());
+        let request = || chat("gpt-5", &workload.prompt());
+        let load = open_loop(&target, Duration::from_secs(1), 1, request)
+            .await?
+            .require_complete()?;
         let deltas = count(load.deltas());
         rates.push(deltas / load.elapsed.as_secs_f64());
-        costs.push(us(cost::cpu(sidecar.pid()).saturating_sub(before)) / deltas);
+        costs.push(us(usage::cpu_time(sidecar.pid()).saturating_sub(before)) / deltas);
     }
     let mut table = Table::new(
-        format!("One answer of {} deltas, all at once", order.deltas),
-        &["deltas/s", "CPU a delta, µs"],
+        format!("One response of {} deltas without pauses", workload.deltas),
+        &["deltas/s", "CPU per delta, µs"],
     );
     table.row("sidecar", [median(&rates), median(&costs)].map(Cell::from));
     Ok(table)

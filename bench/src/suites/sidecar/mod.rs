@@ -1,23 +1,11 @@
-//! What the sidecar itself costs, beside a bare loop that reads the same pipe of the same child.
-//! The child is `instant-codex`, a stand-in that answers at once; both ends read its stamps off one clock.
+//! The cost of the sidecar, compared with a bare loop that reads the same pipe of the same child.
+//!
+//! The child is `instant-codex`. Its deltas carry timestamps, which both clients compare with the same clock.
 
 mod latency;
-mod slow;
+mod slow_readers;
 mod streams;
+mod suite;
 mod turns;
 
-use crate::Settings;
-use crate::report::Section;
-
-pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
-    let mut tables = latency::run(settings).await?;
-    tables.push(turns::run(settings).await?);
-    let (streams, figure) = streams::run(settings).await?;
-    tables.push(streams);
-    tables.push(slow::run(settings).await?);
-    Ok(Section {
-        name: "sidecar",
-        tables,
-        figures: vec![figure],
-    })
-}
+pub(super) use suite::run;

@@ -1,6 +1,7 @@
-//! Many streams open at once: each must end well, none may starve, and memory is counted for each.
-//! What a stream costs of the processor has its connection, its turn and all its deltas in it.
-//! A fresh sidecar for every number, so that nothing is left over from a smaller one.
+//! Many open streams: each must end normally without starvation, and each costs memory and processor time.
+//!
+//! The processor time of a stream includes its connection, its turn and all its deltas. Every number of streams gets a
+//! new sidecar, so that the memory of a smaller number does not count.
 
 use std::time::Duration;
 
@@ -8,111 +9,130 @@ use anyhow::ensure;
 use tests::scripted_model::ScriptedModel;
 use tokio::time::sleep;
 
-use crate::Settings;
-use crate::codex::Order;
-use crate::cost;
-use crate::report::{Cell, Figure, Series, Table};
+use crate::client::{Load, Target, chat, open_loop};
+use crate::codex::Workload;
+use crate::plot::{Figure, Series};
+use crate::report::{Cell, Table};
+use crate::settings::Settings;
 use crate::stats::{count, ms, quantile, us};
-use crate::visit::{Door, Load, chat, open_loop};
+use crate::usage;
 
-/// Time between two looks at memory.
-const LOOK: Duration = Duration::from_millis(100);
+/// Time between two samples of the sidecar's memory.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What one number of streams has shown.
-struct Seen {
+/// Result for one number of streams.
+struct StreamsResult {
     load: Load,
     idle_kib: f64,
     peak_kib: f64,
-    cpu: Duration,
+    cpu_time: Duration,
 }
 
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<(Table, Figure)> {
     let columns = [
-        "ended well",
+        "complete",
         "first token p50, ms",
         "first token p99, ms",
         "delta p50, ms",
         "delta p99, ms",
-        "longest silence, ms",
+        "longest gap, ms",
         "idle, MiB",
-        "KiB a stream",
-        "CPU, µs a stream",
+        "KiB per stream",
+        "CPU, µs per stream",
     ];
-    let order = settings.pick(
-        Order {
+    let workload = settings.pick(
+        Workload {
             deltas: 12,
             pause_us: 1_000_000,
         },
-        Order {
+        Workload {
             deltas: 4,
             pause_us: 200_000,
         },
     );
-    let title = format!("Streams at once, a delta each {} ms", order.pause_us / 1000);
-    let mut table = Table::new(title, &columns);
-    let (mut middle, mut late) = (Vec::new(), Vec::new());
+    let pause_ms = workload.pause_us / 1000;
+    let mut table = Table::new(
+        format!("Concurrent streams, one delta every {pause_ms} ms"),
+        &columns,
+    );
+    let (mut p50, mut p99) = (Vec::new(), Vec::new());
     for streams in settings.pick(vec![200, 1000, 5000], vec![50]) {
-        let seen = open(settings, streams, order).await?;
-        let silences = seen
-            .load
-            .visits
-            .iter()
-            .map(|visit| ms(visit.longest_silence));
-        let silences: Vec<f64> = silences.collect();
-        middle.push((count(streams), seen.load.delay_ms(0.5)));
-        late.push((count(streams), seen.load.delay_ms(0.99)));
-        let cells = [
-            count(seen.load.visits.len()),
-            seen.load.first_token_ms(0.5),
-            seen.load.first_token_ms(0.99),
-            seen.load.delay_ms(0.5),
-            seen.load.delay_ms(0.99),
-            quantile(&silences, 1.0),
-            seen.idle_kib / 1024.0,
-            (seen.peak_kib - seen.idle_kib) / count(streams),
-            us(seen.cpu) / count(streams),
-        ];
-        table.row(format!("{streams} streams"), cells.map(Cell::from));
+        let result = measure(settings, streams, workload).await?;
+        p50.push((count(streams), result.load.delay_ms(0.5)));
+        p99.push((count(streams), result.load.delay_ms(0.99)));
+        table.row(
+            format!("{streams} streams"),
+            result.numbers(streams).map(Cell::from),
+        );
     }
     let figure = Figure {
         file: "sidecar-streams",
-        title: "A delta's way from the child's write to the client".into(),
-        x: "streams open at once".into(),
+        title: "Delay of a delta between the child and the client".into(),
+        x: "concurrent streams".into(),
         y: "ms".into(),
         groups: None,
-        series: vec![Series::new("p50", middle), Series::new("p99", late)],
+        series: vec![Series::new("p50", p50), Series::new("p99", p99)],
     };
     Ok((table, figure))
 }
 
-/// Opens so many streams within three seconds, which then are all open, and reads each to its end.
-async fn open(settings: &Settings, streams: usize, order: Order) -> anyhow::Result<Seen> {
+impl StreamsResult {
+    /// Returns one number per column of the table.
+    fn numbers(&self, streams: usize) -> [f64; 9] {
+        let gaps: Vec<f64> = self
+            .load
+            .samples
+            .iter()
+            .map(|sample| ms(sample.longest_gap))
+            .collect();
+        [
+            count(self.load.samples.len()),
+            self.load.first_token_ms(0.5),
+            self.load.first_token_ms(0.99),
+            self.load.delay_ms(0.5),
+            self.load.delay_ms(0.99),
+            quantile(&gaps, 1.0),
+            self.idle_kib / 1024.0,
+            (self.peak_kib - self.idle_kib) / count(streams),
+            us(self.cpu_time) / count(streams),
+        ]
+    }
+}
+
+/// Starts all streams within three seconds, after which all are open, and reads each to its end.
+async fn measure(
+    settings: &Settings,
+    streams: usize,
+    workload: Workload,
+) -> anyhow::Result<StreamsResult> {
     let model = ScriptedModel::start().await?;
     let sidecar = settings.instant_sidecar(&model).start().await;
-    let door = Door::Unix(sidecar.socket());
+    let target = Target::Unix(sidecar.socket());
     let (pid, mut peak_kib) = (sidecar.pid(), 0.0);
-    let idle_kib = cost::resident_kib(pid);
-    let before = cost::cpu(pid);
+    let idle_kib = usage::resident_kib(pid);
+    let before = usage::cpu_time(pid);
     let ramp = settings.pick(Duration::from_secs(3), Duration::from_millis(400));
-    let every = ramp / u32::try_from(streams)?;
-    let load = open_loop(&door, every, streams, || chat("gpt-5", &order.prompt()));
-    tokio::pin!(load);
+    let interval = ramp / u32::try_from(streams)?;
+    let running = open_loop(&target, interval, streams, || {
+        chat("gpt-5", &workload.prompt())
+    });
+    tokio::pin!(running);
     let load = loop {
         tokio::select! {
-            load = &mut load => break load?.all_whole()?,
-            () = sleep(LOOK) => peak_kib = f64::max(peak_kib, cost::resident_kib(pid)),
+            // Polled by reference: the load must survive each sample of the memory.
+            load = &mut running => break load?.require_complete()?,
+            () = sleep(SAMPLE_INTERVAL) => peak_kib = f64::max(peak_kib, usage::resident_kib(pid)),
         }
     };
-    let whole = load
-        .visits
+    let is_complete = load
+        .samples
         .iter()
-        .all(|visit| visit.deltas == order.deltas as usize);
-    ensure!(whole, "a stream has lost a delta");
-    let cpu = cost::cpu(pid).saturating_sub(before);
-    Ok(Seen {
+        .all(|sample| sample.deltas == workload.deltas as usize);
+    ensure!(is_complete, "a stream lost a delta");
+    Ok(StreamsResult {
         load,
         idle_kib,
         peak_kib,
-        cpu,
+        cpu_time: usage::cpu_time(pid).saturating_sub(before),
     })
 }

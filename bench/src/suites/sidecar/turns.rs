@@ -1,5 +1,6 @@
-//! Turns a second when the child costs nothing: the sidecar's own limit.
-//! Beside it a bare loop over one child, and a child a request, which is how proxies of `codex exec` and `proto` work.
+//! Turns per second with a child that responds immediately, which is the capacity of the sidecar itself.
+//!
+//! The alternatives are a bare loop over one child, and a child per request as in proxies on `codex exec` or `proto`.
 
 use std::time::Duration;
 
@@ -8,15 +9,15 @@ use tests::scripted_model::ScriptedModel;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::Settings;
-use crate::codex::{Order, Pace, Pipe};
-use crate::cost;
+use crate::client::{Target, chat, closed_loop};
+use crate::codex::{BareLoop, Pacing, Workload};
 use crate::report::{Cell, Table};
+use crate::settings::Settings;
 use crate::stats::{count, medians, us};
-use crate::visit::{Door, chat, closed_loop};
+use crate::usage;
 
-/// A short answer.
-const ORDER: Order = Order {
+/// A short response.
+const SHORT_RESPONSE: Workload = Workload {
     deltas: 6,
     pause_us: 0,
 };
@@ -24,29 +25,29 @@ const ORDER: Order = Order {
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<Table> {
     let columns = [
         "bare loop, turns/s",
-        "child a turn, turns/s",
+        "child per turn, turns/s",
         "sidecar, turns/s",
-        "sidecar to child a turn",
-        "sidecar's CPU, µs a turn",
+        "sidecar relative to child per turn",
+        "sidecar CPU, µs per turn",
     ];
     let mut table = Table::new("Turns of 6 deltas with an instant child", &columns);
     let home = TempDir::new()?;
     let model = ScriptedModel::start().await?;
     let sidecar = settings.instant_sidecar(&model).start().await;
-    let door = Door::Unix(sidecar.socket());
-    let mut pipe = Pipe::start(&settings.instant_codex, &[], home.path()).await?;
+    let target = Target::Unix(sidecar.socket());
+    let mut bare_loop = BareLoop::start(&settings.instant_codex, &[], home.path()).await?;
     for clients in settings.pick(vec![1, 8, 32], vec![4]) {
         let mut rounds = Vec::new();
         for round in 0..settings.rounds() + 1 {
-            let bare = bare_rate(settings, &mut pipe, clients).await?;
-            let spawned = spawned_rate(settings, &home, clients).await?;
-            let before = cost::cpu(sidecar.pid());
-            let load = closed_loop(&door, clients, settings.slice(), || {
-                chat("gpt-5", &ORDER.prompt())
-            });
-            let load = load.await?.all_whole()?;
-            let cpu =
-                us(cost::cpu(sidecar.pid()).saturating_sub(before)) / count(load.visits.len());
+            let bare = bare_loop_rate(settings, &mut bare_loop, clients).await?;
+            let spawned = child_per_turn_rate(settings, &home, clients).await?;
+            let before = usage::cpu_time(sidecar.pid());
+            let request = || chat("gpt-5", &SHORT_RESPONSE.prompt());
+            let load = closed_loop(&target, clients, settings.slice(), request)
+                .await?
+                .require_complete()?;
+            let cpu_time = usage::cpu_time(sidecar.pid()).saturating_sub(before);
+            let cpu = us(cpu_time) / count(load.samples.len());
             // The first round warms up.
             if round > 0 {
                 rounds.push([bare, spawned, load.rate(), load.rate() / spawned, cpu]);
@@ -58,16 +59,25 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Table> {
     Ok(table)
 }
 
-async fn bare_rate(settings: &Settings, pipe: &mut Pipe, clients: usize) -> anyhow::Result<f64> {
+async fn bare_loop_rate(
+    settings: &Settings,
+    bare_loop: &mut BareLoop,
+    clients: usize,
+) -> anyhow::Result<f64> {
     let turns = clients * settings.pick(200, 10);
     let started = Instant::now();
-    pipe.turns(&ORDER.prompt(), turns, Pace::AtOnce(clients))
+    bare_loop
+        .turns(&SHORT_RESPONSE.prompt(), turns, Pacing::Concurrent(clients))
         .await?;
     Ok(count(turns) / started.elapsed().as_secs_f64())
 }
 
-/// Every turn pays for its own child: start, handshake, turn, end.
-async fn spawned_rate(settings: &Settings, home: &TempDir, clients: usize) -> anyhow::Result<f64> {
+/// Measures clients that start a child for every turn: start, handshake, turn, exit.
+async fn child_per_turn_rate(
+    settings: &Settings,
+    home: &TempDir,
+    clients: usize,
+) -> anyhow::Result<f64> {
     let started = Instant::now();
     let time = settings.pick(Duration::from_secs(1), settings.slice());
     let mut tasks = JoinSet::new();
@@ -76,15 +86,18 @@ async fn spawned_rate(settings: &Settings, home: &TempDir, clients: usize) -> an
         tasks.spawn(async move {
             let mut turns = 0;
             while started.elapsed() < time {
-                let mut pipe = Pipe::start(&program, &[], &home).await?;
-                turns += pipe.turns(&ORDER.prompt(), 1, Pace::AtOnce(1)).await?.len();
+                let mut child = BareLoop::start(&program, &[], &home).await?;
+                turns += child
+                    .turns(&SHORT_RESPONSE.prompt(), 1, Pacing::Concurrent(1))
+                    .await?
+                    .len();
             }
             anyhow::Ok(turns)
         });
     }
     let mut turns = 0;
-    while let Some(done) = tasks.join_next().await {
-        turns += done??;
+    while let Some(result) = tasks.join_next().await {
+        turns += result??;
     }
     Ok(count(turns) / started.elapsed().as_secs_f64())
 }

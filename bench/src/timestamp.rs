@@ -1,27 +1,26 @@
-//! Times that two processes can compare, as text within a delta.
-//! The monotonic clock of clock_gettime(2), which is one for the whole machine.
+//! Timestamps that a child writes into its deltas and a client in another process reads.
 
 use std::fmt;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// Digits of a stamp: nanoseconds since the machine's start, for 31 years.
+/// Digits of a timestamp in nanoseconds since the start of the machine; enough for 31 years.
 const DIGITS: usize = 18;
 
-/// A moment of the machine's monotonic clock.
+/// A point in time of the monotonic clock of clock_gettime(2), which all processes of a machine share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Stamp(Duration);
+pub struct Timestamp(Duration);
 
-/// This moment.
-pub fn now() -> Stamp {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("Linux has this clock");
-    Stamp(now.into())
+/// Returns the current time.
+pub fn now() -> Timestamp {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("Linux has a monotonic clock");
+    Timestamp(now.into())
 }
 
-impl Stamp {
-    /// The stamps at which a text begins behind each `marker`, in order.
-    pub fn behind<'a>(marker: &'a str, text: &'a str) -> impl Iterator<Item = Self> + 'a {
+impl Timestamp {
+    /// Returns the timestamps that directly follow a `marker` in `text`, in order.
+    pub fn after<'a>(marker: &'a str, text: &'a str) -> impl Iterator<Item = Self> + 'a {
         text.match_indices(marker)
             .filter_map(move |(at, _)| Self::parse(&text[at + marker.len()..]))
     }
@@ -31,14 +30,15 @@ impl Stamp {
         Some(Self(Duration::from_nanos(nanoseconds)))
     }
 
-    /// Time from `earlier` to this, none if it is later.
+    /// Time from `earlier` to this timestamp, or zero when `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
 }
 
-impl fmt::Display for Stamp {
+impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Padded, because the parser reads a fixed number of digits.
         write!(f, "{:0DIGITS$}", self.0.as_nanos())
     }
 }
@@ -48,10 +48,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stamps_are_found_behind_their_marker() {
+    fn timestamps_are_found_after_their_marker() {
         let (first, second) = (now(), now());
         let text = format!(r#"x {{"delta":"{first} "}} "delta":"none" "delta":"{second} ""#);
-        let found: Vec<_> = Stamp::behind("\"delta\":\"", &text).collect();
+        let found: Vec<_> = Timestamp::after("\"delta\":\"", &text).collect();
         assert_eq!(found, [first, second]);
         assert!(second >= first && first.since(second).is_zero());
     }

@@ -1,14 +1,14 @@
-//! Chat bodies of a size, with the model before or behind the messages.
+//! Chat request bodies of a given size, with `model` before or after `messages`.
 
-/// Prose with an escape in twenty octets, as chats about code have it.
+/// Text with one escape sequence per 20 bytes, as in conversations about code.
 const PROSE: &str = r#"The quick brown fox jumps over a \"lazy\" dog in café Größe.\n"#;
 
-/// Bytes of one message.
+/// Length of the content of one message.
 const MESSAGE_BYTES: usize = 4_000;
 
 pub(crate) const KIB: usize = 1 << 10;
 
-/// A body of about `size` bytes that names its model first.
+/// Returns a body of about `size` bytes with `model` as its first field.
 pub(crate) fn model_first(size: usize) -> Vec<u8> {
     format!(
         r#"{{"model":"codex-5","stream":true,"messages":[{}]}}"#,
@@ -17,7 +17,7 @@ pub(crate) fn model_first(size: usize) -> Vec<u8> {
     .into()
 }
 
-/// A body of about `size` bytes that names its model last.
+/// Returns a body of about `size` bytes with `model` as its last field.
 pub(crate) fn model_last(size: usize) -> Vec<u8> {
     format!(
         r#"{{"messages":[{}],"stream":true,"model":"codex-5"}}"#,

@@ -1,0 +1,50 @@
+//! The deltas that the stand-in writes for a turn, requested in the prompt as JSON.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A number of deltas and their interval.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Workload {
+    /// Number of deltas.
+    pub deltas: u32,
+    /// Time between two deltas in microseconds; with 0 the stand-in writes all deltas at once.
+    pub pause_us: u64,
+}
+
+impl Workload {
+    /// Returns the text of a message that requests this workload.
+    pub fn prompt(&self) -> String {
+        serde_json::to_string(self).expect("two numbers serialize to JSON")
+    }
+
+    /// Returns the workload in the last of the items of `thread/inject_items`, or an empty workload.
+    pub fn from_items(items: &Value) -> Self {
+        items
+            .as_array()
+            .and_then(|items| items.last())
+            .and_then(|item| item["content"][0]["text"].as_str())
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_last_item_determines_the_workload() {
+        let prompt = Workload {
+            deltas: 3,
+            pause_us: 7,
+        }
+        .prompt();
+        let message = |text: &str| json!({"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]});
+        let workload = Workload::from_items(&json!([message("hello"), message(&prompt)]));
+        assert_eq!((workload.deltas, workload.pause_us), (3, 7));
+        assert_eq!(Workload::from_items(&json!([message("hello")])).deltas, 0);
+    }
+}

@@ -1,0 +1,37 @@
+//! The list of suites.
+
+use clap::ValueEnum;
+
+use super::{chain, codex, envoy, overload, peers, sidecar};
+use crate::report::Section;
+use crate::settings::Settings;
+
+/// A suite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Suite {
+    /// The filter in Envoy, compared with no filter, native filters and Lua
+    Envoy,
+    /// The sidecar, compared with a bare loop over the same pipe
+    Sidecar,
+    /// Real Codex: a pool of children, compared with a process per request
+    Codex,
+    /// Envoy, sidecar and real Codex with an increasing number of clients
+    Chain,
+    /// Ten times more requests than the sidecar can serve
+    Overload,
+    /// Other gateways for the Codex CLI
+    Peers,
+}
+
+impl Suite {
+    pub(crate) async fn run(self, settings: &Settings) -> anyhow::Result<Section> {
+        match self {
+            Self::Envoy => envoy::run(settings).await,
+            Self::Sidecar => sidecar::run(settings).await,
+            Self::Codex => codex::run(settings).await,
+            Self::Chain => chain::run(settings).await,
+            Self::Overload => overload::run(settings).await,
+            Self::Peers => peers::run(settings).await,
+        }
+    }
+}
