@@ -1,5 +1,5 @@
-//! A sidecar with one slot that has come to a stage, and the clients that wait for it.
-//! Each stage is waited for by what can be seen from outside: frames, requests at the model, processes, the socket.
+//! A sidecar with one permit, brought to a given stage of a turn, and its waiting clients.
+//! The fixture recognizes a stage from outside: by chunks, requests at the model, processes, and the socket.
 
 use futures_util::future::{BoxFuture, Either, select};
 use http::Request;
@@ -11,64 +11,68 @@ use tests::scripted_model::ScriptedModel;
 use tests::sidecar::{Options, Sidecar};
 use tests::sse::Events;
 
-use crate::lifecycle::workers::Faulty;
+use crate::lifecycle::workers::FaultyCodex;
 use crate::proto;
 use crate::stack::{SOON, chat, eventually};
 
-/// How far a sidecar and a turn have come.
+/// The stage of a sidecar and of its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// The child does not answer its first call.
+    /// The child does not respond to its first call.
     Handshake,
-    /// Nobody asks.
+    /// The sidecar is ready and has no request.
     Idle,
-    /// All slots are taken, and a client waits for one.
+    /// A turn has the only permit, and a second client waits in the queue.
     Queued,
-    /// The model has the request and says nothing.
+    /// The model has received the request and sends no response.
     Asked,
-    /// The client has read a part of the answer.
+    /// The client has read a part of the text.
     Text,
     /// The client has read a part of the reasoning.
     Reasoning,
     /// A command of an agent runs.
     Command,
-    /// The turn's child is worn out, and another serves already.
+    /// The turn's worker has reached a recycle limit, and its replacement is running.
     Recycling,
-    /// The sidecar was told to stop, and waits for the turn.
+    /// The sidecar has received SIGTERM and waits for the turn.
     Draining,
 }
 
-/// Which Codex.
+/// The protocol of the Codex version under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Codex {
+pub(super) enum CodexProtocol {
     AppServer,
     Proto,
 }
 
-/// An answer that is not over, or has not begun.
-pub(super) enum Pending {
-    Stream(Events),
-    Gathered(BoxFuture<'static, hyper::Result<Answer>>),
+/// A response that has not ended or not begun.
+pub(super) enum PendingResponse {
+    Streamed(Events),
+    Buffered(BoxFuture<'static, hyper::Result<Answer>>),
 }
 
-/// A sidecar that has come to a stage, with one slot, and the clients that wait for it.
-pub(super) struct Scene {
+/// A sidecar at a stage of a turn, with one permit, and its waiting clients.
+pub(super) struct TurnFixture {
     pub(super) model: ScriptedModel,
     pub(super) sidecar: Sidecar,
-    pub(super) clients: Vec<Pending>,
-    _faulty: Option<Faulty>,
+    pub(super) clients: Vec<PendingResponse>,
+    /// Keeps the script of a faulty child in the file system.
+    _faulty: Option<FaultyCodex>,
 }
 
-impl Scene {
+impl TurnFixture {
     /// Starts a sidecar and brings it to `stage`.
-    pub(super) async fn reach(stage: Stage, codex: Codex) -> Self {
-        let model = ScriptedModel::start().await;
-        let model = model.expect("a loopback port is free");
-        let faulty = (stage == Stage::Handshake).then(|| Faulty::new("exec sleep 600"));
-        let options = match (&faulty, codex) {
+    pub(super) async fn reach(stage: Stage, protocol: CodexProtocol) -> Self {
+        let model = ScriptedModel::start()
+            .await
+            .expect("a loopback port is free");
+        let faulty = (stage == Stage::Handshake).then(|| FaultyCodex::new("exec sleep 600"));
+        let base_options = match (&faulty, protocol) {
             (Some(faulty), _) => faulty.options(&model),
-            (None, Codex::AppServer) => Options::new(&model),
-            (None, Codex::Proto) => Options::new(&model).env("CODEX_BIN", &proto::codex()),
+            (None, CodexProtocol::AppServer) => Options::new(&model),
+            (None, CodexProtocol::Proto) => {
+                Options::new(&model).env("CODEX_BIN", &proto::codex_binary())
+            }
         };
         let drain_ms = if stage == Stage::Draining {
             "600000"
@@ -76,27 +80,27 @@ impl Scene {
             "300"
         };
         let max_turns = if stage == Stage::Recycling { "1" } else { "0" };
-        let options = options
+        let options = base_options
             .env("PROXY_SSE_MAX_CONCURRENCY", "1")
             .env("PROXY_QUEUE_MAX", "1")
             .env("PROXY_QUEUE_TIMEOUT_MS", "60000")
             .env("PROXY_DRAIN_MS", drain_ms)
             .env("CODEX_WORKER_MAX_TURNS", max_turns);
-        let mut scene = Self {
+        let mut fixture = Self {
             model,
             sidecar: options.spawn(),
             clients: Vec::new(),
             _faulty: faulty,
         };
-        scene.go_to(stage).await;
-        scene
+        fixture.advance_to(stage).await;
+        fixture
     }
 
-    async fn go_to(&mut self, stage: Stage) {
+    async fn advance_to(&mut self, stage: Stage) {
         if stage == Stage::Handshake {
-            let starting = |answer: &Answer| answer.json()["error"]["code"] == "codex_starting";
+            let starting = |response: &Answer| response.json()["error"]["code"] == "codex_starting";
             self.sidecar.wait_for_readiness(starting).await;
-            return eventually("the child runs", || self.has_below("600")).await;
+            return eventually("the child is running", || self.has_below("600")).await;
         }
         self.sidecar.wait_until_ready().await;
         match stage {
@@ -111,12 +115,13 @@ impl Scene {
             }
             Stage::Recycling => {
                 self.text().await;
-                eventually("the successor runs", || self.workers() == 2).await;
+                eventually("the replacement is running", || self.workers() == 2).await;
             }
             Stage::Draining => {
                 self.text().await;
                 self.sidecar.signal(Signal::SIGTERM);
-                eventually("it drains", || !self.sidecar.socket().exists()).await;
+                // The sidecar unlinks its socket first, then drains.
+                eventually("the drain has begun", || !self.sidecar.socket().exists()).await;
             }
         }
     }
@@ -124,8 +129,10 @@ impl Scene {
     async fn asked(&mut self) {
         let script = json!([{"hold": "for ever"}, {"text": "late"}]);
         self.begin(chat(&script, &json!({"stream": true}))).await;
-        let asked = self.model.wait_for_requests(1, SOON).await;
-        asked.expect("the model is asked");
+        self.model
+            .wait_for_requests(1, SOON)
+            .await
+            .expect("the model receives the request");
     }
 
     async fn text(&mut self) {
@@ -147,18 +154,18 @@ impl Scene {
         let request = chat(&script, &json!({"stream": true}));
         self.begin(with(request, "x-codex-edge-profile", "agent"))
             .await;
-        eventually("the command runs", || self.has_below("600")).await;
+        eventually("the command is running", || self.has_below("600")).await;
     }
 
-    /// Of two clients one finds the only place in the queue and one is refused: then the other waits.
+    /// Sends two requests. The queue holds one, so when the sidecar has rejected one of them, the other is queued.
     async fn queue(&mut self) {
-        let first = gathered(&self.sidecar).await;
-        let second = gathered(&self.sidecar).await;
-        let (refused, waits) = match select(first, second).await {
+        let first = buffered_chat(&self.sidecar).await;
+        let second = buffered_chat(&self.sidecar).await;
+        let (rejected, queued) = match select(first, second).await {
             Either::Left(ended) | Either::Right(ended) => ended,
         };
-        assert_eq!(refused.expect("an answer").status, 429);
-        self.clients.push(Pending::Gathered(waits));
+        assert_eq!(rejected.expect("a response arrives").status, 429);
+        self.clients.push(PendingResponse::Buffered(queued));
     }
 
     fn workers(&self) -> usize {
@@ -174,24 +181,26 @@ impl Scene {
 
     async fn begin(&mut self, request: Request<Body>) {
         let mut client = self.sidecar.connect().await;
-        let stream = client.stream(request).await.expect("an answer");
-        self.clients.push(Pending::Stream(Events::new(stream)));
+        let stream = client.stream(request).await.expect("a response arrives");
+        self.clients
+            .push(PendingResponse::Streamed(Events::new(stream)));
     }
 
     async fn read_until(&mut self, part: &str) {
-        let Some(Pending::Stream(events)) = self.clients.last_mut() else {
-            unreachable!("a stream was begun");
+        let Some(PendingResponse::Streamed(events)) = self.clients.last_mut() else {
+            unreachable!("the last client has a stream");
         };
         loop {
-            let event = events.next().await.expect("the stream goes on");
-            if event.expect("there is one more event").contains(part) {
+            let event = events.next().await.expect("the stream is not cut");
+            if event.expect("the stream has not ended").contains(part) {
                 return;
             }
         }
     }
 }
 
-async fn gathered(sidecar: &Sidecar) -> BoxFuture<'static, hyper::Result<Answer>> {
+/// Starts a buffered chat and returns its pending response.
+async fn buffered_chat(sidecar: &Sidecar) -> BoxFuture<'static, hyper::Result<Answer>> {
     let mut client = sidecar.connect().await;
     let request = chat(&json!({"text": "Hi."}), &json!({}));
     Box::pin(async move { client.send(request).await })
