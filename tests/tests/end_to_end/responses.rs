@@ -66,9 +66,9 @@ async fn comply(stack: &Stack, arguments: &[&str]) -> String {
     comply.args(["--json", "-m", "gpt-5", "-k", KEY, "-u", &stack.base_url()]);
     comply.args(arguments);
     let output = finish(comply).await;
-    let said = text(&output);
-    assert!(output.status.success(), "{said}");
-    said
+    let printed = text(&output);
+    assert!(output.status.success(), "{printed}");
+    printed
 }
 
 fn passed(report: &str) -> usize {
@@ -100,14 +100,14 @@ async fn codex_as_a_client_runs_its_own_tools() {
         .env("CODEX_HOME", home.path())
         .env("EDGE_KEY", KEY);
     let output = finish(codex).await;
-    let said = text(&output);
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains("The tool has spoken."), "{said}");
+    let printed = text(&output);
+    assert!(output.status.success(), "{printed}");
+    assert!(printed.contains("The tool has spoken."), "{printed}");
     let requests = stack.model.requests();
     assert_eq!(
         requests.len(),
         2,
-        "one model request for each request of the client: {said}"
+        "one model request for each request of the client: {printed}"
     );
     let offered = requests[0].body["tools"].to_string();
     assert!(

@@ -68,15 +68,15 @@ async fn page_shows_running_and_finished_turns() {
         .await;
 
     let plan = json!({"primary": {"used_percent": 85, "window_minutes": 300, "resets_at": 4_000_000_000_u64}});
-    let answered = json!([
+    let completed = json!([
         {"head": {"rate_limits": plan}},
         {"text": "Hello."},
         {"usage": {"input_tokens": 1234, "cached_tokens": 1000, "output_tokens": 56, "reasoning_tokens": 7}},
     ]);
-    let refused =
+    let failing =
         json!({"status": 400, "error": {"type": "invalid_request_error", "message": "no"}});
-    assert_eq!(ask(&sidecar, CLIENT, answered).await, 200);
-    assert_eq!(ask(&sidecar, "bob", refused).await, 400);
+    assert_eq!(ask(&sidecar, CLIENT, completed).await, 200);
+    assert_eq!(ask(&sidecar, "bob", failing).await, 400);
     let held = json!([{"text": "x", "open": true}, {"hold": "the end"}, {"text": "y"}]);
     let mut connection = sidecar.connect().await;
     let stream = connection.stream(chat("carol", &held, true)).await;

@@ -52,12 +52,12 @@ async fn key_sees_its_own_usage_and_an_admin_key_all() {
             );
         }
     }
-    let refused = client
+    let rejected = client
         .send(bearer(post("/v1/usage", ""), "sk-alice"))
         .await
         .unwrap();
     assert_eq!(
-        (refused.status.as_u16(), refused.header("allow")),
+        (rejected.status.as_u16(), rejected.header("allow")),
         (405, "GET, OPTIONS")
     );
 }

@@ -10,8 +10,11 @@ use crate::stack::{SOON, assert_error, chat, start_with};
 /// Makes the model call a tool with `command` and then reply `done`, for a client with the agent profile.
 async fn run(sidecar: &Sidecar, command: &str) -> Answer {
     let call = json!({"call": "exec_command", "arguments": {"cmd": command}});
-    let request = chat(&json!([[call], [{"text": "done"}]]), &json!({}));
-    let request = with(request, "x-codex-edge-profile", "agent");
+    let request = with(
+        chat(&json!([[call], [{"text": "done"}]]), &json!({})),
+        "x-codex-edge-profile",
+        "agent",
+    );
     sidecar
         .connect()
         .await
@@ -94,10 +97,10 @@ async fn agent_is_rejected_when_its_sandbox_does_not_work() {
     let faulty =
         crate::lifecycle::workers::FaultyCodex::new_for("sandbox", "echo ok; echo escaped");
     let sidecar = faulty.options(&model).start().await;
-    let refused = run(&sidecar, "echo ran").await;
-    assert_error(&refused, 503, "codex_unavailable");
+    let rejected = run(&sidecar, "echo ran").await;
+    assert_error(&rejected, 503, "codex_unavailable");
     assert!(
-        refused.json()["error"]["message"]
+        rejected.json()["error"]["message"]
             .as_str()
             .unwrap()
             .contains("sandbox")

@@ -197,13 +197,13 @@ async fn readiness_without_login_is_503_and_names_codex_login() {
             .unwrap()
             .contains("codex login")
     );
-    let refused = sidecar
+    let rejected = sidecar
         .connect()
         .await
         .send(chat(&json!({"text": "x"}), &json!({})))
         .await
         .unwrap();
-    assert_error(&refused, 503, "codex_login_required");
+    assert_error(&rejected, 503, "codex_login_required");
     std::fs::write(
         sidecar.dir().join("codex-home/auth.json"),
         r#"{"OPENAI_API_KEY":"sk-test"}"#,
@@ -278,8 +278,8 @@ async fn rejected_login_gives_503_and_a_new_login_is_used_at_once() {
     log_in("sk-revoked");
     sidecar.restart();
     sidecar.wait_until_ready().await;
-    let refused = ask(&sidecar, json!({"status": 401}), json!({})).await;
-    assert_error(&refused, 503, "codex_login_required");
+    let rejected = ask(&sidecar, json!({"status": 401}), json!({})).await;
+    assert_error(&rejected, 503, "codex_login_required");
     assert!(was_sent("sk-revoked"));
     // The running Codex still reports a credential, so the sidecar is ready again.
     sidecar.wait_until_ready().await;

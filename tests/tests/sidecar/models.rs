@@ -29,12 +29,12 @@ async fn model_list_has_all_ids_or_those_the_key_allows() {
         "gpt-5",
     ];
     assert_eq!(ids, expected);
-    let limited = with(
+    let limited_request = with(
         with(get("/v1/models"), "x-codex-edge-client", "a"),
         "x-codex-edge-models",
         "*-low",
     );
-    let limited = client.send(limited).await.unwrap();
+    let limited = client.send(limited_request).await.unwrap();
     assert_eq!(limited.header("cache-control"), "private");
     assert_eq!(limited.json()["data"].as_array().map(Vec::len), Some(1));
 }

@@ -77,8 +77,11 @@ pub(crate) fn assert_error(response: &Answer, status: u16, code: &str) {
 pub(crate) async fn assert_fails(sidecar: &Sidecar, script: Value, status: u16, code: &str) {
     let buffered = ask(sidecar, script.clone(), json!({})).await;
     assert_error(&buffered, status, code);
-    let events = stream(sidecar, script.clone()).await.rest().await;
-    let events = events.expect("the stream ends without a transport error");
+    let events = stream(sidecar, script.clone())
+        .await
+        .rest()
+        .await
+        .expect("the stream ends without a transport error");
     let last = sse::json(events.last().expect("an error"));
     assert_eq!(last["error"]["code"], code, "{script}: {events:?}");
     let is_end =

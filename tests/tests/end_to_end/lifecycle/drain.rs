@@ -97,10 +97,10 @@ async fn sidecar_drain_completes_open_streams_and_accepts_no_new_ones() {
         .await
         .expect("the sidecar unlinks its socket");
     let late = streamed_chat(&json!({"text": "late"}));
-    let refused = stack.connect(Version::H1).await.send(late).await.unwrap();
-    assert_eq!(refused.status, 503, "{refused:?}");
-    assert_eq!(refused.json()["error"]["code"], "codex_unavailable");
-    assert!(!refused.header("retry-after").is_empty());
+    let rejected = stack.connect(Version::H1).await.send(late).await.unwrap();
+    assert_eq!(rejected.status, 503, "{rejected:?}");
+    assert_eq!(rejected.json()["error"]["code"], "codex_unavailable");
+    assert!(!rejected.header("retry-after").is_empty());
     stack.model.release("stop");
     for stream in streams {
         assert_complete(stream).await;

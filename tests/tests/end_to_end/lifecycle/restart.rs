@@ -45,10 +45,10 @@ async fn assert_unavailable(stack: &Stack) {
         "Envoy does not hold a probe"
     );
     let chat = client.send(streamed_chat(&json!({"text": "Hi."})));
-    let refused = chat.await.expect("a response arrives");
-    assert_eq!(refused.status, 503, "{refused:?}");
-    assert_eq!(refused.json()["error"]["code"], "codex_unavailable");
-    assert_eq!(refused.header("retry-after"), "1");
+    let rejected = chat.await.expect("a response arrives");
+    assert_eq!(rejected.status, 503, "{rejected:?}");
+    assert_eq!(rejected.json()["error"]["code"], "codex_unavailable");
+    assert_eq!(rejected.header("retry-after"), "1");
 }
 
 #[tokio::test]

@@ -174,8 +174,8 @@ async fn messages_of_one_turn_are_separated_by_a_blank_line() {
 async fn requested_reasoning_summaries_reach_the_client() {
     let (_model, sidecar) = start().await;
     let script = json!([{"reasoning": ["Think.", "More."]}, {"text": "Done."}]);
-    let asked = json!({"reasoning": {"effort": "high", "summary": "auto"}});
-    let message = ask(&sidecar, script, asked).await.json()["choices"][0]["message"].take();
+    let more = json!({"reasoning": {"effort": "high", "summary": "auto"}});
+    let message = ask(&sidecar, script, more).await.json()["choices"][0]["message"].take();
     assert_eq!(message["reasoning_content"], "Think.\n\nMore.");
     assert_eq!(message["content"], "Done.");
 }
@@ -190,8 +190,8 @@ async fn idle_streams_get_keepalive_comments_unless_the_client_opts_out() {
         let script = json!([{"pause_ms": 600}, {"text": "Hi."}]);
         let mut client = sidecar.connect().await;
         let request = change(chat(&script, &json!({"stream": true})));
-        let mut events = Events::new(client.stream(request).await.unwrap());
-        let events = events.rest().await.unwrap();
+        let mut stream = Events::new(client.stream(request).await.unwrap());
+        let events = stream.rest().await.unwrap();
         let seen = events
             .iter()
             .filter(|event| *event == ": keepalive")
@@ -208,9 +208,9 @@ async fn missing_model_is_rejected_unless_the_operator_allows_the_default() {
     let (_model, sidecar) = start().await;
     let mut client = sidecar.connect().await;
     let request = || post("/v1/chat/completions", body.to_string());
-    let refused = client.send(request()).await.unwrap();
-    assert_error(&refused, 400, "invalid_request_error");
-    assert_eq!(refused.json()["error"]["param"], "model");
+    let rejected = client.send(request()).await.unwrap();
+    assert_error(&rejected, 400, "invalid_request_error");
+    assert_eq!(rejected.json()["error"]["param"], "model");
     let (_model, sidecar) = start_with(|options| options.env("PROXY_REQUIRE_MODEL", "false")).await;
     let response = sidecar.connect().await.send(request()).await.unwrap();
     assert_eq!(

@@ -211,8 +211,8 @@ async fn completions_have_the_permits_and_timeouts_of_chats() {
     let request = complete(&silent, &json!({"stream": true}));
     let mut first = Events::new(client.stream(request).await.unwrap());
     first.next_json().await;
-    let refused = ask(&sidecar, &silent, &json!({})).await;
-    assert_error(&refused, 429, "concurrency_exceeded");
+    let rejected = ask(&sidecar, &silent, &json!({})).await;
+    assert_error(&rejected, 429, "concurrency_exceeded");
     drop((first, client));
     let retries = async {
         loop {

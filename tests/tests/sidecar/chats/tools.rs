@@ -185,8 +185,8 @@ async fn stream_has_one_chunk_for_each_tool_call() {
     let script = json!([{"text": "Let me see."}, call("c1", "Oslo"), {"call": "made_up", "call_id": "c2", "arguments": "{broken"}]);
     let more = json!({"stream": true, "tools": [tool("get_weather")], "stream_options": {"include_usage": true}});
     let mut client = sidecar.connect().await;
-    let mut events = Events::new(client.stream(chat(&script, &more)).await.unwrap());
-    let events = events.rest().await.unwrap();
+    let mut stream = Events::new(client.stream(chat(&script, &more)).await.unwrap());
+    let events = stream.rest().await.unwrap();
     let (done, chunks) = events.split_last().unwrap();
     assert_eq!(done, "data: [DONE]");
     let chunks: Vec<Value> = chunks.iter().map(|chunk| tests::sse::json(chunk)).collect();
@@ -352,13 +352,13 @@ async fn json_schema_reaches_the_model_and_a_refusal_the_client() {
     let sent = model.requests()[0].body["text"]["format"].clone();
     assert_eq!(sent["type"], "json_schema");
     assert_eq!(sent["schema"], schema);
-    let refused = ask(
+    let refusal = ask(
         &sidecar,
         json!({"refusal": "I will not."}),
         json!({"response_format": format}),
     )
     .await;
-    let message = refused.json()["choices"][0]["message"].clone();
+    let message = refusal.json()["choices"][0]["message"].clone();
     assert!(
         message["refusal"].as_str().unwrap().contains("refused"),
         "{message}"

@@ -59,9 +59,9 @@ async fn client_disconnect_keeps_the_turn_running_when_configured() {
     events.next_json().await;
     events.next_json().await;
     drop(events);
-    let refused = ask(&sidecar, json!({"text": "x"}), json!({})).await;
-    assert_error(&refused, 429, "concurrency_exceeded");
-    assert!(!refused.header("retry-after").is_empty(), "{refused:?}");
+    let rejected = ask(&sidecar, json!({"text": "x"}), json!({})).await;
+    assert_error(&rejected, 429, "concurrency_exceeded");
+    assert!(!rejected.header("retry-after").is_empty(), "{rejected:?}");
     assert!(!model.requests()[0].cut_by_client());
     model.release("end");
     let freed = async {

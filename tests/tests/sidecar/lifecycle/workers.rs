@@ -194,9 +194,9 @@ async fn broken_children_are_restarted_and_readiness_stays_503() {
         while sidecar.log().matches("codex child ended").count() < 2 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let refused = ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
-        crate::stack::assert_error(&refused, 503, "codex_starting");
-        assert!(!refused.header("retry-after").is_empty());
+        let rejected = ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
+        crate::stack::assert_error(&rejected, 503, "codex_starting");
+        assert!(!rejected.header("retry-after").is_empty());
         let children = sidecar.children();
         sidecar.signal(Signal::SIGTERM);
         assert_eq!(sidecar.wait().await, Some(0), "{fault}: {}", sidecar.log());

@@ -111,7 +111,7 @@ impl Installation {
         })
     }
 
-    /// All files and folders with their modes.
+    /// The files and folders of the installation, with their modes.
     fn contents(&self) -> Vec<(PathBuf, u32)> {
         let mut found = Vec::new();
         list(self.dir.path(), &mut found);

@@ -91,8 +91,8 @@ async fn failed_disconnected_and_rejected_turns_have_distinct_records() {
     let mut events = tests::sse::Events::new(stream.await.expect("a response arrives"));
     events.next_json().await;
     events.next_json().await;
-    let busy = send(&sidecar, chat_of("late", &open, &json!({}))).await;
-    assert_error(&busy, 429, "concurrency_exceeded");
+    let rejected = send(&sidecar, chat_of("late", &open, &json!({}))).await;
+    assert_error(&rejected, 429, "concurrency_exceeded");
     drop((events, client));
     model
         .wait_for_cut(1, SOON)

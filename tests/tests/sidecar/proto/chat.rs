@@ -52,8 +52,8 @@ async fn messages_of_one_turn_are_joined_and_usage_equals_the_reported_usage() {
     let (_model, sidecar) = start().await;
     let usage = json!({"input_tokens": 1234, "cached_tokens": 1000, "output_tokens": 56, "reasoning_tokens": 7});
     let script = json!([{"reasoning": ["Think.", "More."]}, {"text": "First.", "delta_chars": 3}, {"text": "Second."}, {"usage": usage}]);
-    let asked = json!({"reasoning": {"effort": "high", "summary": "auto"}});
-    let body = ask(&sidecar, script, asked).await.json();
+    let more = json!({"reasoning": {"effort": "high", "summary": "auto"}});
+    let body = ask(&sidecar, script, more).await.json();
     let message = &body["choices"][0]["message"];
     assert_eq!(message["content"], "First.\n\nSecond.");
     assert_eq!(message["reasoning_content"], "Think.\n\nMore.");

@@ -27,7 +27,7 @@ fn homes(sidecar: &Sidecar) -> usize {
         .count()
 }
 
-/// All files and folders below `folder`. Symbolic links are not followed.
+/// Lists the files and folders below `folder` without following symbolic links.
 fn files(folder: &Path) -> Vec<std::path::PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries

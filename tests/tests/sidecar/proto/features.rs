@@ -25,9 +25,9 @@ fn tools() -> Value {
 async fn tools_are_rejected_with_the_version_they_require() {
     let (model, sidecar) = start().await;
     let script = json!({"text": "Hi."});
-    let refused = ask(&sidecar, script.clone(), json!({"tools": tools()})).await;
-    assert_error(&refused, 400, "unsupported_value");
-    let error = &refused.json()["error"];
+    let rejected = ask(&sidecar, script.clone(), json!({"tools": tools()})).await;
+    assert_error(&rejected, 400, "unsupported_value");
+    let error = &rejected.json()["error"];
     assert_eq!(error["param"], "tools");
     let message = error["message"].as_str().unwrap();
     assert!(

@@ -37,7 +37,7 @@ pub(super) async fn respond(sidecar: &Sidecar, body: Value) -> Value {
 }
 
 /// `GET /v1/responses/{path}`.
-pub(super) async fn look(sidecar: &Sidecar, path: &str) -> Answer {
+pub(super) async fn retrieve(sidecar: &Sidecar, path: &str) -> Answer {
     send(sidecar, get(&format!("/v1/responses/{path}"))).await
 }
 

@@ -1,4 +1,4 @@
-//! One response: the request that reaches the model, and the object that the client reads.
+//! Creation of a response: the request that reaches the model, and the object that the client reads.
 //! OpenAI API reference, "Create a model response" and "The response object".
 
 use serde_json::{Value, json};
@@ -256,8 +256,8 @@ async fn client_tools_with_reserved_names_reach_the_model() {
     for name in ["exec_command", "shell_command"] {
         let tools = json!([{"type": "function", "name": name}, {"type": "function", "name": format!("{name}_")}]);
         let rounds = json!([[{"call": format!("{name}_"), "call_id": "c1"}], [{"text": "Done."}]]);
-        let asked = json!({"input": play(&rounds), "tools": tools});
-        let first = respond(&sidecar, asked).await;
+        let first_body = json!({"input": play(&rounds), "tools": tools});
+        let first = respond(&sidecar, first_body).await;
         assert_eq!(
             first["output"][0]["name"], name,
             "the client gets its own name of the tool"

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use tests::sse::{self, Events};
 
-use super::client::{create, look, ok, play};
+use super::client::{create, ok, play, retrieve};
 use crate::stack::start;
 
 /// Streams a response and returns its events. Asserts that each frame has the event's name and sequence number.
@@ -92,7 +92,7 @@ async fn each_item_is_added_filled_and_done() {
     }
     let id = last["id"].as_str().unwrap();
     assert_eq!(
-        &ok(&look(&sidecar, id).await),
+        &ok(&retrieve(&sidecar, id).await),
         last,
         "the stored response equals the last event"
     );
@@ -169,7 +169,7 @@ async fn failure_sends_response_failed_and_error_but_not_completed() {
 #[tokio::test]
 async fn refusal_and_truncation_have_their_own_events() {
     let (_model, sidecar) = start().await;
-    let refused = events(
+    let refusal = events(
         &sidecar,
         json!({"input": play(&json!({"refusal": "No."})), "stream": true}),
     )
@@ -185,13 +185,13 @@ async fn refusal_and_truncation_have_their_own_events() {
         "output_item.done",
         "completed",
     ];
-    assert_eq!(names(&refused), expected);
+    assert_eq!(names(&refusal), expected);
     let body =
         json!({"input": play(&json!({"text": "one two"})), "stream": true, "max_output_tokens": 1});
-    let cut = events(&sidecar, body).await;
-    assert_eq!(names(&cut).last(), Some(&"incomplete"));
+    let truncated = events(&sidecar, body).await;
+    assert_eq!(names(&truncated).last(), Some(&"incomplete"));
     assert_eq!(
-        cut.last().unwrap()["response"]["output"][0]["status"],
+        truncated.last().unwrap()["response"]["output"][0]["status"],
         "incomplete"
     );
 }

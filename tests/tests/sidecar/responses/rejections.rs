@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use tests::http::{empty, get, post};
 
-use super::client::{create, id, look, ok, play, respond, send};
+use super::client::{create, id, ok, play, respond, retrieve, send};
 use crate::stack::{assert_error, start};
 
 #[tokio::test]
@@ -296,5 +296,5 @@ async fn paths_allow_their_methods() {
         400,
         "unsupported_value",
     );
-    ok(&look(&sidecar, id(&response)).await);
+    ok(&retrieve(&sidecar, id(&response)).await);
 }

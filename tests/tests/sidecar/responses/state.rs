@@ -6,7 +6,7 @@ use tests::http::post;
 use tests::sidecar::wait_until_gone;
 use tests::sse::Events;
 
-use super::client::{create, delete, id, look, of_client, ok, play, respond, send, sent, text};
+use super::client::{create, delete, id, of_client, ok, play, respond, retrieve, send, sent, text};
 use crate::stack::{SOON, assert_error, eventually, start, start_with};
 
 #[tokio::test]
@@ -103,12 +103,15 @@ async fn response_is_visible_to_its_client_only_until_deleted() {
     let http_response = send(&sidecar, of_client(create(body.clone()), "me")).await;
     let response = ok(&http_response);
     let path = format!("/v1/responses/{}", id(&response));
-    let mine = |method: &str, path: &str| {
+    let own_request = |method: &str, path: &str| {
         of_client(tests::http::empty(method.parse().unwrap(), path), "me")
     };
-    assert_eq!(ok(&send(&sidecar, mine("GET", &path)).await), response);
+    assert_eq!(
+        ok(&send(&sidecar, own_request("GET", &path)).await),
+        response
+    );
 
-    let unknown = send(&sidecar, mine("GET", "/v1/responses/resp_nothing")).await;
+    let unknown = send(&sidecar, own_request("GET", "/v1/responses/resp_nothing")).await;
     assert_error(&unknown, 404, "response_not_found");
     let same = unknown
         .json()
@@ -129,23 +132,23 @@ async fn response_is_visible_to_its_client_only_until_deleted() {
             "the body equals that of an unknown id"
         );
     }
-    let theirs = of_client(
+    let foreign = of_client(
         create(json!({"input": "x", "previous_response_id": id(&response)})),
         "other",
     );
     assert_error(
-        &send(&sidecar, theirs).await,
+        &send(&sidecar, foreign).await,
         400,
         "previous_response_not_found",
     );
 
-    let deleted = ok(&send(&sidecar, mine("DELETE", &path)).await);
+    let deleted = ok(&send(&sidecar, own_request("DELETE", &path)).await);
     assert_eq!(
         deleted,
         json!({"id": id(&response), "object": "response", "deleted": true})
     );
     assert_error(
-        &send(&sidecar, mine("DELETE", &path)).await,
+        &send(&sidecar, own_request("DELETE", &path)).await,
         404,
         "response_not_found",
     );
@@ -154,7 +157,7 @@ async fn response_is_visible_to_its_client_only_until_deleted() {
     not_stored["store"] = json!(false);
     let unstored = respond(&sidecar, not_stored).await;
     assert_error(
-        &look(&sidecar, id(&unstored)).await,
+        &retrieve(&sidecar, id(&unstored)).await,
         404,
         "response_not_found",
     );
@@ -168,7 +171,7 @@ async fn input_items_are_paginated() {
         .collect();
     let response = respond(&sidecar, json!({"input": input})).await;
     let page = async |query: &str| {
-        ok(&look(&sidecar, &format!("{}/input_items?{query}", id(&response))).await)
+        ok(&retrieve(&sidecar, &format!("{}/input_items?{query}", id(&response))).await)
     };
     let numbers = |page: &Value| -> String {
         let items = page["data"].as_array().unwrap().iter();
@@ -194,7 +197,8 @@ async fn input_items_are_paginated() {
         ("234", &json!(false))
     );
     for wrong in ["limit=0", "limit=x", "order=up", "after=msg_none"] {
-        let http_response = look(&sidecar, &format!("{}/input_items?{wrong}", id(&response))).await;
+        let http_response =
+            retrieve(&sidecar, &format!("{}/input_items?{wrong}", id(&response))).await;
         assert_error(&http_response, 400, "invalid_request_error");
     }
 }
@@ -207,7 +211,12 @@ async fn stored_responses_are_bounded_by_count_size_and_age() {
     for _ in 0..3 {
         ids.push(respond(&sidecar, json!({"input": text})).await["id"].clone());
     }
-    let status = async |id: &Value| look(&sidecar, id.as_str().unwrap()).await.status.as_u16();
+    let status = async |id: &Value| {
+        retrieve(&sidecar, id.as_str().unwrap())
+            .await
+            .status
+            .as_u16()
+    };
     assert_eq!(
         (
             status(&ids[0]).await,
@@ -220,14 +229,14 @@ async fn stored_responses_are_bounded_by_count_size_and_age() {
     let (_model, sidecar) = start_with(|options| options.env("PROXY_RESPONSES_MAX_MIB", "1")).await;
     let large = json!({"input": format!("{} {text}", "x".repeat(600_000))});
     let first = respond(&sidecar, large.clone()).await;
-    assert_eq!(look(&sidecar, id(&first)).await.status, 200);
+    assert_eq!(retrieve(&sidecar, id(&first)).await.status, 200);
     let second = respond(&sidecar, large).await;
-    assert_eq!(look(&sidecar, id(&first)).await.status, 404);
-    assert_eq!(look(&sidecar, id(&second)).await.status, 200);
+    assert_eq!(retrieve(&sidecar, id(&first)).await.status, 404);
+    assert_eq!(retrieve(&sidecar, id(&second)).await.status, 200);
 
     let (_model, sidecar) = start_with(|options| options.env("PROXY_RESPONSES_TTL_MS", "1")).await;
     let old = respond(&sidecar, json!({"input": text})).await;
-    let gone = async { while look(&sidecar, id(&old)).await.status == 200 {} };
+    let gone = async { while retrieve(&sidecar, id(&old)).await.status == 200 {} };
     assert!(
         tokio::time::timeout(SOON, gone).await.is_ok(),
         "a response older than its TTL is removed"
@@ -245,7 +254,7 @@ async fn cancelled_stream_ends_with_an_error() {
     let id = created["response"]["id"].as_str().unwrap().to_owned();
     while events.next_json().await["type"] != "response.output_text.delta" {}
 
-    assert_eq!(ok(&look(&sidecar, &id).await)["status"], "in_progress");
+    assert_eq!(ok(&retrieve(&sidecar, &id).await)["status"], "in_progress");
     assert_error(&delete(&sidecar, &id).await, 400, "invalid_request_error");
     let early = create(json!({"input": "x", "previous_response_id": id}));
     assert_error(&send(&sidecar, early).await, 400, "invalid_request_error");
@@ -272,7 +281,7 @@ async fn cancelled_stream_ends_with_an_error() {
         frames.contains("response_cancelled") && !frames.contains("response.completed"),
         "{frames}"
     );
-    assert_eq!(ok(&look(&sidecar, &id).await), cancelled);
+    assert_eq!(ok(&retrieve(&sidecar, &id).await), cancelled);
     let again = post(&format!("/v1/responses/{id}/cancel"), "");
     assert_eq!(
         ok(&send(&sidecar, again).await),
@@ -296,11 +305,11 @@ async fn background_response_is_readable_after_it_ends() {
         (&begun["status"], &begun["background"]),
         (&json!("in_progress"), &json!(true))
     );
-    assert_eq!(ok(&look(&sidecar, id(&begun)).await), begun);
+    assert_eq!(ok(&retrieve(&sidecar, id(&begun)).await), begun);
     model.release("go");
     let over = async {
         loop {
-            let response = ok(&look(&sidecar, id(&begun)).await);
+            let response = ok(&retrieve(&sidecar, id(&begun)).await);
             if response["status"] != "in_progress" {
                 return response;
             }
@@ -320,10 +329,11 @@ async fn background_response_is_readable_after_it_ends() {
         json!({"input": play(&script), "background": true}),
     )
     .await;
-    let failed = async { while ok(&look(&sidecar, id(&failing)).await)["status"] != "failed" {} };
+    let failed =
+        async { while ok(&retrieve(&sidecar, id(&failing)).await)["status"] != "failed" {} };
     assert!(tokio::time::timeout(SOON, failed).await.is_ok());
     assert_eq!(
-        ok(&look(&sidecar, id(&failing)).await)["error"]["code"],
+        ok(&retrieve(&sidecar, id(&failing)).await)["error"]["code"],
         "codex_failed"
     );
 }
@@ -344,5 +354,5 @@ async fn client_disconnect_ends_the_response_and_stores_nothing() {
         sidecar.log().contains("\"client_left\":true")
     })
     .await;
-    assert_error(&look(&sidecar, &id).await, 404, "response_not_found");
+    assert_error(&retrieve(&sidecar, &id).await, 404, "response_not_found");
 }

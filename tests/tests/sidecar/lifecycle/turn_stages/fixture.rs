@@ -25,7 +25,7 @@ pub(super) enum Stage {
     /// A turn has the only permit, and a second client waits in the queue.
     Queued,
     /// The model has received the request and sends no response.
-    Asked,
+    Requested,
     /// The client has read a part of the text.
     Text,
     /// The client has read a part of the reasoning.
@@ -105,20 +105,20 @@ impl TurnFixture {
         self.sidecar.wait_until_ready().await;
         match stage {
             Stage::Handshake | Stage::Idle => {}
-            Stage::Asked => self.asked().await,
-            Stage::Text => self.text().await,
-            Stage::Reasoning => self.reasoning().await,
-            Stage::Command => self.command().await,
+            Stage::Requested => self.request_model().await,
+            Stage::Text => self.stream_text().await,
+            Stage::Reasoning => self.stream_reasoning().await,
+            Stage::Command => self.run_command().await,
             Stage::Queued => {
-                self.text().await;
-                self.queue().await;
+                self.stream_text().await;
+                self.queue_client().await;
             }
             Stage::Recycling => {
-                self.text().await;
+                self.stream_text().await;
                 eventually("the replacement is running", || self.workers() == 2).await;
             }
             Stage::Draining => {
-                self.text().await;
+                self.stream_text().await;
                 self.sidecar.signal(Signal::SIGTERM);
                 // The sidecar unlinks its socket first, then drains.
                 eventually("the drain has begun", || !self.sidecar.socket().exists()).await;
@@ -126,7 +126,7 @@ impl TurnFixture {
         }
     }
 
-    async fn asked(&mut self) {
+    async fn request_model(&mut self) {
         let script = json!([{"hold": "for ever"}, {"text": "late"}]);
         self.begin(chat(&script, &json!({"stream": true}))).await;
         self.model
@@ -135,20 +135,20 @@ impl TurnFixture {
             .expect("the model receives the request");
     }
 
-    async fn text(&mut self) {
+    async fn stream_text(&mut self) {
         let script = json!([{"text": "par", "open": true}, {"hold": "for ever"}, {"text": "ty"}]);
         self.begin(chat(&script, &json!({"stream": true}))).await;
         self.read_until("\"content\":\"par\"").await;
     }
 
-    async fn reasoning(&mut self) {
+    async fn stream_reasoning(&mut self) {
         let script = json!([{"reasoning": ["Think."]}, {"hold": "for ever"}, {"text": "late"}]);
         let more = json!({"stream": true, "reasoning": {"effort": "high", "summary": "auto"}});
         self.begin(chat(&script, &more)).await;
         self.read_until("\"reasoning_content\":\"").await;
     }
 
-    async fn command(&mut self) {
+    async fn run_command(&mut self) {
         let call = json!({"call": "exec_command", "arguments": {"cmd": "sleep 600"}});
         let script = json!([[call], [{"text": "late"}]]);
         let request = chat(&script, &json!({"stream": true}));
@@ -158,7 +158,7 @@ impl TurnFixture {
     }
 
     /// Sends two requests. The queue holds one, so when the sidecar has rejected one of them, the other is queued.
-    async fn queue(&mut self) {
+    async fn queue_client(&mut self) {
         let first = buffered_chat(&self.sidecar).await;
         let second = buffered_chat(&self.sidecar).await;
         let (rejected, queued) = match select(first, second).await {

@@ -17,7 +17,7 @@ fn cases() -> impl Iterator<Item = (CodexProtocol, Stage)> {
     let both = [
         Stage::Idle,
         Stage::Queued,
-        Stage::Asked,
+        Stage::Requested,
         Stage::Text,
         Stage::Reasoning,
         Stage::Draining,

@@ -1,4 +1,4 @@
-//! A sidecar that ends, or whose clients disconnect, while a turn is at a given stage.
+//! SIGTERM, SIGKILL and client disconnects while a turn is at a given stage.
 
 mod fixture;
 mod interruption;
