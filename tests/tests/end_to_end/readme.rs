@@ -3,7 +3,7 @@
 use xtask::workspace;
 
 use crate::clients::curl::{assert_provokes, keys};
-use crate::stack::Stack;
+use crate::stack::Chain;
 
 /// A row of the table.
 struct ErrorRow {
@@ -18,9 +18,9 @@ async fn every_curl_line_of_the_readme_gets_its_error() {
         .expect("README.md is readable");
     let rows: Vec<ErrorRow> = readme.lines().filter_map(row).collect();
     assert!(rows.len() >= 13, "only {} rows are left", rows.len());
-    let stack = Stack::start_with(|options| options.filter("keys", keys())).await;
+    let chain = Chain::start_with(|options| options.filter("keys", keys())).await;
     for ErrorRow { status, code, line } in rows {
-        assert_provokes(&stack.base_url(), &line, &status, &code).await;
+        assert_provokes(&chain.base_url(), &line, &status, &code).await;
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::process::Command;
 use xtask::tools::{Tool, Tools};
 
 use crate::clients::sdks::{python, run_python};
-use crate::stack::{KEY, Stack};
+use crate::stack::{Chain, KEY};
 
 #[tokio::test]
 async fn openai_python_uses_the_responses_api() {
@@ -27,20 +27,20 @@ const CASES: usize = 13;
 
 #[tokio::test]
 async fn llm_comply_passes_every_responses_case() {
-    let stack = Stack::start().await;
+    let chain = Chain::start().await;
     let script = |script: Value| Script::parse(script).expect("the script is valid");
-    stack
+    chain
         .model
         .set_default(Some(script(json!({"text": "Hello there, friend."}))));
-    let list = comply(&stack, &["--list"]).await;
+    let list = comply(&chain, &["--list"]).await;
     assert_eq!(list.matches(&"\n  ").count(), 2 * CASES, "{list}");
-    stack
+    chain
         .model
         .set_default(Some(script(json!({"text": "Hello there, friend."}))));
-    let without_calls = comply(&stack, &["--filter", &without_tools(&list)]).await;
+    let without_calls = comply(&chain, &["--filter", &without_tools(&list)]).await;
     let call = json!({"call": "get_weather", "arguments": {"location": "San Francisco"}});
-    stack.model.set_default(Some(script(call)));
-    let with_calls = comply(&stack, &["--filter", "tool-calling"]).await;
+    chain.model.set_default(Some(script(call)));
+    let with_calls = comply(&chain, &["--filter", "tool-calling"]).await;
     assert_eq!(passed(&without_calls) + passed(&with_calls), CASES);
 }
 
@@ -60,10 +60,10 @@ fn without_tools(list: &str) -> String {
 
 /// Runs `llm-comply`, which must succeed, and returns its output. The model is called `gpt-5` because `llm-comply` checks
 /// reasoning only for OpenAI's model names.
-async fn comply(stack: &Stack, arguments: &[&str]) -> String {
+async fn comply(chain: &Chain, arguments: &[&str]) -> String {
     let mut comply = Command::new(python());
     comply.args(["-m", "llm_comply.cli", "--format", "open-responses"]);
-    comply.args(["--json", "-m", "gpt-5", "-k", KEY, "-u", &stack.base_url()]);
+    comply.args(["--json", "-m", "gpt-5", "-k", KEY, "-u", &chain.base_url()]);
     comply.args(arguments);
     let output = finish(comply).await;
     let printed = text(&output);
@@ -77,11 +77,11 @@ fn passed(report: &str) -> usize {
 
 #[tokio::test]
 async fn codex_as_a_client_runs_its_own_tools() {
-    let stack = Stack::start().await;
+    let chain = Chain::start().await;
     let home = tempfile::TempDir::new().expect("the temporary folder is writable");
     let config = format!(
         "model = \"codex-5\"\nmodel_provider = \"edge\"\n[model_providers.edge]\nname = \"edge\"\nbase_url = \"{}\"\nenv_key = \"EDGE_KEY\"\nwire_api = \"responses\"\n",
-        stack.base_url()
+        chain.base_url()
     );
     std::fs::write(home.path().join("config.toml"), config).expect("the test folder is writable");
     // Codex behind the sidecar would drop a client tool called `exec_command`, so the sidecar appends an underscore.
@@ -103,7 +103,7 @@ async fn codex_as_a_client_runs_its_own_tools() {
     let printed = text(&output);
     assert!(output.status.success(), "{printed}");
     assert!(printed.contains("The tool has spoken."), "{printed}");
-    let requests = stack.model.requests();
+    let requests = chain.model.requests();
     assert_eq!(
         requests.len(),
         2,

@@ -12,13 +12,13 @@ pub(crate) const KEY: &str = "sk-a-key-of-the-end-to-end-tests";
 
 /// The chain. Drop order matters: first Envoy, then the sidecar, then the model, so that no part loses its upstream.
 #[derive(Debug)]
-pub(crate) struct Stack {
+pub(crate) struct Chain {
     pub(crate) envoy: Envoy,
     pub(crate) sidecar: Sidecar,
     pub(crate) model: ScriptedModel,
 }
 
-impl Stack {
+impl Chain {
     pub(crate) async fn start() -> Self {
         Self::start_with(|options| options).await
     }

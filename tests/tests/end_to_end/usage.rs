@@ -4,7 +4,7 @@ use http::Request;
 use serde_json::{Value, json};
 use tests::http::{Body, Version, bearer, get, post, with};
 
-use crate::stack::Stack;
+use crate::stack::Chain;
 
 fn chat(key: &str) -> Request<Body> {
     let script = json!([{"text": "x"}, {"usage": {"input_tokens": 10, "output_tokens": 5}}]);
@@ -20,8 +20,8 @@ async fn key_sees_its_own_usage_and_an_admin_key_all() {
         {"id": "bob", "key": "sk-bob"},
         {"id": "root", "key": "sk-root", "admin": true},
     ]);
-    let stack = Stack::start_with(|options| options.filter("keys", keys)).await;
-    let mut client = stack.connect(Version::H1).await;
+    let chain = Chain::start_with(|options| options.filter("keys", keys)).await;
+    let mut client = chain.connect(Version::H1).await;
     for key in ["sk-alice", "sk-bob", "sk-bob"] {
         let response = client.send(chat(key)).await.unwrap();
         assert_eq!(response.status, 200, "{response:?}");
@@ -65,8 +65,8 @@ async fn key_sees_its_own_usage_and_an_admin_key_all() {
 #[tokio::test]
 async fn request_id_is_the_same_in_response_logs_and_record() {
     let keys = json!([{"id": "alice", "key": "sk-alice"}]);
-    let stack = Stack::start_with(|options| options.filter("keys", keys)).await;
-    let response = stack
+    let chain = Chain::start_with(|options| options.filter("keys", keys)).await;
+    let response = chain
         .connect(Version::H2)
         .await
         .send(chat("sk-alice"))
@@ -75,7 +75,7 @@ async fn request_id_is_the_same_in_response_logs_and_record() {
     let id = response.header("x-request-id").to_owned();
     assert!(!id.is_empty(), "{response:?}");
     let raw = bearer(get("/v1/usage/raw?limit=1"), "sk-alice");
-    let records = stack
+    let records = chain
         .connect(Version::H1)
         .await
         .send(raw)
@@ -92,9 +92,9 @@ async fn request_id_is_the_same_in_response_logs_and_record() {
         (&json!("codex-5-low"), &json!("gpt-5"))
     );
     let has_id = |entry: &Value| entry["request_id"] == id.as_str();
-    let entry = stack.envoy.access_log_entry(has_id).await;
+    let entry = chain.envoy.access_log_entry(has_id).await;
     assert_eq!(entry["client"], "alice");
-    let logged = stack.requests_logged();
+    let logged = chain.requests_logged();
     assert!(
         logged.iter().any(|line| line["span"]["id"] == id.as_str()),
         "{logged:?}"

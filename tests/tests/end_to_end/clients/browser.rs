@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use tests::browser::Page;
 use xtask::workspace;
 
-use crate::stack::{KEY, Stack};
+use crate::stack::{Chain, KEY};
 
 /// Starts the chain with a rate limit of one request a day, and with `cors` if given.
-async fn start(cors: Option<Value>) -> Stack {
+async fn start(cors: Option<Value>) -> Chain {
     let limit = json!({"requests": 1, "window_ms": 86_400_000});
-    Stack::start_with(|options| {
+    Chain::start_with(|options| {
         let options = options.filter("rate_limit", limit);
         match cors {
             Some(cors) => options.filter("cors", cors),
@@ -23,11 +23,11 @@ async fn start(cors: Option<Value>) -> Stack {
 }
 
 /// Opens the page. The model responds to the page's chat after the release of `round`.
-async fn open(stack: &Stack, host: &str, round: &str) -> Page {
+async fn open(chain: &Chain, host: &str, round: &str) -> Page {
     let file = workspace::root().join("tests/clients/browser/page.html");
     let html = fs::read(file).expect("the page is readable");
     let prompt = format!("[[model:{}]]", json!([{"hold": round}, {"text": "spoken"}]));
-    let base = stack.base_url();
+    let base = chain.base_url();
     let query = [("base", base.as_str()), ("key", KEY), ("prompt", &prompt)];
     Page::open(html, host, &query).await
 }
@@ -36,7 +36,7 @@ async fn open(stack: &Stack, host: &str, round: &str) -> Page {
 const PREFLIGHTED: [&str; 3] = ["/v1/chat/completions", "/v1/usage", "/v1/responses/resp_1"];
 
 /// Asserts that the page reads all responses and errors, and a stream chunk by chunk.
-async fn assert_readable(stack: &Stack, mut page: Page, round: &str) {
+async fn assert_readable(chain: &Chain, mut page: Page, round: &str) {
     let first = page.report().await;
     assert_eq!(first["status"], 200, "{first}");
     assert_eq!(
@@ -49,7 +49,7 @@ async fn assert_readable(stack: &Stack, mut page: Page, round: &str) {
         body.contains(r#""role":"assistant""#) && !body.contains("spoken"),
         "{body}"
     );
-    stack.model.release(round);
+    chain.model.release(round);
     let rest = page.report().await;
     let body = rest["body"].as_str().expect("the page has read a body");
     assert!(
@@ -87,7 +87,7 @@ async fn assert_readable(stack: &Stack, mut page: Page, round: &str) {
     for path in PREFLIGHTED {
         let is_preflight = |entry: &Value| entry["method"] == "OPTIONS" && entry["path"] == path;
         assert_eq!(
-            stack.envoy.access_log_entry(is_preflight).await["status"],
+            chain.envoy.access_log_entry(is_preflight).await["status"],
             204
         );
     }
@@ -107,16 +107,16 @@ fn assert_error(report: &Value, step: &str, status: u16, code: &str) {
 
 #[tokio::test]
 async fn page_of_any_origin_reads_streams_and_errors() {
-    let stack = start(None).await;
-    let page = open(&stack, "127.0.0.1", "any").await;
-    assert_readable(&stack, page, "any").await;
+    let chain = start(None).await;
+    let page = open(&chain, "127.0.0.1", "any").await;
+    assert_readable(&chain, page, "any").await;
 }
 
 #[tokio::test]
 async fn allowed_origins_admit_listed_pages_and_block_others() {
     let origins = json!(["https://app.example", "http://localhost:*"]);
-    let stack = start(Some(json!({"allowed_origins": origins}))).await;
-    let mut foreign = open(&stack, "127.0.0.1", "foreign").await;
+    let chain = start(Some(json!({"allowed_origins": origins}))).await;
+    let mut foreign = open(&chain, "127.0.0.1", "foreign").await;
     for step in [
         "stream",
         "too often",
@@ -129,7 +129,7 @@ async fn allowed_origins_admit_listed_pages_and_block_others() {
         assert_eq!(report, blocked, "the page learns no status and no header");
     }
     let is_chat = |entry: &&Value| entry["path"] == "/v1/chat/completions";
-    let log = stack.envoy.access_log();
+    let log = chain.envoy.access_log();
     let methods: Vec<_> = log
         .iter()
         .filter(is_chat)
@@ -140,6 +140,6 @@ async fn allowed_origins_admit_listed_pages_and_block_others() {
         ["OPTIONS", "OPTIONS"],
         "the browser sends preflights and no chat"
     );
-    let page = open(&stack, "localhost", "listed").await;
-    assert_readable(&stack, page, "listed").await;
+    let page = open(&chain, "localhost", "listed").await;
+    assert_readable(&chain, page, "listed").await;
 }

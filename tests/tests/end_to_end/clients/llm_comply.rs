@@ -11,14 +11,14 @@ use crate::stack::KEY;
 
 #[tokio::test]
 async fn llm_comply_passes_every_chat_case() {
-    let stack = start().await;
+    let chain = start().await;
     let mut comply = Command::new(python());
     comply.args(["-m", "llm_comply.cli", "--format", "openai-chat", "--json"]);
     comply.args([
         "--model",
         "gpt-5",
         "--base-url",
-        &stack.base_url(),
+        &chain.base_url(),
         "--api-key",
         KEY,
     ]);

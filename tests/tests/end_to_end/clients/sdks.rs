@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use xtask::tools::Tools;
 use xtask::workspace;
 
-use crate::stack::{KEY, Stack};
+use crate::stack::{Chain, KEY};
 
 /// Deadline of a client script. On two idle cores the slowest script takes a quarter of this time.
 pub(crate) const RUN: Duration = Duration::from_secs(120);
@@ -56,8 +56,8 @@ async fn openai_node_chats_runs_tools_and_disconnects() {
         .tempfile_in(&clients)
         .expect("the test folder is writable");
     std::fs::write(copy.path(), script).expect("the test folder is writable");
-    let mut stack = start().await;
-    run(&mut stack, Path::new("node"), copy.path()).await;
+    let mut chain = start().await;
+    run(&mut chain, Path::new("node"), copy.path()).await;
 }
 
 /// Runs a script in `tests/clients/python`, and asserts that it succeeds.
@@ -73,25 +73,25 @@ pub(crate) fn python() -> PathBuf {
 }
 
 /// Starts the chain with the keys of the scripts. For a prompt without a script, the model runs in its `auto` mode.
-pub(crate) async fn start() -> Stack {
+pub(crate) async fn start() -> Chain {
     let keys = json!([
         {"id": "low", "key": "sk-low", "models": ["*-low"]},
         {"id": "slow", "key": "sk-slow", "rate_limit": {"requests": 1, "window_ms": 2000}},
     ]);
-    let stack = Stack::start_with(|options| options.filter("keys", keys)).await;
+    let chain = Chain::start_with(|options| options.filter("keys", keys)).await;
     let script = Script::parse(json!({"auto": "Hello there.", "delta_chars": 4}))
         .expect("the script is valid");
-    stack.model.set_default(Some(script));
-    stack
+    chain.model.set_default(Some(script));
+    chain
 }
 
 /// Runs a script and asserts that it succeeds. The script writes commands for the chain to its standard output, and
 /// the reason of a failure to its standard error.
-async fn run(stack: &mut Stack, interpreter: &Path, script: &Path) {
-    let control = format!("http://{}/__control", stack.model.address());
+async fn run(chain: &mut Chain, interpreter: &Path, script: &Path) {
+    let control = format!("http://{}/__control", chain.model.address());
     let mut client = Command::new(interpreter)
         .arg(script)
-        .args([&stack.base_url(), KEY, &control])
+        .args([&chain.base_url(), KEY, &control])
         // Python would write compiled modules next to the scripts, into the source tree.
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::piped())
@@ -105,7 +105,7 @@ async fn run(stack: &mut Stack, interpreter: &Path, script: &Path) {
     let ended = tokio::time::timeout(RUN, async {
         // Both pipes must be read at once: a script that fills one of them would block.
         let (_, read) = tokio::join!(
-            execute_commands(stack, &mut client),
+            execute_commands(chain, &mut client),
             stderr.read_to_string(&mut errors)
         );
         read.expect("stderr is UTF-8");
@@ -116,18 +116,18 @@ async fn run(stack: &mut Stack, interpreter: &Path, script: &Path) {
 }
 
 /// Executes the commands of a script until the script closes its standard output, and confirms each with `done`.
-async fn execute_commands(stack: &mut Stack, client: &mut Child) {
+async fn execute_commands(chain: &mut Chain, client: &mut Child) {
     let mut stdin = client.stdin.take().expect("stdin is piped");
     let mut commands = BufReader::new(client.stdout.take().expect("stdout is piped")).lines();
     while let Some(command) = commands.next_line().await.expect("stdout is UTF-8") {
         match command.as_str() {
             "stop" => {
-                stack.sidecar.signal(Signal::SIGTERM);
-                assert_eq!(stack.sidecar.wait().await, Some(0));
+                chain.sidecar.signal(Signal::SIGTERM);
+                assert_eq!(chain.sidecar.wait().await, Some(0));
             }
             "start" => {
-                stack.sidecar.restart();
-                stack.sidecar.wait_until_ready().await;
+                chain.sidecar.restart();
+                chain.sidecar.wait_until_ready().await;
             }
             other => panic!("unknown command: {other}"),
         }

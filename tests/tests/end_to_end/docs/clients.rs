@@ -15,7 +15,7 @@ use xtask::tools::Tools;
 
 use super::page::{Section, code_words, read, sections};
 use crate::clients::sdks::{RUN, python};
-use crate::stack::Stack;
+use crate::stack::Chain;
 
 /// The base URL and the key in the examples of the page.
 const PAGE_EDGE: &str = "http://127.0.0.1:11435";
@@ -36,8 +36,8 @@ async fn every_client_works_as_its_section_describes() {
         .into_iter()
         .partition(|section| section.prose.contains(NOT_RUN));
     assert!(run.len() >= 9 && skipped.len() <= 4, "{skipped:?}");
-    let stack = start(&run).await;
-    let runs = run.into_iter().map(|section| check(&stack, section));
+    let chain = start(&run).await;
+    let runs = run.into_iter().map(|section| check(&chain, section));
     stream::iter(runs)
         .buffer_unordered(AT_ONCE)
         .collect::<()>()
@@ -45,7 +45,7 @@ async fn every_client_works_as_its_section_describes() {
 }
 
 /// Starts the chain with a key for each client, a slow model, and keepalive comments in every pause.
-async fn start(clients: &[&Section]) -> Stack {
+async fn start(clients: &[&Section]) -> Chain {
     let model = ScriptedModel::start()
         .await
         .expect("a loopback port is free");
@@ -63,7 +63,7 @@ async fn start(clients: &[&Section]) -> Stack {
             json!({"id": id, "key": key(&id)})
         })
         .collect();
-    Stack::start_over(model, sidecar, |options| options.filter("keys", keys)).await
+    Chain::start_over(model, sidecar, |options| options.filter("keys", keys)).await
 }
 
 /// The client's name in the form of a key id.
@@ -76,11 +76,11 @@ fn key(id: &str) -> String {
 }
 
 /// Writes the files of a section into an empty home, and runs its commands there.
-async fn check(stack: &Stack, section: &Section) {
+async fn check(chain: &Chain, section: &Section) {
     let title = &section.title;
     let home = TempDir::new().expect("the temporary folder is writable");
     let id = id(section);
-    let edge = format!("http://{}", stack.envoy.address());
+    let edge = format!("http://{}", chain.envoy.address());
     let local = |text: &str| text.replace(PAGE_EDGE, &edge).replace(PAGE_KEY, &key(&id));
     let files = section.blocks.iter().filter(|block| block.language != "sh");
     for block in files {
@@ -98,7 +98,7 @@ async fn check(stack: &Stack, section: &Section) {
         .next()
         .expect("the section names its path");
     let served = |entry: &serde_json::Value| entry["client"] == id && entry["status"] == 200;
-    let entry = stack.envoy.access_log_entry(served).await;
+    let entry = chain.envoy.access_log_entry(served).await;
     assert_eq!(entry["path"], path, "{title}");
 }
 

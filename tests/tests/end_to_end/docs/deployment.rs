@@ -12,7 +12,7 @@ use xtask::command;
 
 use super::page::{read, sections};
 use crate::clients::curl::shell;
-use crate::stack::{KEY, Stack, streamed_chat};
+use crate::stack::{Chain, KEY, streamed_chat};
 
 /// The part of `envoy/envoy.yaml` in which the page replaces `- filters:`. Each listener has such a line, so the
 /// following lines identify the public listener.
@@ -40,17 +40,17 @@ async fn envoy_serves_tls_with_the_block_of_the_page() {
     let folder = dir.path().to_string_lossy();
     let socket = block("yaml").replace("/etc/codex-edge", &folder);
     let public = PUBLIC.replace("    - filters:", &socket);
-    let stack = Stack::start_with(|options| options.replace(PUBLIC, &public)).await;
-    let port = stack.envoy.address().port();
+    let chain = Chain::start_with(|options| options.replace(PUBLIC, &public)).await;
+    let port = chain.envoy.address().port();
     let ask = |scheme: &str| {
         format!(
             "curl -sS --cacert {folder}/tls.crt --resolve edge.example:{port}:127.0.0.1 -o {folder}/out \
              -w '%{{http_code}} HTTP/%{{http_version}}' {scheme}://edge.example:{port}/v1/models"
         )
     };
-    let over_tls = shell(&stack.base_url(), &ask("https")).await;
+    let over_tls = shell(&chain.base_url(), &ask("https")).await;
     assert!(over_tls.starts_with("200 HTTP/2"), "{over_tls}");
-    let plaintext = shell(&stack.base_url(), &ask("http")).await;
+    let plaintext = shell(&chain.base_url(), &ask("http")).await;
     assert!(
         plaintext.starts_with("000"),
         "plaintext HTTP gets no response: {plaintext}"
@@ -69,8 +69,8 @@ fn make_certificate(folder: &Path) {
 
 #[tokio::test]
 async fn nginx_forwards_streams_and_large_bodies() {
-    let stack = Stack::start().await;
-    let edge = stack.envoy.address();
+    let chain = Chain::start().await;
+    let edge = chain.envoy.address();
     let location = block("nginx").replace("127.0.0.1:11435", &edge.to_string());
     let unused = Path::new("/nonexistent");
     let nginx = Nginx::start(edge, unused, |shipped| {
@@ -88,7 +88,7 @@ async fn nginx_forwards_streams_and_large_bodies() {
     let mut events = Events::new(response.expect("a response arrives"));
     let first = events.next_json().await;
     assert_eq!(first["choices"][0]["delta"]["role"], "assistant");
-    stack.model.release("nginx");
+    chain.model.release("nginx");
     let rest = events
         .rest()
         .await

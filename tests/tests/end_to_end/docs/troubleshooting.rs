@@ -11,7 +11,7 @@ use tests::sidecar::{Options, Sidecar};
 
 use super::page::{CodeBlock, Section, code_words, read, sections};
 use crate::clients::curl::{assert_provokes, keys, shell};
-use crate::stack::Stack;
+use crate::stack::Chain;
 
 /// Number of scenes that run concurrently; each waits for its sidecar most of the time.
 const AT_ONCE: usize = 3;
@@ -101,14 +101,14 @@ fn every_entry_has_a_command_a_test_or_a_reason() {
 async fn first_commands_of_the_page_succeed() {
     let page = sections(&read(PAGE));
     let first = page.first().expect("the page has sections");
-    let stack = Stack::start().await;
+    let chain = Chain::start().await;
     let commands: Vec<_> = code_words(&first.prose)
         .filter(|word| word.starts_with("curl "))
         .collect();
     assert_eq!(commands.len(), 3, "{commands:?}");
     for command in commands {
         let script = command.replacen("curl ", "curl --silent --show-error --fail ", 1);
-        let output = shell(&stack.base_url(), &script).await;
+        let output = shell(&chain.base_url(), &script).await;
         assert!(
             output.starts_with('{') && !output.contains("curl:"),
             "{command}: {output}"
@@ -136,9 +136,9 @@ async fn every_command_gets_the_error_of_its_heading() {
     let scenes = commands
         .chunk_by(|one, other| one.0 == other.0)
         .map(async |commands| {
-            let stack = start_scene(commands[0].0).await;
+            let chain = start_scene(commands[0].0).await;
             for (_, section, block) in commands {
-                check(&stack, section, &block.code).await;
+                check(&chain, section, &block.code).await;
             }
         });
     stream::iter(scenes)
@@ -158,15 +158,15 @@ fn scene_of(block: &CodeBlock) -> &str {
 
 /// Asserts that a command gets the status and code of the heading. Without a status in the heading, the output must
 /// contain the name in the heading.
-async fn check(stack: &Stack, section: &Section, command: &str) {
+async fn check(chain: &Chain, section: &Section, command: &str) {
     let name = code_words(&section.title)
         .next()
         .expect("the heading has a name");
     let status = section.title.split(' ').next().unwrap_or_default();
     if status.parse::<u16>().is_ok() {
-        assert_provokes(&stack.base_url(), command, status, name).await;
+        assert_provokes(&chain.base_url(), command, status, name).await;
     } else {
-        let output = shell(&stack.base_url(), command).await;
+        let output = shell(&chain.base_url(), command).await;
         assert!(
             output.contains(name),
             "{name} expected of {command}: {output}"
@@ -175,7 +175,7 @@ async fn check(stack: &Stack, section: &Section, command: &str) {
 }
 
 /// Starts the chain with the fault of a scene.
-async fn start_scene(scene: &str) -> Stack {
+async fn start_scene(scene: &str) -> Chain {
     let silence = json!([{"head": {}}, {"hold": "for ever"}]);
     let (variables, script): (&[_], Value) = match scene {
         "small prompts" => (&[("PROXY_MAX_PROMPT_TOKENS", "2")], json!([])),
@@ -206,7 +206,7 @@ async fn start_scene(scene: &str) -> Stack {
         "no login" => without_login(options).await,
         _ => options.start().await,
     };
-    let mut stack = Stack::start_over(model, sidecar, |options| {
+    let mut chain = Chain::start_over(model, sidecar, |options| {
         let with_keys = options.filter("keys", keys());
         if scene == "wrong filter" {
             with_keys.filter("an_unknown_field", json!(true))
@@ -216,10 +216,10 @@ async fn start_scene(scene: &str) -> Stack {
     })
     .await;
     if scene == "no sidecar" {
-        stack.sidecar.signal(Signal::SIGTERM);
-        assert_eq!(stack.sidecar.wait().await, Some(0));
+        chain.sidecar.signal(Signal::SIGTERM);
+        assert_eq!(chain.sidecar.wait().await, Some(0));
     }
-    stack
+    chain
 }
 
 /// Starts a sidecar with a Codex without login, and waits until readiness reports the missing login.

@@ -8,16 +8,16 @@ use tests::http::{Version, bearer, get, post, with};
 use tests::sidecar::wait_until_gone;
 use tests::sse::Events;
 
-use crate::stack::{KEY, Stack, streamed_chat};
+use crate::stack::{Chain, KEY, streamed_chat};
 
 /// Deadline for the end of a turn after its client has disconnected.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn first_chunk_arrives_before_the_model_responds() {
-    let stack = Stack::start().await;
+    let chain = Chain::start().await;
     for (version, round) in [(Version::H1, "one"), (Version::H2, "two")] {
-        let mut client = stack.connect(version).await;
+        let mut client = chain.connect(version).await;
         let script = json!([{"hold": round}, {"text": "spoken"}]);
         let response = client.stream(streamed_chat(&script)).await.unwrap();
         assert_eq!(response.status, 200);
@@ -27,7 +27,7 @@ async fn first_chunk_arrives_before_the_model_responds() {
             events.next_json().await["choices"][0]["delta"],
             json!({"role": "assistant"})
         );
-        stack.model.release(round);
+        chain.model.release(round);
         assert_eq!(
             events.next_json().await["choices"][0]["delta"],
             json!({"content": "spoken"})
@@ -39,7 +39,7 @@ async fn first_chunk_arrives_before_the_model_responds() {
 
 #[tokio::test]
 async fn unauthenticated_requests_reach_neither_sidecar_nor_model() {
-    let stack = Stack::start().await;
+    let chain = Chain::start().await;
     let chat = || {
         post(
             "/v1/chat/completions",
@@ -55,7 +55,7 @@ async fn unauthenticated_requests_reach_neither_sidecar_nor_model() {
     ] {
         for version in [Version::H1, Version::H2] {
             let request = clone(&request);
-            let response = stack.connect(version).await.send(request).await.unwrap();
+            let response = chain.connect(version).await.send(request).await.unwrap();
             assert_eq!(response.status, 401, "{response:?}");
             let error = response.json()["error"].take();
             assert_eq!(
@@ -65,8 +65,8 @@ async fn unauthenticated_requests_reach_neither_sidecar_nor_model() {
             assert_eq!(response.header("www-authenticate"), "Bearer realm=\"api\"");
         }
     }
-    assert_eq!(stack.requests_logged().len(), 0);
-    assert_eq!(stack.model.requests().len(), 0);
+    assert_eq!(chain.requests_logged().len(), 0);
+    assert_eq!(chain.model.requests().len(), 0);
 }
 
 /// A copy of a request. The copy's body is the one body that all requests here have.
@@ -82,7 +82,7 @@ fn clone(request: &http::Request<tests::http::Body>) -> http::Request<tests::htt
 
 #[tokio::test]
 async fn client_id_is_logged_everywhere_and_its_key_nowhere() {
-    let stack = Stack::start().await;
+    let chain = Chain::start().await;
     let request = with(
         with(
             streamed_chat(&json!({"text": "Hi."})),
@@ -92,27 +92,27 @@ async fn client_id_is_logged_everywhere_and_its_key_nowhere() {
         "x-request-id",
         "a-trace-of-mine",
     );
-    let response = stack
+    let response = chain
         .connect(Version::H1)
         .await
         .send(request)
         .await
         .unwrap();
     assert_eq!(response.header("x-request-id"), "a-trace-of-mine");
-    let logged = stack
+    let logged = chain
         .envoy
         .access_log_entry(|entry| entry["request_id"] == "a-trace-of-mine")
         .await;
     assert_eq!(logged["client"], "default");
-    let line = stack.requests_logged().remove(0);
+    let line = chain.requests_logged().remove(0);
     assert_eq!(
         (&line["span"]["client"], &line["span"]["id"]),
         (&json!("default"), &json!("a-trace-of-mine"))
     );
-    let sent = format!("{:?}", stack.model.requests());
+    let sent = format!("{:?}", chain.model.requests());
     for (place, text) in [
-        ("the sidecar's log", stack.sidecar.log()),
-        ("the access log", format!("{:?}", stack.envoy.access_log())),
+        ("the sidecar's log", chain.sidecar.log()),
+        ("the access log", format!("{:?}", chain.envoy.access_log())),
         ("the model's requests", sent),
     ] {
         assert!(
@@ -124,10 +124,10 @@ async fn client_id_is_logged_everywhere_and_its_key_nowhere() {
 
 #[tokio::test]
 async fn client_disconnect_interrupts_the_turn_at_the_model() {
-    let stack = Stack::start().await;
+    let chain = Chain::start().await;
     for (count, version) in [(1, Version::H1), (2, Version::H2)] {
         let script = json!([{"text": "par", "open": true}, {"hold": "for ever"}, {"text": "ty"}]);
-        let response = stack
+        let response = chain
             .connect(version)
             .await
             .stream(streamed_chat(&script))
@@ -137,7 +137,7 @@ async fn client_disconnect_interrupts_the_turn_at_the_model() {
         events.next_json().await;
         events.next_json().await;
         drop(events);
-        let cut = stack.model.wait_for_cut(count, AT_ONCE).await;
+        let cut = chain.model.wait_for_cut(count, AT_ONCE).await;
         assert!(
             cut.is_ok(),
             "{version:?}: Codex still reads the model's response"
@@ -147,21 +147,21 @@ async fn client_disconnect_interrupts_the_turn_at_the_model() {
 
 #[tokio::test]
 async fn killed_sidecar_ends_its_streams_and_children() {
-    let mut stack = Stack::start().await;
-    let children = stack.sidecar.children();
+    let mut chain = Chain::start().await;
+    let children = chain.sidecar.children();
     let script = json!([{"text": "par", "open": true}, {"hold": "for ever"}, {"text": "ty"}]);
-    let mut client = stack.connect(Version::H1).await;
+    let mut client = chain.connect(Version::H1).await;
     let mut events = Events::new(client.stream(streamed_chat(&script)).await.unwrap());
     events.next_json().await;
     events.next_json().await;
-    stack.sidecar.signal(Signal::SIGKILL);
-    assert_eq!(stack.sidecar.wait().await, None);
+    chain.sidecar.signal(Signal::SIGKILL);
+    assert_eq!(chain.sidecar.wait().await, None);
     assert!(
         events.rest().await.is_err(),
         "a cut stream ends with a transport error"
     );
     wait_until_gone(&children).await;
-    let response = stack
+    let response = chain
         .connect(Version::H1)
         .await
         .send(streamed_chat(&script))
@@ -174,10 +174,10 @@ async fn killed_sidecar_ends_its_streams_and_children() {
 
 #[tokio::test]
 async fn filter_and_sidecar_share_one_error_shape() {
-    let stack = Stack::start().await;
-    let mut client = stack.connect(Version::H1).await;
+    let chain = Chain::start().await;
+    let mut client = chain.connect(Version::H1).await;
     let by_filter = client.send(get("/v1/usage")).await.unwrap().json();
-    let mut client = stack.connect(Version::H1).await;
+    let mut client = chain.connect(Version::H1).await;
     let by_sidecar = client
         .send(bearer(get("/v1/nothing"), KEY))
         .await

@@ -11,7 +11,7 @@ use tests::sidecar::wait_until_gone;
 use tests::sse::{self, Events};
 use tokio::time::{sleep, timeout};
 
-use crate::stack::{Stack, streamed_chat};
+use crate::stack::{Chain, streamed_chat};
 
 /// Interval between checks of a condition.
 const POLL: Duration = Duration::from_millis(10);
@@ -29,11 +29,11 @@ fn script(hold: &str) -> Value {
 }
 
 /// Starts a number of streams and reads the first part of each.
-async fn begin(stack: &Stack, streams: usize, hold: &str) -> Vec<Events> {
+async fn begin(chain: &Chain, streams: usize, hold: &str) -> Vec<Events> {
     let mut open = Vec::new();
     for number in 0..streams {
         let version = [Version::H1, Version::H2][number % 2];
-        let mut client = stack.connect(version).await;
+        let mut client = chain.connect(version).await;
         let response = client.stream(streamed_chat(&script(hold))).await;
         let mut events = Events::new(response.expect("a response arrives"));
         let role = events.next_json().await;
@@ -73,8 +73,8 @@ fn assert_turns(model: &ScriptedModel, turns: usize) {
 }
 
 /// Starts the chain with permits for all streams and a drain time of `drain_ms`.
-async fn start(drain_ms: &str) -> Stack {
-    Stack::start_with_sidecar(|options| {
+async fn start(drain_ms: &str) -> Chain {
+    Chain::start_with_sidecar(|options| {
         options
             .env("PROXY_SSE_MAX_CONCURRENCY", "64")
             .env("PROXY_DRAIN_MS", drain_ms)
@@ -84,12 +84,12 @@ async fn start(drain_ms: &str) -> Stack {
 
 #[tokio::test]
 async fn sidecar_drain_completes_open_streams_and_accepts_no_new_ones() {
-    let mut stack = start("120000").await;
-    let children = stack.sidecar.children();
-    let streams = begin(&stack, STREAMS, "stop").await;
-    stack.sidecar.signal(Signal::SIGTERM);
+    let mut chain = start("120000").await;
+    let children = chain.sidecar.children();
+    let streams = begin(&chain, STREAMS, "stop").await;
+    chain.sidecar.signal(Signal::SIGTERM);
     let unlinked = async {
-        while stack.sidecar.socket().exists() {
+        while chain.sidecar.socket().exists() {
             sleep(POLL).await;
         }
     };
@@ -97,28 +97,28 @@ async fn sidecar_drain_completes_open_streams_and_accepts_no_new_ones() {
         .await
         .expect("the sidecar unlinks its socket");
     let late = streamed_chat(&json!({"text": "late"}));
-    let rejected = stack.connect(Version::H1).await.send(late).await.unwrap();
+    let rejected = chain.connect(Version::H1).await.send(late).await.unwrap();
     assert_eq!(rejected.status, 503, "{rejected:?}");
     assert_eq!(rejected.json()["error"]["code"], "codex_unavailable");
     assert!(!rejected.header("retry-after").is_empty());
-    stack.model.release("stop");
+    chain.model.release("stop");
     for stream in streams {
         assert_complete(stream).await;
     }
-    let code = stack.sidecar.wait().await;
-    assert_eq!(code, Some(0), "{}", stack.sidecar.log());
+    let code = chain.sidecar.wait().await;
+    assert_eq!(code, Some(0), "{}", chain.sidecar.log());
     wait_until_gone(&children).await;
-    let leftovers = stack.sidecar.remains();
+    let leftovers = chain.sidecar.remains();
     assert!(leftovers.is_empty(), "{leftovers:?}");
-    assert_turns(&stack.model, STREAMS);
+    assert_turns(&chain.model, STREAMS);
 }
 
 #[tokio::test]
 async fn streams_beyond_the_drain_deadline_end_with_an_error_event() {
-    let mut stack = start("1000").await;
-    let children = stack.sidecar.children();
-    let streams = begin(&stack, STREAMS, "for ever").await;
-    stack.sidecar.signal(Signal::SIGTERM);
+    let mut chain = start("1000").await;
+    let children = chain.sidecar.children();
+    let streams = begin(&chain, STREAMS, "for ever").await;
+    chain.sidecar.signal(Signal::SIGTERM);
     for mut stream in streams {
         let rest = stream.rest().await.expect("the stream is not cut");
         let (last, before) = rest.split_last().expect("an error frame");
@@ -127,23 +127,23 @@ async fn streams_beyond_the_drain_deadline_end_with_an_error_event() {
             |event: &String| event.contains("[DONE]") || event.contains("\"finish_reason\":\"");
         assert!(!before.iter().any(looks_ended), "{before:?}");
     }
-    let code = stack.sidecar.wait().await;
-    assert_eq!(code, Some(0), "{}", stack.sidecar.log());
+    let code = chain.sidecar.wait().await;
+    assert_eq!(code, Some(0), "{}", chain.sidecar.log());
     wait_until_gone(&children).await;
 }
 
 #[tokio::test]
 async fn envoy_drain_completes_open_streams() {
-    let stack = start("30000").await;
-    let streams = begin(&stack, 8, "drain").await;
-    let drained = stack
+    let chain = start("30000").await;
+    let streams = begin(&chain, 8, "drain").await;
+    let drained = chain
         .envoy
         .admin_post("/drain_listeners?graceful&skip_exit")
         .await;
     assert_eq!(drained.body, "OK\n");
-    let active = || stack.envoy.stat("http.public.downstream_rq_active");
+    let active = || chain.envoy.stat("http.public.downstream_rq_active");
     assert_eq!(active().await, 8);
-    stack.model.release("drain");
+    chain.model.release("drain");
     for stream in streams {
         assert_complete(stream).await;
     }
@@ -155,6 +155,6 @@ async fn envoy_drain_completes_open_streams() {
     timeout(DEADLINE, idle)
         .await
         .expect("Envoy has no active request");
-    stack.envoy.stop().await;
-    assert_turns(&stack.model, 8);
+    chain.envoy.stop().await;
+    assert_turns(&chain.model, 8);
 }

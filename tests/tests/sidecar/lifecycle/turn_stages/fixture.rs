@@ -17,7 +17,7 @@ use crate::stack::{SOON, chat, eventually};
 
 /// The stage of a sidecar and of its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum TurnStage {
     /// The child does not respond to its first call.
     Handshake,
     /// The sidecar is ready and has no request.
@@ -62,11 +62,11 @@ pub(super) struct TurnFixture {
 
 impl TurnFixture {
     /// Starts a sidecar and brings it to `stage`.
-    pub(super) async fn reach(stage: Stage, protocol: CodexProtocol) -> Self {
+    pub(super) async fn reach(stage: TurnStage, protocol: CodexProtocol) -> Self {
         let model = ScriptedModel::start()
             .await
             .expect("a loopback port is free");
-        let faulty = (stage == Stage::Handshake).then(|| FaultyCodex::new("exec sleep 600"));
+        let faulty = (stage == TurnStage::Handshake).then(|| FaultyCodex::new("exec sleep 600"));
         let base_options = match (&faulty, protocol) {
             (Some(faulty), _) => faulty.options(&model),
             (None, CodexProtocol::AppServer) => Options::new(&model),
@@ -74,12 +74,16 @@ impl TurnFixture {
                 Options::new(&model).env("CODEX_BIN", &proto::codex_binary())
             }
         };
-        let drain_ms = if stage == Stage::Draining {
+        let drain_ms = if stage == TurnStage::Draining {
             "600000"
         } else {
             "300"
         };
-        let max_turns = if stage == Stage::Recycling { "1" } else { "0" };
+        let max_turns = if stage == TurnStage::Recycling {
+            "1"
+        } else {
+            "0"
+        };
         let options = base_options
             .env("PROXY_SSE_MAX_CONCURRENCY", "1")
             .env("PROXY_QUEUE_MAX", "1")
@@ -96,28 +100,28 @@ impl TurnFixture {
         fixture
     }
 
-    async fn advance_to(&mut self, stage: Stage) {
-        if stage == Stage::Handshake {
+    async fn advance_to(&mut self, stage: TurnStage) {
+        if stage == TurnStage::Handshake {
             let starting = |response: &Answer| response.json()["error"]["code"] == "codex_starting";
             self.sidecar.wait_for_readiness(starting).await;
             return eventually("the child is running", || self.has_below("600")).await;
         }
         self.sidecar.wait_until_ready().await;
         match stage {
-            Stage::Handshake | Stage::Idle => {}
-            Stage::Requested => self.request_model().await,
-            Stage::Text => self.stream_text().await,
-            Stage::Reasoning => self.stream_reasoning().await,
-            Stage::Command => self.run_command().await,
-            Stage::Queued => {
+            TurnStage::Handshake | TurnStage::Idle => {}
+            TurnStage::Requested => self.request_model().await,
+            TurnStage::Text => self.stream_text().await,
+            TurnStage::Reasoning => self.stream_reasoning().await,
+            TurnStage::Command => self.run_command().await,
+            TurnStage::Queued => {
                 self.stream_text().await;
                 self.queue_client().await;
             }
-            Stage::Recycling => {
+            TurnStage::Recycling => {
                 self.stream_text().await;
                 eventually("the replacement is running", || self.workers() == 2).await;
             }
-            Stage::Draining => {
+            TurnStage::Draining => {
                 self.stream_text().await;
                 self.sidecar.signal(Signal::SIGTERM);
                 // The sidecar unlinks its socket first, then drains.

@@ -9,20 +9,24 @@ use tests::sidecar::wait_until_gone;
 use tests::sse;
 use tokio::time::timeout;
 
-use super::fixture::{CodexProtocol, PendingResponse, Stage, TurnFixture};
+use super::fixture::{CodexProtocol, PendingResponse, TurnFixture, TurnStage};
 use crate::stack::{SOON, ask, eventually};
 
 /// Every stage under each protocol. A `proto` Codex has neither agent commands nor recycled workers.
-fn cases() -> impl Iterator<Item = (CodexProtocol, Stage)> {
+fn cases() -> impl Iterator<Item = (CodexProtocol, TurnStage)> {
     let both = [
-        Stage::Idle,
-        Stage::Queued,
-        Stage::Requested,
-        Stage::Text,
-        Stage::Reasoning,
-        Stage::Draining,
+        TurnStage::Idle,
+        TurnStage::Queued,
+        TurnStage::Requested,
+        TurnStage::Text,
+        TurnStage::Reasoning,
+        TurnStage::Draining,
     ];
-    let app_server_only = [Stage::Handshake, Stage::Command, Stage::Recycling];
+    let app_server_only = [
+        TurnStage::Handshake,
+        TurnStage::Command,
+        TurnStage::Recycling,
+    ];
     let app_server = both
         .into_iter()
         .chain(app_server_only)
@@ -97,7 +101,7 @@ async fn sigterm_at_any_stage_sends_errors_and_leaves_no_process_or_file() {
 #[tokio::test]
 async fn sigkill_at_any_stage_ends_children_and_the_successor_removes_leftovers() {
     // At `Handshake` the successor would run the same faulty child and never become ready.
-    for (protocol, stage) in cases().filter(|(_, stage)| *stage != Stage::Handshake) {
+    for (protocol, stage) in cases().filter(|(_, stage)| *stage != TurnStage::Handshake) {
         let case = format!("{protocol:?} {stage:?}");
         let mut fixture = TurnFixture::reach(stage, protocol).await;
         let processes = descendants(fixture.sidecar.pid());
@@ -127,7 +131,7 @@ async fn sigkill_at_any_stage_ends_children_and_the_successor_removes_leftovers(
 
 #[tokio::test]
 async fn sigkill_before_the_handshake_ends_the_child() {
-    let mut fixture = TurnFixture::reach(Stage::Handshake, CodexProtocol::AppServer).await;
+    let mut fixture = TurnFixture::reach(TurnStage::Handshake, CodexProtocol::AppServer).await;
     let processes = descendants(fixture.sidecar.pid());
     assert!(!processes.is_empty());
     fixture.sidecar.signal(Signal::SIGKILL);
@@ -137,7 +141,12 @@ async fn sigkill_before_the_handshake_ends_the_child() {
 
 #[tokio::test]
 async fn client_disconnect_at_any_stage_frees_its_permit() {
-    let has_permit = |stage| !matches!(stage, Stage::Handshake | Stage::Idle | Stage::Draining);
+    let has_permit = |stage| {
+        !matches!(
+            stage,
+            TurnStage::Handshake | TurnStage::Idle | TurnStage::Draining
+        )
+    };
     for (protocol, stage) in cases().filter(|(_, stage)| has_permit(*stage)) {
         let case = format!("{protocol:?} {stage:?}");
         let mut fixture = TurnFixture::reach(stage, protocol).await;
@@ -159,7 +168,7 @@ async fn client_disconnect_at_any_stage_frees_its_permit() {
 
 #[tokio::test]
 async fn drain_ends_when_its_last_client_disconnects() {
-    let mut fixture = TurnFixture::reach(Stage::Draining, CodexProtocol::AppServer).await;
+    let mut fixture = TurnFixture::reach(TurnStage::Draining, CodexProtocol::AppServer).await;
     let processes = descendants(fixture.sidecar.pid());
     fixture.clients.clear();
     assert_eq!(fixture.sidecar.wait().await, Some(0));
