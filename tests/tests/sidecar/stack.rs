@@ -82,7 +82,7 @@ pub(crate) async fn assert_fails(sidecar: &Sidecar, script: Value, status: u16, 
         .rest()
         .await
         .expect("the stream ends without a transport error");
-    let last = sse::json(events.last().expect("an error"));
+    let last = sse::json(events.last().expect("the stream has an error event"));
     assert_eq!(last["error"]["code"], code, "{script}: {events:?}");
     let is_end =
         |event: &String| event.contains("[DONE]") || event.contains("\"finish_reason\":\"");

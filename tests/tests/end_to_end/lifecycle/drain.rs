@@ -121,7 +121,7 @@ async fn streams_beyond_the_drain_deadline_end_with_an_error_event() {
     chain.sidecar.signal(Signal::SIGTERM);
     for mut stream in streams {
         let rest = stream.rest().await.expect("the stream is not cut");
-        let (last, before) = rest.split_last().expect("an error frame");
+        let (last, before) = rest.split_last().expect("the stream has an error event");
         assert_eq!(sse::json(last)["error"]["code"], "codex_unavailable");
         let looks_ended =
             |event: &String| event.contains("[DONE]") || event.contains("\"finish_reason\":\"");

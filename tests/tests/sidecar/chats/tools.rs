@@ -31,7 +31,10 @@ async fn send(sidecar: &Sidecar, body: &Value) -> Value {
 fn sent(model: &ScriptedModel) -> Vec<Value> {
     let requests = model.requests();
     let last = requests.last().expect("the model received a request");
-    last.body["input"].as_array().expect("items").clone()
+    last.body["input"]
+        .as_array()
+        .expect("the input is a list of items")
+        .clone()
 }
 
 #[tokio::test]

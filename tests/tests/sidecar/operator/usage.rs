@@ -24,7 +24,10 @@ fn chat_of(client: &str, script: &Value, more: &Value) -> Request<Body> {
 
 async fn records(sidecar: &Sidecar, client: &str) -> Vec<Value> {
     let response = usage(sidecar, "/v1/usage/raw", client).await.json();
-    let events = response["events"].as_array().expect("records").clone();
+    let events = response["events"]
+        .as_array()
+        .expect("the body has records")
+        .clone();
     assert_eq!(response["count"], events.len());
     events
 }

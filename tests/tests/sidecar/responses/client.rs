@@ -56,10 +56,14 @@ pub(super) fn id(response: &Value) -> &str {
 
 /// The text of the last message of a response.
 pub(super) fn text(response: &Value) -> &str {
-    let output = response["output"].as_array().expect("items");
+    let output = response["output"]
+        .as_array()
+        .expect("a response has output items");
     let mut messages = output.iter().filter(|item| item["type"] == "message");
-    let last = messages.next_back().expect("a message");
-    last["content"][0]["text"].as_str().expect("a text")
+    let last = messages.next_back().expect("the output has a message");
+    last["content"][0]["text"]
+        .as_str()
+        .expect("the message has a text")
 }
 
 /// The input items of the last model request, each as its role or type, and its text, call id or encrypted content.
@@ -67,7 +71,10 @@ pub(super) fn sent(model: &ScriptedModel) -> Vec<(String, String)> {
     let requests = model.requests();
     let last = requests.last().expect("the model received a request");
     let string = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let items = last.body["input"].as_array().expect("items").iter();
+    let items = last.body["input"]
+        .as_array()
+        .expect("the input is a list of items")
+        .iter();
     items
         .map(|item| {
             let kind = item.get("role").unwrap_or(&item["type"]);
