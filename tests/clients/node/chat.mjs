@@ -1,4 +1,4 @@
-// The official Node client against the chain; arguments: base URL, key, the model's control routes.
+// The official Node client against the chain; arguments: base URL, key, URL of the model's control routes.
 import assert from "node:assert/strict";
 import { setTimeout } from "node:timers/promises";
 import OpenAI, { APIUserAbortError, AuthenticationError, NotFoundError } from "openai";
@@ -46,7 +46,7 @@ async function runsTools() {
   assert.equal(await runner.finalContent(), "Rome is the warmest.");
   assert.deepEqual(asked.sort(), ["Bern", "Oslo", "Rome"]);
   const sent = (await modelRequests()).slice(before);
-  assert.equal(sent.length, 3, "one request to the model for each of ours");
+  assert.equal(sent.length, 3, "one model request for each HTTP request");
   const outputs = sent.at(-1).body.input.filter((item) => item.type === "function_call_output");
   assert.deepEqual(outputs.map((item) => item.call_id), ["call_Oslo", "call_Rome", "call_Bern"]);
 }
@@ -61,7 +61,7 @@ async function aborts() {
   }
   assert.equal(text, "par");
   const cut = async () => (await modelRequests()).at(-1).delivery === "cut_by_client";
-  // The test ends a script that waits for too long.
+  // The loop has no deadline of its own: the test ends a script that runs for too long.
   while (!(await cut())) await setTimeout(10);
   const signal = AbortSignal.abort();
   await assert.rejects(client.chat.completions.create(say, { signal }), APIUserAbortError);

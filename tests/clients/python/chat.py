@@ -1,4 +1,4 @@
-"""Chat completions by the official Python client: each feature as its user would rely on it."""
+"""Chat completions with the official Python client: the behaviour of each feature that its users rely on."""
 
 import pydantic
 

@@ -1,4 +1,4 @@
-"""What every script here starts with: where the chain is, what the model shall play, what it was sent."""
+"""The helpers of these scripts: address and keys of the chain, prompts for the scripted model, and its requests."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ import urllib.request
 import openai
 
 BASE_URL, KEY, CONTROL = sys.argv[1:4]
-# Keys that the chain has beside KEY: one may use the models `*-low` only, one may ask once in two seconds.
+# Keys of the chain besides KEY: one is limited to the models `*-low`, one to a request in two seconds.
 LOW_KEY, SLOW_KEY = "sk-low", "sk-slow"
 
 
@@ -16,7 +16,7 @@ def client(key=KEY, **options):
 
 
 def play(script, text="Go on."):
-    """A text that has the model play a script, or one script for each request of the turn."""
+    """A text that makes the model play a script, or one script for each model request of the turn."""
     return f"{text} [[model:{json.dumps(script)}]]"
 
 
@@ -25,20 +25,20 @@ def user(content):
 
 
 def model_requests():
-    """What the model was sent so far, oldest first."""
+    """The requests that the model has received, oldest first."""
     with urllib.request.urlopen(f"{CONTROL}/requests", timeout=10) as answer:
         return json.load(answer)
 
 
 def order(what):
-    """Has the test do something to the chain (`stop` or `start` the sidecar), and waits until it is done."""
+    """Asks the test for a change of the chain, `stop` or `start` of the sidecar, and waits for the confirmation."""
     print(what, flush=True)
     done = sys.stdin.readline().strip()
     assert done == "done", f"{what}: {done!r}"
 
 
 def fails(error, call, **expected):
-    """Asserts that a call fails with this class, and that the error says what is expected; returns it."""
+    """Asserts that a call raises exactly this class with the expected attributes; returns the error."""
     try:
         call()
     except error as caught:

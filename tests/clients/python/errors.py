@@ -1,4 +1,4 @@
-"""What goes wrong, as the official Python client tells it: the classes of errors, and when it tries again by itself."""
+"""Failures with the official Python client: the class of each error, and the client's own retries."""
 
 import time
 
@@ -25,14 +25,14 @@ def have_classes():
     fails(openai.BadRequestError, ask(long), code="context_length_exceeded", param="messages")
     cut = play([{"text": "par"}, {"cut": "abort"}])
     failed = fails(openai.InternalServerError, ask(cut), code="codex_failed", status_code=502)
-    assert failed.request_id, "an error can be found in the logs"
+    assert failed.request_id, "an error has the request id of the logs"
     fails(openai.InternalServerError, ask(play({"status": 401})), code="codex_login_required", status_code=503)
     fails(openai.APIError, lambda: list(ask(cut, stream=True)()), code="codex_failed", type="server_error")
     fails(openai.APITimeoutError, ask(play({"hold": "for ever"}), options={"timeout": 0.5}))
 
 
 def watched(max_retries):
-    """Options of a client that tries again, and the list of answers that it gets: when, and what."""
+    """Options of a client with retries, and the list of its responses with their arrival times."""
     answers = []
     see = lambda answer: answers.append((time.monotonic(), answer))
     http_client = openai.DefaultHttpxClient(event_hooks={"response": [see]})
@@ -41,7 +41,7 @@ def watched(max_retries):
 
 def wait_out_a_rate_limit():
     options, answers = watched(3)
-    # On a slow machine the bucket may be full again before the second request: then there was nothing to wait for.
+    # On a slow machine the bucket may be full again before the second request, which then gets no 429.
     for _ in range(20):
         ask(key=SLOW_KEY, options=options)()
         if any(answer.status_code == 429 for _, answer in answers):

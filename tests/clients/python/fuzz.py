@@ -1,6 +1,6 @@
-"""Runs schemathesis over `docs/openapi.json`: whatever it makes up, nothing fails, all answers are as described, and
-what the description does not allow is refused. No random number is drawn, so that each run is the
-same."""
+"""Runs schemathesis over `docs/openapi.json`: all responses to generated requests match the document, requests that the
+document does not allow are rejected, and none fails with a server error. Generation is deterministic, so each run is
+the same."""
 
 import json
 import pathlib
@@ -12,16 +12,16 @@ from edge import BASE_URL, KEY, client
 
 DOCUMENT = json.loads((pathlib.Path(__file__).parents[3] / "docs/openapi.json").read_text())
 EXAMPLES = 40
-# Integers may be written as 1.0 by the description's own standard and not here, so a request that it allows may be
-# refused. And Envoy's parser knows fewer verbs than schemathesis: openapi.py asks for the others.
+# JSON Schema allows integers written as 1.0 and codex-edge does not, so a request that the document allows may be
+# rejected. Envoy's parser knows fewer methods than schemathesis; openapi.py tests the unsupported ones.
 LEFT_OUT = "positive_data_acceptance,unsupported_method"
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
 
 def document():
-    """The description, narrowed by what it cannot say: which models there are, that what is chosen has to be there,
-    that calls are answered, and what an image is. Else nearly all requests would be refused for these reasons, and a
-    wrong field among them would go unnoticed."""
+    """The document, narrowed by rules that it cannot express: the existing models, a tool choice that names an offered
+    tool, calls with outputs, and valid images. Otherwise nearly all generated requests would be rejected for these
+    reasons, and a wrongly accepted field would go unnoticed."""
     schemas = DOCUMENT["components"]["schemas"]
     models = [model.id for model in client().models.list()]
     for name in ("ChatCompletionRequest", "CompletionRequest", "ResponseRequest"):

@@ -1,4 +1,4 @@
-"""Decodes every object and every event strictly by the types of Open Responses; arguments: base URL, key."""
+"""Decodes every object and every event strictly with the types of Open Responses; arguments: base URL, key."""
 
 import json
 import sys

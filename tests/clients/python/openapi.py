@@ -1,4 +1,4 @@
-"""What is served against what is described in `docs/openapi.json`: answers, chunks, headers, verbs, and refusals."""
+"""Compares the chain with `docs/openapi.json`: responses, chunks, headers, methods, and rejected requests."""
 
 import json
 import pathlib
@@ -50,7 +50,7 @@ BODIES = {
 
 
 def check(answer, path, verb):
-    """Asserts that an answer is one that is described, and returns what it says."""
+    """Asserts that a response is described in the document, and returns its body."""
     described = resolved(DOCUMENT["paths"][path][verb]["responses"][str(answer.status_code)])
     for name, header in described.get("headers", {}).items():
         header = resolved(header)
@@ -127,7 +127,7 @@ def are_verbs_as_described():
     for path, item in DOCUMENT["paths"].items():
         allowed = {verb for verb in VERBS if verb.lower() in item}
         for verb in VERBS:
-            # A body that no route reads takes no answer with it.
+            # A response to a rejected method must arrive although no route reads the request's body.
             body = BODIES.get(path, BODIES[LEGACY])
             request = {"json": body} if verb == "POST" or verb not in allowed else {}
             target = path.replace("{model}", "codex-5")
@@ -149,7 +149,7 @@ def are_verbs_as_described():
 
 
 def is_what_is_described_what_is_taken():
-    """A request that the description allows is taken, and one that it does not allow is refused."""
+    """Asserts that requests that the document allows are accepted, and that others are rejected."""
     user = {"role": "user", "content": "Hi."}
     fits = component("ChatCompletionRequest")
     for taken, more in (
@@ -188,7 +188,7 @@ def is_what_is_described_what_is_taken():
         (False, {"audio": {}}),
     ):
         body = {"model": "codex-5", "messages": [user]} | more
-        assert fits.is_valid(body) == taken, f"the description says otherwise of {more}"
+        assert fits.is_valid(body) == taken, f"the document disagrees about {more}"
         answer = http.post(CHAT, json=body)
         assert answer.status_code == (200 if taken else 400), (more, answer.text)
 

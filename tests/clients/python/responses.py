@@ -1,4 +1,4 @@
-"""The official Python client's Responses API against the chain; arguments: base URL, key."""
+"""The Responses API with the official Python client against the chain; arguments: base URL, key."""
 
 import json
 import sys

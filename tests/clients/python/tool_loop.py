@@ -1,4 +1,4 @@
-"""A loop of tools by the official Python client: three calls, two of them at once, as one conversation to the model."""
+"""A tool loop with the official Python client: three calls, two of them in parallel, in one conversation."""
 
 import json
 
@@ -26,7 +26,7 @@ TURN = [
     [{"call": "get_weather", "call_id": "call_bern", "arguments": '{"city": "Bern"}'}],
     [{"text": "Rome is the warmest."}],
 ]
-# What the model has seen in the end: who said it, or what it was, and of which call.
+# The items of the last model request: the role or type, and the call id.
 CONVERSATION = [
     ("developer", None),
     ("user", None),
@@ -54,7 +54,7 @@ def streamed(messages):
 
 
 def loop(ask, between=lambda: None):
-    """Runs tools until the model has its answer; returns that, and how many calls each request brought."""
+    """Runs tools until the model's final text; returns the text, and the call ids of each earlier response."""
     messages, calls = user(play(TURN, "Where is it warmest?")), []
     while True:
         choice = ask(messages)
@@ -82,7 +82,7 @@ def check(ask, between=lambda: None, thoughts=1):
     assert answer == "Rome is the warmest."
     assert calls == [["call_oslo", "call_rome"], ["call_bern"]], calls
     sent = model_requests()[before:]
-    assert len(sent) == 3, "one request to the model for each of ours"
+    assert len(sent) == 3, "one model request for each HTTP request"
     assert [tool["name"] for tool in sent[0]["body"]["tools"]] == ["get_weather"]
     items = sent[-1]["body"]["input"]
     seen = [(item.get("role") or item["type"], item.get("call_id")) for item in items if item["type"] != "reasoning"]
@@ -91,10 +91,10 @@ def check(ask, between=lambda: None, thoughts=1):
     outputs = [json.loads(item["output"])["celsius"] for item in items if item["type"] == "function_call_output"]
     assert outputs == [-3, 18, 7], outputs
     arguments = [item["arguments"] for item in items if item["type"] == "function_call"]
-    assert arguments[0] == '{"city": "Oslo"}', "as the model wrote them"
+    assert arguments[0] == '{"city": "Oslo"}', "arguments go back byte for byte"
 
 
 check(gathered)
 check(streamed)
-# What a sidecar remembers of the model's thoughts ends with it; the conversation does not.
+# A restart drops the reasoning that the sidecar has kept; the client's messages keep the rest of the conversation.
 check(gathered, restart, thoughts=0)

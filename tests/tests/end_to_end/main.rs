@@ -1,4 +1,4 @@
-//! The whole chain: real clients, the real Envoy with the filter, the real sidecar, the real Codex, the scripted model.
+//! Tests of the whole chain: real clients, Envoy with the filter, the sidecar, Codex, and the scripted model.
 
 mod clients;
 mod docs;

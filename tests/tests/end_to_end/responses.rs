@@ -1,5 +1,5 @@
-//! The Responses API through the whole chain, to the clients that are strictest about it, Codex among them.
-//! OpenAI API reference, "Responses"; Open Responses, which `llm-comply` and `openresponses-types` follow.
+//! The Responses API through the whole chain, with the clients that are strictest about it, among them Codex.
+//! OpenAI API reference, "Responses"; Open Responses, the specification behind `llm-comply` and `openresponses-types`.
 
 use std::process::{Output, Stdio};
 
@@ -10,62 +10,65 @@ use tokio::process::Command;
 use xtask::tools::{Tool, Tools};
 
 use crate::clients::sdks::{python, run_python};
-use crate::stack::{KEY, Stack};
+use crate::stack::{Chain, KEY};
 
 #[tokio::test]
-async fn openai_python_responds_in_every_way() {
+async fn openai_python_uses_the_responses_api() {
     run_python("responses.py").await;
 }
 
 #[tokio::test]
-async fn every_object_and_event_is_one_of_open_responses() {
+async fn every_object_and_event_matches_open_responses() {
     run_python("open_responses.py").await;
 }
 
-/// The cases of `llm-comply` 0.5.0 for the format open-responses.
+/// The number of cases that `llm-comply` 0.5.0 has for the format open-responses.
 const CASES: usize = 13;
 
 #[tokio::test]
-async fn llm_comply_passes_all_of_its_cases() {
-    let stack = Stack::start().await;
-    let script = |script: Value| Script::parse(script).expect("is a script");
-    stack
+async fn llm_comply_passes_every_responses_case() {
+    let chain = Chain::start().await;
+    let script = |script: Value| Script::parse(script).expect("the script is valid");
+    chain
         .model
         .set_default(Some(script(json!({"text": "Hello there, friend."}))));
-    let list = comply(&stack, &["--list"]).await;
+    let list = comply(&chain, &["--list"]).await;
     assert_eq!(list.matches(&"\n  ").count(), 2 * CASES, "{list}");
-    stack
+    chain
         .model
         .set_default(Some(script(json!({"text": "Hello there, friend."}))));
-    let mut passed = passed(&comply(&stack, &["--filter", &without_tools(&list)]).await);
+    let without_calls = comply(&chain, &["--filter", &without_tools(&list)]).await;
     let call = json!({"call": "get_weather", "arguments": {"location": "San Francisco"}});
-    stack.model.set_default(Some(script(call)));
-    passed += self::passed(&comply(&stack, &["--filter", "tool-calling"]).await);
-    assert_eq!(passed, CASES);
+    chain.model.set_default(Some(script(call)));
+    let with_calls = comply(&chain, &["--filter", "tool-calling"]).await;
+    assert_eq!(passed(&without_calls) + passed(&with_calls), CASES);
 }
 
-/// The ids of the cases that want no call.
+/// The ids of all cases but `tool-calling`, which needs a model that calls a tool.
 fn without_tools(list: &str) -> String {
-    let ids = list.lines().filter_map(|line| {
+    let id = |line: &str| -> Option<String> {
         let rest = line.strip_prefix("  ")?;
-        rest.split_whitespace()
-            .next()
-            .filter(|_| !rest.starts_with(' '))
-    });
-    let ids: Vec<_> = ids.filter(|id| *id != "tool-calling").collect();
-    ids.join(",")
+        let word = rest.split_whitespace().next()?;
+        (!rest.starts_with(' ')).then(|| word.to_owned())
+    };
+    list.lines()
+        .filter_map(id)
+        .filter(|id| id != "tool-calling")
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
-/// Runs `llm-comply`, which succeeds, and returns what it says. Reasoning is only checked of models named as OpenAI's.
-async fn comply(stack: &Stack, arguments: &[&str]) -> String {
+/// Runs `llm-comply`, which must succeed, and returns its output. The model is called `gpt-5` because `llm-comply` checks
+/// reasoning only for OpenAI's model names.
+async fn comply(chain: &Chain, arguments: &[&str]) -> String {
     let mut comply = Command::new(python());
     comply.args(["-m", "llm_comply.cli", "--format", "open-responses"]);
-    comply.args(["--json", "-m", "gpt-5", "-k", KEY, "-u", &stack.base_url()]);
+    comply.args(["--json", "-m", "gpt-5", "-k", KEY, "-u", &chain.base_url()]);
     comply.args(arguments);
     let output = finish(comply).await;
-    let said = text(&output);
-    assert!(output.status.success(), "{said}");
-    said
+    let printed = text(&output);
+    assert!(output.status.success(), "{printed}");
+    printed
 }
 
 fn passed(report: &str) -> usize {
@@ -73,21 +76,21 @@ fn passed(report: &str) -> usize {
 }
 
 #[tokio::test]
-async fn codex_itself_is_a_client_and_runs_its_tools() {
-    let stack = Stack::start().await;
-    let home = tempfile::TempDir::new().expect("the temporary folder can be written");
+async fn codex_as_a_client_runs_its_own_tools() {
+    let chain = Chain::start().await;
+    let home = tempfile::TempDir::new().expect("the temporary folder is writable");
     let config = format!(
         "model = \"codex-5\"\nmodel_provider = \"edge\"\n[model_providers.edge]\nname = \"edge\"\nbase_url = \"{}\"\nenv_key = \"EDGE_KEY\"\nwire_api = \"responses\"\n",
-        stack.base_url()
+        chain.base_url()
     );
-    std::fs::write(home.path().join("config.toml"), config).expect("the folder is ours");
-    // Codex would drop a tool of that name, so that the model knows it by another.
+    std::fs::write(home.path().join("config.toml"), config).expect("the test folder is writable");
+    // Codex behind the sidecar would drop a client tool called `exec_command`, so the sidecar appends an underscore.
     let command = json!({"call": "exec_command_", "arguments": {"cmd": "echo made by $((6 * 7))"}});
     let rounds = json!([[command], [{"text": "The tool has spoken."}]]);
     let mut codex = Command::new(
         Tools::open()
             .executable(Tool::Codex)
-            .expect("it was fetched"),
+            .expect("Codex was fetched: `cargo xtask fetch`"),
     );
     codex
         .args(["exec", "--skip-git-repo-check", "--ephemeral"])
@@ -97,28 +100,33 @@ async fn codex_itself_is_a_client_and_runs_its_tools() {
         .env("CODEX_HOME", home.path())
         .env("EDGE_KEY", KEY);
     let output = finish(codex).await;
-    let said = text(&output);
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains("The tool has spoken."), "{said}");
-    let requests = stack.model.requests();
+    let printed = text(&output);
+    assert!(output.status.success(), "{printed}");
+    assert!(printed.contains("The tool has spoken."), "{printed}");
+    let requests = chain.model.requests();
     assert_eq!(
         requests.len(),
         2,
-        "one model request for each of Codex's: {said}"
+        "one model request for each request of the client: {printed}"
     );
     let offered = requests[0].body["tools"].to_string();
     assert!(
         offered.contains("\"exec_command_\""),
-        "its shell is offered: {offered}"
+        "the client's shell tool is offered: {offered}"
     );
     let sent = requests[1].body["input"].to_string();
-    assert!(sent.contains("made by 42"), "its shell ran: {sent}");
+    assert!(
+        sent.contains("made by 42"),
+        "the client's shell tool has run: {sent}"
+    );
 }
 
 async fn finish(mut client: Command) -> Output {
     client.stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(DEADLINE * 3, client.output()).await;
-    output.expect("the client ends").expect("it is there")
+    output
+        .expect("the client exits in time")
+        .expect("the client is executable")
 }
 
 fn text(output: &Output) -> String {

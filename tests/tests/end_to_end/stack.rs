@@ -1,4 +1,4 @@
-//! What every test here starts with: the chain from Envoy to the scripted model, with one key.
+//! The fixture of these tests: the chain from Envoy to the scripted model, with one key.
 
 use http::Request;
 use serde_json::{Value, json};
@@ -7,30 +7,30 @@ use tests::http::{Body, Client, Version, bearer, post};
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::{self, Sidecar};
 
-/// The only key.
+/// The API key of the chain.
 pub(crate) const KEY: &str = "sk-a-key-of-the-end-to-end-tests";
 
-/// The chain. Fields are dropped in the order of a request's way.
+/// The chain. Drop order matters: first Envoy, then the sidecar, then the model, so that no part loses its upstream.
 #[derive(Debug)]
-pub(crate) struct Stack {
+pub(crate) struct Chain {
     pub(crate) envoy: Envoy,
     pub(crate) sidecar: Sidecar,
     pub(crate) model: ScriptedModel,
 }
 
-impl Stack {
+impl Chain {
     pub(crate) async fn start() -> Self {
         Self::start_with(|options| options).await
     }
 
-    /// The chain, with what `change` changes of its Envoy.
+    /// Starts the chain after `change` of Envoy's options.
     pub(crate) async fn start_with(
         change: impl FnOnce(envoy::EnvoyOptions) -> envoy::EnvoyOptions,
     ) -> Self {
         Self::assemble(|sidecar| sidecar, change).await
     }
 
-    /// The chain, with what `change` changes of its sidecar.
+    /// Starts the chain after `change` of the sidecar's options.
     pub(crate) async fn start_with_sidecar(
         change: impl FnOnce(sidecar::SidecarOptions) -> sidecar::SidecarOptions,
     ) -> Self {
@@ -50,7 +50,7 @@ impl Stack {
         Self::start_over(model, sidecar, change_envoy).await
     }
 
-    /// The chain over a model and a sidecar of the test's own, with what `change` changes of its Envoy.
+    /// Starts Envoy, after `change` of its options, in front of a model and a sidecar that the test has started.
     pub(crate) async fn start_over(
         model: ScriptedModel,
         sidecar: Sidecar,
@@ -64,7 +64,7 @@ impl Stack {
         }
     }
 
-    /// What a client is given.
+    /// The base URL for clients.
     pub(crate) fn base_url(&self) -> String {
         format!("http://{}/v1", self.envoy.address())
     }
@@ -73,22 +73,23 @@ impl Stack {
         self.envoy.connect(version).await
     }
 
-    /// Lines that the sidecar wrote about requests.
+    /// The request lines of the sidecar's log.
     pub(crate) fn requests_logged(&self) -> Vec<Value> {
-        let log = self.sidecar.log();
-        let lines = log
+        self.sidecar
+            .log()
             .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.filter(|line| line["message"] == "request").collect()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .filter(|line| line["message"] == "request")
+            .collect()
     }
 }
 
-/// The Envoy that ships, before `sidecar`, with the key.
+/// Options of an Envoy with the shipped configuration and the key, in front of `sidecar`.
 pub(crate) fn envoy_before(sidecar: &Sidecar) -> envoy::EnvoyOptions {
     envoy::EnvoyOptions::new(sidecar.socket()).env("PROXY_API_KEY", KEY)
 }
 
-/// A streamed chat whose message tells the model to play `script`.
+/// A streamed chat with a message that makes the model play `script`.
 pub(crate) fn streamed_chat(script: &Value) -> Request<Body> {
     let message = json!({"role": "user", "content": format!("[[model:{script}]]")});
     let body = json!({"model": "codex-5", "stream": true, "messages": [message]});

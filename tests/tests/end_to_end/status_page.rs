@@ -1,5 +1,5 @@
-//! The sidecar's status page in a real browser: what it shows of turns, tokens and refusals, and what of silence.
-//! The page is `sidecar/src/admin/page`; the browser is asked what it shows, and whether it had to complain.
+//! The sidecar's status page in a real browser: turns, tokens, errors, a missing login, and an unreachable sidecar.
+//! The page is in `sidecar/src/admin/page`. The tests read texts from the browser and check that its console is empty.
 
 use http::Request;
 use nix::sys::signal::Signal;
@@ -10,17 +10,18 @@ use tests::scripted_model::ScriptedModel;
 use tests::sidecar::{Sidecar, SidecarOptions};
 use tests::sse::Events;
 
-/// A client's id and a model's name that would be more than text to a page that is careless.
+/// A client id and a model name with markup, which a page without escaping would execute.
 const CLIENT: &str = "<img src=x onerror=document.title='owned'>";
 const MODEL: &str = "<script>document.title='owned'</script>";
 
-/// What a sidecar has to be told for a page at this URL.
+/// Adds an admin port to `options`, and returns the URL of the page on that port.
 fn with_page(options: SidecarOptions) -> (SidecarOptions, String) {
-    let free =
-        std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let address = free.expect("a loopback port is free").to_string();
-    let options = options.env("SIDECAR_ADMIN_LISTEN", &address);
-    (options, format!("http://{address}/"))
+    let address = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a loopback port is free")
+        .to_string();
+    let url = format!("http://{address}/");
+    (options.env("SIDECAR_ADMIN_LISTEN", &address), url)
 }
 
 fn chat(client: &str, script: &Value, stream: bool) -> Request<Body> {
@@ -32,18 +33,18 @@ fn chat(client: &str, script: &Value, stream: bool) -> Request<Body> {
 
 async fn ask(sidecar: &Sidecar, client: &str, script: Value) -> u16 {
     let mut connection = sidecar.connect().await;
-    let answer = connection.send(chat(client, &script, false)).await;
-    answer.expect("an answer").status.as_u16()
+    let response = connection.send(chat(client, &script, false)).await;
+    response.expect("a response arrives").status.as_u16()
 }
 
-/// The texts of all elements that `selector` finds.
+/// The texts of all elements that match `selector`.
 async fn texts(tab: &mut Tab, selector: &str) -> Value {
     let found = format!("[...document.querySelectorAll(\"{selector}\")]");
     tab.evaluate(&format!("{found}.map((one) => one.textContent)"))
         .await
 }
 
-/// What the columns of the table of usage come to.
+/// The sums of the columns of the usage table.
 async fn column_sums(tab: &mut Tab) -> Value {
     let rows = "[...document.querySelectorAll('#buckets tbody tr')]";
     let number = "Number(row.cells[column].textContent.replaceAll(',', ''))";
@@ -53,7 +54,7 @@ async fn column_sums(tab: &mut Tab) -> Value {
 }
 
 #[tokio::test]
-async fn the_page_shows_what_happens_and_what_has_happened() {
+async fn page_shows_running_and_finished_turns() {
     let model = ScriptedModel::start()
         .await
         .expect("a loopback port is free");
@@ -69,19 +70,19 @@ async fn the_page_shows_what_happens_and_what_has_happened() {
     .await;
 
     let plan = json!({"primary": {"used_percent": 85, "window_minutes": 300, "resets_at": 4_000_000_000_u64}});
-    let answered = json!([
+    let completed = json!([
         {"head": {"rate_limits": plan}},
         {"text": "Hello."},
         {"usage": {"input_tokens": 1234, "cached_tokens": 1000, "output_tokens": 56, "reasoning_tokens": 7}},
     ]);
-    let refused =
+    let failing =
         json!({"status": 400, "error": {"type": "invalid_request_error", "message": "no"}});
-    assert_eq!(ask(&sidecar, CLIENT, answered).await, 200);
-    assert_eq!(ask(&sidecar, "bob", refused).await, 400);
+    assert_eq!(ask(&sidecar, CLIENT, completed).await, 200);
+    assert_eq!(ask(&sidecar, "bob", failing).await, 400);
     let held = json!([{"text": "x", "open": true}, {"hold": "the end"}, {"text": "y"}]);
     let mut connection = sidecar.connect().await;
     let stream = connection.stream(chat("carol", &held, true)).await;
-    let mut events = Events::new(stream.expect("an answer"));
+    let mut events = Events::new(stream.expect("a response arrives"));
     events.next_json().await;
 
     tab.wait_until("document.querySelector('#turns').textContent === '1'")
@@ -101,11 +102,12 @@ async fn the_page_shows_what_happens_and_what_has_happened() {
         texts(&mut tab, "#children td:first-child").await,
         json!(pids)
     );
-    let plan = texts(&mut tab, "#plan li").await[0].take();
+    let plan_text = texts(&mut tab, "#plan li").await[0].take();
     assert!(
-        plan.as_str()
-            .is_some_and(|plan| plan.starts_with("5 h window 85 % used, nearly exhausted")),
-        "{plan}"
+        plan_text
+            .as_str()
+            .is_some_and(|text| text.starts_with("5 h window 85 % used, nearly exhausted")),
+        "{plan_text}"
     );
 
     tab.wait_until("document.querySelectorAll('#requests tbody tr').length === 2")
@@ -137,7 +139,7 @@ async fn the_page_shows_what_happens_and_what_has_happened() {
     assert_eq!(
         texts(&mut tab, "main :is(img, script)").await,
         json!([]),
-        "text stays text"
+        "markup in names is shown as text"
     );
     assert_eq!(
         tab.evaluate("document.title").await,
@@ -150,7 +152,10 @@ async fn the_page_shows_what_happens_and_what_has_happened() {
         .await;
     assert_eq!(column_sums(&mut tab).await, json!([234, 1000, 56, 2, 1]));
     model.release("the end");
-    events.rest().await.expect("it ends well");
+    events
+        .rest()
+        .await
+        .expect("the stream ends without a transport error");
     tab.wait_until("document.querySelector('#turns').textContent === '0'")
         .await;
     tab.wait_until("document.querySelectorAll('#requests tbody tr').length === 3")
@@ -158,7 +163,7 @@ async fn the_page_shows_what_happens_and_what_has_happened() {
     assert_eq!(tab.console_messages(), [""; 0]);
 }
 
-/// Each of the hours has a column, and what came has bars.
+/// Asserts that the chart has a column for each of 24 hours, and bars for all kinds of tokens and requests.
 async fn assert_drawn(tab: &mut Tab) {
     let visible = |name: &str| {
         format!(
@@ -168,20 +173,20 @@ async fn assert_drawn(tab: &mut Tab) {
     assert_eq!(tab.evaluate(&visible("column")).await, 24);
     for name in ["prompt", "cached", "completion", "asked", "failed"] {
         let bars = tab.evaluate(&visible(name)).await;
-        // The turns may have come before and after a full hour.
+        // Two bars when the turns fell on both sides of a full hour.
         assert!(bars == 1 || bars == 2, "{bars} bars of {name}");
     }
 }
 
 #[tokio::test]
-async fn the_page_says_what_to_do_and_outlives_its_sidecar() {
+async fn page_shows_the_remedy_and_survives_a_sidecar_restart() {
     let model = ScriptedModel::start()
         .await
         .expect("a loopback port is free");
     let (options, url) = with_page(SidecarOptions::new(&model).env("CODEX_FORCE_PROVIDER", ""));
     let mut sidecar = options.spawn();
-    let not_ready = |answer: &tests::http::BufferedResponse| {
-        answer.json()["error"]["code"] == "codex_login_required"
+    let not_ready = |response: &tests::http::BufferedResponse| {
+        response.json()["error"]["code"] == "codex_login_required"
     };
     sidecar.wait_for_readiness(not_ready).await;
     let mut tab = Tab::open(&url).await;
@@ -198,7 +203,7 @@ async fn the_page_says_what_to_do_and_outlives_its_sidecar() {
     );
 
     let login = sidecar.dir().join("codex-home/auth.json");
-    std::fs::write(login, r#"{"OPENAI_API_KEY":"sk-test"}"#).expect("the folder is ours");
+    std::fs::write(login, r#"{"OPENAI_API_KEY":"sk-test"}"#).expect("the test folder is writable");
     tab.wait_until("document.querySelector('#state').textContent === '● Ready'")
         .await;
     assert_eq!(
@@ -226,7 +231,7 @@ async fn the_page_says_what_to_do_and_outlives_its_sidecar() {
     assert_eq!(
         texts(&mut tab, "#turns, #turns-limit").await,
         json!(["0", "of 4"]),
-        "the last that was known stays"
+        "the page keeps the last known values"
     );
 
     sidecar.restart();

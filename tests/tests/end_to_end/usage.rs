@@ -1,10 +1,10 @@
-//! Usage through Envoy: whose key sees what, and one id for a request in its answer, the logs and its record.
+//! Usage through Envoy: the access of each key, and one request id in the response, the logs and the usage record.
 
 use http::Request;
 use serde_json::{Value, json};
 use tests::http::{Body, Version, bearer, get, post, with};
 
-use crate::stack::Stack;
+use crate::stack::Chain;
 
 fn chat(key: &str) -> Request<Body> {
     let script = json!([{"text": "x"}, {"usage": {"input_tokens": 10, "output_tokens": 5}}]);
@@ -14,17 +14,17 @@ fn chat(key: &str) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn a_key_sees_its_own_usage_and_an_admin_key_all() {
+async fn key_sees_its_own_usage_and_an_admin_key_all() {
     let keys = json!([
         {"id": "alice", "key": "sk-alice"},
         {"id": "bob", "key": "sk-bob"},
         {"id": "root", "key": "sk-root", "admin": true},
     ]);
-    let stack = Stack::start_with(|options| options.filter("keys", keys)).await;
-    let mut client = stack.connect(Version::H1).await;
+    let chain = Chain::start_with(|options| options.filter("keys", keys)).await;
+    let mut client = chain.connect(Version::H1).await;
     for key in ["sk-alice", "sk-bob", "sk-bob"] {
-        let answer = client.send(chat(key)).await.unwrap();
-        assert_eq!(answer.status, 200, "{answer:?}");
+        let response = client.send(chat(key)).await.unwrap();
+        assert_eq!(response.status, 200, "{response:?}");
     }
     for (path, key, status, requests) in [
         ("/v1/usage", "sk-alice", 200, 1),
@@ -32,47 +32,50 @@ async fn a_key_sees_its_own_usage_and_an_admin_key_all() {
         ("/v1/usage?client=bob", "sk-alice", 403, 0),
         ("/v1/usage", "sk-root", 200, 3),
         ("/v1/usage?client=bob", "sk-root", 200, 2),
-        ("/v1/usage", "sk-nobody", 401, 0),
+        ("/v1/usage", "sk-unknown", 401, 0),
     ] {
-        // A client that calls itself an administrator is not believed.
-        let claims = with(get(path), "x-codex-edge-admin", "true");
-        let claims = with(claims, "x-codex-edge-client", "bob");
-        let answer = client.send(bearer(claims, key)).await.unwrap();
-        assert_eq!(answer.status, status, "{path} with {key}: {answer:?}");
+        // The filter must replace identity headers that the client sends.
+        let forged = with(
+            with(get(path), "x-codex-edge-admin", "true"),
+            "x-codex-edge-client",
+            "bob",
+        );
+        let response = client.send(bearer(forged, key)).await.unwrap();
+        assert_eq!(response.status, status, "{path} with {key}: {response:?}");
         if status == 200 {
-            let sums = answer.json();
-            assert_eq!(sums["requests"], requests, "{path} with {key}: {sums}");
+            let totals = response.json();
+            assert_eq!(totals["requests"], requests, "{path} with {key}: {totals}");
             assert_eq!(
-                sums["total_tokens"],
+                totals["total_tokens"],
                 requests * 15,
-                "{path} with {key}: {sums}"
+                "{path} with {key}: {totals}"
             );
         }
     }
-    let refused = client
+    let rejected = client
         .send(bearer(post("/v1/usage", ""), "sk-alice"))
         .await
         .unwrap();
     assert_eq!(
-        (refused.status.as_u16(), refused.header("allow")),
+        (rejected.status.as_u16(), rejected.header("allow")),
         (405, "GET, OPTIONS")
     );
 }
 
 #[tokio::test]
-async fn one_id_leads_from_the_answer_to_the_logs_and_the_record() {
+async fn request_id_is_the_same_in_response_logs_and_record() {
     let keys = json!([{"id": "alice", "key": "sk-alice"}]);
-    let stack = Stack::start_with(|options| options.filter("keys", keys)).await;
-    let answer = stack
+    let chain = Chain::start_with(|options| options.filter("keys", keys)).await;
+    let response = chain
         .connect(Version::H2)
         .await
         .send(chat("sk-alice"))
         .await
         .unwrap();
-    let id = answer.header("x-request-id").to_owned();
-    assert!(!id.is_empty(), "{answer:?}");
+    let id = response.header("x-request-id").to_owned();
+    assert!(!id.is_empty(), "{response:?}");
     let raw = bearer(get("/v1/usage/raw?limit=1"), "sk-alice");
-    let records = stack
+    let records = chain
         .connect(Version::H1)
         .await
         .send(raw)
@@ -88,10 +91,10 @@ async fn one_id_leads_from_the_answer_to_the_logs_and_the_record() {
         (&record["requested_model"], &record["effective_model"]),
         (&json!("codex-5-low"), &json!("gpt-5"))
     );
-    let of_it = |entry: &Value| entry["request_id"] == id.as_str();
-    let entry = stack.envoy.access_log_entry(of_it).await;
+    let has_id = |entry: &Value| entry["request_id"] == id.as_str();
+    let entry = chain.envoy.access_log_entry(has_id).await;
     assert_eq!(entry["client"], "alice");
-    let logged = stack.requests_logged();
+    let logged = chain.requests_logged();
     assert!(
         logged.iter().any(|line| line["span"]["id"] == id.as_str()),
         "{logged:?}"

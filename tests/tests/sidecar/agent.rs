@@ -1,4 +1,4 @@
-//! The `agent` profile: Codex's own tools, in the sandbox that was asked for and in a folder that is gone afterwards.
+//! The `agent` profile: Codex's own tools, in the configured sandbox and in a folder that the sidecar removes afterwards.
 
 use serde_json::json;
 use tests::http::{BufferedResponse, with};
@@ -7,30 +7,33 @@ use tests::sidecar::{Sidecar, SidecarOptions};
 
 use crate::stack::{SOON, assert_error, chat, start_with};
 
-/// Has the model run `command` and then say `done`, for a key of the agent profile.
+/// Makes the model call a tool with `command` and then reply `done`, for a client with the agent profile.
 async fn run(sidecar: &Sidecar, command: &str) -> BufferedResponse {
     let call = json!({"call": "exec_command", "arguments": {"cmd": command}});
-    let request = chat(&json!([[call], [{"text": "done"}]]), &json!({}));
-    let request = with(request, "x-codex-edge-profile", "agent");
+    let request = with(
+        chat(&json!([[call], [{"text": "done"}]]), &json!({})),
+        "x-codex-edge-profile",
+        "agent",
+    );
     sidecar
         .connect()
         .await
         .send(request)
         .await
-        .expect("an answer")
+        .expect("a response arrives")
 }
 
-/// What the command wrote, as the model was told.
-fn output(model: &ScriptedModel) -> String {
+/// The output of the command that Codex sent to the model.
+fn command_output(model: &ScriptedModel) -> String {
     let requests = model.requests();
-    let sent = &requests.last().expect("the model was asked").body["input"];
+    let sent = &requests.last().expect("the model received a request").body["input"];
     let items = sent.as_array().into_iter().flatten();
     let outputs = items.filter(|item| item["type"] == "function_call_output");
     outputs.filter_map(|item| item["output"].as_str()).collect()
 }
 
 #[tokio::test]
-async fn an_agent_may_do_what_its_sandbox_allows_and_no_more() {
+async fn agent_is_confined_to_its_sandbox_mode() {
     const COMMAND: &str =
         "pwd; touch here && echo wrote here; touch \"$HOME/x\" && echo wrote home; env";
     for (mode, here, home) in [
@@ -38,50 +41,50 @@ async fn an_agent_may_do_what_its_sandbox_allows_and_no_more() {
         ("workspace-write", true, false),
         ("danger-full-access", true, true),
     ] {
-        let elsewhere = tempfile::tempdir().unwrap();
-        let elsewhere = elsewhere.path().to_string_lossy().into_owned();
+        let home_folder = tempfile::tempdir().unwrap();
+        let home_path = home_folder.path().to_string_lossy().into_owned();
         let (model, sidecar) = start_with(|options: SidecarOptions| {
             options
                 .env("PROXY_SANDBOX_MODE", mode)
-                .env("HOME", &elsewhere)
-                .env("PROXY_API_KEY", "a-key-of-ours")
+                .env("HOME", &home_path)
+                .env("PROXY_API_KEY", "an-operator-key")
         })
         .await;
-        let answer = run(&sidecar, COMMAND).await;
+        let response = run(&sidecar, COMMAND).await;
         assert_eq!(
-            answer.json()["choices"][0]["message"]["content"],
+            response.json()["choices"][0]["message"]["content"],
             "done",
-            "{answer:?}"
+            "{response:?}"
         );
-        let said = output(&model);
-        assert_eq!(said.contains("wrote here"), here, "{mode}: {said}");
-        assert_eq!(said.contains("wrote home"), home, "{mode}: {said}");
+        let output = command_output(&model);
+        assert_eq!(output.contains("wrote here"), here, "{mode}: {output}");
+        assert_eq!(output.contains("wrote home"), home, "{mode}: {output}");
         assert!(
-            !said.contains("a-key-of-ours"),
-            "{mode}: no key of ours reaches a child"
+            !output.contains("an-operator-key"),
+            "{mode}: the operator's key is not in the environment of a child"
         );
-        let folder = said
+        let folder = output
             .lines()
             .find(|line| line.contains("/turn-"))
-            .expect("a folder of its own");
-        let removed = async {
+            .expect("the turn has a folder of its own");
+        let removal = async {
             while std::path::Path::new(folder.trim()).exists() {
                 tokio::time::sleep(std::time::Duration::from_millis(10)).await;
             }
         };
-        let removed = tokio::time::timeout(SOON, removed).await;
-        assert!(removed.is_ok(), "{folder} is left");
+        let removed = tokio::time::timeout(SOON, removal).await;
+        assert!(removed.is_ok(), "{folder} was not removed");
     }
 }
 
 #[tokio::test]
-async fn a_plain_model_has_no_tool_to_run() {
+async fn plain_profile_cannot_run_codex_tools() {
     let (_model, sidecar) = start_with(|options| options).await;
     let call = json!({"call": "exec_command", "arguments": {"cmd": "echo ran"}});
     let request = chat(&json!([[call], [{"text": "done"}]]), &json!({}));
-    let answer = sidecar.connect().await.send(request).await.unwrap();
-    assert_error(&answer, 502, "codex_failed");
-    let message = answer.json()["error"]["message"].clone();
+    let response = sidecar.connect().await.send(request).await.unwrap();
+    assert_error(&response, 502, "codex_failed");
+    let message = response.json()["error"]["message"].clone();
     assert!(
         message.as_str().unwrap().contains("allows none"),
         "{message}"
@@ -89,14 +92,15 @@ async fn a_plain_model_has_no_tool_to_run() {
 }
 
 #[tokio::test]
-async fn an_agent_is_refused_where_its_sandbox_does_not_work() {
+async fn agent_is_rejected_when_its_sandbox_does_not_work() {
     let model = ScriptedModel::start().await.unwrap();
-    let faulty = crate::lifecycle::workers::Faulty::new_for("sandbox", "echo ok; echo escaped");
+    let faulty =
+        crate::lifecycle::workers::FaultyCodex::new_for("sandbox", "echo ok; echo escaped");
     let sidecar = faulty.options(&model).start().await;
-    let refused = run(&sidecar, "echo ran").await;
-    assert_error(&refused, 503, "codex_unavailable");
+    let rejected = run(&sidecar, "echo ran").await;
+    assert_error(&rejected, 503, "codex_unavailable");
     assert!(
-        refused.json()["error"]["message"]
+        rejected.json()["error"]["message"]
             .as_str()
             .unwrap()
             .contains("sandbox")

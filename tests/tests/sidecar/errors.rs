@@ -1,4 +1,4 @@
-//! What a client is told when something is wrong: with the request, with the model service, with the child.
+//! The status and code that a client gets when the request is invalid, the model service fails, or the child fails.
 
 use http::Method;
 use nix::sys::signal::{Signal, kill};
@@ -12,11 +12,11 @@ use tests::sse;
 use crate::stack::{ask, assert_error, assert_fails, chat, start, start_with, stream};
 
 #[tokio::test]
-async fn a_wrong_request_is_refused_with_the_place_of_the_mistake() {
+async fn invalid_requests_get_a_status_and_code_before_the_model_is_asked() {
     let (model, sidecar) = start_with(|options| options.env("PROXY_MAX_BODY_BYTES", "1000")).await;
     let mut client = sidecar.connect().await;
     let chat = |body: &str| post("/v1/chat/completions", body.to_owned());
-    let text = |request| with(request, "content-encoding", "gzip");
+    let compressed = |request| with(request, "content-encoding", "gzip");
     for (request, status, code) in [
         (chat("{"), 400, "invalid_json"),
         (chat(r#"{"messages":[]}"#), 400, "invalid_request_error"),
@@ -25,7 +25,7 @@ async fn a_wrong_request_is_refused_with_the_place_of_the_mistake() {
             404,
             "model_not_found",
         ),
-        (text(chat("{}")), 415, "unsupported_media_type"),
+        (compressed(chat("{}")), 415, "unsupported_media_type"),
         (
             chat(&format!(r#"{{"messages":"{}"}}"#, "x".repeat(1000))),
             413,
@@ -44,24 +44,25 @@ async fn a_wrong_request_is_refused_with_the_place_of_the_mistake() {
         (get("/v1/nothing"), 404, "unknown_url"),
         (get("/v1/models/gpt-4"), 404, "model_not_found"),
     ] {
-        let what = format!("{} {}", request.method(), request.uri());
-        let answer = client
+        let case = format!("{} {}", request.method(), request.uri());
+        let response = client
             .send(request)
             .await
-            .unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert_error(&answer, status, code);
+            .unwrap_or_else(|error| panic!("{case}: {error}"));
+        assert_error(&response, status, code);
         if status == 405 {
-            assert!(answer.header("allow").contains("OPTIONS"), "{answer:?}");
+            assert!(response.header("allow").contains("OPTIONS"), "{response:?}");
         }
         if status == 413 {
-            client = sidecar.connect().await; // The rest of the body is not read.
+            // The sidecar does not read the rest of the body, so this connection cannot carry another request.
+            client = sidecar.connect().await;
         }
     }
     assert_eq!(model.requests().len(), 0);
 }
 
 #[tokio::test]
-async fn a_failure_of_the_model_service_is_the_same_error_with_and_without_a_stream() {
+async fn provider_failures_give_the_same_error_buffered_and_streamed() {
     let (_model, sidecar) = start().await;
     for (script, status, code) in [
         (
@@ -103,21 +104,21 @@ async fn a_failure_of_the_model_service_is_the_same_error_with_and_without_a_str
 }
 
 #[tokio::test]
-async fn an_answer_that_the_provider_ends_early_says_so() {
+async fn incomplete_responses_keep_their_text_and_name_the_finish_reason() {
     let (_model, sidecar) = start().await;
     for (reason, finish) in [
         ("max_output_tokens", "length"),
         ("content_filter", "content_filter"),
     ] {
         let script = json!([{"text": "par"}, {"incomplete": reason}]);
-        let answer = ask(&sidecar, script, json!({})).await.json();
-        assert_eq!(answer["choices"][0]["finish_reason"], finish);
-        assert_eq!(answer["choices"][0]["message"]["content"], "par");
+        let response = ask(&sidecar, script, json!({})).await.json();
+        assert_eq!(response["choices"][0]["finish_reason"], finish);
+        assert_eq!(response["choices"][0]["message"]["content"], "par");
     }
 }
 
 #[tokio::test]
-async fn silence_ends_a_turn_in_the_child_too() {
+async fn idle_timeout_interrupts_the_turn_in_the_child() {
     let (model, sidecar) = start_with(|options| {
         options
             .env("PROXY_PROTO_IDLE_MS", "300")
@@ -136,11 +137,11 @@ async fn silence_ends_a_turn_in_the_child_too() {
         "idle_timeout"
     );
     let cut = model.wait_for_disconnects(2, crate::stack::SOON).await;
-    assert_eq!(cut.expect("both model requests are dropped").len(), 2);
+    assert_eq!(cut.expect("Codex drops both model requests").len(), 2);
 }
 
 #[tokio::test]
-async fn a_request_that_takes_too_long_is_ended() {
+async fn request_timeout_ends_a_turn_that_still_produces_text() {
     let (_model, sidecar) = start_with(|options| options.env("PROXY_TIMEOUT_MS", "500")).await;
     let endless = json!({"chars": 10_000, "delta_chars": 1, "delay_ms": 20});
     assert_error(
@@ -151,7 +152,7 @@ async fn a_request_that_takes_too_long_is_ended() {
 }
 
 #[tokio::test]
-async fn a_child_that_dies_fails_its_turns_and_is_replaced() {
+async fn child_exit_fails_its_turns_and_starts_a_replacement() {
     let (_model, mut sidecar) = start().await;
     let mut events = stream(
         &sidecar,
@@ -161,12 +162,12 @@ async fn a_child_that_dies_fails_its_turns_and_is_replaced() {
     events.next_json().await;
     events.next_json().await;
     let children = sidecar.children();
-    assert_eq!(children.len(), 1, "one worker");
+    assert_eq!(children.len(), 1, "one worker runs");
     kill(Pid::from_raw(children[0]), Signal::SIGKILL).unwrap();
     let rest = events
         .rest()
         .await
-        .expect("the stream ends well, whatever it says");
+        .expect("the stream ends without a transport error");
     assert_eq!(
         sse::json(rest.last().unwrap())["error"]["code"],
         "codex_failed",
@@ -183,29 +184,29 @@ async fn a_child_that_dies_fails_its_turns_and_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_codex_without_a_login_is_not_ready_and_says_what_to_do() {
+async fn readiness_without_login_is_503_and_names_codex_login() {
     let model = ScriptedModel::start().await.unwrap();
     let mut sidecar = SidecarOptions::new(&model)
         .env("CODEX_FORCE_PROVIDER", "")
         .spawn();
-    let not_ready = |answer: &tests::http::BufferedResponse| {
-        answer.json()["error"]["code"] == "codex_login_required"
+    let not_ready = |response: &tests::http::BufferedResponse| {
+        response.json()["error"]["code"] == "codex_login_required"
     };
-    let answer = sidecar.wait_for_readiness(not_ready).await;
-    assert_eq!(answer.status, 503);
+    let response = sidecar.wait_for_readiness(not_ready).await;
+    assert_eq!(response.status, 503);
     assert!(
-        answer.json()["error"]["message"]
+        response.json()["error"]["message"]
             .as_str()
             .unwrap()
             .contains("codex login")
     );
-    let refused = sidecar
+    let rejected = sidecar
         .connect()
         .await
         .send(chat(&json!({"text": "x"}), &json!({})))
         .await
         .unwrap();
-    assert_error(&refused, 503, "codex_login_required");
+    assert_error(&rejected, 503, "codex_login_required");
     std::fs::write(
         sidecar.dir().join("codex-home/auth.json"),
         r#"{"OPENAI_API_KEY":"sk-test"}"#,
@@ -215,7 +216,7 @@ async fn a_codex_without_a_login_is_not_ready_and_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_binary_that_cannot_be_used_is_named_at_the_start() {
+async fn start_with_an_unusable_codex_binary_exits_64_and_names_the_binary() {
     let model = ScriptedModel::start().await.unwrap();
     for (binary, named) in [
         ("/nonexistent/codex", "/nonexistent/codex"),
@@ -223,14 +224,14 @@ async fn a_binary_that_cannot_be_used_is_named_at_the_start() {
     ] {
         let mut sidecar = SidecarOptions::new(&model).env("CODEX_BIN", binary).spawn();
         assert_eq!(sidecar.wait().await, Some(64), "{}", sidecar.log());
-        let last = sidecar.log();
-        let last: Value = serde_json::from_str(last.lines().last().unwrap()).unwrap();
+        let log = sidecar.log();
+        let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
         assert!(last["error"].as_str().unwrap().contains(named), "{last}");
     }
 }
 
 #[tokio::test]
-async fn a_used_up_plan_says_when_it_is_open_again() {
+async fn exhausted_plan_gives_retry_after_until_its_reset() {
     let (_model, sidecar) = start().await;
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -247,45 +248,49 @@ async fn a_used_up_plan_says_when_it_is_open_again() {
         "{plan}"
     );
     let used_up = json!({"status": 429, "error": {"type": "usage_limit_reached"}});
-    let answer = ask(&sidecar, used_up, json!({})).await;
-    assert_error(&answer, 429, "insufficient_quota");
-    assert_eq!(answer.header("x-should-retry"), "false");
-    let retry_after: u64 = answer.header("retry-after").parse().unwrap();
+    let response = ask(&sidecar, used_up, json!({})).await;
+    assert_error(&response, 429, "insufficient_quota");
+    assert_eq!(response.header("x-should-retry"), "false");
+    let retry_after: u64 = response.header("retry-after").parse().unwrap();
     assert!((4900..=5000).contains(&retry_after), "{retry_after}");
-    assert!(answer.header("x-codex-edge-plan").contains("used=100"));
+    assert!(response.header("x-codex-edge-plan").contains("used=100"));
 }
 
-/// Codex reads its login once and claims it to its end, whatever the provider says.
+/// Codex reads the login once and reports a credential until it exits, even after the provider has rejected that login.
 #[tokio::test]
-async fn a_login_that_the_provider_refuses_is_told_and_a_new_one_is_used_at_once() {
+async fn rejected_login_gives_503_and_a_new_login_is_used_at_once() {
     let (model, mut sidecar) = start().await;
     sidecar.signal(Signal::SIGTERM);
     assert_eq!(sidecar.wait().await, Some(0));
     let home = sidecar.dir().join("codex-home");
-    let config = std::fs::read_to_string(home.join("config.toml")).unwrap();
-    let config = format!("{config}requires_openai_auth = true\n");
+    let mut config = std::fs::read_to_string(home.join("config.toml")).unwrap();
+    config.push_str("requires_openai_auth = true\n");
     std::fs::write(home.join("config.toml"), config).unwrap();
     let log_in = |key: &str| {
         let login = json!({"OPENAI_API_KEY": key}).to_string();
         std::fs::write(home.join("auth.json"), login).unwrap();
     };
-    let used = |key: &str| {
+    let was_sent = |key: &str| {
         let requests = model.requests();
-        let bearer = &requests.last().expect("the model was asked").headers["authorization"];
+        let bearer = &requests
+            .last()
+            .expect("the model received a request")
+            .headers["authorization"];
         *bearer == format!("Bearer {key}")
     };
     log_in("sk-revoked");
     sidecar.restart();
     sidecar.wait_until_ready().await;
-    let refused = ask(&sidecar, json!({"status": 401}), json!({})).await;
-    assert_error(&refused, 503, "codex_login_required");
-    assert!(used("sk-revoked"));
-    sidecar.wait_until_ready().await; // Codex still claims a credential.
+    let rejected = ask(&sidecar, json!({"status": 401}), json!({})).await;
+    assert_error(&rejected, 503, "codex_login_required");
+    assert!(was_sent("sk-revoked"));
+    // The running Codex still reports a credential, so the sidecar is ready again.
+    sidecar.wait_until_ready().await;
     let first = sidecar.children();
     log_in("sk-new");
     wait_until_gone(&first).await;
     sidecar.wait_until_ready().await;
-    let answer = ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    assert!(used("sk-new"));
+    let response = ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    assert!(was_sent("sk-new"));
 }

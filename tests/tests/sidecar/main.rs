@@ -1,4 +1,4 @@
-//! The sidecar binary with a real Codex behind it and the scripted model behind that, spoken to as Envoy speaks to it.
+//! Tests of the sidecar binary over its socket, as Envoy connects to it. Codex is real; the model service is scripted.
 
 mod agent;
 mod chats;

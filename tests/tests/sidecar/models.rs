@@ -1,5 +1,5 @@
-//! `/v1/models`: which ids a client sees, and what it is told of each.
-//! OpenAI API reference, "Models"; the context windows are those of the binary's own catalogue.
+//! `/v1/models`: the ids that a client sees, and the context window of each.
+//! OpenAI API reference, "Models"; the context windows come from the catalogue in the Codex binary.
 
 use expect_test::expect_file;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::proto;
 use crate::stack::{assert_error, start, start_with};
 
 #[tokio::test]
-async fn models_are_listed_and_found() {
+async fn model_list_has_all_ids_or_those_the_key_allows() {
     let (_model, sidecar) = start().await;
     let mut client = sidecar.connect().await;
     let list = client.send(get("/v1/models")).await.unwrap();
@@ -29,38 +29,41 @@ async fn models_are_listed_and_found() {
         "gpt-5",
     ];
     assert_eq!(ids, expected);
-    let limited = with(
+    let limited_request = with(
         with(get("/v1/models"), "x-codex-edge-client", "a"),
         "x-codex-edge-models",
         "*-low",
     );
-    let limited = client.send(limited).await.unwrap();
+    let limited = client.send(limited_request).await.unwrap();
     assert_eq!(limited.header("cache-control"), "private");
     assert_eq!(limited.json()["data"].as_array().map(Vec::len), Some(1));
 }
 
 #[tokio::test]
-async fn each_model_has_the_window_that_codex_knows_for_it() {
+async fn each_model_has_the_context_window_of_codexs_catalogue() {
     let own = r#"{"wide": {"model": "gpt-6.1-terra", "effort": "low"}, "new": {"model": "gpt-of-tomorrow"}}"#;
     let (_model, sidecar) = start_with(|options| {
-        let options = options.env("CODEX_MODEL", "gpt-5.5");
-        options.env("PROXY_MODELS", own)
+        options
+            .env("CODEX_MODEL", "gpt-5.5")
+            .env("PROXY_MODELS", own)
     })
     .await;
     let mut client = sidecar.connect().await;
     let list = client.send(get("/v1/models")).await.unwrap();
-    let lines = String::from_utf8(list.body.to_vec()).unwrap();
-    let lines = lines.replace("},{", "},\n{") + "\n";
+    let lines = String::from_utf8(list.body.to_vec())
+        .unwrap()
+        .replace("},{", "},\n{")
+        + "\n";
     expect_file!["../../golden/models/list.json"].assert_eq(&lines);
     for model in list.json()["data"].as_array().unwrap() {
         let path = format!("/v1/models/{}", model["id"].as_str().unwrap());
         let one = client.send(get(&path)).await.unwrap();
-        assert_eq!(one.json(), *model, "one is as it is listed");
+        assert_eq!(one.json(), *model, "a model by id equals its list entry");
     }
 }
 
 #[tokio::test]
-async fn an_id_is_found_in_any_case_and_an_unknown_one_is_not() {
+async fn model_ids_match_in_any_case_and_unknown_ids_get_404() {
     let (_model, sidecar) = start().await;
     let mut client = sidecar.connect().await;
     for id in ["codex-5-low", "CODEX-5-Low", "codev-5", "GPT-5", "gpt-5/"] {
@@ -78,10 +81,11 @@ async fn an_id_is_found_in_any_case_and_an_unknown_one_is_not() {
 }
 
 #[tokio::test]
-async fn an_old_codex_tells_no_window() {
+async fn models_of_a_proto_codex_have_no_context_window() {
     let (_model, sidecar) = start_with(|options| {
-        let options = options.env("CODEX_BIN", &proto::codex());
-        options.env("CODEX_MODEL", "gpt-5.5")
+        options
+            .env("CODEX_BIN", &proto::codex_binary())
+            .env("CODEX_MODEL", "gpt-5.5")
     })
     .await;
     let mut client = sidecar.connect().await;

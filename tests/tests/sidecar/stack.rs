@@ -1,4 +1,4 @@
-//! What every test here starts with: a scripted model, a sidecar before it, and a chat request.
+//! The fixture of these tests: a scripted model, a sidecar in front of it, and chat requests.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use tests::sidecar::{Sidecar, SidecarOptions};
 use tests::sse::{self, Events};
 use tokio::time::{sleep, timeout};
 
-/// Longest wait for something that the sidecar should do at once.
+/// Deadline of a condition that the sidecar should meet at once.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
-/// A model and a sidecar as they ship.
+/// Starts a scripted model, and a sidecar with default options.
 pub(crate) async fn start() -> (ScriptedModel, Sidecar) {
     start_with(|options| options).await
 }
 
-/// A model, and a sidecar with what `change` changes.
+/// Starts a scripted model, and a sidecar after `change` of its options.
 pub(crate) async fn start_with(
     change: impl FnOnce(SidecarOptions) -> SidecarOptions,
 ) -> (ScriptedModel, Sidecar) {
@@ -29,7 +29,7 @@ pub(crate) async fn start_with(
     (model, sidecar)
 }
 
-/// A chat request whose last message tells the model to play `script`.
+/// A chat request with a message that makes the model play `script`.
 pub(crate) fn chat(script: &Value, more: &Value) -> Request<Body> {
     let mut body = json!({
         "model": "codex-5",
@@ -42,53 +42,60 @@ pub(crate) fn chat(script: &Value, more: &Value) -> Request<Body> {
     post("/v1/chat/completions", body.to_string())
 }
 
-/// Sends a chat and returns the whole answer.
+/// Sends a chat and returns the buffered response.
 pub(crate) async fn ask(sidecar: &Sidecar, script: Value, more: Value) -> BufferedResponse {
     let mut client = sidecar.connect().await;
-    client.send(chat(&script, &more)).await.expect("an answer")
+    client
+        .send(chat(&script, &more))
+        .await
+        .expect("a response arrives")
 }
 
-/// Begins a chat and returns its events.
+/// Starts a streamed chat and returns its events.
 pub(crate) async fn stream(sidecar: &Sidecar, script: Value) -> Events {
     let mut client = sidecar.connect().await;
     let stream = client.stream(chat(&script, &json!({"stream": true}))).await;
-    Events::new(stream.expect("an answer"))
+    Events::new(stream.expect("a response arrives"))
 }
 
-/// The content of a chunk; empty where there is none.
+/// The content of a chunk, or an empty text.
 pub(crate) fn content(chunk: &Value) -> &str {
     chunk["choices"][0]["delta"]["content"]
         .as_str()
         .unwrap_or_default()
 }
 
-/// Asserts that `answer` is an error in OpenAI's shape with this status and code.
+/// Asserts that `response` is an error in OpenAI's shape with this status and code.
 #[track_caller]
-pub(crate) fn assert_error(answer: &BufferedResponse, status: u16, code: &str) {
-    assert_eq!(answer.status.as_u16(), status, "{answer:?}");
-    assert_eq!(answer.json()["error"]["code"], code, "{answer:?}");
+pub(crate) fn assert_error(response: &BufferedResponse, status: u16, code: &str) {
+    assert_eq!(response.status.as_u16(), status, "{response:?}");
+    assert_eq!(response.json()["error"]["code"], code, "{response:?}");
 }
 
-/// Asks twice, gathered and streamed, and asserts that both fail alike and that neither looks like an answer.
+/// Asserts that a chat fails with the same code buffered and streamed, and that the stream has neither a finish reason
+/// nor `[DONE]`.
 pub(crate) async fn assert_fails(sidecar: &Sidecar, script: Value, status: u16, code: &str) {
-    let gathered = ask(sidecar, script.clone(), json!({})).await;
-    assert_error(&gathered, status, code);
-    let events = stream(sidecar, script.clone()).await.rest().await;
-    let events = events.expect("the stream ends well, whatever it says");
-    let last = sse::json(events.last().expect("an error"));
+    let buffered = ask(sidecar, script.clone(), json!({})).await;
+    assert_error(&buffered, status, code);
+    let events = stream(sidecar, script.clone())
+        .await
+        .rest()
+        .await
+        .expect("the stream ends without a transport error");
+    let last = sse::json(events.last().expect("the stream has an error event"));
     assert_eq!(last["error"]["code"], code, "{script}: {events:?}");
     let is_end =
         |event: &String| event.contains("[DONE]") || event.contains("\"finish_reason\":\"");
     assert!(!events.iter().any(is_end), "{script}: {events:?}");
 }
 
-/// Waits until `is_so`.
-pub(crate) async fn eventually(what: &str, is_so: impl Fn() -> bool) {
-    let so = async {
-        while !is_so() {
+/// Waits until `condition` holds; `description` names the condition in the panic message.
+pub(crate) async fn eventually(description: &str, condition: impl Fn() -> bool) {
+    let wait = async {
+        while !condition() {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    let so = timeout(SOON, so).await;
-    assert!(so.is_ok(), "not after {SOON:?}: {what}");
+    let met = timeout(SOON, wait).await;
+    assert!(met.is_ok(), "not within {SOON:?}: {description}");
 }

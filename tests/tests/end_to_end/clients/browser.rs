@@ -1,5 +1,5 @@
-//! A page of another origin in a real browser: what it may read of streams and refusals, and what a list keeps from it.
-//! The Fetch standard, section 3.3, as Chromium has it; the page is `tests/clients/browser/page.html`.
+//! A page of another origin in a real browser: the responses and errors that the page may read, with and without a list
+//! of allowed origins. Fetch standard, section 3.3, in Chromium; the page is `tests/clients/browser/page.html`.
 
 use std::fs;
 
@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use tests::browser::Page;
 use xtask::workspace;
 
-use crate::stack::{KEY, Stack};
+use crate::stack::{Chain, KEY};
 
-/// One chat a day, and what else the test says.
-async fn start(cors: Option<Value>) -> Stack {
+/// Starts the chain with a rate limit of one request a day, and with `cors` if given.
+async fn start(cors: Option<Value>) -> Chain {
     let limit = json!({"requests": 1, "window_ms": 86_400_000});
-    Stack::start_with(|options| {
+    Chain::start_with(|options| {
         let options = options.filter("rate_limit", limit);
         match cors {
             Some(cors) => options.filter("cors", cors),
@@ -22,21 +22,21 @@ async fn start(cors: Option<Value>) -> Stack {
     .await
 }
 
-/// Opens the page, whose chat is answered once `round` is released.
-async fn open(stack: &Stack, host: &str, round: &str) -> Page {
+/// Opens the page. The model responds to the page's chat after the release of `round`.
+async fn open(chain: &Chain, host: &str, round: &str) -> Page {
     let file = workspace::root().join("tests/clients/browser/page.html");
-    let html = fs::read(file).expect("the page is in the tree");
+    let html = fs::read(file).expect("the page is readable");
     let prompt = format!("[[model:{}]]", json!([{"hold": round}, {"text": "spoken"}]));
-    let base = stack.base_url();
+    let base = chain.base_url();
     let query = [("base", base.as_str()), ("key", KEY), ("prompt", &prompt)];
     Page::open(html, host, &query).await
 }
 
-/// The paths that the page asks for after a preflight only.
+/// The paths for which the browser sends a preflight request.
 const PREFLIGHTED: [&str; 3] = ["/v1/chat/completions", "/v1/usage", "/v1/responses/resp_1"];
 
-/// Asserts that the page reads all that comes, a stream as it comes.
-async fn assert_readable(stack: &Stack, mut page: Page, round: &str) {
+/// Asserts that the page reads all responses and errors, and a stream chunk by chunk.
+async fn assert_readable(chain: &Chain, mut page: Page, round: &str) {
     let first = page.report().await;
     assert_eq!(first["status"], 200, "{first}");
     assert_eq!(
@@ -49,7 +49,7 @@ async fn assert_readable(stack: &Stack, mut page: Page, round: &str) {
         body.contains(r#""role":"assistant""#) && !body.contains("spoken"),
         "{body}"
     );
-    stack.model.release(round);
+    chain.model.release(round);
     let rest = page.report().await;
     let body = rest["body"].as_str().expect("the page has read a body");
     assert!(
@@ -57,11 +57,11 @@ async fn assert_readable(stack: &Stack, mut page: Page, round: &str) {
         "{rest}"
     );
 
-    let refused = page.report().await;
-    assert_error(&refused, "too often", 429, "rate_limited");
-    let number = |name: &str| -> Option<u64> { refused["headers"][name].as_str()?.parse().ok() };
-    let seconds = number("retry-after").expect("the page reads when to come again");
-    let millis = number("retry-after-ms").expect("the page reads when to come again");
+    let limited = page.report().await;
+    assert_error(&limited, "too often", 429, "rate_limited");
+    let number = |name: &str| -> Option<u64> { limited["headers"][name].as_str()?.parse().ok() };
+    let seconds = number("retry-after").expect("the page reads retry-after");
+    let millis = number("retry-after-ms").expect("the page reads retry-after-ms");
     assert!((86_000..=86_400).contains(&seconds) && millis.div_ceil(1000) == seconds);
     assert_error(&page.report().await, "wrong key", 401, "invalid_api_key");
     let other = page.report().await;
@@ -80,13 +80,16 @@ async fn assert_readable(stack: &Stack, mut page: Page, round: &str) {
         (&models["step"], &models["status"]),
         (&json!("no preflight"), &json!(200))
     );
-    for report in [&first, &refused, &other, &models] {
+    for report in [&first, &limited, &other, &models] {
         let id = &report["headers"]["x-request-id"];
         assert!(id.as_str().is_some_and(|id| !id.is_empty()), "{report}");
     }
     for path in PREFLIGHTED {
-        let asked = |entry: &Value| entry["method"] == "OPTIONS" && entry["path"] == path;
-        assert_eq!(stack.envoy.access_log_entry(asked).await["status"], 204);
+        let is_preflight = |entry: &Value| entry["method"] == "OPTIONS" && entry["path"] == path;
+        assert_eq!(
+            chain.envoy.access_log_entry(is_preflight).await["status"],
+            204
+        );
     }
 }
 
@@ -97,23 +100,23 @@ fn assert_error(report: &Value, step: &str, status: u16, code: &str) {
         (&json!(step), &json!(status)),
         "{report}"
     );
-    let body = report["body"].as_str().expect("the page has read a body");
-    let body: Value = serde_json::from_str(body).expect("a refusal is JSON");
+    let text = report["body"].as_str().expect("the page has read a body");
+    let body: Value = serde_json::from_str(text).expect("an error body is JSON");
     assert_eq!(body["error"]["code"], code);
 }
 
 #[tokio::test]
-async fn a_page_of_any_origin_reads_streams_and_refusals() {
-    let stack = start(None).await;
-    let page = open(&stack, "127.0.0.1", "any").await;
-    assert_readable(&stack, page, "any").await;
+async fn page_of_any_origin_reads_streams_and_errors() {
+    let chain = start(None).await;
+    let page = open(&chain, "127.0.0.1", "any").await;
+    assert_readable(&chain, page, "any").await;
 }
 
 #[tokio::test]
-async fn a_list_lets_its_pages_in_and_keeps_others_out() {
+async fn allowed_origins_admit_listed_pages_and_block_others() {
     let origins = json!(["https://app.example", "http://localhost:*"]);
-    let stack = start(Some(json!({"allowed_origins": origins}))).await;
-    let mut foreign = open(&stack, "127.0.0.1", "foreign").await;
+    let chain = start(Some(json!({"allowed_origins": origins}))).await;
+    let mut foreign = open(&chain, "127.0.0.1", "foreign").await;
     for step in [
         "stream",
         "too often",
@@ -122,21 +125,21 @@ async fn a_list_lets_its_pages_in_and_keeps_others_out() {
         "no preflight",
     ] {
         let report = foreign.report().await;
-        let refused = json!({"step": step, "error": "TypeError: Failed to fetch"});
-        assert_eq!(report, refused, "nothing else is known to the page");
+        let blocked = json!({"step": step, "error": "TypeError: Failed to fetch"});
+        assert_eq!(report, blocked, "the page learns no status and no header");
     }
-    let asked = |entry: &&Value| entry["path"] == "/v1/chat/completions";
-    let log = stack.envoy.access_log();
+    let is_chat = |entry: &&Value| entry["path"] == "/v1/chat/completions";
+    let log = chain.envoy.access_log();
     let methods: Vec<_> = log
         .iter()
-        .filter(asked)
+        .filter(is_chat)
         .map(|entry| &entry["method"])
         .collect();
     assert_eq!(
         methods,
         ["OPTIONS", "OPTIONS"],
-        "the browser asks, and goes no further"
+        "the browser sends preflights and no chat"
     );
-    let page = open(&stack, "localhost", "listed").await;
-    assert_readable(&stack, page, "listed").await;
+    let page = open(&chain, "localhost", "listed").await;
+    assert_readable(&chain, page, "listed").await;
 }

@@ -1,4 +1,4 @@
-//! Clients of the whole chain: SDKs, curl, a browser, `llm-comply`.
+//! Clients of the whole chain: SDKs, curl, a browser, `llm-comply`, and continuous traffic.
 
 mod browser;
 pub(crate) mod curl;

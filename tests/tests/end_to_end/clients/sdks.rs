@@ -1,5 +1,5 @@
 //! The official SDKs and schemathesis against the chain, as their users run them.
-//! The scripts are in `tests/clients`; each asserts what its user would rely on, and says nothing when all is well.
+//! The scripts are in `tests/clients`. Each asserts the behaviour that its users rely on, and exits with 0 on success.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,119 +13,128 @@ use tokio::process::{Child, Command};
 use xtask::tools::Tools;
 use xtask::workspace;
 
-use crate::stack::{KEY, Stack};
+use crate::stack::{Chain, KEY};
 
-/// Longest run of a client; the longest takes a quarter of it on two cores that have nothing else to do.
+/// Deadline of a client script. On two idle cores the slowest script takes a quarter of this time.
 pub(crate) const RUN: Duration = Duration::from_secs(120);
 
 #[tokio::test]
-async fn openai_python_chats() {
+async fn openai_python_uses_chat_completions() {
     run_python("chat.py").await;
 }
 
 #[tokio::test]
-async fn openai_python_names_its_errors_and_tries_again() {
+async fn openai_python_raises_typed_errors_and_retries() {
     run_python("errors.py").await;
 }
 
 #[tokio::test]
-async fn openai_python_runs_a_loop_of_tools_even_over_a_restart() {
+async fn openai_python_runs_a_tool_loop_across_a_restart() {
     run_python("tool_loop.py").await;
 }
 
 #[tokio::test]
-async fn answers_are_as_they_are_described() {
+async fn responses_match_the_openapi_document() {
     run_python("openapi.py").await;
 }
 
 #[tokio::test]
-async fn whatever_schemathesis_makes_up_is_answered_as_described() {
+async fn responses_to_generated_requests_match_the_openapi_document() {
     run_python("fuzz.py").await;
 }
 
 #[tokio::test]
-async fn openai_node_chats_runs_tools_and_leaves() {
+async fn openai_node_chats_runs_tools_and_disconnects() {
     let clients = Tools::open()
         .node_clients()
         .expect("the clients were fetched: `cargo xtask fetch`");
-    // Node looks for packages beside a script, so the script is run from beside them.
+    // Node resolves packages relative to the script, so the test runs a copy next to `node_modules`.
     let script =
-        std::fs::read(clients_folder().join("node/chat.mjs")).expect("the script is in the tree");
+        std::fs::read(clients_folder().join("node/chat.mjs")).expect("the script is readable");
     let copy = tempfile::Builder::new()
         .suffix(".mjs")
         .tempfile_in(&clients)
-        .expect("the folder is ours");
-    std::fs::write(copy.path(), script).expect("the folder is ours");
-    let mut stack = start().await;
-    run(&mut stack, Path::new("node"), copy.path()).await;
+        .expect("the test folder is writable");
+    std::fs::write(copy.path(), script).expect("the test folder is writable");
+    let mut chain = start().await;
+    run(&mut chain, Path::new("node"), copy.path()).await;
 }
 
-/// Runs a script of the Python clients, which succeeds when all is as it should be.
+/// Runs a script in `tests/clients/python`, and asserts that it succeeds.
 pub(crate) async fn run_python(script: &str) {
-    let script = clients_folder().join("python").join(script);
-    run(&mut start().await, &python(), &script).await;
+    let path = clients_folder().join("python").join(script);
+    run(&mut start().await, &python(), &path).await;
 }
 
-/// The Python that has the clients.
+/// The Python interpreter of the environment with the pinned clients.
 pub(crate) fn python() -> PathBuf {
     let python = Tools::open().python();
     python.expect("the clients were fetched: `cargo xtask fetch`")
 }
 
-/// The chain with the keys of the scripts, and a model that is quick and obedient where a prompt has no script.
-pub(crate) async fn start() -> Stack {
+/// Starts the chain with the keys of the scripts. For a prompt without a script, the model runs in its `auto` mode.
+pub(crate) async fn start() -> Chain {
     let keys = json!([
         {"id": "low", "key": "sk-low", "models": ["*-low"]},
         {"id": "slow", "key": "sk-slow", "rate_limit": {"requests": 1, "window_ms": 2000}},
     ]);
-    let stack = Stack::start_with(|options| options.filter("keys", keys)).await;
-    let script = Script::parse(json!({"auto": "Hello there.", "delta_chars": 4}));
-    stack.model.set_default(Some(script.expect("a script")));
-    stack
+    let chain = Chain::start_with(|options| options.filter("keys", keys)).await;
+    let script = Script::parse(json!({"auto": "Hello there.", "delta_chars": 4}))
+        .expect("the script is valid");
+    chain.model.set_default(Some(script));
+    chain
 }
 
-/// Runs a script, which orders on its standard output and fails with what it writes to its standard error.
-async fn run(stack: &mut Stack, interpreter: &Path, script: &Path) {
-    let control = format!("http://{}/__control", stack.model.address());
-    let mut client = Command::new(interpreter);
-    client.arg(script).args([&stack.base_url(), KEY, &control]);
-    client.stdin(Stdio::piped()).stdout(Stdio::piped());
-    // Python would keep its compiled modules beside the scripts, in the tree.
-    client
+/// Runs a script and asserts that it succeeds. The script writes commands for the chain to its standard output, and
+/// the reason of a failure to its standard error.
+async fn run(chain: &mut Chain, interpreter: &Path, script: &Path) {
+    let control = format!("http://{}/__control", chain.model.address());
+    let mut client = Command::new(interpreter)
+        .arg(script)
+        .args([&chain.base_url(), KEY, &control])
+        // Python would write compiled modules next to the scripts, into the source tree.
         .env("PYTHONDONTWRITEBYTECODE", "1")
-        .stderr(Stdio::piped());
-    let mut client = client
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .expect("the interpreter is there");
-    let mut stderr = client.stderr.take().expect("it is piped");
-    let mut said = String::new();
+        .expect("the interpreter is installed");
+    let mut stderr = client.stderr.take().expect("stderr is piped");
+    let mut errors = String::new();
     let ended = tokio::time::timeout(RUN, async {
-        let (_, read) = tokio::join!(obey(stack, &mut client), stderr.read_to_string(&mut said));
-        read.expect("it writes UTF-8");
-        client.wait().await.expect("it is our child")
+        // Both pipes must be read at once: a script that fills one of them would block.
+        let (_, read) = tokio::join!(
+            execute_commands(chain, &mut client),
+            stderr.read_to_string(&mut errors)
+        );
+        read.expect("stderr is UTF-8");
+        client.wait().await.expect("the client was not reaped")
     });
-    let status = ended.await.expect("the client ends");
-    assert!(status.success(), "{}: {status}\n{said}", script.display());
+    let status = ended.await.expect("the client exits in time");
+    assert!(status.success(), "{}: {status}\n{errors}", script.display());
 }
 
-/// Does what a script orders, until it orders nothing more.
-async fn obey(stack: &mut Stack, client: &mut Child) {
-    let mut stdin = client.stdin.take().expect("it is piped");
-    let mut orders = BufReader::new(client.stdout.take().expect("it is piped")).lines();
-    while let Some(order) = orders.next_line().await.expect("it writes UTF-8") {
-        match order.as_str() {
+/// Executes the commands of a script until the script closes its standard output, and confirms each with `done`.
+async fn execute_commands(chain: &mut Chain, client: &mut Child) {
+    let mut stdin = client.stdin.take().expect("stdin is piped");
+    let mut commands = BufReader::new(client.stdout.take().expect("stdout is piped")).lines();
+    while let Some(command) = commands.next_line().await.expect("stdout is UTF-8") {
+        match command.as_str() {
             "stop" => {
-                stack.sidecar.signal(Signal::SIGTERM);
-                assert_eq!(stack.sidecar.wait().await, Some(0));
+                chain.sidecar.signal(Signal::SIGTERM);
+                assert_eq!(chain.sidecar.wait().await, Some(0));
             }
             "start" => {
-                stack.sidecar.restart();
-                stack.sidecar.wait_until_ready().await;
+                chain.sidecar.restart();
+                chain.sidecar.wait_until_ready().await;
             }
-            other => panic!("an order that nobody knows: {other}"),
+            other => panic!("unknown command: {other}"),
         }
-        stdin.write_all(b"done\n").await.expect("it reads");
+        stdin
+            .write_all(b"done\n")
+            .await
+            .expect("the client reads its input");
     }
 }
 

@@ -1,5 +1,5 @@
-//! Clients that ask without a pause while something behind them changes, and a count of what came of it.
-//! They try again as OpenAI's SDKs do: twice, after a 503, when its `retry-after` is over.
+//! Continuous traffic while a part of the chain restarts, with a record of each request.
+//! The clients retry as OpenAI's SDKs do: after the `retry-after` of a 503, up to a number of attempts.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,110 +16,114 @@ use tokio_util::sync::CancellationToken;
 
 use crate::stack::KEY;
 
-/// Clients at once, as many as there are slots.
+/// Number of concurrent clients, equal to the default number of permits.
 pub(crate) const CLIENTS: usize = 4;
 
-/// The clients.
+/// Running clients that send one request after another.
 #[derive(Debug)]
 pub(crate) struct Traffic {
-    clients: JoinSet<Vec<Asked>>,
-    answered: Arc<AtomicUsize>,
+    clients: JoinSet<Vec<TrafficRequest>>,
+    finished: Arc<AtomicUsize>,
     stop: CancellationToken,
 }
 
-/// A question, and how it went.
+/// A request with all its attempts.
 #[derive(Debug)]
-pub(crate) struct Asked {
-    /// What the model is told to say; no other question has it.
+pub(crate) struct TrafficRequest {
+    /// The text of the model's response, unique among all requests.
     pub(crate) canary: String,
-    /// How often it was asked.
-    pub(crate) tries: usize,
-    /// How long each 503 took that told when to come again.
-    pub(crate) turned_away: Vec<Duration>,
-    /// The last answer: the text, or what came instead.
-    pub(crate) answer: Result<String, String>,
+    pub(crate) attempts: usize,
+    /// The response time of each 503 that had a `retry-after`.
+    pub(crate) rejected_after: Vec<Duration>,
+    /// The text of the last response, or a description of the failure.
+    pub(crate) outcome: Result<String, String>,
 }
 
 impl Traffic {
-    /// Clients of the server at `address` that ask each question up to `tries` times.
-    pub(crate) fn start(address: SocketAddr, tries: usize) -> Self {
-        let (answered, stop) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
+    /// Starts clients of the server at `address` with up to `max_attempts` attempts for each request.
+    pub(crate) fn start(address: SocketAddr, max_attempts: usize) -> Self {
+        let (finished, stop) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
         let clients = (0..CLIENTS).map(|number| {
-            let (answered, stop) = (Arc::clone(&answered), stop.clone());
+            let (finished, stop) = (Arc::clone(&finished), stop.clone());
             async move {
                 let version = [Version::H1, Version::H2][number % 2];
-                let mut asked = Vec::new();
+                let mut requests = Vec::new();
                 while !stop.is_cancelled() {
-                    let canary = format!("canary {number}.{}.", asked.len());
-                    asked.push(ask(address, version, canary, tries).await);
-                    answered.fetch_add(1, Ordering::Relaxed);
+                    let canary = format!("canary {number}.{}.", requests.len());
+                    requests.push(send(address, version, canary, max_attempts).await);
+                    finished.fetch_add(1, Ordering::Relaxed);
                 }
-                asked
+                requests
             }
         });
         Self {
             clients: clients.collect(),
-            answered,
+            finished,
             stop,
         }
     }
 
-    /// Waits until so many more questions were answered.
+    /// Waits until `more` further requests have finished.
     pub(crate) async fn flow(&self, more: usize) {
-        let goal = self.answered.load(Ordering::Relaxed) + more;
-        let flows = async {
-            while self.answered.load(Ordering::Relaxed) < goal {
+        let goal = self.finished.load(Ordering::Relaxed) + more;
+        let wait = async {
+            while self.finished.load(Ordering::Relaxed) < goal {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(DEADLINE * 2, flows)
+        timeout(DEADLINE * 2, wait)
             .await
-            .expect("the traffic flows");
+            .expect("the clients finish their requests");
     }
 
-    /// Lets every client read its last answer, and returns all questions.
-    pub(crate) async fn stop(mut self) -> Vec<Asked> {
+    /// Lets every client finish its current request, and returns all requests.
+    pub(crate) async fn stop(mut self) -> Vec<TrafficRequest> {
         self.stop.cancel();
-        let mut asked = Vec::new();
+        let mut requests = Vec::new();
         while let Some(client) = self.clients.join_next().await {
-            asked.extend(client.expect("no client panics"));
+            requests.extend(client.expect("no client panics"));
         }
-        asked
+        requests
     }
 }
 
-impl Asked {
-    /// How many requests the model had because of it.
+impl TrafficRequest {
+    /// The number of model requests that this request has caused.
     pub(crate) fn turns(&self, model: &ScriptedModel) -> usize {
         let requests = model.requests();
-        let asks = |body: &serde_json::Value| body.to_string().contains(&self.canary);
+        let has_canary = |body: &serde_json::Value| body.to_string().contains(&self.canary);
         requests
             .iter()
-            .filter(|request| asks(&request.body))
+            .filter(|request| has_canary(&request.body))
             .count()
     }
 }
 
-async fn ask(address: SocketAddr, version: Version, canary: String, tries: usize) -> Asked {
-    let mut asked = Asked {
+async fn send(
+    address: SocketAddr,
+    version: Version,
+    canary: String,
+    max_attempts: usize,
+) -> TrafficRequest {
+    let mut request = TrafficRequest {
         canary,
-        tries: 0,
-        turned_away: Vec::new(),
-        answer: Err("not asked".to_owned()),
+        attempts: 0,
+        rejected_after: Vec::new(),
+        outcome: Err("not sent".to_owned()),
     };
-    while asked.tries < tries && asked.answer.is_err() {
-        asked.tries += 1;
-        let begun = Instant::now();
+    while request.attempts < max_attempts && request.outcome.is_err() {
+        request.attempts += 1;
+        let started = Instant::now();
         let mut client = Client::connect(address, version).await;
-        let answer = client.send(chat(&asked.canary)).await;
-        let wait = answer.as_ref().ok().and_then(retry_after);
-        asked.answer = text(answer);
+        let response = client.send(chat(&request.canary)).await;
+        let wait = response.as_ref().ok().and_then(retry_after);
+        request.outcome = text(response);
         if let Some(wait) = wait {
-            asked.turned_away.push(begun.elapsed());
+            request.rejected_after.push(started.elapsed());
             sleep(wait).await;
         }
     }
-    asked
+    request
 }
 
 fn chat(canary: &str) -> Request<Body> {
@@ -129,17 +133,17 @@ fn chat(canary: &str) -> Request<Body> {
     bearer(post("/v1/chat/completions", body.to_string()), KEY)
 }
 
-/// When a 503 says to come again.
-fn retry_after(answer: &BufferedResponse) -> Option<Duration> {
-    let seconds = answer.header("retry-after").parse().ok()?;
-    (answer.status == 503).then(|| Duration::from_secs(seconds))
+/// The `retry-after` of a 503.
+fn retry_after(response: &BufferedResponse) -> Option<Duration> {
+    let seconds = response.header("retry-after").parse().ok()?;
+    (response.status == 503).then(|| Duration::from_secs(seconds))
 }
 
-fn text(answer: hyper::Result<BufferedResponse>) -> Result<String, String> {
-    let answer = answer.map_err(|error| error.to_string())?;
-    if answer.status != 200 {
-        return Err(format!("{answer:?}"));
+fn text(response: hyper::Result<BufferedResponse>) -> Result<String, String> {
+    let buffered = response.map_err(|error| error.to_string())?;
+    if buffered.status != 200 {
+        return Err(format!("{buffered:?}"));
     }
-    let text = &answer.json()["choices"][0]["message"]["content"];
+    let text = &buffered.json()["choices"][0]["message"]["content"];
     Ok(text.as_str().unwrap_or_default().to_owned())
 }

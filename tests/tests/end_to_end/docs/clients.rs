@@ -1,5 +1,5 @@
-//! `docs/clients.md`: each client is configured and run as its section says, and answers from the path that it names.
-//! A section that is not run says why.
+//! `docs/clients.md`: each client is configured and run as its section describes, and sends its request to the path that
+//! the section names. A section that is not run states the reason.
 
 use std::fs;
 use std::path::Path;
@@ -15,20 +15,20 @@ use xtask::tools::Tools;
 
 use super::page::{Section, code_words, read, sections};
 use crate::clients::sdks::{RUN, python};
-use crate::stack::Stack;
+use crate::stack::Chain;
 
-/// What the page calls the edge and the key.
+/// The base URL and the key in the examples of the page.
 const PAGE_EDGE: &str = "http://127.0.0.1:11435";
 const PAGE_KEY: &str = "sk-…";
-/// What a section says that is not run.
+/// The introduction of the reason in a section that is not run.
 const NOT_RUN: &str = "Not run by a test:";
-/// Clients that run at once; each keeps a core busy for most of its time.
+/// Number of clients that run concurrently: each keeps a core busy for most of its run, and test machines have two.
 const AT_ONCE: usize = 2;
 
 const ANSWER: &str = "Hello there.";
 
 #[tokio::test]
-async fn every_client_works_as_its_section_says() {
+async fn every_client_works_as_its_section_describes() {
     let page = sections(&read("docs/clients.md"));
     let is_client = |section: &&Section| section.prose.starts_with("\nAsks `");
     let clients: Vec<_> = page.iter().filter(is_client).collect();
@@ -36,34 +36,37 @@ async fn every_client_works_as_its_section_says() {
         .into_iter()
         .partition(|section| section.prose.contains(NOT_RUN));
     assert!(run.len() >= 9 && skipped.len() <= 4, "{skipped:?}");
-    let stack = start(&run).await;
-    let runs = run.into_iter().map(|section| check(&stack, section));
+    let chain = start(&run).await;
+    let runs = run.into_iter().map(|section| check(&chain, section));
     stream::iter(runs)
         .buffer_unordered(AT_ONCE)
         .collect::<()>()
         .await;
 }
 
-/// The chain with a key for each client, a model that takes its time, and comments in every pause.
-async fn start(clients: &[&Section]) -> Stack {
+/// Starts the chain with a key for each client, a slow model, and keepalive comments in every pause.
+async fn start(clients: &[&Section]) -> Chain {
     let model = ScriptedModel::start()
         .await
         .expect("a loopback port is free");
     let script = json!({"text": ANSWER, "delta_chars": 4, "delay_ms": 50});
-    model.set_default(Some(Script::parse(script).expect("a script")));
+    model.set_default(Some(Script::parse(script).expect("the script is valid")));
     let sidecar = sidecar::SidecarOptions::new(&model)
         .env("PROXY_SSE_KEEPALIVE_MS", "20")
-        .env("PROXY_SSE_MAX_CONCURRENCY", "0");
-    let sidecar = sidecar.start().await;
-    let keys = clients.iter().map(|client| {
-        let id = id(client);
-        json!({"id": id, "key": key(&id)})
-    });
-    let keys = keys.collect();
-    Stack::start_over(model, sidecar, |options| options.filter("keys", keys)).await
+        .env("PROXY_SSE_MAX_CONCURRENCY", "0")
+        .start()
+        .await;
+    let keys = clients
+        .iter()
+        .map(|client| {
+            let id = id(client);
+            json!({"id": id, "key": key(&id)})
+        })
+        .collect();
+    Chain::start_over(model, sidecar, |options| options.filter("keys", keys)).await
 }
 
-/// A client's name, as a key may have it.
+/// The client's name in the form of a key id.
 fn id(section: &Section) -> String {
     section.title.replace([' ', ','], "-").to_lowercase()
 }
@@ -72,12 +75,12 @@ fn key(id: &str) -> String {
     format!("sk-of-{id}")
 }
 
-/// Does what a section says in a home of its own.
-async fn check(stack: &Stack, section: &Section) {
+/// Writes the files of a section into an empty home, and runs its commands there.
+async fn check(chain: &Chain, section: &Section) {
     let title = &section.title;
-    let home = TempDir::new().expect("the temporary folder can be written");
+    let home = TempDir::new().expect("the temporary folder is writable");
     let id = id(section);
-    let edge = format!("http://{}", stack.envoy.address());
+    let edge = format!("http://{}", chain.envoy.address());
     let local = |text: &str| text.replace(PAGE_EDGE, &edge).replace(PAGE_KEY, &key(&id));
     let files = section.blocks.iter().filter(|block| block.language != "sh");
     for block in files {
@@ -89,17 +92,17 @@ async fn check(stack: &Stack, section: &Section) {
         .blocks_of("sh")
         .map(|block| local(&block.code))
         .collect();
-    let said = run(home.path(), &script.join("\n")).await;
-    assert!(said.contains(ANSWER), "{title}: {said}");
-    let asks = code_words(&section.prose)
+    let output = run(home.path(), &script.join("\n")).await;
+    assert!(output.contains(ANSWER), "{title}: {output}");
+    let path = code_words(&section.prose)
         .next()
-        .expect("the section says what it asks");
+        .expect("the section names its path");
     let served = |entry: &serde_json::Value| entry["client"] == id && entry["status"] == 200;
-    let entry = stack.envoy.access_log_entry(served).await;
-    assert_eq!(entry["path"], asks, "{title}");
+    let entry = chain.envoy.access_log_entry(served).await;
+    assert_eq!(entry["path"], path, "{title}");
 }
 
-/// The file that a lead such as "`~/.codex/config.toml`:" names, below the home.
+/// The path below the home of the file in a lead such as "`~/.codex/config.toml`:".
 fn file_name(lead: &str) -> Option<&str> {
     let name = lead.strip_prefix('`')?.strip_suffix("`:")?;
     Some(name.strip_prefix("~/").unwrap_or(name))
@@ -107,45 +110,50 @@ fn file_name(lead: &str) -> Option<&str> {
 
 fn write(path: &Path, text: &str) {
     let folder = path.parent().expect("a file is in a folder");
-    fs::create_dir_all(folder).expect("the folder is ours");
-    fs::write(path, text).expect("the folder is ours");
+    fs::create_dir_all(folder).expect("the test folder is writable");
+    fs::write(path, text).expect("the test folder is writable");
 }
 
-/// Runs a script with the pinned clients in its path, and nothing but this machine to talk to.
+/// Runs a script with the pinned clients in `PATH` and without access to other machines; returns its output.
 async fn run(home: &Path, script: &str) -> String {
     let tools = Tools::open();
     let node = tools
         .node_clients()
         .expect("the clients were fetched: `cargo xtask fetch`")
         .join("node_modules");
-    // Node looks for packages beside a script.
-    std::os::unix::fs::symlink(&node, home.join("node_modules")).expect("the folder is ours");
-    let python = python();
-    let path = [
-        python.parent().expect("it is in a folder").to_owned(),
+    // Node resolves packages relative to the script.
+    std::os::unix::fs::symlink(&node, home.join("node_modules"))
+        .expect("the test folder is writable");
+    let folders = [
+        python()
+            .parent()
+            .expect("the interpreter is in a folder")
+            .to_owned(),
         node.join(".bin"),
         node.join("opencode-linux-x64-baseline/bin"),
         node.join("opencode-linux-arm64/bin"),
         tools.dir().join("bin"),
     ];
     let inherited = std::env::var_os("PATH").unwrap_or_default();
-    let path = path.into_iter().chain(std::env::split_paths(&inherited));
-    let path = std::env::join_paths(path).expect("no folder has a colon");
+    let path = std::env::join_paths(folders.into_iter().chain(std::env::split_paths(&inherited)))
+        .expect("no folder name has a colon");
     let mut shell = Command::new("bash");
     shell.args(["-euc", script]).current_dir(home);
     shell.env_clear().env("PATH", path).env("HOME", home);
-    // A proxy that is not there: a client that would fetch something else fails at once.
+    // The proxy address is closed, so a client that connects to another machine fails at once.
     for name in ["HTTP_PROXY", "HTTPS_PROXY"] {
         shell.env(name, "http://127.0.0.1:9");
     }
     shell.env("NO_PROXY", "127.0.0.1").stdin(Stdio::null());
-    let output = tokio::time::timeout(RUN, shell.kill_on_drop(true).output()).await;
-    let output = output.expect("the client ends").expect("bash is there");
-    let said = format!(
+    let output = tokio::time::timeout(RUN, shell.kill_on_drop(true).output())
+        .await
+        .expect("the client exits in time")
+        .expect("bash is installed");
+    let text = format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(output.status.success(), "{script}\n{said}");
-    said
+    assert!(output.status.success(), "{script}\n{text}");
+    text
 }

@@ -1,5 +1,5 @@
-//! `docs/deployment.md`: what it has Envoy and nginx do for the wire, they do.
-//! The blocks are taken from the page; the certificate is made by openssl.
+//! `docs/deployment.md`: TLS in Envoy and forwarding by nginx, with the configuration blocks of the page.
+//! openssl makes the certificate.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,41 +12,49 @@ use xtask::command;
 
 use super::page::{read, sections};
 use crate::clients::curl::shell;
-use crate::stack::{KEY, Stack, streamed_chat};
+use crate::stack::{Chain, KEY, streamed_chat};
 
-/// What the page has in the place of the line `- filters:`; that line is there once a listener.
+/// The part of `envoy/envoy.yaml` in which the page replaces `- filters:`. Each listener has such a line, so the
+/// following lines identify the public listener.
 const PUBLIC: &str = "    - filters:
       - name: envoy.filters.network.http_connection_manager
         typed_config:
           \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: public";
 
-/// The page's block of this language.
+/// The first block of the page in this language.
 fn block(language: &str) -> String {
     let page = sections(&read("docs/deployment.md"));
     let mut blocks = page.iter().flat_map(|section| section.blocks_of(language));
-    blocks.next().expect("the page has it").code.clone()
+    blocks
+        .next()
+        .expect("the page has such a block")
+        .code
+        .clone()
 }
 
 #[tokio::test]
-async fn envoy_speaks_tls() {
-    let dir = tempfile::tempdir().expect("the temporary folder can be written");
+async fn envoy_serves_tls_with_the_block_of_the_page() {
+    let dir = tempfile::tempdir().expect("the temporary folder is writable");
     make_certificate(dir.path());
     let folder = dir.path().to_string_lossy();
     let socket = block("yaml").replace("/etc/codex-edge", &folder);
     let public = PUBLIC.replace("    - filters:", &socket);
-    let stack = Stack::start_with(|options| options.replace(PUBLIC, &public)).await;
-    let port = stack.envoy.address().port();
+    let chain = Chain::start_with(|options| options.replace(PUBLIC, &public)).await;
+    let port = chain.envoy.address().port();
     let ask = |scheme: &str| {
         format!(
             "curl -sS --cacert {folder}/tls.crt --resolve edge.example:{port}:127.0.0.1 -o {folder}/out \
              -w '%{{http_code}} HTTP/%{{http_version}}' {scheme}://edge.example:{port}/v1/models"
         )
     };
-    let said = shell(&stack.base_url(), &ask("https")).await;
-    assert!(said.starts_with("200 HTTP/2"), "{said}");
-    let said = shell(&stack.base_url(), &ask("http")).await;
-    assert!(said.starts_with("000"), "nothing is plain any more: {said}");
+    let over_tls = shell(&chain.base_url(), &ask("https")).await;
+    assert!(over_tls.starts_with("200 HTTP/2"), "{over_tls}");
+    let plaintext = shell(&chain.base_url(), &ask("http")).await;
+    assert!(
+        plaintext.starts_with("000"),
+        "plaintext HTTP gets no response: {plaintext}"
+    );
 }
 
 fn make_certificate(folder: &Path) {
@@ -60,31 +68,36 @@ fn make_certificate(folder: &Path) {
 }
 
 #[tokio::test]
-async fn nginx_passes_streams_and_images() {
-    let stack = Stack::start().await;
-    let edge = stack.envoy.address();
+async fn nginx_forwards_streams_and_large_bodies() {
+    let chain = Chain::start().await;
+    let edge = chain.envoy.address();
     let location = block("nginx").replace("127.0.0.1:11435", &edge.to_string());
     let unused = Path::new("/nonexistent");
     let nginx = Nginx::start(edge, unused, |shipped| {
-        let listen = shipped.lines().find(|line| line.contains("listen unix:"));
-        let listen = listen.expect("it listens");
+        let listen = shipped
+            .lines()
+            .find(|line| line.contains("listen unix:"))
+            .expect("the shipped configuration listens on a Unix socket");
         format!("server {{\n{listen}\n{location}\n}}\n")
     })
     .await;
 
     let script = json!([{"hold": "nginx"}, {"text": "spoken"}]);
     let mut client = nginx.connect().await;
-    let answer = client.stream(streamed_chat(&script)).await;
-    let mut events = Events::new(answer.expect("an answer"));
+    let response = client.stream(streamed_chat(&script)).await;
+    let mut events = Events::new(response.expect("a response arrives"));
     let first = events.next_json().await;
     assert_eq!(first["choices"][0]["delta"]["role"], "assistant");
-    stack.model.release("nginx");
-    let rest = events.rest().await.expect("the stream ends well");
-    assert_eq!(rest.last().expect("an event"), "data: [DONE]");
+    chain.model.release("nginx");
+    let rest = events
+        .rest()
+        .await
+        .expect("the stream ends without a transport error");
+    assert_eq!(rest.last().expect("the stream has events"), "data: [DONE]");
 
     let long = json!({"role": "user", "content": "x".repeat(3 << 20)});
     let body = json!({"model": "codex-5", "messages": [long]}).to_string();
     let request = bearer(post("/v1/chat/completions", body), KEY);
-    let answer = nginx.connect().await.send(request).await;
-    assert_eq!(answer.expect("an answer").status, 200);
+    let response = nginx.connect().await.send(request).await;
+    assert_eq!(response.expect("a response arrives").status, 200);
 }

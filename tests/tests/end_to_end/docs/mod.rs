@@ -1,4 +1,4 @@
-//! What the pages of `docs/` say is done and compared: commands are run, and names are looked up in the sources.
+//! Tests of the pages in `docs/`: their commands and settings are run, and the names in them are compared with the code.
 
 mod clients;
 mod deployment;

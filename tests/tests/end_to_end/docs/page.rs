@@ -1,39 +1,39 @@
-//! A page of `docs/` as the tests read it: its sections, and in each the prose and the blocks of code.
-//! Markdown as our pages have it: CommonMark's ATX headings and fenced code blocks.
+//! A page of `docs/`, split into sections with prose and blocks of code.
+//! The pages use two constructs of CommonMark that matter here: ATX headings and fenced code blocks.
 
 use xtask::workspace;
 
-/// What stands below a heading of the second or third level.
+/// A section under a heading of the second or third level.
 #[derive(Debug, Default)]
 pub(crate) struct Section {
-    /// The heading, without its marks.
+    /// The heading without `##`.
     pub(crate) title: String,
-    /// Two or three, as its marks are.
+    /// The level of the heading, 2 or 3.
     pub(crate) level: usize,
-    /// All but the blocks.
+    /// The text outside of the blocks.
     pub(crate) prose: String,
     /// The blocks of code, in order.
-    pub(crate) blocks: Vec<Block>,
+    pub(crate) blocks: Vec<CodeBlock>,
 }
 
 /// A fenced block.
 #[derive(Debug)]
-pub(crate) struct Block {
-    /// What stands behind the opening fence.
+pub(crate) struct CodeBlock {
+    /// The info string after the opening fence.
     pub(crate) language: String,
-    /// The last line of prose before it.
+    /// The last line of prose before the block.
     pub(crate) lead: String,
-    /// What is in it.
+    /// The lines between the fences.
     pub(crate) code: String,
 }
 
-/// The text of a file in the tree.
+/// Reads a file, given by its path in the repository.
 pub(crate) fn read(path: &str) -> String {
     let text = std::fs::read_to_string(workspace::root().join(path));
     text.unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The sections of a page; what stands before the first heading belongs to none.
+/// The sections of a page. The text before the first heading is dropped.
 pub(crate) fn sections(page: &str) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
     let mut lines = page.lines();
@@ -61,7 +61,7 @@ fn heading(line: &str) -> Option<(usize, &str)> {
 
 impl Section {
     /// The blocks of this language.
-    pub(crate) fn blocks_of(&self, language: &str) -> impl Iterator<Item = &Block> {
+    pub(crate) fn blocks_of(&self, language: &str) -> impl Iterator<Item = &CodeBlock> {
         self.blocks
             .iter()
             .filter(move |block| block.language == language)
@@ -70,7 +70,7 @@ impl Section {
     fn add_block<'a>(&mut self, language: &str, lines: &mut impl Iterator<Item = &'a str>) {
         let lead = self.prose.lines().rfind(|line| !line.is_empty());
         let code: Vec<_> = lines.take_while(|line| *line != "```").collect();
-        self.blocks.push(Block {
+        self.blocks.push(CodeBlock {
             language: language.to_owned(),
             lead: lead.unwrap_or_default().to_owned(),
             code: code.join("\n"),
@@ -78,7 +78,7 @@ impl Section {
     }
 }
 
-/// The words of a text that are written as code.
+/// The code spans of a text.
 pub(crate) fn code_words(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }

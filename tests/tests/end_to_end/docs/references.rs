@@ -1,4 +1,4 @@
-//! What the pages of `docs/` point at is there: files, headings, and the tests that are said to show something.
+//! References in the pages of `docs/`: the linked files and headings, and the named tests, exist.
 
 use std::path::Path;
 
@@ -6,20 +6,20 @@ use xtask::workspace;
 
 use super::page::{code_words, read};
 
-/// Where the tests that a page names may be, besides the workspace's root.
+/// The folder to which test paths may be relative; other test paths start at the workspace root.
 const SUITES: &str = "tests/tests";
 
 fn pages() -> Vec<String> {
     let folder = workspace::root().join("docs");
     let entries = std::fs::read_dir(folder)
-        .expect("there are pages")
+        .expect("docs/ is readable")
         .flatten();
     let names = entries.map(|entry| format!("docs/{}", entry.file_name().to_string_lossy()));
     names.filter(|name| name.ends_with(".md")).collect()
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_of_the_docs_resolves() {
     for page in pages() {
         let text = read(&page);
         let targets = text.split("](").skip(1);
@@ -27,10 +27,10 @@ fn every_link_leads_somewhere() {
             if target.contains("://") {
                 continue;
             }
-            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
-            let file = match file {
+            let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+            let file = match path {
                 "" => page.clone(),
-                _ => format!("docs/{file}"),
+                _ => format!("docs/{path}"),
             };
             assert!(workspace::root().join(&file).exists(), "{page}: {target}");
             assert!(
@@ -41,7 +41,7 @@ fn every_link_leads_somewhere() {
     }
 }
 
-/// The anchors of a page's headings, as GitHub makes them.
+/// The anchors of a page's headings, derived as on GitHub.
 fn anchors(page: &str) -> Vec<String> {
     let headings = page.lines().filter(|line| line.starts_with('#'));
     let anchor = |heading: &str| {
@@ -55,24 +55,24 @@ fn anchors(page: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_test_that_a_page_names_is_there() {
+fn every_test_named_in_the_docs_exists() {
     let mut named = 0;
     for page in pages() {
         let text = read(&page);
         for word in code_words(&text) {
-            let Some((file, name)) = word.split_once(".rs::") else {
+            let Some((module, name)) = word.split_once(".rs::") else {
                 continue;
             };
-            let file = format!("{file}.rs");
-            let below = [Path::new(""), Path::new(SUITES)].map(|folder| folder.join(&file));
-            let found = below
-                .iter()
-                .find(|path| workspace::root().join(path).exists());
-            let found = found.unwrap_or_else(|| panic!("{page}: there is no {file}"));
+            let file = format!("{module}.rs");
+            let found = [Path::new(""), Path::new(SUITES)]
+                .map(|folder| folder.join(&file))
+                .into_iter()
+                .find(|path| workspace::root().join(path).exists())
+                .unwrap_or_else(|| panic!("{page}: {file} does not exist"));
             let source = read(&found.to_string_lossy());
             assert!(source.contains(&format!("fn {name}(")), "{page}: {word}");
             named += 1;
         }
     }
-    assert!(named >= 12, "only {named} tests are named");
+    assert!(named >= 12, "the pages name only {named} tests");
 }

@@ -1,4 +1,4 @@
-//! What only the whole chain shows: who is told what, and what happens when a part of it is gone.
+//! Properties of the whole chain: immediate streaming, authentication, identity in logs, disconnects, a killed sidecar.
 
 use std::time::Duration;
 
@@ -8,26 +8,26 @@ use tests::http::{Version, bearer, get, post, with};
 use tests::sidecar::wait_until_gone;
 use tests::sse::Events;
 
-use crate::stack::{KEY, Stack, streamed_chat};
+use crate::stack::{Chain, KEY, streamed_chat};
 
-/// A client that leaves ends its turn within this time.
+/// Deadline for the end of a turn after its client has disconnected.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 #[tokio::test]
-async fn the_first_frame_comes_before_the_model_has_spoken() {
-    let stack = Stack::start().await;
+async fn first_chunk_arrives_before_the_model_responds() {
+    let chain = Chain::start().await;
     for (version, round) in [(Version::H1, "one"), (Version::H2, "two")] {
-        let mut client = stack.connect(version).await;
+        let mut client = chain.connect(version).await;
         let script = json!([{"hold": round}, {"text": "spoken"}]);
-        let answer = client.stream(streamed_chat(&script)).await.unwrap();
-        assert_eq!(answer.status, 200);
-        assert!(answer.headers.contains_key("x-request-id"));
-        let mut events = Events::new(answer);
+        let response = client.stream(streamed_chat(&script)).await.unwrap();
+        assert_eq!(response.status, 200);
+        assert!(response.headers.contains_key("x-request-id"));
+        let mut events = Events::new(response);
         assert_eq!(
             events.next_json().await["choices"][0]["delta"],
             json!({"role": "assistant"})
         );
-        stack.model.release(round);
+        chain.model.release(round);
         assert_eq!(
             events.next_json().await["choices"][0]["delta"],
             json!({"content": "spoken"})
@@ -38,8 +38,8 @@ async fn the_first_frame_comes_before_the_model_has_spoken() {
 }
 
 #[tokio::test]
-async fn a_stranger_reaches_neither_sidecar_nor_model() {
-    let stack = Stack::start().await;
+async fn unauthenticated_requests_reach_neither_sidecar_nor_model() {
+    let chain = Chain::start().await;
     let chat = || {
         post(
             "/v1/chat/completions",
@@ -55,21 +55,21 @@ async fn a_stranger_reaches_neither_sidecar_nor_model() {
     ] {
         for version in [Version::H1, Version::H2] {
             let request = clone(&request);
-            let answer = stack.connect(version).await.send(request).await.unwrap();
-            assert_eq!(answer.status, 401, "{answer:?}");
-            let error = answer.json()["error"].take();
+            let response = chain.connect(version).await.send(request).await.unwrap();
+            assert_eq!(response.status, 401, "{response:?}");
+            let error = response.json()["error"].take();
             assert_eq!(
                 (&error["type"], &error["code"]),
                 (&json!("authentication_error"), &json!("invalid_api_key"))
             );
-            assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"api\"");
+            assert_eq!(response.header("www-authenticate"), "Bearer realm=\"api\"");
         }
     }
-    assert_eq!(stack.requests_logged().len(), 0);
-    assert_eq!(stack.model.requests().len(), 0);
+    assert_eq!(chain.requests_logged().len(), 0);
+    assert_eq!(chain.model.requests().len(), 0);
 }
 
-/// The same request again; its body is the same for all requests here.
+/// A copy of a request. The copy's body is the one body that all requests here have.
 fn clone(request: &http::Request<tests::http::Body>) -> http::Request<tests::http::Body> {
     let mut again = post(
         request.uri().path(),
@@ -81,108 +81,115 @@ fn clone(request: &http::Request<tests::http::Body>) -> http::Request<tests::htt
 }
 
 #[tokio::test]
-async fn the_client_is_known_everywhere_and_its_key_nowhere() {
-    let stack = Stack::start().await;
+async fn client_id_is_logged_everywhere_and_its_key_nowhere() {
+    let chain = Chain::start().await;
     let request = with(
-        streamed_chat(&json!({"text": "Hi."})),
-        "x-codex-edge-client",
-        "forged",
+        with(
+            streamed_chat(&json!({"text": "Hi."})),
+            "x-codex-edge-client",
+            "forged",
+        ),
+        "x-request-id",
+        "a-trace-of-mine",
     );
-    let request = with(request, "x-request-id", "a-trace-of-mine");
-    let answer = stack
+    let response = chain
         .connect(Version::H1)
         .await
         .send(request)
         .await
         .unwrap();
-    assert_eq!(answer.header("x-request-id"), "a-trace-of-mine");
-    let logged = stack
+    assert_eq!(response.header("x-request-id"), "a-trace-of-mine");
+    let logged = chain
         .envoy
         .access_log_entry(|entry| entry["request_id"] == "a-trace-of-mine")
         .await;
     assert_eq!(logged["client"], "default");
-    let line = stack.requests_logged().remove(0);
+    let line = chain.requests_logged().remove(0);
     assert_eq!(
         (&line["span"]["client"], &line["span"]["id"]),
         (&json!("default"), &json!("a-trace-of-mine"))
     );
-    let sent = format!("{:?}", stack.model.requests());
-    for (what, text) in [
-        ("the sidecar's log", stack.sidecar.log()),
-        ("the access log", format!("{:?}", stack.envoy.access_log())),
-        ("what the model was sent", sent),
+    let sent = format!("{:?}", chain.model.requests());
+    for (place, text) in [
+        ("the sidecar's log", chain.sidecar.log()),
+        ("the access log", format!("{:?}", chain.envoy.access_log())),
+        ("the model's requests", sent),
     ] {
         assert!(
             !text.contains(KEY) && !text.contains("forged"),
-            "{what}: {text}"
+            "{place}: {text}"
         );
     }
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_ends_its_turn_at_the_model() {
-    let stack = Stack::start().await;
+async fn client_disconnect_interrupts_the_turn_at_the_model() {
+    let chain = Chain::start().await;
     for (count, version) in [(1, Version::H1), (2, Version::H2)] {
         let script = json!([{"text": "par", "open": true}, {"hold": "for ever"}, {"text": "ty"}]);
-        let answer = stack
+        let response = chain
             .connect(version)
             .await
             .stream(streamed_chat(&script))
             .await
             .unwrap();
-        let mut events = Events::new(answer);
+        let mut events = Events::new(response);
         events.next_json().await;
         events.next_json().await;
         drop(events);
-        let cut = stack.model.wait_for_disconnects(count, AT_ONCE).await;
-        assert!(cut.is_ok(), "{version:?}: the model still speaks");
+        let cut = chain.model.wait_for_disconnects(count, AT_ONCE).await;
+        assert!(
+            cut.is_ok(),
+            "{version:?}: Codex still reads the model's response"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_sidecar_that_is_killed_ends_its_streams_and_its_children() {
-    let mut stack = Stack::start().await;
-    let children = stack.sidecar.children();
+async fn killed_sidecar_ends_its_streams_and_children() {
+    let mut chain = Chain::start().await;
+    let children = chain.sidecar.children();
     let script = json!([{"text": "par", "open": true}, {"hold": "for ever"}, {"text": "ty"}]);
-    let mut client = stack.connect(Version::H1).await;
+    let mut client = chain.connect(Version::H1).await;
     let mut events = Events::new(client.stream(streamed_chat(&script)).await.unwrap());
     events.next_json().await;
     events.next_json().await;
-    stack.sidecar.signal(Signal::SIGKILL);
-    assert_eq!(stack.sidecar.wait().await, None);
+    chain.sidecar.signal(Signal::SIGKILL);
+    assert_eq!(chain.sidecar.wait().await, None);
     assert!(
         events.rest().await.is_err(),
-        "a stream that broke off does not look like one that ended"
+        "a cut stream ends with a transport error"
     );
     wait_until_gone(&children).await;
-    let answer = stack
+    let response = chain
         .connect(Version::H1)
         .await
         .send(streamed_chat(&script))
         .await
         .unwrap();
-    assert_eq!(answer.status, 503, "{answer:?}");
-    assert_eq!(answer.json()["error"]["code"], "codex_unavailable");
-    assert!(!answer.header("retry-after").is_empty());
+    assert_eq!(response.status, 503, "{response:?}");
+    assert_eq!(response.json()["error"]["code"], "codex_unavailable");
+    assert!(!response.header("retry-after").is_empty());
 }
 
 #[tokio::test]
-async fn filter_and_sidecar_speak_one_error_shape() {
-    let stack = Stack::start().await;
-    let mut client = stack.connect(Version::H1).await;
+async fn filter_and_sidecar_share_one_error_shape() {
+    let chain = Chain::start().await;
+    let mut client = chain.connect(Version::H1).await;
     let by_filter = client.send(get("/v1/usage")).await.unwrap().json();
-    let mut client = stack.connect(Version::H1).await;
+    let mut client = chain.connect(Version::H1).await;
     let by_sidecar = client
         .send(bearer(get("/v1/nothing"), KEY))
         .await
         .unwrap()
         .json();
     let fields = |body: &serde_json::Value| {
-        let error = body["error"].as_object().expect("an error");
-        let kinds = error
+        let error = body["error"]
+            .as_object()
+            .expect("the body has an error object");
+        error
             .iter()
-            .map(|(name, value)| (name.clone(), value.is_string()));
-        kinds
+            .map(|(name, value)| (name.clone(), value.is_string()))
             .filter(|(name, _)| name != "param")
             .collect::<Vec<_>>()
     };

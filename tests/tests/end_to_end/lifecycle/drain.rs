@@ -1,5 +1,5 @@
-//! Who is told to stop lets the open streams come to their end, be it sidecar or Envoy.
-//! The contract's section 7, "Drain", and the head of `envoy/envoy.yaml`.
+//! Drain of the sidecar and of Envoy: open streams run to their end.
+//! Section 7 of the contract, "Drain", and the first comment of `envoy/envoy.yaml`.
 
 use std::time::Duration;
 
@@ -11,44 +11,44 @@ use tests::sidecar::wait_until_gone;
 use tests::sse::{self, Events};
 use tokio::time::{sleep, timeout};
 
-use crate::stack::{Stack, streamed_chat};
+use crate::stack::{Chain, streamed_chat};
 
-/// Time between two looks at a condition.
+/// Interval between checks of a condition.
 const POLL: Duration = Duration::from_millis(10);
 
-/// Streams that are open when the end begins.
+/// Number of streams that are open at SIGTERM.
 const STREAMS: usize = 50;
 
-/// What each of them says: a part before the end begins, the rest after it.
+/// The text of each stream: the first five characters arrive before SIGTERM, the rest after it.
 const TEXT: &str = "one, two, three, four, five";
 
-/// The script of a stream whose rest waits for `hold` and takes two seconds then.
+/// The script of a stream: the first part, a wait for the release of `hold`, and the rest over about two seconds.
 fn script(hold: &str) -> Value {
     let rest = json!({"text": &TEXT[5..], "delta_chars": 6, "delay_ms": 500});
     json!([{"text": &TEXT[..5], "open": true}, {"hold": hold}, rest])
 }
 
-/// Begins so many streams, each of which has said its first part.
-async fn begin(stack: &Stack, streams: usize, hold: &str) -> Vec<Events> {
-    let mut begun = Vec::new();
+/// Starts a number of streams and reads the first part of each.
+async fn begin(chain: &Chain, streams: usize, hold: &str) -> Vec<Events> {
+    let mut open = Vec::new();
     for number in 0..streams {
         let version = [Version::H1, Version::H2][number % 2];
-        let mut client = stack.connect(version).await;
-        let answer = client.stream(streamed_chat(&script(hold))).await;
-        let mut events = Events::new(answer.expect("an answer"));
+        let mut client = chain.connect(version).await;
+        let response = client.stream(streamed_chat(&script(hold))).await;
+        let mut events = Events::new(response.expect("a response arrives"));
         let role = events.next_json().await;
         assert_eq!(role["choices"][0]["delta"], json!({"role": "assistant"}));
         let first = events.next_json().await;
         assert_eq!(first["choices"][0]["delta"]["content"], TEXT[..5]);
-        begun.push(events);
+        open.push(events);
     }
-    begun
+    open
 }
 
-/// Reads what is left of a stream that has begun, and asserts that nothing is missing.
-async fn assert_whole(mut events: Events) {
-    let mut rest = events.rest().await.expect("the stream does not break off");
-    rest.retain(|event| !event.starts_with(':')); // Silence makes comments.
+/// Reads a stream to its end and asserts that the rest of the text, the finish reason and `[DONE]` are complete.
+async fn assert_complete(mut events: Events) {
+    let mut rest = events.rest().await.expect("the stream is not cut");
+    rest.retain(|event| !event.starts_with(':')); // Keepalive comments.
     assert_eq!(rest.pop().as_deref(), Some("data: [DONE]"));
     let chunks: Vec<Value> = rest.iter().map(|event| sse::json(event)).collect();
     let text = |chunk: &Value| {
@@ -56,14 +56,15 @@ async fn assert_whole(mut events: Events) {
         text.unwrap_or_default().to_owned()
     };
     assert_eq!(chunks.iter().map(text).collect::<String>(), TEXT[5..]);
-    let reasons = chunks
+    let reasons: Vec<_> = chunks
         .iter()
-        .map(|chunk| &chunk["choices"][0]["finish_reason"]);
-    let reasons: Vec<_> = reasons.filter(|reason| !reason.is_null()).collect();
+        .map(|chunk| &chunk["choices"][0]["finish_reason"])
+        .filter(|reason| !reason.is_null())
+        .collect();
     assert_eq!(reasons, ["stop"]);
 }
 
-/// Asserts that the model was asked so many times, and that each answer was read to its end.
+/// Asserts that the model has received this number of requests, and that each response was read to its end.
 fn assert_turns(model: &ScriptedModel, turns: usize) {
     let requests = model.requests();
     assert_eq!(requests.len(), turns);
@@ -71,9 +72,9 @@ fn assert_turns(model: &ScriptedModel, turns: usize) {
     assert!(!requests.iter().any(cut));
 }
 
-/// A sidecar for all the streams at once that lets them end for `drain_ms`.
-async fn start(drain_ms: &str) -> Stack {
-    Stack::start_with_sidecar(|options| {
+/// Starts the chain with permits for all streams and a drain time of `drain_ms`.
+async fn start(drain_ms: &str) -> Chain {
+    Chain::start_with_sidecar(|options| {
         options
             .env("PROXY_SSE_MAX_CONCURRENCY", "64")
             .env("PROXY_DRAIN_MS", drain_ms)
@@ -82,74 +83,78 @@ async fn start(drain_ms: &str) -> Stack {
 }
 
 #[tokio::test]
-async fn a_sidecar_that_stops_ends_no_stream_early_and_begins_none() {
-    let mut stack = start("120000").await;
-    let children = stack.sidecar.children();
-    let streams = begin(&stack, STREAMS, "stop").await;
-    stack.sidecar.signal(Signal::SIGTERM);
-    let stopping = async {
-        while stack.sidecar.socket().exists() {
+async fn sidecar_drain_completes_open_streams_and_accepts_no_new_ones() {
+    let mut chain = start("120000").await;
+    let children = chain.sidecar.children();
+    let streams = begin(&chain, STREAMS, "stop").await;
+    chain.sidecar.signal(Signal::SIGTERM);
+    let unlinked = async {
+        while chain.sidecar.socket().exists() {
             sleep(POLL).await;
         }
     };
-    timeout(DEADLINE, stopping).await.expect("it hears of it");
+    timeout(DEADLINE, unlinked)
+        .await
+        .expect("the sidecar unlinks its socket");
     let late = streamed_chat(&json!({"text": "late"}));
-    let refused = stack.connect(Version::H1).await.send(late).await.unwrap();
-    assert_eq!(refused.status, 503, "{refused:?}");
-    assert_eq!(refused.json()["error"]["code"], "codex_unavailable");
-    assert!(!refused.header("retry-after").is_empty());
-    stack.model.release("stop");
+    let rejected = chain.connect(Version::H1).await.send(late).await.unwrap();
+    assert_eq!(rejected.status, 503, "{rejected:?}");
+    assert_eq!(rejected.json()["error"]["code"], "codex_unavailable");
+    assert!(!rejected.header("retry-after").is_empty());
+    chain.model.release("stop");
     for stream in streams {
-        assert_whole(stream).await;
+        assert_complete(stream).await;
     }
-    let code = stack.sidecar.wait().await;
-    assert_eq!(code, Some(0), "{}", stack.sidecar.log());
+    let code = chain.sidecar.wait().await;
+    assert_eq!(code, Some(0), "{}", chain.sidecar.log());
     wait_until_gone(&children).await;
-    let left = stack.sidecar.leftover_files();
-    assert!(left.is_empty(), "{left:?}");
-    assert_turns(&stack.model, STREAMS);
+    let leftovers = chain.sidecar.leftover_files();
+    assert!(leftovers.is_empty(), "{leftovers:?}");
+    assert_turns(&chain.model, STREAMS);
 }
 
 #[tokio::test]
-async fn a_stream_that_outlives_the_drain_is_told_so() {
-    let mut stack = start("1000").await;
-    let children = stack.sidecar.children();
-    let streams = begin(&stack, STREAMS, "for ever").await;
-    stack.sidecar.signal(Signal::SIGTERM);
+async fn streams_beyond_the_drain_deadline_end_with_an_error_event() {
+    let mut chain = start("1000").await;
+    let children = chain.sidecar.children();
+    let streams = begin(&chain, STREAMS, "for ever").await;
+    chain.sidecar.signal(Signal::SIGTERM);
     for mut stream in streams {
-        let rest = stream.rest().await.expect("no stream is cut");
-        let (last, before) = rest.split_last().expect("an error frame");
+        let rest = stream.rest().await.expect("the stream is not cut");
+        let (last, before) = rest.split_last().expect("the stream has an error event");
         assert_eq!(sse::json(last)["error"]["code"], "codex_unavailable");
         let looks_ended =
             |event: &String| event.contains("[DONE]") || event.contains("\"finish_reason\":\"");
         assert!(!before.iter().any(looks_ended), "{before:?}");
     }
-    let code = stack.sidecar.wait().await;
-    assert_eq!(code, Some(0), "{}", stack.sidecar.log());
+    let code = chain.sidecar.wait().await;
+    assert_eq!(code, Some(0), "{}", chain.sidecar.log());
     wait_until_gone(&children).await;
 }
 
 #[tokio::test]
-async fn an_envoy_that_drains_before_it_stops_cuts_nothing() {
-    let stack = start("30000").await;
-    let streams = begin(&stack, 8, "drain").await;
-    let drained = stack
+async fn envoy_drain_completes_open_streams() {
+    let chain = start("30000").await;
+    let streams = begin(&chain, 8, "drain").await;
+    let drained = chain
         .envoy
         .admin_post("/drain_listeners?graceful&skip_exit")
         .await;
     assert_eq!(drained.body, "OK\n");
-    let active = || stack.envoy.stat("http.public.downstream_rq_active");
+    let active = || chain.envoy.stat("http.public.downstream_rq_active");
     assert_eq!(active().await, 8);
-    stack.model.release("drain");
+    chain.model.release("drain");
     for stream in streams {
-        assert_whole(stream).await;
+        assert_complete(stream).await;
     }
     let idle = async {
         while active().await > 0 {
             sleep(POLL).await;
         }
     };
-    timeout(DEADLINE, idle).await.expect("nothing is open");
-    stack.envoy.stop().await;
-    assert_turns(&stack.model, 8);
+    timeout(DEADLINE, idle)
+        .await
+        .expect("Envoy has no active request");
+    chain.envoy.stop().await;
+    assert_turns(&chain.model, 8);
 }

@@ -1,4 +1,4 @@
-//! Start, restart and drain of the whole chain.
+//! Start, restart, drain and failure of the parts of the chain.
 
 mod chain;
 mod drain;

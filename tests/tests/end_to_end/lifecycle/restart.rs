@@ -1,5 +1,5 @@
-//! Envoy and sidecar come and go in any order, and who asks meanwhile waits instead of being lost.
-//! The retry policy of `envoy/envoy.yaml`; a turn never runs twice.
+//! Restarts of Envoy and the sidecar in any order: requests meanwhile wait in Envoy and are not lost.
+//! The retry policy is in `envoy/envoy.yaml`. No turn may run twice.
 
 use std::time::Duration;
 
@@ -10,123 +10,146 @@ use tests::http::{Version, get};
 use tests::sse::Events;
 use tokio::time::Instant;
 
-use crate::clients::traffic::{Asked, CLIENTS, Traffic};
-use crate::stack::{Stack, envoy_before, streamed_chat};
+use crate::clients::traffic::{CLIENTS, Traffic, TrafficRequest};
+use crate::stack::{Chain, envoy_before, streamed_chat};
 
-/// A client is turned away after this time of waiting at the earliest; ten seconds are the mean.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The shortest time that Envoy holds a request before the 503, given ten seconds on average and random backoff.
+const MIN_RETRY_TIME: Duration = Duration::from_secs(5);
 
-/// Tries of an SDK as it comes: one, and two more.
-const TRIES: usize = 3;
+/// Attempts of an SDK with default options: one, and two retries.
+const SDK_ATTEMPTS: usize = 3;
 
-/// Asserts that the chain answers a client that comes now; Envoy may have it wait, and no more.
-async fn assert_answers(stack: &Stack) {
-    let mut client = stack.connect(Version::H1).await;
-    let answer = client.stream(streamed_chat(&json!({"text": "Hi."}))).await;
-    let mut events = Events::new(answer.expect("an answer"));
-    let rest = events.rest().await.expect("the stream ends well");
+/// Asserts that the chain completes a new request, which Envoy may hold for a while.
+async fn assert_responds(chain: &Chain) {
+    let mut client = chain.connect(Version::H1).await;
+    let response = client.stream(streamed_chat(&json!({"text": "Hi."}))).await;
+    let mut events = Events::new(response.expect("a response arrives"));
+    let rest = events
+        .rest()
+        .await
+        .expect("the stream ends without a transport error");
     assert_eq!(rest.last().map(String::as_str), Some("data: [DONE]"));
 }
 
-/// Asserts that a client is told when to come again, and who asks whether all is well is told at once.
-async fn assert_away(stack: &Stack) {
-    let mut client = stack.connect(Version::H2).await;
-    let asked = Instant::now();
-    let probe = client.send(get("/readyz")).await.expect("an answer");
+/// Asserts that without a sidecar a chat gets a retryable 503, and a readiness probe gets its 503 at once.
+async fn assert_unavailable(chain: &Chain) {
+    let mut client = chain.connect(Version::H2).await;
+    let sent = Instant::now();
+    let probe = client
+        .send(get("/readyz"))
+        .await
+        .expect("a response arrives");
     assert_eq!(probe.status, 503);
-    assert!(asked.elapsed() < PATIENCE, "a probe waits for nothing");
+    assert!(
+        sent.elapsed() < MIN_RETRY_TIME,
+        "Envoy does not hold a probe"
+    );
     let chat = client.send(streamed_chat(&json!({"text": "Hi."})));
-    let refused = chat.await.expect("an answer");
-    assert_eq!(refused.status, 503, "{refused:?}");
-    assert_eq!(refused.json()["error"]["code"], "codex_unavailable");
-    assert_eq!(refused.header("retry-after"), "1");
+    let rejected = chat.await.expect("a response arrives");
+    assert_eq!(rejected.status, 503, "{rejected:?}");
+    assert_eq!(rejected.json()["error"]["code"], "codex_unavailable");
+    assert_eq!(rejected.header("retry-after"), "1");
 }
 
 #[tokio::test]
-async fn whoever_is_started_last_the_chain_answers() {
-    let mut stack = Stack::start().await;
-    stack.sidecar.signal(Signal::SIGTERM);
-    assert_eq!(stack.sidecar.wait().await, Some(0));
-    stack.envoy = Envoy::start(envoy_before(&stack.sidecar)).await;
-    assert_away(&stack).await;
-    stack.sidecar.restart();
-    assert_answers(&stack).await;
+async fn chain_recovers_in_any_start_order() {
+    let mut chain = Chain::start().await;
+    chain.sidecar.signal(Signal::SIGTERM);
+    assert_eq!(chain.sidecar.wait().await, Some(0));
+    chain.envoy = Envoy::start(envoy_before(&chain.sidecar)).await;
+    assert_unavailable(&chain).await;
+    chain.sidecar.restart();
+    assert_responds(&chain).await;
 
-    let successor = Envoy::start(envoy_before(&stack.sidecar)).await;
-    std::mem::replace(&mut stack.envoy, successor).stop().await;
-    assert_answers(&stack).await;
+    let successor = Envoy::start(envoy_before(&chain.sidecar)).await;
+    std::mem::replace(&mut chain.envoy, successor).stop().await;
+    assert_responds(&chain).await;
 
-    stack.sidecar.signal(Signal::SIGKILL);
-    assert_eq!(stack.sidecar.wait().await, None);
-    assert!(stack.sidecar.socket().exists(), "nobody removed it");
-    assert_away(&stack).await;
-    stack.sidecar.restart();
-    assert_answers(&stack).await;
+    chain.sidecar.signal(Signal::SIGKILL);
+    assert_eq!(chain.sidecar.wait().await, None);
+    assert!(
+        chain.sidecar.socket().exists(),
+        "a killed sidecar leaves its socket"
+    );
+    assert_unavailable(&chain).await;
+    chain.sidecar.restart();
+    assert_responds(&chain).await;
 }
 
-/// Asserts that each question had its answer, by one turn, and that who was turned away had waited in vain before.
-fn assert_nothing_lost(stack: &Stack, asked: &[Asked]) {
-    for asked in asked {
-        assert_eq!(asked.answer.as_ref(), Ok(&asked.canary), "{asked:?}");
-        assert_eq!(asked.turns(&stack.model), 1, "{asked:?}");
-        let waited = |wait: &Duration| *wait >= PATIENCE;
-        assert!(asked.turned_away.iter().all(waited), "{asked:?}");
+/// Asserts that each request has got its text from exactly one turn, and that Envoy held it before each 503.
+fn assert_none_lost(chain: &Chain, requests: &[TrafficRequest]) {
+    for request in requests {
+        assert_eq!(request.outcome.as_ref(), Ok(&request.canary), "{request:?}");
+        assert_eq!(request.turns(&chain.model), 1, "{request:?}");
+        let was_held = |time: &Duration| *time >= MIN_RETRY_TIME;
+        assert!(request.rejected_after.iter().all(was_held), "{request:?}");
     }
 }
 
 #[tokio::test]
-async fn an_upgrade_loses_nothing() {
-    let mut stack =
-        Stack::start_with_sidecar(|options| options.env("PROXY_SSE_MAX_CONCURRENCY", "16")).await;
-    let traffic = Traffic::start(stack.envoy.address(), TRIES);
+async fn upgrade_loses_no_request() {
+    let mut chain =
+        Chain::start_with_sidecar(|options| options.env("PROXY_SSE_MAX_CONCURRENCY", "16")).await;
+    let traffic = Traffic::start(chain.envoy.address(), SDK_ATTEMPTS);
     for round in ["one", "two", "three"] {
         traffic.flow(20).await;
         let script = json!([{"text": "par", "open": true}, {"hold": round}, {"text": "ty"}]);
-        let mut client = stack.connect(Version::H2).await;
+        let mut client = chain.connect(Version::H2).await;
         let mut stream = Events::new(client.stream(streamed_chat(&script)).await.unwrap());
         stream.next_json().await;
         stream.next_json().await;
-        let predecessor = stack.sidecar.upgrade().await;
+        let predecessor = chain.sidecar.upgrade().await;
         traffic.flow(20).await;
-        stack.model.release(round);
-        let rest = stream.rest().await.expect("the predecessor finishes it");
+        chain.model.release(round);
+        let rest = stream
+            .rest()
+            .await
+            .expect("the predecessor completes the stream");
         assert_eq!(rest.last().unwrap(), "data: [DONE]", "{rest:?}");
-        assert_eq!(predecessor.wait().await, Some(0), "{}", stack.sidecar.log());
+        assert_eq!(predecessor.wait().await, Some(0), "{}", chain.sidecar.log());
     }
-    assert_nothing_lost(&stack, &traffic.stop().await);
-    assert!(stack.envoy.stat("cluster.sidecar.upstream_rq_retry").await > 0);
+    assert_none_lost(&chain, &traffic.stop().await);
+    assert!(chain.envoy.stat("cluster.sidecar.upstream_rq_retry").await > 0);
 }
 
 #[tokio::test]
-async fn a_restart_loses_nothing() {
-    let mut stack = Stack::start().await;
-    let traffic = Traffic::start(stack.envoy.address(), TRIES);
+async fn restart_loses_no_request() {
+    let mut chain = Chain::start().await;
+    let traffic = Traffic::start(chain.envoy.address(), SDK_ATTEMPTS);
     traffic.flow(20).await;
-    stack.sidecar.signal(Signal::SIGTERM);
-    let code = stack.sidecar.wait().await;
-    assert_eq!(code, Some(0), "{}", stack.sidecar.log());
-    stack.sidecar.restart();
+    chain.sidecar.signal(Signal::SIGTERM);
+    let code = chain.sidecar.wait().await;
+    assert_eq!(code, Some(0), "{}", chain.sidecar.log());
+    chain.sidecar.restart();
     traffic.flow(20).await;
-    assert_nothing_lost(&stack, &traffic.stop().await);
+    assert_none_lost(&chain, &traffic.stop().await);
 }
 
 #[tokio::test]
-async fn a_sidecar_that_is_killed_loses_only_what_it_had_begun() {
-    let mut stack = Stack::start().await;
-    let traffic = Traffic::start(stack.envoy.address(), 1);
+async fn killed_sidecar_loses_only_requests_in_progress() {
+    let mut chain = Chain::start().await;
+    let traffic = Traffic::start(chain.envoy.address(), 1);
     traffic.flow(20).await;
-    stack.sidecar.signal(Signal::SIGKILL);
-    assert_eq!(stack.sidecar.wait().await, None);
-    stack.sidecar.restart();
+    chain.sidecar.signal(Signal::SIGKILL);
+    assert_eq!(chain.sidecar.wait().await, None);
+    chain.sidecar.restart();
     traffic.flow(20).await;
-    let asked = traffic.stop().await;
-    for asked in &asked {
-        assert!(asked.turns(&stack.model) <= 1, "{asked:?}");
+    let requests = traffic.stop().await;
+    for request in &requests {
+        assert!(request.turns(&chain.model) <= 1, "{request:?}");
     }
-    let waited = |asked: &Asked| asked.turned_away.iter().any(|wait| *wait >= PATIENCE);
-    let lost = asked
+    let was_held = |request: &TrafficRequest| {
+        request
+            .rejected_after
+            .iter()
+            .any(|time| *time >= MIN_RETRY_TIME)
+    };
+    let lost: Vec<_> = requests
         .iter()
-        .filter(|asked| asked.answer.is_err() && !waited(asked));
-    let lost: Vec<_> = lost.collect();
-    assert!(lost.len() <= CLIENTS, "one each at most: {lost:?}");
+        .filter(|request| request.outcome.is_err() && !was_held(request))
+        .collect();
+    assert!(
+        lost.len() <= CLIENTS,
+        "at most one request of each client is lost: {lost:?}"
+    );
 }

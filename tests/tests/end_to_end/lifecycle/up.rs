@@ -1,4 +1,4 @@
-//! `cargo xtask up --demo` as its user meets it: from the command to an answer, and to nothing left behind.
+//! `cargo xtask up --demo` as its user runs it: start, the printed curl line, stop, and cleanup.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -14,21 +14,23 @@ use tokio::time::timeout;
 use xtask::command::bound_to_parent;
 use xtask::workspace;
 
-/// It builds three release binaries first, on a machine that may be slow.
+/// Deadline of the start, which builds three release binaries first, possibly on a slow machine.
 const BUILD_DEADLINE: Duration = Duration::from_secs(30 * 60);
 const DEADLINE: Duration = Duration::from_secs(60);
 
-struct Up {
+/// A running `cargo xtask up --demo`.
+struct UpProcess {
     process: Child,
     lines: Lines<BufReader<ChildStdout>>,
     temp: PathBuf,
+    /// The printed curl line.
     curl: String,
-    /// Where the status page is.
+    /// The printed URL of the status page.
     status_page: String,
 }
 
-impl Up {
-    /// Starts it on `port` and waits for the curl line.
+impl UpProcess {
+    /// Starts `up` on `port` and waits for the curl line.
     async fn start(port: u16, temp: &std::path::Path) -> Self {
         let mut command = Command::new(env!("CARGO"));
         command
@@ -43,37 +45,39 @@ impl Up {
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         bound_to_parent(command.as_std_mut(), Signal::SIGTERM);
-        let mut process = command.spawn().expect("cargo is there");
+        let mut process = command.spawn().expect("cargo is installed");
         let stdout = process.stdout.take().expect("stdout is piped");
         let mut lines = BufReader::new(stdout).lines();
-        let (said, curl) = timeout(BUILD_DEADLINE, wait_for_curl(&mut lines))
+        let (output, curl) = timeout(BUILD_DEADLINE, wait_for_curl(&mut lines))
             .await
-            .expect("it gets ready");
-        let status_page = said
+            .expect("`up` is ready before the deadline");
+        let status_page = output
             .lines()
-            .find_map(|line| line.strip_prefix("  status    "));
+            .find_map(|line| line.strip_prefix("  status    "))
+            .expect("the URL of the status page is printed");
         Self {
             process,
             lines,
             temp: temp.to_owned(),
             curl,
-            status_page: status_page.expect("it is told").to_owned(),
+            status_page: status_page.to_owned(),
         }
     }
 
-    /// Runs the line that it printed, as a person would paste it.
-    async fn answer(&self) -> String {
+    /// Runs the printed curl line in a shell, and returns its output.
+    async fn response(&self) -> String {
         bash(&self.curl).await
     }
 
-    /// The status page, as a person would open it.
+    /// Fetches the status page from the printed URL.
     async fn status_page(&self) -> String {
         bash(&format!("curl {}", self.status_page)).await
     }
 
-    /// All processes below it.
+    /// The process itself and all its descendants.
     fn descendants(&self) -> Vec<i32> {
-        let root = i32::try_from(self.process.id().expect("it runs")).expect("a pid fits");
+        let root = i32::try_from(self.process.id().expect("the process was not reaped"))
+            .expect("a pid fits");
         let mut all = vec![root];
         let mut next = 0;
         while let Some(&pid) = all.get(next) {
@@ -83,64 +87,64 @@ impl Up {
         all
     }
 
-    async fn ends_after(mut self, signal: Signal, pid: i32) -> ExitStatus {
-        kill(Pid::from_raw(pid), signal).expect("the process is ours");
+    /// Sends `signal` to process `pid`, waits for the exit of `up`, and asserts that its temporary folder is empty.
+    async fn exit_after(mut self, signal: Signal, pid: i32) -> ExitStatus {
+        kill(Pid::from_raw(pid), signal).expect("the signal is sent");
         let drain = async { while let Ok(Some(_)) = self.lines.next_line().await {} };
         timeout(DEADLINE, drain)
             .await
-            .expect("it closes its output");
+            .expect("`up` closes its output");
         let status = timeout(DEADLINE, self.process.wait())
             .await
-            .expect("it ends");
+            .expect("`up` exits in time");
         let left: Vec<_> = std::fs::read_dir(&self.temp)
-            .expect("the folder is ours")
-            .map(|entry| entry.expect("the folder is ours").path())
+            .expect("the test folder is writable")
+            .map(|entry| entry.expect("the test folder is writable").path())
             .collect();
         assert_eq!(
             left,
             Vec::<PathBuf>::new(),
-            "no socket and no folder is left behind"
+            "neither socket nor folder is left"
         );
-        status.expect("the child is ours")
+        status.expect("the process was not reaped")
     }
 }
 
 async fn bash(line: &str) -> String {
-    let output = Command::new("bash").args(["-c", line]).output();
-    let output = timeout(DEADLINE, output)
+    let output = timeout(DEADLINE, Command::new("bash").args(["-c", line]).output())
         .await
-        .expect("curl ends")
-        .expect("bash is there");
-    String::from_utf8(output.stdout).expect("an answer is UTF-8")
+        .expect("curl exits in time")
+        .expect("bash is installed");
+    String::from_utf8(output.stdout).expect("the response is UTF-8")
 }
 
-/// What it says before the curl line, and that line.
+/// Reads the output of `up` until the curl line; returns the output before that line, and the line.
 async fn wait_for_curl(lines: &mut Lines<BufReader<ChildStdout>>) -> (String, String) {
-    let mut said = String::new();
-    while let Some(line) = lines.next_line().await.expect("its output can be read") {
+    let mut output = String::new();
+    while let Some(line) = lines.next_line().await.expect("stdout is readable") {
         if line.starts_with("curl ") {
-            return (said, line);
+            return (output, line);
         }
-        said = said + &line + "\n";
+        output = output + &line + "\n";
     }
-    panic!("it ended before it was ready:\n{said}");
+    panic!("`up` exited before it was ready:\n{output}");
 }
 
 #[tokio::test]
-async fn up_answers_stops_and_starts_again() {
+async fn up_serves_stops_and_starts_again() {
     let temp = tempfile::TempDir::new().unwrap();
     let port = TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .unwrap()
         .port();
 
-    let up = Up::start(port, temp.path()).await;
-    let answer = up.answer().await;
+    let up = UpProcess::start(port, temp.path()).await;
+    let response = up.response().await;
     assert!(
-        answer.contains(r#""delta":{"role":"assistant"}"#),
-        "{answer}"
+        response.contains(r#""delta":{"role":"assistant"}"#),
+        "{response}"
     );
-    assert!(answer.trim_end().ends_with("data: [DONE]"), "{answer}");
+    assert!(response.trim_end().ends_with("data: [DONE]"), "{response}");
     let page = up.status_page().await;
     assert!(page.contains("<h1>codex-edge</h1>"), "{page}");
     let (all, own) = (up.descendants(), up.process.id().unwrap());
@@ -149,27 +153,27 @@ async fn up_answers_stops_and_starts_again() {
         "cargo or xtask, model, sidecar, Codex, Envoy: {all:?}"
     );
     let status = up
-        .ends_after(Signal::SIGTERM, i32::try_from(own).unwrap())
+        .exit_after(Signal::SIGTERM, i32::try_from(own).unwrap())
         .await;
     assert!(status.success(), "{status}");
     wait_until_gone(&all).await;
 
-    let up = Up::start(port, temp.path()).await;
+    let up = UpProcess::start(port, temp.path()).await;
     let all = up.descendants();
     let sidecar = all
         .iter()
         .copied()
         .find(|pid| is_sidecar(*pid))
-        .expect("a sidecar runs");
-    let status = up.ends_after(Signal::SIGKILL, sidecar).await;
-    assert_eq!(status.code(), Some(1), "a service that dies is an error");
+        .expect("a sidecar is running");
+    let status = up.exit_after(Signal::SIGKILL, sidecar).await;
+    assert_eq!(status.code(), Some(1), "`up` fails when a service exits");
     wait_until_gone(&all).await;
 
-    let up = Up::start(port, temp.path()).await;
-    assert!(up.answer().await.contains("[DONE]"));
+    let up = UpProcess::start(port, temp.path()).await;
+    assert!(up.response().await.contains("[DONE]"));
     let (all, own) = (up.descendants(), up.process.id().unwrap());
     let status = up
-        .ends_after(Signal::SIGINT, i32::try_from(own).unwrap())
+        .exit_after(Signal::SIGINT, i32::try_from(own).unwrap())
         .await;
     assert!(status.success(), "{status}");
     wait_until_gone(&all).await;

@@ -1,4 +1,4 @@
-//! A chat from request to answer: frames, roles, usage, what the model is sent.
+//! A chat from request to response: chunks, roles, usage, and the request that reaches the model.
 //! OpenAI API reference, "Chat completions".
 
 use serde_json::{Value, json};
@@ -8,15 +8,15 @@ use tests::sse::{self, Events};
 use crate::stack::{SOON, ask, assert_error, chat, content, start, start_with, stream};
 
 #[tokio::test]
-async fn frames_come_in_order_and_the_first_before_the_model_was_asked() {
+async fn chunks_come_in_order_and_the_first_before_the_model_responds() {
     let (model, sidecar) = start().await;
     let script = json!([{"hold": "go"}, {"text": "Héllo wörld", "delta_chars": 4}]);
     let mut client = sidecar.connect().await;
     let more = json!({"stream": true, "stream_options": {"include_usage": true}});
-    let response = client.stream(chat(&script, &more)).await.unwrap();
-    assert_eq!(response.headers["cache-control"], "no-cache, no-transform");
-    assert_eq!(response.headers["x-accel-buffering"], "no");
-    let mut events = Events::new(response);
+    let streamed = client.stream(chat(&script, &more)).await.unwrap();
+    assert_eq!(streamed.headers["cache-control"], "no-cache, no-transform");
+    assert_eq!(streamed.headers["x-accel-buffering"], "no");
+    let mut events = Events::new(streamed);
     let role = events.next_json().await;
     assert_eq!(role["choices"][0]["delta"], json!({"role": "assistant"}));
     model.release("go");
@@ -35,14 +35,17 @@ async fn frames_come_in_order_and_the_first_before_the_model_was_asked() {
     assert_eq!(
         texts,
         ["Héll", "o wö", "rld"],
-        "one delta in, one frame out"
+        "each delta of the model becomes one chunk"
     );
     assert_eq!(finish["choices"][0]["finish_reason"], "stop");
     assert_eq!(finish["choices"][0]["delta"], json!({}));
     assert_eq!(usage["choices"], json!([]));
     for chunk in std::iter::once(&role).chain(&chunks) {
         for field in ["id", "created", "model"] {
-            assert_eq!(chunk[field], role[field], "{field} never changes");
+            assert_eq!(
+                chunk[field], role[field],
+                "{field} is the same in all chunks"
+            );
         }
         assert_eq!(chunk["object"], "chat.completion.chunk");
         assert_eq!(chunk["usage"].is_null(), chunk != usage);
@@ -50,7 +53,7 @@ async fn frames_come_in_order_and_the_first_before_the_model_was_asked() {
 }
 
 #[tokio::test]
-async fn deltas_are_passed_on_while_the_model_still_speaks() {
+async fn deltas_are_forwarded_while_the_model_streams() {
     let (model, sidecar) = start().await;
     let script = json!([{"text": "first", "open": true}, {"hold": "rest"}, {"text": " second"}]);
     let mut events = stream(&sidecar, script).await;
@@ -61,16 +64,16 @@ async fn deltas_are_passed_on_while_the_model_still_speaks() {
 }
 
 #[tokio::test]
-async fn usage_is_what_codex_reports() {
+async fn usage_equals_the_reported_usage() {
     let (_model, sidecar) = start().await;
     let usage = json!({"input_tokens": 1234, "cached_tokens": 1000, "output_tokens": 56, "reasoning_tokens": 7});
-    let answer = ask(
+    let response = ask(
         &sidecar,
         json!([{"text": "Hi."}, {"usage": usage}]),
         json!({}),
     )
     .await;
-    let body = answer.json();
+    let body = response.json();
     assert_eq!(body["object"], "chat.completion");
     assert_eq!(body["model"], "codex-5");
     assert_eq!(body["choices"][0]["message"]["content"], "Hi.");
@@ -84,7 +87,7 @@ async fn usage_is_what_codex_reports() {
 }
 
 #[tokio::test]
-async fn roles_reach_the_model_as_roles_and_nothing_of_codex_does() {
+async fn roles_reach_the_model_without_codex_prompts_or_tools() {
     let (model, sidecar) = start().await;
     let body = json!({"model": "codex-5-high", "messages": [
         {"role": "system", "content": "Be brief."},
@@ -93,13 +96,13 @@ async fn roles_reach_the_model_as_roles_and_nothing_of_codex_does() {
         {"role": "user", "content": [{"type": "text", "text": "Why?"}]},
     ]});
     let mut client = sidecar.connect().await;
-    let answer = client
+    let response = client
         .send(post("/v1/chat/completions", body.to_string()))
         .await
         .unwrap();
-    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(response.status, 200, "{response:?}");
     let requests = model.requests();
-    assert_eq!(requests.len(), 1, "one model request for one HTTP request");
+    assert_eq!(requests.len(), 1, "one model request for each HTTP request");
     let sent = &requests[0].body;
     let messages: Vec<_> = sent["input"]
         .as_array()
@@ -119,12 +122,12 @@ async fn roles_reach_the_model_as_roles_and_nothing_of_codex_does() {
     assert_eq!(
         sent["tools"].as_array().map_or(0, Vec::len),
         0,
-        "a plain model has no tools"
+        "a client without the agent profile gets no tools of Codex"
     );
     let bytes = requests[0].body_bytes;
     assert!(
         bytes < 3000,
-        "{bytes} bytes: a prompt of Codex's own is in {sent}"
+        "{bytes} bytes: Codex added a prompt of its own to {sent}"
     );
 }
 
@@ -137,17 +140,17 @@ fn role_and_text(item: &Value) -> (&str, &str) {
 }
 
 #[tokio::test]
-async fn images_and_efforts_reach_the_model() {
+async fn images_and_reasoning_effort_reach_the_model() {
     const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
     let (model, sidecar) = start().await;
     let content = json!([{"type": "text", "text": "See?"}, {"type": "image_url", "image_url": {"url": PIXEL}}]);
     let body = json!({"model": "codex-5", "messages": [{"role": "user", "content": content}], "reasoning_effort": "low"});
     let mut client = sidecar.connect().await;
-    let answer = client
+    let response = client
         .send(post("/v1/chat/completions", body.to_string()))
         .await
         .unwrap();
-    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(response.status, 200, "{response:?}");
     let sent = &model.requests()[0].body;
     assert_eq!(
         sent["input"][0]["content"][1]["type"], "input_image",
@@ -157,28 +160,28 @@ async fn images_and_efforts_reach_the_model() {
 }
 
 #[tokio::test]
-async fn two_messages_of_one_answer_are_parted() {
+async fn messages_of_one_turn_are_separated_by_a_blank_line() {
     let (_model, sidecar) = start().await;
     let script = json!([{"text": "First."}, {"text": "Second."}]);
-    let answer = ask(&sidecar, script, json!({})).await;
+    let response = ask(&sidecar, script, json!({})).await;
     assert_eq!(
-        answer.json()["choices"][0]["message"]["content"],
+        response.json()["choices"][0]["message"]["content"],
         "First.\n\nSecond."
     );
 }
 
 #[tokio::test]
-async fn reasoning_summaries_reach_those_who_ask_for_them() {
+async fn requested_reasoning_summaries_reach_the_client() {
     let (_model, sidecar) = start().await;
     let script = json!([{"reasoning": ["Think.", "More."]}, {"text": "Done."}]);
-    let asked = json!({"reasoning": {"effort": "high", "summary": "auto"}});
-    let message = ask(&sidecar, script, asked).await.json()["choices"][0]["message"].take();
+    let more = json!({"reasoning": {"effort": "high", "summary": "auto"}});
+    let message = ask(&sidecar, script, more).await.json()["choices"][0]["message"].take();
     assert_eq!(message["reasoning_content"], "Think.\n\nMore.");
     assert_eq!(message["content"], "Done.");
 }
 
 #[tokio::test]
-async fn silence_is_filled_with_comments_unless_the_client_cannot_read_them() {
+async fn idle_streams_get_keepalive_comments_unless_the_client_opts_out() {
     let (model, sidecar) = start_with(|options| options.env("PROXY_SSE_KEEPALIVE_MS", "50")).await;
     let plain = |request| request;
     let header = |request| with(request, "x-no-keepalive", "1");
@@ -187,8 +190,8 @@ async fn silence_is_filled_with_comments_unless_the_client_cannot_read_them() {
         let script = json!([{"pause_ms": 600}, {"text": "Hi."}]);
         let mut client = sidecar.connect().await;
         let request = change(chat(&script, &json!({"stream": true})));
-        let mut events = Events::new(client.stream(request).await.unwrap());
-        let events = events.rest().await.unwrap();
+        let mut stream = Events::new(client.stream(request).await.unwrap());
+        let events = stream.rest().await.unwrap();
         let seen = events
             .iter()
             .filter(|event| *event == ": keepalive")
@@ -200,15 +203,19 @@ async fn silence_is_filled_with_comments_unless_the_client_cannot_read_them() {
 }
 
 #[tokio::test]
-async fn a_request_names_its_model_unless_the_operator_lets_it_be() {
+async fn missing_model_is_rejected_unless_the_operator_allows_the_default() {
     let body = json!({"messages": [{"role": "user", "content": "[[model:{\"text\": \"Hi.\"}]]"}]});
     let (_model, sidecar) = start().await;
     let mut client = sidecar.connect().await;
     let request = || post("/v1/chat/completions", body.to_string());
-    let refused = client.send(request()).await.unwrap();
-    assert_error(&refused, 400, "invalid_request_error");
-    assert_eq!(refused.json()["error"]["param"], "model");
+    let rejected = client.send(request()).await.unwrap();
+    assert_error(&rejected, 400, "invalid_request_error");
+    assert_eq!(rejected.json()["error"]["param"], "model");
     let (_model, sidecar) = start_with(|options| options.env("PROXY_REQUIRE_MODEL", "false")).await;
-    let answer = sidecar.connect().await.send(request()).await.unwrap();
-    assert_eq!(answer.json()["model"], "gpt-5", "the default: {answer:?}");
+    let response = sidecar.connect().await.send(request()).await.unwrap();
+    assert_eq!(
+        response.json()["model"],
+        "gpt-5",
+        "the default: {response:?}"
+    );
 }

@@ -1,4 +1,4 @@
-//! A legacy completion from request to answer: one turn, text instead of messages.
+//! A legacy completion from request to response: one turn, with text in place of messages.
 //! OpenAI API reference, "Completions (legacy)".
 
 use http::{Method, Request};
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::stack::{SOON, assert_error, start, start_with};
 
-/// A request whose prompt tells the model to play `script`.
+/// A request with a prompt that makes the model play `script`.
 fn complete(script: &Value, more: &Value) -> Request<Body> {
     let mut body = json!({"model": "codex-5", "prompt": prompt(script)});
     let (Some(fields), Some(more)) = (body.as_object_mut(), more.as_object()) else {
@@ -24,22 +24,24 @@ fn prompt(script: &Value) -> String {
     format!("[[model:{script}]]")
 }
 
-/// Sends a request and returns the whole answer.
+/// Sends a request and returns the buffered response.
 pub(crate) async fn ask(sidecar: &Sidecar, script: &Value, more: &Value) -> BufferedResponse {
     let mut client = sidecar.connect().await;
-    let answer = client.send(complete(script, more)).await;
-    answer.expect("an answer")
+    let response = client.send(complete(script, more)).await;
+    response.expect("a response arrives")
 }
 
-/// Sends a request and returns the events of its stream.
+/// Sends a request and returns all events of the streamed response.
 pub(crate) async fn stream(sidecar: &Sidecar, script: &Value, more: &Value) -> Vec<String> {
     let mut client = sidecar.connect().await;
     let stream = client.stream(complete(script, more)).await;
-    let events = Events::new(stream.expect("an answer")).rest().await;
-    events.expect("the stream ends well")
+    let events = Events::new(stream.expect("a response arrives"))
+        .rest()
+        .await;
+    events.expect("the stream ends without a transport error")
 }
 
-/// The text of a stream's chunks, those without any left out.
+/// The non-empty texts of a stream's chunks.
 pub(crate) fn texts(events: &[String]) -> Vec<String> {
     let chunks = events.iter().filter(|event| event.starts_with("data: {"));
     let texts = chunks
@@ -48,13 +50,13 @@ pub(crate) fn texts(events: &[String]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_answer_is_a_text_and_its_prompt_one_message_of_the_user() {
+async fn completion_is_text_and_its_prompt_one_user_message() {
     let (model, sidecar) = start().await;
     let usage =
         json!({"input_tokens": 12, "cached_tokens": 10, "output_tokens": 5, "reasoning_tokens": 2});
     let script = json!([{"text": "Once"}, {"text": "upon"}, {"usage": usage}]);
-    let answer = ask(&sidecar, &script, &json!({"model": "CODEX-5-high"})).await;
-    let mut body = answer.json();
+    let response = ask(&sidecar, &script, &json!({"model": "CODEX-5-high"})).await;
+    let mut body = response.json();
     assert!(body["id"].as_str().unwrap().starts_with("cmpl-"), "{body}");
     assert!(body["created"].as_u64() > Some(1_700_000_000), "{body}");
     (body["id"], body["created"]) = (json!(""), json!(0));
@@ -77,7 +79,7 @@ async fn an_answer_is_a_text_and_its_prompt_one_message_of_the_user() {
 }
 
 #[tokio::test]
-async fn a_stream_has_each_delta_one_finish_usage_if_asked_and_done() {
+async fn stream_has_each_delta_one_finish_requested_usage_and_done() {
     let (_model, sidecar) = start().await;
     let script = json!({"text": "Héllo wörld", "delta_chars": 4});
     for (more, has_usage) in [
@@ -118,17 +120,17 @@ async fn a_stream_has_each_delta_one_finish_usage_if_asked_and_done() {
 }
 
 #[tokio::test]
-async fn the_prompt_comes_first_if_the_client_wants_it_and_no_rule_cuts_it() {
+async fn echo_puts_the_untruncated_prompt_first() {
     let (_model, sidecar) = start().await;
     let script = json!({"text": "one END two"});
     let prompt = prompt(&script);
     let more = json!({"echo": true, "stop": "END", "max_tokens": 2});
-    let answer = ask(&sidecar, &script, &more).await.json();
-    assert_eq!(answer["choices"][0]["text"], format!("{prompt}one "));
-    assert_eq!(answer["choices"][0]["finish_reason"], "stop");
+    let response = ask(&sidecar, &script, &more).await.json();
+    assert_eq!(response["choices"][0]["text"], format!("{prompt}one "));
+    assert_eq!(response["choices"][0]["finish_reason"], "stop");
     assert_eq!(
-        answer["usage"]["completion_tokens"], 1,
-        "the prompt is no answer: {answer}"
+        response["usage"]["completion_tokens"], 1,
+        "an echoed prompt does not count as completion tokens: {response}"
     );
     let more = json!({"echo": true, "stop": "END", "stream": true});
     let events = stream(&sidecar, &script, &more).await;
@@ -137,12 +139,15 @@ async fn the_prompt_comes_first_if_the_client_wants_it_and_no_rule_cuts_it() {
 }
 
 #[tokio::test]
-async fn a_text_is_cut_where_the_client_says_and_nowhere_else() {
+async fn max_tokens_ends_the_text_and_has_no_default() {
     let (_model, sidecar) = start().await;
     let long = "word ".repeat(40);
     let script = json!({"text": long});
     let whole = ask(&sidecar, &script, &json!({})).await.json();
-    assert_eq!(whole["choices"][0]["text"], long, "no limit of 16 tokens");
+    assert_eq!(
+        whole["choices"][0]["text"], long,
+        "OpenAI's default limit of 16 tokens does not apply"
+    );
     let cut = ask(&sidecar, &script, &json!({"max_tokens": 2}))
         .await
         .json();
@@ -151,7 +156,7 @@ async fn a_text_is_cut_where_the_client_says_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn what_is_not_honoured_is_refused_or_listed() {
+async fn unsupported_fields_are_rejected_or_listed_as_ignored() {
     let (model, sidecar) = start().await;
     let script = json!({"text": "Hi."});
     for field in [
@@ -161,16 +166,16 @@ async fn what_is_not_honoured_is_refused_or_listed() {
         json!({"suffix": "."}),
         json!({"prompt": [1, 2]}),
     ] {
-        let answer = ask(&sidecar, &script, &field).await;
-        assert_error(&answer, 400, "unsupported_value");
+        let response = ask(&sidecar, &script, &field).await;
+        assert_error(&response, 400, "unsupported_value");
         let param = field.as_object().unwrap().keys().next().unwrap();
-        assert_eq!(answer.json()["error"]["param"], param.as_str());
+        assert_eq!(response.json()["error"]["param"], param.as_str());
     }
     assert!(model.requests().is_empty());
     let more = json!({"temperature": 0.2, "seed": 1, "prompt": ["Say", prompt(&script)]});
-    let answer = ask(&sidecar, &script, &more).await;
+    let response = ask(&sidecar, &script, &more).await;
     assert_eq!(
-        answer.header("x-codex-edge-ignored"),
+        response.header("x-codex-edge-ignored"),
         "prompt[], seed, temperature"
     );
     let sent = &model.requests()[0].body["input"][0]["content"][0]["text"];
@@ -178,12 +183,12 @@ async fn what_is_not_honoured_is_refused_or_listed() {
 }
 
 #[tokio::test]
-async fn a_prompt_that_is_too_long_for_the_model_is_an_error_of_the_prompt() {
+async fn prompt_beyond_the_context_window_is_an_error_of_param_prompt() {
     let (_model, sidecar) = start().await;
     let script = json!([{"text": "par"}, {"failed": "context_length_exceeded"}]);
-    let answer = ask(&sidecar, &script, &json!({})).await;
-    assert_error(&answer, 400, "context_length_exceeded");
-    assert_eq!(answer.json()["error"]["param"], "prompt");
+    let response = ask(&sidecar, &script, &json!({})).await;
+    assert_error(&response, 400, "context_length_exceeded");
+    assert_eq!(response.json()["error"]["param"], "prompt");
     let events = stream(&sidecar, &script, &json!({"stream": true})).await;
     let last = sse::json(events.last().unwrap());
     assert_eq!(last["error"]["param"], "prompt", "{events:?}");
@@ -193,7 +198,7 @@ async fn a_prompt_that_is_too_long_for_the_model_is_an_error_of_the_prompt() {
 }
 
 #[tokio::test]
-async fn slots_and_timers_are_those_of_chats() {
+async fn completions_have_the_permits_and_timeouts_of_chats() {
     let (_model, sidecar) = start_with(|options| {
         options
             .env("PROXY_SSE_MAX_CONCURRENCY", "1")
@@ -206,23 +211,25 @@ async fn slots_and_timers_are_those_of_chats() {
     let request = complete(&silent, &json!({"stream": true}));
     let mut first = Events::new(client.stream(request).await.unwrap());
     first.next_json().await;
-    let refused = ask(&sidecar, &silent, &json!({})).await;
-    assert_error(&refused, 429, "concurrency_exceeded");
+    let rejected = ask(&sidecar, &silent, &json!({})).await;
+    assert_error(&rejected, 429, "concurrency_exceeded");
     drop((first, client));
-    let next = timeout(SOON, async {
+    let retries = async {
         loop {
-            let answer = ask(&sidecar, &silent, &json!({})).await;
-            if answer.status != 429 {
-                return answer;
+            let response = ask(&sidecar, &silent, &json!({})).await;
+            if response.status != 429 {
+                return response;
             }
         }
-    });
-    let next = next.await.expect("a client that leaves frees its slot");
+    };
+    let next = timeout(SOON, retries)
+        .await
+        .expect("a disconnected client frees its permit");
     assert_error(&next, 504, "idle_timeout");
 }
 
 #[tokio::test]
-async fn the_path_has_the_verbs_of_chats() {
+async fn completions_path_allows_the_methods_of_chats() {
     let (_model, sidecar) = start().await;
     let mut client = sidecar.connect().await;
     for path in ["/v1/completions", "/v1/completions/"] {
@@ -234,10 +241,10 @@ async fn the_path_has_the_verbs_of_chats() {
         ] {
             let mut request = post(path, String::new());
             *request.method_mut() = method.clone();
-            let answer = client.send(request).await.unwrap();
-            assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+            let response = client.send(request).await.unwrap();
+            assert_eq!(response.status, status, "{method} {path}: {response:?}");
             if status == 405 {
-                assert_eq!(answer.header("allow"), "POST, HEAD, OPTIONS");
+                assert_eq!(response.header("allow"), "POST, HEAD, OPTIONS");
             }
         }
     }

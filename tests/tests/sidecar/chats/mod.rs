@@ -2,5 +2,5 @@
 
 mod chat;
 pub(crate) mod completions;
-mod tails;
+mod tool_block_truncation;
 mod tools;

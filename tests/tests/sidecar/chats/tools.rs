@@ -1,5 +1,5 @@
-//! Function calling: what the model is offered, what it calls, and how the next request goes on.
-//! OpenAI API reference, "Function calling"; one model request for one HTTP request.
+//! Function calling: tools offered to the model, calls returned to the client, and outputs sent with the next request.
+//! OpenAI API reference, "Function calling". Each HTTP request makes one model request.
 
 use serde_json::{Value, json};
 use tests::http::post;
@@ -9,7 +9,7 @@ use tests::sse::Events;
 
 use crate::stack::{SOON, ask, assert_error, chat, start};
 
-/// A tool that takes a city.
+/// A tool with one parameter, a city.
 fn tool(name: &str) -> Value {
     let parameters = json!({"type": "object", "properties": {"city": {"type": "string"}}});
     json!({"type": "function", "function": {"name": name, "description": "Weather.", "parameters": parameters}})
@@ -22,20 +22,23 @@ fn call(call_id: &str, city: &str) -> Value {
 async fn send(sidecar: &Sidecar, body: &Value) -> Value {
     let mut client = sidecar.connect().await;
     let request = post("/v1/chat/completions", body.to_string());
-    let answer = client.send(request).await.expect("the sidecar answers");
-    assert_eq!(answer.status, 200, "{answer:?}");
-    answer.json()
+    let response = client.send(request).await.expect("the sidecar responds");
+    assert_eq!(response.status, 200, "{response:?}");
+    response.json()
 }
 
-/// The items that the model was sent last.
+/// The input items of the last model request.
 fn sent(model: &ScriptedModel) -> Vec<Value> {
     let requests = model.requests();
-    let last = requests.last().expect("the model was asked");
-    last.body["input"].as_array().expect("items").clone()
+    let last = requests.last().expect("the model received a request");
+    last.body["input"]
+        .as_array()
+        .expect("the input is a list of items")
+        .clone()
 }
 
 #[tokio::test]
-async fn a_loop_of_calls_is_one_conversation_to_the_model_even_over_a_restart() {
+async fn tool_loop_is_one_conversation_across_a_restart() {
     let (model, mut sidecar) = start().await;
     let rounds = json!([
         [{"reasoning": ["Two."], "encrypted_content": "gAAA"}, {"text": "I will look."}, call("c1", "Oslo"), call("c2", "Rome")],
@@ -49,29 +52,29 @@ async fn a_loop_of_calls_is_one_conversation_to_the_model_even_over_a_restart() 
     for (round, calls) in [(0, vec!["c1", "c2"]), (1, vec!["c3"]), (2, vec![])] {
         let body =
             json!({"model": "codex-5", "messages": messages, "tools": [tool("get_weather")]});
-        let answer = send(&sidecar, &body).await;
+        let response = send(&sidecar, &body).await;
         assert_eq!(
             model.requests().len(),
             round + 1,
-            "one request for each of ours"
+            "one model request for each HTTP request"
         );
-        let message = &answer["choices"][0]["message"];
+        let message = &response["choices"][0]["message"];
         let none = Vec::new();
         let called = message["tool_calls"].as_array().unwrap_or(&none);
         let ids: Vec<_> = called
             .iter()
             .map(|call| call["id"].as_str().unwrap())
             .collect();
-        assert_eq!(ids, calls, "{answer}");
+        assert_eq!(ids, calls, "{response}");
         let reason = if calls.is_empty() {
             "stop"
         } else {
             "tool_calls"
         };
-        assert_eq!(answer["choices"][0]["finish_reason"], reason);
+        assert_eq!(response["choices"][0]["finish_reason"], reason);
         assert!(
-            answer["usage"]["prompt_tokens"].as_u64() > Some(0),
-            "Codex reports it: {answer}"
+            response["usage"]["prompt_tokens"].as_u64() > Some(0),
+            "usage is reported by Codex: {response}"
         );
         messages.push(message.clone());
         for id in &ids {
@@ -110,14 +113,17 @@ async fn a_loop_of_calls_is_one_conversation_to_the_model_even_over_a_restart() 
     ];
     assert_eq!(
         kinds, expected,
-        "the restart has forgotten the thoughts and nothing else"
+        "after the restart only the reasoning items are missing"
     );
     let arguments = &sent(&model)[3]["arguments"];
-    assert_eq!(arguments, "{\"city\": \"Oslo\"}", "as the model wrote them");
+    assert_eq!(
+        arguments, "{\"city\": \"Oslo\"}",
+        "arguments go back byte for byte"
+    );
 }
 
 #[tokio::test]
-async fn thoughts_go_back_with_the_outputs_of_the_calls_they_led_to() {
+async fn reasoning_returns_to_the_model_with_the_tool_outputs_of_the_same_client() {
     let (model, sidecar) = start().await;
     let rounds = json!([
         [{"reasoning": ["Two."], "encrypted_content": "gAAA"}, call("c1", "Oslo")],
@@ -130,26 +136,30 @@ async fn thoughts_go_back_with_the_outputs_of_the_calls_they_led_to() {
         &json!({"model": "codex-5", "messages": [question], "tools": tools}),
     )
     .await;
-    let answer = first["choices"][0]["message"].clone();
+    let response = first["choices"][0]["message"].clone();
     let result = json!({"role": "tool", "tool_call_id": "c1", "content": "-3"});
-    let body = json!({"model": "codex-5", "messages": [question, answer, result], "tools": tools});
+    let body =
+        json!({"model": "codex-5", "messages": [question, response, result], "tools": tools});
     send(&sidecar, &body).await;
     let items = sent(&model);
     assert_eq!(items[1]["type"], "reasoning", "{items:?}");
     assert_eq!(items[1]["encrypted_content"], "gAAA");
 
-    let mut stranger = sidecar.connect().await;
-    let request = post("/v1/chat/completions", body.to_string());
-    let request = tests::http::with(request, "x-codex-edge-client", "somebody-else");
-    assert_eq!(stranger.send(request).await.unwrap().status, 200);
+    let mut connection = sidecar.connect().await;
+    let request = tests::http::with(
+        post("/v1/chat/completions", body.to_string()),
+        "x-codex-edge-client",
+        "another-client",
+    );
+    assert_eq!(connection.send(request).await.unwrap().status, 200);
     assert!(
         !sent(&model).iter().any(|item| item["type"] == "reasoning"),
-        "they are one client's"
+        "reasoning is kept for the client of the call only"
     );
 }
 
 #[tokio::test]
-async fn history_is_what_the_client_says_it_is() {
+async fn history_edited_by_the_client_reaches_the_model() {
     let (model, sidecar) = start().await;
     let edited = json!({"id": "mine", "type": "function", "function": {"name": "gone", "arguments": "{\"edited\": true}"}});
     let messages = json!([
@@ -160,23 +170,26 @@ async fn history_is_what_the_client_says_it_is() {
         {"role": "user", "content": "Again. [[model:{\"text\": \"Done.\"}]]"},
     ]);
     let body = json!({"model": "codex-5", "messages": messages, "tools": [tool("get_weather")]});
-    let answer = send(&sidecar, &body).await;
-    assert_eq!(answer["choices"][0]["message"]["content"], "Done.");
+    let response = send(&sidecar, &body).await;
+    assert_eq!(response["choices"][0]["message"]["content"], "Done.");
     let items = sent(&model);
     assert_eq!(items.len(), 6, "{items:?}");
-    assert_eq!(items[2]["name"], "gone", "a tool that is offered no more");
+    assert_eq!(
+        items[2]["name"], "gone",
+        "a call of a tool that is no longer offered is kept"
+    );
     assert_eq!(items[2]["arguments"], "{\"edited\": true}");
     assert_eq!(items[3]["output"], "Error: no such city");
 }
 
 #[tokio::test]
-async fn a_stream_has_one_chunk_for_each_call() {
+async fn stream_has_one_chunk_for_each_tool_call() {
     let (_model, sidecar) = start().await;
     let script = json!([{"text": "Let me see."}, call("c1", "Oslo"), {"call": "made_up", "call_id": "c2", "arguments": "{broken"}]);
     let more = json!({"stream": true, "tools": [tool("get_weather")], "stream_options": {"include_usage": true}});
     let mut client = sidecar.connect().await;
-    let mut events = Events::new(client.stream(chat(&script, &more)).await.unwrap());
-    let events = events.rest().await.unwrap();
+    let mut stream = Events::new(client.stream(chat(&script, &more)).await.unwrap());
+    let events = stream.rest().await.unwrap();
     let (done, chunks) = events.split_last().unwrap();
     assert_eq!(done, "data: [DONE]");
     let chunks: Vec<Value> = chunks.iter().map(|chunk| tests::sse::json(chunk)).collect();
@@ -205,11 +218,11 @@ async fn a_stream_has_one_chunk_for_each_call() {
         .iter()
         .filter_map(|chunk| chunk["choices"][0]["finish_reason"].as_str())
         .collect();
-    assert_eq!(finishes, ["tool_calls"], "exactly one");
+    assert_eq!(finishes, ["tool_calls"], "one finish reason");
 }
 
 #[tokio::test]
-async fn tools_that_are_named_like_codexs_own_are_the_clients() {
+async fn client_tools_may_have_names_of_codex_tools() {
     let (model, sidecar) = start().await;
     for name in [
         "exec_command",
@@ -219,33 +232,47 @@ async fn tools_that_are_named_like_codexs_own_are_the_clients() {
     ] {
         model.clear();
         let tools = json!({"tools": [tool(name)]});
-        let offered = ask(&sidecar, json!({"echo": "tools"}), tools.clone()).await;
-        let offered = offered.json()["choices"][0]["message"]["content"].clone();
-        let offered: Value = serde_json::from_str(offered.as_str().unwrap()).unwrap();
-        let known_as = offered[0]["name"].as_str().expect("it is offered");
-        assert!(known_as.starts_with(name), "{known_as}");
-        let called = ask(&sidecar, json!({"call": known_as, "call_id": "c1"}), tools).await;
-        let called = called.json()["choices"][0]["message"]["tool_calls"][0].clone();
-        assert_eq!(called["function"]["name"], name);
-        assert_eq!(model.requests().len(), 2, "one for each of ours");
+        let echo = ask(&sidecar, json!({"echo": "tools"}), tools.clone())
+            .await
+            .json();
+        let content = echo["choices"][0]["message"]["content"].as_str().unwrap();
+        let offered: Value = serde_json::from_str(content).unwrap();
+        let model_name = offered[0]["name"].as_str().expect("the tool is offered");
+        assert!(model_name.starts_with(name), "{model_name}");
+        let called = ask(
+            &sidecar,
+            json!({"call": model_name, "call_id": "c1"}),
+            tools,
+        )
+        .await
+        .json();
+        let call = &called["choices"][0]["message"]["tool_calls"][0];
+        assert_eq!(call["function"]["name"], name);
+        assert_eq!(
+            model.requests().len(),
+            2,
+            "one model request for each HTTP request"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_choice_is_honoured_or_the_request_fails() {
+async fn tool_choice_is_applied_or_the_request_fails() {
     let (model, sidecar) = start().await;
     let tools = json!([tool("get_weather"), tool("other")]);
-    let says = json!({"text": "No call."});
+    let text = json!({"text": "No call."});
     let offered = |model: &ScriptedModel| {
-        let requests = model.requests();
-        let tools = requests.last().unwrap().body["tools"].clone();
-        let tools = tools.as_array().map_or(&[][..], Vec::as_slice);
         let name = |tool: &Value| tool["name"].as_str().unwrap_or_default().to_owned();
-        tools.iter().map(name).collect::<Vec<_>>()
+        model.requests().last().unwrap().body["tools"]
+            .as_array()
+            .map_or(&[][..], Vec::as_slice)
+            .iter()
+            .map(name)
+            .collect::<Vec<_>>()
     };
     let none = ask(
         &sidecar,
-        says.clone(),
+        text.clone(),
         json!({"tools": tools, "tool_choice": "none"}),
     )
     .await;
@@ -253,7 +280,7 @@ async fn a_choice_is_honoured_or_the_request_fails() {
     assert_eq!(offered(&model), Vec::<String>::new());
     let named =
         json!({"tools": tools, "tool_choice": {"type": "function", "function": {"name": "other"}}});
-    let missed = ask(&sidecar, says.clone(), named.clone()).await;
+    let missed = ask(&sidecar, text.clone(), named.clone()).await;
     assert_eq!(offered(&model), ["other"]);
     assert_eq!(missed.status, 502, "{missed:?}");
     assert!(
@@ -268,11 +295,10 @@ async fn a_choice_is_honoured_or_the_request_fails() {
         "tool_calls",
         "{hit:?}"
     );
-    let single = json!({"tools": tools, "parallel_tool_calls": false});
     let single = ask(
         &sidecar,
         json!([call("c1", "Oslo"), call("c2", "Rome")]),
-        single,
+        json!({"tools": tools, "parallel_tool_calls": false}),
     )
     .await;
     let calls = &single.json()["choices"][0]["message"]["tool_calls"];
@@ -280,7 +306,7 @@ async fn a_choice_is_honoured_or_the_request_fails() {
 }
 
 #[tokio::test]
-async fn two_hundred_tools_and_images_in_results_reach_the_model() {
+async fn two_hundred_tools_and_images_in_tool_results_reach_the_model() {
     const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
     let (model, sidecar) = start().await;
     let tools: Vec<_> = (0..200)
@@ -294,12 +320,12 @@ async fn two_hundred_tools_and_images_in_results_reach_the_model() {
         {"role": "assistant", "content": null, "tool_calls": [called]},
         {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "a picture"}, image]},
     ]);
-    let answer = send(
+    let response = send(
         &sidecar,
         &json!({"model": "codex-5", "messages": messages, "tools": tools}),
     )
     .await;
-    assert_eq!(answer["choices"][0]["message"]["content"], "Seen.");
+    assert_eq!(response["choices"][0]["message"]["content"], "Seen.");
     let requests = model.requests();
     assert_eq!(
         requests[0].body["tools"].as_array().map(Vec::len),
@@ -312,30 +338,30 @@ async fn two_hundred_tools_and_images_in_results_reach_the_model() {
 }
 
 #[tokio::test]
-async fn a_schema_reaches_the_model_and_a_refusal_the_client() {
+async fn json_schema_reaches_the_model_and_a_refusal_the_client() {
     let (model, sidecar) = start().await;
     let schema = json!({"type": "object", "properties": {"z": {"type": "string"}, "a": {"type": "string"}}, "required": ["z", "a"], "additionalProperties": false});
     let format = json!({"type": "json_schema", "json_schema": {"name": "pair", "strict": true, "schema": schema}});
-    let answer = ask(
+    let response = ask(
         &sidecar,
         json!({"text": "{\"z\":\"1\",\"a\":\"2\"}"}),
         json!({"response_format": format}),
     )
     .await;
     assert_eq!(
-        answer.json()["choices"][0]["message"]["content"],
+        response.json()["choices"][0]["message"]["content"],
         "{\"z\":\"1\",\"a\":\"2\"}"
     );
     let sent = model.requests()[0].body["text"]["format"].clone();
     assert_eq!(sent["type"], "json_schema");
     assert_eq!(sent["schema"], schema);
-    let refused = ask(
+    let refusal = ask(
         &sidecar,
         json!({"refusal": "I will not."}),
         json!({"response_format": format}),
     )
     .await;
-    let message = refused.json()["choices"][0]["message"].clone();
+    let message = refusal.json()["choices"][0]["message"].clone();
     assert!(
         message["refusal"].as_str().unwrap().contains("refused"),
         "{message}"
@@ -344,36 +370,36 @@ async fn a_schema_reaches_the_model_and_a_refusal_the_client() {
 }
 
 #[tokio::test]
-async fn a_text_is_cut_where_the_client_said_and_the_model_goes_no_further() {
+async fn stop_sequences_and_max_tokens_end_the_text_and_interrupt_the_turn() {
     let (model, sidecar) = start().await;
     for (fields, text, reason) in [
         (json!({"stop": ["END", "never"]}), "one two ", "stop"),
         (json!({"max_tokens": 1}), "one ", "length"),
     ] {
         let script = json!([{"text": "one two EN", "open": true, "delta_chars": 3}, {"text": "D three", "open": true}, {"hold": "for ever"}, {"text": "."}]);
-        let answer = ask(&sidecar, script, fields).await;
-        let choice = answer.json()["choices"][0].clone();
+        let response = ask(&sidecar, script, fields).await;
+        let choice = response.json()["choices"][0].clone();
         assert_eq!(choice["message"]["content"], text);
         assert_eq!(choice["finish_reason"], reason);
     }
     assert!(
         model.wait_for_disconnects(2, SOON).await.is_ok(),
-        "both turns were interrupted"
+        "Codex drops both model requests"
     );
 }
 
 #[tokio::test]
-async fn a_model_that_breaks_off_after_a_call_is_a_failure_in_time() {
+async fn provider_failure_after_a_tool_call_is_an_error() {
     let (_model, sidecar) = start().await;
     let tools = json!({"tools": [tool("get_weather")]});
     for end in [json!({"cut": "abort"}), json!({"failed": "server_error"})] {
-        let answer = ask(&sidecar, json!([call("c1", "Oslo"), end]), tools.clone()).await;
-        assert_error(&answer, 502, "codex_failed");
+        let response = ask(&sidecar, json!([call("c1", "Oslo"), end]), tools.clone()).await;
+        assert_error(&response, 502, "codex_failed");
     }
 }
 
 #[tokio::test]
-async fn schemas_that_codex_cannot_read_are_refused_and_cost_nobody_else_anything() {
+async fn schemas_that_codex_cannot_parse_are_rejected_before_the_model_is_asked() {
     let (model, sidecar) = start().await;
     let deep = "[".repeat(120) + &"]".repeat(120);
     for schema in [
@@ -390,8 +416,12 @@ async fn schemas_that_codex_cannot_read_are_refused_and_cost_nobody_else_anythin
                 r#"{{"model":"codex-5","messages":[{{"role":"user","content":"x"}}],{field}}}"#
             );
             let mut client = sidecar.connect().await;
-            let answer = client.send(post("/v1/chat/completions", body)).await;
-            assert_error(&answer.expect("an answer"), 400, "invalid_request_error");
+            let response = client.send(post("/v1/chat/completions", body)).await;
+            assert_error(
+                &response.expect("a response arrives"),
+                400,
+                "invalid_request_error",
+            );
         }
     }
     assert_eq!(model.requests().len(), 0);

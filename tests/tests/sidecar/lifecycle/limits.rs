@@ -1,4 +1,4 @@
-//! How many turns there may be at once, and what becomes of those whose client leaves.
+//! The limit of concurrent turns, the queue, and turns of a client that disconnects.
 
 use serde_json::json;
 use tests::http::post;
@@ -6,7 +6,7 @@ use tests::http::post;
 use crate::stack::{SOON, ask, assert_error, chat, start_with, stream};
 
 #[tokio::test]
-async fn a_client_that_leaves_ends_its_turn_and_frees_its_slot() {
+async fn client_disconnect_interrupts_the_turn_and_frees_its_permit() {
     let one = |options: tests::sidecar::SidecarOptions| {
         options
             .env("PROXY_SSE_MAX_CONCURRENCY", "1")
@@ -21,19 +21,19 @@ async fn a_client_that_leaves_ends_its_turn_and_frees_its_slot() {
     model
         .wait_for_disconnects(1, SOON)
         .await
-        .expect("a stream's turn is interrupted");
+        .expect("the streamed turn is interrupted");
     let mut client = sidecar.connect().await;
     let request = chat(&endless, &json!({}));
-    let gathered = async { client.send(request).await };
+    let buffered = async { client.send(request).await };
     tokio::select! {
-        answer = gathered => panic!("it never ends: {answer:?}"),
-        begun = model.wait_for_requests(2, SOON) => drop(begun.expect("it has begun")),
+        response = buffered => panic!("the turn ended: {response:?}"),
+        begun = model.wait_for_requests(2, SOON) => drop(begun.expect("the turn has started")),
     }
     drop(client);
     model
         .wait_for_disconnects(2, SOON)
         .await
-        .expect("a gathered turn is interrupted");
+        .expect("the buffered turn is interrupted");
     assert_eq!(
         ask(&sidecar, json!({"text": "Free."}), json!({}))
             .await
@@ -43,7 +43,7 @@ async fn a_client_that_leaves_ends_its_turn_and_frees_its_slot() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_leaves_its_turn_running_when_told_so() {
+async fn client_disconnect_keeps_the_turn_running_when_configured() {
     let one = |options: tests::sidecar::SidecarOptions| {
         options
             .env("PROXY_KILL_ON_DISCONNECT", "false")
@@ -59,9 +59,9 @@ async fn a_client_that_leaves_leaves_its_turn_running_when_told_so() {
     events.next_json().await;
     events.next_json().await;
     drop(events);
-    let refused = ask(&sidecar, json!({"text": "x"}), json!({})).await;
-    assert_error(&refused, 429, "concurrency_exceeded");
-    assert!(!refused.header("retry-after").is_empty(), "{refused:?}");
+    let rejected = ask(&sidecar, json!({"text": "x"}), json!({})).await;
+    assert_error(&rejected, 429, "concurrency_exceeded");
+    assert!(!rejected.header("retry-after").is_empty(), "{rejected:?}");
     assert!(!model.requests()[0].cut_by_client());
     model.release("end");
     let freed = async {
@@ -71,11 +71,11 @@ async fn a_client_that_leaves_leaves_its_turn_running_when_told_so() {
     };
     tokio::time::timeout(SOON, freed)
         .await
-        .expect("the slot is free when the turn is over");
+        .expect("the permit is free when the turn is over");
 }
 
 #[tokio::test]
-async fn who_finds_no_slot_waits_and_who_finds_no_place_is_refused() {
+async fn requests_without_a_permit_are_queued_and_get_429_when_the_queue_is_full() {
     let small = |options: tests::sidecar::SidecarOptions| {
         options
             .env("PROXY_SSE_MAX_CONCURRENCY", "1")
@@ -86,18 +86,18 @@ async fn who_finds_no_slot_waits_and_who_finds_no_place_is_refused() {
     let mut first = stream(&sidecar, json!([{"hold": "end"}, {"text": "one"}])).await;
     first.next_json().await;
     let ask_one = async |text: &str| {
-        let answer = ask(&sidecar, json!({"text": text}), json!({})).await;
-        if answer.status == 429 {
-            assert_error(&answer, 429, "concurrency_exceeded");
-            model.release("end"); // Whoever waits gets the slot now.
+        let response = ask(&sidecar, json!({"text": text}), json!({})).await;
+        if response.status == 429 {
+            assert_error(&response, 429, "concurrency_exceeded");
+            model.release("end"); // The first turn ends, and the queued one gets its permit.
         }
-        answer.status.as_u16()
+        response.status.as_u16()
     };
-    let mut answers = tokio::join!(ask_one("two"), ask_one("three"));
-    if answers.0 > answers.1 {
-        answers = (answers.1, answers.0);
+    let mut responses = tokio::join!(ask_one("two"), ask_one("three"));
+    if responses.0 > responses.1 {
+        responses = (responses.1, responses.0);
     }
-    assert_eq!(answers, (200, 429), "one finds a place in the queue");
+    assert_eq!(responses, (200, 429), "one request is queued, one rejected");
     assert!(
         first
             .rest()
@@ -110,7 +110,7 @@ async fn who_finds_no_slot_waits_and_who_finds_no_place_is_refused() {
 }
 
 #[tokio::test]
-async fn many_turns_share_a_worker_and_no_text_goes_astray() {
+async fn concurrent_turns_share_a_worker_and_keep_their_own_text() {
     const CLIENTS: usize = 24;
     let (_model, sidecar) =
         start_with(|options| options.env("PROXY_SSE_MAX_CONCURRENCY", "0")).await;
@@ -119,8 +119,8 @@ async fn many_turns_share_a_worker_and_no_text_goes_astray() {
         let sidecar = &sidecar;
         async move {
             let script = json!({"text": canary.clone(), "delta_chars": 7, "delay_ms": 1});
-            let answer = ask(sidecar, script, json!({})).await.json();
-            assert_eq!(answer["choices"][0]["message"]["content"], canary);
+            let response = ask(sidecar, script, json!({})).await.json();
+            assert_eq!(response["choices"][0]["message"]["content"], canary);
         }
     });
     futures_util::future::join_all(asking).await;
@@ -128,7 +128,7 @@ async fn many_turns_share_a_worker_and_no_text_goes_astray() {
 }
 
 #[tokio::test]
-async fn a_prompt_over_the_operators_limit_is_refused_before_it_takes_a_slot() {
+async fn prompt_over_the_token_limit_is_rejected_before_the_model_is_asked() {
     let (model, sidecar) = start_with(|options| options.env("PROXY_MAX_PROMPT_TOKENS", "10")).await;
     let mut client = sidecar.connect().await;
     for (path, param) in [
@@ -140,11 +140,11 @@ async fn a_prompt_over_the_operators_limit_is_refused_before_it_takes_a_slot() {
             let body = json!({"model": "codex-5", "messages": [{"role": "user", "content": &text}],
                 "prompt": &text,
             });
-            let answer = client.send(post(path, body.to_string())).await.unwrap();
-            assert_eq!(answer.status, status, "{path} {chars}: {answer:?}");
+            let response = client.send(post(path, body.to_string())).await.unwrap();
+            assert_eq!(response.status, status, "{path} {chars}: {response:?}");
             if status == 400 {
-                assert_error(&answer, 400, "context_length_exceeded");
-                assert_eq!(answer.json()["error"]["param"], param);
+                assert_error(&response, 400, "context_length_exceeded");
+                assert_eq!(response.json()["error"]["param"], param);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Start, drain and end of the sidecar, its workers, and the stages of a turn at which each may happen.
 
-mod deaf;
-mod life;
 mod limits;
-mod stages;
+mod shutdown;
+mod turn_stages;
+mod unresponsive_child;
 pub(crate) mod workers;

@@ -1,4 +1,4 @@
-//! The children: how many, how they are replaced, and what a bad one can do.
+//! The workers: their number, their replacement, and the effect of faulty children.
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,47 +17,54 @@ use xtask::tools::{Tool, Tools};
 use crate::stack::{SOON, ask, start_with, stream};
 
 #[tokio::test]
-async fn a_worn_out_child_is_replaced_and_no_turn_is_cut() {
-    let worn = |options: SidecarOptions| {
+async fn recycled_worker_is_replaced_without_interrupting_a_turn() {
+    let (model, sidecar) = start_with(|options| {
         options
             .env("CODEX_WORKER_MAX_TURNS", "3")
             .env("PROXY_SSE_MAX_CONCURRENCY", "0")
-    };
-    let (model, sidecar) = start_with(worn).await;
+    })
+    .await;
     let first = sidecar.children();
     let held = json!([{"text": "old", "open": true}, {"hold": "end"}, {"text": "est"}]);
     let mut oldest = stream(&sidecar, held).await;
     oldest.next_json().await;
     for turn in 0..10 {
-        let answer = ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
-        assert_eq!(answer.status, 200, "turn {turn}: {answer:?}");
-        tokio::time::sleep(Duration::from_millis(300)).await; // Wear is looked at once a second.
+        let response = ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
+        assert_eq!(response.status, 200, "turn {turn}: {response:?}");
+        // The sidecar compares workers with the recycle limits once a second; the ten turns must span several checks.
+        tokio::time::sleep(Duration::from_millis(300)).await;
     }
-    assert!(sidecar.children().contains(&first[0]), "it has a turn yet");
-    assert!(sidecar.children().len() >= 2, "its successor serves");
+    assert!(
+        sidecar.children().contains(&first[0]),
+        "the first worker still has a turn"
+    );
+    assert!(sidecar.children().len() >= 2, "a successor is running");
     model.release("end");
     assert_eq!(oldest.rest().await.unwrap().last().unwrap(), "data: [DONE]");
     wait_until_gone(&first).await;
     wait_for_children(&sidecar, 1).await;
-    let removed = async {
+    let removal = async {
         while databases(&sidecar) != 1 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let removed = tokio::time::timeout(SOON, removed).await;
-    assert!(removed.is_ok(), "databases of children that ended are left");
+    let removed = tokio::time::timeout(SOON, removal).await;
+    assert!(
+        removed.is_ok(),
+        "databases of children that exited were not removed"
+    );
 }
 
 #[tokio::test]
-async fn the_death_of_a_worker_fails_its_own_turns_only() {
-    let two = |options: SidecarOptions| {
+async fn worker_exit_fails_its_own_turns_only() {
+    let (model, mut sidecar) = start_with(|options| {
         options
             .env("CODEX_WORKERS", "2")
             .env("PROXY_SSE_MAX_CONCURRENCY", "0")
-    };
-    let (model, mut sidecar) = start_with(two).await;
+    })
+    .await;
     wait_for_children(&sidecar, 2).await;
-    // Both must have finished their handshake before they share the turns.
+    // Turns go only to workers that have finished the handshake, and both workers must get some.
     while sidecar.log().matches("codex_app_server").count() < 2 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -78,7 +85,7 @@ async fn the_death_of_a_worker_fails_its_own_turns_only() {
         let rest = events
             .rest()
             .await
-            .expect("every stream ends well, whatever it says");
+            .expect("every stream ends without a transport error");
         match rest.last().unwrap().as_str() {
             "data: [DONE]" => completed += 1,
             error => {
@@ -96,65 +103,71 @@ async fn the_death_of_a_worker_fails_its_own_turns_only() {
 }
 
 #[tokio::test]
-async fn what_a_killed_predecessor_left_is_ended_at_the_start() {
-    let mut leftover = Command::new("sleep");
-    leftover.arg("600").env("CODEX_EDGE_OWNER", "1-1");
-    let mut leftover = leftover.spawn().unwrap();
-    let pid = i32::try_from(leftover.id()).unwrap();
+async fn start_ends_orphans_of_a_killed_predecessor() {
+    // The owner `1-1` (pid and start time) is not a running sidecar, so this process is an orphan.
+    let mut orphan = Command::new("sleep")
+        .arg("600")
+        .env("CODEX_EDGE_OWNER", "1-1")
+        .spawn()
+        .unwrap();
+    let pid = i32::try_from(orphan.id()).unwrap();
     let (_model, _sidecar) = start_with(|options| options).await;
-    let ended = async {
+    let exit = async {
         while is_running(pid) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(SOON, ended)
+    tokio::time::timeout(SOON, exit)
         .await
-        .expect("it is ended");
-    leftover.wait().unwrap();
+        .expect("the sidecar ends the orphan");
+    orphan.wait().unwrap();
 }
 
-/// A Codex of which one command is a script that does `fault`; `"$REAL" "$@"` is the real one.
-pub(crate) struct Faulty {
+/// A Codex binary in which the script `fault` replaces one command; `"$REAL" "$@"` in `fault` runs the real command.
+pub(crate) struct FaultyCodex {
     _dir: TempDir,
     binary: PathBuf,
 }
 
-impl Faulty {
+impl FaultyCodex {
+    /// Replaces `app-server`, the command of the workers.
     pub(crate) fn new(fault: &str) -> Self {
         Self::new_for("app-server", fault)
     }
 
+    /// Replaces `command`.
     pub(crate) fn new_for(command: &str, fault: &str) -> Self {
-        let dir = TempDir::new().expect("the folder is ours");
+        let dir = TempDir::new().expect("the test folder is writable");
         let binary = dir.path().join("codex");
         let real = Tools::open()
             .executable(Tool::Codex)
             .expect("Codex was fetched: `cargo xtask fetch`");
-        let real = real.display();
         let script = format!(
-            "#!/bin/bash\nREAL={real}\n[ \"$1\" = {command} ] || exec \"$REAL\" \"$@\"\n{fault}"
+            "#!/bin/bash\nREAL={}\n[ \"$1\" = {command} ] || exec \"$REAL\" \"$@\"\n{fault}",
+            real.display()
         );
-        write_program(&binary, &script).expect("the folder is ours");
+        write_program(&binary, &script).expect("the test folder is writable");
         Self { _dir: dir, binary }
     }
 
+    /// SidecarOptions of a sidecar that runs this binary.
     pub(crate) fn options(&self, model: &ScriptedModel) -> SidecarOptions {
         SidecarOptions::new(model).env("CODEX_BIN", &self.binary.to_string_lossy())
     }
 }
 
 #[tokio::test]
-async fn a_child_that_is_odd_but_works_serves_all_the_same() {
+async fn children_with_harmless_faults_serve_turns() {
     for fault in [
         "yes flood >&2 & exec \"$REAL\" \"$@\"",
         "printf '{\"method\":\"odd/news\",\"params\":{\"x\":\"%s\"}}\\n' \"$(head -c 10000000 /dev/zero | tr '\\0' x)\"; exec \"$REAL\" \"$@\"",
         "trap '' TERM; \"$REAL\" \"$@\"; sleep 600 & wait; sleep 600",
     ] {
         let model = ScriptedModel::start().await.unwrap();
-        let faulty = Faulty::new(fault);
+        let faulty = FaultyCodex::new(fault);
         let mut sidecar = faulty.options(&model).start().await;
-        let answer = ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
-        assert_eq!(answer.status, 200, "{fault}: {answer:?}");
+        let response = ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
+        assert_eq!(response.status, 200, "{fault}: {response:?}");
         let group = group_of(sidecar.children()[0]);
         assert!(!group.is_empty());
         sidecar.signal(Signal::SIGTERM);
@@ -164,7 +177,7 @@ async fn a_child_that_is_odd_but_works_serves_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_child_that_does_not_work_is_replaced_and_readiness_tells_the_truth() {
+async fn broken_children_are_restarted_and_readiness_stays_503() {
     for fault in [
         "exit 3",
         "echo 'not a message'; exec sleep 600",
@@ -173,18 +186,18 @@ async fn a_child_that_does_not_work_is_replaced_and_readiness_tells_the_truth() 
         "printf '\\xff\\xfe\\n'; exec sleep 600",
     ] {
         let model = ScriptedModel::start().await.unwrap();
-        let faulty = Faulty::new(fault);
+        let faulty = FaultyCodex::new(fault);
         let mut sidecar = faulty.options(&model).spawn();
-        let starting = |answer: &tests::http::BufferedResponse| {
-            answer.json()["error"]["code"] == "codex_starting"
+        let starting = |response: &tests::http::BufferedResponse| {
+            response.json()["error"]["code"] == "codex_starting"
         };
         sidecar.wait_for_readiness(starting).await;
         while sidecar.log().matches("codex child ended").count() < 2 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let refused = ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
-        crate::stack::assert_error(&refused, 503, "codex_starting");
-        assert!(!refused.header("retry-after").is_empty());
+        let rejected = ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
+        crate::stack::assert_error(&rejected, 503, "codex_starting");
+        assert!(!rejected.header("retry-after").is_empty());
         let children = sidecar.children();
         sidecar.signal(Signal::SIGTERM);
         assert_eq!(sidecar.wait().await, Some(0), "{fault}: {}", sidecar.log());
@@ -192,9 +205,9 @@ async fn a_child_that_does_not_work_is_replaced_and_readiness_tells_the_truth() 
     }
 }
 
-/// Processes of the group that `leader` leads.
+/// The processes of the process group with the leader `leader`.
 pub(crate) fn group_of(leader: i32) -> Vec<i32> {
-    let processes = fs::read_dir("/proc").expect("this is Linux").flatten();
+    let processes = fs::read_dir("/proc").expect("/proc is mounted").flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let group = |pid: i32| -> Option<i32> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -204,29 +217,32 @@ pub(crate) fn group_of(leader: i32) -> Vec<i32> {
 }
 
 async fn wait_for_children(sidecar: &Sidecar, count: usize) {
-    let counted = async {
+    let wait = async {
         while sidecar.children().len() != count {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let counted = tokio::time::timeout(SOON, counted).await;
+    let reached = tokio::time::timeout(SOON, wait).await;
     assert!(
-        counted.is_ok(),
-        "{:?} instead of {count}",
+        reached.is_ok(),
+        "{:?}, expected {count} children",
         sidecar.children()
     );
 }
 
-/// Folders with the databases of children.
+/// The number of folders with the databases of a child.
 fn databases(sidecar: &Sidecar) -> usize {
-    let folders = fs::read_dir(sidecar.dir())
-        .expect("the folder is ours")
-        .flatten()
-        .map(|entry| entry.path());
-    let private = folders.filter(|path| path.to_string_lossy().contains("codex-edge-"));
-    let inside =
-        private.flat_map(|folder| fs::read_dir(folder).expect("the folder is ours").flatten());
-    inside
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("child-"))
-        .count()
+    let entries = |folder: PathBuf| {
+        fs::read_dir(folder)
+            .expect("the test folder is readable")
+            .flatten()
+            .map(|entry| entry.path())
+    };
+    let private = entries(sidecar.dir().to_owned())
+        .filter(|path| path.to_string_lossy().contains("codex-edge-"));
+    let is_database = |path: &PathBuf| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("child-"))
+    };
+    private.flat_map(entries).filter(is_database).count()
 }

@@ -1,4 +1,4 @@
-//! What the operator reaches on the admin socket: metrics, status, usage, and the page that shows them.
+//! The admin listener: metrics, status, usage, and the status page.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -12,28 +12,30 @@ use crate::stack::{SOON, ask, assert_error, start, start_with, stream};
 
 async fn ask_admin(sidecar: &Sidecar, path: &str) -> BufferedResponse {
     let mut client = sidecar.connect_admin().await;
-    client.send(get(path)).await.expect("an answer")
+    client.send(get(path)).await.expect("a response arrives")
 }
 
-/// A turn may hold its slot for a moment after its answer.
+/// Waits until this number of turns has a permit: a turn may hold its permit for a moment after its response.
 async fn wait_for_turns(sidecar: &Sidecar, turns: u64) {
-    let so = async {
+    let wait = async {
         while ask_admin(sidecar, "/status").await.json()["turns"] != turns {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(SOON, so).await.expect("the slots are free");
+    timeout(SOON, wait)
+        .await
+        .expect("the number of turns is reached");
 }
 
 /// The value of a sample such as `sidecar_turns_total{outcome="completed"}`.
 fn sample(exposition: &str, name: &str) -> Option<f64> {
     let mut lines = exposition.lines();
     let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.map(|value| value.parse().expect("a sample has a number"))
+    value.map(|value| value.parse().expect("a sample has a numeric value"))
 }
 
 #[tokio::test]
-async fn metrics_tell_of_requests_turns_tokens_and_children() {
+async fn metrics_cover_requests_turns_tokens_and_children() {
     let (_model, sidecar) = start().await;
     let plan = json!({"primary": {"used_percent": 25, "window_minutes": 300, "resets_at": 4_000_000_000_u64}});
     let script = json!([
@@ -49,13 +51,13 @@ async fn metrics_tell_of_requests_turns_tokens_and_children() {
     running.next_json().await;
     wait_for_turns(&sidecar, 1).await;
 
-    let answer = ask_admin(&sidecar, "/metrics").await;
+    let response = ask_admin(&sidecar, "/metrics").await;
     assert!(
-        answer
+        response
             .header("content-type")
             .starts_with("application/openmetrics-text")
     );
-    let text = String::from_utf8(answer.body.to_vec()).unwrap();
+    let text = String::from_utf8(response.body.to_vec()).unwrap();
     assert!(
         text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1,
         "{text}"
@@ -118,7 +120,7 @@ async fn metrics_tell_of_requests_turns_tokens_and_children() {
 }
 
 #[tokio::test]
-async fn status_and_usage_are_told_without_a_key() {
+async fn status_and_usage_need_no_key() {
     let (_model, sidecar) = start().await;
     assert_eq!(
         ask(&sidecar, json!({"text": "x"}), json!({})).await.status,
@@ -152,20 +154,20 @@ async fn status_and_usage_are_told_without_a_key() {
         1
     );
     for path in ["/", "/page.js", "/page.css"] {
-        let answer = ask_admin(&sidecar, path).await;
-        assert_eq!(answer.status, 200, "{path}");
+        let response = ask_admin(&sidecar, path).await;
+        assert_eq!(response.status, 200, "{path}");
         assert!(
-            answer
+            response
                 .header("content-security-policy")
                 .contains("default-src 'none'"),
             "{path}"
         );
-        assert!(!answer.body.is_empty(), "{path}");
+        assert!(!response.body.is_empty(), "{path}");
     }
 }
 
 #[tokio::test]
-async fn the_admin_socket_is_its_owners_and_shows_nothing_but_its_own() {
+async fn admin_socket_is_owner_only_and_serves_admin_routes_only() {
     let (_model, sidecar) = start().await;
     let file = std::fs::metadata(sidecar.admin_socket()).unwrap();
     assert_eq!(file.permissions().mode() & 0o777, 0o600);
@@ -187,14 +189,12 @@ async fn the_admin_socket_is_its_owners_and_shows_nothing_but_its_own() {
 }
 
 #[tokio::test]
-async fn an_admin_port_answers_to_names_of_this_machine_and_to_no_web_pages() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
-    let by_port = |options: tests::sidecar::SidecarOptions| {
-        options.env("SIDECAR_ADMIN_LISTEN", &address.to_string())
-    };
-    let (_model, _sidecar) = start_with(by_port).await;
+async fn admin_port_accepts_loopback_host_names_only() {
+    let address = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .unwrap();
+    let (_model, _sidecar) =
+        start_with(|options| options.env("SIDECAR_ADMIN_LISTEN", &address.to_string())).await;
     let mut client = Client::connect(address, Version::H1).await;
     for (host, status) in [
         ("evil.example", 403),
@@ -207,10 +207,10 @@ async fn an_admin_port_answers_to_names_of_this_machine_and_to_no_web_pages() {
         ("localhost", 200),
         ("[::1]", 200),
     ] {
-        let answer = client
+        let response = client
             .send(with(get("/status"), "host", host))
             .await
             .unwrap();
-        assert_eq!(answer.status, status, "{host}");
+        assert_eq!(response.status, status, "{host}");
     }
 }

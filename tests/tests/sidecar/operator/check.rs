@@ -1,5 +1,5 @@
-//! `sidecar --check`: what it finds, with which exit code, and that a start comes to the same.
-//! sysexits(3): 64 is a configuration that cannot be used.
+//! `sidecar --check`: the findings, the exit code, and that a start of the sidecar has the same result.
+//! sysexits(3): exit code 64 means an unusable configuration.
 
 use std::fs;
 use std::net::TcpListener;
@@ -14,29 +14,29 @@ use tokio::time::timeout;
 use xtask::command::write_program;
 use xtask::tools::{Tool, Tools};
 
-use crate::proto::codex as codex_proto;
+use crate::proto::codex_binary as proto_codex;
 use crate::stack::{SOON, start};
 
-/// A folder with all that a sidecar needs, which is not started yet.
-struct Site {
+/// A folder and an environment for a sidecar that is not started yet.
+struct Installation {
     dir: TempDir,
     env: Vec<(String, String)>,
 }
 
-/// How a process ended, and what it said.
+/// The exit code and the output of a sidecar process.
 #[derive(Debug)]
-struct Said {
+struct ProcessOutput {
     code: Option<i32>,
     out: String,
     err: String,
 }
 
-impl Said {
-    /// The text of the first finding of this kind.
+impl ProcessOutput {
+    /// The text of the first finding with this verdict and subject.
     fn finding(&self, verdict: &str, subject: &str) -> &str {
         let head = format!("{verdict:<5} {subject:<12} ");
         let found = self.out.lines().find_map(|line| line.strip_prefix(&head));
-        found.unwrap_or_else(|| panic!("no {verdict} of {subject} in {self:?}"))
+        found.unwrap_or_else(|| panic!("{verdict} {subject} is missing in {self:?}"))
     }
 
     fn has(&self, verdict: &str) -> bool {
@@ -45,24 +45,26 @@ impl Said {
     }
 }
 
-impl Site {
-    /// One at which nothing is wrong.
+impl Installation {
+    /// Creates a folder and an environment in which the check finds no problem.
     fn new(codex: &str) -> Self {
-        let dir = TempDir::new().expect("the folder is ours");
-        let site = Self {
+        let dir = TempDir::new().expect("the test folder is writable");
+        let installation = Self {
             dir,
             env: Vec::new(),
         };
-        fs::create_dir(site.path("home")).expect("the folder is ours");
-        fs::set_permissions(site.path("home"), fs::Permissions::from_mode(0o700))
-            .expect("the folder is ours");
-        fs::create_dir(site.path("tmp")).expect("the folder is ours");
+        fs::create_dir(installation.path("home")).expect("the test folder is writable");
+        fs::set_permissions(installation.path("home"), fs::Permissions::from_mode(0o700))
+            .expect("the test folder is writable");
+        fs::create_dir(installation.path("tmp")).expect("the test folder is writable");
         let config = "[model_providers.local]\nname = \"local\"\nbase_url = \"http://127.0.0.1:9\"\n\
                       wire_api = \"responses\"\n";
-        fs::write(site.path("home/config.toml"), config).expect("the folder is ours");
-        let (home, tmp) = (site.text("home"), site.text("tmp"));
-        let listen = format!("unix:{}", site.text("sidecar.sock"));
-        site.env("PATH", &std::env::var("PATH").unwrap_or_default())
+        fs::write(installation.path("home/config.toml"), config)
+            .expect("the test folder is writable");
+        let (home, tmp) = (installation.text("home"), installation.text("tmp"));
+        let listen = format!("unix:{}", installation.text("sidecar.sock"));
+        installation
+            .env("PATH", &std::env::var("PATH").unwrap_or_default())
             .env("TMPDIR", &tmp)
             .env("CODEX_BIN", codex)
             .env("CODEX_HOME", &home)
@@ -83,12 +85,14 @@ impl Site {
         self.path(name).to_string_lossy().into_owned()
     }
 
-    async fn check(&self) -> Said {
-        self.run(&["--check"]).await.expect("it ends by itself")
+    async fn check(&self) -> ProcessOutput {
+        self.run(&["--check"])
+            .await
+            .expect("the check exits by itself")
     }
 
-    /// Runs the sidecar; `None` when it is still there after a while.
-    async fn run(&self, arguments: &[&str]) -> Option<Said> {
+    /// Runs the sidecar; `None` if the sidecar is still running at the deadline.
+    async fn run(&self, arguments: &[&str]) -> Option<ProcessOutput> {
         let mut command = Command::new(sidecar_binary());
         command
             .args(arguments)
@@ -96,16 +100,18 @@ impl Site {
             .envs(self.env.iter().cloned())
             .current_dir(self.dir.path())
             .kill_on_drop(true);
-        let output = timeout(SOON * 3, command.output()).await.ok()?;
-        let output = output.expect("the sidecar is executable");
-        Some(Said {
+        let output = timeout(SOON * 3, command.output())
+            .await
+            .ok()?
+            .expect("the sidecar is executable");
+        Some(ProcessOutput {
             code: output.status.code(),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
             err: String::from_utf8_lossy(&output.stderr).into_owned(),
         })
     }
 
-    /// Every file and folder, with its mode.
+    /// The files and folders of the installation, with their modes.
     fn contents(&self) -> Vec<(PathBuf, u32)> {
         let mut found = Vec::new();
         list(self.dir.path(), &mut found);
@@ -115,8 +121,11 @@ impl Site {
 }
 
 fn list(folder: &Path, found: &mut Vec<(PathBuf, u32)>) {
-    for entry in fs::read_dir(folder).expect("the folder is ours").flatten() {
-        let metadata = entry.metadata().expect("the folder is ours");
+    for entry in fs::read_dir(folder)
+        .expect("the test folder is writable")
+        .flatten()
+    {
+        let metadata = entry.metadata().expect("the test folder is writable");
         found.push((entry.path(), metadata.permissions().mode()));
         if metadata.is_dir() {
             list(&entry.path(), found);
@@ -125,75 +134,78 @@ fn list(folder: &Path, found: &mut Vec<(PathBuf, u32)>) {
 }
 
 fn codex() -> String {
-    let codex = Tools::open().executable(Tool::Codex);
-    let codex = codex.expect("Codex was fetched: `cargo xtask fetch`");
-    codex.to_string_lossy().into_owned()
+    Tools::open()
+        .executable(Tool::Codex)
+        .expect("Codex was fetched: `cargo xtask fetch`")
+        .to_string_lossy()
+        .into_owned()
 }
 
 #[tokio::test]
-async fn where_nothing_is_wrong_it_says_what_would_run_and_leaves_nothing() {
+async fn valid_configuration_is_described_and_leaves_no_files() {
     for (codex, version, protocol) in [
         (codex(), "0.169.0", "app-server"),
-        (codex_proto(), "0.42.0", "proto"),
+        (proto_codex(), "0.42.0", "proto"),
     ] {
-        let site = Site::new(&codex).env("PROXY_TIMEOUT_MS", "7000");
-        let before = site.contents();
-        let said = site.check().await;
-        assert_eq!(said.code, Some(0), "{said:?}");
-        assert!(!said.has("fail") && !said.has("warn"), "{}", said.out);
-        let found = said.finding("ok", "codex");
+        let installation = Installation::new(&codex).env("PROXY_TIMEOUT_MS", "7000");
+        let before = installation.contents();
+        let output = installation.check().await;
+        assert_eq!(output.code, Some(0), "{output:?}");
+        assert!(!output.has("fail") && !output.has("warn"), "{}", output.out);
+        let found = output.finding("ok", "codex");
         assert!(
             found.contains(version) && found.ends_with(protocol),
             "{found}"
         );
-        assert!(said.finding("ok", "login").contains("not required"));
+        assert!(output.finding("ok", "login").contains("not required"));
         for part in [
             "PROXY_TIMEOUT_MS                 7000  (variable)",
             "codex-5-low                      gpt-5, effort low",
             "model_providers.local.stream_max_retries=0",
             "CORS allows web pages of any origin",
         ] {
-            assert!(said.out.contains(part), "{part}: {}", said.out);
+            assert!(output.out.contains(part), "{part}: {}", output.out);
         }
         assert!(
-            said.out.contains(&format!("codex {protocol} ")),
+            output.out.contains(&format!("codex {protocol} ")),
             "{}",
-            said.out
+            output.out
         );
-        assert!(said.err.is_empty(), "{}", said.err);
-        assert_eq!(site.contents(), before, "it leaves nothing behind");
+        assert!(output.err.is_empty(), "{}", output.err);
+        assert_eq!(installation.contents(), before, "the check leaves no files");
     }
 }
 
 #[tokio::test]
-async fn what_keeps_it_from_starting_is_named() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = taken.local_addr().unwrap().to_string();
-    let toml = |site: Site, text: &str| {
-        fs::write(site.path("home/config.toml"), text).unwrap();
-        site
+async fn configuration_that_prevents_a_start_is_named() {
+    // The listener holds its port until the end of the test.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().to_string();
+    let toml = |installation: Installation, text: &str| {
+        fs::write(installation.path("home/config.toml"), text).unwrap();
+        installation
     };
-    let between = |site: Site| {
-        let file = site.path("between");
+    let between = |installation: Installation| {
+        let file = installation.path("between");
         write_program(&file, "#!/bin/sh\necho codex-cli 0.44.0").unwrap();
-        let file = file.to_string_lossy().into_owned();
-        site.env("CODEX_BIN", &file)
+        installation.env("CODEX_BIN", &file.to_string_lossy())
     };
-    let listen = |site: Site, name: &str| {
-        let address = format!("unix:{}", site.text(name));
-        site.env("SIDECAR_LISTEN", &address)
+    let listen = |installation: Installation, name: &str| {
+        let address = format!("unix:{}", installation.text(name));
+        installation.env("SIDECAR_LISTEN", &address)
     };
-    // What is changed, what fails, the important words, and a start's exit code; none where it starts in vain.
-    type Change<'a> = Box<dyn Fn(Site) -> Site + 'a>;
+    // The change, the subject of the finding, parts of its text, and the exit code of a start. The code is `None` where
+    // the sidecar starts and stays unready.
+    type Change<'a> = Box<dyn Fn(Installation) -> Installation + 'a>;
     let cases: Vec<(Change<'_>, &str, &[&str], Option<i32>)> = vec![
         (
-            Box::new(|site| site.env("CODEX_BIN", "/nowhere/codex")),
+            Box::new(|installation| installation.env("CODEX_BIN", "/nowhere/codex")),
             "codex",
             &["CODEX_BIN=/nowhere/codex", "install Codex"],
             Some(64),
         ),
         (
-            Box::new(|site| site.env("CODEX_BIN", "/bin/true")),
+            Box::new(|installation| installation.env("CODEX_BIN", "/bin/true")),
             "codex",
             &["/bin/true", "0.169 or newer", "0.42 or older"],
             Some(64),
@@ -205,172 +217,173 @@ async fn what_keeps_it_from_starting_is_named() {
             Some(64),
         ),
         (
-            Box::new(|site| site.env("CODEX_PROTOCOL", "proto")),
+            Box::new(|installation| installation.env("CODEX_PROTOCOL", "proto")),
             "codex",
             &["0.169.0", "0.42 or older", "CODEX_PROTOCOL=proto"],
             Some(64),
         ),
         (
-            Box::new(|site| {
-                let site = site.env("CODEX_BIN", &codex_proto());
-                site.env("CODEX_PROTOCOL", "app-server")
+            Box::new(|installation| {
+                installation
+                    .env("CODEX_BIN", &proto_codex())
+                    .env("CODEX_PROTOCOL", "app-server")
             }),
             "codex",
             &["0.42.0", "0.169 or newer", "CODEX_PROTOCOL=app-server"],
             Some(64),
         ),
         (
-            Box::new(|site| site.env("CODEX_HOME", "/dev/null/home")),
+            Box::new(|installation| installation.env("CODEX_HOME", "/dev/null/home")),
             "home",
             &["/dev/null/home", "CODEX_HOME"],
             Some(64),
         ),
         (
-            Box::new(|site| site.env("TOKEN_LOG_PATH", "/dev/null/log")),
+            Box::new(|installation| installation.env("TOKEN_LOG_PATH", "/dev/null/log")),
             "log",
             &["TOKEN_LOG_PATH=/dev/null/log"],
             Some(64),
         ),
         (
-            Box::new(|site| {
-                let site = site.env("PROXY_LOG_PROTO", "true");
-                site.env("PROTO_LOG_PATH", "/dev/null/log")
+            Box::new(|installation| {
+                installation
+                    .env("PROXY_LOG_PROTO", "true")
+                    .env("PROTO_LOG_PATH", "/dev/null/log")
             }),
             "log",
             &["PROTO_LOG_PATH=/dev/null/log"],
             Some(64),
         ),
         (
-            Box::new(|site| site.env("SIDECAR_ADMIN_LISTEN", &taken)),
+            Box::new(|installation| installation.env("SIDECAR_ADMIN_LISTEN", &taken)),
             "admin",
             &["in use by another process"],
             Some(1),
         ),
         (
-            Box::new(|site| site.env("PROXY_CODEX_WORKDIR", "/dev/null")),
+            Box::new(|installation| installation.env("PROXY_CODEX_WORKDIR", "/dev/null")),
             "workdir",
             &["PROXY_CODEX_WORKDIR=/dev/null"],
             Some(64),
         ),
         (
-            Box::new(|site| toml(site, "model = \"x\"\nbearer = sk-secret\n")),
+            Box::new(|installation| toml(installation, "model = \"x\"\nbearer = sk-secret\n")),
             "config.toml",
             &["config.toml, line 2"],
             Some(64),
         ),
         (
-            Box::new(|site| {
-                let site = site.env("CODEX_FORCE_PROVIDER", "");
-                toml(site, "model = 5\n")
+            Box::new(|installation| {
+                toml(installation.env("CODEX_FORCE_PROVIDER", ""), "model = 5\n")
             }),
             "login",
             &["home/config.toml:1:9", "expected a string"],
             None,
         ),
         (
-            Box::new(|site| site.env("CODEX_FORCE_PROVIDER", "typo")),
+            Box::new(|installation| installation.env("CODEX_FORCE_PROVIDER", "typo")),
             "config.toml",
             &["CODEX_FORCE_PROVIDER=typo", "[model_providers.typo]"],
             Some(64),
         ),
         (
-            Box::new(|site| {
-                fs::create_dir(site.path("home/auth.json")).unwrap();
-                site
+            Box::new(|installation| {
+                fs::create_dir(installation.path("home/auth.json")).unwrap();
+                installation
             }),
             "login",
             &["auth.json", "the sidecar's user"],
             Some(64),
         ),
         (
-            Box::new(|site| listen(site, "missing/s.sock")),
+            Box::new(|installation| listen(installation, "missing/s.sock")),
             "listen",
             &["missing/s.sock", "create the directory"],
             Some(1),
         ),
         (
-            Box::new(|site| listen(site, "home/config.toml")),
+            Box::new(|installation| listen(installation, "home/config.toml")),
             "listen",
             &["not a socket"],
             Some(1),
         ),
         (
-            Box::new(|site| listen(site, &"long/".repeat(30))),
+            Box::new(|installation| listen(installation, &"long/".repeat(30))),
             "listen",
             &["SUN_LEN"],
             Some(1),
         ),
         (
-            Box::new(|site| site.env("SIDECAR_LISTEN", &taken)),
+            Box::new(|installation| installation.env("SIDECAR_LISTEN", &taken)),
             "listen",
             &["in use by another process"],
             Some(1),
         ),
     ];
     for (change, subject, parts, start) in cases {
-        let site = change(Site::new(&codex()));
-        let before = site.contents();
-        let said = site.check().await;
-        assert_eq!(said.code, Some(64), "{said:?}");
-        let text = said.finding("fail", subject);
+        let installation = change(Installation::new(&codex()));
+        let before = installation.contents();
+        let output = installation.check().await;
+        assert_eq!(output.code, Some(64), "{output:?}");
+        let text = output.finding("fail", subject);
         for part in parts {
             assert!(text.contains(part), "{part}: {text}");
         }
-        assert!(!said.out.contains("sk-secret"), "{}", said.out);
-        assert_eq!(site.contents(), before, "it leaves nothing behind");
+        assert!(!output.out.contains("sk-secret"), "{}", output.out);
+        assert_eq!(installation.contents(), before, "the check leaves no files");
         if let Some(code) = start {
-            let started = site.run(&[]).await.expect("a start ends likewise");
+            let started = installation.run(&[]).await.expect("a start exits as well");
             assert_eq!(started.code, Some(code), "{subject}: {started:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_value_that_cannot_be_used_is_named_as_at_a_start() {
+async fn invalid_value_is_named_as_at_a_start() {
     for (name, value, part) in [
         ("SIDECAR_LISTEN", "0.0.0.0:80", "loopback"),
         ("PROXY_TIMEOUT_MS", "5m", "--timeout-ms"),
     ] {
-        let site = Site::new(&codex()).env(name, value);
-        let said = site.check().await;
-        assert_eq!(said.code, Some(64), "{said:?}");
-        assert!(said.err.contains(part), "{said:?}");
+        let installation = Installation::new(&codex()).env(name, value);
+        let output = installation.check().await;
+        assert_eq!(output.code, Some(64), "{output:?}");
+        assert!(output.err.contains(part), "{output:?}");
     }
 }
 
 #[tokio::test]
-async fn what_somebody_should_look_at_does_not_fail() {
-    let site = Site::new(&codex())
+async fn warnings_do_not_fail_the_check() {
+    let installation = Installation::new(&codex())
         .env("CODEX_FORCE_PROVIDER", "")
         .env("PROXY_SANDBOX_MODE", "danger-full-access")
         .env("PROXY_TIMEOUTS_MS", "5");
-    fs::set_permissions(site.path("home"), fs::Permissions::from_mode(0o755)).unwrap();
-    let before = site.contents();
-    let said = site.check().await;
-    assert_eq!(said.code, Some(0), "{said:?}");
-    let login = format!("CODEX_HOME={} {} login", site.text("home"), codex());
+    fs::set_permissions(installation.path("home"), fs::Permissions::from_mode(0o755)).unwrap();
+    let before = installation.contents();
+    let output = installation.check().await;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let login = format!("CODEX_HOME={} {} login", installation.text("home"), codex());
     for (subject, part) in [
         ("home", "0755"),
         ("login", login.as_str()),
         ("sandbox", "danger-full-access"),
         ("variable", "did you mean PROXY_TIMEOUT_MS?"),
     ] {
-        let text = said.finding("warn", subject);
+        let text = output.finding("warn", subject);
         assert!(text.contains(part), "{part}: {text}");
     }
-    assert_eq!(site.contents(), before, "it leaves nothing behind");
+    assert_eq!(installation.contents(), before, "the check leaves no files");
     fs::write(
-        site.path("home/auth.json"),
+        installation.path("home/auth.json"),
         r#"{"OPENAI_API_KEY":"sk-test"}"#,
     )
     .unwrap();
-    let said = site.check().await;
-    assert_eq!(said.finding("ok", "login"), "API key");
-    assert!(!said.out.contains("sk-"), "{}", said.out);
+    let output = installation.check().await;
+    assert_eq!(output.finding("ok", "login"), "API key");
+    assert!(!output.out.contains("sk-"), "{}", output.out);
 }
 
 #[tokio::test]
-async fn a_sidecar_that_runs_is_named_and_not_disturbed() {
+async fn running_sidecar_is_named_and_not_disturbed() {
     let (_model, sidecar) = start().await;
     let pid = format!("pid {}", sidecar.pid());
     let home = sidecar.dir().join("codex-home");
@@ -381,16 +394,16 @@ async fn a_sidecar_that_runs_is_named_and_not_disturbed() {
         (true, false, 64, "fail", "home"),
         (false, true, 64, "fail", "listen"),
     ] {
-        let mut site = Site::new(&codex()).env("CODEX_FORCE_PROVIDER", "");
+        let mut installation = Installation::new(&codex()).env("CODEX_FORCE_PROVIDER", "");
         if has_home {
-            site = site.env("CODEX_HOME", &home);
+            installation = installation.env("CODEX_HOME", &home);
         }
         if has_address {
-            site = site.env("SIDECAR_LISTEN", &address);
+            installation = installation.env("SIDECAR_LISTEN", &address);
         }
-        let said = site.check().await;
-        assert_eq!(said.code, Some(code), "{said:?}");
-        let text = said.finding(verdict, subject);
+        let output = installation.check().await;
+        assert_eq!(output.code, Some(code), "{output:?}");
+        let text = output.finding(verdict, subject);
         assert!(text.contains(&pid), "{pid}: {text}");
     }
     assert_eq!(sidecar.children(), children);

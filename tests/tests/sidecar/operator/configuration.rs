@@ -1,5 +1,5 @@
-//! docs/configuration.md, where its tables are written by hand: what `cargo xtask up` reads, and the Codex versions.
-//! The sidecar's own tables are made from its flags and held there, the filter's by the filter.
+//! The handwritten tables of `docs/configuration.md`: flags of `cargo xtask up`, and the Codex versions. Tests of the
+//! sidecar generate and compare the tables of its flags; tests of the filter compare the tables of the filter.
 
 use std::fs;
 use std::process::Command;
@@ -11,7 +11,7 @@ use xtask::up::UpArgs;
 use xtask::workspace;
 
 #[test]
-fn the_page_has_what_up_reads() {
+fn configuration_page_lists_the_flags_of_up() {
     let page = fs::read_to_string(workspace::root().join("docs/configuration.md")).unwrap();
     let (_, section) = page.split_once("## `cargo xtask up`").unwrap();
     let up = UpArgs::augment_args(clap::Command::new("up"));
@@ -19,11 +19,15 @@ fn the_page_has_what_up_reads() {
     assert!(flags.len() > 3, "{flags:?}");
     for flag in flags {
         let name = format!("`--{}`", flag.get_long().unwrap());
-        let row = section.lines().find(|line| line.contains(&name));
-        let row = row.unwrap_or_else(|| panic!("{name} is not on the page"));
+        let row = section
+            .lines()
+            .find(|line| line.contains(&name))
+            .unwrap_or_else(|| panic!("{name} is missing on the page"));
         let variable = flag.get_env().map(|name| name.to_string_lossy());
-        let defaults = flag.get_default_values().iter();
-        let defaults = defaults.map(|value| value.to_string_lossy());
+        let defaults = flag
+            .get_default_values()
+            .iter()
+            .map(|value| value.to_string_lossy());
         for part in variable.into_iter().chain(defaults) {
             let is_off = part == "false";
             assert!(
@@ -35,11 +39,14 @@ fn the_page_has_what_up_reads() {
 }
 
 #[test]
-fn the_version_names_the_codex_versions_that_are_tested() {
-    let said = Command::new(sidecar_binary()).arg("--version").output();
-    let said = String::from_utf8(said.unwrap().stdout).unwrap();
+fn version_names_the_tested_codex_versions() {
+    let output = Command::new(sidecar_binary())
+        .arg("--version")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
     for tool in [Tool::Codex, Tool::CodexProto] {
         let version = tool.version().unwrap();
-        assert!(said.contains(&format!("{version} (")), "{version}: {said}");
+        assert!(text.contains(&format!("{version} (")), "{version}: {text}");
     }
 }

@@ -1,4 +1,4 @@
-//! What the sidecar writes down of a request: one line, found from its trace, and nothing of what was said.
+//! The sidecar's log of a request, one line with the trace id and without content, and the protocol log.
 
 use serde_json::{Value, json};
 use tests::http::with;
@@ -8,32 +8,34 @@ use crate::stack::{chat, eventually, start, start_with};
 const SECRET: &str = "a-secret-of-the-client";
 
 #[tokio::test]
-async fn a_request_is_one_line_with_its_trace_and_without_its_content() {
+async fn request_is_logged_as_one_line_with_its_trace_and_without_content() {
     let (_model, sidecar) = start().await;
-    let request = chat(&json!([{"text": SECRET}]), &json!({"user": SECRET}));
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let request = with(
-        request,
-        "traceparent",
-        &format!("00-{trace}-00f067aa0ba902b7-01"),
+    let traceparent = format!("00-{trace}-00f067aa0ba902b7-01");
+    let request = [
+        ("traceparent", traceparent.as_str()),
+        ("x-request-id", "the-request"),
+        ("x-codex-edge-client", "alice"),
+    ]
+    .into_iter()
+    .fold(
+        chat(&json!([{"text": SECRET}]), &json!({"user": SECRET})),
+        |request, (name, value)| with(request, name, value),
     );
-    let request = with(request, "x-request-id", "the-request");
-    let request = with(request, "x-codex-edge-client", "alice");
-    let answer = sidecar.connect().await.send(request).await.unwrap();
-    assert_eq!(answer.status, 200);
-    let lines = || -> Vec<Value> {
-        let log = sidecar.log();
-        let lines = log
+    let response = sidecar.connect().await.send(request).await.unwrap();
+    assert_eq!(response.status, 200);
+    let read_lines = || -> Vec<Value> {
+        sidecar
+            .log()
             .lines()
-            .filter_map(|line| serde_json::from_str(line).ok());
-        lines
+            .filter_map(|line| serde_json::from_str(line).ok())
             .filter(|line: &Value| line["message"] == "request")
             .collect()
     };
-    eventually("the line is written", || !lines().is_empty()).await;
-    let lines = lines();
+    eventually("the request is logged", || !read_lines().is_empty()).await;
+    let lines = read_lines();
     let [line] = lines.as_slice() else {
-        panic!("one request, one line: {lines:?}");
+        panic!("one line expected for one request: {lines:?}");
     };
     for (field, expected) in [
         ("trace_id", trace),
@@ -52,7 +54,7 @@ async fn a_request_is_one_line_with_its_trace_and_without_its_content() {
 }
 
 #[tokio::test]
-async fn the_lines_to_and_from_codex_are_logged_on_demand_and_without_texts() {
+async fn protocol_log_is_opt_in_and_omits_message_texts() {
     let (_model, sidecar) = start().await;
     assert!(
         !sidecar
@@ -61,31 +63,31 @@ async fn the_lines_to_and_from_codex_are_logged_on_demand_and_without_texts() {
             .exists()
     );
 
-    let tapped = |options: tests::sidecar::SidecarOptions| options.env("PROXY_LOG_PROTO", "true");
-    let (_model, sidecar) = start_with(tapped).await;
+    let (_model, sidecar) = start_with(|options| options.env("PROXY_LOG_PROTO", "true")).await;
     let request = chat(&json!([{"text": SECRET}]), &json!({}));
     assert_eq!(
         sidecar.connect().await.send(request).await.unwrap().status,
         200
     );
     let path = sidecar.dir().join("codex-home/codex-proto-events.ndjson");
-    let log = || std::fs::read_to_string(&path).unwrap_or_default();
-    eventually("the turn's end is logged", || {
-        log().contains("turn/completed")
+    let read_log = || std::fs::read_to_string(&path).unwrap_or_default();
+    eventually("the end of the turn is logged", || {
+        read_log().contains("turn/completed")
     })
     .await;
-    let text = log();
+    let text = read_log();
     assert!(!text.contains(SECRET), "{text}");
     let lines: Vec<Value> = text
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    let said = |from: &str, method: &str| {
-        let mut lines = lines.iter();
-        lines.any(|line| line["from"] == from && line["line"]["method"] == method)
+    let is_logged = |from: &str, method: &str| {
+        lines
+            .iter()
+            .any(|line| line["from"] == from && line["line"]["method"] == method)
     };
     assert!(
-        said("sidecar", "turn/start") && said("codex", "item/agentMessage/delta"),
+        is_logged("sidecar", "turn/start") && is_logged("codex", "item/agentMessage/delta"),
         "{text}"
     );
     let pid = sidecar.children()[0];

@@ -1,4 +1,4 @@
-//! What turns cost, as the sidecar tells it: sums, records, and who may see whose.
+//! Usage of turns: records, totals, and the access of clients and administrators to them.
 
 use http::Request;
 use serde_json::{Value, json};
@@ -9,10 +9,10 @@ use crate::stack::{SOON, assert_error, chat, start, start_with};
 
 async fn send(sidecar: &Sidecar, request: Request<Body>) -> BufferedResponse {
     let mut client = sidecar.connect().await;
-    client.send(request).await.expect("an answer")
+    client.send(request).await.expect("a response arrives")
 }
 
-/// Asks as the filter lets `client` ask.
+/// Requests `path` with the headers that the filter sets for `client`.
 async fn usage(sidecar: &Sidecar, path: &str, client: &str) -> BufferedResponse {
     send(sidecar, with(get(path), "x-codex-edge-client", client)).await
 }
@@ -23,14 +23,17 @@ fn chat_of(client: &str, script: &Value, more: &Value) -> Request<Body> {
 }
 
 async fn records(sidecar: &Sidecar, client: &str) -> Vec<Value> {
-    let answer = usage(sidecar, "/v1/usage/raw", client).await.json();
-    let events = answer["events"].as_array().expect("records").clone();
-    assert_eq!(answer["count"], events.len());
+    let response = usage(sidecar, "/v1/usage/raw", client).await.json();
+    let events = response["events"]
+        .as_array()
+        .expect("the body has records")
+        .clone();
+    assert_eq!(response["count"], events.len());
     events
 }
 
 #[tokio::test]
-async fn each_turn_leaves_a_record_of_what_codex_reported() {
+async fn each_turn_leaves_a_record_with_the_reported_usage() {
     let (_model, sidecar) = start().await;
     let script = json!([
         {"text": "Four words of it."},
@@ -42,7 +45,7 @@ async fn each_turn_leaves_a_record_of_what_codex_reported() {
         assert_eq!(send(&sidecar, request).await.status, 200);
         let records = records(&sidecar, &client).await;
         let [record] = records.as_slice() else {
-            panic!("one turn, one record: {records:?}");
+            panic!("one record expected for one turn: {records:?}");
         };
         for (field, expected) in [
             ("request_id", json!(format!("{client}-1"))),
@@ -69,13 +72,13 @@ async fn each_turn_leaves_a_record_of_what_codex_reported() {
 }
 
 #[tokio::test]
-async fn a_turn_that_does_not_end_well_is_told_from_one_that_does() {
-    let one = |options: tests::sidecar::SidecarOptions| {
+async fn failed_disconnected_and_rejected_turns_have_distinct_records() {
+    let (model, sidecar) = start_with(|options| {
         options
             .env("PROXY_SSE_MAX_CONCURRENCY", "1")
             .env("PROXY_QUEUE_TIMEOUT_MS", "2000")
-    };
-    let (model, sidecar) = start_with(one).await;
+    })
+    .await;
     let failing =
         json!({"status": 400, "error": {"type": "invalid_request_error", "message": "no"}});
     send(&sidecar, chat_of("fails", &failing, &json!({}))).await;
@@ -88,16 +91,16 @@ async fn a_turn_that_does_not_end_well_is_told_from_one_that_does() {
     let open = json!([{"text": "par", "open": true}, {"hold": "end"}, {"text": "ty"}]);
     let mut client = sidecar.connect().await;
     let stream = client.stream(chat_of("leaves", &open, &json!({"stream": true})));
-    let mut events = tests::sse::Events::new(stream.await.expect("an answer"));
+    let mut events = tests::sse::Events::new(stream.await.expect("a response arrives"));
     events.next_json().await;
     events.next_json().await;
-    let busy = send(&sidecar, chat_of("late", &open, &json!({}))).await;
-    assert_error(&busy, 429, "concurrency_exceeded");
+    let rejected = send(&sidecar, chat_of("late", &open, &json!({}))).await;
+    assert_error(&rejected, 429, "concurrency_exceeded");
     drop((events, client));
     model
         .wait_for_disconnects(1, SOON)
         .await
-        .expect("it is interrupted");
+        .expect("the turn is interrupted");
 
     for (client, expected) in [
         (
@@ -125,14 +128,14 @@ async fn a_turn_that_does_not_end_well_is_told_from_one_that_does() {
             .collect();
         assert_eq!(seen, expected, "{client}");
     }
-    let sums = |client: &'static str| usage(&sidecar, "/v1/usage", client);
-    assert_eq!(sums("fails").await.json()["errors"], 2);
-    assert_eq!(sums("leaves").await.json()["errors"], 0);
-    assert_eq!(sums("late").await.json()["errors"], 1);
+    let totals = |client: &'static str| usage(&sidecar, "/v1/usage", client);
+    assert_eq!(totals("fails").await.json()["errors"], 2);
+    assert_eq!(totals("leaves").await.json()["errors"], 0);
+    assert_eq!(totals("late").await.json()["errors"], 1);
 }
 
 #[tokio::test]
-async fn a_client_sees_its_own_and_an_administrator_everybodys() {
+async fn client_sees_its_own_usage_and_an_admin_all() {
     let (_model, sidecar) = start().await;
     let script = json!([{"text": "x"}, {"usage": {"input_tokens": 10, "output_tokens": 5}}]);
     for client in ["alice", "bob", "bob"] {
@@ -143,13 +146,11 @@ async fn a_client_sees_its_own_and_an_administrator_everybodys() {
             200
         );
     }
-    let sums = async |path: &str, client: &str, admin: bool| {
-        let request = with(get(path), "x-codex-edge-client", client);
-        let request = if admin {
-            with(request, "x-codex-edge-admin", "true")
-        } else {
-            request
-        };
+    let totals = async |path: &str, client: &str, admin: bool| {
+        let mut request = with(get(path), "x-codex-edge-client", client);
+        if admin {
+            request = with(request, "x-codex-edge-admin", "true");
+        }
         send(&sidecar, request).await
     };
     for (path, client, admin, requests) in [
@@ -167,15 +168,18 @@ async fn a_client_sees_its_own_and_an_administrator_everybodys() {
         ),
         ("/v1/usage?start=1600000000000", "root", true, 3),
     ] {
-        let answer = sums(path, client, admin).await.json();
-        assert_eq!(answer["requests"], requests, "{path} as {client}: {answer}");
+        let response = totals(path, client, admin).await.json();
         assert_eq!(
-            answer["total_tokens"],
+            response["requests"], requests,
+            "{path} as {client}: {response}"
+        );
+        assert_eq!(
+            response["total_tokens"],
             requests * 15,
-            "{path} as {client}: {answer}"
+            "{path} as {client}: {response}"
         );
     }
-    let grouped = sums("/v1/usage?group=day", "root", true).await.json();
+    let grouped = totals("/v1/usage?group=day", "root", true).await.json();
     let buckets = grouped["buckets"].as_array().unwrap();
     let in_buckets: u64 = buckets
         .iter()
@@ -187,12 +191,12 @@ async fn a_client_sees_its_own_and_an_administrator_everybodys() {
         "{grouped}"
     );
 
-    let foreign = sums("/v1/usage?client=alice", "bob", false).await;
+    let foreign = totals("/v1/usage?client=alice", "bob", false).await;
     assert_error(&foreign, 403, "permission_denied");
-    let wrong = sums("/v1/usage?group=week", "bob", false).await;
+    let wrong = totals("/v1/usage?group=week", "bob", false).await;
     assert_error(&wrong, 400, "invalid_request_error");
     assert_eq!(wrong.json()["error"]["param"], "group");
-    let last = sums("/v1/usage/raw?limit=1", "root", true).await.json();
+    let last = totals("/v1/usage/raw?limit=1", "root", true).await.json();
     assert_eq!(
         (&last["count"], &last["events"][0]["client"]),
         (&json!(1), &json!("bob"))
@@ -200,7 +204,7 @@ async fn a_client_sees_its_own_and_an_administrator_everybodys() {
 }
 
 #[tokio::test]
-async fn usage_outlives_the_sidecar_even_one_that_is_killed() {
+async fn usage_survives_a_killed_sidecar() {
     let (_model, mut sidecar) = start().await;
     let script = json!([{"text": "x"}, {"usage": {"input_tokens": 10, "output_tokens": 5}}]);
     for round in 1..=2 {
@@ -210,14 +214,15 @@ async fn usage_outlives_the_sidecar_even_one_that_is_killed() {
                 .status,
             200
         );
-        let answer = usage(&sidecar, "/v1/usage", "alice").await.json();
-        assert_eq!(answer["requests"], round, "{answer}");
+        let response = usage(&sidecar, "/v1/usage", "alice").await.json();
+        assert_eq!(response["requests"], round, "{response}");
         sidecar.signal(nix::sys::signal::Signal::SIGKILL);
         sidecar.wait().await;
+        // A kill during a write leaves an incomplete last line.
         let log = sidecar.dir().join("codex-home/usage.ndjson");
-        let mut torn = std::fs::read(&log).unwrap();
-        torn.extend(br#"{"ts":17"#);
-        std::fs::write(&log, torn).unwrap();
+        let mut content = std::fs::read(&log).unwrap();
+        content.extend(br#"{"ts":17"#);
+        std::fs::write(&log, content).unwrap();
         sidecar.restart();
         sidecar.wait_until_ready().await;
     }
@@ -225,16 +230,14 @@ async fn usage_outlives_the_sidecar_even_one_that_is_killed() {
 }
 
 #[tokio::test]
-async fn how_many_turns_run_is_told_where_the_operator_wants_it() {
+async fn test_endpoint_reports_running_turns_when_enabled() {
     let (_model, sidecar) = start().await;
     assert_error(
         &send(&sidecar, get("/__test/conc")).await,
         404,
         "unknown_url",
     );
-    let open =
-        |options: tests::sidecar::SidecarOptions| options.env("PROXY_TEST_ENDPOINTS", "true");
-    let (_model, sidecar) = start_with(open).await;
+    let (_model, sidecar) = start_with(|options| options.env("PROXY_TEST_ENDPOINTS", "true")).await;
     let turns = async || send(&sidecar, get("/__test/conc")).await.json();
     assert_eq!(turns().await, json!({"conc": 0}));
     let held = json!([{"hold": "for ever"}, {"text": "x"}]);

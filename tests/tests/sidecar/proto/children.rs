@@ -1,4 +1,4 @@
-//! The children: started ahead, used once, and never left behind.
+//! The children of a `proto` Codex: started ahead into a pool, used for one turn, and removed with their folders.
 
 use std::fs;
 use std::path::Path;
@@ -12,10 +12,10 @@ use tests::sidecar::{Sidecar, wait_until_gone};
 use tests::sse;
 use tokio::time::{sleep, timeout};
 
-use super::{start, start_with};
+use super::fixture::{start, start_with};
 use crate::stack::{SOON, ask, chat, stream};
 
-/// Folders of children, wherever the sidecar makes some.
+/// The number of `CODEX_HOME` folders of children, in any folder of the sidecar.
 fn homes(sidecar: &Sidecar) -> usize {
     files(sidecar.dir())
         .iter()
@@ -27,7 +27,7 @@ fn homes(sidecar: &Sidecar) -> usize {
         .count()
 }
 
-/// Everything below a folder; links are not followed.
+/// Lists the files and folders below `folder` without following symbolic links.
 fn files(folder: &Path) -> Vec<std::path::PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
@@ -43,14 +43,14 @@ fn files(folder: &Path) -> Vec<std::path::PathBuf> {
         .collect()
 }
 
-/// Waits until as many children wait as there should, and nothing of another is left.
+/// Waits until exactly `children` children and folders of children exist.
 async fn wait_until_idle(sidecar: &Sidecar, children: usize) {
-    let idle = async {
+    let wait = async {
         while sidecar.children().len() != children || homes(sidecar) != children {
             sleep(Duration::from_millis(20)).await;
         }
     };
-    let idle = timeout(SOON, idle).await;
+    let idle = timeout(SOON, wait).await;
     assert!(
         idle.is_ok(),
         "{:?} {:?}",
@@ -60,7 +60,7 @@ async fn wait_until_idle(sidecar: &Sidecar, children: usize) {
 }
 
 #[tokio::test]
-async fn a_turn_takes_a_child_that_waits_and_another_takes_its_place() {
+async fn turn_uses_an_idle_child_and_the_pool_refills() {
     let (model, sidecar) = start().await;
     wait_until_idle(&sidecar, 2).await;
     let waiting = sidecar.children();
@@ -82,17 +82,17 @@ async fn a_turn_takes_a_child_that_waits_and_another_takes_its_place() {
     assert_eq!(
         gone.len(),
         1,
-        "one that waited has served: {waiting:?} {after:?}"
+        "one idle child has served the turn: {waiting:?} {after:?}"
     );
 }
 
 #[tokio::test]
-async fn many_turns_leave_no_process_no_transcript_and_no_folder() {
+async fn many_turns_leave_no_process_transcript_or_folder() {
     const TURNS: usize = 40;
     let (model, sidecar) = start().await;
     for turn in 0..TURNS {
-        let answer = ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
-        assert_eq!(answer.status, 200, "turn {turn}: {answer:?}");
+        let response = ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
+        assert_eq!(response.status, 200, "turn {turn}: {response:?}");
     }
     wait_until_idle(&sidecar, 2).await;
     assert_eq!(model.requests().len(), TURNS);
@@ -104,7 +104,7 @@ async fn many_turns_leave_no_process_no_transcript_and_no_folder() {
         let text = fs::read_to_string(transcript).unwrap();
         assert!(
             !text.contains("Hi."),
-            "a turn of before is in {transcript:?}"
+            "{transcript:?} has the text of a finished turn"
         );
     }
     let own = files(&sidecar.dir().join("codex-home"));
@@ -112,41 +112,44 @@ async fn many_turns_leave_no_process_no_transcript_and_no_folder() {
         own.iter().all(|path| !path.ends_with("sessions")),
         "{own:?}"
     );
-    assert!(left.len() < 40, "what is there does not grow: {left:?}");
+    assert!(
+        left.len() < TURNS,
+        "the number of files does not grow with the turns: {left:?}"
+    );
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_ends_its_child_and_frees_its_slot() {
-    let one = |options: tests::sidecar::SidecarOptions| {
+async fn client_disconnect_ends_the_child_and_frees_its_permit() {
+    let (model, sidecar) = start_with(|options| {
         options
             .env("PROXY_SSE_MAX_CONCURRENCY", "1")
             .env("PROXY_QUEUE_TIMEOUT_MS", "10000")
-    };
-    let (model, sidecar) = start_with(one).await;
+    })
+    .await;
     let endless = json!([{"text": "par", "open": true}, {"hold": "for ever"}, {"text": "ty"}]);
     let mut events = stream(&sidecar, endless.clone()).await;
     events.next_json().await;
     events.next_json().await;
     drop(events);
     let cut = model.wait_for_disconnects(1, Duration::from_secs(1)).await;
-    cut.expect("a stream's turn is interrupted within a second");
+    cut.expect("the streamed turn is interrupted within a second");
     let mut client = sidecar.connect().await;
     let request = chat(&endless, &json!({}));
-    let gathered = async { client.send(request).await };
+    let buffered = async { client.send(request).await };
     tokio::select! {
-        answer = gathered => panic!("it never ends: {answer:?}"),
-        begun = model.wait_for_requests(2, SOON) => drop(begun.expect("it has begun")),
+        response = buffered => panic!("the turn ended: {response:?}"),
+        begun = model.wait_for_requests(2, SOON) => drop(begun.expect("the turn has started")),
     }
     drop(client);
     let cut = model.wait_for_disconnects(2, Duration::from_secs(1)).await;
-    cut.expect("a gathered turn is interrupted within a second");
-    let answer = ask(&sidecar, json!({"text": "Free."}), json!({})).await;
-    assert_eq!(answer.status, 200);
+    cut.expect("the buffered turn is interrupted within a second");
+    let response = ask(&sidecar, json!({"text": "Free."}), json!({})).await;
+    assert_eq!(response.status, 200);
     wait_until_idle(&sidecar, 1).await;
 }
 
 #[tokio::test]
-async fn children_that_cannot_start_again_make_it_unready_until_they_can() {
+async fn readiness_is_503_while_children_cannot_start() {
     let (_model, mut sidecar) = start().await;
     wait_until_idle(&sidecar, 2).await;
     let config = sidecar.dir().join("codex-home/config.toml");
@@ -156,17 +159,17 @@ async fn children_that_cannot_start_again_make_it_unready_until_they_can() {
         kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     }
     let unavailable =
-        |answer: &BufferedResponse| answer.json()["error"]["code"] == "codex_unavailable";
-    let answer = sidecar.wait_for_readiness(unavailable).await;
-    assert_eq!(answer.status, 503);
+        |response: &BufferedResponse| response.json()["error"]["code"] == "codex_unavailable";
+    let response = sidecar.wait_for_readiness(unavailable).await;
+    assert_eq!(response.status, 503);
     fs::write(&config, good).unwrap();
     sidecar.wait_until_ready().await;
-    let answer = ask(&sidecar, json!({"text": "Again."}), json!({})).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    let response = ask(&sidecar, json!({"text": "Again."}), json!({})).await;
+    assert_eq!(response.status, 200, "{response:?}");
 }
 
 #[tokio::test]
-async fn told_to_stop_it_ends_turns_honestly_and_leaves_nothing() {
+async fn sigterm_aborts_running_turns_with_an_error_and_removes_child_folders() {
     let (_model, mut sidecar) = start_with(|options| options.env("PROXY_DRAIN_MS", "300")).await;
     let held = json!([{"text": "par", "open": true}, {"hold": "for ever"}, {"text": "ty"}]);
     let mut events = stream(&sidecar, held).await;
@@ -184,7 +187,7 @@ async fn told_to_stop_it_ends_turns_honestly_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn killed_it_takes_its_children_along() {
+async fn proto_children_die_when_the_sidecar_is_killed() {
     let (_model, mut sidecar) = start().await;
     let held = json!([{"text": "par", "open": true}, {"hold": "for ever"}, {"text": "ty"}]);
     let mut events = stream(&sidecar, held).await;

@@ -1,49 +1,58 @@
-//! A model that calls Codex's tools, offered or not, runs nothing on this machine and reads nothing of it.
-//! Codex 0.42 alone would run most of these commands, without a sandbox.
+//! Calls of Codex's own tools by the model, whether offered or not: they neither run a command nor read a file.
+//! Without the sidecar's configuration, Codex 0.42 would run most of these commands outside of a sandbox.
 
 use serde_json::{Value, json};
 use tests::http::with;
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::Sidecar;
 
-use super::start;
+use super::fixture::start;
 use crate::stack::{ask, assert_error, chat};
 
-const SECRET: &str = "nobody-may-read-this";
+const SECRET: &str = "secret-file-content";
 
-/// Has the model call a tool, and returns what it is told about it and what else it is sent.
+/// Makes the model call a tool, and returns the tool's output and the whole input of the next model request.
 async fn call(model: &ScriptedModel, sidecar: &Sidecar, tool: Value) -> (String, String) {
     model.clear();
     let script = json!([[tool.clone()], [{"text": "done"}]]);
-    let answer = ask(sidecar, script, json!({})).await;
-    assert_eq!(answer.status, 200, "{tool}: {answer:?}");
+    let response = ask(sidecar, script, json!({})).await;
+    assert_eq!(response.status, 200, "{tool}: {response:?}");
     let requests = model.requests();
-    assert_eq!(requests.len(), 2, "{tool}: it is told and goes on");
+    assert_eq!(
+        requests.len(),
+        2,
+        "{tool}: Codex returns the output to the model"
+    );
     let sent = &requests[1].body["input"];
-    let items = sent.as_array().into_iter().flatten();
-    let output = items.filter(|item| {
+    let is_output = |item: &&Value| {
         item["type"]
             .as_str()
             .is_some_and(|kind| kind.ends_with("_output"))
-    });
-    let output: Vec<_> = output.map(|item| item["output"].to_string()).collect();
-    assert_eq!(output.len(), 1, "{tool}: {sent}");
-    (output.concat(), sent.to_string())
+    };
+    let outputs: Vec<_> = sent
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(is_output)
+        .map(|item| item["output"].to_string())
+        .collect();
+    assert_eq!(outputs.len(), 1, "{tool}: {sent}");
+    (outputs.concat(), sent.to_string())
 }
 
 #[tokio::test]
-async fn no_tool_of_codex_can_do_anything() {
+async fn codex_tools_neither_run_commands_nor_read_files() {
     let (model, sidecar) = start().await;
-    let secret = sidecar.dir().join("secret.png");
-    std::fs::write(&secret, SECRET).unwrap();
-    let secret = secret.to_string_lossy();
+    let secret_file = sidecar.dir().join("secret.png");
+    std::fs::write(&secret_file, SECRET).unwrap();
+    let secret = secret_file.to_string_lossy();
     let written = sidecar.dir().join("written");
     let to = written.to_string_lossy();
     let shell = |command: Value| json!({"call": "shell", "arguments": {"command": command}});
     let patch = format!("*** Begin Patch\n*** Add File: {to}\n+x\n*** End Patch");
     let probe =
         format!("*** Begin Patch\n*** Update File: {secret}\n@@\n-{SECRET}\n+x\n*** End Patch");
-    for (tool, told) in [
+    for (tool, expected) in [
         (shell(json!(["cat", secret])), "execution error"),
         (
             shell(json!(["bash", "-lc", format!("cat {secret}")])),
@@ -71,16 +80,20 @@ async fn no_tool_of_codex_can_do_anything() {
         ),
     ] {
         let (output, sent) = call(&model, &sidecar, tool.clone()).await;
-        assert!(output.contains(told), "{tool}: {output}");
+        assert!(output.contains(expected), "{tool}: {output}");
+        // One patch has the secret in its own arguments, which Codex may repeat in its error.
         let read = output.contains(SECRET) && !tool.to_string().contains(SECRET);
-        assert!(!read, "{tool} read it: {output}");
-        assert!(!sent.contains("input_image"), "{tool} attached it: {sent}");
-        assert!(!written.exists(), "{tool} wrote it: {output}");
+        assert!(!read, "{tool} read the file: {output}");
+        assert!(
+            !sent.contains("input_image"),
+            "{tool} attached the file: {sent}"
+        );
+        assert!(!written.exists(), "{tool} wrote a file: {output}");
     }
 }
 
 #[tokio::test]
-async fn nothing_that_the_operator_configures_opens_the_way() {
+async fn config_toml_cannot_enable_codex_tools() {
     let (model, sidecar) = start().await;
     let config = sidecar.dir().join("codex-home/config.toml");
     let mut text = std::fs::read_to_string(&config).unwrap();
@@ -89,13 +102,9 @@ async fn nothing_that_the_operator_configures_opens_the_way() {
          [tools]\nview_image = true\nweb_search = true\n",
     );
     std::fs::write(&config, text).unwrap();
+    // Idle children have read the old configuration; three turns use them up.
     for _ in 0..3 {
-        ask(
-            &sidecar,
-            json!({"text": "The next children have read it."}),
-            json!({}),
-        )
-        .await;
+        ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
     }
     let tool = json!({"call": "shell", "arguments": {"command": ["cat", "/etc/hostname"]}});
     let (output, _) = call(&model, &sidecar, tool).await;
@@ -105,11 +114,14 @@ async fn nothing_that_the_operator_configures_opens_the_way() {
 }
 
 #[tokio::test]
-async fn an_agent_is_refused_since_no_sandbox_can_hold_it() {
+async fn agent_profile_is_rejected_under_proto() {
     let (model, sidecar) = start().await;
-    let request = chat(&json!({"text": "x"}), &json!({}));
-    let request = with(request, "x-codex-edge-profile", "agent");
-    let answer = sidecar.connect().await.send(request).await.unwrap();
-    assert_error(&answer, 503, "codex_unavailable");
+    let request = with(
+        chat(&json!({"text": "x"}), &json!({})),
+        "x-codex-edge-profile",
+        "agent",
+    );
+    let response = sidecar.connect().await.send(request).await.unwrap();
+    assert_error(&response, 503, "codex_unavailable");
     assert!(model.requests().is_empty());
 }

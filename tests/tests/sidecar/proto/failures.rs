@@ -1,4 +1,4 @@
-//! What a client is told when the model service or the child fails, the same with and without a stream.
+//! The errors of a failing model service or child under `proto`, the same buffered and streamed.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -6,11 +6,11 @@ use serde_json::json;
 use tests::sidecar::wait_until_gone;
 use tests::sse;
 
-use super::{start, start_with};
+use super::fixture::{start, start_with};
 use crate::stack::{SOON, ask, assert_error, assert_fails, stream};
 
 #[tokio::test]
-async fn a_failure_of_the_model_service_is_never_an_answer() {
+async fn provider_failures_are_errors_buffered_and_streamed() {
     let (_model, sidecar) = start().await;
     let limit =
         json!({"status": 429, "error": {"type": "usage_limit_reached", "resets_in_seconds": 3600}});
@@ -55,17 +55,17 @@ async fn a_failure_of_the_model_service_is_never_an_answer() {
 }
 
 #[tokio::test]
-async fn a_plan_that_is_used_up_says_when_it_is_open_again() {
+async fn exhausted_plan_gives_retry_after() {
     let (_model, sidecar) = start().await;
     let limit =
         json!({"status": 429, "error": {"type": "usage_limit_reached", "resets_in_seconds": 3600}});
-    let answer = ask(&sidecar, limit, json!({})).await;
-    assert_error(&answer, 429, "insufficient_quota");
-    assert_eq!(answer.header("retry-after"), "3600");
+    let response = ask(&sidecar, limit, json!({})).await;
+    assert_error(&response, 429, "insufficient_quota");
+    assert_eq!(response.header("retry-after"), "3600");
 }
 
 #[tokio::test]
-async fn a_retry_never_repeats_what_a_client_has_read() {
+async fn provider_failure_after_text_is_not_retried() {
     let (model, sidecar) = start().await;
     let cut = json!([{"text": "partial "}, {"cut": "abort"}]);
     let events = stream(&sidecar, cut).await.rest().await.unwrap();
@@ -75,7 +75,7 @@ async fn a_retry_never_repeats_what_a_client_has_read() {
 }
 
 #[tokio::test]
-async fn silence_and_long_turns_are_ended_in_the_child_too() {
+async fn idle_and_request_timeouts_end_the_turn_in_the_child() {
     let (model, sidecar) = start_with(|options| {
         options
             .env("PROXY_PROTO_IDLE_MS", "300")
@@ -91,11 +91,11 @@ async fn silence_and_long_turns_are_ended_in_the_child_too() {
         "request_timeout",
     );
     let cut = model.wait_for_disconnects(2, SOON).await;
-    assert_eq!(cut.expect("both model requests are dropped").len(), 2);
+    assert_eq!(cut.expect("Codex drops both model requests").len(), 2);
 }
 
 #[tokio::test]
-async fn a_child_that_dies_in_its_turn_fails_that_turn_only() {
+async fn child_exit_during_a_turn_fails_that_turn_only() {
     let (_model, sidecar) = start_with(|options| options.env("CODEX_PROTO_POOL", "1")).await;
     let held = json!([{"text": "par", "open": true}, {"hold": "for ever"}, {"text": "ty"}]);
     let children = sidecar.children();
@@ -108,6 +108,6 @@ async fn a_child_that_dies_in_its_turn_fails_that_turn_only() {
     let last = sse::json(rest.last().unwrap());
     assert_eq!(last["error"]["code"], "codex_failed", "{rest:?}");
     wait_until_gone(&children).await;
-    let answer = ask(&sidecar, json!({"text": "Again."}), json!({})).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    let response = ask(&sidecar, json!({"text": "Again."}), json!({})).await;
+    assert_eq!(response.status, 200, "{response:?}");
 }

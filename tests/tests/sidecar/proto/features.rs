@@ -1,20 +1,20 @@
-//! What of a chat applies to `proto`, and what is refused with a word about what is needed instead.
+//! Features of chats under `proto`, and the rejection of those that need a newer Codex.
 
 use serde_json::{Value, json};
 use tests::http::post;
 use tests::sidecar::Sidecar;
 
-use super::{start, start_with};
+use super::fixture::{start, start_with};
 use crate::chats::completions;
 use crate::stack::{SOON, ask, assert_error};
 
-/// Sends a chat and returns its answer, which is one.
+/// Sends a chat that succeeds, and returns the body of its response.
 async fn send(sidecar: &Sidecar, body: &Value) -> Value {
     let mut client = sidecar.connect().await;
     let request = post("/v1/chat/completions", body.to_string());
-    let answer = client.send(request).await.expect("the sidecar answers");
-    assert_eq!(answer.status, 200, "{answer:?}");
-    answer.json()
+    let response = client.send(request).await.expect("the sidecar responds");
+    assert_eq!(response.status, 200, "{response:?}");
+    response.json()
 }
 
 fn tools() -> Value {
@@ -22,12 +22,12 @@ fn tools() -> Value {
 }
 
 #[tokio::test]
-async fn tools_need_a_newer_codex_and_the_refusal_says_which() {
+async fn tools_are_rejected_with_the_version_they_require() {
     let (model, sidecar) = start().await;
     let script = json!({"text": "Hi."});
-    let refused = ask(&sidecar, script.clone(), json!({"tools": tools()})).await;
-    assert_error(&refused, 400, "unsupported_value");
-    let error = &refused.json()["error"];
+    let rejected = ask(&sidecar, script.clone(), json!({"tools": tools()})).await;
+    assert_error(&rejected, 400, "unsupported_value");
+    let error = &rejected.json()["error"];
     assert_eq!(error["param"], "tools");
     let message = error["message"].as_str().unwrap();
     assert!(
@@ -39,12 +39,12 @@ async fn tools_need_a_newer_codex_and_the_refusal_says_which() {
     assert_eq!(
         ask(&sidecar, script, none).await.status,
         200,
-        "none is offered"
+        "tools with tool_choice \"none\" are accepted"
     );
 }
 
 #[tokio::test]
-async fn calls_of_an_earlier_codex_are_told_as_history() {
+async fn earlier_tool_calls_are_sent_as_history() {
     let (model, sidecar) = start().await;
     let body = json!({"model": "codex-5", "messages": [
         {"role": "user", "content": "Weather?"},
@@ -61,14 +61,14 @@ async fn calls_of_an_earlier_codex_are_told_as_history() {
 }
 
 #[tokio::test]
-async fn a_schema_reaches_the_model() {
+async fn json_schema_reaches_the_model() {
     let (model, sidecar) = start().await;
     let schema = json!({"type": "object", "properties": {"z": {"type": "string"}}, "required": ["z"], "additionalProperties": false});
     let format = json!({"type": "json_schema", "json_schema": {"name": "one", "schema": schema}});
     let script = json!({"text": "{\"z\":\"1\"}"});
-    let answer = ask(&sidecar, script, json!({"response_format": format})).await;
+    let response = ask(&sidecar, script, json!({"response_format": format})).await;
     assert_eq!(
-        answer.json()["choices"][0]["message"]["content"],
+        response.json()["choices"][0]["message"]["content"],
         "{\"z\":\"1\"}"
     );
     let sent = model.requests()[0].body["text"]["format"].clone();
@@ -77,17 +77,17 @@ async fn a_schema_reaches_the_model() {
         (&json!("json_schema"), &schema)
     );
     let question = json!([{"role": "user", "content": "Say something."}]);
-    let words = json!({"model": "codex-5", "messages": question, "response_format": {"type": "json_object"}});
-    send(&sidecar, &words).await;
-    let sent = model.requests()[1].body["input"].to_string();
-    assert!(sent.contains("one JSON object"), "{sent}");
+    let body = json!({"model": "codex-5", "messages": question, "response_format": {"type": "json_object"}});
+    send(&sidecar, &body).await;
+    let input = model.requests()[1].body["input"].to_string();
+    assert!(input.contains("one JSON object"), "{input}");
 }
 
 #[tokio::test]
-async fn an_answer_without_a_word_is_a_refusal() {
+async fn turn_without_text_is_a_refusal() {
     let (_model, sidecar) = start().await;
-    let answer = ask(&sidecar, json!({"refusal": "I will not."}), json!({})).await;
-    let message = &answer.json()["choices"][0]["message"];
+    let response = ask(&sidecar, json!({"refusal": "I will not."}), json!({})).await;
+    let message = &response.json()["choices"][0]["message"];
     assert!(
         message["refusal"].as_str().unwrap().contains("refused"),
         "{message}"
@@ -96,7 +96,7 @@ async fn an_answer_without_a_word_is_a_refusal() {
 }
 
 #[tokio::test]
-async fn a_text_is_cut_and_its_child_goes_no_further() {
+async fn truncated_text_interrupts_the_turn_in_the_child() {
     let (model, sidecar) = start_with(|options| options.env("PROXY_TOOL_BLOCK_MAX", "1")).await;
     let script = |text: &str| json!([{"text": text, "open": true, "delta_chars": 3}, {"hold": "for ever"}, {"text": "."}]);
     for (text, fields, cut, reason) in [
@@ -119,16 +119,16 @@ async fn a_text_is_cut_and_its_child_goes_no_further() {
             "stop",
         ),
     ] {
-        let answer = ask(&sidecar, script(text), fields).await.json();
-        assert_eq!(answer["choices"][0]["message"]["content"], cut);
-        assert_eq!(answer["choices"][0]["finish_reason"], reason);
+        let response = ask(&sidecar, script(text), fields).await.json();
+        assert_eq!(response["choices"][0]["message"]["content"], cut);
+        assert_eq!(response["choices"][0]["finish_reason"], reason);
     }
     let cut = model.wait_for_disconnects(3, SOON).await;
-    assert!(cut.is_ok(), "each turn was ended in its child");
+    assert!(cut.is_ok(), "Codex drops the model request of each turn");
 }
 
 #[tokio::test]
-async fn images_of_the_whole_conversation_are_attached() {
+async fn images_of_all_messages_are_attached_in_order() {
     let (model, sidecar) = start().await;
     let first = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
     let second = "data:image/png;base64,iVBORw0KGgo=";
@@ -145,14 +145,14 @@ async fn images_of_the_whole_conversation_are_attached() {
 }
 
 #[tokio::test]
-async fn a_legacy_completion_is_answered() {
+async fn legacy_completions_work_buffered_and_streamed() {
     let (model, sidecar) = start().await;
     let script = json!({"text": "Héllo wörld", "delta_chars": 4});
-    let answer = completions::ask(&sidecar, &script, &json!({"max_tokens": 2}))
+    let response = completions::ask(&sidecar, &script, &json!({"max_tokens": 2}))
         .await
         .json();
-    assert_eq!(answer["choices"][0]["text"], "Héllo wö");
-    assert_eq!(answer["choices"][0]["finish_reason"], "length");
+    assert_eq!(response["choices"][0]["text"], "Héllo wö");
+    assert_eq!(response["choices"][0]["finish_reason"], "length");
     let more = json!({"stream": true, "include_usage": true});
     let events = completions::stream(&sidecar, &script, &more).await;
     assert_eq!(completions::texts(&events), ["Héll", "o wö", "rld"]);
@@ -160,6 +160,6 @@ async fn a_legacy_completion_is_answered() {
     let item = &model.requests()[0].body["input"];
     assert!(
         item.to_string().contains("Héllo wörld"),
-        "the prompt is sent as it is: {item}"
+        "the prompt reaches the model unchanged: {item}"
     );
 }

@@ -1,4 +1,4 @@
-//! Which protocol is spoken, and what the operator is told when none can be.
+//! The choice of the protocol at start, and the errors of a Codex that cannot be used.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,13 +10,14 @@ use tests::sidecar::{Sidecar, SidecarOptions};
 use xtask::command::write_program;
 use xtask::tools::{Tool, Tools};
 
-use super::codex;
+use super::fixture::codex_binary;
 use crate::stack::start as start_current;
 
-/// Starts a sidecar that cannot, and returns what it says of it.
-async fn refusal(change: impl FnOnce(SidecarOptions) -> SidecarOptions) -> String {
-    let model = ScriptedModel::start().await;
-    let model = model.expect("a loopback port is free");
+/// Starts a sidecar that exits with 64, and returns the error of its last log line.
+async fn start_error(change: impl FnOnce(SidecarOptions) -> SidecarOptions) -> String {
+    let model = ScriptedModel::start()
+        .await
+        .expect("a loopback port is free");
     let mut sidecar = change(SidecarOptions::new(&model)).spawn();
     assert_eq!(sidecar.wait().await, Some(64), "{}", sidecar.log());
     last_error(&sidecar)
@@ -24,13 +25,13 @@ async fn refusal(change: impl FnOnce(SidecarOptions) -> SidecarOptions) -> Strin
 
 fn last_error(sidecar: &Sidecar) -> String {
     let log = sidecar.log();
-    let last = log.lines().last().unwrap_or_default();
-    let last: Value = serde_json::from_str(last).expect("the log is JSON lines");
+    let last_line = log.lines().last().unwrap_or_default();
+    let last: Value = serde_json::from_str(last_line).expect("log lines are JSON");
     last["error"].as_str().unwrap_or_default().to_owned()
 }
 
 #[tokio::test]
-async fn a_current_codex_speaks_app_server() {
+async fn current_codex_uses_app_server() {
     let (_model, sidecar) = start_current().await;
     let health = sidecar.connect().await.send(get("/healthz")).await.unwrap();
     assert_eq!(health.json()["codex"]["protocol"], "app-server");
@@ -38,11 +39,14 @@ async fn a_current_codex_speaks_app_server() {
 }
 
 #[tokio::test]
-async fn a_codex_that_does_not_speak_what_is_wanted_is_named_with_what_is_needed() {
-    let current = Tools::open().executable(Tool::Codex).unwrap();
-    let current = current.to_string_lossy().into_owned();
+async fn codex_without_the_requested_protocol_is_named_with_the_required_version() {
+    let current = Tools::open()
+        .executable(Tool::Codex)
+        .unwrap()
+        .to_string_lossy()
+        .into_owned();
     for (binary, protocol, parts) in [
-        (codex(), "app-server", ["0.42.0", "0.169 or newer"]),
+        (codex_binary(), "app-server", ["0.42.0", "0.169 or newer"]),
         (current, "proto", ["0.169.0", "0.42 or older"]),
         (
             "/bin/true".to_owned(),
@@ -50,12 +54,12 @@ async fn a_codex_that_does_not_speak_what_is_wanted_is_named_with_what_is_needed
             ["/bin/true", "0.42 or older"],
         ),
     ] {
-        let options = |options: SidecarOptions| {
+        let error = start_error(|options| {
             options
                 .env("CODEX_BIN", &binary)
                 .env("CODEX_PROTOCOL", protocol)
-        };
-        let error = refusal(options).await;
+        })
+        .await;
         for part in parts {
             assert!(error.contains(part), "{protocol} {binary}: {error}");
         }
@@ -63,11 +67,11 @@ async fn a_codex_that_does_not_speak_what_is_wanted_is_named_with_what_is_needed
 }
 
 #[tokio::test]
-async fn a_version_that_speaks_neither_and_a_program_that_is_none_are_named() {
+async fn unsupported_versions_and_unusable_programs_are_named() {
     let dir = tempfile::tempdir().unwrap();
-    let script = |name: &str, mode: u32, says: &str| {
+    let script = |name: &str, mode: u32, version: &str| {
         let file = dir.path().join(name);
-        write_program(&file, &format!("#!/bin/sh\necho {says}")).unwrap();
+        write_program(&file, &format!("#!/bin/sh\necho {version}")).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
         file.to_string_lossy().into_owned()
     };
@@ -79,33 +83,33 @@ async fn a_version_that_speaks_neither_and_a_program_that_is_none_are_named() {
         ),
         (script("launcher", 0o755, "codex-cli 0.42.0"), "is a script"),
     ] {
-        let error = refusal(|options| options.env("CODEX_BIN", &binary)).await;
+        let error = start_error(|options| options.env("CODEX_BIN", &binary)).await;
         assert!(error.contains(part) && error.contains(&binary), "{error}");
     }
 }
 
 #[tokio::test]
-async fn a_login_that_cannot_be_read_is_named() {
+async fn unreadable_login_is_named_at_start() {
     let home = tempfile::tempdir().unwrap();
     fs::create_dir(home.path().join("auth.json")).unwrap();
     let path = home.path().to_string_lossy().into_owned();
-    let error = refusal(|options| options.env("CODEX_HOME", &path)).await;
+    let error = start_error(|options| options.env("CODEX_HOME", &path)).await;
     assert!(error.contains("auth.json"), "{error}");
     assert!(error.contains("CODEX_HOME"), "{error}");
 }
 
 #[tokio::test]
-async fn without_a_login_it_is_not_ready_and_looks_again() {
+async fn readiness_without_login_is_503_until_the_login_appears() {
     let model = ScriptedModel::start().await.unwrap();
-    let options = SidecarOptions::new(&model).env("CODEX_BIN", &codex());
+    let options = SidecarOptions::new(&model).env("CODEX_BIN", &codex_binary());
     let mut sidecar = options.env("CODEX_FORCE_PROVIDER", "").spawn();
-    let answer = sidecar
-        .wait_for_readiness(|answer| answer.json()["error"]["code"] == "codex_login_required")
+    let response = sidecar
+        .wait_for_readiness(|response| response.json()["error"]["code"] == "codex_login_required")
         .await;
-    assert_eq!(answer.status, 503);
+    assert_eq!(response.status, 503);
     assert!(
         sidecar.children().is_empty(),
-        "a child without a login never gets one"
+        "a child that starts without a login would never use a later one"
     );
     let login = r#"{"OPENAI_API_KEY":"sk-test"}"#;
     fs::write(sidecar.dir().join("codex-home/auth.json"), login).unwrap();

@@ -1,15 +1,15 @@
-//! One response: what the model is sent, and what the client reads.
+//! Creation of a response: the request that reaches the model, and the object that the client reads.
 //! OpenAI API reference, "Create a model response" and "The response object".
 
 use serde_json::{Value, json};
 
-use super::{create, ok, play, respond, send, sent, text};
+use super::client::{create, ok, play, respond, send, sent, text};
 use crate::stack::{SOON, start, start_with};
 
 const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
 #[tokio::test]
-async fn a_response_has_every_field_and_tells_what_codex_reports() {
+async fn response_has_every_field_and_the_reported_usage() {
     let (_model, sidecar) = start().await;
     let usage = json!({"input_tokens": 1234, "cached_tokens": 1000, "output_tokens": 56, "reasoning_tokens": 7});
     let body = json!({
@@ -17,12 +17,12 @@ async fn a_response_has_every_field_and_tells_what_codex_reports() {
         "instructions": "Be brief.", "metadata": {"a": "b"}, "temperature": 0.5, "user": "u-1", "truncation": "auto",
         "text": {"verbosity": "low"}, "service_tier": "priority", "unheard_of": 1,
     });
-    let answer = send(&sidecar, create(body)).await;
+    let http_response = send(&sidecar, create(body)).await;
     assert_eq!(
-        answer.header("x-codex-edge-ignored"),
+        http_response.header("x-codex-edge-ignored"),
         "service_tier, temperature, text.verbosity, truncation, unheard_of, user"
     );
-    let mut response = ok(&answer);
+    let mut response = ok(&http_response);
     for field in ["id", "created_at", "completed_at"] {
         assert!(!response[field].take().is_null(), "{field}: {response}");
     }
@@ -46,7 +46,7 @@ async fn a_response_has_every_field_and_tells_what_codex_reports() {
 }
 
 #[tokio::test]
-async fn input_reaches_the_model_with_its_roles_and_nothing_of_codex_does() {
+async fn input_reaches_the_model_with_its_roles_and_without_codex_prompts() {
     let (model, sidecar) = start().await;
     let input = json!([
         {"role": "system", "content": "Rule one."},
@@ -62,7 +62,7 @@ async fn input_reaches_the_model_with_its_roles_and_nothing_of_codex_does() {
     ]);
     let body = json!({"input": input, "instructions": "First.", "reasoning": {"effort": "high"}});
     respond(&sidecar, body).await;
-    let expected = [
+    let expected_items = [
         ("developer", "First."),
         ("developer", "Rule one."),
         ("user", "[assistant] I am root."),
@@ -73,10 +73,12 @@ async fn input_reaches_the_model_with_its_roles_and_nothing_of_codex_does() {
         ("developer", "Rule two."),
         ("user", "See?"),
     ];
-    let expected = expected.map(|(role, said)| (role.to_owned(), said.to_owned()));
-    assert_eq!(sent(&model), expected);
+    assert_eq!(
+        sent(&model),
+        expected_items.map(|(role, content)| (role.to_owned(), content.to_owned()))
+    );
     let requests = model.requests();
-    assert_eq!(requests.len(), 1, "one model request for one HTTP request");
+    assert_eq!(requests.len(), 1, "one model request for each HTTP request");
     let body = &requests[0].body;
     assert_eq!(body["input"][8]["content"][1]["type"], "input_image");
     assert_eq!(body["reasoning"]["effort"], "high");
@@ -84,7 +86,7 @@ async fn input_reaches_the_model_with_its_roles_and_nothing_of_codex_does() {
 }
 
 #[tokio::test]
-async fn a_schema_is_codexs_affair_and_any_json_is_asked_for_in_words() {
+async fn json_schema_reaches_the_model_and_json_object_becomes_an_instruction() {
     let (model, sidecar) = start().await;
     let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": false});
     let format = json!({"type": "json_schema", "name": "one", "schema": schema, "strict": true});
@@ -92,18 +94,21 @@ async fn a_schema_is_codexs_affair_and_any_json_is_asked_for_in_words() {
     let body = json!({"input": input, "text": {"format": format}});
     let response = respond(&sidecar, body).await;
     assert_eq!(text(&response), "{\"a\":\"1\"}");
-    assert_eq!(response["text"]["format"], format, "as it was sent");
+    assert_eq!(
+        response["text"]["format"], format,
+        "the format is returned as sent"
+    );
     assert_eq!(model.requests()[0].body["text"]["format"]["schema"], schema);
 
     let body = json!({"input": input, "text": {"format": {"type": "json_object"}}});
     respond(&sidecar, body).await;
-    let (role, said) = sent(&model).pop().unwrap();
+    let (role, instruction) = sent(&model).pop().unwrap();
     assert_eq!(role, "developer");
-    assert!(said.contains("JSON object"), "{said}");
+    assert!(instruction.contains("JSON object"), "{instruction}");
 }
 
 #[tokio::test]
-async fn a_text_that_is_too_long_is_incomplete_and_the_model_goes_no_further() {
+async fn max_output_tokens_makes_the_response_incomplete_and_interrupts_the_turn() {
     let (model, sidecar) = start().await;
     let script = json!([{"text": "one two", "open": true}, {"hold": "for ever"}, {"text": "."}]);
     let body = json!({"input": play(&script), "max_output_tokens": 1});
@@ -120,7 +125,7 @@ async fn a_text_that_is_too_long_is_incomplete_and_the_model_goes_no_further() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_a_part_of_its_own() {
+async fn refusal_is_a_separate_content_part() {
     let (_model, sidecar) = start().await;
     let body = json!({"input": play(&json!({"refusal": "I will not."}))});
     let response = respond(&sidecar, body).await;
@@ -130,7 +135,7 @@ async fn a_refusal_is_a_part_of_its_own() {
 }
 
 #[tokio::test]
-async fn thoughts_come_back_encrypted_only_to_those_who_ask() {
+async fn encrypted_reasoning_is_returned_only_when_included() {
     let (_model, sidecar) = start().await;
     let script =
         json!([{"reasoning": ["Think.", "More."], "encrypted_content": "gAAA"}, {"text": "Done."}]);
@@ -141,20 +146,20 @@ async fn thoughts_come_back_encrypted_only_to_those_who_ask() {
         let body =
             json!({"input": play(&script), "include": include, "reasoning": {"summary": "auto"}});
         let response = respond(&sidecar, body).await;
-        let thought = &response["output"][0];
+        let reasoning = &response["output"][0];
         let summary = json!([{"type": "summary_text", "text": "Think."}, {"type": "summary_text", "text": "More."}]);
         assert_eq!(
-            (&thought["type"], &thought["summary"]),
+            (&reasoning["type"], &reasoning["summary"]),
             (&json!("reasoning"), &summary)
         );
-        assert_eq!(thought["encrypted_content"], encrypted);
+        assert_eq!(reasoning["encrypted_content"], encrypted);
         assert_eq!(response["reasoning"]["summary"], "auto");
         assert_eq!(response["output"][1]["content"][0]["text"], "Done.");
     }
 }
 
 #[tokio::test]
-async fn tools_are_offered_flat_and_chosen_in_every_way() {
+async fn tools_are_offered_and_every_tool_choice_is_applied() {
     let (model, sidecar) = start().await;
     let tool = |name: &str| json!({"type": "function", "name": name, "description": "Looks.", "parameters": {"type": "object", "properties": {}}, "strict": false});
     let call = |id: &str| json!({"call": "look", "call_id": id, "arguments": "{\"x\": 1}"});
@@ -188,13 +193,13 @@ async fn tools_are_offered_flat_and_chosen_in_every_way() {
         assert_eq!(
             (&response["tool_choice"], &response["tools"][1]),
             (&choice, &tool("hear")),
-            "as they were sent"
+            "choice and tools are returned as sent"
         );
     }
 }
 
 #[tokio::test]
-async fn no_tool_is_offered_where_none_may_be_called() {
+async fn tool_choice_none_offers_no_tools() {
     let (model, sidecar) = start().await;
     let body = json!({
         "input": play(&json!({"text": "Hi."})), "tool_choice": "none",
@@ -208,17 +213,17 @@ async fn no_tool_is_offered_where_none_may_be_called() {
 }
 
 #[tokio::test]
-async fn codex_as_a_client_offers_more_than_can_be_had() {
+async fn unsupported_tools_of_codex_as_a_client_are_listed_as_ignored() {
     let (model, sidecar) = start().await;
     let look = json!({"type": "function", "name": "look"});
     let body = json!({
         "input": play(&json!({"text": "Hi."})), "client_metadata": {"session_id": "s"},
         "tools": [look, {"type": "web_search"}, {"type": "namespace", "name": "n", "tools": []}],
     });
-    let answer = send(&sidecar, create(body)).await;
-    let response = ok(&answer);
+    let http_response = send(&sidecar, create(body)).await;
+    let response = ok(&http_response);
     assert_eq!(
-        answer.header("x-codex-edge-ignored"),
+        http_response.header("x-codex-edge-ignored"),
         "client_metadata, tools[].type=namespace, tools[].type=web_search"
     );
     assert_eq!(response["tools"].as_array().map(Vec::len), Some(1));
@@ -229,10 +234,9 @@ async fn codex_as_a_client_offers_more_than_can_be_had() {
 }
 
 #[tokio::test]
-async fn a_codex_that_speaks_proto_responds_as_well() {
-    let options =
-        |options: tests::sidecar::SidecarOptions| options.env("CODEX_BIN", &crate::proto::codex());
-    let (_model, sidecar) = start_with(options).await;
+async fn responses_work_with_a_proto_codex() {
+    let (_model, sidecar) =
+        start_with(|options| options.env("CODEX_BIN", &crate::proto::codex_binary())).await;
     let script = json!([{"reasoning": ["Think."]}, {"text": "Hi."}]);
     let body = json!({"input": play(&script), "reasoning": {"summary": "auto"}});
     let first = respond(&sidecar, body).await;
@@ -242,23 +246,30 @@ async fn a_codex_that_speaks_proto_responds_as_well() {
         json!({"input": play(&json!({"echo": "input"})), "previous_response_id": first["id"]});
     assert!(
         text(&respond(&sidecar, next).await).contains("Hi."),
-        "it goes on"
+        "the next response continues the conversation"
     );
 }
 
 #[tokio::test]
-async fn tools_with_names_that_codex_keeps_for_its_own_reach_the_model() {
+async fn client_tools_with_reserved_names_reach_the_model() {
     let (model, sidecar) = start().await;
     for name in ["exec_command", "shell_command"] {
         let tools = json!([{"type": "function", "name": name}, {"type": "function", "name": format!("{name}_")}]);
         let rounds = json!([[{"call": format!("{name}_"), "call_id": "c1"}], [{"text": "Done."}]]);
-        let asked = json!({"input": play(&rounds), "tools": tools});
-        let first = respond(&sidecar, asked).await;
-        assert_eq!(first["output"][0]["name"], name, "as the client knows it");
+        let first_body = json!({"input": play(&rounds), "tools": tools});
+        let first = respond(&sidecar, first_body).await;
+        assert_eq!(
+            first["output"][0]["name"], name,
+            "the client gets its own name of the tool"
+        );
         let output = json!({"type": "function_call_output", "call_id": "c1", "output": "x"});
         let more = json!({"input": [output], "tools": tools, "previous_response_id": first["id"]});
         assert_eq!(text(&respond(&sidecar, more).await), "Done.");
-        let sent = model.requests().pop().expect("the model was asked").body;
+        let sent = model
+            .requests()
+            .pop()
+            .expect("the model received a request")
+            .body;
         let offered: Vec<_> = sent["tools"]
             .as_array()
             .unwrap()
@@ -272,12 +283,12 @@ async fn tools_with_names_that_codex_keeps_for_its_own_reach_the_model() {
         assert_eq!(
             sent["input"][1]["name"],
             format!("{name}_"),
-            "as the model knows it"
+            "the model gets its own name of the tool"
         );
     }
     assert_eq!(
         model.requests().len(),
         4,
-        "one model request for one HTTP request"
+        "one model request for each HTTP request"
     );
 }

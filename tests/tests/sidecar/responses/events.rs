@@ -1,25 +1,31 @@
-//! The events of a stream: their order, their numbers, and how they end.
+//! The events of a streamed response: their order, their sequence numbers, and the end of the stream.
 //! OpenAI API reference, "Responses streaming events".
 
 use serde_json::{Value, json};
 use tests::sse::{self, Events};
 
-use super::{create, look, ok, play};
+use super::client::{create, ok, play, retrieve};
 use crate::stack::start;
 
-/// The events of a stream from the model's `script`, each checked to be named and numbered.
+/// Streams a response and returns its events. Asserts that each frame has the event's name and sequence number.
 async fn events(sidecar: &tests::sidecar::Sidecar, body: Value) -> Vec<Value> {
     let mut client = sidecar.connect().await;
-    let answer = client.stream(create(body)).await.expect("an answer");
-    assert_eq!(answer.status, 200);
+    let response = client
+        .stream(create(body))
+        .await
+        .expect("a response arrives");
+    assert_eq!(response.status, 200);
     assert_eq!(
-        answer.headers["content-type"],
+        response.headers["content-type"],
         "text/event-stream; charset=utf-8"
     );
-    let frames = Events::new(answer).rest().await.expect("it ends well");
+    let frames = Events::new(response)
+        .rest()
+        .await
+        .expect("the stream ends without a transport error");
     let events = frames.iter().enumerate().map(|(number, frame)| {
         let event = sse::json(frame);
-        let name = event["type"].as_str().expect("a name");
+        let name = event["type"].as_str().expect("an event has a type");
         assert!(frame.starts_with(&format!("event: {name}\n")), "{frame}");
         assert_eq!(event["sequence_number"], number, "{frame}");
         event
@@ -28,16 +34,15 @@ async fn events(sidecar: &tests::sidecar::Sidecar, body: Value) -> Vec<Value> {
 }
 
 fn names(events: &[Value]) -> Vec<&str> {
-    let names = events
+    events
         .iter()
-        .map(|event| event["type"].as_str().expect("a name"));
-    names
+        .map(|event| event["type"].as_str().expect("an event has a type"))
         .map(|name| name.trim_start_matches("response."))
         .collect()
 }
 
 #[tokio::test]
-async fn each_item_is_opened_filled_and_closed() {
+async fn each_item_is_added_filled_and_done() {
     let (model, sidecar) = start().await;
     let script = json!([
         {"reasoning": ["Think.", "More."], "encrypted_content": "gAAA"},
@@ -80,10 +85,17 @@ async fn each_item_is_opened_filled_and_closed() {
         .filter(|event| event["type"] == "response.output_item.done");
     for (index, event) in done.enumerate() {
         assert_eq!(event["output_index"], index);
-        assert_eq!(event["item"], last["output"][index], "the same to the end");
+        assert_eq!(
+            event["item"], last["output"][index],
+            "an item does not change after it is done"
+        );
     }
     let id = last["id"].as_str().unwrap();
-    assert_eq!(&ok(&look(&sidecar, id).await), last, "and afterwards");
+    assert_eq!(
+        &ok(&retrieve(&sidecar, id).await),
+        last,
+        "the stored response equals the last event"
+    );
     for event in events.iter().filter(|event| event.get("item_id").is_some()) {
         let index = usize::try_from(event["output_index"].as_u64().unwrap()).unwrap();
         assert_eq!(event["item_id"], last["output"][index]["id"]);
@@ -93,7 +105,7 @@ async fn each_item_is_opened_filled_and_closed() {
 }
 
 #[tokio::test]
-async fn the_first_events_come_before_the_model_was_asked_and_deltas_as_it_speaks() {
+async fn first_events_precede_the_model_response_and_deltas_follow_it() {
     let (model, sidecar) = start().await;
     let script = json!([{"hold": "go"}, {"text": "first", "open": true}, {"hold": "rest"}, {"text": " second"}]);
     let mut client = sidecar.connect().await;
@@ -116,7 +128,7 @@ async fn the_first_events_come_before_the_model_was_asked_and_deltas_as_it_speak
 }
 
 #[tokio::test]
-async fn a_failure_is_told_twice_and_never_looks_like_an_end() {
+async fn failure_sends_response_failed_and_error_but_not_completed() {
     let (_model, sidecar) = start().await;
     for (script, code, param) in [
         (
@@ -132,7 +144,7 @@ async fn a_failure_is_told_twice_and_never_looks_like_an_end() {
     ] {
         let events = events(&sidecar, json!({"input": play(&script), "stream": true})).await;
         let [.., failed, error] = events.as_slice() else {
-            panic!("too few: {events:?}");
+            panic!("too few events: {events:?}");
         };
         assert_eq!(failed["type"], "response.failed");
         assert_eq!(
@@ -146,15 +158,18 @@ async fn a_failure_is_told_twice_and_never_looks_like_an_end() {
             (&error["type"], &error["code"], &error["param"]),
             (&json!("error"), &json!(code), &param)
         );
-        assert_eq!(error["error"]["code"], code, "where the SDKs look for it");
+        assert_eq!(
+            error["error"]["code"], code,
+            "the SDKs read the code from this field"
+        );
         assert!(!names(&events).contains(&"completed"));
     }
 }
 
 #[tokio::test]
-async fn a_refusal_and_a_cut_have_their_own_events() {
+async fn refusal_and_truncation_have_their_own_events() {
     let (_model, sidecar) = start().await;
-    let refused = events(
+    let refusal = events(
         &sidecar,
         json!({"input": play(&json!({"refusal": "No."})), "stream": true}),
     )
@@ -170,13 +185,13 @@ async fn a_refusal_and_a_cut_have_their_own_events() {
         "output_item.done",
         "completed",
     ];
-    assert_eq!(names(&refused), expected);
+    assert_eq!(names(&refusal), expected);
     let body =
         json!({"input": play(&json!({"text": "one two"})), "stream": true, "max_output_tokens": 1});
-    let cut = events(&sidecar, body).await;
-    assert_eq!(names(&cut).last(), Some(&"incomplete"));
+    let truncated = events(&sidecar, body).await;
+    assert_eq!(names(&truncated).last(), Some(&"incomplete"));
     assert_eq!(
-        cut.last().unwrap()["response"]["output"][0]["status"],
+        truncated.last().unwrap()["response"]["output"][0]["status"],
         "incomplete"
     );
 }

@@ -1,4 +1,4 @@
-//! What is kept: conversations that go on, responses that are read again, and the bounds of both.
+//! Stored state: conversations that continue by id, responses that are read again, and the bounds of both.
 //! OpenAI API reference, `previous_response_id`, "Get", "Delete" and "Cancel a model response", "List input items".
 
 use serde_json::{Value, json};
@@ -6,11 +6,11 @@ use tests::http::post;
 use tests::sidecar::wait_until_gone;
 use tests::sse::Events;
 
-use super::{create, delete, id, look, of_client, ok, play, respond, send, sent, text};
+use super::client::{create, delete, id, of_client, ok, play, respond, retrieve, send, sent, text};
 use crate::stack::{SOON, assert_error, eventually, start, start_with};
 
 #[tokio::test]
-async fn ten_turns_are_one_conversation_even_over_the_recycling_of_workers() {
+async fn ten_turns_are_one_conversation_across_worker_recycling() {
     let (model, sidecar) = start_with(|options| options.env("CODEX_WORKER_MAX_TURNS", "3")).await;
     let first = sidecar.children();
     let mut previous = Value::Null;
@@ -18,12 +18,12 @@ async fn ten_turns_are_one_conversation_even_over_the_recycling_of_workers() {
         if turn == 5 {
             wait_until_gone(&first).await;
         }
-        let said = format!(
+        let input = format!(
             "{turn} {}",
             play(&json!({"text": format!("answer {turn}")}))
         );
         let body = json!({
-            "input": said, "previous_response_id": previous, "instructions": format!("rule {turn}"),
+            "input": input, "previous_response_id": previous, "instructions": format!("rule {turn}"),
         });
         let response = respond(&sidecar, body).await;
         assert_eq!(text(&response), format!("answer {turn}"));
@@ -35,7 +35,7 @@ async fn ten_turns_are_one_conversation_even_over_the_recycling_of_workers() {
     assert_eq!(
         items[0],
         ("developer".to_owned(), "rule 9".to_owned()),
-        "the rules of one turn are not those of the next"
+        "instructions apply to their own turn only"
     );
     for turn in 0..9 {
         assert!(
@@ -51,7 +51,7 @@ async fn ten_turns_are_one_conversation_even_over_the_recycling_of_workers() {
 }
 
 #[tokio::test]
-async fn calls_go_on_by_id_with_the_thoughts_that_led_to_them() {
+async fn calls_continue_by_id_with_their_reasoning() {
     let (model, sidecar) = start().await;
     let rounds = json!([
         [{"reasoning": ["Two."], "encrypted_content": "gAAA"}, {"call": "look", "call_id": "c1", "arguments": "{}"}],
@@ -74,37 +74,44 @@ async fn calls_go_on_by_id_with_the_thoughts_that_led_to_them() {
     assert_eq!(text(&respond(&sidecar, by_id).await), "Dark.");
     assert_eq!(kinds(), expected);
 
-    let thought = json!({"type": "reasoning", "id": first["output"][0]["id"], "summary": []});
+    let reasoning = json!({"type": "reasoning", "id": first["output"][0]["id"], "summary": []});
     let call = json!({"type": "item_reference", "id": first["output"][1]["id"]});
     let question = json!({"role": "user", "content": play(&rounds)});
-    let by_reference = json!({"input": [question, thought, call, output], "tools": tools});
+    let by_reference = json!({"input": [question, reasoning, call, output], "tools": tools});
     assert_eq!(
         text(&respond(&sidecar, by_reference.clone()).await),
         "Dark."
     );
     assert_eq!(kinds(), expected);
-    assert_eq!(sent(&model)[1].1, "gAAA", "the client need not carry it");
-    let stranger = of_client(create(by_reference), "somebody-else");
+    assert_eq!(
+        sent(&model)[1].1,
+        "gAAA",
+        "the sidecar adds the encrypted content"
+    );
+    let by_other_client = of_client(create(by_reference), "another-client");
     assert_error(
-        &send(&sidecar, stranger).await,
+        &send(&sidecar, by_other_client).await,
         400,
         "invalid_request_error",
     );
 }
 
 #[tokio::test]
-async fn a_response_is_its_clients_until_it_is_deleted() {
+async fn response_is_visible_to_its_client_only_until_deleted() {
     let (_model, sidecar) = start().await;
     let body = json!({"input": play(&json!({"text": "Hi."}))});
-    let answer = send(&sidecar, of_client(create(body.clone()), "me")).await;
-    let response = ok(&answer);
+    let http_response = send(&sidecar, of_client(create(body.clone()), "me")).await;
+    let response = ok(&http_response);
     let path = format!("/v1/responses/{}", id(&response));
-    let mine = |method: &str, path: &str| {
+    let own_request = |method: &str, path: &str| {
         of_client(tests::http::empty(method.parse().unwrap(), path), "me")
     };
-    assert_eq!(ok(&send(&sidecar, mine("GET", &path)).await), response);
+    assert_eq!(
+        ok(&send(&sidecar, own_request("GET", &path)).await),
+        response
+    );
 
-    let unknown = send(&sidecar, mine("GET", "/v1/responses/resp_nothing")).await;
+    let unknown = send(&sidecar, own_request("GET", "/v1/responses/resp_nothing")).await;
     assert_error(&unknown, 404, "response_not_found");
     let same = unknown
         .json()
@@ -117,50 +124,54 @@ async fn a_response_is_its_clients_until_it_is_deleted() {
         ("POST", format!("{path}/cancel")),
     ] {
         let request = tests::http::empty(method.parse().unwrap(), &path);
-        let answer = send(&sidecar, of_client(request, "other")).await;
-        assert_eq!(answer.status, 404, "{method} {path}");
-        assert_eq!(answer.json().to_string(), same, "as if it had never been");
+        let http_response = send(&sidecar, of_client(request, "other")).await;
+        assert_eq!(http_response.status, 404, "{method} {path}");
+        assert_eq!(
+            http_response.json().to_string(),
+            same,
+            "the body equals that of an unknown id"
+        );
     }
-    let theirs = of_client(
+    let foreign = of_client(
         create(json!({"input": "x", "previous_response_id": id(&response)})),
         "other",
     );
     assert_error(
-        &send(&sidecar, theirs).await,
+        &send(&sidecar, foreign).await,
         400,
         "previous_response_not_found",
     );
 
-    let deleted = ok(&send(&sidecar, mine("DELETE", &path)).await);
+    let deleted = ok(&send(&sidecar, own_request("DELETE", &path)).await);
     assert_eq!(
         deleted,
         json!({"id": id(&response), "object": "response", "deleted": true})
     );
     assert_error(
-        &send(&sidecar, mine("DELETE", &path)).await,
+        &send(&sidecar, own_request("DELETE", &path)).await,
         404,
         "response_not_found",
     );
 
-    let mut unstored = body;
-    unstored["store"] = json!(false);
-    let unstored = respond(&sidecar, unstored).await;
+    let mut not_stored = body;
+    not_stored["store"] = json!(false);
+    let unstored = respond(&sidecar, not_stored).await;
     assert_error(
-        &look(&sidecar, id(&unstored)).await,
+        &retrieve(&sidecar, id(&unstored)).await,
         404,
         "response_not_found",
     );
 }
 
 #[tokio::test]
-async fn input_is_listed_in_pages() {
+async fn input_items_are_paginated() {
     let (_model, sidecar) = start().await;
     let input: Vec<_> = (0..5)
         .map(|number| json!({"role": "user", "content": format!("{number} {}", play(&json!({"text": "Hi."})))}))
         .collect();
     let response = respond(&sidecar, json!({"input": input})).await;
     let page = async |query: &str| {
-        ok(&look(&sidecar, &format!("{}/input_items?{query}", id(&response))).await)
+        ok(&retrieve(&sidecar, &format!("{}/input_items?{query}", id(&response))).await)
     };
     let numbers = |page: &Value| -> String {
         let items = page["data"].as_array().unwrap().iter();
@@ -171,7 +182,7 @@ async fn input_is_listed_in_pages() {
     assert_eq!(
         numbers(&page("").await),
         "43210",
-        "the newest first, as with OpenAI"
+        "the newest item comes first, as with OpenAI"
     );
     let first = page("order=asc&limit=2").await;
     assert_eq!(
@@ -186,20 +197,26 @@ async fn input_is_listed_in_pages() {
         ("234", &json!(false))
     );
     for wrong in ["limit=0", "limit=x", "order=up", "after=msg_none"] {
-        let answer = look(&sidecar, &format!("{}/input_items?{wrong}", id(&response))).await;
-        assert_error(&answer, 400, "invalid_request_error");
+        let http_response =
+            retrieve(&sidecar, &format!("{}/input_items?{wrong}", id(&response))).await;
+        assert_error(&http_response, 400, "invalid_request_error");
     }
 }
 
 #[tokio::test]
-async fn what_is_kept_has_bounds() {
+async fn stored_responses_are_bounded_by_count_size_and_age() {
     let text = play(&json!({"text": "Hi."}));
     let (_model, sidecar) = start_with(|options| options.env("PROXY_RESPONSES_MAX", "2")).await;
     let mut ids = Vec::new();
     for _ in 0..3 {
         ids.push(respond(&sidecar, json!({"input": text})).await["id"].clone());
     }
-    let status = async |id: &Value| look(&sidecar, id.as_str().unwrap()).await.status.as_u16();
+    let status = async |id: &Value| {
+        retrieve(&sidecar, id.as_str().unwrap())
+            .await
+            .status
+            .as_u16()
+    };
     assert_eq!(
         (
             status(&ids[0]).await,
@@ -212,22 +229,22 @@ async fn what_is_kept_has_bounds() {
     let (_model, sidecar) = start_with(|options| options.env("PROXY_RESPONSES_MAX_MIB", "1")).await;
     let large = json!({"input": format!("{} {text}", "x".repeat(600_000))});
     let first = respond(&sidecar, large.clone()).await;
-    assert_eq!(look(&sidecar, id(&first)).await.status, 200);
+    assert_eq!(retrieve(&sidecar, id(&first)).await.status, 200);
     let second = respond(&sidecar, large).await;
-    assert_eq!(look(&sidecar, id(&first)).await.status, 404);
-    assert_eq!(look(&sidecar, id(&second)).await.status, 200);
+    assert_eq!(retrieve(&sidecar, id(&first)).await.status, 404);
+    assert_eq!(retrieve(&sidecar, id(&second)).await.status, 200);
 
     let (_model, sidecar) = start_with(|options| options.env("PROXY_RESPONSES_TTL_MS", "1")).await;
     let old = respond(&sidecar, json!({"input": text})).await;
-    let gone = async { while look(&sidecar, id(&old)).await.status == 200 {} };
+    let gone = async { while retrieve(&sidecar, id(&old)).await.status == 200 {} };
     assert!(
         tokio::time::timeout(SOON, gone).await.is_ok(),
-        "it is too old"
+        "a response older than its TTL is removed"
     );
 }
 
 #[tokio::test]
-async fn a_stream_that_is_cancelled_ends_and_does_not_look_like_a_success() {
+async fn cancelled_stream_ends_with_an_error() {
     let (model, sidecar) = start().await;
     let script = json!([{"text": "par", "open": true}, {"hold": "for ever"}, {"text": "ty"}]);
     let mut client = sidecar.connect().await;
@@ -237,38 +254,46 @@ async fn a_stream_that_is_cancelled_ends_and_does_not_look_like_a_success() {
     let id = created["response"]["id"].as_str().unwrap().to_owned();
     while events.next_json().await["type"] != "response.output_text.delta" {}
 
-    assert_eq!(ok(&look(&sidecar, &id).await)["status"], "in_progress");
+    assert_eq!(ok(&retrieve(&sidecar, &id).await)["status"], "in_progress");
     assert_error(&delete(&sidecar, &id).await, 400, "invalid_request_error");
     let early = create(json!({"input": "x", "previous_response_id": id}));
     assert_error(&send(&sidecar, early).await, 400, "invalid_request_error");
     let cancel = post(&format!("/v1/responses/{id}/cancel"), "");
-    let (rest, cancelled) = tokio::join!(events.rest(), send(&sidecar, cancel));
-    let cancelled = ok(&cancelled);
+    let (rest, cancellation) = tokio::join!(events.rest(), send(&sidecar, cancel));
+    let cancelled = ok(&cancellation);
     assert_eq!(cancelled["status"], "cancelled");
-    assert_eq!(text(&cancelled), "par", "what came before is there");
+    assert_eq!(
+        text(&cancelled),
+        "par",
+        "the text before the cancellation is kept"
+    );
     assert!(
         model.wait_for_disconnects(1, SOON).await.is_ok(),
-        "the model speaks no more"
+        "Codex drops the model request"
     );
 
-    let rest = rest.unwrap().join("\n");
+    let frames = rest.unwrap().join("\n");
     assert!(
-        rest.contains("event: response.failed") && rest.contains("event: error"),
-        "{rest}"
+        frames.contains("event: response.failed") && frames.contains("event: error"),
+        "{frames}"
     );
     assert!(
-        rest.contains("response_cancelled") && !rest.contains("response.completed"),
-        "{rest}"
+        frames.contains("response_cancelled") && !frames.contains("response.completed"),
+        "{frames}"
     );
-    assert_eq!(ok(&look(&sidecar, &id).await), cancelled);
+    assert_eq!(ok(&retrieve(&sidecar, &id).await), cancelled);
     let again = post(&format!("/v1/responses/{id}/cancel"), "");
-    assert_eq!(ok(&send(&sidecar, again).await), cancelled, "twice is once");
+    assert_eq!(
+        ok(&send(&sidecar, again).await),
+        cancelled,
+        "a second cancellation changes no field"
+    );
     let late = create(json!({"input": "x", "previous_response_id": id}));
     assert_error(&send(&sidecar, late).await, 400, "invalid_request_error");
 }
 
 #[tokio::test]
-async fn a_response_in_the_background_is_read_when_it_is_over() {
+async fn background_response_is_readable_after_it_ends() {
     let (model, sidecar) = start().await;
     let script = json!([{"hold": "go"}, {"text": "Hi."}]);
     let begun = respond(
@@ -280,11 +305,11 @@ async fn a_response_in_the_background_is_read_when_it_is_over() {
         (&begun["status"], &begun["background"]),
         (&json!("in_progress"), &json!(true))
     );
-    assert_eq!(ok(&look(&sidecar, id(&begun)).await), begun);
+    assert_eq!(ok(&retrieve(&sidecar, id(&begun)).await), begun);
     model.release("go");
     let over = async {
         loop {
-            let response = ok(&look(&sidecar, id(&begun)).await);
+            let response = ok(&retrieve(&sidecar, id(&begun)).await);
             if response["status"] != "in_progress" {
                 return response;
             }
@@ -292,7 +317,7 @@ async fn a_response_in_the_background_is_read_when_it_is_over() {
     };
     let response = tokio::time::timeout(SOON, over)
         .await
-        .expect("it comes to its end");
+        .expect("the response ends in time");
     assert_eq!(
         (&response["status"], text(&response)),
         (&json!("completed"), "Hi.")
@@ -304,16 +329,17 @@ async fn a_response_in_the_background_is_read_when_it_is_over() {
         json!({"input": play(&script), "background": true}),
     )
     .await;
-    let failed = async { while ok(&look(&sidecar, id(&failing)).await)["status"] != "failed" {} };
+    let failed =
+        async { while ok(&retrieve(&sidecar, id(&failing)).await)["status"] != "failed" {} };
     assert!(tokio::time::timeout(SOON, failed).await.is_ok());
     assert_eq!(
-        ok(&look(&sidecar, id(&failing)).await)["error"]["code"],
+        ok(&retrieve(&sidecar, id(&failing)).await)["error"]["code"],
         "codex_failed"
     );
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_ends_its_response_and_leaves_nothing() {
+async fn client_disconnect_ends_the_response_and_stores_nothing() {
     let (model, sidecar) = start().await;
     let script = json!([{"text": "par", "open": true}, {"hold": "for ever"}, {"text": "ty"}]);
     let mut client = sidecar.connect().await;
@@ -328,5 +354,5 @@ async fn a_client_that_leaves_ends_its_response_and_leaves_nothing() {
         sidecar.log().contains("\"client_left\":true")
     })
     .await;
-    assert_error(&look(&sidecar, &id).await, 404, "response_not_found");
+    assert_error(&retrieve(&sidecar, &id).await, 404, "response_not_found");
 }

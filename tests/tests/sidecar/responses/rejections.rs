@@ -1,14 +1,14 @@
-//! What is wrong with a request, and where; what cannot be had here.
-//! The statuses and codes are the contract's, section 2.
+//! Rejected requests: status, code and `param` for invalid fields, unsupported values, methods and failed turns.
+//! The statuses and codes are those of section 2 of the contract.
 
 use serde_json::{Value, json};
 use tests::http::{empty, get, post};
 
-use super::{create, look, ok, play, respond, send};
+use super::client::{create, id, ok, play, respond, retrieve, send};
 use crate::stack::{assert_error, start};
 
 #[tokio::test]
-async fn what_is_wrong_is_named_with_its_place() {
+async fn invalid_requests_are_rejected_with_their_param() {
     let (model, sidecar) = start().await;
     let call = json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"});
     let output = json!({"type": "function_call_output", "call_id": "c", "output": "x"});
@@ -224,17 +224,25 @@ async fn what_is_wrong_is_named_with_its_place() {
             .as_object_mut()
             .unwrap()
             .extend(body.as_object().unwrap().clone());
-        let answer = send(&sidecar, post("/v1/responses", named.to_string())).await;
-        assert_error(&answer, 400, code);
-        assert_eq!(answer.json()["error"]["param"], param, "{body}: {answer:?}");
+        let http_response = send(&sidecar, post("/v1/responses", named.to_string())).await;
+        assert_error(&http_response, 400, code);
+        assert_eq!(
+            http_response.json()["error"]["param"],
+            param,
+            "{body}: {http_response:?}"
+        );
     }
     let unknown = create(json!({"input": "x", "model": "gpt-4"}));
     assert_error(&send(&sidecar, unknown).await, 404, "model_not_found");
-    assert_eq!(model.requests().len(), 0, "the model was not asked");
+    assert_eq!(
+        model.requests().len(),
+        0,
+        "no request has reached the model"
+    );
 }
 
 #[tokio::test]
-async fn a_failed_turn_has_the_status_of_the_contract_and_its_field() {
+async fn failed_turns_have_their_status_code_and_param() {
     let (_model, sidecar) = start().await;
     for (script, status, code, param) in [
         (
@@ -250,17 +258,21 @@ async fn a_failed_turn_has_the_status_of_the_contract_and_its_field() {
             Value::Null,
         ),
     ] {
-        let answer = send(&sidecar, create(json!({"input": play(&script)}))).await;
-        assert_error(&answer, status, code);
-        assert_eq!(answer.json()["error"]["param"], param, "{answer:?}");
+        let http_response = send(&sidecar, create(json!({"input": play(&script)}))).await;
+        assert_error(&http_response, status, code);
+        assert_eq!(
+            http_response.json()["error"]["param"],
+            param,
+            "{http_response:?}"
+        );
     }
 }
 
 #[tokio::test]
-async fn paths_know_their_verbs() {
+async fn paths_allow_their_methods() {
     let (_model, sidecar) = start().await;
     let response = respond(&sidecar, json!({"input": play(&json!({"text": "Hi."}))})).await;
-    let path = format!("/v1/responses/{}", super::id(&response));
+    let path = format!("/v1/responses/{}", id(&response));
     let method = |name: &str| name.parse::<http::Method>().unwrap();
     for (verb, path, status) in [
         ("HEAD", "/v1/responses", 200),
@@ -272,14 +284,17 @@ async fn paths_know_their_verbs() {
         ("GET", &format!("{path}/other"), 404),
         ("POST", "/v1/responses/compact", 404),
     ] {
-        let answer = send(&sidecar, empty(method(verb), path)).await;
-        assert_eq!(answer.status, status, "{verb} {path}: {answer:?}");
-        assert_eq!(answer.header("allow").is_empty(), status != 405);
+        let http_response = send(&sidecar, empty(method(verb), path)).await;
+        assert_eq!(
+            http_response.status, status,
+            "{verb} {path}: {http_response:?}"
+        );
+        assert_eq!(http_response.header("allow").is_empty(), status != 405);
     }
     assert_error(
         &send(&sidecar, get(&format!("{path}?stream=true"))).await,
         400,
         "unsupported_value",
     );
-    ok(&look(&sidecar, super::id(&response)).await);
+    ok(&retrieve(&sidecar, id(&response)).await);
 }

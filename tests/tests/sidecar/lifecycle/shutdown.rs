@@ -1,4 +1,4 @@
-//! The sidecar's own life: how it stops, what it leaves behind, what it does with the remains of another.
+//! Shutdown of the sidecar, its socket and `CODEX_HOME`, and the resources that it holds after many turns.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use tests::sse;
 use crate::stack::{SOON, ask, assert_error, chat, eventually, start, start_with, stream};
 
 #[tokio::test]
-async fn told_to_stop_it_lets_a_running_turn_finish_and_leaves_nothing() {
+async fn sigterm_drains_running_turns_and_removes_the_socket() {
     let (model, mut sidecar) = start().await;
     let children = sidecar.children();
     let mut events = stream(
@@ -34,7 +34,7 @@ async fn told_to_stop_it_lets_a_running_turn_finish_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_turn_that_outlives_the_drain_is_ended_honestly() {
+async fn turns_beyond_the_drain_deadline_end_with_an_error_event() {
     let (_model, mut sidecar) = start_with(|options| options.env("PROXY_DRAIN_MS", "300")).await;
     let mut events = stream(
         &sidecar,
@@ -47,7 +47,7 @@ async fn a_turn_that_outlives_the_drain_is_ended_honestly() {
     let rest = events
         .rest()
         .await
-        .expect("the stream ends well, whatever it says");
+        .expect("the stream ends without a transport error");
     assert_eq!(
         sse::json(rest.last().unwrap())["error"]["code"],
         "codex_unavailable"
@@ -56,22 +56,25 @@ async fn a_turn_that_outlives_the_drain_is_ended_honestly() {
     assert_eq!(sidecar.wait().await, Some(0), "{}", sidecar.log());
 }
 
-/// A request that meets a closed connection is lost: whoever sent it cannot know whether it was read.
+/// A request on a connection that the sidecar closes is lost: the client cannot know whether the sidecar has read it.
+/// The sidecar therefore leaves the close to the client and rejects requests that arrive during the drain.
 #[tokio::test]
-async fn who_is_on_the_way_when_it_stops_is_told_to_ask_again() {
+async fn requests_during_drain_get_a_retryable_503() {
     let (model, mut sidecar) = start().await;
     let (mut used, mut unused) = (sidecar.connect().await, sidecar.connect().await);
     used.send(get("/v1/models")).await.unwrap();
     sidecar.signal(Signal::SIGTERM);
-    eventually("its name is free", || !sidecar.socket().exists()).await;
+    eventually("the socket is unlinked", || !sidecar.socket().exists()).await;
     let long = "word ".repeat(1 << 18);
     for client in [&mut used, &mut unused] {
-        let answer = client.send(chat(&json!({"text": long}), &json!({}))).await;
-        let answer = answer.expect("it is the client who closes");
-        assert_error(&answer, 503, "codex_unavailable");
-        let fields = ["x-should-retry", "retry-after", "connection"];
+        let response = client
+            .send(chat(&json!({"text": long}), &json!({})))
+            .await
+            .expect("the sidecar does not close the connection first");
+        assert_error(&response, 503, "codex_unavailable");
+        let headers = ["x-should-retry", "retry-after", "connection"];
         assert_eq!(
-            fields.map(|name| answer.header(name)),
+            headers.map(|name| response.header(name)),
             ["true", "1", "close"]
         );
     }
@@ -80,7 +83,7 @@ async fn who_is_on_the_way_when_it_stops_is_told_to_ask_again() {
 }
 
 #[tokio::test]
-async fn a_connection_that_nobody_uses_does_not_keep_it() {
+async fn idle_connections_do_not_delay_the_shutdown() {
     let (_model, mut sidecar) = start().await;
     let mut client = sidecar.connect().await;
     client.send(get("/v1/models")).await.unwrap();
@@ -92,7 +95,7 @@ async fn a_connection_that_nobody_uses_does_not_keep_it() {
 }
 
 #[tokio::test]
-async fn killed_it_takes_its_children_along() {
+async fn children_die_when_the_sidecar_is_killed() {
     let (_model, mut sidecar) = start().await;
     let children = sidecar.children();
     let mut events = stream(
@@ -104,11 +107,14 @@ async fn killed_it_takes_its_children_along() {
     sidecar.signal(Signal::SIGKILL);
     assert_eq!(sidecar.wait().await, None);
     wait_until_gone(&children).await;
-    assert!(sidecar.socket().exists(), "nobody was left to remove it");
+    assert!(
+        sidecar.socket().exists(),
+        "a killed sidecar cannot unlink its socket"
+    );
 }
 
 #[tokio::test]
-async fn its_socket_is_for_its_user_and_group_only() {
+async fn socket_is_accessible_to_user_and_group_only() {
     use std::os::unix::fs::PermissionsExt;
     let (_model, sidecar) = start().await;
     let mode = fs::metadata(sidecar.socket()).unwrap().permissions().mode();
@@ -132,7 +138,7 @@ async fn its_socket_is_for_its_user_and_group_only() {
 }
 
 #[tokio::test]
-async fn a_home_that_another_sidecar_has_is_refused() {
+async fn codex_home_of_another_sidecar_is_rejected() {
     let (model, sidecar) = start().await;
     let home = sidecar.dir().join("codex-home");
     let mut second = SidecarOptions::new(&model)
@@ -143,49 +149,65 @@ async fn a_home_that_another_sidecar_has_is_refused() {
 }
 
 #[tokio::test]
-async fn turns_that_ended_leave_no_descriptor_and_no_folder() {
+async fn finished_turns_leave_no_descriptor_process_or_folder() {
     let many = |options: SidecarOptions| options.env("PROXY_SSE_MAX_CONCURRENCY", "0");
     let (model, sidecar) = start_with(many).await;
     ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
-    let before = held(&sidecar);
+    let before = HeldResources::of(&sidecar);
     for round in 0..10 {
         let script = json!([{"text": "par", "open": true}, {"hold": "for ever"}, {"text": "ty"}]);
-        let mut leaves = stream(&sidecar, script).await;
-        leaves.next_json().await;
-        leaves.next_json().await;
+        let mut dropped = stream(&sidecar, script).await;
+        dropped.next_json().await;
+        dropped.next_json().await;
         ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
         ask(&sidecar, json!({"status": 500}), json!({})).await;
-        drop(leaves);
+        drop(dropped);
         model
             .wait_for_disconnects(round + 1, SOON)
             .await
-            .expect("its turn is interrupted");
+            .expect("the turn is interrupted");
     }
-    let settled = async {
-        // The first count may hold a connection that was about to close.
-        while is_more(held(&sidecar), before) {
+    let release = async {
+        // `before` may include a connection that was about to close, so fewer resources are fine.
+        while HeldResources::of(&sidecar).exceeds(&before) {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
-    let settled = tokio::time::timeout(SOON, settled).await;
+    let released = tokio::time::timeout(SOON, release).await;
     assert!(
-        settled.is_ok(),
+        released.is_ok(),
         "{:?}, more than {before:?}",
-        held(&sidecar)
+        HeldResources::of(&sidecar)
     );
 }
 
-fn is_more(now: (usize, usize, usize), before: (usize, usize, usize)) -> bool {
-    now.0 > before.0 || now.1 > before.1 || now.2 > before.2
+/// Resources that a sidecar holds.
+#[derive(Debug)]
+struct HeldResources {
+    descriptors: usize,
+    children: usize,
+    /// Entries of the private folder, and of the folder for turns in it.
+    files: usize,
 }
 
-/// Descriptors of the sidecar, processes below it, and what is in its private folder and in the turns' folder there.
-fn held(sidecar: &Sidecar) -> (usize, usize, usize) {
-    let entries = |folder: std::path::PathBuf| fs::read_dir(folder).into_iter().flatten().flatten();
-    let descriptors = entries(format!("/proc/{}/fd", sidecar.pid()).into()).count();
-    let mut private = entries(sidecar.dir().to_owned()).map(|entry| entry.path());
-    let private = private.find(|path| path.to_string_lossy().contains("codex-edge-"));
-    let private = private.expect("it has a private folder");
-    let files = entries(private.join("work")).count() + entries(private).count();
-    (descriptors, sidecar.children().len(), files)
+impl HeldResources {
+    fn of(sidecar: &Sidecar) -> Self {
+        let entries =
+            |folder: std::path::PathBuf| fs::read_dir(folder).into_iter().flatten().flatten();
+        let private = entries(sidecar.dir().to_owned())
+            .map(|entry| entry.path())
+            .find(|path| path.to_string_lossy().contains("codex-edge-"))
+            .expect("the sidecar has a private folder");
+        Self {
+            descriptors: entries(format!("/proc/{}/fd", sidecar.pid()).into()).count(),
+            children: sidecar.children().len(),
+            files: entries(private.join("work")).count() + entries(private).count(),
+        }
+    }
+
+    fn exceeds(&self, before: &Self) -> bool {
+        self.descriptors > before.descriptors
+            || self.children > before.children
+            || self.files > before.files
+    }
 }

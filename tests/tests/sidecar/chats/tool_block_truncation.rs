@@ -1,5 +1,6 @@
-//! `<use_tool>` blocks in a text: what stands behind them, and whether they end the turn, in both dialects.
-//! The Node proxy that came before, with its own example; a cut here ends like any other answer.
+//! `<use_tool>` blocks in a text: suppression of the text after them, and the settings under which they end the turn.
+//! The example is from the Node proxy that this gateway replaces. A truncated response has the usual end: finish reason
+//! `stop`, usage, `[DONE]`. Each case runs as a chat and as a legacy completion.
 
 use serde_json::{Value, json};
 use tests::sidecar::Sidecar;
@@ -8,7 +9,7 @@ use tests::sse::{self, Events};
 use crate::chats::completions;
 use crate::stack::{self, chat, start_with};
 
-/// A variable and its value.
+/// An environment variable and its value.
 type Setting = (&'static str, &'static str);
 
 const SUPPRESS: Setting = ("PROXY_SUPPRESS_TAIL_AFTER_TOOLS", "true");
@@ -18,11 +19,11 @@ const GRACE: Setting = ("PROXY_STOP_AFTER_TOOLS_GRACE_MS", "200");
 const ONE: Setting = ("PROXY_TOOL_BLOCK_MAX", "1");
 const TWO: Setting = ("PROXY_TOOL_BLOCK_MAX", "2");
 
-/// Where the model falls silent for ever.
+/// The point at which the model stops sending and keeps the request open.
 #[derive(Clone, Copy)]
-enum Silent {
+enum ModelSilence {
     Never,
-    /// When this many of its deltas have come.
+    /// After this number of deltas.
     After(usize),
 }
 
@@ -34,58 +35,57 @@ const DELTAS: [&str; 5] = [
     " TAIL",
 ];
 
-/// What reaches a client when blocks one and two do.
+/// The chunks of a client that gets both blocks: the text between them is held until the second block is complete.
 const BOTH: [&str; 3] = [DELTAS[0], DELTAS[1], " mid <use_tool>b</use_tool>"];
 
-fn script(silent: Silent) -> Value {
+fn script(silence: ModelSilence) -> Value {
     let delta = |text: &&str| json!({"text": text, "open": *text != DELTAS[4]});
     let mut steps: Vec<Value> = DELTAS.iter().map(delta).collect();
-    if let Silent::After(deltas) = silent {
+    if let ModelSilence::After(deltas) = silence {
         steps.insert(deltas, json!({"hold": "never"}));
     }
     steps.into()
 }
 
 #[tokio::test]
-async fn without_a_setting_all_text_is_forwarded() {
-    check(&[], Silent::Never, &DELTAS).await;
+async fn without_settings_all_text_is_forwarded() {
+    check(&[], ModelSilence::Never, &DELTAS).await;
 }
 
 #[tokio::test]
-async fn the_tail_is_left_out_and_the_turn_goes_on() {
-    check(&[SUPPRESS], Silent::Never, &BOTH).await;
+async fn suppressed_tail_is_omitted_and_the_turn_continues() {
+    check(&[SUPPRESS], ModelSilence::Never, &BOTH).await;
 }
 
 #[tokio::test]
-async fn the_first_block_ends_the_turn_at_once() {
-    check(&[STOP, FIRST], Silent::After(2), &DELTAS[..2]).await;
-    check(&[STOP, FIRST, TWO], Silent::After(2), &DELTAS[..2]).await;
+async fn first_block_ends_the_turn_at_once() {
+    check(&[STOP, FIRST], ModelSilence::After(2), &DELTAS[..2]).await;
+    check(&[STOP, FIRST, TWO], ModelSilence::After(2), &DELTAS[..2]).await;
 }
 
 #[tokio::test]
-async fn a_number_of_blocks_ends_the_turn_at_once() {
-    check(&[STOP, TWO], Silent::After(4), &BOTH).await;
-    check(&[ONE], Silent::After(2), &DELTAS[..2]).await;
-    check(&[TWO], Silent::After(4), &BOTH).await;
+async fn block_limit_ends_the_turn_at_once() {
+    check(&[STOP, TWO], ModelSilence::After(4), &BOTH).await;
+    check(&[ONE], ModelSilence::After(2), &DELTAS[..2]).await;
+    check(&[TWO], ModelSilence::After(4), &BOTH).await;
 }
 
 #[tokio::test]
-async fn a_burst_ends_the_turn_when_nothing_follows_it() {
-    check(&[STOP, GRACE], Silent::After(4), &BOTH).await;
-    check(&[STOP, GRACE], Silent::After(3), &DELTAS[..2]).await;
-    check(&[STOP, GRACE], Silent::Never, &BOTH).await;
+async fn burst_ends_the_turn_after_the_grace_period() {
+    check(&[STOP, GRACE], ModelSilence::After(4), &BOTH).await;
+    check(&[STOP, GRACE], ModelSilence::After(3), &DELTAS[..2]).await;
+    check(&[STOP, GRACE], ModelSilence::Never, &BOTH).await;
 }
 
-/// Asks both dialects, streamed and gathered.
-async fn check(settings: &[Setting], silent: Silent, expected: &[&str]) {
+/// Checks the text of a chat and of a legacy completion, each streamed and buffered.
+async fn check(settings: &[Setting], silence: ModelSilence, expected: &[&str]) {
     let (_model, sidecar) = start_with(|options| {
-        let set = |options: tests::sidecar::SidecarOptions, (name, value): &Setting| {
-            options.env(name, value)
-        };
-        settings.iter().fold(options, set)
+        settings
+            .iter()
+            .fold(options, |options, (name, value)| options.env(name, value))
     })
     .await;
-    let script = script(silent);
+    let script = script(silence);
     let more = json!({"stream": true, "include_usage": true});
     let events = stream_chat(&sidecar, &script, &more).await;
     assert_eq!(chat_texts(&events), expected, "{settings:?}");
@@ -94,19 +94,21 @@ async fn check(settings: &[Setting], silent: Silent, expected: &[&str]) {
     assert_eq!(completions::texts(&events), expected, "{settings:?}");
     assert_ended(&events);
     let text = expected.concat();
-    let answer = stack::ask(&sidecar, script.clone(), json!({})).await.json();
-    assert_eq!(answer["choices"][0]["message"]["content"], text);
-    assert_eq!(answer["choices"][0]["finish_reason"], "stop");
-    let answer = completions::ask(&sidecar, &script, &json!({})).await.json();
-    assert_eq!(answer["choices"][0]["text"], text);
-    assert_eq!(answer["choices"][0]["finish_reason"], "stop");
+    let response = stack::ask(&sidecar, script.clone(), json!({})).await.json();
+    assert_eq!(response["choices"][0]["message"]["content"], text);
+    assert_eq!(response["choices"][0]["finish_reason"], "stop");
+    let response = completions::ask(&sidecar, &script, &json!({})).await.json();
+    assert_eq!(response["choices"][0]["text"], text);
+    assert_eq!(response["choices"][0]["finish_reason"], "stop");
 }
 
 async fn stream_chat(sidecar: &Sidecar, script: &Value, more: &Value) -> Vec<String> {
     let mut client = sidecar.connect().await;
     let stream = client.stream(chat(script, more)).await;
-    let events = Events::new(stream.expect("an answer")).rest().await;
-    events.expect("the stream ends well")
+    let events = Events::new(stream.expect("a response arrives"))
+        .rest()
+        .await;
+    events.expect("the stream ends without a transport error")
 }
 
 fn chat_texts(events: &[String]) -> Vec<String> {
@@ -115,7 +117,7 @@ fn chat_texts(events: &[String]) -> Vec<String> {
     texts.filter(|text| !text.is_empty()).collect()
 }
 
-/// The finish, the usage that was asked for, `[DONE]`, and each of them once.
+/// Asserts that a stream ends with one finish reason, the requested usage, and `[DONE]`.
 #[track_caller]
 fn assert_ended(events: &[String]) {
     let [.., finish, usage, done] = events else {
