@@ -10,14 +10,20 @@ use proxy_wasm::types::{Action, MapType};
 use crate::body::{Body, BodyAction};
 use crate::config::Config;
 use crate::head::RequestHead;
-use crate::host::{self, ProxyWasmHost};
+use crate::host::{self, Counters, ProxyWasmHost};
 use crate::metrics::RequestOutcome;
 use crate::policy::{self, ReplyEncoding, ResponseHeaders, Verdict};
 use crate::reply::LocalReply;
-use crate::root_context::Plugin;
 
 /// The filter state with the reason of a rejection, for the access log: `%FILTER_STATE(wasm.codex_edge.reason:PLAIN)%`.
 const REASON: &str = "codex_edge.reason";
+
+/// The state that all streams of a root context share.
+#[derive(Debug)]
+pub(crate) struct Plugin {
+    pub(crate) config: Config,
+    pub(crate) counters: Counters,
+}
 
 /// A request and its response.
 #[derive(Debug)]

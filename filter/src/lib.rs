@@ -23,7 +23,6 @@ pub mod metrics;
 pub mod model;
 pub mod policy;
 pub mod rate_limit;
-pub mod rejection;
 pub mod reply;
 mod root_context;
 pub mod route;

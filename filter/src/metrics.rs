@@ -1,7 +1,7 @@
 //! The names of the filter's metrics, which are Envoy stats.
 //! Names follow Prometheus; a label is written `;name=value;`, so that Envoy's `stats_tags` can extract it.
 
-use crate::rejection::RejectReason;
+use crate::reply::RejectReason;
 
 /// Counter: bytes of request bodies that were scanned for their model.
 pub const SCANNED_BYTES: &str = "codex_edge_scanned_bytes_total";

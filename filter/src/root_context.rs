@@ -8,7 +8,7 @@ use proxy_wasm::types::{ContextType, LogLevel};
 
 use crate::config::{Config, ConfigError, Environment};
 use crate::host::{self, Counters, ProxyWasmHost};
-use crate::http_context::HttpStream;
+use crate::http_context::{HttpStream, Plugin};
 use crate::policy::PolicyHost;
 use crate::rate_limit::{ADDRESS_BUCKETS, create_buckets};
 
@@ -25,18 +25,11 @@ struct FilterRoot {
     plugin: Option<Rc<Plugin>>,
 }
 
-/// The state that all streams of a root context share.
-#[derive(Debug)]
-pub(crate) struct Plugin {
-    pub(crate) config: Config,
-    pub(crate) counters: Counters,
-}
-
 impl Context for FilterRoot {}
 
 impl RootContext for FilterRoot {
     fn on_configure(&mut self, size: usize) -> bool {
-        self.plugin = Plugin::configure(size).map(Rc::new);
+        self.plugin = configure(size).map(Rc::new);
         self.plugin.is_some()
     }
 
@@ -50,34 +43,32 @@ impl RootContext for FilterRoot {
     }
 }
 
-impl Plugin {
-    /// Loads the configuration of `size` bytes; logs the reason when it is rejected.
-    fn configure(size: usize) -> Option<Self> {
-        match Self::load(size) {
-            Ok(plugin) => Some(plugin),
-            Err(error) => {
-                host::log(LogLevel::Error, &format!("configuration rejected: {error}"));
-                None
-            }
+/// Loads the configuration of `size` bytes; logs the reason when it is rejected.
+fn configure(size: usize) -> Option<Plugin> {
+    match load(size) {
+        Ok(plugin) => Some(plugin),
+        Err(error) => {
+            host::log(LogLevel::Error, &format!("configuration rejected: {error}"));
+            None
         }
     }
+}
 
-    fn load(size: usize) -> Result<Self, ConfigError> {
-        let unreadable = |name| ConfigError::new(name, "not provided by the host");
-        let json = host::plugin_configuration(size).ok_or_else(|| unreadable("configuration"))?;
-        let now = ProxyWasmHost.now().ok_or_else(|| unreadable("clock"))?;
-        let config = Config::load(&json, &environment(), now)?;
-        for warning in &config.warnings {
-            host::log(LogLevel::Warn, warning);
-        }
-        let ids = config.keyring.clients().map(|client| client.id.as_str());
-        create_buckets(&ProxyWasmHost, ids);
-        let clients = config.keyring.clients().count();
-        let counters = Counters::define(clients as u64 + u64::from(ADDRESS_BUCKETS));
-        let message = format!("configured: {clients} keys, auth {:?}", config.auth);
-        host::log(LogLevel::Info, &message);
-        Ok(Self { config, counters })
+fn load(size: usize) -> Result<Plugin, ConfigError> {
+    let unreadable = |name| ConfigError::new(name, "not provided by the host");
+    let json = host::plugin_configuration(size).ok_or_else(|| unreadable("configuration"))?;
+    let now = ProxyWasmHost.now().ok_or_else(|| unreadable("clock"))?;
+    let config = Config::load(&json, &environment(), now)?;
+    for warning in &config.warnings {
+        host::log(LogLevel::Warn, warning);
     }
+    let ids = config.keyring.clients().map(|client| client.id.as_str());
+    create_buckets(&ProxyWasmHost, ids);
+    let clients = config.keyring.clients().count();
+    let counters = Counters::define(clients as u64 + u64::from(ADDRESS_BUCKETS));
+    let message = format!("configured: {clients} keys, auth {:?}", config.auth);
+    host::log(LogLevel::Info, &message);
+    Ok(Plugin { config, counters })
 }
 
 /// Returns the variables of `vm_config.environment_variables`.

@@ -107,9 +107,11 @@ fn parse_summary(line: &str) -> Result<(String, u64)> {
     let function = summary["function_name"].as_str().unwrap_or_default();
     let id = summary["id"].as_str().unwrap_or_default();
     let instructions = &summary["profiles"][0]["data"]["total"]["metrics"]["Ir"]["values"]["new"];
-    let count = instructions.as_u64().filter(|count| *count > 0);
     let name = format!("{function}::{id}");
-    let count = count.with_context(|| format!("the summary of {name} has no instructions"))?;
+    let count = instructions
+        .as_u64()
+        .filter(|count| *count > 0)
+        .with_context(|| format!("the summary of {name} has no instructions"))?;
     Ok((name, count))
 }
 

@@ -41,9 +41,9 @@ pub fn image(args: &ImageArgs) -> Result<()> {
         None => workspace::target_dir().join("filter-image"),
     };
     let digest = write_layout(&dir, &wasm)?;
-    let dir = dir.display();
-    eprintln!("{dir}: image {TAG}, sha256 {digest}");
-    eprintln!("push it: skopeo copy oci:{dir}:{TAG} docker://REGISTRY/codex-edge-filter:{TAG}");
+    let shown = dir.display();
+    eprintln!("{shown}: image {TAG}, sha256 {digest}");
+    eprintln!("push it: skopeo copy oci:{shown}:{TAG} docker://REGISTRY/codex-edge-filter:{TAG}");
     eprintln!("then put the sum into deploy/istio or deploy/envoy-gateway");
     Ok(())
 }

@@ -4,7 +4,7 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::check::style_as_configured;
+use crate::check::{StyleArgs, style};
 use crate::command::{cargo, run};
 use crate::counts::{CountsArgs, counts};
 use crate::tools::{Tool, Tools};
@@ -27,7 +27,7 @@ pub struct TestArgs {
 /// differs from the baseline.
 pub fn test(args: &TestArgs) -> Result<()> {
     // First, since the check takes seconds and the tests take minutes.
-    style_as_configured()?;
+    style(&StyleArgs::default())?;
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     if args.fast {
         tests.args(["--lib", "--bins"]);

@@ -3,8 +3,8 @@
 use super::PolicyHost;
 use crate::config::{Auth, Config};
 use crate::rate_limit::{Exhausted, address_bucket};
-use crate::rejection::RejectReason;
 use crate::reply::LocalReply;
+use crate::reply::RejectReason;
 use crate::route::Route;
 
 /// Whether a route needs an API key under this configuration.

@@ -13,8 +13,8 @@ use crate::cors::Cors;
 use crate::head::RequestHead;
 use crate::metrics::RequestOutcome;
 use crate::rate_limit::{Quota, client_bucket};
-use crate::rejection::RejectReason;
 use crate::reply::LocalReply;
+use crate::reply::RejectReason;
 use crate::route::Route;
 
 /// The longest body that is read before a rejection: most chats, and no more than Envoy's listener buffers for any
@@ -116,7 +116,7 @@ fn check(
     Ok(Admitted { body, quota })
 }
 
-/// Takes a token from the bucket of the client, or of the address where `auth` is `none` and there is no client.
+/// Takes a token from the bucket of the client, or of the address with `auth: none`, which has no client.
 fn charge(
     config: &Config,
     host: &impl PolicyHost,

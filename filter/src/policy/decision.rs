@@ -1,28 +1,15 @@
-//! The types of a decision, and the questions that it asks the host.
+//! The types of a decision.
 
 use std::borrow::Cow;
 use std::rc::Rc;
-use std::time::SystemTime;
 
-use super::RequestId;
+use super::request_id::RequestId;
 use crate::auth::Client;
 use crate::body::Body;
 use crate::cors::Cors;
 use crate::header_mutation::HeaderMutation;
-use crate::rate_limit::{Quota, SharedData};
+use crate::rate_limit::Quota;
 use crate::reply::LocalReply;
-
-/// The host, as the policy needs it.
-pub trait PolicyHost: SharedData {
-    /// The time of day. Without it a key that expires is invalid, and a rate-limited request is rejected.
-    fn now(&self) -> Option<SystemTime>;
-    /// The client address that Envoy determined, with its port.
-    fn client_address(&self) -> Option<Vec<u8>>;
-    /// Whether the request came over HTTP/1, where it has the connection to itself.
-    fn is_http1(&self) -> bool;
-    /// A new unique request id.
-    fn fresh_request_id(&self) -> String;
-}
 
 /// The decision on a request, from its head.
 #[derive(Debug)]

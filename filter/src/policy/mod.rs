@@ -10,11 +10,13 @@ mod access;
 mod checks;
 mod decision;
 mod options;
+mod policy_host;
 mod request_id;
 #[cfg(test)]
 mod tests;
 mod verify;
 
 pub use checks::on_request_head;
-pub use decision::{Decision, PolicyHost, ReplyEncoding, ResponseHeaders, Verdict};
+pub use decision::{Decision, ReplyEncoding, ResponseHeaders, Verdict};
+pub use policy_host::PolicyHost;
 pub use request_id::RequestId;

@@ -1,6 +1,6 @@
 //! The id of a request, for logs and for the upstream.
 
-use super::PolicyHost;
+use super::policy_host::PolicyHost;
 use crate::head::RequestHead;
 
 /// The longest request id of a client that is kept.

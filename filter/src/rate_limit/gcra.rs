@@ -43,7 +43,7 @@ impl RateLimit {
     ///
     /// # Errors
     ///
-    /// [`Exhausted`] if there is no token, if the bucket cannot be read, or after `MAX_ATTEMPTS` lost races.
+    /// [`Exhausted`] if the bucket is empty or cannot be read, or after `MAX_ATTEMPTS` lost races.
     pub fn charge(
         &self,
         shared: &impl SharedData,

@@ -6,4 +6,4 @@ mod run;
 mod style;
 
 pub use run::{CheckArgs, check};
-pub(crate) use style::style_as_configured;
+pub(crate) use style::{StyleArgs, style};

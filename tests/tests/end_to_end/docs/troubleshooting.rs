@@ -48,7 +48,7 @@ fn every_error_code_has_an_entry() {
 
 /// The error codes of the filter, the sidecar and Envoy.
 fn codes() -> BTreeSet<String> {
-    let filter = read("filter/src/rejection.rs");
+    let filter = read("filter/src/reply/rejection.rs");
     let shapes = filter
         .split_once("pub fn shape")
         .expect("the function exists")

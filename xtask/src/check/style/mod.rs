@@ -13,4 +13,4 @@ mod tests;
 mod tokens;
 mod words;
 
-pub(crate) use run::{StyleArgs, style, style_as_configured};
+pub(crate) use run::{StyleArgs, style};

@@ -1,4 +1,4 @@
-//! The command line of the check, and the switch between report and failure.
+//! The command line of the check: measures, prints the report, and fails on a figure outside its limit.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -10,9 +10,6 @@ use super::members;
 use super::report::{Listing, Report};
 use super::source::CrateSource;
 use crate::workspace;
-
-/// Whether `cargo xtask check` and `cargo xtask test` fail on a figure outside its limit, or only print the report.
-const DENY: bool = false;
 
 /// The arguments of `check style`.
 #[derive(Debug, Default, Args)]
@@ -52,17 +49,6 @@ pub(crate) fn style(args: &StyleArgs) -> Result<()> {
         _ if args.report => Ok(()),
         failures => bail!("{failures} style figures are outside their limits"),
     }
-}
-
-/// Runs [`style`] as a part of `cargo xtask check` and `cargo xtask test`.
-///
-/// # Errors
-/// As for [`style`], if [`DENY`] is set.
-pub(crate) fn style_as_configured() -> Result<()> {
-    style(&StyleArgs {
-        report: !DENY,
-        ..StyleArgs::default()
-    })
 }
 
 /// Measures the crates `packages` of the checkout at `root`, or every crate if `packages` is empty.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::rejection::RejectReason;
 use crate::metrics::RequestOutcome;
-use crate::rejection::RejectReason;
 
 /// A response that Envoy sends without asking the upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
