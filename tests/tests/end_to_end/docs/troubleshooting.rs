@@ -50,7 +50,7 @@ fn every_error_code_has_an_entry() {
 fn codes() -> BTreeSet<String> {
     let filter = read("filter/src/reply/rejection.rs");
     let shapes = filter
-        .split_once("pub fn shape")
+        .split_once("pub fn error_spec")
         .expect("the function exists")
         .1;
     let errors = read("sidecar/src/openai/response/error.rs");
