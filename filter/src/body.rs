@@ -11,8 +11,8 @@ use crate::scan::{ModelField, ModelScanner};
 
 /// The most bytes that are read in one host call: the memory of a VM grows to its largest read and never shrinks.
 ///
-/// The first chunk and the last are read at once, since most clients name the model there or send one chunk. In between,
-/// the filter waits for this many bytes, because a host call costs as much as the scan of some thousand bytes.
+/// The filter reads the first chunk and the end at once, since most clients name the model there or send one chunk. In
+/// between it waits for this many bytes, because a host call costs as much as the scan of some thousand bytes.
 const MAX_READ_BYTES: usize = 64 << 10;
 
 /// The state of a request body.

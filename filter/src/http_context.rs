@@ -29,7 +29,7 @@ pub(crate) struct Plugin {
 #[derive(Debug)]
 pub(crate) struct HttpStream {
     plugin: Rc<Plugin>,
-    /// The body to be forwarded. Absent before the decision on the head and after a rejection; then no byte is forwarded.
+    /// The state of the request body. While it is absent (before the decision, after a reply), no byte is forwarded.
     body: Option<Body>,
     /// Absent until the head was decided on.
     response: Option<ResponseHeaders>,
@@ -123,7 +123,7 @@ impl HttpContext for HttpStream {
         match (applied, local_status, response.encoding) {
             (Ok(()), _, _) => Action::Continue,
             (Err(_), None, _) => self.reply(&LocalReply::host_failure()),
-            // Without its CORS headers a page cannot read this rejection; it is still one.
+            // Sent without CORS headers: a page cannot read the response, and its status still rejects.
             (Err(_), Some(_), ReplyEncoding::Http) => Action::Continue,
             // Envoy may already have turned this rejection into a gRPC 200, so hold it.
             (Err(_), Some(_), ReplyEncoding::Grpc) => Action::Pause,
@@ -132,9 +132,10 @@ impl HttpContext for HttpStream {
 }
 
 impl HttpStream {
-    /// Forwards the head, unless the model in its body decides on the request and Envoy can hold the head until then.
+    /// Forwards the head, or holds it until the model in the body is known, if the plugin may hold it.
     fn forward(&mut self, config: &Config, mut body: Body, end_of_stream: bool) -> Action {
         let action = match body {
+            // Not `Continue`, which does not count the request as forwarded.
             Body::Passthrough { .. } => BodyAction::Release(0),
             _ if end_of_stream => body.on_end(config, host::request_body),
             _ if config.hold_headers => BodyAction::Buffer,
@@ -159,6 +160,7 @@ impl HttpStream {
     /// Sends the filter's own response; from here on no part of the request is forwarded.
     fn reply(&mut self, reply: &LocalReply) -> Action {
         self.body = None;
+        // Before `Sent`: in that state `record` counts nothing.
         self.record(reply.outcome);
         self.local_reply = LocalReplyState::Sent(reply.status);
         // CORS and rate limit headers are set with the response headers; in the reply's own list they cost more.

@@ -29,13 +29,13 @@ struct Admitted {
 }
 
 /// A request that the filter answers itself: a rejection, or the response to `OPTIONS` or `/verify`.
-struct Rejection {
+struct Answered {
     reply: LocalReply,
     /// Present if the request was charged.
     quota: Option<Quota>,
 }
 
-impl From<LocalReply> for Rejection {
+impl From<LocalReply> for Answered {
     fn from(reply: LocalReply) -> Self {
         Self { reply, quota: None }
     }
@@ -51,10 +51,10 @@ pub fn on_request_head<'a>(
     let client = authenticate(config, head, host);
     let (quota, verdict) = match check(config, head, host, client.as_ref(), &cors) {
         Ok(Admitted { body, quota }) => (quota, Verdict::Forward(body)),
-        Err(Rejection { reply, quota }) if drain_body_first(config, head, host, &reply) => {
+        Err(Answered { reply, quota }) if drain_body_first(config, head, host, &reply) => {
             (quota, Verdict::ReplyAfterBody(reply))
         }
-        Err(Rejection { reply, quota }) => (quota, Verdict::Reply(reply)),
+        Err(Answered { reply, quota }) => (quota, Verdict::Reply(reply)),
     };
     let request_id = RequestId::of(head, host);
     Decision {
@@ -89,7 +89,7 @@ fn check(
     host: &impl PolicyHost,
     client: Option<&Rc<Client>>,
     cors: &Cors,
-) -> Result<Admitted, Rejection> {
+) -> Result<Admitted, Answered> {
     if head.method == b"OPTIONS" {
         return Err(options_reply(head, head.path, cors).into());
     }
@@ -107,7 +107,7 @@ fn check(
     };
     if declared_length(head).is_some_and(|length| length > config.max_body_bytes) {
         let reply = LocalReply::body_too_large(config.max_body_bytes);
-        return Err(Rejection { reply, quota });
+        return Err(Answered { reply, quota });
     }
     let body = match route {
         Route::Generate => Body::gated(client.cloned()),
@@ -121,7 +121,7 @@ fn charge(
     config: &Config,
     host: &impl PolicyHost,
     client: Option<&Client>,
-) -> Result<Option<Quota>, Rejection> {
+) -> Result<Option<Quota>, Answered> {
     let Some(limit) = client.map_or(config.limit, |client| client.limit) else {
         return Ok(None);
     };
@@ -132,7 +132,7 @@ fn charge(
     let now = host.now().ok_or_else(LocalReply::host_failure)?;
     match limit.charge(host, &bucket, now) {
         Ok(quota) => Ok(Some(quota)),
-        Err(exhausted) => Err(Rejection {
+        Err(exhausted) => Err(Answered {
             reply: LocalReply::rate_limited(RejectReason::RateLimited, exhausted.retry_after),
             quota: Some(exhausted.quota),
         }),
@@ -149,7 +149,7 @@ fn removed_headers<'a>(
     if request_id.generated().is_some() && head.request_id.is_present() {
         removed.push(RequestId::HEADER);
     }
-    // No API key leaves Envoy. A rejected request goes nowhere, so its removal would be a wasted host call.
+    // No API key leaves Envoy. A rejected request is not forwarded, so the host call is saved for it.
     if matches!(verdict, Verdict::Forward(_)) && head.authorization.is_present() {
         removed.push("authorization");
     }
@@ -167,8 +167,8 @@ fn declared_length(head: &RequestHead) -> Option<u64> {
 /// Whether to read the body before rejecting ([`Verdict::ReplyAfterBody`]): only a short declared body, over HTTP/1, on
 /// a generating route.
 ///
-/// A proxy that asks `/verify` may declare the body of the original request and not send it. Addresses that have
-/// exceeded `unauthenticated_rate_limit` get no memory at all.
+/// A proxy that asks `/verify` may declare the body of the original request and not send it. No body is buffered for an
+/// address that has exceeded `unauthenticated_rate_limit`.
 fn drain_body_first(
     config: &Config,
     head: &RequestHead,

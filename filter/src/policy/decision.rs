@@ -20,7 +20,7 @@ pub struct Decision<'a> {
     pub client: Option<Rc<Client>>,
     /// The headers of the response, from the upstream or from the filter.
     pub response: ResponseHeaders,
-    /// The destination of the request.
+    /// The result of the checks.
     pub verdict: Verdict,
 }
 
@@ -92,14 +92,14 @@ fn restore_status<'a>(status: u16) -> [HeaderMutation<'a>; 4] {
     ]
 }
 
-/// The destination of a request.
+/// The result of the checks on a head.
 #[derive(Debug)]
 pub enum Verdict {
-    /// The upstream. The body may still be rejected.
+    /// Forward the request to the upstream. The body may still be rejected.
     Forward(Body),
-    /// The client gets this response at once.
+    /// Send this response at once.
     Reply(LocalReply),
-    /// The client gets this response after its body was read. Envoy closes an HTTP/1 connection when it replies early,
+    /// Send this response after the end of the body. Envoy closes an HTTP/1 connection when it replies early,
     /// and a client that is still uploading may miss the response.
     ReplyAfterBody(LocalReply),
 }

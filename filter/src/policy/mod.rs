@@ -1,10 +1,12 @@
 //! The order of the checks, and the decision on a request.
 //!
-//! 1. Internal headers are removed first, so that no later step reads a forged one.
-//! 2. A preflight carries no credentials (Fetch standard), so it gets its response before any are required.
-//! 3. The route decides whether an API key is needed, and the key decides which bucket is charged.
-//! 4. The rate is charged before the body is looked at, so that the expensive part is limited too.
-//! 5. The model comes last, since it needs the body.
+//! 1. `OPTIONS`: a preflight carries no credentials (Fetch standard), so the filter answers it before the key check.
+//! 2. `/verify`: the request that the proxy asks about decides whether a key is needed.
+//! 3. Key: the route decides whether a key is needed, and the key decides which bucket is charged.
+//! 4. Rate, then declared length: an oversized request counts against the rate.
+//! 5. Model: last, since it needs the body.
+//!
+//! No check reads an internal header of the client (`RequestHead::internal`); all of them are removed after the checks.
 
 mod access;
 mod checks;

@@ -6,7 +6,7 @@ use crate::rate_limit::SharedData;
 
 /// The host, as the policy needs it.
 pub trait PolicyHost: SharedData {
-    /// The time of day. Without it a key that expires is invalid, and a rate-limited request is rejected.
+    /// The current time. Without it, a key with `expires_at` is invalid, and a request that must be charged is rejected.
     fn now(&self) -> Option<SystemTime>;
     /// The client address that Envoy determined, with its port.
     fn client_address(&self) -> Option<Vec<u8>>;

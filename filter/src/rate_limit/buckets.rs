@@ -8,8 +8,8 @@ use super::{SharedData, SharedValue};
 
 /// The number of buckets for unauthenticated addresses.
 ///
-/// Shared data cannot be removed, so that made-up keys and addresses must share a fixed table. Two addresses of one
-/// bucket share its tokens, which costs an unauthenticated client some attempts.
+/// A value in shared data cannot be removed, so the table has a fixed size. Addresses with the same number share the
+/// tokens of one bucket.
 pub const ADDRESS_BUCKETS: u16 = 1024;
 
 /// Creates the missing buckets. Without that, two workers could create one at the same time and lose a charge.
@@ -17,7 +17,7 @@ pub fn create_buckets<'a>(shared: &impl SharedData, clients: impl Iterator<Item 
     let addresses = (0..ADDRESS_BUCKETS).map(numbered_bucket);
     for key in clients.map(client_bucket).chain(addresses) {
         if shared.read(&key) == SharedValue::Missing {
-            let _ = shared.replace(&key, &FULL_BUCKET, None); // Fails if another worker has just created it.
+            let _ = shared.replace(&key, &FULL_BUCKET, None); // Unconditional, so it loses no race.
         }
     }
 }
@@ -27,9 +27,9 @@ pub fn client_bucket(id: &str) -> String {
     format!("codex-edge.client.{id}")
 }
 
-/// The shared-data key of the bucket of unauthenticated requests from this address.
+/// The shared-data key of the bucket for unauthenticated requests from an address.
 ///
-/// IPv6 customers have a network of 2^64 addresses, so that the /64 counts; the port never does.
+/// Of an IPv6 address only the /64 counts, since one customer has a whole /64. The port does not count.
 pub fn address_bucket(address: &[u8]) -> String {
     let network = std::str::from_utf8(address)
         .ok()

@@ -6,26 +6,26 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Exhausted, Quota, SharedData, SharedValue};
 
-/// The step back of the clock from which it counts as set back, in nanoseconds.
+/// Nanoseconds by which the time of one charge may precede that of the charge before it.
 ///
-/// Workers read the time before they write, so that one may be behind another by the duration of a callback; such a
-/// step must not empty a bucket.
+/// Each worker reads the time before it writes the bucket, so one worker may be behind another by the duration of a
+/// callback. Only a larger step means that the clock was set back.
 const CLOCK_SLACK_NANOS: u64 = 1_000_000_000;
 
 /// The most attempts to write a bucket that other workers write at the same time.
 ///
-/// Each failure means that another worker succeeded, so that a handful of workers never reaches this number; if it is
-/// reached, the request is rejected.
+/// Each failure means that another worker succeeded, so a handful of workers does not reach this number. After the last
+/// attempt the request is rejected.
 const MAX_ATTEMPTS: u32 = 64;
 
 /// The stored value of a full bucket.
 pub(super) const FULL_BUCKET: [u8; 8] = [0; 8];
 
-/// A number of requests at once, refilled over a window.
+/// The size of a bucket in requests, and the rate of its refill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     requests: NonZeroU32,
-    /// The time that refills one token; rounded up, so that no window gives more than `requests`.
+    /// The time that refills one token; rounded up, so that a window refills at most `requests` tokens.
     nanos_per_request: u64,
 }
 
@@ -64,11 +64,13 @@ impl RateLimit {
                 return result;
             }
         }
-        Err(self.exhausted(self.capacity_nanos(), now_nanos))
+        // The state of the bucket is unknown, so report an empty one.
+        let full_at = now_nanos.saturating_add(self.capacity_nanos());
+        Err(self.exhausted(full_at, now_nanos))
     }
 
-    /// A step of the algorithm. Tokens are refilled only while the clock moves forward: after a step back the bucket
-    /// is empty, so that no movement of the clock gives more tokens than a steady one.
+    /// A step of the algorithm. A step back of the clock adds no token: the time until the bucket is full grows by it.
+    /// That time is limited to the capacity; if it exceeds the capacity by more than the slack, the bucket is empty.
     pub(super) fn take(&self, full_at: u64, now: u64) -> Step {
         let latest = now.saturating_add(self.capacity_nanos());
         if full_at > latest.saturating_add(CLOCK_SLACK_NANOS) {

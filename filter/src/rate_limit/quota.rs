@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// The state of a bucket after a request was accepted.
+/// The state of a bucket after a charge, accepted or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     /// The size of the bucket in requests.

@@ -124,7 +124,9 @@ fn bucket_that_loses_every_race_rejects() {
             false
         }
     }
-    assert!(limit(2, 2000).charge(&Busy, "a", at(0)).is_err());
+    let exhausted = limit(2, 2000).charge(&Busy, "a", at(0)).unwrap_err();
+    assert_eq!(exhausted.quota.remaining, 0);
+    assert_eq!(exhausted.retry_after, Duration::from_secs(1));
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Routes a request to its handler, within the request's span and with its access log line.
-//! The table of routes is section 2 of the contract; `docs/openapi.json` describes it.
+//! `docs/openapi.json` describes the routes.
 
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ use crate::telemetry::trace_context::trace_id;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Responds to one request. Dropping the future, or the body of the response, interrupts the request's turn: hyper
-/// drops both when the client disconnects. `in_flight` is held until the body is dropped.
+/// Responds to one request. When the client disconnects, hyper drops the future, or the body of the response. Either
+/// drop interrupts the turn if `kill_on_disconnect` is set. `in_flight` is held until the body is dropped.
 pub async fn respond(
     state: Arc<AppState>,
     request: Request<Incoming>,

@@ -26,7 +26,7 @@ const EDGE_PROFILE: HeaderName = HeaderName::from_static("x-codex-edge-profile")
 const EDGE_MODELS: HeaderName = HeaderName::from_static("x-codex-edge-models");
 const EDGE_ADMIN: HeaderName = HeaderName::from_static("x-codex-edge-admin");
 
-/// Characters of a request id that are recorded; the filter rejects longer ones.
+/// Longest recorded request id, in characters; the filter replaces a longer one with a new id.
 const MAX_REQUEST_ID: usize = 128;
 
 /// Limits for reading a body that its handler did not read. A body beyond them costs the connection.
@@ -50,7 +50,7 @@ impl<'a> RequestContext<'a> {
         header(&self.head.headers, name)
     }
 
-    /// Returns the id of the caller's API key; empty where the filter does not authenticate.
+    /// Returns the id of the client; empty when the filter did not authenticate the request.
     pub(super) fn client(self) -> &'a str {
         self.header(&EDGE_CLIENT).unwrap_or_default()
     }
@@ -109,16 +109,16 @@ impl<'a> RequestContext<'a> {
         }
     }
 
-    /// Reads a JSON body.
+    /// Reads the body of a request whose media type is JSON; the caller parses the body.
     ///
     /// # Errors
-    /// The media type is not JSON, the body is larger than the configured maximum, or it ends early.
+    /// The media type is not JSON, the body is compressed, larger than `max_body_bytes`, or incomplete.
     pub(super) async fn read_body(
         self,
         state: &AppState,
         body: &mut Incoming,
     ) -> Result<Bytes, ApiError> {
-        check_media_type(&self.head.headers)?;
+        check_content_headers(&self.head.headers)?;
         let limit = state.config.max_body_bytes;
         match Limited::new(body, limit).collect().await {
             Ok(body) => Ok(body.to_bytes()),
@@ -141,8 +141,8 @@ pub(super) async fn discard(body: &mut Incoming) {
     timeout(UNREAD_TIMEOUT, rest).await.ok();
 }
 
-/// Accepts `application/json`, and a request without a media type.
-fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
+/// Accepts an uncompressed body with the media type `application/json` or without one.
+fn check_content_headers(headers: &HeaderMap) -> Result<(), ApiError> {
     let encoded = header(headers, &CONTENT_ENCODING)
         .is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity"));
     if encoded {

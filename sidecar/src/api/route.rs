@@ -1,5 +1,5 @@
 //! Method and path -> route, and the pattern of a route for metrics.
-//! The table is section 2 of the contract; `docs/openapi.json` describes it.
+//! `docs/openapi.json` describes the routes.
 
 use http::Method;
 

@@ -55,10 +55,10 @@ pub(super) async fn start_completion(
     .await
 }
 
-/// Starts a turn. Unless the operator wants turns to continue without their client, dropping the result interrupts it.
+/// Starts a turn. Dropping the result interrupts the turn, unless `kill_on_disconnect` is off.
 ///
 /// # Errors
-/// No child can take the turn now; the error is recorded.
+/// The turn is not admitted (`Backend::begin`); the usage log records the error.
 pub(super) async fn start(
     state: &AppState,
     turn: TurnRequest,

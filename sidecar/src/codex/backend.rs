@@ -21,8 +21,8 @@ use crate::config::Limits;
 use crate::process::RunningChild;
 use crate::turn::{Event, Outcome, Profile, Timers, Turn, TurnError, TurnRequest, channel};
 
-/// Capacity of the queue of admitted turns. A child takes a turn within microseconds, or within the quarter of a second
-/// of its successor's handshake when it has just been replaced.
+/// Capacity of the queue of admitted turns. A ready worker takes a turn within microseconds. A worker that has just
+/// replaced its child takes one after the handshake, about 250 ms later.
 const TURN_QUEUE_CAPACITY: usize = 64;
 
 /// The children, as the API sees them.
@@ -134,8 +134,8 @@ impl Backend {
     /// Begins a turn as soon as it has a permit.
     ///
     /// # Errors
-    /// The turn is not admitted: no child is ready, the request needs a feature that Codex does not have here, or all
-    /// permits and the queue are taken.
+    /// The turn is not admitted: no child is ready, this Codex does not support tools, the agent sandbox does not work,
+    /// the queue is full, `queue_timeout` has passed, or the workspace cannot be created.
     pub async fn begin(&self, request: TurnRequest, timers: Timers) -> Result<Turn, TurnError> {
         // Before the queue: a request that cannot be served must not wait for a permit first.
         self.readiness().check()?;

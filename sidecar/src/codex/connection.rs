@@ -21,7 +21,7 @@ use super::turn_queue::{QueuedTurn, TurnPermit};
 use crate::process::{Lines, Pipes, Stderr, Stdin};
 use crate::turn::EventWriter;
 
-/// Time that turns have to complete after their interrupt when the worker stops.
+/// Grace period in which interrupted turns may complete when the worker stops.
 const INTERRUPT_GRACE: Duration = Duration::from_secs(2);
 
 /// A failure after which the child cannot serve turns any longer.
@@ -45,7 +45,7 @@ pub(super) struct ChildConnection {
     log: ConnectionLog,
     session: AppServerSession,
     turns: HashMap<TurnKey, ActiveTurn>,
-    /// A future per turn, ready when the turn's client disconnects.
+    /// A future per turn, ready when the turn is cancelled: its client disconnected, or a deadline passed.
     cancelled: FuturesUnordered<BoxFuture<'static, TurnKey>>,
     /// Number of turns begun on this child, and the key of the next one.
     begun: u64,
@@ -55,7 +55,7 @@ pub(super) struct ChildConnection {
     readiness: Option<watch::Sender<Readiness>>,
 }
 
-/// The resources of a turn that the child has state of. All are released when the session closes the turn.
+/// The resources of a turn, held while the child keeps state of the turn. They are released when the session closes it.
 struct ActiveTurn {
     events: EventWriter,
     _permit: TurnPermit,
@@ -107,7 +107,7 @@ impl ChildConnection {
     }
 
     /// Returns the time since the last line from the child.
-    pub(super) fn idle(&self) -> Duration {
+    pub(super) fn silence(&self) -> Duration {
         self.last_activity.elapsed()
     }
 
@@ -125,7 +125,7 @@ impl ChildConnection {
             line = self.stdout.next() => self.on_line(line),
             written = self.stdin.write() => written.map_err(ConnectionError::Write),
             () = self.stderr.log() => Ok(()),
-            // `Some`: the empty set of a child without turns disables the branch instead of ending the loop.
+            // `next` returns `None` at once while there are no turns; the pattern then disables this branch.
             Some(key) = self.cancelled.next() => {
                 self.interrupt(key);
                 Ok(())
@@ -133,7 +133,7 @@ impl ChildConnection {
         }
     }
 
-    /// Begins a queued turn, unless its client has disconnected while the turn was queued.
+    /// Begins a queued turn, unless the turn was cancelled in the queue.
     pub(super) fn begin(&mut self, queued: QueuedTurn) {
         if queued.cancel.is_cancelled() {
             return;
@@ -223,8 +223,8 @@ impl ChildConnection {
     }
 }
 
-/// Publishes the readiness of the worker. The readiness does not change while a child starts, since its predecessor may
-/// have been ready until now, and turns wait in the queue for the handshake.
+/// Publishes the readiness of the worker, except while a child starts: after a recycled child the worker stays ready,
+/// and turns wait in the queue until the successor has completed its handshake.
 fn publish(readiness: &watch::Sender<Readiness>, state: SessionState) {
     let now = match state {
         SessionState::Starting => return,

@@ -1,6 +1,6 @@
-//! A worker: an app-server child that is restarted when it fails, and recycled when it reaches a limit.
-//! A child that fails is restarted after a growing delay, and each of its turns fails with an error. A child past its
-//! recycle limits is replaced first, and exits once its turns have completed.
+//! A worker: the task that owns an app-server child, its restarts and the turns on it.
+//! When a child fails, its turns fail with an error, and the worker starts the next child after a growing delay. When a
+//! child reaches a recycle limit, the worker starts the successor at once and stops the child after its last turn.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -28,13 +28,13 @@ const TICK: Duration = Duration::from_secs(1);
 /// Delay before the first restart of a failed child, and the longest delay; it doubles in between.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
-/// Age at which a child's failure does not count as part of a crash loop.
+/// Age above which a child counts as stable: its exit resets the restart delay.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 
 /// Number of stuck threads at which a child is recycled.
 const MAX_STUCK_THREADS: usize = 8;
 
-/// Silence after which a child with a stuck thread counts as hung.
+/// Time without a line after which a child with a stuck thread is recycled.
 const MAX_SILENCE: Duration = Duration::from_secs(5);
 
 /// The reason why a child serves no more turns.
@@ -70,12 +70,17 @@ impl Worker {
                 Err(error) => {
                     tracing::error!(%error, restart_in = ?delay, "codex child start failed");
                     self.readiness.send_replace(Readiness::Unavailable);
-                    self.back_off(&mut delay, started).await;
+                    self.back_off(&mut delay).await;
                     continue;
                 }
             };
             let span = process.span();
-            match process.serve(&self).instrument(span.clone()).await {
+            let exit = process.serve(&self).instrument(span.clone()).await;
+            // Before the `match`, which logs the delay.
+            if started.elapsed() > STABLE_AFTER {
+                delay = BACKOFF.0;
+            }
+            match exit {
                 ExitReason::Recycle => {
                     // A task of its own, so that the successor starts at once.
                     retiring.spawn(process.retire(self.stop.clone()).instrument(span));
@@ -93,16 +98,13 @@ impl Worker {
                 }
             }
             process.stop().instrument(span).await;
-            self.back_off(&mut delay, started).await;
+            self.back_off(&mut delay).await;
         }
         while retiring.join_next().await.is_some() {}
     }
 
-    /// Waits before the next start: longer each time, unless the last child was stable.
-    async fn back_off(&self, delay: &mut Duration, started: Instant) {
-        if started.elapsed() > STABLE_AFTER {
-            *delay = BACKOFF.0;
-        }
+    /// Waits before the next start, and doubles the delay up to the longest one.
+    async fn back_off(&self, delay: &mut Duration) {
         tokio::select! {
             () = sleep(*delay) => {}
             () = self.stop.cancelled() => {}
@@ -124,8 +126,8 @@ struct WorkerProcess {
 
 impl WorkerProcess {
     fn spawn(worker: &Worker) -> std::io::Result<Self> {
-        // Before the start: a login that is written in between must recycle the child, not pass for the one it has
-        // read.
+        // Read before the child starts: a login that is written during the start then differs from this time, and the
+        // child is recycled.
         let login_written = worker.launch.login_written();
         let (program, databases) = worker.launch.app_server()?;
         let (child, pipes) = ChildProcess::spawn(&program)?;
@@ -189,7 +191,7 @@ impl WorkerProcess {
         let turns = self.connection.begun();
         let stuck = self.connection.stuck_threads();
         let age = self.started.elapsed();
-        // Not before the first turn: a limit below the memory of an idle child would recycle for ever.
+        // Not before the first turn: with a limit below an idle child's memory, no child would ever serve a turn.
         let is_too_big = |max: NonZeroU64| turns > 0 && self.child.rss_bytes() >= max.get();
         let reasons = [
             ("turns", limits.turns.is_some_and(|max| turns >= max.get())),
@@ -202,7 +204,7 @@ impl WorkerProcess {
             ("stuck threads", stuck >= MAX_STUCK_THREADS),
             (
                 "silence",
-                stuck > 0 && self.connection.idle() >= MAX_SILENCE,
+                stuck > 0 && self.connection.silence() >= MAX_SILENCE,
             ),
         ];
         let reason = reasons.into_iter().find(|(_, holds)| *holds);

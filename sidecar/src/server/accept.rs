@@ -3,8 +3,9 @@
 //! Shutdown has three phases:
 //! 1. Unlink the socket, so that a successor can bind it. Clients that resolved the path earlier may still connect for
 //!    `UNLINK_GRACE`; their requests get a 503 with `x-should-retry: true`, and Envoy retries on the successor.
-//! 2. Drain: running responses finish within `drain`. Envoy closes idle connections; the sidecar never closes first,
-//!    because a request that races with the close might or might not have been processed.
+//! 2. Drain: running responses finish within `drain`. Envoy closes an idle connection after 1 s (`envoy.yaml`). The
+//!    sidecar closes one only after a response with `connection: close` or after `IDLE_BEFORE_CLOSE`, because Envoy
+//!    cannot tell whether the sidecar has processed a request that races with the close.
 //! 3. Abort: remaining turns are interrupted, their responses get an error frame, and connections are closed after
 //!    `ABORT_GRACE`.
 
@@ -21,10 +22,12 @@ use super::listener::Listener;
 use super::shutdown::Shutdown;
 use crate::api::AppState;
 
-/// Time for the last frame of an interrupted turn to reach Envoy; a child confirms an interrupt within milliseconds.
+/// Time for the last frame of an interrupted turn to reach Envoy. Must exceed `INTERRUPT_GRACE` in
+/// `codex/connection.rs`, after which a worker fails the turns that its child has not ended.
 const ABORT_GRACE: Duration = Duration::from_secs(5);
 
-/// Time between Envoy's lookup of the socket's path and its connect, which is one system call.
+/// Time that the sidecar accepts connections after the unlink, for a connect(2) that resolved the path before it. Lookup
+/// and connect are one system call, so the time is ample.
 const UNLINK_GRACE: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown.drain` is cancelled, then drains for at most `drain`, or until `shutdown.abort` is cancelled.
@@ -58,7 +61,7 @@ pub async fn serve(
     if timeout(ABORT_GRACE, idle).await.is_err() {
         warn!(
             connections = connections.len(),
-            "closing connections with unfinished responses"
+            "abort deadline reached, closing connections"
         );
     }
     connections.shutdown().await;
@@ -88,6 +91,7 @@ async fn accept_until(
 /// Waits until every connection is closed and every background turn has ended.
 async fn wait_idle(connections: &mut JoinSet<()>, shutdown: &Shutdown) {
     while connections.join_next().await.is_some() {}
+    // `wait` returns only for a closed tracker.
     shutdown.background.close();
     shutdown.background.wait().await;
 }

@@ -22,7 +22,8 @@ use super::shutdown::Shutdown;
 use crate::api::{self, AppState, InstrumentedBody, error_response};
 use crate::openai::ApiError;
 
-/// Time that a peer has to send a request's head. The peer is Envoy, which sends it at once.
+/// Time for the head of a request, idle time before it included: hyper starts the timer when it waits for a head. Longer
+/// than the cluster's `idle_timeout` in `envoy.yaml`, so that Envoy closes an idle connection first.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Idle time after which Envoy no longer sends a request on a connection: twice the `idle_timeout` of the cluster in
@@ -64,7 +65,8 @@ pub(super) async fn serve(stream: Connection, state: Arc<AppState>, shutdown: Sh
     }
 }
 
-/// Waits until the drain has started, the connection's requests have ended, and Envoy sends no more on it.
+/// Waits until the drain has started, the connection's requests have ended, and `IDLE_BEFORE_CLOSE` has passed; after
+/// the start of the drain, at most until the abort.
 async fn drained(requests: &TaskTracker, shutdown: &Shutdown) {
     shutdown.drain.cancelled().await;
     // `wait` returns only for a closed tracker; a closed one still counts new requests.
@@ -85,6 +87,7 @@ async fn reject_draining(
     mut request: Request<Incoming>,
     in_flight: TaskTrackerToken,
 ) -> Response<InstrumentedBody> {
+    // Bounded by Envoy's limits on a request (16 MiB, 120 s), and by the abort.
     while let Some(Ok(_)) = request.body_mut().frame().await {}
     debug!(path = request.uri().path(), "request rejected during drain");
     let mut response = error_response(&ApiError::draining())

@@ -54,7 +54,8 @@ impl SocketAccess {
     }
 }
 
-/// The file of a Unix socket; dropping it removes the file. Later the path may belong to a successor.
+/// The file of a Unix socket; dropping it removes the file. [`Listener::unlink`] drops it before the listener, whose own
+/// drop must not remove the socket that a successor has bound at the path.
 #[derive(Debug)]
 pub struct SocketFile(PathBuf);
 
@@ -68,7 +69,7 @@ impl Listener {
     /// Binds the address and listens. A stale socket of a killed predecessor is replaced.
     ///
     /// # Errors
-    /// The address is in use, or the system refuses it.
+    /// The address is in use, the path exists and is not a socket, or the system refuses the address.
     pub async fn bind(listen: &Listen, access: SocketAccess) -> io::Result<Self> {
         match listen {
             Listen::Loopback(address) => Ok(Self::Tcp(TcpListener::bind(address).await?)),
@@ -123,7 +124,7 @@ impl Listener {
 pub enum SocketState {
     /// The address is free.
     Free,
-    /// The path has the socket of a process that has ended.
+    /// The path has a socket whose process has ended: a connect is refused.
     Stale,
     /// Another process listens on the address.
     InUse(LockOwner),
@@ -143,7 +144,8 @@ pub async fn probe(listen: &Listen) -> io::Result<SocketState> {
             Err(error) => Err(error),
         },
         Listen::Unix(path) => {
-            // Fails for a path longer than `sun_path`, which `bind` would only report at startup.
+            // Fails for a path that is longer than `sun_path`: nothing below binds the path, so nothing else would
+            // report it.
             std::os::unix::net::SocketAddr::from_pathname(path)?;
             let directory = path
                 .parent()
@@ -165,26 +167,33 @@ async fn probe_socket(path: &Path) -> io::Result<SocketState> {
             "the path exists and is not a socket",
         ));
     }
-    Ok(match UnixStream::connect(path).await {
+    match UnixStream::connect(path).await {
         Ok(stream) => {
             let pid = stream
                 .peer_cred()
                 .ok()
                 .and_then(|peer| peer.pid())
                 .filter(|pid| *pid > 0);
-            SocketState::InUse(LockOwner { pid })
+            Ok(SocketState::InUse(LockOwner { pid }))
         }
-        Err(_) => SocketState::Stale,
-    })
+        Err(error) => match error.kind() {
+            io::ErrorKind::ConnectionRefused => Ok(SocketState::Stale),
+            io::ErrorKind::NotFound => Ok(SocketState::Free),
+            // EAGAIN: the backlog of a process that listens is full.
+            io::ErrorKind::WouldBlock => Ok(SocketState::InUse(LockOwner { pid: None })),
+            // Such as EACCES: the state of the socket is unknown, so it must not be removed.
+            _ => Err(error),
+        },
+    }
 }
 
-/// Binds the path and listens, with the mode of `access` for every connection.
+/// Binds the path, sets its mode, and listens.
 fn bind_unix(path: &Path, access: SocketAccess) -> io::Result<(UnixListener, SocketFile)> {
     let socket = UnixSocket::new_stream()?;
     socket.bind(path)?;
     let file = SocketFile(path.to_owned());
-    // Before `listen`: until then a connect fails, so the mode that the umask has left admits no other user. Setting
-    // the umask instead would change the mode of every file that another thread creates at the same moment.
+    // Before `listen`: until then every connect fails, so no user can connect under the mode that `bind` has set.
+    // Setting the umask instead would change the mode of every file that another thread creates at the same moment.
     std::fs::set_permissions(path, access.permissions())?;
     Ok((socket.listen(BACKLOG)?, file))
 }
@@ -192,6 +201,21 @@ fn bind_unix(path: &Path, access: SocketAccess) -> io::Result<(UnixListener, Soc
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn socket_with_a_full_backlog_is_in_use_and_not_stale() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let socket = UnixSocket::new_stream().unwrap();
+        socket.bind(&path).unwrap();
+        let listener = socket.listen(0).unwrap();
+        // The backlog of 0 admits one connection, which is never accepted.
+        let _waiting = UnixStream::connect(&path).await.unwrap();
+        let state = probe_socket(&path).await.unwrap();
+        assert!(matches!(state, SocketState::InUse(_)), "{state:?}");
+        drop(listener);
+        assert_eq!(probe_socket(&path).await.unwrap(), SocketState::Stale);
+    }
 
     #[tokio::test]
     async fn unix_socket_has_the_mode_of_its_access_and_is_unlinked_on_drop() {

@@ -1,4 +1,4 @@
-//! The HTTP server on the sidecar's socket: accept loop and drain, binding and unlinking of the address, the stream type.
+//! The HTTP server of the sidecar: listeners, accept loop, connections, and shutdown.
 
 mod accept;
 mod connection;

@@ -1,9 +1,9 @@
-//! The phases of the sidecar's end, shared by everything that has to react to them.
+//! The state of a shutdown, shared by all tasks that must react to it.
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Signals of a shutdown. SIGTERM starts the drain, a second one the abort.
+/// Tokens of a shutdown. The first SIGTERM or SIGINT starts the drain, the second one the abort.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     /// Cancelled when the drain starts: new requests are rejected, running ones continue.
