@@ -12,6 +12,37 @@ pub enum TurnError {
     /// The provider rejected the request as malformed or not allowed; the text is the provider's.
     #[error("the model provider refused the request: {0}")]
     Rejected(String),
+    /// A policy of the provider does not allow the request.
+    #[error("the model provider refused the request under its {policy} policy: {message}")]
+    PolicyViolation {
+        /// The policy's subject.
+        policy: &'static str,
+        /// The provider's sentence, or advice where the provider sent none.
+        message: String,
+    },
+    /// The provider cannot check the request against its policies at the moment.
+    #[error("the model provider has no capacity for its policy checks; try again shortly")]
+    PolicyCapacity,
+    /// The provider has no capacity for the service tier `flex`.
+    #[error(
+        "the model provider has no capacity left for the service tier flex; try again later, or send another `service_tier`"
+    )]
+    FlexUnavailable,
+    /// The token budget in Codex's configuration is used up.
+    #[error(
+        "the token budget in Codex's configuration ended the turn; shorten the request, or ask the operator to raise `features.rollout_budget`"
+    )]
+    BudgetExceeded,
+    /// Too many actions of an agent were denied.
+    #[error(
+        "Codex ended the turn because too many of its actions were denied; ask for less than the sandbox forbids"
+    )]
+    TooManyDenials,
+    /// Codex's sandbox failed during the turn.
+    #[error(
+        "Codex's sandbox failed during the turn; the operator must run `sidecar --check`, which tests it"
+    )]
+    SandboxFailed,
     /// The model ended without the required tool call.
     #[error(
         "the model did not call a tool although `tool_choice` requires it; try again, or allow an answer without a call"

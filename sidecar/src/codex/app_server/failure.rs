@@ -1,5 +1,6 @@
 //! Mapping of a failed turn, `codexErrorInfo` and message, to the domain's error.
-//! The classes are those that Codex 0.169 was seen to report for each response of the model service.
+//! The kinds are those of `CodexErrorInfo` in the schema of Codex 0.171; a kind of a later version is a failure of the
+//! provider, unless its HTTP status says more.
 
 use std::time::Duration;
 
@@ -32,6 +33,10 @@ fn incomplete(message: &str) -> Option<FinishReason> {
 
 fn turn_error(failure: &TurnFailure, quota_reset: Option<Duration>) -> TurnError {
     let (kind, status) = kind_and_status(&failure.codex_error_info);
+    if let Some(policy) = policy_of(kind) {
+        let message = policy_message(&failure.message);
+        return TurnError::PolicyViolation { policy, message };
+    }
     // Kinds before statuses: 400 and 429 also occur with kinds that say more.
     match (kind, status) {
         ("contextWindowExceeded", _) => TurnError::ContextLength,
@@ -42,7 +47,14 @@ fn turn_error(failure: &TurnFailure, quota_reset: Option<Duration>) -> TurnError
         ("rateLimitExceeded", _) | (_, Some(429)) => TurnError::ProviderRateLimited,
         ("serverOverloaded", _) | (_, Some(503)) => TurnError::ProviderOverloaded,
         ("unauthorized", _) | (_, Some(401 | 403)) => TurnError::Unauthorized,
-        ("cyberPolicy" | "badRequest", _) | (_, Some(400..=499)) => {
+        ("policyCapacityUnavailable", _) => TurnError::PolicyCapacity,
+        ("flexUnavailable", _) => TurnError::FlexUnavailable,
+        ("sessionBudgetExceeded", _) => TurnError::BudgetExceeded,
+        ("tooManyDenials", _) => TurnError::TooManyDenials,
+        ("sandboxError", _) => TurnError::SandboxFailed,
+        // Answers to calls that the sidecar never makes.
+        ("threadRollbackFailed" | "activeTurnNotSteerable", _) => TurnError::Protocol,
+        ("badRequest", _) | (_, Some(400..=499)) => {
             TurnError::Rejected(provider_message(&failure.message))
         }
         ("other", None) if is_json_error(&failure.message) => {
@@ -52,6 +64,25 @@ fn turn_error(failure: &TurnFailure, quota_reset: Option<Duration>) -> TurnError
             TurnError::Unavailable
         }
         _ => TurnError::ProviderFailed,
+    }
+}
+
+/// Returns the subject of the policy that the kind is about.
+fn policy_of(kind: &str) -> Option<&'static str> {
+    match kind {
+        "cyberPolicy" => Some("cyber security"),
+        "bioPolicy" => Some("biology"),
+        "misalignmentPolicyViolation" => Some("misalignment"),
+        "inferenceHookDenied" => Some("inference hook"),
+        _ => None,
+    }
+}
+
+/// Returns the provider's sentence about a policy, or advice if the provider sent none.
+fn policy_message(message: &str) -> String {
+    match provider_message(message).trim() {
+        "" => "change the request, since a retry is refused again".to_owned(),
+        sentence => sentence.to_owned(),
     }
 }
 
@@ -108,8 +139,9 @@ mod tests {
     #[test]
     fn each_error_kind_of_codex_maps_to_a_turn_error() {
         use TurnError::{
-            ContextLength, ModelNotFound, ProviderFailed, ProviderOverloaded, ProviderRateLimited,
-            QuotaExceeded, Rejected, Unauthorized, Unavailable,
+            BudgetExceeded, ContextLength, FlexUnavailable, ModelNotFound, PolicyCapacity,
+            Protocol, ProviderFailed, ProviderOverloaded, ProviderRateLimited, QuotaExceeded,
+            Rejected, SandboxFailed, TooManyDenials, Unauthorized, Unavailable,
         };
         for (info, message, error) in [
             (r#""contextWindowExceeded""#, "too long", ContextLength),
@@ -162,10 +194,50 @@ mod tests {
                 r#"{"error":{"message":"bad image"}}"#,
                 Rejected("bad image".into()),
             ),
+            (r#""policyCapacityUnavailable""#, "", PolicyCapacity),
+            (r#""flexUnavailable""#, "", FlexUnavailable),
+            (r#""sessionBudgetExceeded""#, "", BudgetExceeded),
+            (r#""tooManyDenials""#, "", TooManyDenials),
+            (r#""sandboxError""#, "", SandboxFailed),
+            (r#""threadRollbackFailed""#, "", Protocol),
+            (
+                r#"{"activeTurnNotSteerable":{"turnKind":"review"}}"#,
+                "",
+                Protocol,
+            ),
             (r#""aVariantOfTomorrow""#, "?", ProviderFailed),
             ("null", "?", ProviderFailed),
         ] {
             check(info, message, &Outcome::Failed(error));
+        }
+    }
+
+    #[test]
+    fn policies_are_named_with_the_sentence_of_the_provider() {
+        for (kind, message, expected) in [
+            (
+                "cyberPolicy",
+                r#"{"error":{"message":"Flagged."}}"#,
+                "cyber security policy: Flagged.",
+            ),
+            ("bioPolicy", "Flagged.", "biology policy: Flagged."),
+            (
+                "misalignmentPolicyViolation",
+                "",
+                "misalignment policy: change the request, since a retry is refused again",
+            ),
+            (
+                "inferenceHookDenied",
+                "Not in this workspace.",
+                "inference hook policy: Not in this workspace.",
+            ),
+        ] {
+            let failure = TurnFailure {
+                message: message.to_owned(),
+                codex_error_info: kind.into(),
+            };
+            let text = turn_error(&failure, None).to_string();
+            assert!(text.ends_with(expected), "{text}");
         }
     }
 

@@ -309,7 +309,9 @@ impl From<TurnError> for ApiError {
             TurnError::ContextLength => {
                 Self::bad_request(CONTEXT_LENGTH_EXCEEDED, message).at("messages")
             }
-            TurnError::Rejected(_) => Self::bad_request("invalid_request_error", message),
+            TurnError::Rejected(_) | TurnError::PolicyViolation { .. } => {
+                Self::bad_request("invalid_request_error", message)
+            }
             TurnError::ToolsUnsupported(_) => Self::unsupported("tools", message),
             TurnError::ModelNotFound | TurnError::ToolNotCalled | TurnError::UnexpectedToolCall => {
                 failed("codex_failed", message)
@@ -326,7 +328,9 @@ impl From<TurnError> for ApiError {
             TurnError::Busy => {
                 limited("concurrency_exceeded", message).after(Duration::from_secs(1))
             }
-            TurnError::ProviderOverloaded => {
+            TurnError::ProviderOverloaded
+            | TurnError::PolicyCapacity
+            | TurnError::FlexUnavailable => {
                 Self::unavailable("codex_unavailable", message).after(Duration::from_secs(5))
             }
             TurnError::Unauthorized | TurnError::LoginRequired => {
@@ -341,6 +345,9 @@ impl From<TurnError> for ApiError {
                 Self::unavailable("codex_unavailable", message).after(Duration::from_secs(10))
             }
             TurnError::ProviderFailed
+            | TurnError::BudgetExceeded
+            | TurnError::TooManyDenials
+            | TurnError::SandboxFailed
             | TurnError::ChildExited
             | TurnError::Protocol
             | TurnError::SlowReader => failed("codex_failed", message),
@@ -400,6 +407,19 @@ mod tests {
                 400,
                 "invalid_request_error",
             ),
+            (
+                TurnError::PolicyViolation {
+                    policy: "cyber security",
+                    message: "x".into(),
+                },
+                400,
+                "invalid_request_error",
+            ),
+            (TurnError::PolicyCapacity, 503, "codex_unavailable"),
+            (TurnError::FlexUnavailable, 503, "codex_unavailable"),
+            (TurnError::BudgetExceeded, 502, "codex_failed"),
+            (TurnError::TooManyDenials, 502, "codex_failed"),
+            (TurnError::SandboxFailed, 502, "codex_failed"),
             (quota, 429, "insufficient_quota"),
             (TurnError::Busy, 429, "concurrency_exceeded"),
             (TurnError::ChildExited, 502, "codex_failed"),

@@ -263,7 +263,10 @@ fn failures() -> Vec<(&'static str, &'static str, TurnError)> {
         (
             "failed-cyber-policy",
             "",
-            rejected("mock message for cyber_policy. Please try again in 300ms."),
+            TurnError::PolicyViolation {
+                policy: "cyber security",
+                message: "mock message for cyber_policy. Please try again in 300ms.".to_owned(),
+            },
         ),
         ("failed-invalid-prompt", "", TurnError::ProviderFailed),
         ("conn-refused-bounded", "", TurnError::ProviderFailed),
