@@ -21,16 +21,16 @@ FROM node:22.22.0-bookworm-slim@sha256:dd9d21971ec4395903fa6143c2b9267d048ae01ca
 ARG TARGETARCH
 WORKDIR /codex
 RUN case "$TARGETARCH" in \
-      amd64) platform=linux-x64 sum=89801b4b97faba562eb80fe0a833159ac79399be674022f4b1a0ccab1d153faa ;; \
-      arm64) platform=linux-arm64 sum=c1555c8ad3913e703d736584ff15e98eaeda685bf6eaedc83ae15943badbc1ff ;; \
+      amd64) platform=linux-x64 sum=e13d67afb0533cc6160b5f4140e4ad07e2acd87adbaa081bbf69b82e90cf4e55 ;; \
+      arm64) platform=linux-arm64 sum=26ae27788c7d962ae64321aba4673f918b99b40c4655246930bf962fa5b81b01 ;; \
       *) echo "no Codex is pinned for '$TARGETARCH'" >&2; exit 1 ;; \
     esac \
- && npm pack --loglevel=error "@openai/codex@0.169.0-$platform" \
- && echo "$sum  openai-codex-0.169.0-$platform.tgz" > sums \
+ && npm pack --loglevel=error "@openai/codex@0.171.0-$platform" \
+ && echo "$sum  openai-codex-0.171.0-$platform.tgz" > sums \
  && sha256sum --check sums \
- && tar --extract --gzip --file="openai-codex-0.169.0-$platform.tgz" --no-same-owner --strip-components=3 \
+ && tar --extract --gzip --file="openai-codex-0.171.0-$platform.tgz" --no-same-owner --strip-components=3 \
       --exclude='*/voice' --wildcards 'package/vendor/*' \
- && rm sums "openai-codex-0.169.0-$platform.tgz"
+ && rm sums "openai-codex-0.171.0-$platform.tgz"
 
 # The tag is an exact version. The digest was not available when this was written.
 FROM envoyproxy/envoy:v1.40.0 AS envoy

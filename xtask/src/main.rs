@@ -42,6 +42,8 @@ enum Command {
     Check(CheckArgs),
     /// Fetch the pinned tools and clients
     Fetch,
+    /// Ask the package registries for newer releases of the pinned tools
+    Pins,
 }
 
 fn main() -> ExitCode {
@@ -66,6 +68,7 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Fuzz(args) => xtask::fuzz::fuzz(args)?,
         Command::Bench(args) => xtask::bench::bench(args)?,
         Command::Check(args) => xtask::check::check(args)?,
+        Command::Pins => xtask::tools::report_newer()?,
         Command::Fetch => {
             let tools = Tools::open();
             tools.fetch(&Tool::of_tests())?;

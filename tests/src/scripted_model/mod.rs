@@ -1,5 +1,5 @@
 //! The scripted model: a stand-in for the model provider, the only stand-in in this project.
-//! It implements OpenAI's Responses API (`POST /v1/responses`, streamed) as Codex 0.42.0 and 0.169.0 use it.
+//! It implements OpenAI's Responses API (`POST /v1/responses`, streamed) as Codex 0.42.0, 0.169.0 and 0.171.0 use it.
 //!
 //! # Choice of the script
 //!

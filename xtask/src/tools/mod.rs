@@ -4,10 +4,13 @@
 mod archive;
 mod choice;
 mod clients;
+mod newer;
 mod pins;
 mod store;
+mod tool;
 mod tool_dir;
 
 pub use choice::{Chosen, choose};
+pub use newer::report_newer;
 pub use pins::Tool;
 pub use tool_dir::Tools;

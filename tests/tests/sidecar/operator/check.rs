@@ -144,7 +144,7 @@ fn codex() -> String {
 #[tokio::test]
 async fn valid_configuration_is_described_and_leaves_no_files() {
     for (codex, version, protocol) in [
-        (codex(), "0.169.0", "app-server"),
+        (codex(), "0.171.0", "app-server"),
         (proto_codex(), "0.42.0", "proto"),
     ] {
         let installation = Installation::new(&codex).env("PROXY_TIMEOUT_MS", "7000");
@@ -219,7 +219,7 @@ async fn configuration_that_prevents_a_start_is_named() {
         (
             Box::new(|installation| installation.env("CODEX_PROTOCOL", "proto")),
             "codex",
-            &["0.169.0", "0.42 or older", "CODEX_PROTOCOL=proto"],
+            &["0.171.0", "0.42 or older", "CODEX_PROTOCOL=proto"],
             Some(64),
         ),
         (

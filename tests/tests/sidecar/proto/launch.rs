@@ -47,7 +47,7 @@ async fn codex_without_the_requested_protocol_is_named_with_the_required_version
         .into_owned();
     for (binary, protocol, parts) in [
         (codex_binary(), "app-server", ["0.42.0", "0.169 or newer"]),
-        (current, "proto", ["0.169.0", "0.42 or older"]),
+        (current, "proto", ["0.171.0", "0.42 or older"]),
         (
             "/bin/true".to_owned(),
             "auto",
