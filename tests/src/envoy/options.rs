@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use xtask::envoy_config::Placement;
+use xtask::tools::Tool;
 
 use crate::filter_wasm::filter_wasm;
 use crate::http::DEADLINE;
@@ -14,7 +15,9 @@ use crate::http::DEADLINE;
 /// The differences between a test's Envoy and the one that ships.
 #[derive(Clone, Debug)]
 pub struct EnvoyOptions {
+    pub(super) tool: Tool,
     upstream: PathBuf,
+    bootstrap: Option<&'static str>,
     sidecar_admin: Option<PathBuf>,
     pub(super) concurrency: u16,
     pub(super) env: Vec<(String, String)>,
@@ -31,7 +34,9 @@ impl EnvoyOptions {
     /// The shipped configuration, one worker, no variables, and `upstream` in place of the sidecar's socket.
     pub fn new(upstream: impl Into<PathBuf>) -> Self {
         Self {
+            tool: Tool::Envoy,
             upstream: upstream.into(),
+            bootstrap: None,
             sidecar_admin: None,
             concurrency: 1,
             env: Vec::new(),
@@ -43,6 +48,14 @@ impl EnvoyOptions {
             wrapper: Vec::new(),
             start_timeout: DEADLINE,
         }
+    }
+
+    /// Runs the oldest pinned Envoy with `bootstrap` in place of `envoy.yaml`, of which only the paths are replaced.
+    #[must_use]
+    pub fn oldest(mut self, bootstrap: &'static str) -> Self {
+        self.tool = Tool::EnvoyOldest;
+        self.bootstrap = Some(bootstrap);
+        self
     }
 
     /// Uses `socket` as the sidecar's admin interface; by default no server listens there.
@@ -124,6 +137,9 @@ pub(super) fn place(dir: &Path, options: &EnvoyOptions) -> Placement {
     placement
         .write(&bootstrap)
         .expect("the shipped configuration can be rendered");
+    if let Some(text) = options.bootstrap {
+        rewrite(&bootstrap, |_| with_paths(text, dir, &options.upstream));
+    }
     rewrite(&bootstrap, |text| replace_all(text, &options.replacements));
     if let Some(yaml) = &options.filters_instead {
         rewrite(&bootstrap, |text| without_filter(&text, yaml));
@@ -133,6 +149,15 @@ pub(super) fn place(dir: &Path, options: &EnvoyOptions) -> Placement {
         with_fields(&text, &options.filter)
     });
     placement
+}
+
+/// `bootstrap` with the folder `dir` and the socket `upstream` in place of the shipped paths.
+fn with_paths(bootstrap: &str, dir: &Path, upstream: &Path) -> String {
+    let dir = dir.to_string_lossy();
+    bootstrap
+        .replace("/run/codex-edge/sidecar.sock", &upstream.to_string_lossy())
+        .replace("/run/codex-edge", &dir)
+        .replace("/etc/codex-edge", &dir)
 }
 
 /// File name of the rendered `envoy.yaml`.

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use xtask::command::bound_to_parent;
 use xtask::envoy_config::Placement;
-use xtask::tools::{Tool, Tools};
+use xtask::tools::Tools;
 
 use super::admin::Admin;
 use super::log::{Log, read_lines};
@@ -223,7 +223,7 @@ impl Drop for Envoy {
 
 fn spawn(dir: &Path, options: &EnvoyOptions) -> Child {
     let envoy = Tools::open()
-        .executable(Tool::Envoy)
+        .executable(options.tool)
         .expect("Envoy was fetched: `cargo xtask fetch`");
     let wrapper = options.wrapper.iter().map(PathBuf::from);
     let mut words = wrapper.chain([envoy]);

@@ -1,6 +1,6 @@
 //! The edge as it ships: real Envoy, `envoy/envoy.yaml`, the compiled filter, and an upstream that records its
 //! requests. Each hardening line of `envoy.yaml` has a test here that fails without the line. Timeouts and limits are
-//! lowered where a test would otherwise have to wait for the shipped value.
+//! lowered where a test would otherwise have to wait for the shipped value. `oldest_envoy` runs the filter alone.
 
 mod auth;
 mod cors;
@@ -8,5 +8,6 @@ mod error_shapes;
 mod http;
 mod models;
 mod observability;
+mod oldest_envoy;
 mod stack;
 mod traps;
