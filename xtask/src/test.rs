@@ -1,4 +1,5 @@
-//! `cargo xtask test`: fetches the peers, then runs the style check, the instruction counts and every test.
+//! `cargo xtask test`: fetches the peers, then runs the style check, the instruction counts and every test, and the core
+//! of the tests with Codex once more with the oldest Codex that has an app-server.
 //! The runner is `cargo test`, and its summary is the last output of a run.
 
 use anyhow::Result;
@@ -11,6 +12,15 @@ use crate::tools::{Tool, Tools};
 
 /// The integration tests that need neither Envoy nor Codex nor a client.
 const FAST: &[&str] = &["filter", "scripted_model", "wasm_host"];
+
+/// The variable that makes the tests run the sidecar with the oldest supported app-server.
+pub const OLDEST_CODEX: &str = "CODEX_EDGE_TEST_OLDEST_CODEX";
+
+/// The core of the tests with Codex: a test binary and the modules of it that depend on the protocol.
+const CORE: &[(&str, &[&str])] = &[
+    ("sidecar", &["chats::chat::", "chats::tools::", "errors::"]),
+    ("end_to_end", &["responses::codex::"]),
+];
 
 /// The arguments of `test`.
 #[derive(Debug, Args)]
@@ -45,6 +55,38 @@ pub fn test(args: &TestArgs) -> Result<()> {
     ]))?;
     // A changed count is reported after the tests, so that one run shows both.
     let counted = counts(&CountsArgs::default());
-    run(tests.env("CODEX_EDGE_TOOLS", tools.dir()))?;
-    counted
+    let tested = run(tests.env("CODEX_EDGE_TOOLS", tools.dir()));
+    let core = core_with_oldest_codex(&tools);
+    tested.and(core).and(counted)
+}
+
+/// Runs [`CORE`] with the oldest Codex that has an app-server, also after a failure.
+fn core_with_oldest_codex(tools: &Tools) -> Result<()> {
+    let version = Tool::CodexOldest.version()?;
+    let mut result = Ok(());
+    for (binary, modules) in CORE {
+        eprintln!("running the core of {binary} with Codex {version}");
+        let mut tests = cargo(&["test", "-p", "tests", "--test", binary, "--"]);
+        tests.args(*modules).env(OLDEST_CODEX, "1");
+        result = result.and(run(tests.env("CODEX_EDGE_TOOLS", tools.dir())));
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace;
+
+    /// A filter that matches no test would pass.
+    #[test]
+    fn modules_of_the_core_exist() {
+        for (binary, modules) in CORE {
+            for module in *modules {
+                let path = module.trim_end_matches("::").replace("::", "/");
+                let file = format!("tests/tests/{binary}/{path}.rs");
+                assert!(workspace::root().join(&file).exists(), "{file}");
+            }
+        }
+    }
 }

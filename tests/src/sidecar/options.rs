@@ -3,12 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use tempfile::TempDir;
-use xtask::tools::{Tool, Tools};
-
-use super::binary::sidecar_binary;
+use super::binary::{codex_binary, codex_tool, sidecar_binary};
 use super::process::Sidecar;
 use crate::scripted_model::ScriptedModel;
+use tempfile::TempDir;
 
 /// A sidecar before its start.
 #[derive(Debug)]
@@ -18,17 +16,14 @@ pub struct SidecarOptions {
 }
 
 impl SidecarOptions {
-    /// The pinned Codex, with `model` as its provider.
+    /// The Codex of the tests, with `model` as its provider.
     pub fn new(model: &ScriptedModel) -> Self {
-        let codex = Tools::open()
-            .executable(Tool::Codex)
-            .expect("Codex was fetched: `cargo xtask fetch`");
         let options = Self {
             program: None,
             env: Vec::new(),
         };
         options
-            .env("CODEX_BIN", &codex.to_string_lossy())
+            .env("CODEX_BIN", &codex_binary(codex_tool()))
             .env("CODEX_FORCE_PROVIDER", "scripted")
             .env("SCRIPTED_MODEL_URL", &model.base_url())
     }
