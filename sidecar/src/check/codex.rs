@@ -61,7 +61,12 @@ fn codex(config: &Config, dry_run: &DryRun) -> Diagnostic {
         launch.version(),
         launch.protocol().as_str()
     );
-    Diagnostic::new(Pass, "codex", text)
+    if launch.is_tested() {
+        Diagnostic::new(Pass, "codex", text)
+    } else {
+        let note = "not tested with this release of codex-edge; the self-test passed";
+        Diagnostic::new(Warn, "codex", format!("{text}; {note}"))
+    }
 }
 
 fn login(config: &Config, dry_run: &DryRun) -> Diagnostic {

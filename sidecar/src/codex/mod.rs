@@ -12,6 +12,7 @@ mod proto;
 mod protocol_log;
 mod rate_limits;
 mod readiness;
+mod self_test;
 mod turn_queue;
 mod wire;
 mod worker;
@@ -27,3 +28,4 @@ pub use launch::{
 pub use protocol_log::ProtocolLog;
 pub use rate_limits::{RateLimitWindow, RateLimits};
 pub use readiness::Readiness;
+pub use self_test::SelfTestError;

@@ -24,7 +24,7 @@ Docs: docs/configuration.md lists every variable; README.md has troubleshooting 
 /// The text of `--version`; an end-to-end test compares the Codex versions with the pinned ones.
 pub(super) const VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
-    "\ntested with Codex 0.169.0 (app-server) and 0.42.0 (proto)"
+    "\ntested with Codex 0.171.0 and 0.169.0 (app-server), and 0.42.0 (proto)"
 );
 
 #[cfg(test)]

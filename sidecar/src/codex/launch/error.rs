@@ -4,6 +4,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::codex::self_test::SelfTestError;
+
 /// A condition that keeps Codex from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
@@ -21,6 +23,21 @@ pub enum LaunchError {
         found: String,
         /// The supported versions.
         needed: String,
+    },
+    /// An untested version does not respond to the sidecar's calls as the tested ones do.
+    #[error(
+        "CODEX_BIN={path} is codex-cli {version}, which this release of codex-edge was not tested with, and its self-test failed; install codex-cli {newest_tested}, or a newer codex-edge"
+    )]
+    SelfTest {
+        /// The value of `CODEX_BIN`.
+        path: PathBuf,
+        /// Codex's version.
+        version: String,
+        /// The newest version that the tests run.
+        newest_tested: String,
+        /// The call that failed.
+        #[source]
+        source: SelfTestError,
     },
     /// The kernel cannot confine the children of `codex proto`.
     #[error(

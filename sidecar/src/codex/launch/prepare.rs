@@ -16,9 +16,9 @@ use super::error::LaunchError;
 use super::login::{self, Login};
 use super::model_catalog;
 use super::sandbox::AgentSandbox;
-use super::version::{self, Protocol};
+use super::version::{self, Protocol, SelectedVersion};
 use crate::codex::protocol_log::ProtocolLog;
-use crate::codex::{app_server, proto};
+use crate::codex::{app_server, proto, self_test};
 use crate::config::Config;
 use crate::process::{ChildRegistry, Program, orphans};
 use crate::turn::TurnError;
@@ -27,8 +27,7 @@ use crate::turn::TurnError;
 #[derive(Debug)]
 pub struct Launch {
     binary: CodexBinary,
-    version: String,
-    protocol: Protocol,
+    version: SelectedVersion,
     home: PathBuf,
     provider: Option<String>,
     /// `None` where the sandbox does not work, and with `proto`.
@@ -68,9 +67,8 @@ impl Launch {
             work_dir,
         };
         let version_line = binary.version_line().await?;
-        let (version, protocol) =
-            version::select_protocol(config.protocol, &config.codex_bin, &version_line)?;
-        let (context_windows, agent) = match protocol {
+        let version = version::select_protocol(config.protocol, &config.codex_bin, &version_line)?;
+        let (context_windows, agent) = match version.protocol {
             Protocol::AppServer => {
                 let models = config.codex_models();
                 // The sandbox probe reads the catalogue of agents, so the catalogues are written first.
@@ -82,7 +80,7 @@ impl Launch {
                 (windows, works.then_some(agent))
             }
             Protocol::Proto => {
-                binary.path = native_program(&binary.path, &version)?;
+                binary.path = native_program(&binary.path, &version.text)?;
                 tracing::warn!(
                     reason = "codex proto has no sandbox",
                     "agent turns disabled"
@@ -90,10 +88,9 @@ impl Launch {
                 (BTreeMap::new(), None)
             }
         };
-        Ok(Self {
+        let launch = Self {
             binary,
             version,
-            protocol,
             home,
             provider: config.force_provider.clone(),
             agent,
@@ -101,17 +98,50 @@ impl Launch {
             private,
             registry: ChildRegistry::default(),
             protocol_log: ProtocolLog::default(),
-        })
+        };
+        if !launch.is_tested() {
+            launch.self_test(config).await?;
+        }
+        Ok(launch)
     }
 
-    /// Returns the binary's own version, such as `0.169.0`.
+    /// Makes the calls of a turn to a child of an untested version, so that a changed protocol ends the start with the
+    /// name of the call, not each request with an error.
+    async fn self_test(&self, config: &Config) -> Result<(), LaunchError> {
+        let (major, minor, patch) = version::NEWEST_TESTED;
+        let newest_tested = format!("{major}.{minor}.{patch}");
+        let (program, _databases) = self
+            .app_server()
+            .map_err(|error| LaunchError::Folder(self.private.path().to_owned(), error))?;
+        self_test::run(&program)
+            .await
+            .map_err(|source| LaunchError::SelfTest {
+                path: config.codex_bin.clone(),
+                version: self.version.text.clone(),
+                newest_tested: newest_tested.clone(),
+                source,
+            })?;
+        tracing::warn!(
+            codex = self.version(),
+            newest_tested,
+            "untested codex version accepted after a self-test"
+        );
+        Ok(())
+    }
+
+    /// Returns the binary's own version, such as `0.171.0`.
     pub fn version(&self) -> &str {
-        &self.version
+        &self.version.text
     }
 
     /// Returns the protocol that children speak.
     pub fn protocol(&self) -> Protocol {
-        self.protocol
+        self.version.protocol
+    }
+
+    /// Whether this version is one that this release was tested with; any other one has passed the self-test.
+    pub fn is_tested(&self) -> bool {
+        self.version.is_tested
     }
 
     /// Returns the context windows that the binary knows, in tokens by model name; empty with `proto`.

@@ -1,5 +1,6 @@
 //! Selection of the protocol by Codex's version.
-//! Tested: 0.36 and 0.42 speak `proto`; 0.44 has neither `proto` nor app-server protocol v2; 0.169 has the latter.
+//! Tried: 0.36 and 0.42 speak `proto`; 0.44 has neither `proto` nor app-server protocol v2; 0.169 and 0.171 have the
+//! latter. The tests run 0.42, 0.169 and 0.171.
 
 use std::path::Path;
 
@@ -11,6 +12,9 @@ const LAST_PROTO: (u64, u64) = (0, 42);
 
 /// The first release with an app-server that is known to speak protocol v2 as the sidecar does.
 const FIRST_APP_SERVER: (u64, u64) = (0, 169);
+
+/// The newest release that the tests run, which `xtask/src/tools/pins.rs` pins. A newer one must pass the self-test.
+pub(super) const NEWEST_TESTED: (u64, u64, u64) = (0, 171, 0);
 
 /// The protocol of a Codex child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,24 +35,50 @@ impl Protocol {
     }
 }
 
+/// The version of the binary, and the protocol that its children speak.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SelectedVersion {
+    /// Such as `0.171.0`.
+    pub(super) text: String,
+    pub(super) protocol: Protocol,
+    /// `false` for an app-server that is newer than the newest tested release, or older than the first supported one.
+    pub(super) is_tested: bool,
+}
+
 /// A version that `codex --version` printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Version {
     text: String,
     number: (u64, u64),
+    patch: u64,
 }
 
 impl Version {
-    /// Parses a line such as `codex-cli 0.169.0`.
+    /// Parses a line such as `codex-cli 0.171.0`.
     fn parse(line: &str) -> Option<Self> {
         let text = line.strip_prefix("codex-cli ")?.trim();
-        let mut numbers = text.split('.').map(str::parse::<u64>);
+        // A pre-release such as `0.172.0-alpha.4` counts as its release.
+        let (release, _) = text.split_once('-').unwrap_or((text, ""));
+        let mut numbers = release.split('.').map(str::parse::<u64>);
         let major = numbers.next()?.ok()?;
         let minor = numbers.next()?.ok()?;
         Some(Self {
             text: text.to_owned(),
             number: (major, minor),
+            patch: numbers.next().and_then(Result::ok).unwrap_or(0),
         })
+    }
+
+    /// Whether children with `protocol` need no self-test. Releases that are older than those under test and speak
+    /// `proto` need none, since `proto` does not change any more.
+    fn is_tested(&self, protocol: Protocol) -> bool {
+        let (major, minor) = self.number;
+        match protocol {
+            Protocol::Proto => true,
+            Protocol::AppServer => {
+                self.number >= FIRST_APP_SERVER && (major, minor, self.patch) <= NEWEST_TESTED
+            }
+        }
     }
 
     /// Returns the protocol for this version. The operator's choice wins unless it is known not to work; the handshake
@@ -66,7 +96,7 @@ impl Version {
     }
 }
 
-/// Returns the version, such as `0.169.0`, and the protocol, from the first line of `codex --version`.
+/// Returns the version and the protocol, from the first line of `codex --version`.
 ///
 /// # Errors
 /// The program is not Codex, or this version of Codex does not speak the chosen protocol.
@@ -74,11 +104,15 @@ pub(super) fn select_protocol(
     choice: ProtocolChoice,
     path: &Path,
     line: &str,
-) -> Result<(String, Protocol), LaunchError> {
+) -> Result<SelectedVersion, LaunchError> {
     Version::parse(line)
         .and_then(|version| {
             let protocol = version.protocol(choice)?;
-            Some((version.text, protocol))
+            Some(SelectedVersion {
+                is_tested: version.is_tested(protocol),
+                text: version.text,
+                protocol,
+            })
         })
         .ok_or_else(|| LaunchError::Version {
             path: path.to_owned(),
@@ -135,9 +169,30 @@ mod tests {
             ("", Choice::Auto, None),
         ] {
             let selected = select_protocol(choice, Path::new("codex"), line).ok();
-            let expected = expected.map(|(version, protocol)| (version.to_owned(), protocol));
-            assert_eq!(selected, expected, "{line} {choice:?}");
+            let found = selected
+                .as_ref()
+                .map(|selected| (selected.text.as_str(), selected.protocol));
+            assert_eq!(found, expected, "{line} {choice:?}");
         }
+    }
+
+    #[test]
+    fn app_server_outside_the_tested_releases_needs_a_self_test() {
+        for (line, is_tested) in [
+            ("codex-cli 0.42.0", true),
+            ("codex-cli 0.36.0", true),
+            ("codex-cli 0.169.0", true),
+            ("codex-cli 0.171.0", true),
+            ("codex-cli 0.171.1", false),
+            ("codex-cli 0.172.0-alpha.4", false),
+            ("codex-cli 1.0.0", false),
+        ] {
+            let selected = select_protocol(ProtocolChoice::Auto, Path::new("codex"), line).unwrap();
+            assert_eq!(selected.is_tested, is_tested, "{line}");
+        }
+        let chosen = ProtocolChoice::AppServer;
+        let old = select_protocol(chosen, Path::new("codex"), "codex-cli 0.168.0").unwrap();
+        assert!(!old.is_tested);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The handwritten tables of `docs/configuration.md`: flags of `cargo xtask up`, and the Codex versions. Tests of the
-//! sidecar generate and compare the tables of its flags; tests of the filter compare the tables of the filter.
+//! The handwritten tables of the docs: flags of `cargo xtask up`, and the tested versions. Tests of the sidecar
+//! generate and compare the tables of its flags; tests of the filter compare the tables of the filter.
 
 use std::fs;
 use std::process::Command;
@@ -45,8 +45,25 @@ fn version_names_the_tested_codex_versions() {
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    for tool in [Tool::Codex, Tool::CodexProto] {
+    for tool in [Tool::Codex, Tool::CodexOldest, Tool::CodexProto] {
         let version = tool.version().unwrap();
-        assert!(text.contains(&format!("{version} (")), "{version}: {text}");
+        assert!(text.contains(version), "{version}: {text}");
+    }
+}
+
+#[test]
+fn deployment_page_lists_the_pinned_versions() {
+    let page = fs::read_to_string(workspace::root().join("docs/deployment.md")).unwrap();
+    let (_, section) = page.split_once("## Tested versions").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    for (program, tool) in [
+        ("Codex, `app-server`", Tool::Codex),
+        ("Codex, `app-server`", Tool::CodexOldest),
+        ("Codex, `proto`", Tool::CodexProto),
+        ("Envoy", Tool::Envoy),
+        ("Envoy", Tool::EnvoyOldest),
+    ] {
+        let row = format!("| {program} | {} |", tool.version().unwrap());
+        assert!(section.contains(&row), "{row}");
     }
 }

@@ -4,4 +4,5 @@ mod admin;
 mod check;
 mod configuration;
 mod logs;
+mod untested_codex;
 mod usage;
