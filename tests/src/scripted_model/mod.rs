@@ -19,7 +19,7 @@
 //!
 //! | step | effect |
 //! |---|---|
-//! | `"text": "..."` | a message; options `phase` (`commentary`, `final_answer`), `open`, and the pace |
+//! | `"text": "..."` | a message; options `phase` (`commentary`, `final_answer`), `open`, `whole`, and the pace |
 //! | `"chars": N` | a message of N generated characters; options as above |
 //! | `"echo": P` | a message with a part of the request as JSON: `input`, `tools`, `headers`, `body`; options as above |
 //! | `"auto": "..."` | the behaviour of a small model: a reasoning item if the request asks for a summary; then a call of the tool that the prompt names (or of the first tool if the developer message contains "function" or "tool"), unless a tool output has arrived; else the smallest value that fits the output schema; else a message with this text; option: the pace |
@@ -40,7 +40,8 @@
 //! The head is sent before the first step that is not a pause: a pause before `{"head":{}}` delays the head, a pause
 //! after it delays the first token. Without an end step, `response.completed` ends the stream. A message with
 //! `"open":true` is not closed: the next message step continues it (so that a hold can stand inside a message), or the
-//! stream is cut.
+//! stream is cut. A message with `"whole":true` has no deltas: `response.output_item.done` alone has its text. After
+//! an open message it adds the rest of that message, for which no delta is sent either.
 //!
 //! Pace: `delta_chars` (characters a delta; absent: one delta), `delay_ms` (pause between two deltas), `writes`
 //! (`"per_event"`, `"burst"`: as few writes as possible, `{"bytes":N}`: chunks of N bytes, also inside a character).

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::failure;
 use super::ids::{CallId, RequestId};
-use super::reaction::{Next, Reaction};
+use super::reaction::Reaction;
 use super::thread::Thread;
 use super::wire::{self, names};
 use crate::turn::{
@@ -31,7 +31,7 @@ impl Thread {
                 let text: wire::Delta = serde_json::from_str(params)?;
                 Reaction::event(self.on_text(text.delta, now))
             }
-            "item/completed" => on_item(&serde_json::from_str(params)?),
+            "item/completed" => self.on_item(&serde_json::from_str(params)?)?,
             "item/reasoning/summaryTextDelta" => self.on_reasoning(serde_json::from_str(params)?),
             "item/reasoning/summaryPartAdded" => self.on_reasoning_part(),
             "rawResponseItem/completed" => self.on_raw_item(&serde_json::from_str(params)?)?,
@@ -47,7 +47,29 @@ impl Thread {
     pub(super) fn on_text(&mut self, text: String, now: Instant) -> Event {
         self.last_activity = now;
         self.output.text = true;
+        self.output.open_message.push(&text);
         Event::Text(text)
+    }
+
+    /// Handles the end of an item. A message has its whole text here, also the text for which the provider sent no
+    /// deltas.
+    fn on_item(
+        &mut self,
+        completed: &wire::ItemCompleted<'_>,
+    ) -> Result<Reaction, serde_json::Error> {
+        if completed.item.kind != "agentMessage" {
+            return Ok(Reaction::event(Event::Heartbeat));
+        }
+        let whole = match completed.item.text {
+            Some(text) => serde_json::from_str(text.get())?,
+            None => String::new(),
+        };
+        let rest = self.output.open_message.end(whole);
+        self.output.text |= rest.is_some();
+        let rest = rest.map(Event::Text);
+        Ok(Reaction::events(
+            rest.into_iter().chain([Event::MessageEnded]).collect(),
+        ))
     }
 
     /// Handles an `item/tool/call` request. The response stays open, since a response makes the model go on.
@@ -108,10 +130,7 @@ impl Thread {
             wire::RawItem::Reasoning(item) => Some(Event::ReasoningItem(ReasoningItem::from(item))),
             wire::RawItem::Other => None,
         };
-        Ok(Reaction {
-            event,
-            next: Next::Wait,
-        })
+        Ok(Reaction::events(Vec::from_iter(event)))
     }
 
     /// Handles a call of the model. In the chat profile Codex has no tools of its own, so each call is the client's,
@@ -203,7 +222,7 @@ impl Thread {
         };
         // The permit is not released yet: Codex holds the thread in memory until the result of `thread/unsubscribe`.
         Reaction {
-            event: Some(Event::Finished(outcome)),
+            events: vec![Event::Finished(outcome)],
             next: self.close(),
         }
     }
@@ -223,12 +242,4 @@ impl Thread {
             usage: self.output.usage,
         }
     }
-}
-
-fn on_item(completed: &wire::ItemCompleted<'_>) -> Reaction {
-    Reaction::event(if completed.item.kind == "agentMessage" {
-        Event::MessageEnded
-    } else {
-        Event::Heartbeat
-    })
 }

@@ -1,13 +1,13 @@
 //! The result of one step of a thread: an event for the client, the next call to Codex, and the output so far.
 
 use super::ids::{CallId, ThreadId, TurnId};
-use crate::turn::{Event, Usage};
+use crate::turn::{Event, OpenMessage, Usage};
 
 /// The result of one notification or state transition.
 #[derive(Debug)]
 pub(super) struct Reaction {
-    /// An event for the client.
-    pub(super) event: Option<Event>,
+    /// Events for the client.
+    pub(super) events: Vec<Event>,
     /// The next call to Codex.
     pub(super) next: Next,
 }
@@ -16,15 +16,20 @@ impl Reaction {
     /// Neither an event nor a call.
     pub(super) fn none() -> Self {
         Self {
-            event: None,
+            events: Vec::new(),
             next: Next::Wait,
         }
     }
 
     /// An event without a call.
     pub(super) fn event(event: Event) -> Self {
+        Self::events(vec![event])
+    }
+
+    /// Events without a call.
+    pub(super) fn events(events: Vec<Event>) -> Self {
         Self {
-            event: Some(event),
+            events,
             next: Next::Wait,
         }
     }
@@ -48,6 +53,7 @@ pub(super) enum Next {
 pub(super) struct TurnOutput {
     /// Text was sent to the client.
     pub(super) text: bool,
+    pub(super) open_message: OpenMessage,
     /// Reasoning was sent to the client.
     pub(super) reasoning: bool,
     /// The client's tool calls.

@@ -272,7 +272,7 @@ impl AppServerSession {
             .on_notification(method, params, quota_reset, now)
             .map_err(AppServerError::InvalidMessage)?;
         let unauthorized = Event::Finished(Outcome::Failed(TurnError::Unauthorized));
-        if reaction.event.as_ref() == Some(&unauthorized) {
+        if reaction.events.contains(&unauthorized) {
             self.check_account();
         }
         self.apply(key, reaction);
@@ -323,8 +323,8 @@ impl AppServerSession {
     }
 
     fn apply(&mut self, key: TurnKey, reaction: Reaction) {
-        let event = reaction.event.map(|event| (key, event));
-        self.output.events.extend(event);
+        let events = reaction.events.into_iter().map(|event| (key, event));
+        self.output.events.extend(events);
         self.perform(key, reaction.next);
     }
 

@@ -176,7 +176,7 @@ impl Thread {
     /// Finishes the turn for the client, and interrupts it in Codex.
     pub(super) fn finish_early(&mut self, outcome: Outcome, now: Instant) -> Reaction {
         Reaction {
-            event: Some(Event::Finished(outcome)),
+            events: vec![Event::Finished(outcome)],
             next: self.interrupt(now),
         }
     }

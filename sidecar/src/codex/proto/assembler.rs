@@ -1,7 +1,7 @@
 //! Assembly of a turn's messages and reasoning from events that overlap.
 //! Codex 0.42 sends deltas without an item id, and repeats each message as a whole at its end.
 
-use crate::turn::Event;
+use crate::turn::{Event, OpenMessage};
 
 /// The progress of a turn's messages and reasoning, as far as the next event depends on that progress.
 #[derive(Debug, Default)]
@@ -10,6 +10,7 @@ pub(super) struct MessageAssembler {
     has_text: bool,
     /// Deltas of a message have arrived, but not its end.
     in_message: bool,
+    open_message: OpenMessage,
     /// Reasoning has begun.
     has_reasoning: bool,
     /// The reasoning arrives in deltas.
@@ -34,19 +35,20 @@ impl MessageAssembler {
         let is_next_message = self.has_text && !self.in_message;
         self.has_text = true;
         self.in_message = true;
+        self.open_message.push(&delta);
         Event::Text(separate(is_next_message, delta))
     }
 
-    /// Handles the end of a message with its whole text, which is new only when the message had no deltas.
+    /// Handles the end of a message with its whole text, of which the part without deltas is new.
     pub(super) fn on_message(&mut self, message: String) -> Event {
-        let event = if self.in_message || message.is_empty() {
-            Event::Heartbeat
-        } else {
-            self.on_delta(message)
+        let Some(rest) = self.open_message.end(message) else {
+            self.in_message = false;
+            return Event::Heartbeat;
         };
-        // After `on_delta`, which opens a message.
+        let is_next_message = self.has_text && !self.in_message;
+        self.has_text = true;
         self.in_message = false;
-        event
+        Event::Text(separate(is_next_message, rest))
     }
 
     /// Handles a delta of the reasoning.

@@ -174,6 +174,9 @@ impl ScriptBuilder {
 
     fn add_act(&mut self, action: ModelAction) -> Result<(), &'static str> {
         match &action {
+            ModelAction::Message(message, _) if message.options.open && message.options.whole => {
+                return Err("a whole message cannot be open");
+            }
             ModelAction::Message(message, _) => self.open_message = message.options.open,
             ModelAction::Reasoning(..)
             | ModelAction::Call(..)
@@ -314,6 +317,10 @@ mod tests {
             "step 2: this step must come before",
         );
         check_rejected(json!([{"text": "a", "open": true}]), "an open message");
+        check_rejected(
+            json!({"text": "a", "open": true, "whole": true}),
+            "a whole message cannot be open",
+        );
         check_rejected(
             json!([{"text": "a", "open": true}, {"call": "f"}]),
             "step 2: an open message",

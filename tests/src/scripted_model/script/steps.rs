@@ -116,6 +116,8 @@ pub(crate) struct MessageOptions {
     pub(crate) phase: Option<MessagePhase>,
     /// Whether the message stays open: the next message step continues it, or the stream is cut.
     pub(crate) open: bool,
+    /// Whether the text comes without deltas: in the `response.output_item.done` event only.
+    pub(crate) whole: bool,
 }
 
 /// The phase of a message: commentary during the turn, or the final text.

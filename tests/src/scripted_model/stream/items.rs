@@ -210,9 +210,14 @@ impl TextPart {
         Some(event)
     }
 
+    /// Appends `text` without an event.
+    pub(crate) fn append(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
     /// Appends `delta` to the text and returns its event.
     pub(crate) fn delta(&mut self, delta: &str) -> Value {
-        self.text.push_str(delta);
+        self.append(delta);
         let mut event = self.event(self.kind.event_prefix, "delta");
         event["delta"] = delta.into();
         event

@@ -12,14 +12,14 @@ use super::event_body::EventWriter;
 use super::holds::Holds;
 use super::items::{
     ARGUMENTS, CUSTOM_INPUT, OUTPUT_TEXT, OutputItem, REASONING_SUMMARY, REASONING_TEXT, REFUSAL,
-    TextPart,
+    TextKind, TextPart,
 };
 use super::responses::{FinalEvent, ResponseState, TokenCounts};
 use crate::scripted_model::request::{ModelRequest, tokens_of};
 use crate::scripted_model::request::{RecordingGuard, epoch};
 use crate::scripted_model::script::{
-    CallStep, CustomCallStep, CutKind, MessageContent, MessageStep, ModelAction, Pace,
-    ReasoningStep, StreamEnd, UsageStep, Wait, WriteMode,
+    CallStep, CustomCallStep, CutKind, MessageContent, MessageOptions, MessageStep, ModelAction,
+    Pace, ReasoningStep, StreamEnd, UsageStep, Wait, WriteMode,
 };
 
 /// The state of a script that is being played.
@@ -114,6 +114,11 @@ impl Player {
             MessageContent::Echo(part) => (&OUTPUT_TEXT, self.request.echo(part)),
             MessageContent::Refusal(text) => (&REFUSAL, text),
         };
+        if message.options.whole {
+            return self
+                .whole_message(kind, &text, &message.options, pace)
+                .await;
+        }
         let (item, mut part) = match self.open.take() {
             Some(open) => open,
             None => {
@@ -131,6 +136,27 @@ impl Player {
         } else {
             self.finish(item, part, pace).await;
         }
+    }
+
+    /// Writes a text without deltas: the rest of the open message, or a message that has no event but its last.
+    async fn whole_message(
+        &mut self,
+        kind: &'static TextKind,
+        text: &str,
+        options: &MessageOptions,
+        pace: Pace,
+    ) {
+        self.output_bytes += text.len();
+        if let Some((item, mut part)) = self.open.take() {
+            part.append(text);
+            return self.finish(item, part, pace).await;
+        }
+        let mut item = OutputItem::message(self.response.next_position("msg"), options.phase);
+        let mut part = item.part(kind);
+        part.append(text);
+        item.finish(part);
+        let event = self.response.finish(item);
+        self.writer.write(event, pace.writes).await;
     }
 
     async fn reasoning(&mut self, reasoning: &ReasoningStep, pace: Pace) {

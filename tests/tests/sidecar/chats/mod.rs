@@ -4,3 +4,4 @@ mod chat;
 pub(crate) mod completions;
 mod tool_block_truncation;
 mod tools;
+mod whole_messages;

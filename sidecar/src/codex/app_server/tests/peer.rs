@@ -130,6 +130,12 @@ impl Peer {
         self.notifies("item/agentMessage/delta", json!({"delta": text}));
     }
 
+    /// Sends the end of a message, with its whole text.
+    pub(super) fn message_ends(&mut self, text: &str) {
+        let item = json!({"type": "agentMessage", "id": "msg_0", "text": text});
+        self.notifies("item/completed", json!({"item": item}));
+    }
+
     pub(super) fn raw_item(&mut self, item: &Value) {
         self.notifies("rawResponseItem/completed", json!({"item": item}));
     }

@@ -76,7 +76,10 @@ struct TranscriptPlayer {
 
 impl TranscriptPlayer {
     fn play(name: &str) -> TranscriptResult {
-        let lines = transcript(name);
+        Self::play_lines(&transcript(name))
+    }
+
+    fn play_lines(lines: &[Value]) -> TranscriptResult {
         let recorded = lines.iter().filter_map(|line| {
             let call = &line["in"];
             Some((call["id"].as_u64()?, call["method"].as_str()?.to_owned()))
@@ -89,7 +92,7 @@ impl TranscriptPlayer {
             result: TranscriptResult::default(),
         };
         player.note(first);
-        for line in &lines {
+        for line in lines {
             match line.get("out") {
                 Some(message) => player.on_child(message.clone()),
                 None => player.on_client(&line["in"]),
@@ -303,6 +306,18 @@ fn each_transcript_gives_its_text_once_and_its_outcome() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn messages_without_deltas_are_sent() {
+    let lines = transcript("two-messages");
+    let without_deltas = lines
+        .into_iter()
+        .filter(|line| line["out"]["method"] != "item/agentMessage/delta")
+        .collect::<Vec<_>>();
+    let result = TranscriptPlayer::play_lines(&without_deltas);
+    assert_eq!(result.text, "Let me check.\n\nHello from the mock.");
+    assert_eq!(result.outcome, Some(completed(1)));
 }
 
 #[test]

@@ -62,6 +62,48 @@ fn turn_runs_from_thread_start_to_unsubscribe_and_reports_usage() {
 }
 
 #[test]
+fn whole_message_gives_the_text_that_had_no_delta() {
+    for (deltas, whole, expected) in [
+        (&[][..], "Hello", &["Hello"][..]),
+        (&["He"], "Hello", &["He", "llo"]),
+        (&["Hel", "lo"], "Hello", &["Hel", "lo"]),
+        (&["Hel"], "Goodbye", &["Hel"]),
+    ] {
+        let mut peer = Peer::running();
+        deltas.iter().for_each(|delta| peer.delta(delta));
+        peer.message_ends(whole);
+        peer.message_ends("Bye");
+        peer.completes("completed", &Value::Null);
+        let text = |text: &&str| Event::Text((*text).to_owned());
+        let completed = Outcome::Completed {
+            stop: FinishReason::Stop,
+            usage: None,
+        };
+        let mut events: Vec<_> = expected.iter().map(text).collect();
+        events.extend([
+            Event::MessageEnded,
+            text(&"Bye"),
+            Event::MessageEnded,
+            Event::Finished(completed),
+        ]);
+        assert_eq!(peer.events, events, "{whole:?} after {deltas:?}");
+    }
+}
+
+#[test]
+fn message_without_text_is_a_refusal() {
+    let mut peer = Peer::running();
+    peer.message_ends("");
+    peer.completes("completed", &Value::Null);
+    let refused = Outcome::Completed {
+        stop: FinishReason::Refused,
+        usage: None,
+    };
+    let expected = [Event::MessageEnded, Event::Finished(refused)];
+    assert_eq!(peer.events, expected);
+}
+
+#[test]
 fn interrupt_ends_the_turn_at_every_stage() {
     type Stage = (&'static str, fn(&mut Peer));
     let stages: [Stage; 4] = [
@@ -109,14 +151,17 @@ fn interrupt_ends_the_turn_at_every_stage() {
 
 #[test]
 fn retry_after_text_fails_the_turn_instead_of_repeating_the_text() {
-    let mut peer = Peer::running();
-    peer.delta("par");
-    peer.notifies(
-        "error",
-        json!({"error": {"message": "Reconnecting... 1/2"}, "willRetry": true}),
-    );
-    assert_eq!(peer.events.last(), Some(&failed(TurnError::ProviderFailed)));
-    assert_eq!(peer.methods().last(), Some(&"turn/interrupt"));
+    let texts: [fn(&mut Peer); 2] = [|peer| peer.delta("par"), |peer| peer.message_ends("whole")];
+    for sends_text in texts {
+        let mut peer = Peer::running();
+        sends_text(&mut peer);
+        peer.notifies(
+            "error",
+            json!({"error": {"message": "Reconnecting... 1/2"}, "willRetry": true}),
+        );
+        assert_eq!(peer.events.last(), Some(&failed(TurnError::ProviderFailed)));
+        assert_eq!(peer.methods().last(), Some(&"turn/interrupt"));
+    }
 }
 
 #[test]

@@ -108,13 +108,16 @@ pub(crate) struct Delta {
 #[derive(Deserialize)]
 pub(crate) struct ItemCompleted<'a> {
     #[serde(borrow)]
-    pub(crate) item: Kind<'a>,
+    pub(crate) item: CompletedItem<'a>,
 }
 
+/// A completed item. `text` is parsed only for the kinds that have one.
 #[derive(Deserialize)]
-pub(crate) struct Kind<'a> {
+pub(crate) struct CompletedItem<'a> {
     #[serde(rename = "type", borrow)]
     pub(crate) kind: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(crate) text: Option<&'a RawValue>,
 }
 
 /// `rawResponseItem/completed`: an item as the provider sent it. Injected items come back too, under another turn's id.

@@ -210,6 +210,18 @@ fn messages_without_deltas_are_sent() {
 }
 
 #[test]
+fn message_with_deltas_of_its_beginning_is_completed() {
+    let lines = transcript("two-messages");
+    let last_delta = lines
+        .lines()
+        .rfind(|line| line.contains("agent_message_delta"))
+        .unwrap();
+    let without_the_last = lines.lines().filter(|line| *line != last_delta);
+    let expected = "Let me check.\n\nHello from the mock.";
+    assert_eq!(play(without_the_last).text, expected);
+}
+
+#[test]
 fn approval_requests_are_denied_at_once() {
     for (name, op) in [
         ("approval", "exec_approval"),
