@@ -52,7 +52,7 @@ async fn h2c_upgrade_offer_is_served_over_http1() {
 }
 
 #[tokio::test]
-async fn http10_and_websocket_are_rejected_with_an_alternative() {
+async fn http10_is_rejected_with_an_alternative() {
     let (upstream, envoy) = start().await;
     let http_1_0 = raw(
         envoy.address(),
@@ -66,22 +66,34 @@ async fn http10_and_websocket_are_rejected_with_an_alternative() {
         "http_version_not_supported",
     );
     assert!(error["message"].as_str().unwrap().contains("HTTP/1.1"));
-    let headers = "upgrade: websocket\r\n";
-    let request = String::from_utf8(raw_request("GET /v1/models HTTP/1.1", headers, ""))
-        .unwrap()
-        .replace("connection: close", "connection: upgrade");
-    let websocket = raw(envoy.address(), request.as_bytes()).await;
-    let error = assert_error(
-        &websocket,
-        403,
-        "invalid_request_error",
-        "upgrade_not_supported",
-    );
-    assert!(
-        error["message"]
-            .as_str()
+    assert!(upstream.requests().is_empty());
+}
+
+#[tokio::test]
+async fn websocket_is_rejected_with_426_with_and_without_a_key() {
+    let (upstream, envoy) = start().await;
+    let handshake = "upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n";
+    let keyed = format!("{handshake}authorization: Bearer {KEY}\r\n");
+    for (path, headers) in [
+        ("/v1/responses", handshake),
+        ("/v1/responses", &keyed),
+        ("/v1/models", &keyed),
+    ] {
+        let request = raw_request(&format!("GET {path} HTTP/1.1"), headers, "");
+        let request = String::from_utf8(request)
             .unwrap()
-            .contains("server-sent events")
-    );
+            .replace("connection: close", "connection: upgrade");
+        let response = raw(envoy.address(), request.as_bytes()).await;
+        let error = assert_error(
+            &response,
+            426,
+            "invalid_request_error",
+            "upgrade_not_supported",
+        );
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("server-sent events"), "{message}");
+        assert_eq!(response.header("upgrade"), "HTTP/1.1", "{path}");
+        assert_eq!(response.header("connection"), "upgrade", "{path}");
+    }
     assert!(upstream.requests().is_empty());
 }

@@ -57,3 +57,26 @@ async fn codex_as_a_client_runs_its_own_tools() {
         "the client's shell tool has run: {sent}"
     );
 }
+
+#[tokio::test]
+async fn codex_as_a_client_falls_back_from_a_websocket_at_once() {
+    let chain = Chain::start().await;
+    let websockets = ["-c", "model_providers.edge.supports_websockets=true"];
+    let rounds = json!({"text": "Over plain HTTP."});
+    let printed = codex_exec(&chain, &websockets, &rounds).await;
+    assert!(printed.contains("Over plain HTTP."), "{printed}");
+    // The last request of the client.
+    chain
+        .envoy
+        .access_log_entry(|entry| entry["method"] == "POST")
+        .await;
+    let attempts: Vec<_> = chain
+        .envoy
+        .access_log()
+        .iter()
+        .filter(|entry| entry["path"] == "/v1/responses")
+        .map(|entry| (entry["method"].clone(), entry["status"].clone()))
+        .collect();
+    let expected = [(json!("GET"), json!(426)), (json!("POST"), json!(200))];
+    assert_eq!(attempts, expected, "{printed}");
+}
