@@ -112,7 +112,7 @@ impl fmt::Display for CheckReport {
     }
 }
 
-/// The part of the configuration that the filter reads, which the sidecar cannot check.
+/// The part of the configuration that the filter alone uses. Its variables are checked, and a diagnostic names a bad one.
 const FILTER_NOTE: &str = "\
 Configured in Envoy's filter (filter/README.md)
   keys, CORS, rate limits; unless PROXY_CORS_ALLOWED_ORIGINS is set, CORS allows web pages of any origin";

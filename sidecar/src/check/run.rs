@@ -1,5 +1,8 @@
 //! The checks in the order of a start.
 
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
 use super::report::{CheckReport, ChildCommand, Diagnostic};
 use super::{codex, resources, variables};
 use crate::codex::DryRun;
@@ -27,11 +30,16 @@ pub async fn run(config: &Config, settings: Vec<Setting>) -> CheckReport {
     }
 }
 
-/// Checks the names of the environment variables that are set; an empty variable counts as unset.
+/// Checks the environment variables that are set, also those of the filter; an empty variable counts as unset.
 fn check_environment(config: &Config) -> Vec<Diagnostic> {
-    let names: Vec<_> = std::env::vars_os()
+    let set: BTreeMap<_, _> = std::env::vars_os()
         .filter(|(_, value)| !value.is_empty())
-        .filter_map(|(name, _)| name.into_string().ok())
+        .filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.to_string_lossy().into()))
+        })
         .collect();
-    variables::check(&names, &config.env_passthrough)
+    let names: Vec<_> = set.keys().cloned().collect();
+    let mut diagnostics = variables::check(&names, &config.env_passthrough);
+    diagnostics.extend(variables::check_filter(&set, SystemTime::now()));
+    diagnostics
 }

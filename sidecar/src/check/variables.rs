@@ -1,5 +1,11 @@
-//! Warnings for unknown environment variables: misspelt names, and variables of the Node proxy that were removed.
-//! Only names with a prefix of this project are checked. The filter's names are those of its `config/environment.rs`.
+//! Warnings for environment variables: unknown names, and values that the filter would reject.
+//! Only names with a prefix of this project are checked: they are misspelt, or variables of the Node proxy that were
+//! removed. The filter's names are those of its `config/environment.rs`, and its own parser reads their values.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use filter::config::Config as FilterConfig;
 
 use super::report::Diagnostic;
 use super::report::Severity::Warn;
@@ -27,6 +33,32 @@ const OTHER_VARIABLES: [&str; 3] = ["CODEX_EDGE_TOOLS", "PROXY_HOST", orphans::O
 
 /// Similarity, from 0 to 1, from which a known name is suggested for an unknown one.
 const SIMILARITY: f64 = 0.8;
+
+/// A configuration of the filter in which every field comes from the variables. It needs no key, because the sidecar's
+/// environment rarely has one.
+const FILTER_JSON: &[u8] = br#"{"auth": "none"}"#;
+
+/// Returns a warning for each of the filter's variables in `set` that the filter would reject. Envoy then keeps its
+/// previous configuration or, at its start, answers every request with 503.
+pub(super) fn check_filter(set: &BTreeMap<String, String>, now: SystemTime) -> Vec<Diagnostic> {
+    FILTER_VARIABLES
+        .into_iter()
+        .filter_map(|name| {
+            let value = set.get(name)?;
+            // Alone, since the parser reports the first mistake only.
+            let environment = BTreeMap::from([(name.to_owned(), value.clone())]);
+            let error = FilterConfig::load(FILTER_JSON, &environment, now).err()?;
+            Some(describe_rejected(name, &error.to_string()))
+        })
+        .map(|text| Diagnostic::new(Warn, "filter", text))
+        .collect()
+}
+
+/// Describes an error of the filter, which names the variable, or the field that the variable fills.
+fn describe_rejected(name: &str, error: &str) -> String {
+    let problem = error.strip_prefix(&format!("{name}: ")).unwrap_or(error);
+    format!("Envoy would reject {name}: {problem}")
+}
 
 /// Returns a warning for each unknown name in `set`, and for each name in `passed`, the passthrough list, that is not set.
 pub(super) fn check(set: &[String], passed: &[String]) -> Vec<Diagnostic> {
@@ -126,6 +158,47 @@ mod tests {
         assert!(warnings(&set, &["CODEX_API_KEY"]).is_empty());
         let unset = warnings(&[], &["CODEX_API_KEY"]);
         assert!(unset[0].contains("but not set"), "{unset:?}");
+    }
+
+    #[test]
+    fn rejected_filter_variable_is_named_with_the_mistake_and_without_its_value() {
+        for (name, value, problem) in [
+            ("PROXY_API_KEY", "two words", "expected visible ASCII"),
+            ("PROXY_ENABLE_CORS", "maybe", "expected true or false"),
+            ("PROXY_PROTECT_MODELS", "2", "expected true or false"),
+            ("PROXY_RATE_LIMIT_ENABLED", "sometimes", "expected true"),
+            ("PROXY_RATE_LIMIT_MAX", "many", "expected a whole number"),
+            ("PROXY_RATE_LIMIT_WINDOW_MS", "0", "rate_limit.window_ms: "),
+            ("PROXY_MODELS", "gpt-4o", "expected a JSON object"),
+            (
+                "PROXY_CORS_ALLOWED_ORIGINS",
+                "example",
+                "cors.allowed_origins",
+            ),
+        ] {
+            let set = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            let found = check_filter(&set, SystemTime::now());
+            let [warning] = found.as_slice() else {
+                panic!("{name}={value}: {found:?}");
+            };
+            let expected = format!("Envoy would reject {name}: ");
+            assert!(warning.text.starts_with(&expected), "{warning:?}");
+            assert!(warning.text.contains(problem), "{warning:?}");
+            assert!(!warning.text.contains("two words"), "{warning:?}");
+        }
+    }
+
+    #[test]
+    fn valid_filter_variables_are_not_reported() {
+        let set = [
+            ("PROXY_RATE_LIMIT_MAX", "5"),
+            ("PROXY_ENABLE_CORS", "off"),
+            ("PROXY_MODELS", r#"{"gpt-4o":{}}"#),
+            ("PROXY_CORS_ALLOWED_ORIGINS", "https://app.example"),
+            ("CODEX_MODEL", ""),
+        ];
+        let set = set.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert!(check_filter(&BTreeMap::from(set), SystemTime::now()).is_empty());
     }
 
     #[test]

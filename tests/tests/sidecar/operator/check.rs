@@ -177,6 +177,32 @@ async fn valid_configuration_is_described_and_leaves_no_files() {
 }
 
 #[tokio::test]
+async fn variables_that_the_filter_rejects_are_named() {
+    let installation = Installation::new(&codex())
+        .env("PROXY_RATE_LIMIT_MAX", "many")
+        .env("PROXY_CORS_ALLOWED_ORIGINS", "app.example")
+        .env("PROXY_PROTECT_MODELS", "true");
+    let output = installation.check().await;
+    assert_eq!(output.code, Some(0), "the sidecar would start: {output:?}");
+    let warnings: Vec<_> = output
+        .out
+        .lines()
+        .filter_map(|line| line.strip_prefix("warn  filter       Envoy would reject "))
+        .collect();
+    let [origins, limit] = warnings.as_slice() else {
+        panic!("two variables are invalid: {}", output.out);
+    };
+    assert!(
+        origins.starts_with("PROXY_CORS_ALLOWED_ORIGINS: "),
+        "{origins}"
+    );
+    assert_eq!(
+        *limit,
+        "PROXY_RATE_LIMIT_MAX: expected a whole number, found other text"
+    );
+}
+
+#[tokio::test]
 async fn configuration_that_prevents_a_start_is_named() {
     // The listener holds its port until the end of the test.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
