@@ -1,4 +1,4 @@
-//! Address of the sidecar's status page: the operator's choice, or the first free port above the public one.
+//! Address of the sidecar's status page: the operator's choice, or a free port that the kernel chooses.
 //! The value has the form of the sidecar's `SIDECAR_ADMIN_LISTEN`: `unix:/path` or a loopback address.
 
 use std::env;
@@ -9,11 +9,12 @@ use anyhow::{Context, Result};
 /// Variable from which the sidecar reads the address.
 pub(super) const VARIABLE: &str = "SIDECAR_ADMIN_LISTEN";
 
-/// The operator's choice, or a loopback address with a port above `port`.
-pub(super) fn choose(port: u16) -> Result<String> {
+/// The operator's choice, or a loopback address with a free port. `public` is the listener on the public address, whose
+/// port is excluded as long as the listener is open.
+pub(super) fn choose(_public: &TcpListener) -> Result<String> {
     match env::var(VARIABLE) {
         Ok(chosen) if !chosen.is_empty() => Ok(chosen),
-        _ => free_above(port),
+        _ => free_port(),
     }
 }
 
@@ -26,13 +27,16 @@ pub(super) fn url(listen: &str) -> String {
     }
 }
 
-fn free_above(port: u16) -> Result<String> {
-    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+/// A port from the kernel's ephemeral range (ip(7), `ip_local_port_range`). A port beside the public one would be the
+/// public port of a second `up`.
+fn free_port() -> Result<String> {
     // Another process may take the port before the sidecar does; the sidecar then names the address in its error.
-    let free = (port..=u16::MAX).skip(1).find(is_free).with_context(|| {
-        format!("no port above {port} is free for the status page; {VARIABLE} chooses an address")
-    })?;
-    Ok(format!("{}:{free}", Ipv4Addr::LOCALHOST))
+    let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .with_context(|| {
+            format!("no port is free for the status page; {VARIABLE} chooses an address")
+        })?;
+    Ok(address.to_string())
 }
 
 #[cfg(test)]
@@ -40,14 +44,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_taken_port_is_skipped() {
-        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = taken.local_addr().unwrap().port();
-        let address = free_above(port - 1).unwrap();
-        let free: u16 = address.strip_prefix("127.0.0.1:").unwrap().parse().unwrap();
-        assert!(free > port, "{free} after {port}");
-        let error = free_above(u16::MAX).unwrap_err().to_string();
-        assert!(error.contains(VARIABLE), "{error}");
+    fn the_port_is_free_and_not_the_public_one() {
+        let public = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = free_port().unwrap();
+        assert_ne!(address, public.local_addr().unwrap().to_string());
+        assert!(address.starts_with("127.0.0.1:"), "{address}");
+        TcpListener::bind(&address).expect("the port is free");
     }
 
     #[test]

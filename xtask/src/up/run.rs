@@ -54,8 +54,7 @@ pub fn up(args: &UpArgs) -> Result<ExitCode> {
     let run_path = run_path(args.port);
     // Reported before the long build, and claimed for good after it, so that a signal during the build leaves no trace.
     drop(RunDir::claim(&run_path)?);
-    TcpListener::bind(listen)
-        .with_context(|| format!("cannot listen on {listen}; PORT chooses another port"))?;
+    drop(bind_public(listen)?);
 
     let tools = Tools::open();
     let envoy = tools::choose(&tools, Tool::Envoy, "ENVOY_BIN")?;
@@ -74,7 +73,7 @@ pub fn up(args: &UpArgs) -> Result<ExitCode> {
     let services = Services {
         run_dir: run_dir.path(),
         listen,
-        admin_listen: admin::choose(args.port)?,
+        admin_listen: admin::choose(&bind_public(listen)?)?,
         concurrency: args.concurrency,
         key: match env::var("PROXY_API_KEY") {
             Ok(key) if !key.is_empty() => key,
@@ -92,7 +91,7 @@ pub fn up(args: &UpArgs) -> Result<ExitCode> {
     stack.stop();
     Ok(match reason? {
         Reason::Signalled(_) => ExitCode::SUCCESS,
-        Reason::Ended(_) | Reason::Late(_) => ExitCode::FAILURE,
+        Reason::Ended(..) | Reason::Late(_) => ExitCode::FAILURE,
     })
 }
 
@@ -133,6 +132,12 @@ fn serve(services: &Services<'_>, stack: &mut Stack) -> Result<Reason> {
     // The stack runs on when the reader of stdout is gone.
     let _ = write!(io::stdout(), "{banner}");
     Ok(stack.wait())
+}
+
+/// Binds the public address, which another process may have.
+fn bind_public(listen: SocketAddrV4) -> Result<TcpListener> {
+    TcpListener::bind(listen)
+        .with_context(|| format!("cannot listen on {listen}; PORT chooses another port"))
 }
 
 /// The run folder of a user and port, so that a second `up` finds the first one.

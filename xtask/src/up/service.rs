@@ -4,7 +4,8 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,8 @@ pub(super) struct Service {
     /// Whether the child was reaped; its pid may then belong to another process.
     is_reaped: bool,
     relays: Vec<JoinHandle<()>>,
+    /// The last line of stderr that is not a log line.
+    last_words: Arc<Mutex<String>>,
 }
 
 impl Service {
@@ -42,19 +45,28 @@ impl Service {
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
         let (announce, first_line) = sync_channel(1);
+        let mut announce = Some(announce);
+        let on_stdout = move |line: String| {
+            if let Some(announce) = announce.take() {
+                let _ = announce.send(line); // Only the scripted model's first line is read.
+            }
+        };
+        let last_words = Arc::<Mutex<String>>::default();
+        let last = Arc::clone(&last_words);
+        let on_stderr = move |line: String| {
+            if !is_log_line(&line) {
+                *last.lock().unwrap_or_else(PoisonError::into_inner) = line;
+            }
+        };
         let mut relays = Vec::new();
-        relays.extend(
-            child
-                .stdout
-                .take()
-                .map(|pipe| relay(name, pipe, Some(announce))),
-        );
-        relays.extend(child.stderr.take().map(|pipe| relay(name, pipe, None)));
+        relays.extend(child.stdout.take().map(|pipe| relay(name, pipe, on_stdout)));
+        relays.extend(child.stderr.take().map(|pipe| relay(name, pipe, on_stderr)));
         let service = Self {
             name,
             child,
             is_reaped: false,
             relays,
+            last_words,
         };
         Ok((service, first_line))
     }
@@ -72,6 +84,13 @@ impl Service {
         )
     }
 
+    /// Returns the reason that a child gave for its end: the last line of stderr that is not a log line, or nothing.
+    pub(super) fn last_words(&self) -> String {
+        self.flush();
+        let last_words = self.last_words.lock();
+        last_words.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Sends `signal` to the whole group.
     pub(super) fn signal(&self, signal: Signal) {
         let _ = killpg(self.group(), signal); // Fails only if the group has ended.
@@ -80,11 +99,16 @@ impl Service {
     /// Kills the rest of the group, reaps the child, and relays its last lines.
     pub(super) fn end(mut self) -> io::Result<ExitStatus> {
         let status = self.kill();
+        self.flush();
+        status
+    }
+
+    /// Waits until the last lines of an ended child are relayed.
+    fn flush(&self) {
         let deadline = Instant::now() + LOG_FLUSH_TIMEOUT;
         while !self.relays.iter().all(JoinHandle::is_finished) && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(5));
         }
-        status
     }
 
     fn kill(&mut self) -> io::Result<ExitStatus> {
@@ -107,20 +131,23 @@ impl Drop for Service {
     }
 }
 
-/// Copies lines to stdout until the pipe ends; the first line also goes to `announce`.
+/// Whether a line is a record of a log: Envoy's begin with a bracket, the sidecar's are JSON.
+fn is_log_line(line: &str) -> bool {
+    line.is_empty() || line.starts_with(['[', '{'])
+}
+
+/// Copies lines to stdout until the pipe ends, and passes each to `on_line`.
 fn relay(
     name: &'static str,
     pipe: impl Read + Send + 'static,
-    mut announce: Option<SyncSender<String>>,
+    mut on_line: impl FnMut(String) + Send + 'static,
 ) -> JoinHandle<()> {
     thread::spawn(move || {
         for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line).into_owned();
             // The reader of stdout may be gone; the child must still be able to write.
             let _ = writeln!(io::stdout(), "{name:<7} | {line}");
-            if let Some(announce) = announce.take() {
-                let _ = announce.send(line); // Only the scripted model's first line is read.
-            }
+            on_line(line);
         }
     })
 }

@@ -28,8 +28,8 @@ pub(super) struct Stack {
 pub(super) enum Reason {
     /// A signal arrived.
     Signalled(Signal),
-    /// A service ended by itself.
-    Ended(&'static str),
+    /// A service ended by itself; the text is the reason that it gave, or nothing.
+    Ended(&'static str, String),
     /// The stack was not ready in time; the text holds the last observation.
     Late(String),
 }
@@ -38,7 +38,8 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Signalled(signal) => write!(f, "{signal}"),
-            Self::Ended(name) => write!(f, "{name} ended by itself"),
+            Self::Ended(name, reason) if reason.is_empty() => write!(f, "{name} ended by itself"),
+            Self::Ended(name, reason) => write!(f, "{name} ended by itself: {reason}"),
             Self::Late(last_seen) => write!(f, "not ready in time: {last_seen}"),
         }
     }
@@ -129,7 +130,7 @@ impl Stack {
             return Some(Reason::Signalled(signal));
         }
         let ended = self.services.iter().find(|service| service.has_ended())?;
-        Some(Reason::Ended(ended.name()))
+        Some(Reason::Ended(ended.name(), ended.last_words()))
     }
 }
 
@@ -184,6 +185,16 @@ mod tests {
         assert_eq!(stack.wait().to_string(), "shell ended by itself");
         stack.stop();
         assert_gone(orphan);
+    }
+
+    #[test]
+    fn an_ended_service_is_quoted_without_its_log_lines() {
+        let (_sender, mut stack) = stack();
+        let script =
+            "echo $$; exec >&2; echo early; echo 'cannot bind'; echo '[log] x'; echo '{}'; exit 1";
+        start(&mut stack, script);
+        let reason = stack.wait().to_string();
+        assert_eq!(reason, "shell ended by itself: cannot bind");
     }
 
     #[test]
