@@ -36,14 +36,7 @@ pub fn filter_wasm() -> &'static Path {
 }
 
 fn build_filter() -> [PathBuf; 2] {
-    let cargo_build = [
-        "build",
-        "--quiet",
-        "--package=filter",
-        "--target=wasm32-wasip1",
-        "--profile=wasm",
-    ];
-    command::run(&mut command::cargo(&cargo_build)).expect("the filter compiles");
+    command::run(build::filter_build().arg("--quiet")).expect("the filter compiles");
     build::ship_filter().expect("the filter has its callbacks");
     [workspace::filter_wasm(), workspace::built_filter_wasm()]
 }

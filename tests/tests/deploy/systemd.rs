@@ -132,7 +132,7 @@ fn installed() -> TempDir {
             sidecar_binary().display().to_string(),
         ),
         (
-            "target/wasm32-wasip1/wasm/filter.wasm",
+            "target/shipped/filter.wasm",
             filter_wasm().display().to_string(),
         ),
         (".tools/", format!("{}/", Tools::open().dir().display())),

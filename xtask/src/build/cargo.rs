@@ -52,9 +52,16 @@ pub fn build_filter(args: &FilterArgs) -> Result<()> {
 pub fn filter() -> Result<()> {
     add_wasm_target()?;
     eprintln!("building the filter");
-    let mut build = cargo(&["build", "-p", "filter", "--target", WASM_TARGET]);
-    run(build.args(["--profile", "wasm"]))?;
+    run(&mut filter_build())?;
     ship_filter()
+}
+
+/// The command that compiles the filter to a module. The manifest names no `cdylib`: cargo would then write the rlib, which
+/// `sidecar` links, to a path without a hash, and builds with different features would overwrite each other's.
+pub fn filter_build() -> Command {
+    let mut build = cargo(&["rustc", "-p", "filter", "--lib", "--crate-type", "cdylib"]);
+    build.args(["--target", WASM_TARGET, "--profile", "wasm"]);
+    build
 }
 
 /// Makes the shipped filter of the one that cargo has built.
