@@ -72,9 +72,10 @@ impl FromIterator<ModelPattern> for ModelPatterns {
 /// The models of this deployment, and the default.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
-    /// The models that exist. Contains `*` for upstreams with more models than the operator wants to list.
-    pub models: ModelPatterns,
-    /// The model of a body without `model`. Without a default such a body is rejected.
+    /// The models that exist; `None` leaves the decision to the upstream.
+    pub models: Option<ModelPatterns>,
+    /// The model of a body without `model`. Without a default such a body is rejected, unless neither `models` nor the
+    /// client's key restricts the models.
     pub default_model: Option<String>,
 }
 
@@ -93,6 +94,7 @@ impl Catalogue {
             ModelField::Named(model) => self.admit_model(model, allowed),
             ModelField::Missing => match &self.default_model {
                 Some(model) => self.admit_model(model, allowed),
+                None if self.models.is_none() && allowed.is_none() => Ok(()),
                 None => Err(LocalReply::invalid_model(
                     "`model` is required. `GET /v1/models` lists the available models.",
                 )),
@@ -114,7 +116,8 @@ impl Catalogue {
 
     fn admit_model(&self, model: &str, allowed: Option<&ModelPatterns>) -> Result<(), LocalReply> {
         let id = model.trim().to_ascii_lowercase();
-        if !self.models.matches(&id) {
+        let exists = |models: &ModelPatterns| models.matches(&id);
+        if !self.models.as_ref().is_none_or(exists) {
             return Err(LocalReply::model_not_found(model));
         }
         // After the lookup: a restricted key learns that a model exists, but an unknown one is 404 for every key.
@@ -175,7 +178,7 @@ mod tests {
                 .collect::<ModelPatterns>()
         };
         let catalogue = Catalogue {
-            models: patterns(&["codex-5", "codex-5-low", "gpt-5"]),
+            models: Some(patterns(&["codex-5", "codex-5-low", "gpt-5"])),
             default_model: Some("gpt-5".to_owned()),
         };
         let only_codex = patterns(&["codex-*"]);
@@ -208,18 +211,19 @@ mod tests {
 
     #[test]
     fn missing_model_without_default_is_rejected() {
-        let models = ModelPattern::parse("*").into_iter().collect();
-        let catalogue = Catalogue {
-            models,
-            default_model: None,
-        };
-        assert_eq!(
-            catalogue
-                .admit(&ModelField::Missing, None)
-                .unwrap_err()
-                .status,
-            400
-        );
+        let any: ModelPatterns = ModelPattern::parse("*").into_iter().collect();
+        for (models, allowed, is_admitted) in [
+            (Some(any.clone()), None, false),
+            (None, Some(&any), false),
+            (None, None, true),
+        ] {
+            let catalogue = Catalogue {
+                models,
+                default_model: None,
+            };
+            let admitted = catalogue.admit(&ModelField::Missing, allowed);
+            assert_eq!(admitted.is_ok(), is_admitted, "{catalogue:?} {allowed:?}");
+        }
     }
 
     proptest! {

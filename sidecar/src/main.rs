@@ -163,7 +163,7 @@ async fn acquire(config: &Config, writers: &mut JoinSet<()>) -> Result<Resources
 
 /// Serves until the shutdown is complete: connections drained, children stopped, the home unlocked.
 async fn serve(
-    mut config: Config,
+    config: Config,
     resources: Resources,
     signals: impl Future<Output = ()> + Send + 'static,
     shutdown: &Shutdown,
@@ -175,10 +175,7 @@ async fn serve(
         listener,
         admin_listener,
     } = resources;
-    info!(codex = launch.version(), protocol = launch.protocol().as_str(), listen = ?config.listen, "sidecar started");
-    config
-        .catalogue
-        .set_context_windows(launch.context_windows());
+    info!(codex = launch.version(), protocol = launch.protocol().as_str(), model = launch.catalogue().default_id(), listen = ?config.listen, "sidecar started");
     let mut tasks = JoinSet::new();
     let backend = Backend::start(launch, config.limits, &mut tasks, &shutdown.abort);
     tasks.spawn(home.prune_periodically(shutdown.drain.clone()));

@@ -40,12 +40,12 @@ fn parse_responses() -> Work {
 }
 
 /// The catalogue of a sidecar without configured models.
-pub(crate) fn catalogue() -> Catalogue {
-    Catalogue::new("gpt-5", "", Vec::new())
+pub(crate) fn catalogue() -> Arc<Catalogue> {
+    Catalogue::of_model("gpt-5")
 }
 
-pub(crate) fn chat(catalogue: &Catalogue, body: &[u8]) -> (TurnRequest, ResponseOptions) {
-    let models = ModelAccess::new(catalogue, None);
+pub(crate) fn chat(catalogue: &Arc<Catalogue>, body: &[u8]) -> (TurnRequest, ResponseOptions) {
+    let models = ModelAccess::new(Arc::clone(catalogue), None);
     chat::parse(body, &models, Profile::Chat, &|_| Vec::new())
         .expect("the body is a valid chat completion request")
 }
@@ -60,11 +60,11 @@ pub(crate) fn store() -> Arc<ResponseStore> {
 }
 
 pub(crate) fn response(
-    catalogue: &Catalogue,
+    catalogue: &Arc<Catalogue>,
     store: &ResponseStore,
 ) -> (TurnRequest, responses::ResponseSpec) {
     let body = br#"{"model":"codex-5","input":"Say hello.","instructions":"Be brief.","stream":true,"store":false}"#;
-    let models = ModelAccess::new(catalogue, None);
+    let models = ModelAccess::new(Arc::clone(catalogue), None);
     let client = "alice";
     let scope = responses::ClientResponses { store, client };
     responses::parse(black_box(body), &models, Profile::Chat, &scope)

@@ -12,12 +12,6 @@ use super::keys::is_sendable;
 /// Environment variables by name.
 pub type Environment = BTreeMap<String, String>;
 
-/// The public model names of the sidecar's catalogue; each also exists with an effort.
-const PUBLIC_MODELS: [&str; 2] = ["codex-5", "codev-5"];
-const EFFORTS: [&str; 4] = ["low", "medium", "high", "minimal"];
-/// The default of `CODEX_MODEL`.
-const CODEX_MODEL: &str = "gpt-5";
-
 /// Fills the absent fields of `json`.
 pub(super) fn fill(
     json: &mut Map<String, Value>,
@@ -26,14 +20,6 @@ pub(super) fn fill(
     let environment = Reader(environment);
     if let Some(key) = environment.key("PROXY_API_KEY")? {
         add_key(json, key);
-    }
-    if !json.contains_key("models") {
-        let codex_model = environment.text("CODEX_MODEL").unwrap_or(CODEX_MODEL);
-        let mut models = catalogue(codex_model);
-        models.extend(environment.model_ids()?);
-        fill_field(json, "models", Some(json!(models)));
-        // Only with this list: a list in the JSON need not contain `CODEX_MODEL`.
-        fill_field(json, "default_model", Some(json!(codex_model)));
     }
     fill_field(
         json,
@@ -83,14 +69,6 @@ fn add_key(json: &mut Map<String, Value>, key: &str) {
     {
         keys.push(json!({"id": "default", "sha256": hex::encode(Sha256::digest(key))}));
     }
-}
-
-fn catalogue(codex_model: &str) -> Vec<String> {
-    let with_effort = |model: &str| EFFORTS.map(|effort| format!("{model}-{effort}"));
-    let public = PUBLIC_MODELS
-        .into_iter()
-        .flat_map(|model| [vec![model.to_owned()], with_effort(model).to_vec()].concat());
-    public.chain([codex_model.to_owned()]).collect()
 }
 
 /// Writes the absent fields of an object, which is created if it is absent. Any other value is left for the rejection.
@@ -167,25 +145,5 @@ impl<'a> Reader<'a> {
                 .filter(|item| !item.is_empty())
                 .collect()
         })
-    }
-
-    /// The ids that `PROXY_MODELS` adds; their values are for the sidecar.
-    fn model_ids(&self) -> Result<Vec<String>, ConfigError> {
-        let expected = |_| {
-            ConfigError::new(
-                "PROXY_MODELS",
-                "expected a JSON object from id to model and effort, found other text",
-            )
-        };
-        let models = self
-            .text("PROXY_MODELS")
-            .map(serde_json::from_str::<Map<String, Value>>);
-        Ok(models
-            .transpose()
-            .map_err(expected)?
-            .into_iter()
-            .flatten()
-            .map(|(id, _)| id)
-            .collect())
     }
 }

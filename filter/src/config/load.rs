@@ -99,7 +99,7 @@ impl Config {
                     .take("default_model")
                     .map(|field| read_model(&field))
                     .transpose()?,
-                models: read_patterns(root.require("models")?)?,
+                models: root.take("models").map(read_patterns).transpose()?,
             },
             protect_models: root.boolean("protect_models", false)?,
             cors: read_cors(root.require("cors")?)?,

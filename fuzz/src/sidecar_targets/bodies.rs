@@ -2,7 +2,7 @@
 //! one that the filter finds in the same bytes; otherwise a key could use a model that the filter does not allow.
 
 use std::num::NonZeroUsize;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use filter::scan::{ModelField, ModelScanner, ScanError};
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use sidecar::openai::{ApiError, chat, completions, responses};
 use sidecar::store::{ResponseStore, StoreLimits};
 use sidecar::turn::{Profile, TurnRequest};
 
-static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::new("gpt-5", "", Vec::new()));
+static CATALOGUE: LazyLock<Arc<Catalogue>> = LazyLock::new(|| Catalogue::of_model("gpt-5"));
 
 /// The model id of a body without one.
 const DEFAULT_MODEL: &str = "gpt-5";
@@ -47,7 +47,7 @@ pub(crate) fn check_responses(body: &[u8]) {
 }
 
 fn models() -> ModelAccess<'static> {
-    ModelAccess::new(&CATALOGUE, None)
+    ModelAccess::new(Arc::clone(&CATALOGUE), None)
 }
 
 fn check(body: &[u8], parsed: Result<(TurnRequest, String), ApiError>) {

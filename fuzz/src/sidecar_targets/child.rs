@@ -118,10 +118,7 @@ fn request() -> TurnRequest {
     };
     TurnRequest {
         profile: Profile::Chat,
-        model: Model {
-            name: "gpt-5".to_owned(),
-            effort: None,
-        },
+        model: Model::new("gpt-5"),
         conversation: vec![
             message(Role::Developer, "Be brief."),
             message(Role::User, "hi"),

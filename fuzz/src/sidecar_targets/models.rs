@@ -1,7 +1,9 @@
 //! `PROXY_MODELS`: rejected, or every id of it is one that a client may use, and the catalogue is a list of models.
 
+use std::sync::Arc;
+
 use serde_json::Value;
-use sidecar::catalogue::{Catalogue, ModelOverride};
+use sidecar::catalogue::{Catalogue, CatalogueSettings, CodexModels, ModelOverride};
 use sidecar::openai::models::ModelAccess;
 
 pub(crate) fn check(input: &[u8]) {
@@ -13,12 +15,18 @@ pub(crate) fn check(input: &[u8]) {
     };
     let ids: serde_json::Map<String, Value> =
         serde_json::from_str(json).expect("an accepted value is an object");
-    let catalogue = Catalogue::new("gpt-5", "dev", overrides);
+    let settings = CatalogueSettings {
+        codex_model: None,
+        lists_codev: true,
+        overrides,
+    };
+    let catalogue = Arc::new(Catalogue::new(&settings, CodexModels::only("gpt-5")));
     for id in ids.keys() {
         assert!(catalogue.find(id).is_some(), "{id:?} cannot be requested");
     }
-    let access = ModelAccess::new(&catalogue, None);
-    for id in catalogue.advertised() {
+    let access = ModelAccess::new(Arc::clone(&catalogue), None);
+    for listed in catalogue.ids() {
+        let id = listed.id.as_ref();
         assert!(
             catalogue.find(id).is_some(),
             "{id:?} is listed and cannot be requested"

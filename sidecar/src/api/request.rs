@@ -81,9 +81,9 @@ impl<'a> RequestContext<'a> {
     }
 
     /// Returns the models that the caller's API key may use.
-    pub(super) fn models(self, state: &'a AppState) -> ModelAccess<'a> {
+    pub(super) fn models(self, state: &AppState) -> ModelAccess<'a> {
         let patterns = self.header(&EDGE_MODELS);
-        ModelAccess::new(&state.config.catalogue, patterns).required(state.config.require_model)
+        ModelAccess::new(state.backend.catalogue(), patterns).required(state.config.require_model)
     }
 
     pub(super) fn query(self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {

@@ -8,7 +8,7 @@ use super::report::Severity::{Fail, Pass, Warn};
 use crate::codex::{ConfigToml, DryRun, LaunchError, Login, Protocol};
 use crate::config::{Config, SandboxMode};
 use crate::error_chain;
-use crate::turn::Profile;
+use crate::turn::{Effort, Profile};
 
 /// Checks the operator's files and the result of the dry run.
 pub(super) fn check(config: &Config, dry_run: Result<&DryRun, &LaunchError>) -> Vec<Diagnostic> {
@@ -27,6 +27,7 @@ pub(super) fn check(config: &Config, dry_run: Result<&DryRun, &LaunchError>) -> 
     match dry_run {
         Ok(dry_run) => {
             diagnostics.push(codex(config, dry_run));
+            diagnostics.extend(models(dry_run));
             // An unreadable file is reported once, not a second time as a missing login.
             if login_file.is_ok() {
                 diagnostics.push(login(config, dry_run));
@@ -67,6 +68,29 @@ fn codex(config: &Config, dry_run: &DryRun) -> Diagnostic {
         let note = "not tested with this release of codex-edge; the self-test passed";
         Diagnostic::new(Warn, "codex", format!("{text}; {note}"))
     }
+}
+
+/// Names the default model, and each id of `PROXY_MODELS` that no request can use.
+fn models(dry_run: &DryRun) -> Vec<Diagnostic> {
+    let catalogue = dry_run.launch().catalogue();
+    let default = format!("{} is the default", catalogue.default_id());
+    let unusable = catalogue.unusable().map(|id| {
+        let names = |efforts: &[Effort]| {
+            let names: Vec<_> = efforts.iter().map(Effort::as_str).collect();
+            names.join(", ")
+        };
+        format!(
+            "PROXY_MODELS: {} has the effort {}, but {} has {}",
+            id.id,
+            id.effort.map_or("", Effort::as_str),
+            id.model,
+            id.efforts.map(names).unwrap_or_default()
+        )
+    });
+    let warnings = unusable.map(|text| Diagnostic::new(Warn, "models", text));
+    std::iter::once(Diagnostic::new(Pass, "models", default))
+        .chain(warnings)
+        .collect()
 }
 
 fn login(config: &Config, dry_run: &DryRun) -> Diagnostic {

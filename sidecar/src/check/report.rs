@@ -2,6 +2,7 @@
 //! The groups of settings are those of `--help`.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::catalogue::Catalogue;
 use crate::config::{Setting, SettingSource};
@@ -65,8 +66,8 @@ pub struct CheckReport {
     pub diagnostics: Vec<Diagnostic>,
     /// Value and source of each flag.
     pub settings: Vec<Setting>,
-    /// The models that clients may name.
-    pub catalogue: Catalogue,
+    /// The models that clients may name; `None` when Codex is unusable.
+    pub catalogue: Option<Arc<Catalogue>>,
     /// Command of a Codex child; `None` when Codex is unusable.
     pub child: Option<ChildCommand>,
 }
@@ -98,7 +99,9 @@ impl fmt::Display for CheckReport {
             writeln!(out, "{:<5} {subject:<12} {text}", severity.as_str())?;
         }
         write_settings(out, &self.settings)?;
-        write_models(out, &self.catalogue)?;
+        if let Some(catalogue) = &self.catalogue {
+            write_models(out, catalogue)?;
+        }
         writeln!(out, "\n{FILTER_NOTE}")?;
         if let Some(child) = &self.child {
             write_child(out, child)?;
@@ -136,15 +139,15 @@ fn write_settings(out: &mut fmt::Formatter<'_>, settings: &[Setting]) -> fmt::Re
 
 fn write_models(out: &mut fmt::Formatter<'_>, catalogue: &Catalogue) -> fmt::Result {
     writeln!(out, "\nModel ids, with the Codex model behind each")?;
-    for (id, model, advertised) in catalogue.ids() {
-        write!(out, "  {id:<32} {}", model.name)?;
-        if let Some(effort) = model.effort {
+    for id in catalogue.ids().chain(catalogue.wildcard()) {
+        write!(out, "  {:<32} {}", id.id, id.model)?;
+        if let Some(effort) = id.effort {
             write!(out, ", effort {}", effort.as_str())?;
         }
-        if let Some(window) = catalogue.context_window(id) {
+        if let Some(window) = id.codex_model.and_then(|model| model.context_window) {
             write!(out, ", {window} tokens")?;
         }
-        writeln!(out, "{}", if advertised { "" } else { "  (not listed)" })?;
+        writeln!(out, "{}", if id.is_listed { "" } else { "  (not listed)" })?;
     }
     Ok(())
 }
@@ -208,7 +211,7 @@ mod tests {
                 setting("PROXY_TIMEOUT_MS", Some("7"), SettingSource::Flag),
                 setting("PROXY_X", None, SettingSource::Default),
             ],
-            catalogue: Catalogue::new("gpt-5", "", Vec::new()),
+            catalogue: Some(Catalogue::of_model("gpt-5")),
             child: Some(ChildCommand {
                 command: words.map(str::to_owned).to_vec(),
                 variables: vec!["PATH".to_owned(), "HOME".to_owned()],
@@ -228,11 +231,15 @@ mod tests {
               codex-5-low                      gpt-5, effort low
               codex-5-medium                   gpt-5, effort medium
               codex-5-high                     gpt-5, effort high
-              codex-5-minimal                  gpt-5, effort minimal
+              codex-5-xhigh                    gpt-5, effort xhigh
+              codex-5-none                     gpt-5, effort none  (not listed)
+              codex-5-minimal                  gpt-5, effort minimal  (not listed)
               codev-5                          gpt-5  (not listed)
               codev-5-low                      gpt-5, effort low  (not listed)
               codev-5-medium                   gpt-5, effort medium  (not listed)
               codev-5-high                     gpt-5, effort high  (not listed)
+              codev-5-xhigh                    gpt-5, effort xhigh  (not listed)
+              codev-5-none                     gpt-5, effort none  (not listed)
               codev-5-minimal                  gpt-5, effort minimal  (not listed)
               gpt-5                            gpt-5
 

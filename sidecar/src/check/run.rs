@@ -14,15 +14,13 @@ pub async fn run(config: &Config, settings: Vec<Setting>) -> CheckReport {
     let mut diagnostics = resources::check(config).await;
     diagnostics.extend(codex::check(config, dry_run.as_ref()));
     diagnostics.extend(check_environment(config));
-    // The sizes come from Codex, so they are known only if the dry run succeeded.
-    let mut catalogue = config.catalogue.clone();
-    if let Ok(dry_run) = &dry_run {
-        catalogue.set_context_windows(dry_run.launch().context_windows());
-    }
     CheckReport {
         diagnostics,
         settings,
-        catalogue,
+        catalogue: dry_run
+            .as_ref()
+            .ok()
+            .map(|dry_run| dry_run.launch().catalogue()),
         child: dry_run.ok().and_then(|dry_run| {
             let (command, variables) = dry_run.child().ok()?;
             Some(ChildCommand { command, variables })

@@ -16,12 +16,10 @@ use crate::process::orphans;
 const PREFIXES: [&str; 5] = ["CODEX_", "PROTO_LOG_", "PROXY_", "SIDECAR_", "TOKEN_LOG_"];
 
 /// Variables that the filter reads; Envoy may be started from the same environment file.
-const FILTER_VARIABLES: [&str; 9] = [
-    "CODEX_MODEL",
+const FILTER_VARIABLES: [&str; 7] = [
     "PROXY_API_KEY",
     "PROXY_CORS_ALLOWED_ORIGINS",
     "PROXY_ENABLE_CORS",
-    "PROXY_MODELS",
     "PROXY_PROTECT_MODELS",
     "PROXY_RATE_LIMIT_ENABLED",
     "PROXY_RATE_LIMIT_MAX",
@@ -169,7 +167,6 @@ mod tests {
             ("PROXY_RATE_LIMIT_ENABLED", "sometimes", "expected true"),
             ("PROXY_RATE_LIMIT_MAX", "many", "expected a whole number"),
             ("PROXY_RATE_LIMIT_WINDOW_MS", "0", "rate_limit.window_ms: "),
-            ("PROXY_MODELS", "gpt-4o", "expected a JSON object"),
             (
                 "PROXY_CORS_ALLOWED_ORIGINS",
                 "example",
@@ -193,9 +190,8 @@ mod tests {
         let set = [
             ("PROXY_RATE_LIMIT_MAX", "5"),
             ("PROXY_ENABLE_CORS", "off"),
-            ("PROXY_MODELS", r#"{"gpt-4o":{}}"#),
             ("PROXY_CORS_ALLOWED_ORIGINS", "https://app.example"),
-            ("CODEX_MODEL", ""),
+            ("PROXY_PROTECT_MODELS", ""),
         ];
         let set = set.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert!(check_filter(&BTreeMap::from(set), SystemTime::now()).is_empty());

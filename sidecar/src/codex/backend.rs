@@ -11,12 +11,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::launch::sandbox::AgentSandbox;
-use super::launch::{Launch, Protocol};
+use super::launch::{Launch, Protocol, watch_models};
 use super::proto::Pool;
 use super::rate_limits::{RateLimits, SharedRateLimits};
 use super::readiness::Readiness;
 use super::turn_queue::{QueuedTurn, TurnPermit, TurnQueue};
 use super::worker::Worker;
+use crate::catalogue::Catalogue;
 use crate::config::Limits;
 use crate::process::RunningChild;
 use crate::turn::{Event, Outcome, Profile, Timers, Turn, TurnError, TurnRequest, channel};
@@ -86,6 +87,7 @@ impl Backend {
             })
             .collect();
         tasks.spawn(interrupt_queued(queue, stop.clone()));
+        tasks.spawn(watch_models(Arc::clone(&launch), stop.clone()));
         Self {
             turns,
             workers,
@@ -129,6 +131,11 @@ impl Backend {
     /// Returns the protocol of the children.
     pub fn protocol(&self) -> Protocol {
         self.launch.protocol()
+    }
+
+    /// Returns the model ids for a request, with the models that Codex reported last.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.launch.catalogue()
     }
 
     /// Begins a turn as soon as it has a permit.

@@ -120,6 +120,8 @@ struct WorkerProcess {
     started: Instant,
     /// Modification time of the login that the child has read. A child never reads a newer one.
     login_written: Option<SystemTime>,
+    /// Generation of the list of models that the child has read.
+    models_generation: u64,
     _databases: TempDir,
     _registration: Registration,
 }
@@ -129,6 +131,7 @@ impl WorkerProcess {
         // Read before the child starts: a login that is written during the start then differs from this time, and the
         // child is recycled.
         let login_written = worker.launch.login_written();
+        let models_generation = worker.launch.models_generation();
         let (program, databases) = worker.launch.app_server()?;
         let (child, pipes) = ChildProcess::spawn(&program)?;
         let registration = worker.launch.registry().register(child.pid());
@@ -139,6 +142,7 @@ impl WorkerProcess {
             connection: ChildConnection::new(pipes, log, limits, readiness),
             started: Instant::now(),
             login_written,
+            models_generation,
             _databases: databases,
             _registration: registration,
         })
@@ -200,6 +204,10 @@ impl WorkerProcess {
             (
                 "new login",
                 worker.launch.login_written() != self.login_written,
+            ),
+            (
+                "new models",
+                worker.launch.models_generation() != self.models_generation,
             ),
             ("stuck threads", stuck >= MAX_STUCK_THREADS),
             (

@@ -121,24 +121,19 @@ pub(super) struct WorkerArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Models")]
 pub(super) struct ModelArgs {
-    /// Codex model behind every public model id; its name is an id too.
-    #[arg(
-        long,
-        env = "CODEX_MODEL",
-        value_name = "NAME",
-        default_value = "gpt-5"
-    )]
-    pub(super) codex_model: String,
+    /// Codex model behind the public model ids; defaults to `model` in CODEX_HOME/config.toml, else to Codex's own default.
+    #[arg(long, env = "CODEX_MODEL", value_name = "NAME")]
+    pub(super) codex_model: Option<String>,
     /// Family of model ids to list: `dev` lists codev-5, any other value codex-5; both are always accepted.
     #[arg(long, env = "PROXY_ENV", value_name = "NAME", default_value = "")]
     pub(super) proxy_env: String,
-    /// Additional model ids as JSON: {"fast": {"model": "gpt-5.5", "effort": "low"}}.
+    /// Additional model ids as JSON: {"fast": {"model": "gpt-6-luna", "effort": "low"}}; "*" stands for every unknown id.
     #[arg(long, env = "PROXY_MODELS", value_name = "JSON", value_parser = parse_models)]
     pub(super) models: Option<ModelList>,
     /// Require an API key for /v1/models.
     #[arg(long, env = "PROXY_PROTECT_MODELS", value_name = "BOOL", default_value = "false", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
     pub(super) protect_models: bool,
-    /// Require `model` in each request, as OpenAI does; otherwise it defaults to CODEX_MODEL.
+    /// Require `model` in each request, as OpenAI does; otherwise a missing one means the default model.
     #[arg(long, env = "PROXY_REQUIRE_MODEL", value_name = "BOOL", default_value = "true", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
     pub(super) require_model: bool,
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::args::{RawArgs, ToolTailArgs};
 use super::types::{Config, Limits, RecycleLimits, TimerConfig, UsageLogConfig};
 use super::values::{ModelList, ProfileArg, StopMode};
-use crate::catalogue::Catalogue;
+use crate::catalogue::CatalogueSettings;
 use crate::store::StoreLimits;
 use crate::turn::{Profile, ToolBlockTail};
 
@@ -56,7 +56,11 @@ impl From<RawArgs> for Config {
                 ProfileArg::Chat => Profile::Chat,
                 ProfileArg::Agent => Profile::Agent,
             },
-            catalogue: Catalogue::new(&models.codex_model, &models.proxy_env, overrides),
+            models: CatalogueSettings {
+                codex_model: models.codex_model,
+                lists_codev: models.proxy_env.eq_ignore_ascii_case("dev"),
+                overrides,
+            },
             limits: Limits {
                 // A child of `codex proto` serves one turn, so a pool beyond the limit of turns would stay idle.
                 proto_pool: max_turns.map_or(workers.codex_proto_pool, |max_turns| {

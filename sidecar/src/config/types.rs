@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::listen::Listen;
-use crate::catalogue::Catalogue;
+use crate::catalogue::CatalogueSettings;
 use crate::store::StoreLimits;
 use crate::turn::{Profile, ToolBlockTail};
 
@@ -42,8 +42,8 @@ pub struct Config {
     pub sandbox_mode: SandboxMode,
     /// Profile of clients with a key that selects none.
     pub profile: Profile,
-    /// The models that clients may name.
-    pub catalogue: Catalogue,
+    /// The operator's part of the models that clients may name.
+    pub models: CatalogueSettings,
     /// Limits on turns and children.
     pub limits: Limits,
     /// Timeouts of a turn.
@@ -66,13 +66,6 @@ pub struct Config {
     pub protect_models: bool,
     /// Whether each request must name a model; otherwise a missing model becomes the default.
     pub require_model: bool,
-}
-
-impl Config {
-    /// Returns the distinct model names that the catalogue passes to Codex.
-    pub fn codex_models(&self) -> Vec<String> {
-        self.catalogue.codex_models()
-    }
 }
 
 /// The protocol to speak with Codex.

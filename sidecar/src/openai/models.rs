@@ -2,17 +2,22 @@
 //! no crate, and ten lines are less than a dependency (`wildmatch`).
 //! OpenAI API reference, "Models"; the context window is an extension that clients read.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use serde::Serialize;
 
+use super::IgnoredFields;
+use super::request::model::RequestedModel;
 use super::response::error::ApiError;
 use super::response::json::to_json;
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, CatalogueId};
 use crate::turn::Model;
 
 /// The models of the catalogue that one client may use.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ModelAccess<'a> {
-    catalogue: &'a Catalogue,
+    catalogue: Arc<Catalogue>,
     /// Patterns of the client's key, separated by commas; `None` allows every model.
     patterns: Option<&'a str>,
     required: bool,
@@ -26,13 +31,26 @@ struct ModelList<'a> {
 
 #[derive(Serialize)]
 struct ModelEntry<'a> {
-    id: &'a str,
+    id: Cow<'a, str>,
     object: &'static str,
     owned_by: &'static str,
     created: u64,
     /// Absent when Codex does not report the window: clients have tables of their own for that.
     #[serde(flatten)]
     window: Option<ContextWindow>,
+}
+
+impl<'a> From<CatalogueId<'a>> for ModelEntry<'a> {
+    fn from(id: CatalogueId<'a>) -> Self {
+        let window = id.codex_model.and_then(|model| model.context_window);
+        Self {
+            id: id.id,
+            object: "model",
+            owned_by: "codex",
+            created: 0,
+            window: window.map(ContextWindow::from),
+        }
+    }
 }
 
 /// The context window in tokens, under each name that clients read.
@@ -58,7 +76,7 @@ impl From<u64> for ContextWindow {
 
 impl<'a> ModelAccess<'a> {
     /// Returns the access of a client to `catalogue`; `patterns` are those of its key.
-    pub fn new(catalogue: &'a Catalogue, patterns: Option<&'a str>) -> Self {
+    pub fn new(catalogue: Arc<Catalogue>, patterns: Option<&'a str>) -> Self {
         Self {
             catalogue,
             patterns,
@@ -72,24 +90,36 @@ impl<'a> ModelAccess<'a> {
         Self { required, ..self }
     }
 
-    /// Returns the id for the response and the model. Without an id, the default model is used if that is allowed.
+    /// Returns the id for the response, and the model with the settings of the request. Settings that the model does not
+    /// have are added to `ignored`.
     ///
     /// # Errors
-    /// 400 for a missing id, 404 for an unknown one, 403 for one that the client's key does not include. With Envoy in
-    /// front, the filter has already rejected the last two.
-    pub fn resolve(&self, id: Option<&str>) -> Result<(String, Model), ApiError> {
-        if id.is_none() && self.required {
+    /// 400 for a missing id and for an effort that the model does not have, 404 for an unknown id, 403 for one that the
+    /// client's key does not include. With Envoy in front, the filter has already rejected the last one.
+    pub fn resolve(
+        &self,
+        requested: &RequestedModel<'_>,
+        ignored: &mut IgnoredFields,
+    ) -> Result<(String, Model), ApiError> {
+        if requested.id.is_none() && self.required {
             let text = "`model` is required. GET /v1/models lists the available models.";
             return Err(ApiError::invalid(text).at("model"));
         }
-        let id = id.unwrap_or(self.catalogue.default_id());
-        let model = self
+        let id = self.find(requested.id.unwrap_or(self.catalogue.default_id()))?;
+        Ok((
+            id.id.clone().into_owned(),
+            requested.settings(&id, ignored)?,
+        ))
+    }
+
+    fn find<'id>(&'id self, id: &'id str) -> Result<CatalogueId<'id>, ApiError> {
+        let found = self
             .catalogue
             .find(id)
             .ok_or_else(|| ApiError::model_not_found(id))?;
         // After the lookup: an unknown model is a 404 for every key.
         if self.allows(id) {
-            Ok((id.to_owned(), model.clone()))
+            Ok(found)
         } else {
             Err(ApiError::model_not_allowed(id))
         }
@@ -99,9 +129,9 @@ impl<'a> ModelAccess<'a> {
     pub fn list(&self) -> Vec<u8> {
         let data = self
             .catalogue
-            .advertised()
-            .filter(|id| self.allows(id))
-            .map(|id| self.entry(id));
+            .ids()
+            .filter(|id| id.is_listed && self.allows(&id.id))
+            .map(ModelEntry::from);
         to_json(&ModelList {
             object: "list",
             data: data.collect(),
@@ -113,19 +143,9 @@ impl<'a> ModelAccess<'a> {
     /// # Errors
     /// 404 for an unknown id and for one that the client may not use, so that the response does not reveal the id.
     pub fn one(&self, id: &str) -> Result<Vec<u8>, ApiError> {
-        match self.resolve(Some(id)) {
-            Ok((id, _)) => Ok(to_json(&self.entry(&id))),
+        match self.find(id) {
+            Ok(id) => Ok(to_json(&ModelEntry::from(id))),
             Err(_unknown_or_not_allowed) => Err(ApiError::model_not_found(id)),
-        }
-    }
-
-    fn entry<'id>(&self, id: &'id str) -> ModelEntry<'id> {
-        ModelEntry {
-            id,
-            object: "model",
-            owned_by: "codex",
-            created: 0,
-            window: self.catalogue.context_window(id).map(ContextWindow::from),
         }
     }
 
@@ -159,7 +179,7 @@ mod tests {
 
     #[test]
     fn patterns_decide_which_models_a_key_may_use() {
-        let catalogue = Catalogue::new("gpt-5", "", Vec::new());
+        let catalogue = Catalogue::of_model("gpt-5");
         for (patterns, id, allowed) in [
             (None, "codex-5", true),
             (Some("codex-5*"), "CODEX-5-high", true),
@@ -170,20 +190,21 @@ mod tests {
             (Some(""), "codex-5", false),
             (None, "unknown", false),
         ] {
-            let access = ModelAccess::new(&catalogue, patterns);
-            assert_eq!(
-                access.resolve(Some(id)).is_ok(),
-                allowed,
-                "{patterns:?} {id}"
-            );
+            let access = ModelAccess::new(Arc::clone(&catalogue), patterns);
+            let requested = RequestedModel {
+                id: Some(id),
+                ..RequestedModel::default()
+            };
+            let resolved = access.resolve(&requested, &mut IgnoredFields::default());
+            assert_eq!(resolved.is_ok(), allowed, "{patterns:?} {id}");
             assert_eq!(access.one(id).is_ok(), allowed, "{patterns:?} {id}");
         }
     }
 
     #[test]
     fn the_list_has_the_shape_of_openai() {
-        let catalogue = Catalogue::new("gpt-5", "", Vec::new());
-        let body = ModelAccess::new(&catalogue, Some("gpt-5")).list();
+        let catalogue = Catalogue::of_model("gpt-5");
+        let body = ModelAccess::new(catalogue, Some("gpt-5")).list();
         let expected = r#"{"object":"list","data":[{"id":"gpt-5","object":"model","owned_by":"codex","created":0}]}"#;
         assert_eq!(String::from_utf8(body).unwrap(), expected);
     }

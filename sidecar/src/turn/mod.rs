@@ -7,6 +7,7 @@ mod error;
 mod event;
 mod event_buffer;
 mod lazy_timer;
+mod model;
 mod open_message;
 mod request;
 mod truncate;
@@ -16,9 +17,10 @@ pub use client_turn::{ClientTurn, TurnObserver};
 pub use error::{Deadline, TurnError};
 pub use event::{Event, FinishReason, Outcome, Usage};
 pub use lazy_timer::LazyTimer;
+pub use model::{Effort, Model, Verbosity};
 pub use open_message::OpenMessage;
 pub use request::{
-    Content, Detail, Effort, Image, Item, Message, Model, Profile, ReasoningItem, Role, Summary,
-    Tool, ToolCall, ToolOutput, Tools, TurnRequest,
+    Content, Detail, Image, Item, Message, Profile, ReasoningItem, Role, Summary, Tool, ToolCall,
+    ToolOutput, Tools, TurnRequest,
 };
 pub use truncate::{ToolBlockTail, Truncated, TruncationRules, Truncator};

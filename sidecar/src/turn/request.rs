@@ -6,6 +6,8 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::model::Model;
+
 /// The request of a turn, independent of the route.
 #[derive(Debug, Clone)]
 pub struct TurnRequest {
@@ -30,50 +32,6 @@ pub enum Profile {
     Chat,
     /// An agent with Codex's own tools, in a sandbox and a working directory of its own.
     Agent,
-}
-
-/// A model of the provider, with the reasoning effort.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Model {
-    /// The name that is sent to the model provider.
-    pub name: String,
-    /// `None` leaves the effort to Codex.
-    pub effort: Option<Effort>,
-}
-
-/// The reasoning effort of a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effort {
-    /// The least reasoning.
-    Minimal,
-    /// Little reasoning.
-    Low,
-    /// The usual amount of reasoning.
-    Medium,
-    /// The most reasoning.
-    High,
-}
-
-impl Effort {
-    /// Every effort, from the least to the most.
-    pub const ALL: [Self; 4] = [Self::Minimal, Self::Low, Self::Medium, Self::High];
-
-    /// Returns the name that OpenAI and Codex share.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Minimal => "minimal",
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-        }
-    }
-
-    /// Parses a name, in upper or lower case.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|effort| effort.as_str().eq_ignore_ascii_case(name))
-    }
 }
 
 /// The amount of reasoning summary.

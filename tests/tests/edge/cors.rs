@@ -9,7 +9,7 @@ use tests::envoy::EnvoyOptions;
 use tests::http::{Body, BufferedResponse, bearer, empty, get, post, with};
 use tests::upstream::Behavior;
 
-use crate::stack::{CHAT, Edges, GUARDED, KEY, MakeRequest, chat};
+use crate::stack::{CHAT, Edges, GUARDED, KEY, MakeRequest, chat, listed_models};
 
 const ALLOWED_ORIGIN: &str = "https://app.example";
 const DISALLOWED_ORIGIN: &str = "https://evil.example";
@@ -117,7 +117,7 @@ async fn every_response_is_readable_only_by_allowed_origins() {
         {"id": "bob", "key": "sk-bob", "models": ["codex-5"]},
     ]);
     let change = |options| {
-        allow_list(options)
+        listed_models(allow_list(options))
             .filter("keys", keys.clone())
             .filter("max_body_bytes", json!(1000))
     };

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
 use crate::stack::{
-    CHAT, GUARDED, KEY, assert_error, chat, options, raw_request, start, start_with,
+    CHAT, GUARDED, KEY, assert_error, chat, listed_models, options, raw_request, start, start_with,
 };
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn connect_request_is_404_unknown_url() {
 
 #[tokio::test]
 async fn error_from_the_filter_is_unchanged() {
-    let (upstream, envoy) = start().await;
+    let (upstream, envoy) = start_with(Behavior::Echo, listed_models).await;
     let send = async |request| {
         envoy
             .connect(Version::H1)

@@ -13,7 +13,7 @@ use tests::envoy::EnvoyOptions;
 use tests::http::{Body, Version, bearer, post, with};
 use tests::upstream::Behavior;
 
-use crate::stack::{CHAT, Edges, GUARDED, assert_error};
+use crate::stack::{CHAT, Edges, GUARDED, assert_error, listed_models};
 
 /// A key for every model.
 const ALICE: &str = "sk-alice";
@@ -23,7 +23,7 @@ const BOB: &str = "sk-bob";
 fn two_keys(options: EnvoyOptions) -> EnvoyOptions {
     let keys =
         json!([{"id": "alice", "key": ALICE}, {"id": "bob", "key": BOB, "models": ["codex-5*"]}]);
-    options.filter("keys", keys)
+    listed_models(options.filter("keys", keys))
 }
 
 /// Returns a request with `body` in frames of `size` bytes and without a declared length, optionally with trailers.
@@ -140,6 +140,33 @@ async fn model_is_read_as_a_json_parser_reads_it() {
                 let mut last = received.iter().rev().take(forwarded);
                 assert!(last.all(|received| received.body == body), "{body}");
             }
+        }
+    }
+}
+
+/// Without a list the upstream knows the models: the filter checks only those that a key is restricted to.
+#[tokio::test]
+async fn upstream_decides_on_models_without_a_list() {
+    let edges = Edges::start(Behavior::Echo, |options| {
+        let keys = json!([
+            {"id": "alice", "key": ALICE},
+            {"id": "bob", "key": BOB, "models": ["codex-5*"]},
+        ]);
+        options.filter("keys", keys)
+    })
+    .await;
+    const NOT_ALLOWED: &str = "403 model_not_allowed";
+    const REQUIRED: &str = "400 invalid_request_error";
+    for (body, alice_outcome, bob_outcome) in [
+        (r#"{"model":"codex-5-xhigh"}"#, "200", "200"),
+        (r#"{"model":"of-tomorrow"}"#, "200", NOT_ALLOWED),
+        (r#"{"messages":[]}"#, "200", REQUIRED),
+        (r#"{"model":5}"#, REQUIRED, REQUIRED),
+    ] {
+        for (key, expected) in [(ALICE, alice_outcome), (BOB, bob_outcome)] {
+            edges
+                .check(|| bearer(post(CHAT, body), key), expected)
+                .await;
         }
     }
 }

@@ -13,7 +13,7 @@ use tests::envoy::EnvoyOptions;
 use tests::http::{Body, bearer, empty, get, post, with};
 use tests::upstream::Behavior;
 
-use crate::stack::{CHAT, Edges, GUARDED, KEY, chat};
+use crate::stack::{CHAT, Edges, GUARDED, KEY, chat, listed_models};
 
 const BOOTSTRAP: &str = include_str!("oldest_envoy.yaml");
 
@@ -38,7 +38,7 @@ fn long_chat(model: &str) -> Request<Body> {
 
 #[tokio::test]
 async fn oldest_envoy_runs_the_checks_of_the_filter() {
-    let edges = start(|options| options).await;
+    let edges = start(listed_models).await;
     edges.check(|| get(GUARDED), "401 invalid_api_key").await;
     edges
         .check(|| bearer(chat(), "wrong"), "401 invalid_api_key")

@@ -19,6 +19,13 @@ pub(crate) async fn start() -> (Upstream, Envoy) {
     start_with(Behavior::Echo, |options| options).await
 }
 
+/// Adds a list of models, so that the filter itself rejects the others.
+pub(crate) fn listed_models(options: EnvoyOptions) -> EnvoyOptions {
+    options
+        .filter("models", json!(["codex-5*", "codev-5*", "gpt-5"]))
+        .filter("default_model", json!("gpt-5"))
+}
+
 /// Starts an upstream that follows `script`, and Envoy with the options that `change` returns.
 pub(crate) async fn start_with(
     script: Behavior,

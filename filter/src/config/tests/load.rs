@@ -44,32 +44,14 @@ fn api_key_in_the_environment_is_sufficient() {
     assert!(!config.protect_models && !config.hold_headers);
     assert_eq!((config.limit, config.max_body_bytes), (None, 16 << 20));
     assert!(config.unauthenticated_limit.is_some());
-    let expected = [
-        "codex-5",
-        "codex-5-low",
-        "codex-5-medium",
-        "codex-5-high",
-        "codex-5-minimal",
-        "codev-5",
-        "codev-5-low",
-        "codev-5-medium",
-        "codev-5-high",
-        "codev-5-minimal",
-        "gpt-5",
-    ];
-    assert_eq!(config.catalogue.models.as_str(), expected.join(","));
-    assert_eq!(config.catalogue.default_model.as_deref(), Some("gpt-5"));
+    assert_eq!(config.catalogue.models, None);
+    assert_eq!(config.catalogue.default_model, None);
 }
 
 #[test]
 fn variables_fill_absent_fields_only() {
     let variables = [
         KEY,
-        ("CODEX_MODEL", "gpt-6"),
-        (
-            "PROXY_MODELS",
-            r#"{"mine": {"model": "gpt-6", "effort": "low"}}"#,
-        ),
         ("PROXY_PROTECT_MODELS", "Yes"),
         ("PROXY_ENABLE_CORS", "off"),
         ("PROXY_RATE_LIMIT_ENABLED", "1"),
@@ -89,14 +71,13 @@ fn variables_fill_absent_fields_only() {
         [Some(limit)]
     );
     assert!(config.protect_models && matches!(config.cors, CorsPolicy::Off));
-    let has = |id: &str| config.catalogue.models.matches(id);
-    assert!(has("gpt-6") && has("mine") && !has("gpt-5"));
 
     let json = r#"{"protect_models": false, "models": ["only-this"], "cors": {"enabled": true},
         "rate_limit": {"requests": 9}, "keys": [{"id": "default", "key": "secret-from-json"}]}"#;
     let config = load(json, &variables).unwrap();
     assert!(!config.protect_models && matches!(config.cors, CorsPolicy::Any));
-    assert_eq!(config.catalogue.models.as_str(), "only-this");
+    let models = config.catalogue.models.unwrap();
+    assert_eq!(models.as_str(), "only-this");
     assert_eq!(config.catalogue.default_model, None);
     assert_eq!(
         config.limit,
@@ -124,12 +105,11 @@ fn empty_variable_counts_as_absent() {
     let variables = [
         KEY,
         ("PROXY_RATE_LIMIT_MAX", ""),
-        ("CODEX_MODEL", " "),
-        ("PROXY_MODELS", ""),
+        ("PROXY_PROTECT_MODELS", " "),
         ("PROXY_ENABLE_CORS", ""),
     ];
     let config = load("", &variables).unwrap();
-    assert_eq!(config.catalogue.default_model.as_deref(), Some("gpt-5"));
+    assert!(!config.protect_models && config.limit.is_none());
     assert!(load("", &[("PROXY_API_KEY", "")]).is_err());
 }
 
@@ -149,7 +129,7 @@ fn null_counts_as_absent() {
             Duration::from_secs(60)
         ))
     );
-    assert!(config.catalogue.models.matches("codex-5"));
+    assert_eq!(config.catalogue.models, None);
 }
 
 #[test]
@@ -397,10 +377,6 @@ fn invalid_variable_is_reported_by_name() {
             "PROXY_RATE_LIMIT_WINDOW_MS: expected a whole number, found other text",
         ),
         (
-            ("PROXY_MODELS", "[]"),
-            "PROXY_MODELS: expected a JSON object from id to model and effort, found other text",
-        ),
-        (
             ("PROXY_CORS_ALLOWED_ORIGINS", "x"),
             "cors.allowed_origins[0]: expected an origin such as https://app.example or http://localhost:*, or \"*\", found a string",
         ),
@@ -441,7 +417,7 @@ proptest! {
 
     #[test]
     fn any_variable_is_rejected_or_is_the_key(
-        name in prop::sample::select(vec!["PROXY_API_KEY", "CODEX_MODEL", "PROXY_MODELS", "PROXY_CORS_ALLOWED_ORIGINS", "PROXY_RATE_LIMIT_MAX"]),
+        name in prop::sample::select(vec!["PROXY_API_KEY", "PROXY_PROTECT_MODELS", "PROXY_CORS_ALLOWED_ORIGINS", "PROXY_RATE_LIMIT_MAX"]),
         value in any::<String>(),
     ) {
         if let Ok(config) = load("", &[(name, &value)]) {

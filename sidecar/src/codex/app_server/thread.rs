@@ -89,7 +89,8 @@ impl Thread {
         wire::TurnStart {
             thread_id,
             input: [],
-            effort: self.request.model.effort.map(Effort::as_str),
+            effort: self.request.model.effort.as_ref().map(Effort::as_str),
+            service_tier: self.request.model.service_tier.as_deref(),
             summary: self.request.summary.as_str(),
             output_schema: self.request.schema.as_deref(),
         }

@@ -65,14 +65,28 @@ impl CodexBinary {
         Ok(text.lines().next().unwrap_or_default().to_owned())
     }
 
-    /// Returns the model catalogue that the binary contains.
+    /// Returns the model catalogue that `codex debug models` prints; `settings` are `-c` arguments, `flags` those of the
+    /// subcommand.
     ///
     /// # Errors
     /// Codex does not print one.
-    pub(super) async fn bundled_models(&self) -> Result<Value, LaunchError> {
+    pub(super) async fn models(
+        &self,
+        settings: &[(String, String)],
+        flags: &[&str],
+    ) -> Result<Value, LaunchError> {
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        let settings = settings.iter().flat_map(|setting| ["-c", setting]);
+        let arguments: Vec<&str> = settings
+            .chain(["debug", "models"])
+            .chain(flags.iter().copied())
+            .collect();
         let failed = |error: String| LaunchError::Models(error);
         let output = self
-            .output(&["debug", "models", "--bundled"])
+            .output(&arguments)
             .await
             .map_err(|error| failed(error.to_string()))?;
         if !output.status.success() {

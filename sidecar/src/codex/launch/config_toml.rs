@@ -16,6 +16,8 @@ pub(in crate::codex) const CONFIG_FILE: &str = "config.toml";
 /// The tables of `config.toml` that the sidecar reads.
 #[derive(Debug, Default, Deserialize)]
 pub struct ConfigToml {
+    /// The operator's choice of the model.
+    pub(super) model: Option<String>,
     #[serde(default)]
     model_providers: HashMap<String, Provider>,
 }

@@ -1,9 +1,9 @@
 //! Preparation of a launch: checks the binary, its login and its sandbox, and writes the files that children read.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tempfile::TempDir;
@@ -14,9 +14,10 @@ use super::config_toml::ConfigToml;
 use super::directories::{create_dir, create_private_dir};
 use super::error::LaunchError;
 use super::login::{self, Login};
-use super::model_catalog;
+use super::models::{self, ModelList, ModelSource};
 use super::sandbox::AgentSandbox;
 use super::version::{self, Protocol, SelectedVersion};
+use crate::catalogue::Catalogue;
 use crate::codex::protocol_log::ProtocolLog;
 use crate::codex::{app_server, proto, self_test};
 use crate::config::Config;
@@ -32,7 +33,7 @@ pub struct Launch {
     provider: Option<String>,
     /// `None` where the sandbox does not work, and with `proto`.
     agent: Option<AgentSandbox>,
-    context_windows: BTreeMap<String, u64>,
+    models: ModelList,
     private: TempDir,
     registry: ChildRegistry,
     protocol_log: ProtocolLog,
@@ -68,24 +69,32 @@ impl Launch {
         };
         let version_line = binary.version_line().await?;
         let version = version::select_protocol(config.protocol, &config.codex_bin, &version_line)?;
-        let (context_windows, agent) = match version.protocol {
+        if version.protocol == Protocol::Proto {
+            binary.path = native_program(&binary.path, &version.text)?;
+        }
+        let provider = provider_settings(config.force_provider.as_deref());
+        let source = ModelSource {
+            binary: &binary,
+            protocol: version.protocol,
+            home: &home,
+            provider: &provider,
+        };
+        // The sandbox probe reads the catalogue of agents, so the catalogues are written first.
+        let models = ModelList::read(config.models.clone(), source, private.path()).await?;
+        let agent = match version.protocol {
             Protocol::AppServer => {
-                let models = config.codex_models();
-                // The sandbox probe reads the catalogue of agents, so the catalogues are written first.
-                let windows = write_catalogues(&binary, private.path(), &models).await?;
-                let catalogue = agent_catalogue_path(private.path());
+                let catalogue = models::agent_path(private.path());
                 let agent =
                     AgentSandbox::new(config.sandbox_mode, catalogue, binary.work_dir.clone());
                 let works = probe_sandbox(&binary, &agent, private.path()).await;
-                (windows, works.then_some(agent))
+                works.then_some(agent)
             }
             Protocol::Proto => {
-                binary.path = native_program(&binary.path, &version.text)?;
                 tracing::warn!(
                     reason = "codex proto has no sandbox",
                     "agent turns disabled"
                 );
-                (BTreeMap::new(), None)
+                None
             }
         };
         let launch = Self {
@@ -94,7 +103,7 @@ impl Launch {
             home,
             provider: config.force_provider.clone(),
             agent,
-            context_windows,
+            models,
             private,
             registry: ChildRegistry::default(),
             protocol_log: ProtocolLog::default(),
@@ -144,9 +153,29 @@ impl Launch {
         self.version.is_tested
     }
 
-    /// Returns the context windows that the binary knows, in tokens by model name; empty with `proto`.
-    pub fn context_windows(&self) -> &BTreeMap<String, u64> {
-        &self.context_windows
+    /// Returns the model ids for a request, with the models that Codex reported last.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.models.catalogue()
+    }
+
+    /// Returns a number that changes when running children have read an outdated list of models.
+    pub(in crate::codex) fn models_generation(&self) -> u64 {
+        self.models.generation()
+    }
+
+    /// Asks Codex for its models again.
+    ///
+    /// # Errors
+    /// Codex prints no list, or `config.toml` is invalid; the earlier list stays in effect.
+    pub(in crate::codex) async fn refresh_models(&self) -> Result<(), LaunchError> {
+        let provider = self.provider_settings();
+        let source = ModelSource {
+            binary: &self.binary,
+            protocol: self.protocol(),
+            home: &self.home,
+            provider: &provider,
+        };
+        self.models.refresh(source).await
     }
 
     /// Whether turns of the `agent` profile are accepted, which needs a sandbox that works on this machine.
@@ -173,7 +202,7 @@ impl Launch {
             .prefix("child-")
             .tempdir_in(self.private.path())?;
         let arguments = app_server::arguments(
-            &plain_catalogue_path(self.private.path()),
+            &models::plain_path(self.private.path()),
             databases.path(),
             self.provider_settings(),
         );
@@ -258,22 +287,6 @@ fn native_program(binary: &Path, version: &str) -> Result<PathBuf, LaunchError> 
         .map_err(|error| LaunchError::NoBinary(binary.to_owned(), error))
 }
 
-/// Writes the model catalogues that children are started with, and returns the context windows that the binary knows.
-async fn write_catalogues(
-    binary: &CodexBinary,
-    folder: &Path,
-    models: &[String],
-) -> Result<BTreeMap<String, u64>, LaunchError> {
-    let bundled = binary.bundled_models().await?;
-    let windows = model_catalog::context_windows(&bundled);
-    let complete = model_catalog::complete(bundled, models)
-        .ok_or_else(|| LaunchError::Models("the list of models is empty".to_owned()))?;
-    write(&agent_catalogue_path(folder), &complete.to_string())?;
-    let plain = model_catalog::plain(complete);
-    write(&plain_catalogue_path(folder), &plain.to_string())?;
-    Ok(windows)
-}
-
 /// Whether the configured sandbox confines a command on this machine.
 async fn probe_sandbox(binary: &CodexBinary, agent: &AgentSandbox, folder: &Path) -> bool {
     let forbidden = folder.join("escaped");
@@ -295,16 +308,4 @@ async fn probe_sandbox(binary: &CodexBinary, agent: &AgentSandbox, folder: &Path
         tracing::warn!(reason = "the sandbox probe failed", "agent turns disabled");
     }
     works
-}
-
-fn plain_catalogue_path(folder: &Path) -> PathBuf {
-    folder.join("models.json")
-}
-
-fn agent_catalogue_path(folder: &Path) -> PathBuf {
-    folder.join("agent-models.json")
-}
-
-fn write(path: &Path, text: &str) -> Result<(), LaunchError> {
-    std::fs::write(path, text).map_err(|error| LaunchError::Folder(path.to_owned(), error))
 }

@@ -108,7 +108,7 @@ impl ProtoSession {
                 mode: command_line::SANDBOX_MODE,
             },
             model: &request.model.name,
-            effort: request.model.effort.map(Effort::as_str),
+            effort: request.model.effort.as_ref().map(Effort::as_str),
             summary: request.summary.as_str(),
             final_output_json_schema: request.schema.as_deref(),
         };

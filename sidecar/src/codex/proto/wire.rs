@@ -30,7 +30,7 @@ pub(super) enum Op<'a> {
         sandbox_policy: SandboxPolicy,
         model: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
-        effort: Option<&'static str>,
+        effort: Option<&'a str>,
         summary: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         final_output_json_schema: Option<&'a RawValue>,

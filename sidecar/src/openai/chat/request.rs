@@ -11,8 +11,9 @@ use super::messages::{ChatMessage, ReasoningLookup, conversation};
 use super::tools::{ChatTool, ChatToolChoice, tools};
 use crate::openai::models::ModelAccess;
 use crate::openai::request::fields::{StopField, StreamOptions, UnsupportedField};
+use crate::openai::request::model::RequestedModel;
 use crate::openai::request::sampling::Sampling;
-use crate::openai::request::{body, fields, validate};
+use crate::openai::request::{body, fields, model, validate};
 use crate::openai::response::options::ResponseOptions;
 use crate::openai::{ApiError, Delivery, IgnoredFields};
 use crate::turn::{Item, Profile, Summary, TruncationRules, TurnRequest};
@@ -38,6 +39,8 @@ pub(super) struct ChatBody {
     reasoning_effort: Option<String>,
     #[serde(rename = "reasoningEffort")]
     reasoning_effort_camel: Option<String>,
+    verbosity: Option<String>,
+    service_tier: Option<String>,
     stop: Option<StopField>,
     max_tokens: Option<u64>,
     max_completion_tokens: Option<u64>,
@@ -97,10 +100,7 @@ pub fn parse(
     reject_unsupported(&body)?;
     check_ranges(&body, &mut ignored)?;
     add_unused(&body, &mut ignored);
-    let (model_id, mut model) = models.resolve(body.model.as_deref())?;
-    if let Some(effort) = effort(&body)? {
-        model.effort = Some(effort);
-    }
+    let (model_id, model) = models.resolve(&requested_model(&body)?, &mut ignored)?;
     // Taken out of the body, not cloned: a conversation may have megabytes.
     let messages = body.messages.take().unwrap_or_default();
     let mut conversation = conversation(messages, reasoning, &mut ignored)?;
@@ -176,17 +176,22 @@ fn add_unused(body: &ChatBody, ignored: &mut IgnoredFields) {
     }
 }
 
-fn effort(body: &ChatBody) -> Result<Option<crate::turn::Effort>, ApiError> {
+fn requested_model(body: &ChatBody) -> Result<RequestedModel<'_>, ApiError> {
     let nested = body
         .reasoning
         .as_ref()
         .and_then(|reasoning| reasoning.effort.as_deref());
-    // The nested field of the Responses API wins over the two spellings at the top level.
-    fields::effort([
-        ("reasoning.effort", nested),
-        ("reasoning_effort", body.reasoning_effort.as_deref()),
-        ("reasoningEffort", body.reasoning_effort_camel.as_deref()),
-    ])
+    Ok(RequestedModel {
+        id: body.model.as_deref(),
+        // The nested field of the Responses API wins over the two spellings at the top level.
+        efforts: model::efforts([
+            ("reasoning.effort", nested),
+            ("reasoning_effort", body.reasoning_effort.as_deref()),
+            ("reasoningEffort", body.reasoning_effort_camel.as_deref()),
+        ])?,
+        verbosity: model::verbosity("verbosity", body.verbosity.as_deref())?,
+        service_tier: body.service_tier.as_deref(),
+    })
 }
 
 fn summary(body: &ChatBody) -> Result<Summary, ApiError> {

@@ -14,10 +14,9 @@ use crate::turn::{
 const PIXEL: &str = "data:image/png;base64,iVBORw0KGgo=";
 
 fn read(body: &str) -> Result<(TurnRequest, ResponseOptions), ApiError> {
-    let catalogue = Catalogue::new("gpt-5", "", Vec::new());
     parse(
         body.as_bytes(),
-        &ModelAccess::new(&catalogue, None),
+        &ModelAccess::new(Catalogue::of_model("gpt-5"), None),
         Profile::Chat,
         &|call_id| {
             let reasoning = ReasoningItem {
@@ -59,11 +58,11 @@ fn messages_keep_their_order_and_roles() {
     assert_eq!(turn.conversation, expected);
     assert_eq!(
         (turn.model.name.as_str(), turn.model.effort),
-        ("gpt-5", Some(Effort::Low))
+        ("gpt-5", Effort::parse("low"))
     );
     assert_eq!(
         (options.model_id.as_str(), options.delivery),
-        ("CODEX-5-low", Delivery::Buffered)
+        ("codex-5-low", Delivery::Buffered)
     );
 }
 

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::openai::models::ModelAccess;
 use crate::openai::request::body;
 use crate::openai::request::fields::{self, StopField, StreamOptions, UnsupportedField};
+use crate::openai::request::model::RequestedModel;
 use crate::openai::request::sampling::Sampling;
 use crate::openai::response::options::ResponseOptions;
 use crate::openai::{ApiError, Delivery, IgnoredFields};
@@ -78,7 +79,11 @@ pub fn parse(
     reject_unsupported(&body)?;
     check_ranges(&body, &mut ignored)?;
     add_unused(&body, &mut ignored);
-    let (model_id, model) = models.resolve(body.model.as_deref())?;
+    let requested = RequestedModel {
+        id: body.model.as_deref(),
+        ..RequestedModel::default()
+    };
+    let (model_id, model) = models.resolve(&requested, &mut ignored)?;
     let prompt = prompt(body.prompt.take(), &mut ignored)?;
     let echo = PromptEcho((body.echo == Some(true)).then(|| prompt.clone()));
     let turn = TurnRequest {
@@ -192,8 +197,7 @@ mod tests {
     use crate::openai::request::tests::fields_table::{self, Parsed};
 
     fn read(body: &str) -> Result<(TurnRequest, ResponseOptions, PromptEcho), ApiError> {
-        let catalogue = Catalogue::new("gpt-5", "", Vec::new());
-        let models = ModelAccess::new(&catalogue, None);
+        let models = ModelAccess::new(Catalogue::of_model("gpt-5"), None);
         parse(body.as_bytes(), &models, Profile::Chat)
     }
 

@@ -1,5 +1,5 @@
 //! Fields that several request formats share: their accepted values and their meaning.
-//! OpenAI API reference; the values for efforts and summaries are those that Codex accepts too.
+//! OpenAI API reference; the values for summaries are those that Codex accepts too.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use serde::Deserialize;
 
 use crate::openai::response::error::ApiError;
-use crate::turn::{Content, Effort, Item, Message, Role, Summary};
+use crate::turn::{Content, Item, Message, Role, Summary};
 
 /// Stop sequences in one request.
 const MAX_STOP_SEQUENCES: usize = 4;
@@ -175,30 +175,6 @@ pub(in crate::openai) fn json_object_instruction() -> Item {
         role: Role::Developer,
         content: vec![Content::Text(text.to_owned())],
     })
-}
-
-/// Returns the effort of the first of these fields that has one.
-///
-/// # Errors
-/// 400 when a field holds an unknown effort, even a field that another one overrides.
-pub(in crate::openai) fn effort<const N: usize>(
-    fields: [(&str, Option<&str>); N],
-) -> Result<Option<Effort>, ApiError> {
-    // All fields are parsed, not only the one that wins: an invalid value is a mistake of the client in any of them.
-    let efforts: Vec<Effort> = fields
-        .into_iter()
-        .filter_map(|(param, value)| Some((param, value?)))
-        .map(|(param, value)| {
-            let unknown = || {
-                let text = format!(
-                    "Invalid reasoning effort {value:?}. Use minimal, low, medium or high."
-                );
-                ApiError::unsupported(param, text)
-            };
-            Effort::parse(value).ok_or_else(unknown)
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(efforts.first().copied())
 }
 
 /// Returns the amount of reasoning summary that `param` asks for.

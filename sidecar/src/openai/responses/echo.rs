@@ -21,8 +21,8 @@ pub(super) struct RequestEcho {
     pub(super) prompt_cache_key: Option<String>,
     pub(super) reasoning: ReasoningEcho,
     pub(super) safety_identifier: Option<String>,
-    // The tier that served the request, not the requested one.
-    pub(super) service_tier: &'static str,
+    // The tier that was asked of the provider; `default` where the model does not have the client's tier.
+    pub(super) service_tier: String,
     pub(super) store: bool,
     pub(super) temperature: f64,
     pub(super) text: TextEcho,
@@ -38,14 +38,14 @@ pub(super) struct RequestEcho {
 
 #[derive(Debug, Serialize)]
 pub(super) struct ReasoningEcho {
-    pub(super) effort: Option<&'static str>,
+    pub(super) effort: Option<String>,
     pub(super) summary: Option<&'static str>,
 }
 
 impl ReasoningEcho {
-    pub(super) fn new(effort: Option<Effort>, summary: Summary) -> Self {
+    pub(super) fn new(effort: Option<&Effort>, summary: Summary) -> Self {
         Self {
-            effort: effort.map(Effort::as_str),
+            effort: effort.map(|effort| effort.as_str().to_owned()),
             summary: (summary != Summary::None).then_some(summary.as_str()),
         }
     }

@@ -31,9 +31,8 @@ fn check(events: &[Event], expected: Expect) {
         store: &store,
         client: "",
     };
-    let catalogue = Catalogue::new("gpt-5", "", Vec::new());
     let body = br#"{"model":"codex-5","input":"Hi!","include":["reasoning.encrypted_content"]}"#;
-    let models = ModelAccess::new(&catalogue, None);
+    let models = ModelAccess::new(Catalogue::of_model("gpt-5"), None);
     let (_turn, spec) = parse(body, &models, Profile::Chat, &responses).unwrap();
     let mut writer = ResponseWriter::new(spec, &store, "");
     let mut out = BytesMut::new();

@@ -3,8 +3,9 @@
 
 use serde_json::{Value, json};
 use tests::http::{Version, bearer, get, post, raw, with};
+use tests::upstream::Behavior;
 
-use crate::stack::{CHAT, GUARDED, KEY, raw_request, start};
+use crate::stack::{CHAT, GUARDED, KEY, listed_models, raw_request, start, start_with};
 
 fn with_id<'a>(id: &'a str) -> impl Fn(&Value) -> bool + 'a {
     move |entry| entry["request_id"] == id
@@ -59,7 +60,7 @@ async fn forwarded_request_logs_every_field() {
 
 #[tokio::test]
 async fn rejection_logs_its_reason() {
-    let (_upstream, envoy) = start().await;
+    let (_upstream, envoy) = start_with(Behavior::Echo, listed_models).await;
     let mut client = envoy.connect(Version::H2).await;
     client
         .send(with(get(GUARDED), "x-request-id", "no-key"))

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::history::HistoryItem;
 use super::names;
 use crate::codex::app_server::ids::{ThreadId, TurnId};
 use crate::codex::launch::sandbox::Workspace;
-use crate::turn::{Tool, TurnRequest};
+use crate::turn::{Tool, TurnRequest, Verbosity};
 
 /// A call, which gets a response with the same id.
 #[derive(Serialize)]
@@ -32,9 +32,12 @@ const UNUSED_NOTIFICATIONS: [&str; 7] = [
     "mcpServer/startupStatus/updated",
 ];
 
+/// The setting of a thread for the length of the model's text.
+const VERBOSITY: &str = "model_verbosity";
+
 /// Returns the parameters of `initialize`.
 pub(crate) fn initialize() -> Value {
-    serde_json::json!({
+    json!({
         "clientInfo": {
             "name": "codex-edge",
             "title": "codex-edge",
@@ -90,6 +93,8 @@ enum ThreadKind<'a> {
     Plain {
         base_instructions: &'static str,
         environments: [(); 0],
+        #[serde(skip_serializing_if = "Value::is_null")]
+        config: Value,
     },
     /// An agent: Codex's own prompt and tools, in the turn's workspace.
     Agent { cwd: &'a Path, config: Value },
@@ -98,15 +103,23 @@ enum ThreadKind<'a> {
 impl<'a> ThreadStart<'a> {
     /// Returns the parameters of a thread that is not stored on disk. With a workspace, the turn has the agent profile.
     pub(crate) fn new(request: &'a TurnRequest, workspace: Option<&'a Workspace>) -> Self {
+        let verbosity = request.model.verbosity.map(Verbosity::as_str);
         let kind = match workspace {
             None => ThreadKind::Plain {
                 base_instructions: "",
                 environments: [],
+                config: verbosity.map_or(Value::Null, |verbosity| json!({VERBOSITY: verbosity})),
             },
-            Some(workspace) => ThreadKind::Agent {
-                cwd: workspace.folder(),
-                config: workspace.settings(),
-            },
+            Some(workspace) => {
+                let mut config = workspace.settings();
+                if let Some(verbosity) = verbosity {
+                    config[VERBOSITY] = verbosity.into();
+                }
+                ThreadKind::Agent {
+                    cwd: workspace.folder(),
+                    config,
+                }
+            }
         };
         Self {
             ephemeral: true,
@@ -133,7 +146,9 @@ pub(crate) struct TurnStart<'a> {
     pub(crate) thread_id: &'a ThreadId,
     pub(crate) input: [(); 0],
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) effort: Option<&'static str>,
+    pub(crate) effort: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) service_tier: Option<&'a str>,
     pub(crate) summary: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) output_schema: Option<&'a RawValue>,

@@ -26,10 +26,7 @@ struct ProtoResult {
 fn request() -> TurnRequest {
     TurnRequest {
         profile: Profile::Chat,
-        model: Model {
-            name: "gpt-5".to_owned(),
-            effort: Some(Effort::Low),
-        },
+        model: Model::new("gpt-5").with_effort(Effort::parse("low")),
         conversation: vec![Item::Message(Message {
             role: Role::User,
             content: vec![Content::Text("hi".to_owned())],

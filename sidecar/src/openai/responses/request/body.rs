@@ -113,11 +113,6 @@ fn check_ranges(body: &ResponseRequestBody, ignored: &mut IgnoredFields) -> Resu
         body.truncation.as_deref(),
         &["auto", "disabled"],
     )?;
-    let verbosity = body
-        .text
-        .as_ref()
-        .and_then(|text| text.verbosity.as_deref());
-    check_value("text.verbosity", verbosity, &["low", "medium", "high"])?;
     fields::check_metadata(body.metadata.as_ref())
 }
 
@@ -136,18 +131,10 @@ fn check_value(param: &str, value: Option<&str>, accepted: &[&str]) -> Result<()
 
 /// Adds the fields that Codex has no counterpart for. Some of them are echoed in the response nevertheless.
 fn add_unused(body: &ResponseRequestBody, ignored: &mut IgnoredFields) {
-    let tier = body.service_tier.as_deref();
-    let verbosity = body.text.as_ref().and_then(|text| text.verbosity.as_ref());
     for (name, present) in [
         ("max_tool_calls", body.max_tool_calls.is_some()),
         // The default, `disabled`, is what Codex does: an overlong conversation is rejected.
         ("truncation", body.truncation.as_deref() == Some("auto")),
-        ("text.verbosity", verbosity.is_some()),
-        // `auto` and `default` name the tier that is used anyway.
-        (
-            "service_tier",
-            tier.is_some_and(|tier| !matches!(tier, "auto" | "default")),
-        ),
         ("user", body.user.is_some()),
         ("safety_identifier", body.safety_identifier.is_some()),
         ("prompt_cache_key", body.prompt_cache_key.is_some()),

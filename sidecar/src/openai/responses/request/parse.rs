@@ -9,7 +9,8 @@ use super::body::{ResponseRequestBody, TextOptions};
 use super::input::items;
 use super::tools::{OtherTools, functions, tools};
 use crate::openai::models::ModelAccess;
-use crate::openai::request::{fields, validate};
+use crate::openai::request::model::RequestedModel;
+use crate::openai::request::{fields, model, validate};
 use crate::openai::responses::echo::{
     ReasoningEcho, RequestEcho, TextEcho, TextFormat, ToolChoiceEcho, ToolEcho,
 };
@@ -17,7 +18,7 @@ use crate::openai::responses::scope::ClientResponses;
 use crate::openai::{ApiError, Delivery, IgnoredFields, ResponseOptions};
 use crate::store::ConversationNode;
 use crate::turn::{
-    Content, Effort, Item, Message, Profile, Role, Summary, Tools, TruncationRules, TurnRequest,
+    Content, Item, Message, Profile, Role, Summary, Tools, TruncationRules, TurnRequest,
 };
 
 /// The parts of a request that its response needs.
@@ -49,9 +50,8 @@ pub fn parse(
 ) -> Result<(TurnRequest, ResponseSpec), ApiError> {
     let mut ignored = IgnoredFields::default();
     let mut body = ResponseRequestBody::parse(body, &mut ignored)?;
-    let (model_id, mut model) = models.resolve(body.model.as_deref())?;
-    let (effort, summary) = reasoning(&body)?;
-    model.effort = effort.or(model.effort);
+    let (model_id, model) = models.resolve(&requested_model(&body)?, &mut ignored)?;
+    let summary = summary(&body)?;
 
     // Before the schema, which may append an instruction to the conversation.
     let mut input = resolve_input(&mut body, responses, &mut ignored)?;
@@ -80,7 +80,8 @@ pub fn parse(
         previous: input.previous,
         input: input.items,
         echo: RequestEcho {
-            reasoning: ReasoningEcho::new(turn.model.effort, summary),
+            service_tier: turn.model.service_tier.clone().unwrap_or_else(default_tier),
+            reasoning: ReasoningEcho::new(turn.model.effort.as_ref(), summary),
             text,
             tool_choice: offered.choice,
             tools: offered.functions,
@@ -162,18 +163,29 @@ fn truncation_rules(body: &ResponseRequestBody) -> Result<TruncationRules, ApiEr
     })
 }
 
-fn reasoning(body: &ResponseRequestBody) -> Result<(Option<Effort>, Summary), ApiError> {
+fn requested_model(body: &ResponseRequestBody) -> Result<RequestedModel<'_>, ApiError> {
+    let reasoning = body.reasoning.as_ref();
+    let effort = reasoning.and_then(|reasoning| reasoning.effort.as_deref());
+    let text = body.text.as_ref();
+    let verbosity = text.and_then(|text| text.verbosity.as_deref());
+    Ok(RequestedModel {
+        id: body.model.as_deref(),
+        efforts: model::efforts([("reasoning.effort", effort)])?,
+        verbosity: model::verbosity("text.verbosity", verbosity)?,
+        service_tier: body.service_tier.as_deref(),
+    })
+}
+
+fn summary(body: &ResponseRequestBody) -> Result<Summary, ApiError> {
     let Some(reasoning) = &body.reasoning else {
-        return Ok((None, Summary::None));
+        return Ok(Summary::None);
     };
-    let effort = fields::effort([("reasoning.effort", reasoning.effort.as_deref())])?;
     // `generate_summary` is the older name of `summary`.
     let summary = reasoning
         .summary
         .as_deref()
         .or(reasoning.generate_summary.as_deref());
-    let summary = fields::summary("reasoning.summary", summary)?;
-    Ok((effort, summary))
+    fields::summary("reasoning.summary", summary)
 }
 
 fn previous_response(
@@ -293,7 +305,7 @@ fn echo(body: ResponseRequestBody) -> RequestEcho {
         prompt_cache_key: body.prompt_cache_key,
         reasoning: ReasoningEcho::new(None, Summary::None),
         safety_identifier: body.safety_identifier,
-        service_tier: "default",
+        service_tier: default_tier(),
         store: body.store != Some(false),
         temperature: body.temperature.unwrap_or(1.0),
         text: text_echo(body.text),
@@ -306,4 +318,9 @@ fn echo(body: ResponseRequestBody) -> RequestEcho {
         truncation: body.truncation.unwrap_or_else(|| "disabled".to_owned()),
         user: body.user,
     }
+}
+
+/// The tier of a request that selects none. Codex does not report the tier that served a request.
+fn default_tier() -> String {
+    "default".to_owned()
 }

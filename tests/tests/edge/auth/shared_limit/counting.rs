@@ -7,7 +7,7 @@ use tests::http::{Body, BufferedResponse, Version, bearer, empty, get, post, wit
 use tokio::task::JoinSet;
 
 use super::fleet::{ANN, BEN, Fleet, LIMIT, replace, send, turn_request, zero_limit};
-use crate::stack::{CHAT, GUARDED, assert_error};
+use crate::stack::{CHAT, GUARDED, assert_error, listed_models};
 
 const CLIENTS: usize = 8;
 const REQUESTS_EACH: usize = 6;
@@ -114,7 +114,7 @@ async fn turn_requests_are_counted_under_the_client_id_from_the_filter() {
 
 #[tokio::test]
 async fn rejected_requests_and_other_routes_are_not_counted() {
-    let fleet = Fleet::start_with(zero_limit, |options| options).await;
+    let fleet = Fleet::start_with(zero_limit, listed_models).await;
     let chat_with = |model: &str| {
         let body = json!({"model": model, "messages": []});
         post(CHAT, body.to_string())

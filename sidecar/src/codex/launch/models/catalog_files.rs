@@ -1,27 +1,12 @@
-//! The model catalogues that Codex is started with, derived from the one in its binary.
-//! Shapes are those of `codex debug models --bundled` of Codex 0.169.
-
-use std::collections::BTreeMap;
+//! The model catalogues that Codex is started with, derived from the one that it reports.
+//! Shapes are those of `codex debug models` of Codex 0.169 and 0.171.
 
 use serde_json::{Value, json};
 
-/// Returns the context windows of the bundled models, in tokens by model name.
-pub(in crate::codex) fn context_windows(bundled: &Value) -> BTreeMap<String, u64> {
-    let models = bundled.get("models").and_then(Value::as_array);
-    models
-        .into_iter()
-        .flatten()
-        .filter_map(|model| {
-            let name = model.get("slug")?.as_str()?;
-            Some((name.to_owned(), model.get("context_window")?.as_u64()?))
-        })
-        .collect()
-}
-
-/// Returns the bundled catalogue with an entry for each of `names`; a missing model gets the metadata of a plain one.
-/// `None` when the bundled catalogue is empty.
-pub(in crate::codex) fn complete(mut bundled: Value, names: &[String]) -> Option<Value> {
-    let models = bundled.get_mut("models")?.as_array_mut()?;
+/// Returns the catalogue with an entry for each of `names`; a missing model gets the metadata of a plain one.
+/// `None` when the catalogue is empty.
+pub(super) fn complete(mut catalogue: Value, names: &[String]) -> Option<Value> {
+    let models = catalogue.get_mut("models")?.as_array_mut()?;
     // A model with a `tool_mode` would lend the missing models its tools.
     let is_plain = |model: &&Value| model.get("tool_mode").is_none_or(Value::is_null);
     let template = models.iter().find(is_plain).or(models.first())?.clone();
@@ -34,14 +19,14 @@ pub(in crate::codex) fn complete(mut bundled: Value, names: &[String]) -> Option
             models.push(model);
         }
     }
-    Some(bundled)
+    Some(catalogue)
 }
 
 /// Returns the catalogue with every model stripped of tools and prompts.
 ///
 /// The metadata of newer models turns on tools regardless of the feature flags. Without the limits set here Codex
 /// silently truncates long tool outputs, and compacts long conversations with an extra model call.
-pub(in crate::codex) fn plain(mut catalogue: Value) -> Value {
+pub(super) fn plain(mut catalogue: Value) -> Value {
     let models = catalogue.get_mut("models").and_then(Value::as_array_mut);
     models.into_iter().flatten().for_each(make_plain);
     catalogue
@@ -99,19 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn context_window_is_known_only_where_the_binary_lists_it() {
-        let bundled = json!({"models": [
-            {"slug": "listed", "context_window": 272_000, "max_context_window": 872_000},
-            {"slug": "unlisted"},
-            {"slug": "null", "context_window": null},
-        ]});
-        let windows = context_windows(&bundled);
-        assert_eq!(windows, BTreeMap::from([("listed".to_owned(), 272_000)]));
-        assert!(context_windows(&json!([])).is_empty());
-    }
-
-    #[test]
-    fn empty_bundled_catalogue_is_rejected() {
+    fn empty_catalogue_is_rejected() {
         for bundled in [json!({}), json!({"models": []}), json!([])] {
             assert_eq!(complete(bundled, &[]), None);
         }
