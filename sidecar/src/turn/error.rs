@@ -54,9 +54,9 @@ pub enum TurnError {
     /// This version of Codex cannot offer the client's tools to the model.
     #[error("Codex {0} cannot offer tools to the model; the operator must install 0.169 or newer")]
     ToolsUnsupported(String),
-    /// The provider does not know the model.
-    #[error("the model provider does not know the model that this deployment is configured for")]
-    ModelNotFound,
+    /// The provider does not serve the model to this login; the text is the provider's.
+    #[error("the model provider refused the model: {0}")]
+    ModelNotFound(String),
     /// The Codex plan is used up.
     #[error("the Codex plan's usage limit is reached")]
     QuotaExceeded {
@@ -117,4 +117,23 @@ pub enum Deadline {
     /// The deadline between two events.
     #[error("Codex was silent for longer than this deployment allows")]
     Idle,
+}
+
+impl TurnError {
+    /// Returns the error for the provider's sentence about a rejected request, which may be about the model alone.
+    pub fn rejected(sentence: String) -> Self {
+        if refuses_model(&sentence) {
+            Self::ModelNotFound(sentence)
+        } else {
+            Self::Rejected(sentence)
+        }
+    }
+}
+
+/// Whether the provider refuses the model for any request, as in "The 'x' model is not supported when using Codex with a
+/// ChatGPT account." and "The model `x` does not exist or you do not have access to it.".
+fn refuses_model(sentence: &str) -> bool {
+    let sentence = sentence.to_ascii_lowercase();
+    sentence.contains("model is not supported")
+        || (sentence.contains("model") && sentence.contains("does not exist"))
 }

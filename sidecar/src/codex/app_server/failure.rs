@@ -40,7 +40,7 @@ fn turn_error(failure: &TurnFailure, quota_reset: Option<Duration>) -> TurnError
     // Kinds before statuses: 400 and 429 also occur with kinds that say more.
     match (kind, status) {
         ("contextWindowExceeded", _) => TurnError::ContextLength,
-        ("modelNotFound", _) => TurnError::ModelNotFound,
+        ("modelNotFound", _) => TurnError::ModelNotFound(provider_message(&failure.message)),
         ("usageLimitExceeded", _) => TurnError::QuotaExceeded {
             retry_after: quota_reset,
         },
@@ -55,10 +55,10 @@ fn turn_error(failure: &TurnFailure, quota_reset: Option<Duration>) -> TurnError
         // Answers to calls that the sidecar never makes.
         ("threadRollbackFailed" | "activeTurnNotSteerable", _) => TurnError::Protocol,
         ("badRequest", _) | (_, Some(400..=499)) => {
-            TurnError::Rejected(provider_message(&failure.message))
+            TurnError::rejected(provider_message(&failure.message))
         }
         ("other", None) if is_json_error(&failure.message) => {
-            TurnError::Rejected(provider_message(&failure.message))
+            TurnError::rejected(provider_message(&failure.message))
         }
         ("other", None) if failure.message.starts_with("Missing environment variable") => {
             TurnError::Unavailable
@@ -143,9 +143,20 @@ mod tests {
             Protocol, ProviderFailed, ProviderOverloaded, ProviderRateLimited, QuotaExceeded,
             Rejected, SandboxFailed, TooManyDenials, Unauthorized, Unavailable,
         };
+        const REFUSED_MODEL: &str =
+            "The 'x' model is not supported when using Codex with a ChatGPT account.";
         for (info, message, error) in [
             (r#""contextWindowExceeded""#, "too long", ContextLength),
-            (r#""modelNotFound""#, "no such model", ModelNotFound),
+            (
+                r#""modelNotFound""#,
+                "no such model",
+                ModelNotFound("no such model".into()),
+            ),
+            (
+                r#"{"httpConnectionFailed":{"httpStatusCode":400}}"#,
+                REFUSED_MODEL,
+                ModelNotFound(REFUSED_MODEL.into()),
+            ),
             (
                 r#""usageLimitExceeded""#,
                 "You've hit your usage limit.",

@@ -46,8 +46,10 @@ fn rejected(status: &str, body: &str) -> TurnError {
         Ok(429) => TurnError::ProviderRateLimited,
         Ok(503) => TurnError::ProviderOverloaded,
         Ok(400..=499) if is_context_length(body) => TurnError::ContextLength,
-        Ok(404) if body.contains("model_not_found") => TurnError::ModelNotFound,
-        Ok(400..=499) => TurnError::Rejected(provider_message(body, status)),
+        Ok(404) if body.contains("model_not_found") => {
+            TurnError::ModelNotFound(provider_message(body, status))
+        }
+        Ok(400..=499) => TurnError::rejected(provider_message(body, status)),
         Ok(_) | Err(_) => TurnError::ProviderFailed,
     }
 }
@@ -119,7 +121,7 @@ mod tests {
             ),
             (
                 r#"unexpected status 404 Not Found: {"error":{"code":"model_not_found"}}"#,
-                ModelNotFound,
+                ModelNotFound("404 Not Found".into()),
             ),
             (
                 "unexpected status 413 Payload Too Large: <html>",

@@ -299,6 +299,8 @@ impl ApiError {
 impl From<TurnError> for ApiError {
     fn from(error: TurnError) -> Self {
         const RATE_LIMIT: &str = "rate_limit_error";
+        const OTHER_MODEL: &str = "Choose another model of GET /v1/models; the operator selects the \
+            one behind `codex-5` with CODEX_MODEL.";
         let message = sentence(&error.to_string());
         let failed =
             |code, message| Self::new(StatusCode::BAD_GATEWAY, "server_error", code, message);
@@ -313,7 +315,15 @@ impl From<TurnError> for ApiError {
                 Self::bad_request("invalid_request_error", message)
             }
             TurnError::ToolsUnsupported(_) => Self::unsupported("tools", message),
-            TurnError::ModelNotFound | TurnError::ToolNotCalled | TurnError::UnexpectedToolCall => {
+            // Not 502: nothing failed, and a retry is refused again.
+            TurnError::ModelNotFound(_) => Self::new(
+                StatusCode::NOT_FOUND,
+                "invalid_request_error",
+                "model_not_found",
+                format!("{message} {OTHER_MODEL}"),
+            )
+            .at("model"),
+            TurnError::ToolNotCalled | TurnError::UnexpectedToolCall => {
                 failed("codex_failed", message)
             }
             // `Never`: the SDKs retry a 429 by themselves, and every attempt fails until the limit resets.

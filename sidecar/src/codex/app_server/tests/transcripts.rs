@@ -242,7 +242,11 @@ fn failures() -> Vec<(&'static str, &'static str, TurnError)> {
         ("model-400", "", rejected("mock says 400")),
         ("model-401", "", TurnError::Unauthorized),
         ("model-403", "", TurnError::Unauthorized),
-        ("model-404", "", TurnError::ModelNotFound),
+        (
+            "model-404",
+            "",
+            TurnError::ModelNotFound("mock says 404".to_owned()),
+        ),
         ("model-413", "", rejected("mock says 413")),
         ("model-429", "", TurnError::ProviderRateLimited),
         ("model-500", "", TurnError::ProviderFailed),

@@ -140,7 +140,11 @@ fn table() -> Vec<(&'static str, &'static str, Outcome)> {
         ("incomplete", HELLO, failed(TurnError::ProviderFailed)),
         ("model-400", "", rejected("mock says 400")),
         ("model-401", "", failed(TurnError::Unauthorized)),
-        ("model-404", "", failed(TurnError::ModelNotFound)),
+        (
+            "model-404",
+            "",
+            failed(TurnError::ModelNotFound("mock says 404".to_owned())),
+        ),
         ("model-429", "", failed(TurnError::ProviderRateLimited)),
         ("model-500", "", failed(TurnError::ProviderFailed)),
         ("context-length", "", failed(TurnError::ContextLength)),
