@@ -3,6 +3,8 @@
 
 pub mod browser;
 pub mod chaos;
+pub mod codex;
+pub mod codex_models;
 pub mod envoy;
 pub mod filter_wasm;
 pub mod http;

@@ -3,9 +3,11 @@
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::Parser;
-use tests::scripted_model::ScriptedModel;
+use tests::codex_models::CodexModels;
+use tests::scripted_model::{ScriptedModel, ServedModels};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Run a scripted stand-in for the model provider, which needs no account
@@ -14,6 +16,10 @@ struct Flags {
     /// Loopback address to listen on; port 0 selects a free port
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
+    /// Codex whose models are served: a request for another model or effort gets the service's error. Without it, any
+    /// model and any effort is accepted
+    #[arg(long, value_name = "PATH")]
+    codex: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -21,7 +27,11 @@ async fn main() -> io::Result<()> {
     let flags = Flags::parse();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let model = ScriptedModel::listen(flags.listen).await?;
+    let models = match &flags.codex {
+        Some(codex) => ServedModels::Listed(CodexModels::read(codex)?),
+        None => ServedModels::Any,
+    };
+    let model = ScriptedModel::listen(flags.listen, models).await?;
     // The parent process reads the port from this line.
     writeln!(io::stdout(), "listening on {}", model.base_url())?;
     tokio::select! {

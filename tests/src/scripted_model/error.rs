@@ -15,20 +15,34 @@ pub(crate) struct ApiError {
     status: StatusCode,
     kind: &'static str,
     code: Option<&'static str>,
-    param: Option<&'static str>,
+    param: Option<String>,
     message: String,
 }
 
 impl ApiError {
     /// A request that the Responses API rejects.
-    pub(crate) fn invalid(param: Option<&'static str>, message: impl Into<String>) -> Self {
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
             kind: "invalid_request_error",
             code: None,
-            param,
+            param: None,
             message: message.into(),
         }
+    }
+
+    /// Names the place in the request.
+    #[must_use]
+    pub(crate) fn at(mut self, param: impl Into<String>) -> Self {
+        self.param = Some(param.into());
+        self
+    }
+
+    /// Sets the code.
+    #[must_use]
+    pub(crate) fn code(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
+        self
     }
 
     /// A route that the API does not have.

@@ -1,6 +1,12 @@
 //! The scripted model: a stand-in for the model provider, the only stand-in in this project.
 //! It implements OpenAI's Responses API (`POST /v1/responses`, streamed) as Codex 0.42.0, 0.169.0 and 0.171.0 use it.
 //!
+//! # Strictness
+//!
+//! A request that the service would reject gets the service's error, HTTP 400, before a script is chosen: a model that
+//! the Codex under test does not list, an effort that the model does not have, image data that cannot be decoded, a
+//! schema outside the rules of `strict: true`, a name or a call id outside its limits, a call without its output.
+//!
 //! # Choice of the script
 //!
 //! The first source that has a script provides it:
@@ -57,6 +63,8 @@
 //! | `DELETE /__control/requests` | deletes the recorded requests |
 //! | `POST /__control/scripts` | `{"enqueue":[SCRIPT, ...]}`, or `{"default":SCRIPT}` (null: the demo response) |
 //! | `DELETE /__control/scripts` | deletes queue, default and releases |
+//! | `POST /__control/only/MODEL` | retires each model but MODEL |
+//! | `DELETE /__control/only` | serves all models again |
 //! | `POST /__control/release/NAME` | releases NAME for present and future holds |
 
 mod error;
@@ -65,6 +73,6 @@ mod script;
 mod service;
 mod stream;
 
-pub use request::{Delivery, RecordedRequest};
+pub use request::{Delivery, RecordedRequest, ServedModels};
 pub use script::Script;
 pub use service::ScriptedModel;

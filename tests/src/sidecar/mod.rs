@@ -5,7 +5,8 @@ mod binary;
 mod options;
 mod process;
 
+pub use crate::codex::{codex_binary, codex_tool};
 pub use crate::processes::{children_of, is_running, wait_until_gone};
-pub use binary::{codex_binary, codex_tool, sidecar_binary};
+pub use binary::sidecar_binary;
 pub use options::SidecarOptions;
 pub use process::{Predecessor, Sidecar};

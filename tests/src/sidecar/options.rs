@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::binary::{codex_binary, codex_tool, sidecar_binary};
+use super::binary::sidecar_binary;
 use super::process::Sidecar;
+use crate::codex::{codex_binary, codex_tool};
+use crate::codex_models::default_model;
 use crate::scripted_model::ScriptedModel;
 use tempfile::TempDir;
 
@@ -24,6 +26,7 @@ impl SidecarOptions {
         };
         options
             .env("CODEX_BIN", &codex_binary(codex_tool()))
+            .env("CODEX_MODEL", default_model())
             .env("CODEX_FORCE_PROVIDER", "scripted")
             .env("SCRIPTED_MODEL_URL", &model.base_url())
     }

@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tests::http::{empty, get, post};
 
-use crate::{body, connect, play, send, start};
+use crate::{connect, play, start};
 
 #[tokio::test]
 async fn status_step_sends_the_error_of_its_status() {
@@ -93,57 +93,6 @@ async fn invalid_directive_gets_400_that_names_the_step() {
         message.contains("step 2: a step needs one of: text"),
         "{message}"
     );
-}
-
-#[tokio::test]
-async fn request_that_the_responses_api_rejects_gets_400() {
-    let model = start().await;
-    let with = |field: &str, value: Value| {
-        let mut body = body("Hello");
-        body[field] = value;
-        body
-    };
-    let call = json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"});
-    let output = json!({"type": "function_call_output", "call_id": "c", "output": "x"});
-    for (body, expected) in [
-        (with("model", Value::Null), "`model` must be"),
-        (with("stream", json!(false)), "Only `stream: true`"),
-        (with("input", Value::Null), "`input` must be"),
-        (
-            with("tools", json!([{"type": "function", "name": "f"}])),
-            "`tools[0]`",
-        ),
-        (
-            with("input", json!([{"role": "tool", "content": "x"}])),
-            "`role` must be",
-        ),
-        (
-            with(
-                "input",
-                json!([{"role": "user", "content": [{"type": "text", "text": "x"}]}]),
-            ),
-            "`input[0]`: content of type",
-        ),
-        (
-            with("input", json!([{"type": "function_call", "name": "f"}])),
-            "`call_id` must be",
-        ),
-        (
-            with("input", json!([output])),
-            "No tool call found for function call output with call_id c.",
-        ),
-        (
-            with("input", json!([call])),
-            "No tool output found for function call c.",
-        ),
-    ] {
-        let response = send(&model, &body).await;
-        assert_eq!(response.status, StatusCode::BAD_REQUEST, "{body}");
-        let message = response.json()["error"]["message"].to_string();
-        assert!(message.contains(expected), "{message}");
-    }
-    let complete = send(&model, &with("input", json!([call, output]))).await;
-    assert_eq!(complete.status, StatusCode::OK);
 }
 
 #[tokio::test]

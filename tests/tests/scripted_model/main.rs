@@ -2,22 +2,34 @@
 //! Follows the tables in the docs of `tests::scripted_model`.
 
 mod errors;
+mod limits;
 mod program;
 mod record;
 mod steering;
 mod stream;
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tests::codex_models::CodexModels;
 use tests::http::{BufferedResponse, Client, StreamedResponse, Version, post};
-use tests::scripted_model::{Script, ScriptedModel};
+use tests::scripted_model::{Script, ScriptedModel, ServedModels};
+
+/// The model of the requests.
+const MODEL: &str = "gpt-5";
 
 /// Deadline for events that are due at once.
 const SOON: Duration = Duration::from_secs(10);
 
+/// Starts a service that serves the models `gpt-5` and `gpt-5-mini`; these tests need no Codex.
 async fn start() -> ScriptedModel {
-    ScriptedModel::start().await.expect("a port is free")
+    let efforts = &["low", "medium", "high"];
+    let models = CodexModels::new([(MODEL, efforts), ("gpt-5-mini", efforts)]);
+    let address = (Ipv4Addr::LOCALHOST, 0).into();
+    ScriptedModel::listen(address, ServedModels::Listed(models))
+        .await
+        .expect("a port is free")
 }
 
 async fn connect(model: &ScriptedModel) -> Client {
@@ -31,7 +43,7 @@ fn script(steps: Value) -> Script {
 /// The request that Codex sends for `prompt`.
 fn body(prompt: &str) -> Value {
     json!({
-        "model": "gpt-5",
+        "model": MODEL,
         "stream": true,
         "input": [
             {"type": "message", "role": "user", "content": [{"type": "input_text", "text": prompt}]},

@@ -55,7 +55,8 @@ async fn each_request_of_a_turn_gets_its_own_script() {
 #[tokio::test]
 async fn echo_step_returns_the_part_of_the_request() {
     let model = start().await;
-    let tools = json!([{"type": "function", "name": "f", "parameters": {"type": "object"}}]);
+    let parameters = json!({"type": "object", "properties": {}});
+    let tools = json!([{"type": "function", "name": "f", "parameters": parameters}]);
     for part in ["input", "tools", "headers", "body"] {
         let mut body = body(&directive(&json!({"echo": part})));
         body["tools"] = tools.clone();

@@ -1,11 +1,10 @@
 //! A request of Codex: checked as the Responses API checks it, with accessors for the choice of a response.
 //! The source is OpenAI's Responses API, `POST /v1/responses`.
 
-use std::collections::HashSet;
-
 use http::HeaderMap;
 use serde_json::{Map, Value};
 
+use super::limits::{self, ServedModels};
 use crate::scripted_model::error::ApiError;
 use crate::scripted_model::script::EchoPart;
 
@@ -23,23 +22,16 @@ impl ModelRequest {
     ///
     /// # Errors
     /// The error that the Responses API returns.
-    pub(crate) fn parse(headers: HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
+    pub(crate) fn parse(
+        headers: HeaderMap,
+        body: &[u8],
+        served: &ServedModels,
+    ) -> Result<Self, ApiError> {
         let body_bytes = body.len();
         let body: Value = serde_json::from_slice(body).map_err(|error| {
-            ApiError::invalid(None, format!("We could not parse the JSON body: {error}"))
+            ApiError::invalid(format!("We could not parse the JSON body: {error}"))
         })?;
-        let model = body["model"]
-            .as_str()
-            .ok_or_else(|| ApiError::invalid(Some("model"), "`model` must be a string."))?
-            .to_owned();
-        if body["stream"] != true {
-            return Err(ApiError::invalid(
-                Some("stream"),
-                "Only `stream: true` is supported; Codex sends no other value.",
-            ));
-        }
-        check_input(&body["input"])?;
-        check_tools(&body["tools"])?;
+        let model = limits::check(&body, served)?;
         Ok(Self {
             model,
             headers,
@@ -183,104 +175,4 @@ fn text_of(content: &Value) -> String {
             .collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => String::new(),
     }
-}
-
-fn check_input(input: &Value) -> Result<(), ApiError> {
-    let invalid = |message: String| Err(ApiError::invalid(Some("input"), message));
-    let items = match input {
-        Value::String(_) => return Ok(()),
-        Value::Array(items) => items,
-        _ => return invalid("`input` must be a string or an array.".to_owned()),
-    };
-    let mut calls = HashSet::new();
-    for (index, item) in items.iter().enumerate() {
-        check_item(item).map_err(|reason| {
-            ApiError::invalid(Some("input"), format!("Invalid `input[{index}]`: {reason}"))
-        })?;
-        let call_id = item["call_id"].as_str().unwrap_or_default();
-        if is_output(item) {
-            if !calls.remove(call_id) {
-                return invalid(format!(
-                    "No tool call found for function call output with call_id {call_id}."
-                ));
-            }
-        } else if !call_id.is_empty() {
-            calls.insert(call_id);
-        }
-    }
-    match calls.into_iter().next() {
-        Some(call_id) => invalid(format!("No tool output found for function call {call_id}.")),
-        None => Ok(()),
-    }
-}
-
-/// Returns the reason for which the Responses API rejects an item.
-fn check_item(item: &Value) -> Result<(), String> {
-    let require = |name: &str| match item[name].as_str() {
-        Some(_) => Ok(()),
-        None => Err(format!("`{name}` must be a string")),
-    };
-    match item["type"].as_str() {
-        Some("message") | None => check_message(item),
-        Some("function_call") => require("call_id")
-            .and(require("name"))
-            .and(require("arguments")),
-        Some("custom_tool_call") => require("call_id")
-            .and(require("name"))
-            .and(require("input")),
-        Some("function_call_output" | "custom_tool_call_output") => {
-            require("call_id")?;
-            match &item["output"] {
-                Value::String(_) | Value::Array(_) => Ok(()),
-                _ => Err("`output` must be a string or an array".to_owned()),
-            }
-        }
-        Some(_) => Ok(()),
-    }
-}
-
-fn check_message(item: &Value) -> Result<(), String> {
-    let allowed: &[&str] = match item["role"].as_str() {
-        Some("assistant") => &["output_text", "refusal"],
-        Some("user" | "developer" | "system") => {
-            &["input_text", "input_image", "input_file", "input_audio"]
-        }
-        _ => return Err("`role` must be assistant, user, developer or system".to_owned()),
-    };
-    let parts = match &item["content"] {
-        Value::String(_) => return Ok(()),
-        Value::Array(parts) => parts,
-        _ => return Err("`content` must be a string or an array".to_owned()),
-    };
-    let invalid = parts.iter().find(|part| {
-        let kind = part["type"].as_str();
-        !kind.is_some_and(|kind| allowed.contains(&kind))
-    });
-    match invalid {
-        Some(part) => Err(format!(
-            "content of type {}; this role accepts {allowed:?}",
-            part["type"]
-        )),
-        None => Ok(()),
-    }
-}
-
-fn check_tools(tools: &Value) -> Result<(), ApiError> {
-    let invalid = |message: String| Err(ApiError::invalid(Some("tools"), message));
-    let tools = match tools {
-        Value::Null => return Ok(()),
-        Value::Array(tools) => tools,
-        _ => return invalid("`tools` must be an array.".to_owned()),
-    };
-    for (index, tool) in tools.iter().enumerate() {
-        let fits = match tool["type"].as_str() {
-            Some("function") => tool["name"].is_string() && tool["parameters"].is_object(),
-            Some(_) => true,
-            None => false,
-        };
-        if !fits {
-            return invalid(format!("Invalid `tools[{index}]`."));
-        }
-    }
-    Ok(())
 }

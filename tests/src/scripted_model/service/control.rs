@@ -48,6 +48,14 @@ pub(crate) fn respond(state: &ModelState, head: &Parts, body: &Bytes) -> Respons
             state.holds.clear();
             Ok(())
         }
+        (&Method::DELETE, "only") => {
+            state.serve_only(None);
+            Ok(())
+        }
+        (&Method::POST, route) if route.starts_with("only/") => {
+            state.serve_only(Some(route["only/".len()..].to_owned()));
+            Ok(())
+        }
         (&Method::POST, route) if route.starts_with("release/") => {
             state.holds.release(&route["release/".len()..]);
             Ok(())
@@ -62,7 +70,7 @@ pub(crate) fn respond(state: &ModelState, head: &Parts, body: &Bytes) -> Respons
 
 fn apply(state: &ModelState, body: &[u8]) -> Result<(), ApiError> {
     let command = serde_json::from_slice(body)
-        .map_err(|error| ApiError::invalid(None, format!("Invalid script: {error}.")))?;
+        .map_err(|error| ApiError::invalid(format!("Invalid script: {error}.")))?;
     let mut scripts = state.scripts();
     match command {
         ScriptCommand::Enqueue(queue) => scripts.queue.extend(queue),

@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use xtask::tools::Tool;
 
 use super::server;
 use super::state::ModelState;
-use crate::scripted_model::request::RecordedRequest;
+use crate::codex::codex_tool;
+use crate::codex_models::CodexModels;
+use crate::scripted_model::request::{RecordedRequest, ServedModels};
 use crate::scripted_model::script::Script;
 
 /// A scripted model on a loopback port; stopped when dropped.
@@ -24,22 +27,31 @@ pub struct ScriptedModel {
 }
 
 impl ScriptedModel {
-    /// Starts a model on a free port.
+    /// Starts a service on a free port that serves the models of the Codex under test.
     ///
     /// # Errors
     /// Fails if no port can be bound.
     pub async fn start() -> io::Result<Self> {
-        Self::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+        Self::start_for(codex_tool()).await
     }
 
-    /// Starts a model on a loopback address.
+    /// Starts a service on a free port that serves the models of the fetched `codex`.
+    ///
+    /// # Errors
+    /// Fails if no port can be bound.
+    pub async fn start_for(codex: Tool) -> io::Result<Self> {
+        let models = ServedModels::Listed(CodexModels::of(codex).clone());
+        Self::listen((Ipv4Addr::LOCALHOST, 0).into(), models).await
+    }
+
+    /// Starts a service for `models` on a loopback address.
     ///
     /// # Errors
     /// Fails if the address cannot be bound or is not a loopback address.
-    pub async fn listen(address: SocketAddr) -> io::Result<Self> {
+    pub async fn listen(address: SocketAddr, models: ServedModels) -> io::Result<Self> {
         let listener = server::listen(address).await?;
         let address = listener.local_addr()?;
-        let state = Arc::new(ModelState::default());
+        let state = Arc::new(ModelState::new(models));
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(server::serve(listener, Arc::clone(&state), stop.clone()));
@@ -71,6 +83,11 @@ impl ScriptedModel {
         self.state.scripts().default = script;
     }
 
+    /// Retires each model but `model`: a request for another one gets the service's error.
+    pub fn serve_only(&self, model: &str) {
+        self.state.serve_only(Some(model.to_owned()));
+    }
+
     /// Releases all present and future holds of `name`.
     pub fn release(&self, name: &str) {
         self.state.holds.release(name);
@@ -81,10 +98,11 @@ impl ScriptedModel {
         self.state.log.requests()
     }
 
-    /// Deletes recorded requests, scripts and releases; running responses continue.
+    /// Deletes recorded requests, scripts and releases, and serves all models again; running responses continue.
     pub fn clear(&self) {
         self.state.log.clear();
         self.state.scripts().clear();
+        self.state.serve_only(None);
         self.state.holds.clear();
     }
 

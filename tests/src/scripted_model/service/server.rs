@@ -88,7 +88,7 @@ async fn respond(state: &ModelState, request: Request<Incoming>) -> Response<Res
         Ok(body) => body.to_bytes(),
         Err(error) => {
             return buffered(
-                ApiError::invalid(None, format!("Could not read the body: {error}.")).response(),
+                ApiError::invalid(format!("Could not read the body: {error}.")).response(),
             );
         }
     };
@@ -118,7 +118,8 @@ async fn respond_as_model(
     body: &[u8],
     mut recording: RecordingGuard,
 ) -> Response<ResponseBody> {
-    let scripted = ModelRequest::parse(head.headers, body)
+    let served = state.served_models();
+    let scripted = ModelRequest::parse(head.headers, body, &served)
         .and_then(|request| Ok((state.script_for(&request)?, request)));
     let (script, request) = match scripted {
         Ok(scripted) => scripted,

@@ -6,8 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::demo;
 use crate::scripted_model::error::ApiError;
-use crate::scripted_model::request::ModelRequest;
-use crate::scripted_model::request::Recorder;
+use crate::scripted_model::request::{ModelRequest, Recorder, ServedModels};
 use crate::scripted_model::script::Script;
 use crate::scripted_model::script::directive;
 use crate::scripted_model::stream::Holds;
@@ -18,6 +17,10 @@ pub(crate) struct ModelState {
     pub(crate) log: Recorder,
     pub(crate) holds: Holds,
     scripts: Mutex<PendingScripts>,
+    /// The models that the service serves at its start.
+    models: ServedModels,
+    /// The only model that the service has not retired; `None` for all of them.
+    only: Mutex<Option<String>>,
 }
 
 /// Scripts that do not come with a prompt.
@@ -37,6 +40,28 @@ impl PendingScripts {
 }
 
 impl ModelState {
+    /// The state of a service that serves `models`.
+    pub(crate) fn new(models: ServedModels) -> Self {
+        Self {
+            models,
+            ..Self::default()
+        }
+    }
+
+    /// Retires each model but `model`; `None` brings all of them back.
+    pub(crate) fn serve_only(&self, model: Option<String>) {
+        *self.only.lock().unwrap_or_else(PoisonError::into_inner) = model;
+    }
+
+    /// The models that the service serves now.
+    pub(crate) fn served_models(&self) -> ServedModels {
+        let only = self.only.lock().unwrap_or_else(PoisonError::into_inner);
+        match only.clone() {
+            Some(model) => self.models.clone().only(model),
+            None => self.models.clone(),
+        }
+    }
+
     /// Scripts that do not come with a prompt.
     pub(crate) fn scripts(&self) -> MutexGuard<'_, PendingScripts> {
         self.scripts.lock().unwrap_or_else(PoisonError::into_inner)
@@ -53,7 +78,7 @@ impl ModelState {
         let prompt = request.last_user_text();
         let directive = directive::find(&prompt, request.round()).map_err(|error| {
             let message = format!("Invalid [[model:...]] directive: {error}.");
-            ApiError::invalid(Some("input"), message)
+            ApiError::invalid(message).at("input")
         })?;
         if let Some(script) = directive {
             return Ok(script);

@@ -79,6 +79,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::scripted_model::request::ServedModels;
 
     #[track_caller]
     fn check(more: &Value, expected: &[&str]) {
@@ -86,7 +87,12 @@ mod tests {
             json!({"model": "m", "stream": true, "input": "What is the weather in Oslo?"});
         let fields = body.as_object_mut().unwrap();
         fields.extend(more.as_object().unwrap().clone());
-        let request = ModelRequest::parse(HeaderMap::new(), body.to_string().as_bytes()).unwrap();
+        let request = ModelRequest::parse(
+            HeaderMap::new(),
+            body.to_string().as_bytes(),
+            &ServedModels::Any,
+        )
+        .unwrap();
         let words = "Fine.".to_owned();
         let actions: Vec<_> = actions(AutoStep { words }, Pace::default(), &request)
             .into_iter()
