@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use super::binary::sidecar_binary;
 use super::process::Sidecar;
 use crate::codex::{codex_binary, codex_tool};
-use crate::codex_models::default_model;
 use crate::scripted_model::ScriptedModel;
 use tempfile::TempDir;
 
@@ -15,6 +14,7 @@ use tempfile::TempDir;
 pub struct SidecarOptions {
     program: Option<PathBuf>,
     env: Vec<(String, String)>,
+    home_files: Vec<(String, String)>,
 }
 
 impl SidecarOptions {
@@ -23,10 +23,10 @@ impl SidecarOptions {
         let options = Self {
             program: None,
             env: Vec::new(),
+            home_files: Vec::new(),
         };
         options
             .env("CODEX_BIN", &codex_binary(codex_tool()))
-            .env("CODEX_MODEL", default_model())
             .env("CODEX_FORCE_PROVIDER", "scripted")
             .env("SCRIPTED_MODEL_URL", &model.base_url())
     }
@@ -42,6 +42,13 @@ impl SidecarOptions {
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Writes a file into Codex's home before the start; a `config.toml` replaces the one that names the provider.
+    #[must_use]
+    pub fn home_file(mut self, name: &str, text: &str) -> Self {
+        self.home_files.push((name.to_owned(), text.to_owned()));
         self
     }
 
@@ -69,6 +76,9 @@ impl SidecarOptions {
             );
             fs::write(home.join("config.toml"), provider)
                 .expect("the temporary folder is writable");
+        }
+        for (name, text) in &self.home_files {
+            fs::write(home.join(name), text).expect("the temporary folder is writable");
         }
         let program = self.program.unwrap_or_else(|| sidecar_binary().to_owned());
         Sidecar::spawn_in(dir, program, self.env)

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+use tests::codex_models::default_model;
 use tests::http::get;
 use tests::sidecar::{Sidecar, sidecar_binary};
 use tokio::process::Command;
@@ -143,11 +144,12 @@ fn codex() -> String {
 
 #[tokio::test]
 async fn valid_configuration_is_described_and_leaves_no_files() {
-    for (codex, version, protocol) in [
-        (codex(), "0.171.0", "app-server"),
-        (proto_codex(), "0.42.0", "proto"),
+    for (codex, version, protocol, model) in [
+        (codex(), "0.171.0", "app-server", default_model()),
+        (proto_codex(), "0.42.0", "proto", "gpt-5"),
     ] {
         let installation = Installation::new(&codex).env("PROXY_TIMEOUT_MS", "7000");
+        let low = format!("codex-5-low                      {model}, effort low");
         let before = installation.contents();
         let output = installation.check().await;
         assert_eq!(output.code, Some(0), "{output:?}");
@@ -160,7 +162,7 @@ async fn valid_configuration_is_described_and_leaves_no_files() {
         assert!(output.finding("ok", "login").contains("not required"));
         for part in [
             "PROXY_TIMEOUT_MS                 7000  (variable)",
-            "codex-5-low                      gpt-5, effort low",
+            low.as_str(),
             "model_providers.local.stream_max_retries=0",
             "CORS allows web pages of any origin",
         ] {
@@ -300,10 +302,13 @@ async fn configuration_that_prevents_a_start_is_named() {
         ),
         (
             Box::new(|installation| {
-                toml(installation.env("CODEX_FORCE_PROVIDER", ""), "model = 5\n")
+                toml(
+                    installation.env("CODEX_FORCE_PROVIDER", ""),
+                    "approval_policy = 5\n",
+                )
             }),
             "login",
-            &["home/config.toml:1:9", "expected a string"],
+            &["home/config.toml:1:19", "wanted string or table"],
             None,
         ),
         (
