@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use super::binary::sidecar_binary;
 use super::process::Sidecar;
 use crate::codex::{codex_binary, codex_tool};
-use crate::codex_models::default_model;
+use crate::codex_models::CodexModels;
 use crate::scripted_model::ScriptedModel;
 use tempfile::TempDir;
+use xtask::tools::Tool;
 
 /// A sidecar before its start.
 #[derive(Debug)]
@@ -20,13 +21,18 @@ pub struct SidecarOptions {
 impl SidecarOptions {
     /// The Codex of the tests, with `model` as its provider.
     pub fn new(model: &ScriptedModel) -> Self {
+        Self::with_codex(codex_tool(), model)
+    }
+
+    /// The fetched `codex`, with `model` as its provider.
+    pub fn with_codex(codex: Tool, model: &ScriptedModel) -> Self {
         let options = Self {
             program: None,
             env: Vec::new(),
         };
         options
-            .env("CODEX_BIN", &codex_binary(codex_tool()))
-            .env("CODEX_MODEL", default_model())
+            .env("CODEX_BIN", &codex_binary(codex))
+            .env("CODEX_MODEL", &CodexModels::of(codex).default_model().id)
             .env("CODEX_FORCE_PROVIDER", "scripted")
             .env("SCRIPTED_MODEL_URL", &model.base_url())
     }
