@@ -15,7 +15,7 @@ EXAMPLES = 40
 # JSON Schema allows integers written as 1.0 and codex-edge does not, so a request that the document allows may be
 # rejected. Envoy's parser knows fewer methods than schemathesis; openapi.py tests the unsupported ones.
 LEFT_OUT = "positive_data_acceptance,unsupported_method"
-PIXEL = "data:image/png;base64,iVBORw0KGgo="
+PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC"
 
 
 def document():

@@ -27,7 +27,7 @@
 //! |---|---|
 //! | `"text": "..."` | a message; options `phase` (`commentary`, `final_answer`), `open`, `whole`, and the pace |
 //! | `"chars": N` | a message of N generated characters; options as above |
-//! | `"echo": P` | a message with a part of the request as JSON: `input`, `tools`, `headers`, `body`; options as above |
+//! | `"echo": P` | a message with a part of the request as JSON: `input`, `tools` (wherever they are offered), `headers`, `body`; options as above |
 //! | `"auto": "..."` | the behaviour of a small model: a reasoning item if the request asks for a summary; then a call of the tool that the prompt names (or of the first tool if the developer message contains "function" or "tool"), unless a tool output has arrived; else the smallest value that fits the output schema; else a message with this text; option: the pace |
 //! | `"refusal": "..."` | a message that is a refusal; options as above |
 //! | `"reasoning": ["...", ...]` | a reasoning item with these summary parts; options `raw` (text), `encrypted_content`, and the pace |

@@ -8,6 +8,7 @@ use super::process::Sidecar;
 use crate::codex::{codex_binary, codex_tool};
 use crate::scripted_model::ScriptedModel;
 use tempfile::TempDir;
+use xtask::tools::Tool;
 
 /// A sidecar before its start.
 #[derive(Debug)]
@@ -20,13 +21,18 @@ pub struct SidecarOptions {
 impl SidecarOptions {
     /// The Codex of the tests, with `model` as its provider.
     pub fn new(model: &ScriptedModel) -> Self {
+        Self::with_codex(codex_tool(), model)
+    }
+
+    /// The fetched `codex`, with `model` as its provider.
+    pub fn with_codex(codex: Tool, model: &ScriptedModel) -> Self {
         let options = Self {
             program: None,
             env: Vec::new(),
             home_files: Vec::new(),
         };
         options
-            .env("CODEX_BIN", &codex_binary(codex_tool()))
+            .env("CODEX_BIN", &codex_binary(codex))
             .env("CODEX_FORCE_PROVIDER", "scripted")
             .env("SCRIPTED_MODEL_URL", &model.base_url())
     }

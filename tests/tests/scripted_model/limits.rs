@@ -231,7 +231,7 @@ async fn missing_fields_and_wrong_types_are_rejected_with_their_path() {
                 "Invalid value: 'chatty'. Supported values are: 'low', 'medium', and 'high'.",
             ),
             (
-                with("/reasoning", json!({"summary": "none"})),
+                with("/reasoning", json!({"summary": "all"})),
                 wrong_value(),
                 "reasoning.summary",
                 "'concise'",

@@ -6,9 +6,10 @@ use http::Request;
 use serde_json::{Value, json};
 use tests::http::{Body, BufferedResponse, post};
 use tests::scripted_model::ScriptedModel;
-use tests::sidecar::{Sidecar, SidecarOptions};
+use tests::sidecar::{Sidecar, SidecarOptions, codex_tool};
 use tests::sse::{self, Events};
 use tokio::time::{sleep, timeout};
+use xtask::tools::Tool;
 
 /// Deadline of a condition that the sidecar should meet at once.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
@@ -22,10 +23,19 @@ pub(crate) async fn start() -> (ScriptedModel, Sidecar) {
 pub(crate) async fn start_with(
     change: impl FnOnce(SidecarOptions) -> SidecarOptions,
 ) -> (ScriptedModel, Sidecar) {
-    let model = ScriptedModel::start()
+    start_codex(codex_tool(), change).await
+}
+
+/// Starts a scripted model with the models of `codex`, and a sidecar with that Codex after `change` of its options.
+pub(crate) async fn start_codex(
+    codex: Tool,
+    change: impl FnOnce(SidecarOptions) -> SidecarOptions,
+) -> (ScriptedModel, Sidecar) {
+    let model = ScriptedModel::start_for(codex)
         .await
         .expect("a loopback port is free");
-    let sidecar = change(SidecarOptions::new(&model)).start().await;
+    let options = SidecarOptions::with_codex(codex, &model);
+    let sidecar = change(options).start().await;
     (model, sidecar)
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 use crate::openai::request::body;
 use crate::openai::request::image;
 use crate::openai::request::string_or_list::StringOrList;
+use crate::openai::request::validate::{check_call_id, check_tool_name};
 use crate::openai::{ApiError, IgnoredFields};
 use crate::turn::{Content, Item, Message, ReasoningItem, Role, ToolCall, ToolOutput};
 
@@ -211,6 +212,8 @@ impl ConversationBuilder<'_> {
                 return Err(ApiError::unsupported(format!("{param}.type"), text));
             }
         };
+        check_call_id(&call.id, &format!("{param}.id"))?;
+        check_tool_name(&function.name, &format!("{param}.function.name"))?;
         if !self.pending_calls.insert(call.id.clone()) {
             let text = format!(
                 "Invalid tool call id {:?}: ids must be unique within a message.",

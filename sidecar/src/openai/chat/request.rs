@@ -12,8 +12,9 @@ use super::tools::{ChatTool, ChatToolChoice, tools};
 use crate::openai::models::ModelAccess;
 use crate::openai::request::fields::{StopField, StreamOptions, UnsupportedField};
 use crate::openai::request::model::RequestedModel;
+use crate::openai::request::output_schema::OutputSchema;
 use crate::openai::request::sampling::Sampling;
-use crate::openai::request::{body, fields, model, validate};
+use crate::openai::request::{body, fields, model};
 use crate::openai::response::options::ResponseOptions;
 use crate::openai::{ApiError, Delivery, IgnoredFields};
 use crate::turn::{Item, Profile, Summary, TruncationRules, TurnRequest};
@@ -81,6 +82,7 @@ struct ResponseFormat {
 struct JsonSchema {
     name: String,
     schema: Option<Box<RawValue>>,
+    strict: Option<bool>,
 }
 
 /// Parses a request body. `reasoning` finds the reasoning items of earlier tool calls.
@@ -202,7 +204,7 @@ fn summary(body: &ChatBody) -> Result<Summary, ApiError> {
     fields::summary("reasoning.summary", summary)
 }
 
-/// Returns the output schema, which is passed to Codex unvalidated except for its depth.
+/// Returns the output schema for Codex, or adds an instruction to the conversation.
 fn schema(
     format: ResponseFormat,
     conversation: &mut Vec<Item>,
@@ -218,11 +220,15 @@ fn schema(
             Some(JsonSchema {
                 name,
                 schema: Some(schema),
+                strict,
             }),
-        ) => {
-            validate::check_schema(&name, &schema, "response_format.json_schema")?;
-            Ok(Some(schema))
+        ) => OutputSchema {
+            name,
+            schema,
+            strict,
+            param: "response_format.json_schema",
         }
+        .apply(conversation),
         ("json_schema", _) => {
             let text = "Missing schema of the response format: {\"type\": \"json_schema\", \"json_schema\": {\"name\": …, \"schema\": …}}.";
             Err(ApiError::invalid(text).at("response_format.json_schema"))

@@ -11,7 +11,7 @@ use crate::turn::{
     TurnRequest,
 };
 
-const PIXEL: &str = "data:image/png;base64,iVBORw0KGgo=";
+const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC";
 
 fn read(body: &str) -> Result<(TurnRequest, ResponseOptions), ApiError> {
     parse(
@@ -336,6 +336,10 @@ fn invalid_messages_are_rejected_with_their_path() {
         (call.to_owned(), "invalid_request_error", "messages[0].tool_calls"),
         (format!("{user},{call},{user},{output}"), "invalid_request_error", "messages[1].tool_calls"),
         (format!("{call},{output},{output}"), "invalid_request_error", "messages[2].tool_call_id"),
+        (call.replace("c1", ""), "invalid_request_error", "messages[0].tool_calls[0].id"),
+        (call.replace("c1", &"x".repeat(65)), "invalid_request_error", "messages[0].tool_calls[0].id"),
+        (call.replace("\"f\"", "\"f.g\""), "invalid_request_error", "messages[0].tool_calls[0].function.name"),
+        (r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBORw0KGgo="}}]}"#.to_owned(), "unsupported_value", "messages[0].content[0].image_url.url"),
         (call.replace("\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}", "\"x\":1"), "invalid_request_error", "messages[0].tool_calls[0].function"),
     ] {
         let error = read(&format!(r#"{{"messages":[{messages}]}}"#)).unwrap_err();
@@ -412,9 +416,32 @@ fn tool_choice_decides_which_tools_are_offered() {
 
 #[test]
 fn response_format_becomes_a_schema_or_an_instruction() {
-    let schema = r#""response_format":{"type":"json_schema","json_schema":{"name":"a","strict":true,"schema":{"type":"object"}}}"#;
-    let (turn, _) = read(&with(schema)).unwrap();
-    assert_eq!(turn.schema.unwrap().get(), r#"{"type":"object"}"#);
+    let format = |strict: &str, schema: &str| {
+        with(&format!(
+            r#""response_format":{{"type":"json_schema","json_schema":{{"name":"a","strict":{strict},"schema":{schema}}}}}"#
+        ))
+    };
+    let closed = r#"{"type":"object","additionalProperties":false}"#;
+    for strict in ["true", "false", "null"] {
+        let (turn, _) = read(&format(strict, closed)).unwrap();
+        assert_eq!(turn.schema.unwrap().get(), closed, "{strict}");
+    }
+    let open = r#"{"type":"object"}"#;
+    for strict in ["false", "null"] {
+        let (turn, _) = read(&format(strict, open)).unwrap();
+        assert!(turn.schema.is_none(), "{strict}");
+        let Some(Item::Message(Message { content, .. })) = turn.conversation.last() else {
+            panic!("an instruction follows");
+        };
+        assert!(matches!(content.as_slice(), [Content::Text(text)] if text.ends_with(open)));
+    }
+    let error = read(&format("true", open)).unwrap_err();
+    let body = String::from_utf8(error.body()).unwrap();
+    assert!(
+        body.contains("\"param\":\"response_format.json_schema.schema\""),
+        "{body}"
+    );
+    assert!(body.contains("`additionalProperties`"), "{body}");
     let (turn, _) = read(&with(r#""response_format":{"type":"json_object"}"#)).unwrap();
     assert!(turn.schema.is_none());
     assert_eq!(turn.conversation.len(), 2, "an instruction follows");

@@ -3,8 +3,11 @@
 pub(super) mod body;
 pub(super) mod fields;
 pub(super) mod image;
+mod image_data;
 pub(super) mod model;
+pub(super) mod output_schema;
 pub(super) mod sampling;
+mod strict_schema;
 pub(super) mod string_or_list;
 #[cfg(test)]
 pub(super) mod tests;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use serde_json::value::RawValue;
 
-use super::validate::{MAX_NAME_CHARS, is_name, is_object};
+use super::validate::{check_tool_name, is_object};
 use crate::openai::response::error::ApiError;
 use crate::turn::{Tool, Tools};
 
@@ -97,12 +97,7 @@ fn check(definitions: &[ToolDefinition]) -> Result<(), ApiError> {
     let mut names = HashSet::new();
     for tool in definitions {
         let name = tool.name.as_str();
-        if !is_name(name) {
-            let text = format!(
-                "Invalid tool name {name:?}: 1 to {MAX_NAME_CHARS} characters from a-z, A-Z, 0-9, _ and -."
-            );
-            return Err(ApiError::invalid(text).at(&tool.param));
-        }
+        check_tool_name(name, &tool.param)?;
         if tool
             .parameters
             .as_deref()

@@ -9,6 +9,9 @@ use crate::openai::response::error::ApiError;
 /// Characters of the name of a tool or a schema.
 pub(super) const MAX_NAME_CHARS: usize = 64;
 
+/// Characters of the id of a tool call; the limit of the Responses API.
+const MAX_CALL_ID_CHARS: usize = 64;
+
 /// Levels of a schema. The JSON parser of Codex goes 128 deep, a few of which the message around the schema takes.
 const MAX_SCHEMA_DEPTH: usize = 100;
 
@@ -36,16 +39,41 @@ fn depth(value: &Value) -> usize {
     1 + deepest.unwrap_or(0)
 }
 
+/// Checks the name of a tool, defined or called.
+///
+/// # Errors
+/// 400 when OpenAI would not accept the name.
+pub(in crate::openai) fn check_tool_name(name: &str, param: &str) -> Result<(), ApiError> {
+    if is_name(name) {
+        return Ok(());
+    }
+    let text = format!(
+        "Invalid tool name {name:?}: 1 to {MAX_NAME_CHARS} characters from a-z, A-Z, 0-9, _ and -."
+    );
+    Err(ApiError::invalid(text).at(param))
+}
+
+/// Checks the id of a tool call. Without the check the provider's error would name a place in Codex's request.
+///
+/// # Errors
+/// 400 when OpenAI would not accept the id.
+pub(in crate::openai) fn check_call_id(id: &str, param: &str) -> Result<(), ApiError> {
+    let length = id.chars().count();
+    if (1..=MAX_CALL_ID_CHARS).contains(&length) {
+        return Ok(());
+    }
+    let text = format!(
+        "Invalid tool call id: it has {length} characters, and 1 to {MAX_CALL_ID_CHARS} are accepted."
+    );
+    Err(ApiError::invalid(text).at(param))
+}
+
 /// Checks an output schema and its name; `param` is the path of the object that holds both.
 /// The name is only checked: Codex sends one of its own to the provider.
 ///
 /// # Errors
 /// 400 when OpenAI would not accept the name or the schema.
-pub(in crate::openai) fn check_schema(
-    name: &str,
-    schema: &RawValue,
-    param: &str,
-) -> Result<(), ApiError> {
+pub(super) fn check_schema(name: &str, schema: &RawValue, param: &str) -> Result<(), ApiError> {
     if !is_name(name) {
         let text = format!(
             "Invalid schema name {name:?}: 1 to {MAX_NAME_CHARS} characters from a-z, A-Z, 0-9, _ and -."

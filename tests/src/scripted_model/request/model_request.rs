@@ -2,7 +2,7 @@
 //! The source is OpenAI's Responses API, `POST /v1/responses`.
 
 use http::HeaderMap;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::limits::{self, ServedModels};
 use crate::scripted_model::error::ApiError;
@@ -85,7 +85,7 @@ impl ModelRequest {
 
     /// The function tools of the request.
     pub(crate) fn function_tools(&self) -> impl Iterator<Item = &Value> + Clone {
-        let tools = self.body["tools"].as_array().into_iter().flatten();
+        let tools = offered_tools(&self.body).into_iter();
         tools.filter(|tool| tool["type"] == "function")
     }
 
@@ -113,7 +113,7 @@ impl ModelRequest {
     pub(crate) fn echo(&self, part: EchoPart) -> String {
         match part {
             EchoPart::Input => self.body["input"].to_string(),
-            EchoPart::Tools => self.body["tools"].to_string(),
+            EchoPart::Tools => json!(offered_tools(&self.body)).to_string(),
             EchoPart::Body => self.body.to_string(),
             EchoPart::Headers => headers_json(&self.headers).to_string(),
         }
@@ -133,6 +133,34 @@ impl ModelRequest {
         let start = items.iter().rposition(is_user_message).unwrap_or(0);
         &items[start..]
     }
+}
+
+/// The tools in the body of a request, those in a namespace in its place. For a model with `use_responses_lite`, Codex
+/// 0.169.0 and 0.171.0 leave `tools` out, and send the tools in the namespace `functions` of an item `additional_tools`.
+pub(crate) fn offered_tools(body: &Value) -> Vec<&Value> {
+    let items = body["input"].as_array().into_iter().flatten();
+    let additional = items.filter(|item| is_additional_tools(item));
+    [body]
+        .into_iter()
+        .chain(additional)
+        .flat_map(tools_in)
+        .collect()
+}
+
+/// Whether an item of the input holds tools instead of a part of the conversation.
+pub(crate) fn is_additional_tools(item: &Value) -> bool {
+    item["type"] == "additional_tools"
+}
+
+/// The tools in the field `tools` of a body, an item or a namespace.
+fn tools_in(holder: &Value) -> Vec<&Value> {
+    let tools = holder["tools"].as_array().into_iter().flatten();
+    tools
+        .flat_map(|tool| match tool.get("tools") {
+            Some(_) => tools_in(tool),
+            None => vec![tool],
+        })
+        .collect()
 }
 
 /// Tokens in `bytes` bytes of text, rounded up.

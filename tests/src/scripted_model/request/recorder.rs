@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, Uri};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::model_request::headers_json;
+use super::model_request::{headers_json, is_additional_tools, offered_tools};
 
 /// A request as the model received it.
 #[derive(Clone, Debug)]
@@ -49,6 +49,17 @@ impl RecordedRequest {
     /// Whether the client closed the connection before the end of the response.
     pub fn cut_by_client(&self) -> bool {
         matches!(self.delivery, Delivery::CutByClient { .. })
+    }
+
+    /// The tools that the model is offered, in `tools` or in an item of the input.
+    pub fn offered_tools(&self) -> Vec<&Value> {
+        offered_tools(&self.body)
+    }
+
+    /// The items of the conversation: the input without an item that holds tools.
+    pub fn conversation(&self) -> Vec<&Value> {
+        let items = self.body["input"].as_array().into_iter().flatten();
+        items.filter(|item| !is_additional_tools(item)).collect()
     }
 
     /// The JSON of the control route.

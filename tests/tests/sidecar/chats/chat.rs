@@ -2,6 +2,7 @@
 //! OpenAI API reference, "Chat completions".
 
 use serde_json::{Value, json};
+use tests::codex_models::default_model;
 use tests::http::{post, with};
 use tests::sse::{self, Events};
 
@@ -104,10 +105,9 @@ async fn roles_reach_the_model_without_codex_prompts_or_tools() {
     let requests = model.requests();
     assert_eq!(requests.len(), 1, "one model request for each HTTP request");
     let sent = &requests[0].body;
-    let messages: Vec<_> = sent["input"]
-        .as_array()
-        .unwrap()
-        .iter()
+    let messages: Vec<_> = requests[0]
+        .conversation()
+        .into_iter()
         .map(role_and_text)
         .collect();
     let expected = [
@@ -118,10 +118,10 @@ async fn roles_reach_the_model_without_codex_prompts_or_tools() {
     ];
     assert_eq!(messages, expected);
     assert_eq!(sent["reasoning"]["effort"], "high");
-    assert_eq!(sent["model"], "gpt-5");
+    assert_eq!(sent["model"], default_model());
     assert_eq!(
-        sent["tools"].as_array().map_or(0, Vec::len),
-        0,
+        requests[0].offered_tools(),
+        Vec::<&Value>::new(),
         "a client without the agent profile gets no tools of Codex"
     );
     let bytes = requests[0].body_bytes;
@@ -215,7 +215,7 @@ async fn missing_model_is_rejected_unless_the_operator_allows_the_default() {
     let response = sidecar.connect().await.send(request()).await.unwrap();
     assert_eq!(
         response.json()["model"],
-        "gpt-5",
+        default_model(),
         "the default: {response:?}"
     );
 }

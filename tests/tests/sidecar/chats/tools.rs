@@ -31,10 +31,7 @@ async fn send(sidecar: &Sidecar, body: &Value) -> Value {
 fn sent(model: &ScriptedModel) -> Vec<Value> {
     let requests = model.requests();
     let last = requests.last().expect("the model received a request");
-    last.body["input"]
-        .as_array()
-        .expect("the input is a list of items")
-        .clone()
+    last.conversation().into_iter().cloned().collect()
 }
 
 #[tokio::test]
@@ -263,12 +260,9 @@ async fn tool_choice_is_applied_or_the_request_fails() {
     let text = json!({"text": "No call."});
     let offered = |model: &ScriptedModel| {
         let name = |tool: &Value| tool["name"].as_str().unwrap_or_default().to_owned();
-        model.requests().last().unwrap().body["tools"]
-            .as_array()
-            .map_or(&[][..], Vec::as_slice)
-            .iter()
-            .map(name)
-            .collect::<Vec<_>>()
+        let requests = model.requests();
+        let tools = requests.last().unwrap().offered_tools();
+        tools.into_iter().map(name).collect::<Vec<_>>()
     };
     let none = ask(
         &sidecar,
@@ -327,10 +321,7 @@ async fn two_hundred_tools_and_images_in_tool_results_reach_the_model() {
     .await;
     assert_eq!(response["choices"][0]["message"]["content"], "Seen.");
     let requests = model.requests();
-    assert_eq!(
-        requests[0].body["tools"].as_array().map(Vec::len),
-        Some(200)
-    );
+    assert_eq!(requests[0].offered_tools().len(), 200);
     let items = sent(&model);
     let output = &items[2]["output"];
     assert_eq!(output[0]["text"], "a picture", "{items:?}");
@@ -367,6 +358,26 @@ async fn json_schema_reaches_the_model_and_a_refusal_the_client() {
         "{message}"
     );
     assert_eq!(message["content"], Value::Null);
+}
+
+#[tokio::test]
+async fn schema_outside_the_strict_rules_is_asked_for_in_words() {
+    let (model, sidecar) = start().await;
+    let schema = json!({"type": "object", "properties": {"a": {"type": "string", "minLength": 1}}});
+    let format = json!({"type": "json_schema", "json_schema": {"name": "one", "schema": schema}});
+    let body = json!({"response_format": format});
+    let response = ask(&sidecar, json!({"text": "{\"a\":\"1\"}"}), body).await;
+    assert_eq!(response.status, 200, "{response:?}");
+    let sent = model.requests()[0].body.clone();
+    // The provider would reject it: Codex sends every schema with `strict: true`.
+    assert_eq!(sent["text"].get("format"), None, "{sent}");
+    let conversation = self::sent(&model);
+    let instruction = conversation.last().expect("the model received an item");
+    assert_eq!(instruction["role"], "developer", "{instruction}");
+    let text = instruction["content"][0]["text"]
+        .as_str()
+        .unwrap_or_default();
+    assert!(text.ends_with(&schema.to_string()), "{text}");
 }
 
 #[tokio::test]
@@ -425,4 +436,15 @@ async fn schemas_that_codex_cannot_parse_are_rejected_before_the_model_is_asked(
         }
     }
     assert_eq!(model.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn call_with_the_namespace_of_the_offered_tools_reaches_the_client() {
+    let (_model, sidecar) = start().await;
+    let mut step = call("c1", "Oslo");
+    // Codex offers the client's tools in this namespace to the models with `use_responses_lite`.
+    step["namespace"] = json!("functions");
+    let response = ask(&sidecar, step, json!({"tools": [tool("get_weather")]})).await;
+    let called = &response.json()["choices"][0]["message"]["tool_calls"][0]["function"];
+    assert_eq!(called["name"], "get_weather", "{response:?}");
 }

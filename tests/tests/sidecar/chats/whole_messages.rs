@@ -6,10 +6,10 @@ use tests::http::post;
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::Sidecar;
 use tests::sse::{self, Events};
+use xtask::tools::Tool;
 
 use super::completions;
-use crate::proto;
-use crate::stack::{ask, content, start, start_with, stream};
+use crate::stack::{ask, content, start, start_codex, stream};
 
 /// Scripts with whole messages, and the texts of their messages.
 fn scripts() -> [(Value, &'static [&'static str]); 4] {
@@ -37,7 +37,7 @@ async fn whole_message_of_the_app_server_is_an_answer_in_every_api() {
 
 #[tokio::test]
 async fn whole_message_of_proto_is_an_answer_in_every_api() {
-    let proto = start_with(|options| options.env("CODEX_BIN", &proto::codex_binary()));
+    let proto = start_codex(Tool::CodexProto, |options| options);
     check(proto.await).await;
 }
 

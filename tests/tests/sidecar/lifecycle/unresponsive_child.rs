@@ -6,11 +6,11 @@ use nix::unistd::Pid;
 use serde_json::json;
 use tests::http::{BufferedResponse, get, post};
 use tests::scripted_model::ScriptedModel;
-use tests::sidecar::{Sidecar, wait_until_gone};
+use tests::sidecar::{Sidecar, SidecarOptions, wait_until_gone};
+use xtask::tools::Tool;
 
 use crate::lifecycle::workers::{FaultyCodex, group_of};
-use crate::proto;
-use crate::stack::{ask, assert_error, start, start_with};
+use crate::stack::{ask, assert_error, start, start_codex};
 
 /// Sends a chat with far more text than a pipe holds.
 async fn ask_with_long_text(sidecar: &Sidecar) -> BufferedResponse {
@@ -76,12 +76,8 @@ async fn worker_that_stops_reading_is_replaced_after_its_first_turn() {
 
 #[tokio::test]
 async fn suspended_proto_child_fails_its_own_turn_only() {
-    let (_model, sidecar) = start_with(|options| {
-        options
-            .env("CODEX_BIN", &proto::codex_binary())
-            .env("CODEX_PROTO_POOL", "1")
-    })
-    .await;
+    let one_child = |options: SidecarOptions| options.env("CODEX_PROTO_POOL", "1");
+    let (_model, sidecar) = start_codex(Tool::CodexProto, one_child).await;
     suspend_the_child(&sidecar);
     let unresponsive = only_child(&sidecar);
     let response = ask_with_long_text(&sidecar).await;

@@ -2,6 +2,7 @@
 
 use http::Request;
 use serde_json::{Value, json};
+use tests::codex_models::default_model;
 use tests::http::{Body, BufferedResponse, get, with};
 use tests::sidecar::Sidecar;
 
@@ -52,7 +53,7 @@ async fn each_turn_leaves_a_record_with_the_reported_usage() {
             ("client", json!(client)),
             ("route", json!("/v1/chat/completions")),
             ("requested_model", json!("codex-5")),
-            ("effective_model", json!("gpt-5")),
+            ("effective_model", json!(default_model())),
             ("stream", json!(stream)),
             ("prompt_tokens", json!(1234)),
             ("cached_tokens", json!(1000)),

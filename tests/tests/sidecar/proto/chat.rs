@@ -1,10 +1,15 @@
 //! A chat over `proto`: chunks, usage, and the conversation that reaches the model.
 
+use std::net::Ipv4Addr;
+
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tests::codex_models::CodexModels;
 use tests::http::{get, post};
-use tests::scripted_model::ScriptedModel;
+use tests::scripted_model::{ScriptedModel, ServedModels};
+use tests::sidecar::SidecarOptions;
 use tests::sse;
+use xtask::tools::Tool;
 
 use super::fixture::{start, start_with};
 use crate::stack::{ask, content, stream};
@@ -68,8 +73,13 @@ async fn messages_of_one_turn_are_joined_and_usage_equals_the_reported_usage() {
 #[tokio::test]
 async fn single_message_reaches_the_model_unchanged_and_without_codex_prompts() {
     const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
-    let (model, sidecar) =
-        start_with(|options| options.env("CODEX_MODEL", "gpt-of-tomorrow")).await;
+    let tomorrow = CodexModels::new([("gpt-of-tomorrow", &["low"])]);
+    let address = (Ipv4Addr::LOCALHOST, 0).into();
+    let model = ScriptedModel::listen(address, ServedModels::Listed(tomorrow))
+        .await
+        .expect("a loopback port is free");
+    let options = SidecarOptions::with_codex(Tool::CodexProto, &model);
+    let sidecar = options.env("CODEX_MODEL", "gpt-of-tomorrow").start().await;
     let content = json!([{"type": "text", "text": "See?"}, {"type": "image_url", "image_url": {"url": PIXEL}}]);
     let body = json!({"model": "codex-5-low", "messages": [{"role": "user", "content": content}]});
     let mut client = sidecar.connect().await;

@@ -131,7 +131,7 @@ async fn truncated_text_interrupts_the_turn_in_the_child() {
 async fn images_of_all_messages_are_attached_in_order() {
     let (model, sidecar) = start().await;
     let first = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
-    let second = "data:image/png;base64,iVBORw0KGgo=";
+    let second = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC";
     let image = |url: &str| json!([{"type": "image_url", "image_url": {"url": url}}]);
     let body = json!({"model": "codex-5", "messages": [
         {"role": "user", "content": image(first)},

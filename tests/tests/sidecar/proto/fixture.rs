@@ -15,7 +15,7 @@ pub(super) async fn start() -> (ScriptedModel, Sidecar) {
 pub(super) async fn start_with(
     change: impl FnOnce(SidecarOptions) -> SidecarOptions,
 ) -> (ScriptedModel, Sidecar) {
-    stack::start_with(|options| change(options.env("CODEX_BIN", &codex_binary()))).await
+    stack::start_codex(Tool::CodexProto, change).await
 }
 
 /// The path of the pinned `proto` Codex.

@@ -100,8 +100,8 @@ async fn unreadable_login_is_named_at_start() {
 
 #[tokio::test]
 async fn readiness_without_login_is_503_until_the_login_appears() {
-    let model = ScriptedModel::start().await.unwrap();
-    let options = SidecarOptions::new(&model).env("CODEX_BIN", &codex_binary());
+    let model = ScriptedModel::start_for(Tool::CodexProto).await.unwrap();
+    let options = SidecarOptions::with_codex(Tool::CodexProto, &model);
     let mut sidecar = options.env("CODEX_FORCE_PROVIDER", "").spawn();
     let response = sidecar
         .wait_for_readiness(|response| response.json()["error"]["code"] == "codex_login_required")

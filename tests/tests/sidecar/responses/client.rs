@@ -71,11 +71,8 @@ pub(super) fn sent(model: &ScriptedModel) -> Vec<(String, String)> {
     let requests = model.requests();
     let last = requests.last().expect("the model received a request");
     let string = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let items = last.body["input"]
-        .as_array()
-        .expect("the input is a list of items")
-        .iter();
-    items
+    last.conversation()
+        .into_iter()
         .map(|item| {
             let kind = item.get("role").unwrap_or(&item["type"]);
             let content = [

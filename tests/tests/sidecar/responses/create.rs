@@ -2,9 +2,10 @@
 //! OpenAI API reference, "Create a model response" and "The response object".
 
 use serde_json::{Value, json};
+use xtask::tools::Tool;
 
 use super::client::{create, ok, play, respond, send, sent, text};
-use crate::stack::{SOON, start, start_with};
+use crate::stack::{SOON, start, start_codex};
 
 const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
@@ -80,9 +81,12 @@ async fn input_reaches_the_model_with_its_roles_and_without_codex_prompts() {
     let requests = model.requests();
     assert_eq!(requests.len(), 1, "one model request for each HTTP request");
     let body = &requests[0].body;
-    assert_eq!(body["input"][8]["content"][1]["type"], "input_image");
+    assert_eq!(
+        requests[0].conversation()[8]["content"][1]["type"],
+        "input_image"
+    );
     assert_eq!(body["reasoning"]["effort"], "high");
-    assert_eq!(body["tools"].as_array().map_or(0, Vec::len), 0);
+    assert_eq!(requests[0].offered_tools(), Vec::<&Value>::new());
 }
 
 #[tokio::test]
@@ -178,8 +182,8 @@ async fn tools_are_offered_and_every_tool_choice_is_applied() {
         });
         let response = respond(&sidecar, body).await;
         let requests = model.requests();
-        let tools = &requests.last().unwrap().body["tools"];
-        assert_eq!(tools.as_array().map_or(0, Vec::len), offered, "{choice}");
+        let tools = requests.last().unwrap().offered_tools();
+        assert_eq!(tools.len(), offered, "{choice}");
         let output = response["output"].as_array().unwrap();
         assert_eq!(output.len(), called, "{choice}");
         assert_eq!(
@@ -208,8 +212,7 @@ async fn tool_choice_none_offers_no_tools() {
     let response = respond(&sidecar, body).await;
     assert_eq!(text(&response), "Hi.");
     let requests = model.requests();
-    let tools = &requests[0].body["tools"];
-    assert_eq!(tools.as_array().map_or(0, Vec::len), 0);
+    assert_eq!(requests[0].offered_tools(), Vec::<&Value>::new());
 }
 
 #[tokio::test]
@@ -227,16 +230,12 @@ async fn unsupported_tools_of_codex_as_a_client_are_listed_as_ignored() {
         "client_metadata, tools[].type=namespace, tools[].type=web_search"
     );
     assert_eq!(response["tools"].as_array().map(Vec::len), Some(1));
-    assert_eq!(
-        model.requests()[0].body["tools"].as_array().map(Vec::len),
-        Some(1)
-    );
+    assert_eq!(model.requests()[0].offered_tools().len(), 1);
 }
 
 #[tokio::test]
 async fn responses_work_with_a_proto_codex() {
-    let (_model, sidecar) =
-        start_with(|options| options.env("CODEX_BIN", &crate::proto::codex_binary())).await;
+    let (_model, sidecar) = start_codex(Tool::CodexProto, |options| options).await;
     let script = json!([{"reasoning": ["Think."]}, {"text": "Hi."}]);
     let body = json!({"input": play(&script), "reasoning": {"summary": "auto"}});
     let first = respond(&sidecar, body).await;
@@ -268,12 +267,10 @@ async fn client_tools_with_reserved_names_reach_the_model() {
         let sent = model
             .requests()
             .pop()
-            .expect("the model received a request")
-            .body;
-        let offered: Vec<_> = sent["tools"]
-            .as_array()
-            .unwrap()
-            .iter()
+            .expect("the model received a request");
+        let offered: Vec<_> = sent
+            .offered_tools()
+            .into_iter()
             .map(|tool| &tool["name"])
             .collect();
         assert_eq!(
@@ -281,7 +278,7 @@ async fn client_tools_with_reserved_names_reach_the_model() {
             [&json!(format!("{name}_")), &json!(format!("{name}__"))]
         );
         assert_eq!(
-            sent["input"][1]["name"],
+            sent.conversation()[1]["name"],
             format!("{name}_"),
             "the model gets its own name of the tool"
         );

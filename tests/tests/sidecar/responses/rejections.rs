@@ -84,6 +84,31 @@ async fn invalid_requests_are_rejected_with_their_param() {
             "input[0].arguments",
         ),
         (
+            json!({"input": [{"type": "function_call", "call_id": "", "name": "f", "arguments": "{}"}]}),
+            "invalid_request_error",
+            "input[0].call_id",
+        ),
+        (
+            json!({"input": [{"type": "function_call", "call_id": "c".repeat(65), "name": "f", "arguments": "{}"}]}),
+            "invalid_request_error",
+            "input[0].call_id",
+        ),
+        (
+            json!({"input": [{"type": "function_call", "call_id": "c", "name": "f.g", "arguments": "{}"}]}),
+            "invalid_request_error",
+            "input[0].name",
+        ),
+        (
+            json!({"input": part(json!({"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="}))}),
+            "unsupported_value",
+            "input[0].content[0].image_url",
+        ),
+        (
+            json!({"input": "x", "text": {"format": {"type": "json_schema", "name": "s", "schema": {"type": "object"}, "strict": true}}}),
+            "invalid_request_error",
+            "text.format.schema",
+        ),
+        (
             json!({"input": [{"type": "item_reference", "id": "msg_1"}]}),
             "invalid_request_error",
             "input[0].id",

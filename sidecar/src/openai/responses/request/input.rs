@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::parts::{InputPart, content};
 use crate::openai::request::string_or_list::StringOrList;
+use crate::openai::request::validate::{check_call_id, check_tool_name};
 use crate::openai::responses::item::parse_item_id;
 use crate::openai::responses::scope::ClientResponses;
 use crate::openai::{ApiError, IgnoredFields};
@@ -182,9 +183,13 @@ impl ItemParser<'_> {
     }
 
     fn call(&self, item: InputItem) -> Result<Item, ApiError> {
+        let call_id = item.call_id.ok_or_else(|| self.missing("call_id"))?;
+        check_call_id(&call_id, &format!("{}.call_id", self.param))?;
+        let name = item.name.ok_or_else(|| self.missing("name"))?;
+        check_tool_name(&name, &format!("{}.name", self.param))?;
         Ok(Item::ToolCall(ToolCall {
-            call_id: item.call_id.ok_or_else(|| self.missing("call_id"))?,
-            name: item.name.ok_or_else(|| self.missing("name"))?,
+            call_id,
+            name,
             arguments: item.arguments.ok_or_else(|| self.missing("arguments"))?,
         }))
     }

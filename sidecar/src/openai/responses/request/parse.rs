@@ -10,7 +10,8 @@ use super::input::items;
 use super::tools::{OtherTools, functions, tools};
 use crate::openai::models::ModelAccess;
 use crate::openai::request::model::RequestedModel;
-use crate::openai::request::{fields, model, validate};
+use crate::openai::request::output_schema::OutputSchema;
+use crate::openai::request::{fields, model};
 use crate::openai::responses::echo::{
     ReasoningEcho, RequestEcho, TextEcho, TextFormat, ToolChoiceEcho, ToolEcho,
 };
@@ -231,7 +232,7 @@ fn text_echo(text: Option<TextOptions>) -> TextEcho {
     }
 }
 
-/// Returns the output schema, which is passed to Codex unvalidated except for its depth.
+/// Returns the output schema for Codex, or adds an instruction to the conversation.
 fn schema(
     format: &TextFormat,
     conversation: &mut Vec<Item>,
@@ -242,10 +243,13 @@ fn schema(
             conversation.push(fields::json_object_instruction());
             Ok(None)
         }
-        ("json_schema", Some(name), Some(schema)) => {
-            validate::check_schema(name, schema, "text.format")?;
-            Ok(Some(schema.clone()))
+        ("json_schema", Some(name), Some(schema)) => OutputSchema {
+            name: name.clone(),
+            schema: schema.clone(),
+            strict: format.strict,
+            param: "text.format",
         }
+        .apply(conversation),
         ("json_schema", ..) => {
             let text = "Missing name or schema of the text format: {\"type\": \"json_schema\", \"name\": …, \"schema\": …}.";
             Err(ApiError::invalid(text).at("text.format"))

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 
 use super::field::Field;
 use super::messages::{check_message, check_output};
+use super::tools;
 use crate::scripted_model::error::ApiError;
 
 /// Types of items besides those with checks of their own.
 const OTHER_ITEMS: &[&str] = &[
-    "additional_tools",
     "code_interpreter_call",
     "compaction",
     "computer_call",
@@ -79,6 +79,7 @@ fn check_item<'a>(item: &Field<'a>) -> Result<Item<'a>, ApiError> {
             check_output(&item.required("output")?)?;
             Ok(Item::Output(id))
         }
+        "additional_tools" => tools::check_all(&item.required("tools")?).map(|()| Item::Other),
         "reasoning" => check_reasoning(item).map(|()| Item::Other),
         _ => {
             let kind = kind.as_ref().map(|kind| kind.one_of(OTHER_ITEMS));

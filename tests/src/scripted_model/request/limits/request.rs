@@ -33,7 +33,8 @@ pub(crate) fn check(body: &Value, served: &ServedModels) -> Result<String, ApiEr
 
 fn check_options(body: &Field<'_>, reasoning: Option<&Field<'_>>) -> Result<(), ApiError> {
     if let Some(summary) = reasoning.and_then(|field| field.optional("summary")) {
-        summary.one_of(&["concise", "detailed", "auto"])?;
+        // Codex 0.42.0 sends `none` for no summary, later versions leave the field out.
+        summary.one_of(&["auto", "concise", "detailed", "none"])?;
     }
     if let Some(tier) = body.optional("service_tier") {
         tier.one_of(&["auto", "default", "flex", "scale", "priority"])?;

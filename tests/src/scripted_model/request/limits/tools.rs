@@ -34,7 +34,8 @@ pub(super) fn check(body: &Field<'_>) -> Result<(), ApiError> {
     }
 }
 
-fn check_all(tools: &Field<'_>) -> Result<(), ApiError> {
+/// Checks the tools of a request, of an item `additional_tools`, or of a namespace.
+pub(super) fn check_all(tools: &Field<'_>) -> Result<(), ApiError> {
     let mut names = HashSet::new();
     for tool in tools.elements()? {
         tool.object()?;

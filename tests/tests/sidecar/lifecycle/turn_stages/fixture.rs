@@ -8,11 +8,11 @@ use serde_json::json;
 use tests::http::{Body, BufferedResponse, with};
 use tests::processes::{descendants, has_argument};
 use tests::scripted_model::ScriptedModel;
-use tests::sidecar::{Sidecar, SidecarOptions};
+use tests::sidecar::{Sidecar, SidecarOptions, codex_tool};
 use tests::sse::Events;
+use xtask::tools::Tool;
 
 use crate::lifecycle::workers::FaultyCodex;
-use crate::proto;
 use crate::stack::{SOON, chat, eventually};
 
 /// The stage of a sidecar and of its turn.
@@ -63,16 +63,17 @@ pub(super) struct TurnFixture {
 impl TurnFixture {
     /// Starts a sidecar and brings it to `stage`.
     pub(super) async fn reach(stage: TurnStage, protocol: CodexProtocol) -> Self {
-        let model = ScriptedModel::start()
+        let codex = match protocol {
+            CodexProtocol::AppServer => codex_tool(),
+            CodexProtocol::Proto => Tool::CodexProto,
+        };
+        let model = ScriptedModel::start_for(codex)
             .await
             .expect("a loopback port is free");
         let faulty = (stage == TurnStage::Handshake).then(|| FaultyCodex::new("exec sleep 600"));
-        let base_options = match (&faulty, protocol) {
-            (Some(faulty), _) => faulty.options(&model),
-            (None, CodexProtocol::AppServer) => SidecarOptions::new(&model),
-            (None, CodexProtocol::Proto) => {
-                SidecarOptions::new(&model).env("CODEX_BIN", &proto::codex_binary())
-            }
+        let base_options = match &faulty {
+            Some(faulty) => faulty.options(&model),
+            None => SidecarOptions::with_codex(codex, &model),
         };
         let drain_ms = if stage == TurnStage::Draining {
             "600000"
