@@ -180,7 +180,13 @@ async fn serve(
         .catalogue
         .set_context_windows(launch.context_windows());
     let mut tasks = JoinSet::new();
-    let backend = Backend::start(launch, config.limits, &mut tasks, &shutdown.abort);
+    let backend = Backend::start(
+        launch,
+        config.limits,
+        config.profile,
+        &mut tasks,
+        &shutdown.abort,
+    );
     tasks.spawn(home.prune_periodically(shutdown.drain.clone()));
     tasks.spawn(signals);
     let drain = config.drain;

@@ -18,7 +18,15 @@ pub const OLDEST_CODEX: &str = "CODEX_EDGE_TEST_OLDEST_CODEX";
 
 /// The core of the tests with Codex: a test binary and the modules of it that depend on the protocol.
 const CORE: &[(&str, &[&str])] = &[
-    ("sidecar", &["chats::chat::", "chats::tools::", "errors::"]),
+    (
+        "sidecar",
+        &[
+            "chats::chat::",
+            "chats::tools::",
+            "errors::",
+            "plain_home::",
+        ],
+    ),
     ("end_to_end", &["responses::codex::"]),
 ];
 

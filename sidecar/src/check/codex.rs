@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::report::Diagnostic;
 use super::report::Severity::{Fail, Pass, Warn};
-use crate::codex::{ConfigToml, DryRun, LaunchError, Login, Protocol};
+use crate::codex::{ConfigToml, DryRun, HomeContents, LaunchError, Login, Protocol};
 use crate::config::{Config, SandboxMode};
 use crate::error_chain;
 use crate::turn::Profile;
@@ -24,6 +24,7 @@ pub(super) fn check(config: &Config, dry_run: Result<&DryRun, &LaunchError>) -> 
             .err()
             .map(|error| failed("login", error)),
     );
+    diagnostics.push(contents(&config.codex_home));
     match dry_run {
         Ok(dry_run) => {
             diagnostics.push(codex(config, dry_run));
@@ -51,6 +52,28 @@ fn provider(config: &Config) -> String {
         Some(forced) => format!("model provider {forced}"),
         None => "model provider OpenAI".to_owned(),
     }
+}
+
+/// Names the contents of the home that chats leave alone, so that an operator need not wonder why a setting is ignored.
+fn contents(home: &Path) -> Diagnostic {
+    let contents = HomeContents::read(home);
+    let or_nothing = |names: String| {
+        if names.is_empty() {
+            "nothing".to_owned()
+        } else {
+            names
+        }
+    };
+    let text = if contents.is_empty() {
+        "CODEX_HOME extends neither chats nor agents".to_owned()
+    } else {
+        format!(
+            "chats do not use: {}; agents use: {}",
+            contents.unused_by_chats(),
+            or_nothing(contents.used_by_agents())
+        )
+    };
+    Diagnostic::new(Pass, "contents", text)
 }
 
 fn codex(config: &Config, dry_run: &DryRun) -> Diagnostic {

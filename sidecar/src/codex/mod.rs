@@ -15,14 +15,14 @@ mod readiness;
 mod self_test;
 mod turn_queue;
 mod wire;
-mod worker;
+mod workers;
 
 pub use backend::{Backend, BackendStatus};
 #[cfg(any(test, feature = "harness"))]
 pub use harness::{ChildHarness, HarnessError, HarnessOutput};
 pub use home::CodexHome;
 pub use launch::{
-    ConfigToml, DryRun, Launch, LaunchError, Login, Protocol, check_dir_writable,
+    ConfigToml, DryRun, HomeContents, Launch, LaunchError, Login, Protocol, check_dir_writable,
     check_file_appendable,
 };
 pub use protocol_log::ProtocolLog;

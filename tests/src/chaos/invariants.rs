@@ -29,6 +29,8 @@ const HOLD: &str = "until all permits were counted";
 /// Checks the state after a run, and stops the chain part by part. `descriptors` is the count of the first sidecar.
 pub(crate) async fn check(mut chain: Chain, descriptors: usize, report: &mut Report) {
     chain.sidecar.wait_until_ready().await;
+    // The last sidecar may not have had a turn of an agent yet.
+    chain.start_agents().await;
     check_processes(&chain, report).await;
     check_permits(&chain, report).await;
     check_folders(chain.sidecar.dir(), report).await;

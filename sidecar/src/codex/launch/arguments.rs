@@ -29,6 +29,9 @@ const INHERITED: [&str; 17] = [
     "no_proxy",
 ];
 
+/// The variable that names a child's home.
+pub(in crate::codex) const HOME_VARIABLE: &str = "CODEX_HOME";
+
 /// Name of the provider that the sidecar defines when the operator forces none: OpenAI without stream retries.
 const DEFAULT_PROVIDER: &str = "codex-edge";
 
@@ -82,7 +85,7 @@ pub(super) fn environment(
         .filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)))
         .collect();
     // Last, so that they win over variables of the same name that the operator passes through.
-    environment.push(("CODEX_HOME".into(), home.into()));
+    environment.push((HOME_VARIABLE.into(), home.into()));
     environment.push(("TMPDIR".into(), temporary.into()));
     environment.push((orphans::OWNER_ENV.into(), orphans::owner().into()));
     environment

@@ -409,6 +409,19 @@ async fn warnings_do_not_fail_the_check() {
 }
 
 #[tokio::test]
+async fn contents_of_the_home_are_named_by_profile() {
+    let installation = Installation::new(&codex());
+    let output = installation.check().await;
+    let expected = "CODEX_HOME extends neither chats nor agents";
+    assert_eq!(output.finding("ok", "contents"), expected);
+    fs::write(installation.path("home/AGENTS.md"), "Obey.").unwrap();
+    fs::create_dir_all(installation.path("home/skills/ours")).unwrap();
+    let output = installation.check().await;
+    let expected = "chats do not use: AGENTS.md, skills; agents use: AGENTS.md";
+    assert_eq!(output.finding("ok", "contents"), expected);
+}
+
+#[tokio::test]
 async fn running_sidecar_is_named_and_not_disturbed() {
     let (_model, sidecar) = start().await;
     let pid = format!("pid {}", sidecar.pid());
