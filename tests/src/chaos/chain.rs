@@ -73,43 +73,41 @@ impl Chain {
             .fold(options, |options, (name, value)| options.env(name, value))
             .start()
             .await;
+        // Before Envoy starts, so that this connection is closed when descriptors are counted.
+        start_agents(&sidecar).await;
         let agent = json!([{"id": "agent", "key": AGENT_KEY, "profile": "agent"}]);
         let options = EnvoyOptions::new(sidecar.socket())
             .env("PROXY_API_KEY", KEY)
             .filter("keys", agent);
         let envoy = Envoy::start(options).await;
-        let chain = Self {
+        while workers(&sidecar).len() < WORKERS {
+            sleep(Duration::from_millis(20)).await;
+        }
+        Self {
             envoy,
             sidecar,
             model,
-        };
-        chain.start_agents().await;
-        while workers(&chain.sidecar).len() < WORKERS {
-            sleep(Duration::from_millis(20)).await;
         }
-        chain
-    }
-
-    /// Has a turn of an agent, with which the sidecar starts the workers of agents.
-    pub(crate) async fn start_agents(&self) {
-        let request = with(
-            post(
-                "/v1/chat/completions",
-                r#"{"model": "codex-5", "messages": [{"role": "user", "content": "Hi."}]}"#,
-            ),
-            "x-codex-edge-profile",
-            "agent",
-        );
-        let request = with(request, "x-request-id", AGENTS_ID);
-        let mut client = self.sidecar.connect().await;
-        let response = client.send(request).await.expect("a response arrives");
-        assert_eq!(response.status, 200, "{response:?}");
     }
 
     /// The number of open descriptors of the sidecar.
     pub(crate) fn descriptors(&self) -> usize {
         self.sidecar.id().map_or(0, processes::descriptors)
     }
+}
+
+/// Has a turn of an agent, with which the sidecar starts the workers of agents.
+pub(crate) async fn start_agents(sidecar: &Sidecar) {
+    let body = r#"{"model": "codex-5", "messages": [{"role": "user", "content": "Hi."}]}"#;
+    let request = with(
+        post("/v1/chat/completions", body),
+        "x-codex-edge-profile",
+        "agent",
+    );
+    let request = with(request, "x-request-id", AGENTS_ID);
+    let mut client = sidecar.connect().await;
+    let response = client.send(request).await.expect("a response arrives");
+    assert_eq!(response.status, 200, "{response:?}");
 }
 
 /// The pids of the sidecar's workers, oldest first, without short-lived processes such as `codex --version`.

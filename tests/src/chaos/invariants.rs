@@ -8,7 +8,9 @@ use nix::sys::signal::Signal;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::chain::{Chain, MAX_TURNS, RESPONSE_DEADLINE, STOP_DEADLINE, WORKERS, workers};
+use super::chain::{
+    Chain, MAX_TURNS, RESPONSE_DEADLINE, STOP_DEADLINE, WORKERS, start_agents, workers,
+};
 use super::client_request::ClientRequest;
 use super::outcome::RequestOutcome;
 use super::report::Report;
@@ -30,7 +32,7 @@ const HOLD: &str = "until all permits were counted";
 pub(crate) async fn check(mut chain: Chain, descriptors: usize, report: &mut Report) {
     chain.sidecar.wait_until_ready().await;
     // The last sidecar may not have had a turn of an agent yet.
-    chain.start_agents().await;
+    start_agents(&chain.sidecar).await;
     check_processes(&chain, report).await;
     check_permits(&chain, report).await;
     check_folders(chain.sidecar.dir(), report).await;
