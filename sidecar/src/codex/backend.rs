@@ -5,13 +5,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::launch::sandbox::AgentSandbox;
-use super::launch::{Launch, Protocol};
+use super::launch::{Launch, Login, Protocol};
+use super::login_watch::watch_login;
 use super::rate_limits::{RateLimits, SharedRateLimits};
 use super::readiness::Readiness;
 use super::turn_queue::{QueuedTurn, TurnPermit};
@@ -30,6 +31,7 @@ pub struct Backend {
     queued: AtomicUsize,
     launch: Arc<Launch>,
     rate_limits: SharedRateLimits,
+    login: watch::Receiver<Login>,
 }
 
 /// The groups of workers by profile.
@@ -56,8 +58,12 @@ impl Backend {
             limits,
             stop: stop.clone(),
         };
+        let (published, login) = watch::channel(settings.launch.login_before_check());
+        let launch = Arc::clone(&settings.launch);
+        tasks.spawn(watch_login(launch, published, stop.clone()));
         Self {
             workers: ProfileWorkers::start(default, &settings, tasks),
+            login,
             permits: Arc::new(Semaphore::new(permits(limits))),
             limits,
             queued: AtomicUsize::new(0),
@@ -74,6 +80,11 @@ impl Backend {
     /// Returns the rate limits of the Codex plan, as the children reported them last.
     pub fn rate_limits(&self) -> RateLimits {
         self.rate_limits.read()
+    }
+
+    /// Returns the login, as Codex reported it last.
+    pub fn login(&self) -> Login {
+        self.login.borrow().clone()
     }
 
     /// Returns a snapshot of workers, turns and children.

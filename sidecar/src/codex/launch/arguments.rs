@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::process::orphans;
 
 /// Variables that a child inherits from the sidecar; `CODEX_ENV_PASSTHROUGH` adds to them.
-const INHERITED: [&str; 17] = [
+const INHERITED: [&str; 18] = [
     "PATH",
     "HOME",
     "USER",
@@ -27,6 +27,8 @@ const INHERITED: [&str; 17] = [
     "https_proxy",
     "all_proxy",
     "no_proxy",
+    // An access token of a ChatGPT workspace, which Codex 0.169 and 0.171 use instead of the login in `auth.json`.
+    "CODEX_ACCESS_TOKEN",
 ];
 
 /// The variable that names a child's home.

@@ -17,7 +17,7 @@ pub use config_toml::ConfigToml;
 pub use directories::{check_dir_writable, check_file_appendable};
 pub use dry_run::DryRun;
 pub use error::LaunchError;
-pub use login::Login;
+pub use login::{Login, PERSONAL_LOGIN};
 pub use plain_home::HomeContents;
 pub(super) use prepare::ChildFolder;
 pub use prepare::Launch;

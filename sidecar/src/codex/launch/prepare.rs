@@ -236,10 +236,19 @@ impl Launch {
             .ok()
     }
 
+    /// Returns the login as far as it is known without Codex.
+    pub(in crate::codex) fn login_before_check(&self) -> Login {
+        let config_toml = ConfigToml::read(&self.home).unwrap_or_default();
+        if config_toml.needs_login(self.provider.as_deref()) {
+            Login::Unknown("not checked yet".to_owned())
+        } else {
+            Login::NotNeeded
+        }
+    }
+
     /// Asks Codex for its login.
     pub(in crate::codex) async fn login_status(&self) -> Login {
-        let config_toml = ConfigToml::read(&self.home).unwrap_or_default();
-        if !config_toml.needs_login(self.provider.as_deref()) {
+        if self.login_before_check() == Login::NotNeeded {
             return Login::NotNeeded;
         }
         match self.binary.output(&["login", "status"]).await {
