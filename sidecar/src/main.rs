@@ -177,7 +177,13 @@ async fn serve(
     } = resources;
     info!(codex = launch.version(), protocol = launch.protocol().as_str(), model = launch.catalogue().default_id(), listen = ?config.listen, "sidecar started");
     let mut tasks = JoinSet::new();
-    let backend = Backend::start(launch, config.limits, &mut tasks, &shutdown.abort);
+    let backend = Backend::start(
+        launch,
+        config.limits,
+        config.profile,
+        &mut tasks,
+        &shutdown.abort,
+    );
     tasks.spawn(home.prune_periodically(shutdown.drain.clone()));
     tasks.spawn(signals);
     let drain = config.drain;

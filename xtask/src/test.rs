@@ -25,6 +25,7 @@ const CORE: &[(&str, &[&str])] = &[
             "chats::tools::",
             "errors::",
             "models::requests::",
+            "plain_home::",
         ],
     ),
     ("end_to_end", &["responses::codex::"]),

@@ -30,6 +30,7 @@ struct CodexStatus<'a> {
     version: &'a str,
     protocol: &'a str,
     state: &'static str,
+    login: &'static str,
 }
 
 #[derive(Serialize)]
@@ -54,6 +55,7 @@ pub(super) fn write(snapshot: &Snapshot<'_>, uptime: Duration) -> Vec<u8> {
             version: snapshot.codex_version,
             protocol: snapshot.protocol,
             state: snapshot.readiness.as_str(),
+            login: snapshot.login,
         },
         turns: status.turns,
         turns_limit: status.turns_limit.map(std::num::NonZeroUsize::get),

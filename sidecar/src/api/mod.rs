@@ -9,6 +9,7 @@ mod handlers;
 mod request;
 mod response;
 mod route;
+mod shared_login;
 mod snapshot;
 mod start_turn;
 mod state;

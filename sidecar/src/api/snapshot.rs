@@ -10,6 +10,8 @@ use crate::telemetry::{Gauges, RateLimitGauge};
 pub struct Snapshot<'a> {
     /// Version of Codex.
     pub codex_version: &'a str,
+    /// Kind of the login.
+    pub login: &'static str,
     /// Protocol between the sidecar and Codex.
     pub protocol: &'a str,
     /// Children, and the turns on them.

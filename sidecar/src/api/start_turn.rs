@@ -68,8 +68,10 @@ pub(super) async fn start(
     mut observers: Vec<Box<dyn TurnObserver>>,
 ) -> Result<ClientTurn, ApiError> {
     // Before the turn is queued, so that the recorded time includes the queue, and a rejection is recorded too.
+    let client = info.client.clone();
     let recorder = TurnRecorder::new(state.sinks.clone(), info);
     let timers = timers(state, delivery);
+    state.shared_login.notice(&client, &state.backend.login());
     let turn = match state.backend.begin(turn, timers).await {
         Ok(turn) => turn,
         Err(error) => {

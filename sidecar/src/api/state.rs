@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
+use super::shared_login::SharedLogin;
 use super::snapshot::Snapshot;
 use super::turn_recorder::UsageSinks;
 use crate::codex::Backend;
@@ -20,6 +21,7 @@ pub struct AppState {
     pub(super) reasoning: Arc<ReasoningCache>,
     pub(super) responses: Arc<ResponseStore>,
     pub(super) sinks: UsageSinks,
+    pub(super) shared_login: SharedLogin,
 }
 
 impl AppState {
@@ -38,6 +40,7 @@ impl AppState {
             background,
             reasoning: Arc::default(),
             sinks,
+            shared_login: SharedLogin::default(),
         }
     }
 
@@ -46,6 +49,7 @@ impl AppState {
         Snapshot {
             codex_version: self.backend.version(),
             protocol: self.backend.protocol().as_str(),
+            login: self.backend.login().kind(),
             status: self.backend.status(),
             readiness: self.backend.readiness(),
             rate_limits: self.backend.rate_limits(),

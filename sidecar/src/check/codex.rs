@@ -1,14 +1,20 @@
 //! Checks of the Codex binary, its login, its sandbox, and the operator's files in CODEX_HOME.
 //! A missing login is only a warning: the sidecar starts, reports that it is not ready, and notices a later login.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use super::report::Diagnostic;
-use super::report::Severity::{Fail, Pass, Warn};
-use crate::codex::{ConfigToml, DryRun, LaunchError, Login, Protocol};
+use super::report::Severity::{self, Fail, Pass, Warn};
+use crate::codex::{
+    ConfigToml, DryRun, HomeContents, LaunchError, Login, PERSONAL_LOGIN, Protocol,
+};
 use crate::config::{Config, SandboxMode};
 use crate::error_chain;
 use crate::turn::{Effort, Profile};
+
+/// The address of Envoy's public listener in the compose file and for `cargo xtask up`.
+const PUBLIC_HOST: &str = "PROXY_HOST";
 
 /// Checks the operator's files and the result of the dry run.
 pub(super) fn check(config: &Config, dry_run: Result<&DryRun, &LaunchError>) -> Vec<Diagnostic> {
@@ -24,6 +30,7 @@ pub(super) fn check(config: &Config, dry_run: Result<&DryRun, &LaunchError>) -> 
             .err()
             .map(|error| failed("login", error)),
     );
+    diagnostics.push(contents(&config.codex_home));
     match dry_run {
         Ok(dry_run) => {
             diagnostics.push(codex(config, dry_run));
@@ -52,6 +59,28 @@ fn provider(config: &Config) -> String {
         Some(forced) => format!("model provider {forced}"),
         None => "model provider OpenAI".to_owned(),
     }
+}
+
+/// Names the contents of the home that chats leave alone, so that an operator need not wonder why a setting is ignored.
+fn contents(home: &Path) -> Diagnostic {
+    let contents = HomeContents::read(home);
+    let or_nothing = |names: String| {
+        if names.is_empty() {
+            "nothing".to_owned()
+        } else {
+            names
+        }
+    };
+    let text = if contents.is_empty() {
+        "CODEX_HOME extends neither chats nor agents".to_owned()
+    } else {
+        format!(
+            "chats do not use: {}; agents use: {}",
+            contents.unused_by_chats(),
+            or_nothing(contents.used_by_agents())
+        )
+    };
+    Diagnostic::new(Pass, "contents", text)
 }
 
 fn codex(config: &Config, dry_run: &DryRun) -> Diagnostic {
@@ -97,14 +126,39 @@ fn login(config: &Config, dry_run: &DryRun) -> Diagnostic {
     let (severity, text) = match dry_run.login() {
         Login::NotNeeded => (Pass, "not required by the model provider".to_owned()),
         Login::Key => (Pass, "API key".to_owned()),
-        Login::ChatGpt => (Pass, "ChatGPT login".to_owned()),
+        Login::AccessToken => (Pass, "access token of a ChatGPT workspace".to_owned()),
+        Login::ChatGpt => chatgpt(),
         Login::Missing => (
             Warn,
             login_instructions(&config.codex_home, &config.codex_bin),
         ),
+        Login::Rejected(reason) => (
+            Warn,
+            format!(
+                "Codex cannot use its credential: {}",
+                dry_run.display_path(reason)
+            ),
+        ),
         Login::Unknown(reason) => (Fail, dry_run.display_path(reason)),
     };
     Diagnostic::new(severity, "login", text)
+}
+
+/// Describes a ChatGPT login, and warns when others can reach the public listener.
+fn chatgpt() -> (Severity, String) {
+    let host = std::env::var(PUBLIC_HOST).unwrap_or_default();
+    if is_public(&host) {
+        let text = format!("ChatGPT login with {PUBLIC_HOST}={host}: {PERSONAL_LOGIN}");
+        (Warn, text)
+    } else {
+        (Pass, "ChatGPT login".to_owned())
+    }
+}
+
+/// Whether `host` is an address that other machines can reach; an unset variable means loopback.
+fn is_public(host: &str) -> bool {
+    let is_loopback = |address: IpAddr| address.is_loopback();
+    !host.is_empty() && host != "localhost" && !host.parse().is_ok_and(is_loopback)
 }
 
 fn login_instructions(home: &Path, codex: &Path) -> String {

@@ -26,8 +26,13 @@ const FILTER_VARIABLES: [&str; 7] = [
     "PROXY_RATE_LIMIT_WINDOW_MS",
 ];
 
-/// Variables of the compose file and of `cargo xtask`, and the one that marks the sidecar's children.
-const OTHER_VARIABLES: [&str; 3] = ["CODEX_EDGE_TOOLS", "PROXY_HOST", orphans::OWNER_ENV];
+/// Variables of the compose file and of `cargo xtask`, the credential that children inherit, and the mark of children.
+const OTHER_VARIABLES: [&str; 4] = [
+    "CODEX_ACCESS_TOKEN",
+    "CODEX_EDGE_TOOLS",
+    "PROXY_HOST",
+    orphans::OWNER_ENV,
+];
 
 /// Similarity, from 0 to 1, from which a known name is suggested for an unknown one.
 const SIMILARITY: f64 = 0.8;
@@ -97,6 +102,10 @@ fn describe_unknown(name: &str, known: &[&str]) -> String {
         .max_by(|one, other| one.0.total_cmp(&other.0));
     match similar {
         Some((_, other)) => format!("unknown variable {name}; did you mean {other}?"),
+        // Seen with Codex 0.169 and 0.171, which read it in `codex exec` alone.
+        None if name == "CODEX_API_KEY" => format!(
+            "{name} is not used as a login; run `codex login --with-api-key`, or add it to CODEX_ENV_PASSTHROUGH for a provider that reads it"
+        ),
         None if name.starts_with("CODEX_") => {
             format!("unknown variable {name}; add it to CODEX_ENV_PASSTHROUGH to pass it to Codex")
         }

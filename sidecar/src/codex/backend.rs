@@ -11,98 +11,72 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::launch::sandbox::AgentSandbox;
-use super::launch::{Launch, Protocol, watch_models};
-use super::proto::Pool;
+use super::launch::{Launch, Login, Protocol, watch_models};
+use super::login_watch::watch_login;
 use super::rate_limits::{RateLimits, SharedRateLimits};
 use super::readiness::Readiness;
-use super::turn_queue::{QueuedTurn, TurnPermit, TurnQueue};
-use super::worker::Worker;
+use super::turn_queue::{QueuedTurn, TurnPermit};
+use super::workers::{GroupStart, WorkerGroup, WorkerSettings};
 use crate::catalogue::Catalogue;
 use crate::config::Limits;
 use crate::process::RunningChild;
-use crate::turn::{Event, Outcome, Profile, Timers, Turn, TurnError, TurnRequest, channel};
-
-/// Capacity of the queue of admitted turns. A ready worker takes a turn within microseconds. A worker that has just
-/// replaced its child takes one after the handshake, about 250 ms later.
-const TURN_QUEUE_CAPACITY: usize = 64;
+use crate::turn::{Profile, Timers, Turn, TurnError, TurnRequest, channel};
 
 /// The children, as the API sees them.
 #[derive(Debug)]
 pub struct Backend {
-    turns: async_channel::Sender<QueuedTurn>,
-    workers: Vec<watch::Receiver<Readiness>>,
+    workers: ProfileWorkers,
     /// A permit per concurrent turn; without a limit, the maximum of a semaphore.
     permits: Arc<Semaphore>,
     limits: Limits,
     queued: AtomicUsize,
     launch: Arc<Launch>,
     rate_limits: SharedRateLimits,
+    login: watch::Receiver<Login>,
+}
+
+/// The groups of workers by profile.
+#[derive(Debug)]
+struct ProfileWorkers {
+    default: WorkerGroup,
+    /// The profile that is not the default, with its group; `None` with `proto`, which has no agents.
+    other: Option<(Profile, WorkerGroup)>,
 }
 
 impl Backend {
-    /// Starts the workers in `tasks`. They run until `stop` fires.
+    /// Starts the workers in `tasks`; those of the `default` profile start their children at once. They run until `stop`
+    /// fires.
     pub fn start(
         launch: Launch,
         limits: Limits,
+        default: Profile,
         tasks: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) -> Self {
-        let (turns, queue) = async_channel::bounded(TURN_QUEUE_CAPACITY);
-        let launch = Arc::new(launch);
-        let rate_limits = SharedRateLimits::default();
-        let workers = match launch.protocol() {
-            Protocol::AppServer => limits.workers.get(),
-            Protocol::Proto => 1, // The pool reports one readiness for all of its children.
+        let settings = WorkerSettings {
+            launch: Arc::new(launch),
+            rate_limits: SharedRateLimits::default(),
+            limits,
+            stop: stop.clone(),
         };
-        let workers = (0..workers)
-            .map(|_| {
-                let (readiness, published) = watch::channel(Readiness::Starting);
-                let launch = Arc::clone(&launch);
-                let (rate_limits, turns, stop) = (rate_limits.clone(), queue.clone(), stop.clone());
-                match launch.protocol() {
-                    Protocol::AppServer => tasks.spawn(
-                        Worker {
-                            launch,
-                            rate_limits,
-                            turns,
-                            readiness,
-                            recycle_limits: limits.recycle,
-                            stop,
-                        }
-                        .run(),
-                    ),
-                    Protocol::Proto => tasks.spawn(
-                        Pool {
-                            launch,
-                            rate_limits,
-                            turns,
-                            size: limits.proto_pool,
-                            readiness,
-                            stop,
-                        }
-                        .run(),
-                    ),
-                };
-                published
-            })
-            .collect();
-        tasks.spawn(interrupt_queued(queue, stop.clone()));
-        tasks.spawn(watch_models(Arc::clone(&launch), stop.clone()));
+        let (published, login) = watch::channel(settings.launch.login_before_check());
+        let launch = Arc::clone(&settings.launch);
+        tasks.spawn(watch_login(Arc::clone(&launch), published, stop.clone()));
+        tasks.spawn(watch_models(launch, stop.clone()));
         Self {
-            turns,
-            workers,
+            workers: ProfileWorkers::start(default, &settings, tasks),
+            login,
             permits: Arc::new(Semaphore::new(permits(limits))),
             limits,
             queued: AtomicUsize::new(0),
-            launch,
-            rate_limits,
+            launch: settings.launch,
+            rate_limits: settings.rate_limits,
         }
     }
 
-    /// Returns the readiness of the best worker.
+    /// Returns the readiness of the best worker of the default profile.
     pub fn readiness(&self) -> Readiness {
-        let workers = self.workers.iter().map(|worker| *worker.borrow());
-        workers.max().unwrap_or(Readiness::Unavailable)
+        self.workers.default.readiness()
     }
 
     /// Returns the rate limits of the Codex plan, as the children reported them last.
@@ -110,10 +84,15 @@ impl Backend {
         self.rate_limits.read()
     }
 
+    /// Returns the login, as Codex reported it last.
+    pub fn login(&self) -> Login {
+        self.login.borrow().clone()
+    }
+
     /// Returns a snapshot of workers, turns and children.
     pub fn status(&self) -> BackendStatus {
         BackendStatus {
-            workers: self.workers.iter().map(|worker| *worker.borrow()).collect(),
+            workers: self.workers.started(),
             turns: permits(self.limits) - self.permits.available_permits(),
             turns_limit: self.limits.turns,
             // `enqueue` counts a request before it rejects that request, so the counter may exceed the limit.
@@ -144,8 +123,7 @@ impl Backend {
     /// The turn is not admitted: no child is ready, this Codex does not support tools, the agent sandbox does not work,
     /// the queue is full, `queue_timeout` has passed, or the workspace cannot be created.
     pub async fn begin(&self, request: TurnRequest, timers: Timers) -> Result<Turn, TurnError> {
-        // Before the queue: a request that cannot be served must not wait for a permit first.
-        self.readiness().check()?;
+        let workers = self.workers.of(request.profile);
         if self.protocol() == Protocol::Proto && !request.tools.offered.is_empty() {
             return Err(TurnError::ToolsUnsupported(self.version().to_owned()));
         }
@@ -153,6 +131,8 @@ impl Backend {
             Profile::Chat => None,
             Profile::Agent => Some(self.launch.agent()?),
         };
+        // Before the queue: a request that cannot be served must not wait for a permit first.
+        workers.ready().await?;
         let permit = self.acquire_permit().await?;
         let workspace = agent
             .map(AgentSandbox::workspace)
@@ -170,10 +150,7 @@ impl Backend {
             permit,
             workspace,
         };
-        self.turns
-            .send(queued)
-            .await
-            .map_err(|_stopped| TurnError::Unavailable)?;
+        workers.enqueue(queued).await?;
         Ok(turn)
     }
 
@@ -204,10 +181,41 @@ impl Backend {
     }
 }
 
+impl ProfileWorkers {
+    fn start(default: Profile, settings: &WorkerSettings, tasks: &mut JoinSet<()>) -> Self {
+        let other = match default {
+            Profile::Chat => Profile::Agent,
+            Profile::Agent => Profile::Chat,
+        };
+        let mut start = |profile, start| WorkerGroup::start(profile, start, settings, tasks);
+        Self {
+            default: start(default, GroupStart::AtOnce),
+            other: match settings.launch.protocol() {
+                Protocol::AppServer => Some((other, start(other, GroupStart::OnDemand))),
+                Protocol::Proto => None,
+            },
+        }
+    }
+
+    /// Returns the group that serves turns of `profile`.
+    fn of(&self, profile: Profile) -> &WorkerGroup {
+        match &self.other {
+            Some((other, group)) if *other == profile => group,
+            Some(_) | None => &self.default,
+        }
+    }
+
+    /// Returns the readiness of each worker that was started.
+    fn started(&self) -> Vec<Readiness> {
+        let other = self.other.iter().flat_map(|(_, group)| group.started());
+        self.default.started().chain(other).collect()
+    }
+}
+
 /// A snapshot of the backend.
 #[derive(Debug)]
 pub struct BackendStatus {
-    /// Readiness by worker; with `proto` one pool reports for all of its children.
+    /// Readiness by worker, those of the default profile first; with `proto` one pool reports for all of its children.
     pub workers: Vec<Readiness>,
     /// Turns that hold a permit.
     pub turns: usize,
@@ -225,17 +233,6 @@ fn permits(limits: Limits) -> usize {
     limits
         .turns
         .map_or(Semaphore::MAX_PERMITS, NonZeroUsize::get)
-}
-
-/// Finishes the turns that are queued when the workers stop. Without a worker they would wait for ever.
-async fn interrupt_queued(turns: TurnQueue, stop: CancellationToken) {
-    stop.cancelled().await;
-    while let Ok(turn) = turns.recv().await {
-        // Fails only for a slow reader, and that turn has failed already.
-        turn.events
-            .write(Event::Finished(Outcome::Interrupted))
-            .ok();
-    }
 }
 
 /// A place in the queue. Dropping it leaves the queue.

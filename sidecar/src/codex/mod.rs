@@ -8,6 +8,7 @@ mod harness;
 mod home;
 mod json_line;
 mod launch;
+mod login_watch;
 mod proto;
 mod protocol_log;
 mod rate_limits;
@@ -15,15 +16,15 @@ mod readiness;
 mod self_test;
 mod turn_queue;
 mod wire;
-mod worker;
+mod workers;
 
 pub use backend::{Backend, BackendStatus};
 #[cfg(any(test, feature = "harness"))]
 pub use harness::{ChildHarness, HarnessError, HarnessOutput};
 pub use home::CodexHome;
 pub use launch::{
-    ConfigToml, DryRun, Launch, LaunchError, Login, Protocol, check_dir_writable,
-    check_file_appendable,
+    ConfigToml, DryRun, HomeContents, Launch, LaunchError, Login, PERSONAL_LOGIN, Protocol,
+    check_dir_writable, check_file_appendable,
 };
 pub use protocol_log::ProtocolLog;
 pub use rate_limits::{RateLimitWindow, RateLimits};

@@ -76,7 +76,7 @@ pub(super) struct CodexArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Workers")]
 pub(super) struct WorkerArgs {
-    /// Number of long-lived Codex children; each serves many turns at once.
+    /// Number of long-lived Codex children of each profile; each serves many turns at once.
     #[arg(
         long,
         env = "CODEX_WORKERS",

@@ -8,7 +8,9 @@ use nix::sys::signal::Signal;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::chain::{Chain, MAX_TURNS, RESPONSE_DEADLINE, STOP_DEADLINE, WORKERS, workers};
+use super::chain::{
+    Chain, MAX_TURNS, RESPONSE_DEADLINE, STOP_DEADLINE, WORKERS, start_agents, workers,
+};
 use super::client_request::ClientRequest;
 use super::outcome::RequestOutcome;
 use super::report::Report;
@@ -29,6 +31,8 @@ const HOLD: &str = "until all permits were counted";
 /// Checks the state after a run, and stops the chain part by part. `descriptors` is the count of the first sidecar.
 pub(crate) async fn check(mut chain: Chain, descriptors: usize, report: &mut Report) {
     chain.sidecar.wait_until_ready().await;
+    // The last sidecar may not have had a turn of an agent yet.
+    start_agents(&chain.sidecar).await;
     check_processes(&chain, report).await;
     check_permits(&chain, report).await;
     check_folders(chain.sidecar.dir(), report).await;

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::samples::Samples;
 use crate::chaos::Report;
+use crate::chaos::chain::AGENTS_ID;
 use crate::http::{get, with};
 use crate::sidecar::Sidecar;
 
@@ -33,12 +34,14 @@ impl UsageRecords {
         self.0.len()
     }
 
-    /// The records by request id.
+    /// The records of clients by request id.
     pub(super) fn by_id(&self) -> BTreeMap<&str, Vec<&Value>> {
         let mut by_id: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for record in &self.0 {
             let id = record["request_id"].as_str().unwrap_or_default();
-            by_id.entry(id).or_default().push(record);
+            if id != AGENTS_ID {
+                by_id.entry(id).or_default().push(record);
+            }
         }
         by_id
     }

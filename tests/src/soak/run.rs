@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::chaos::chain::Chain;
+use crate::chaos::chain::{Chain, start_agents};
 use crate::chaos::{Report, invariants};
 use crate::processes;
 
@@ -35,6 +35,8 @@ pub async fn run(time: Duration, seed: u64) -> Report {
     faults.with_restarts(&mut chain, time / 3).await;
     let early = clients.stop(&mut report).await;
 
+    // The sidecar of the second phase may not have had a turn of an agent yet.
+    start_agents(&chain.sidecar).await;
     let before = UsageSnapshot::read(&chain, &mut report).await;
     let memory = MemoryWatch::start(&chain);
     let clients = Clients::start(RunPhase::Stable, &ring, &chain, rng.fork());

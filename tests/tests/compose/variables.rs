@@ -25,6 +25,9 @@ const SET_BY_THE_IMAGE: &[&str] = &[
 /// The log filter, which the sidecar reads without a flag, so that `--help` does not list this variable.
 const LOG_FILTER: &str = "RUST_LOG";
 
+/// The credential that Codex itself reads, so that `--help` does not list this variable either.
+const ACCESS_TOKEN: &str = "CODEX_ACCESS_TOKEN";
+
 #[test]
 fn env_example_lists_exactly_the_variables_compose_reads() {
     let documented: BTreeSet<_> = documented().into_keys().collect();
@@ -52,7 +55,7 @@ fn compose_passes_every_sidecar_variable() {
     for name in SET_BY_THE_IMAGE {
         expected.remove(name);
     }
-    expected.insert(LOG_FILTER);
+    expected.extend([LOG_FILTER, ACCESS_TOKEN]);
     for sidecar in ["sidecar", "sidecar-demo"] {
         let passed_on = variables(&project["services"][sidecar]);
         assert_eq!(passed_on, expected, "{sidecar}");

@@ -14,13 +14,15 @@ pub(super) struct Banner<'a> {
     /// URL or socket of the sidecar's status page.
     pub(super) status_page: &'a str,
     pub(super) mode: &'a Mode,
+    /// A warning about the login.
+    pub(super) warning: Option<String>,
 }
 
 impl fmt::Display for Banner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mode = match self.mode {
-            Mode::Live { codex_home } => {
-                format!("live, with the login in {}", codex_home.display())
+            Mode::Live { codex_home, login } => {
+                format!("live, with the login in {} ({login})", codex_home.display())
             }
             Mode::Demo => "demo: the real Codex, answered by a scripted model".to_owned(),
         };
@@ -28,7 +30,11 @@ impl fmt::Display for Banner<'_> {
         writeln!(f, "  base URL  {}", self.base_url)?;
         writeln!(f, "  API key   {}", self.key)?;
         writeln!(f, "  mode      {mode}")?;
-        writeln!(f, "  status    {}\n", self.status_page)?;
+        writeln!(f, "  status    {}", self.status_page)?;
+        if let Some(warning) = &self.warning {
+            writeln!(f, "  warning   {warning}")?;
+        }
+        writeln!(f)?;
         writeln!(f, "{}", curl(self.base_url, self.key))
     }
 }

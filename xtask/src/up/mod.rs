@@ -3,6 +3,7 @@
 
 mod admin;
 mod banner;
+mod login;
 mod mode;
 mod ready;
 mod run;

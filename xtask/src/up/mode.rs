@@ -4,18 +4,23 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
 
-use crate::command::output;
+use super::login::LoginKind;
+use crate::command::bound_to_parent;
 use crate::workspace;
 
 /// The provider behind Codex.
 #[derive(Debug)]
 pub(super) enum Mode {
     /// The provider of the account in this Codex home.
-    Live { codex_home: PathBuf },
+    Live {
+        codex_home: PathBuf,
+        login: LoginKind,
+    },
     /// The scripted model on loopback.
     Demo,
 }
@@ -31,9 +36,16 @@ impl Mode {
         status
             .args(["login", "status"])
             .env("CODEX_HOME", &codex_home);
-        // The command fails when Codex has no credential.
-        if output(&mut status).is_ok() {
-            return Self::Live { codex_home };
+        // The command fails when Codex has no credential, and writes to stderr.
+        let output = bound_to_parent(&mut status, Signal::SIGTERM)
+            .stdin(Stdio::null())
+            .output();
+        if let Ok(output) = output
+            && output.status.success()
+        {
+            let text = [output.stdout, output.stderr].concat();
+            let login = LoginKind::parse(&String::from_utf8_lossy(&text));
+            return Self::Live { codex_home, login };
         }
         let (home, codex) = (codex_home.display(), codex.display());
         eprintln!(

@@ -128,6 +128,7 @@ fn serve(services: &Services<'_>, stack: &mut Stack) -> Result<Reason> {
         status_page: &admin::url(&services.admin_listen),
         key: &services.key,
         mode: &services.mode,
+        warning: services.login_warning()?,
     };
     // The stack runs on when the reader of stdout is gone.
     let _ = write!(io::stdout(), "{banner}");

@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::admin;
+use super::login::enabled_keys;
 use super::mode::{self, Mode};
 use crate::envoy_config::Placement;
 use crate::workspace;
@@ -63,7 +64,7 @@ impl Services<'_> {
             // The filter checks API keys; the sidecar must not see them.
             .env_remove("PROXY_API_KEY");
         match &self.mode {
-            Mode::Live { codex_home } => sidecar.env("CODEX_HOME", codex_home),
+            Mode::Live { codex_home, .. } => sidecar.env("CODEX_HOME", codex_home),
             Mode::Demo => sidecar
                 .env("CODEX_HOME", self.demo_home())
                 .env("CODEX_FORCE_PROVIDER", "demo"),
@@ -89,6 +90,16 @@ impl Services<'_> {
         }
         envoy.env("PROXY_API_KEY", &self.key);
         Ok(envoy)
+    }
+
+    /// Returns a warning if others can use a ChatGPT login.
+    pub(super) fn login_warning(&self) -> Result<Option<String>> {
+        let Mode::Live { login, .. } = self.mode else {
+            return Ok(None);
+        };
+        let filter = fs::read_to_string(self.placement().filter_yaml)
+            .context("cannot read the filter's configuration")?;
+        Ok(login.warning(*self.listen.ip(), enabled_keys(&filter)))
     }
 
     fn placement(&self) -> Placement {

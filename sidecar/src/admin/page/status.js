@@ -18,12 +18,21 @@ const STATES = {
   },
 };
 
+const LOGINS = {
+  chatgpt: 'ChatGPT plan',
+  api_key: 'API key',
+  access_token: 'access token',
+  none_needed: 'provider without login',
+  missing: 'no login',
+  unknown: 'unknown login',
+};
+
 const stateOf = (name) => STATES[name] ?? { level: 'warn', sign: '?', name };
 
 export function showStatus(status) {
   const { codex, turns, version, uptime_secs: uptime } = status;
   showState(stateOf(codex.state));
-  $('about').textContent = `sidecar ${version} · Codex ${codex.version} (${codex.protocol}) · up ${duration(uptime)}`;
+  $('about').textContent = `sidecar ${version} · Codex ${codex.version} (${codex.protocol}) · ${LOGINS[codex.login] ?? codex.login} · up ${duration(uptime)}`;
   document.title = `${turns} active · codex-edge`;
   showTurns(status);
   $('workers').replaceChildren(...status.workers.map(worker));

@@ -16,6 +16,7 @@ pub(in crate::api) fn health(state: &AppState) -> Response<BoxedBody> {
             "version": state.backend.version(),
             "protocol": state.backend.protocol().as_str(),
             "state": state.backend.readiness().as_str(),
+            "login": state.backend.login().kind(),
         },
     });
     json(StatusCode::OK, health.to_string())

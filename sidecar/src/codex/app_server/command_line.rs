@@ -41,7 +41,7 @@ const FEATURES_OFF: [&str; 29] = [
 
 /// Settings beside the features: they keep facts about the machine out of prompts, and turn off silent truncation and
 /// compaction.
-const SETTINGS: [(&str, &str); 15] = [
+const SETTINGS: [(&str, &str); 16] = [
     ("include_environment_context", "false"),
     ("include_permissions_instructions", "false"),
     ("include_collaboration_mode_instructions", "false"),
@@ -57,6 +57,8 @@ const SETTINGS: [(&str, &str); 15] = [
     ("check_for_update_on_startup", "false"),
     ("history.persistence", "\"none\""),
     ("approval_policy", "\"never\""),
+    // Commands of agents otherwise inherit the access token from the child. Other keys of this table stay the operator's.
+    ("shell_environment_policy.set.CODEX_ACCESS_TOKEN", "\"\""),
 ];
 
 /// Returns the arguments after the program's name, with the model catalogue, the folder of Codex's databases, and the

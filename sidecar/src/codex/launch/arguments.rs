@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::process::orphans;
 
 /// Variables that a child inherits from the sidecar; `CODEX_ENV_PASSTHROUGH` adds to them.
-const INHERITED: [&str; 17] = [
+const INHERITED: [&str; 18] = [
     "PATH",
     "HOME",
     "USER",
@@ -27,7 +27,12 @@ const INHERITED: [&str; 17] = [
     "https_proxy",
     "all_proxy",
     "no_proxy",
+    // An access token of a ChatGPT workspace, which Codex 0.169 and 0.171 use instead of the login in `auth.json`.
+    "CODEX_ACCESS_TOKEN",
 ];
+
+/// The variable that names a child's home.
+pub(in crate::codex) const HOME_VARIABLE: &str = "CODEX_HOME";
 
 /// Name of the provider that the sidecar defines when the operator forces none: OpenAI without stream retries.
 const DEFAULT_PROVIDER: &str = "codex-edge";
@@ -82,7 +87,7 @@ pub(super) fn environment(
         .filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)))
         .collect();
     // Last, so that they win over variables of the same name that the operator passes through.
-    environment.push(("CODEX_HOME".into(), home.into()));
+    environment.push((HOME_VARIABLE.into(), home.into()));
     environment.push(("TMPDIR".into(), temporary.into()));
     environment.push((orphans::OWNER_ENV.into(), orphans::owner().into()));
     environment

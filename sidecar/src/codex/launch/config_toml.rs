@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::error::LaunchError;
 
@@ -36,20 +37,7 @@ impl ConfigToml {
     /// # Errors
     /// The file cannot be read, or is not valid TOML.
     pub fn read(home: &Path) -> Result<Self, LaunchError> {
-        let text = match std::fs::read_to_string(home.join(CONFIG_FILE)) {
-            Ok(text) => text,
-            Err(error) if is_absent(&error) => String::new(),
-            Err(error) => return Err(LaunchError::HomeFile(home.join(CONFIG_FILE), error)),
-        };
-        toml::from_str(&text).map_err(|error| {
-            // Not the error's `Display`: it quotes the line, which may contain a key.
-            let before = error.span().and_then(|span| text.get(..span.start));
-            LaunchError::ConfigToml {
-                path: home.join(CONFIG_FILE),
-                line: before.unwrap_or_default().matches('\n').count() + 1,
-                problem: error.message().to_owned(),
-            }
-        })
+        read_config(home)
     }
 
     /// Checks that Codex can use the provider `forced`.
@@ -71,6 +59,27 @@ impl ConfigToml {
         let provider = forced.and_then(|name| self.model_providers.get(name));
         provider.is_none_or(|provider| provider.requires_openai_auth)
     }
+}
+
+/// Reads the file in `home` as a `T`; a missing file is read as an empty one.
+///
+/// # Errors
+/// The file cannot be read, or is not valid TOML.
+pub(super) fn read_config<T: DeserializeOwned>(home: &Path) -> Result<T, LaunchError> {
+    let text = match std::fs::read_to_string(home.join(CONFIG_FILE)) {
+        Ok(text) => text,
+        Err(error) if is_absent(&error) => String::new(),
+        Err(error) => return Err(LaunchError::HomeFile(home.join(CONFIG_FILE), error)),
+    };
+    toml::from_str(&text).map_err(|error| {
+        // Not the error's `Display`: it quotes the line, which may contain a key.
+        let before = error.span().and_then(|span| text.get(..span.start));
+        LaunchError::ConfigToml {
+            path: home.join(CONFIG_FILE),
+            line: before.unwrap_or_default().matches('\n').count() + 1,
+            problem: error.message().to_owned(),
+        }
+    })
 }
 
 /// Whether `error` means that the file does not exist. A home that is not a folder is reported by another check.

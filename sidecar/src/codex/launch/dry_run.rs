@@ -17,6 +17,7 @@ use super::version::Protocol;
 use crate::codex::proto;
 use crate::config::Config;
 use crate::process::orphans;
+use crate::turn::Profile;
 
 /// The findings of a dry run. Dropping it removes the temporary home.
 #[derive(Debug)]
@@ -81,7 +82,7 @@ impl DryRun {
     /// A temporary folder cannot be created.
     pub fn child(&self) -> io::Result<(Vec<String>, Vec<String>)> {
         let program = match self.launch.protocol() {
-            Protocol::AppServer => self.launch.app_server()?.0,
+            Protocol::AppServer => self.launch.app_server(Profile::Chat)?.0,
             Protocol::Proto => {
                 let instructions = self.launch.private_dir().join("instructions.md");
                 let provider = self.launch.provider_settings();

@@ -8,13 +8,14 @@ use std::time::SystemTime;
 
 use tempfile::TempDir;
 
-use super::arguments::{environment, provider_settings};
+use super::arguments::{HOME_VARIABLE, environment, provider_settings};
 use super::binary::CodexBinary;
 use super::config_toml::ConfigToml;
 use super::directories::{create_dir, create_private_dir};
 use super::error::LaunchError;
 use super::login::{self, Login};
 use super::models::{self, ModelList, ModelSource};
+use super::plain_home::{HomeContents, write_plain_home};
 use super::sandbox::AgentSandbox;
 use super::version::{self, Protocol, SelectedVersion};
 use crate::catalogue::Catalogue;
@@ -22,7 +23,12 @@ use crate::codex::protocol_log::ProtocolLog;
 use crate::codex::{app_server, proto, self_test};
 use crate::config::Config;
 use crate::process::{ChildRegistry, Program, orphans};
-use crate::turn::TurnError;
+use crate::turn::{Profile, TurnError};
+
+/// The folder of an app-server child: its databases, which grow with each turn, and the home of a child for chats.
+/// Dropping it removes the folder; the child must have exited by then.
+#[derive(Debug)]
+pub struct ChildFolder(#[expect(dead_code, reason = "dropping it is its use")] TempDir);
 
 /// A Codex that is ready to be started any number of times. Dropping it removes the private folder.
 #[derive(Debug)]
@@ -108,6 +114,12 @@ impl Launch {
             registry: ChildRegistry::default(),
             protocol_log: ProtocolLog::default(),
         };
+        let contents = HomeContents::read(&launch.home);
+        tracing::info!(
+            unused_by_chats = contents.unused_by_chats(),
+            used_by_agents = contents.used_by_agents(),
+            "codex home read"
+        );
         if !launch.is_tested() {
             launch.self_test(config).await?;
         }
@@ -119,8 +131,8 @@ impl Launch {
     async fn self_test(&self, config: &Config) -> Result<(), LaunchError> {
         let (major, minor, patch) = version::NEWEST_TESTED;
         let newest_tested = format!("{major}.{minor}.{patch}");
-        let (program, _databases) = self
-            .app_server()
+        let (program, _folder) = self
+            .app_server(Profile::Chat)
             .map_err(|error| LaunchError::Folder(self.private.path().to_owned(), error))?;
         self_test::run(&program)
             .await
@@ -192,21 +204,44 @@ impl Launch {
         }
     }
 
-    /// Returns the program that runs `codex app-server`, and the folder of its databases, which grow with each turn.
-    /// Dropping the folder removes it; the child must have exited by then.
+    /// Returns the program that runs `codex app-server` for turns of `profile`, and the folder of its own.
     ///
     /// # Errors
-    /// The folder cannot be created.
-    pub fn app_server(&self) -> io::Result<(Program, TempDir)> {
-        let databases = tempfile::Builder::new()
+    /// The folder cannot be created, or the operator's `config.toml` is not valid any more.
+    pub fn app_server(&self, profile: Profile) -> io::Result<(Program, ChildFolder)> {
+        let folder = tempfile::Builder::new()
             .prefix("child-")
             .tempdir_in(self.private.path())?;
         let arguments = app_server::arguments(
             &models::plain_path(self.private.path()),
-            databases.path(),
+            folder.path(),
             self.provider_settings(),
         );
-        Ok((self.program(arguments), databases))
+        let mut program = self.program(arguments);
+        match profile {
+            Profile::Chat => {
+                let home = folder.path().join("home");
+                std::fs::create_dir(&home)?;
+                self.write_plain_home(&home)?;
+                program
+                    .environment
+                    .retain(|(name, _)| name != HOME_VARIABLE);
+                program
+                    .environment
+                    .push((HOME_VARIABLE.into(), home.into()));
+            }
+            // An agent uses the operator's home.
+            Profile::Agent => {}
+        }
+        Ok((program, ChildFolder(folder)))
+    }
+
+    /// Writes the home of a child that serves chats into `folder`.
+    ///
+    /// # Errors
+    /// The folder is not writable, or the operator's `config.toml` is not valid any more.
+    pub(in crate::codex) fn write_plain_home(&self, folder: &Path) -> io::Result<()> {
+        write_plain_home(folder, &self.home, self.provider.as_deref())
     }
 
     /// Returns the registry of the running children.
@@ -218,7 +253,7 @@ impl Launch {
         &self.protocol_log
     }
 
-    /// Returns Codex's home, which contains the login.
+    /// Returns the operator's home, which contains the login.
     pub(in crate::codex) fn home(&self) -> &Path {
         &self.home
     }
@@ -230,10 +265,19 @@ impl Launch {
             .ok()
     }
 
+    /// Returns the login as far as it is known without Codex.
+    pub(in crate::codex) fn login_before_check(&self) -> Login {
+        let config_toml = ConfigToml::read(&self.home).unwrap_or_default();
+        if config_toml.needs_login(self.provider.as_deref()) {
+            Login::Unknown("not checked yet".to_owned())
+        } else {
+            Login::NotNeeded
+        }
+    }
+
     /// Asks Codex for its login.
     pub(in crate::codex) async fn login_status(&self) -> Login {
-        let config_toml = ConfigToml::read(&self.home).unwrap_or_default();
-        if !config_toml.needs_login(self.provider.as_deref()) {
+        if self.login_before_check() == Login::NotNeeded {
             return Login::NotNeeded;
         }
         match self.binary.output(&["login", "status"]).await {

@@ -97,8 +97,7 @@ impl ChildTask {
     /// The child failed before it took a turn.
     pub(super) async fn run(self) -> Result<ChildExit, ChildFailure> {
         let launch = &self.launch;
-        let home =
-            ChildHome::create(launch.private_dir(), launch.home()).map_err(ChildFailure::Spawn)?;
+        let home = ChildHome::create(launch).map_err(ChildFailure::Spawn)?;
         let instructions = (!self.own_instructions).then(|| home.instructions());
         let arguments =
             command_line::arguments(launch.provider_settings(), instructions.as_deref());

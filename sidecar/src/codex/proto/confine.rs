@@ -51,8 +51,6 @@ pub(super) struct AllowedPaths {
     pub(super) folder: PathBuf,
     /// A file that the child reads and rewrites in place.
     pub(super) rewritten: PathBuf,
-    /// A file that the child reads.
-    pub(super) read: PathBuf,
 }
 
 /// Checks that this kernel can confine a child.
@@ -113,7 +111,6 @@ fn restrict(program: &Program, paths: &AllowedPaths) -> Result<(), RulesetError>
         .add_rules(path_beneath_rules(certificates, read))?
         .add_rules(path_beneath_rules([&program.path], start))?
         .add_rules(path_beneath_rules([&paths.folder], own))?
-        .add_rules(path_beneath_rules([&paths.read], read))?
         .add_rules(path_beneath_rules([&paths.rewritten], rewrite))?
         .add_rules(path_beneath_rules(["/dev/null"], rewrite))?
         .restrict_self()

@@ -1,20 +1,20 @@
-//! A Codex home for one child, with links to the operator's login and configuration.
+//! The home of one child, with the operator's login and provider and nothing else of the operator's home.
 //! Codex 0.42 always writes a transcript to `sessions/`, and leaves folders behind in TMPDIR, so each child has a home
 //! that is removed at its exit.
 
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
 use super::command_line::INSTRUCTIONS;
 use super::confine::AllowedPaths;
+use crate::codex::launch::Launch;
+use crate::codex::launch::arguments::HOME_VARIABLE;
 
-/// Files of the operator that are linked.
+/// The file with the login, which Codex 0.42 rewrites in place, through a link.
 const LOGIN: &str = "auth.json";
-const CONFIGURATION: &str = "config.toml";
 
 /// The home of one child. Dropping it removes the folder; the child must have exited by then.
 #[derive(Debug)]
@@ -24,22 +24,19 @@ pub(super) struct ChildHome {
 }
 
 impl ChildHome {
-    /// Creates a home in `parent`, with links to the operator's files.
+    /// Creates a home in the private folder of `launch`.
     ///
     /// # Errors
-    /// The folder cannot be created.
-    pub(super) fn create(parent: &Path, operators_home: &Path) -> io::Result<Self> {
+    /// The folder cannot be created, or the operator's `config.toml` is not valid any more.
+    pub(super) fn create(launch: &Launch) -> io::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("child-")
-            .tempdir_in(parent)?;
+            .tempdir_in(launch.private_dir())?;
         let home = Self {
             folder,
-            operators_home: operators_home.to_owned(),
+            operators_home: launch.home().to_owned(),
         };
-        // Links and not copies: Codex writes a renewed credential in place, which renews it for all children.
-        for name in [LOGIN, CONFIGURATION] {
-            symlink(operators_home.join(name), home.path().join(name))?;
-        }
+        launch.write_plain_home(home.path())?;
         std::fs::create_dir(home.temporary())?;
         std::fs::write(home.instructions(), INSTRUCTIONS)?;
         Ok(home)
@@ -61,7 +58,7 @@ impl ChildHome {
     /// Returns the variables that make a child use this home.
     pub(super) fn environment(&self) -> [(OsString, OsString); 2] {
         [
-            ("CODEX_HOME".into(), self.path().into()),
+            (HOME_VARIABLE.into(), self.path().into()),
             ("TMPDIR".into(), self.temporary().into()),
         ]
     }
@@ -71,7 +68,6 @@ impl ChildHome {
         AllowedPaths {
             folder: self.path().to_owned(),
             rewritten: self.operators_home.join(LOGIN),
-            read: self.operators_home.join(CONFIGURATION),
         }
     }
 }

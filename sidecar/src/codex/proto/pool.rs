@@ -80,7 +80,7 @@ impl Pool {
             if login.is_usable() {
                 return login;
             }
-            if let Login::Unknown(reason) = login {
+            if let Login::Unknown(reason) | Login::Rejected(reason) = login {
                 tracing::warn!(reason, "codex login check failed");
             }
             self.readiness.send_replace(Readiness::LoginRequired);

@@ -135,7 +135,7 @@ async fn status_and_usage_need_no_key() {
         ("workers", json!(["ready"])),
         (
             "codex",
-            json!({"version": "0.171.0", "protocol": "app-server", "state": "ready"}),
+            json!({"version": "0.171.0", "protocol": "app-server", "state": "ready", "login": "none_needed"}),
         ),
     ] {
         assert_eq!(status[field], expected, "{status}");

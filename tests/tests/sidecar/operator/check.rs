@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use xtask::command::write_program;
 use xtask::tools::{Tool, Tools};
 
+use crate::login::home::{RENEWED, chatgpt};
 use crate::proto::codex_binary as proto_codex;
 use crate::stack::{SOON, start};
 
@@ -411,6 +412,55 @@ async fn warnings_do_not_fail_the_check() {
     let output = installation.check().await;
     assert_eq!(output.finding("ok", "login"), "API key");
     assert!(!output.out.contains("sk-"), "{}", output.out);
+}
+
+#[tokio::test]
+async fn chatgpt_login_behind_a_public_address_is_warned_about() {
+    let mut installation = Installation::new(&codex()).env("CODEX_FORCE_PROVIDER", "");
+    let login = chatgpt(RENEWED, "refresh", "2099-01-01T00:00:00Z");
+    fs::write(installation.path("home/auth.json"), login.to_string()).unwrap();
+    for host in ["", "127.0.0.1", "::1", "localhost"] {
+        installation = installation.env("PROXY_HOST", host);
+        let output = installation.check().await;
+        assert_eq!(output.finding("ok", "login"), "ChatGPT login", "{host}");
+    }
+    let output = installation.env("PROXY_HOST", "0.0.0.0").check().await;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let text = output.finding("warn", "login");
+    for part in [
+        "PROXY_HOST=0.0.0.0",
+        "codex login --with-api-key",
+        "CODEX_ACCESS_TOKEN",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn unusable_access_token_is_named_without_its_value() {
+    let installation = Installation::new(&codex())
+        .env("CODEX_FORCE_PROVIDER", "")
+        .env("CODEX_ACCESS_TOKEN", RENEWED);
+    let output = installation.check().await;
+    let text = output.finding("warn", "login");
+    assert!(
+        text.starts_with("Codex cannot use its credential: "),
+        "{text}"
+    );
+    assert!(!output.out.contains(RENEWED), "{}", output.out);
+}
+
+#[tokio::test]
+async fn contents_of_the_home_are_named_by_profile() {
+    let installation = Installation::new(&codex());
+    let output = installation.check().await;
+    let expected = "CODEX_HOME extends neither chats nor agents";
+    assert_eq!(output.finding("ok", "contents"), expected);
+    fs::write(installation.path("home/AGENTS.md"), "Obey.").unwrap();
+    fs::create_dir_all(installation.path("home/skills/ours")).unwrap();
+    let output = installation.check().await;
+    let expected = "chats do not use: AGENTS.md, skills; agents use: AGENTS.md";
+    assert_eq!(output.finding("ok", "contents"), expected);
 }
 
 #[tokio::test]

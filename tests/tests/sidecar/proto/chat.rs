@@ -35,7 +35,7 @@ async fn stream_has_each_delta_and_one_finish() {
     let codex = health.json()["codex"].clone();
     assert_eq!(
         codex,
-        json!({"protocol": "proto", "version": "0.42.0", "state": "ready"})
+        json!({"protocol": "proto", "version": "0.42.0", "state": "ready", "login": "none_needed"})
     );
     assert!(sidecar.log().contains(r#""protocol":"proto""#));
     let script = json!({"text": "Héllo wörld", "delta_chars": 4});

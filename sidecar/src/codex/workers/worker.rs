@@ -6,21 +6,21 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, info_span};
 
-use super::connection::{ChildConnection, ConnectionError};
-use super::launch::Launch;
-use super::rate_limits::SharedRateLimits;
-use super::readiness::Readiness;
-use super::turn_queue::TurnQueue;
+use crate::codex::connection::{ChildConnection, ConnectionError};
+use crate::codex::launch::{ChildFolder, Launch};
+use crate::codex::rate_limits::SharedRateLimits;
+use crate::codex::readiness::Readiness;
+use crate::codex::turn_queue::TurnQueue;
 use crate::config::RecycleLimits;
 use crate::error_chain;
 use crate::process::{ChildProcess, Registration};
+use crate::turn::Profile;
 
 /// Time between two checks of deadlines and recycle limits.
 const TICK: Duration = Duration::from_secs(1);
@@ -50,8 +50,10 @@ enum ExitReason {
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) launch: Arc<Launch>,
+    /// The profile of its turns.
+    pub(super) profile: Profile,
     pub(super) rate_limits: SharedRateLimits,
-    /// Shared by all workers: the first ready one takes the next turn.
+    /// Shared by the workers of the group: the first ready one takes the next turn.
     pub(super) turns: TurnQueue,
     pub(super) readiness: watch::Sender<Readiness>,
     pub(super) recycle_limits: RecycleLimits,
@@ -122,7 +124,7 @@ struct WorkerProcess {
     login_written: Option<SystemTime>,
     /// Generation of the list of models that the child has read.
     models_generation: u64,
-    _databases: TempDir,
+    _folder: ChildFolder,
     _registration: Registration,
 }
 
@@ -132,7 +134,7 @@ impl WorkerProcess {
         // child is recycled.
         let login_written = worker.launch.login_written();
         let models_generation = worker.launch.models_generation();
-        let (program, databases) = worker.launch.app_server()?;
+        let (program, folder) = worker.launch.app_server(worker.profile)?;
         let (child, pipes) = ChildProcess::spawn(&program)?;
         let registration = worker.launch.registry().register(child.pid());
         let log = worker.launch.protocol_log().connection(child.pid());
@@ -143,7 +145,7 @@ impl WorkerProcess {
             started: Instant::now(),
             login_written,
             models_generation,
-            _databases: databases,
+            _folder: folder,
             _registration: registration,
         })
     }
