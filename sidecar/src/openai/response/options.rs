@@ -4,8 +4,9 @@ use super::delivery::Delivery;
 use crate::openai::request::body::IgnoredFields;
 use crate::turn::TruncationRules;
 
-/// The text of a refusal. Codex reports a refusal only as a turn without output.
-pub(in crate::openai) const REFUSAL_TEXT: &str = "The model returned no output; it may have refused. Codex does not forward the text of a refusal.";
+/// The text of a refusal. Codex reports that a refusal came, and drops its text.
+pub(in crate::openai) const REFUSAL_TEXT: &str =
+    "The model refused to answer. Codex does not forward the text of a refusal.";
 
 /// The options of a response.
 #[derive(Debug)]

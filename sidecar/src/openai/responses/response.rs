@@ -153,8 +153,11 @@ impl ResponseWriter {
             _ => ItemStatus::Incomplete,
         };
         self.output.close(status, out);
-        if end.reason == Some(FinishReason::Refused) {
-            self.output.on_refusal(REFUSAL_TEXT, out);
+        match end.reason {
+            Some(FinishReason::Refused) => self.output.on_refusal(REFUSAL_TEXT, out),
+            Some(FinishReason::Stop) => self.output.on_empty_answer(out),
+            Some(FinishReason::ToolCalls | FinishReason::Length | FinishReason::ContentFilter)
+            | None => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod chat;
 pub(crate) mod completions;
+mod empty_answers;
 mod tool_block_truncation;
 mod tools;
 mod whole_messages;
