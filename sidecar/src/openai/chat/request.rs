@@ -58,6 +58,15 @@ pub(super) struct ChatBody {
     user: Option<String>,
     metadata: Option<BTreeMap<String, String>>,
     store: Option<bool>,
+    // Fields of /v1/responses.
+    input: Option<IgnoredAny>,
+    instructions: Option<IgnoredAny>,
+    max_output_tokens: Option<IgnoredAny>,
+    previous_response_id: Option<IgnoredAny>,
+    conversation: Option<IgnoredAny>,
+    text: Option<IgnoredAny>,
+    prompt: Option<IgnoredAny>,
+    background: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -93,6 +102,7 @@ pub fn parse(
 ) -> Result<(TurnRequest, ResponseOptions), ApiError> {
     let mut ignored = IgnoredFields::default();
     let mut body: ChatBody = body::read(body, &mut ignored)?;
+    reject_foreign(&body)?;
     // Unsupported fields first: their message says what to use instead, which a range error would hide.
     reject_unsupported(&body)?;
     check_ranges(&body, &mut ignored)?;
@@ -126,6 +136,44 @@ pub fn parse(
         prompt_chars: turn.prompt_chars(),
     };
     Ok((turn, options))
+}
+
+fn reject_foreign(body: &ChatBody) -> Result<(), ApiError> {
+    const WHOLE: &str = "send the whole conversation in `messages`, or use /v1/responses";
+    fields::reject_foreign([
+        (
+            body.input.is_some(),
+            "input",
+            "send `messages`, or use /v1/responses",
+        ),
+        (
+            body.instructions.is_some(),
+            "instructions",
+            "send a message with the role system",
+        ),
+        (
+            body.max_output_tokens.is_some(),
+            "max_output_tokens",
+            "use `max_completion_tokens`",
+        ),
+        (
+            body.previous_response_id.is_some(),
+            "previous_response_id",
+            WHOLE,
+        ),
+        (body.conversation.is_some(), "conversation", WHOLE),
+        (
+            body.text.is_some(),
+            "text",
+            "`text.format` is `response_format` here, and `text.verbosity` is `verbosity`",
+        ),
+        (body.prompt.is_some(), "prompt", "send `messages`"),
+        (
+            body.background == Some(true),
+            "background",
+            "use /v1/responses",
+        ),
+    ])
 }
 
 fn reject_unsupported(body: &ChatBody) -> Result<(), ApiError> {

@@ -93,6 +93,14 @@ impl ApiError {
         Self::bad_request("unsupported_value", message).at(param)
     }
 
+    /// 400: a field that another route of the OpenAI API has; the message names the field of this route.
+    pub(in crate::openai) fn unsupported_parameter(
+        param: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::bad_request("unsupported_parameter", message).at(param)
+    }
+
     /// 400: the prompt exceeds the operator's limit. Both numbers are estimates in tokens.
     pub fn prompt_too_long(tokens: u64, max: u64) -> Self {
         let message = format!(

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use expect_test::{Expect, expect};
 
+use super::request::ResponseRequestBody;
 use super::{ClientResponses, ResponseWriter, parse};
 use crate::catalogue::Catalogue;
 use crate::openai::models::ModelAccess;
+use crate::openai::request::tests::fields_table::{self, Parsed};
 use crate::openai::response::sse::EventFrames;
-use crate::store::{ResponseStore, StoreLimits};
+use crate::store::{ResponseRecord, ResponseStore, StoreLimits};
 use crate::turn::{
     Event, FinishReason, Outcome, Profile, ReasoningItem, ToolCall, TurnError, Usage,
 };
@@ -253,4 +255,45 @@ fn a_failed_turn_ends_with_response_failed_and_error() {
         {"type":"error","sequence_number":9,"code":"context_length_exceeded","message":"The conversation is longer than the model's context window; shorten it and try again.","param":"input","error":{"message":"The conversation is longer than the model's context window; shorten it and try again.","type":"invalid_request_error","param":"input","code":"context_length_exceeded"}}
     "#]],
     );
+}
+
+#[test]
+fn the_table_of_fields_matches_the_parser() {
+    let store = Arc::new(ResponseStore::new(StoreLimits {
+        responses: NonZeroUsize::new(9),
+        bytes: 1 << 20,
+        age: None,
+    }));
+    let running = store.begin("", "resp_1", bytes::Bytes::new());
+    running.store(ResponseRecord {
+        document: bytes::Bytes::new(),
+        previous: None,
+        items: Vec::new(),
+        input_len: 0,
+        continuable: true,
+    });
+    let responses = ClientResponses {
+        store: &store,
+        client: "",
+    };
+    let catalogue = Catalogue::new("gpt-5", "", Vec::new());
+    let base = r#"{"model":"codex-5","input":"Hi."}"#;
+    fields_table::check::<ResponseRequestBody>("/v1/responses", base, |body| {
+        let models = ModelAccess::new(&catalogue, None);
+        let (turn, spec) = parse(body, &models, Profile::Chat, &responses)?;
+        let ignored = spec.options.ignored.list();
+        let (options, echo) = (&spec.options, &spec.echo);
+        Ok(Parsed {
+            meaning: format!(
+                "{turn:?} {:?} {:?} {} {} {:?} {:?}",
+                options.truncation,
+                options.delivery,
+                spec.store,
+                spec.encrypted_reasoning,
+                spec.previous.is_some(),
+                echo.metadata,
+            ),
+            ignored,
+        })
+    });
 }
