@@ -176,7 +176,7 @@ impl Backend {
             return Ok(permit);
         }
         // Held during the wait; its drop leaves the queue also when the client disconnects.
-        let _place = self.enqueue().ok_or(TurnError::Busy)?;
+        let _place = self.enqueue().ok_or(TurnError::QueueFull)?;
         match timeout(
             self.limits.queue_timeout,
             Arc::clone(permits).acquire_owned(),
@@ -184,7 +184,7 @@ impl Backend {
         .await
         {
             Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => Err(TurnError::Busy),
+            Ok(Err(_)) | Err(_) => Err(TurnError::QueueTimeout),
         }
     }
 

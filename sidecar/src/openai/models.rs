@@ -119,6 +119,11 @@ impl<'a> ModelAccess<'a> {
         }
     }
 
+    /// Returns the tokens of a model's context window, if Codex reported them.
+    pub(in crate::openai) fn context_window(&self, id: &str) -> Option<u64> {
+        self.catalogue.context_window(id)
+    }
+
     fn entry<'id>(&self, id: &'id str) -> ModelEntry<'id> {
         ModelEntry {
             id,

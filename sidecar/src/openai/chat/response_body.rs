@@ -31,7 +31,7 @@ pub fn parse_response_body(
     profile: Profile,
     responses: &ClientResponses<'_>,
 ) -> Option<Result<(TurnRequest, ResponseOptions), ApiError>> {
-    let shape: BodyShape = serde_json::from_slice(body).ok()?;
+    let shape: BodyShape = serde_json::from_str(body::text(body).ok()?).ok()?;
     if shape.messages.is_some() || shape.input.is_none() {
         return None;
     }

@@ -3,6 +3,7 @@
 pub(super) mod body;
 pub(super) mod fields;
 pub(super) mod image;
+mod json_error;
 pub(super) mod sampling;
 pub(super) mod string_or_list;
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub struct ResponseOptions {
     pub truncation: TruncationRules,
     /// The model id as the client wrote it.
     pub model_id: String,
+    /// The tokens of the model's context window, if Codex reported them.
+    pub context_window: Option<u64>,
     /// Characters of the prompt, for the operator's limit and for the estimate of a usage that Codex does not report.
     pub prompt_chars: usize,
 }

@@ -24,7 +24,10 @@ fn after_an_output(script: &Value) -> Value {
 
 async fn message(sidecar: &Sidecar, script: &Value, more: &Value) -> Value {
     let mut client = sidecar.connect().await;
-    let response = client.send(chat(script, more)).await.unwrap();
+    let response = client
+        .send(chat(script, more))
+        .await
+        .expect("a response arrives");
     let mut choice = response.json()["choices"][0].take();
     assert_eq!(choice["finish_reason"], "stop", "{response:?}");
     choice["message"].take()
@@ -34,7 +37,11 @@ async fn response(sidecar: &Sidecar, script: &Value) -> Value {
     let body = json!({"model": "codex-5", "input": format!("[[model:{script}]]")});
     let mut client = sidecar.connect().await;
     let request = post("/v1/responses", body.to_string());
-    client.send(request).await.unwrap().json()
+    client
+        .send(request)
+        .await
+        .expect("a response arrives")
+        .json()
 }
 
 #[tokio::test]

@@ -70,6 +70,7 @@ pub fn parse(
         delivery: delivery(&body)?,
         ignored,
         truncation: truncation_rules(&body)?,
+        context_window: models.context_window(&model_id),
         model_id,
         prompt_chars: turn.prompt_chars(),
     };
