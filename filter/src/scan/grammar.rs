@@ -7,6 +7,10 @@
 pub(super) enum State {
     #[default]
     Start,
+    /// After the first byte of a byte order mark.
+    Mark,
+    /// Before the last byte of a byte order mark.
+    MarkEnd,
     KeyOrClose,
     Key,
     Colon,
@@ -65,8 +69,10 @@ pub(super) enum Transition {
 
 impl State {
     /// Every state, in the order of the discriminants.
-    const ALL: [Self; 32] = [
+    const ALL: [Self; 34] = [
         Self::Start,
+        Self::Mark,
+        Self::MarkEnd,
         Self::KeyOrClose,
         Self::Key,
         Self::Colon,
@@ -142,6 +148,7 @@ const fn any(state: State, byte: u8) -> Transition {
     use State as S;
     match state {
         S::Text => Transition::To(S::Text),
+        S::Mark | S::MarkEnd => structure(state, byte), // White space is not a part of the mark.
         S::T | S::Tr | S::Tru | S::F | S::Fa | S::Fal | S::Fals | S::N | S::Nu | S::Nul => {
             literal(state, byte)
         }
@@ -159,6 +166,10 @@ const fn structure(state: State, byte: u8) -> Transition {
     use State as S;
     match (state, byte) {
         (S::Start, b'{') => Transition::OpenObject,
+        // The byte order mark, which section 8.1 allows to skip. The sidecar checks that there is only one.
+        (S::Start, 0xef) => Transition::To(S::Mark),
+        (S::Mark, 0xbb) => Transition::To(S::MarkEnd),
+        (S::MarkEnd, 0xbf) => Transition::To(S::Start),
         (S::Start, _) => Transition::NotAnObject,
         (S::KeyOrClose | S::Key, b'"') => Transition::OpenKey,
         (S::Colon, b':') => Transition::To(S::Value),

@@ -160,7 +160,7 @@ impl Backend {
             return Ok(permit);
         }
         // Held during the wait; its drop leaves the queue also when the client disconnects.
-        let _place = self.enqueue().ok_or(TurnError::Busy)?;
+        let _place = self.enqueue().ok_or(TurnError::QueueFull)?;
         match timeout(
             self.limits.queue_timeout,
             Arc::clone(permits).acquire_owned(),
@@ -168,7 +168,7 @@ impl Backend {
         .await
         {
             Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => Err(TurnError::Busy),
+            Ok(Err(_)) | Err(_) => Err(TurnError::QueueTimeout),
         }
     }
 

@@ -149,6 +149,11 @@ impl<'a> ModelAccess<'a> {
         }
     }
 
+    /// Returns the tokens of a model's context window, if Codex reported them.
+    pub(in crate::openai) fn context_window(&self, id: &str) -> Option<u64> {
+        self.catalogue.find(id)?.codex_model?.context_window
+    }
+
     fn allows(&self, id: &str) -> bool {
         let Some(patterns) = self.patterns else {
             return true;

@@ -7,7 +7,9 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TurnError {
     /// The conversation does not fit into the model's context.
-    #[error("the conversation is longer than the model's context window; shorten it and try again")]
+    #[error(
+        "the conversation exceeds the model's maximum context length; shorten it and try again"
+    )]
     ContextLength,
     /// The provider rejected the request as malformed or not allowed; the text is the provider's.
     #[error("the model provider refused the request: {0}")]
@@ -77,7 +79,17 @@ pub enum TurnError {
     /// The provider failed, after Codex's own retries.
     #[error("the model provider failed before the answer was complete")]
     ProviderFailed,
-    /// The queue for permits is full, or the wait for a permit was too long.
+    /// The queue for permits is full.
+    #[error(
+        "all of this deployment's Codex slots are busy, and its queue is full; try again shortly, or ask the operator to raise `PROXY_QUEUE_MAX`"
+    )]
+    QueueFull,
+    /// The wait for a permit was too long.
+    #[error(
+        "all of this deployment's Codex slots stayed busy for as long as a request waits; try again shortly, or ask the operator to raise `PROXY_QUEUE_TIMEOUT_MS`"
+    )]
+    QueueTimeout,
+    /// Codex takes no further turn at the moment.
     #[error("all of this deployment's Codex slots are busy; try again shortly")]
     Busy,
     /// No child is ready yet.

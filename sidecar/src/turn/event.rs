@@ -77,7 +77,7 @@ pub enum Outcome {
 pub enum FinishReason {
     /// The model ended its output itself, or a stop sequence or a tool block ended it.
     Stop,
-    /// The output is empty, without text and tool calls. Codex shows a refusal only in this way.
+    /// The model refused to answer. Codex shows that a refusal came, but not its text.
     Refused,
     /// The model called tools and waits for their outputs.
     ToolCalls,

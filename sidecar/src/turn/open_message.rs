@@ -13,6 +13,11 @@ impl OpenMessage {
         self.0.push_str(delta);
     }
 
+    /// Whether no delta of a message has come since the last message ended.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Ends the message, and returns the part of its `whole` text that had no delta. `None` if nothing is left, and if
     /// the deltas are not the beginning of `whole`: text that a client has read cannot be replaced.
     pub fn end(&mut self, mut whole: String) -> Option<String> {

@@ -70,7 +70,7 @@ def do_not_repeat_what_is_final():
     options, answers = watched(5)
     before = len(model_requests())
     used_up = play({"status": 429, "error": {"type": "usage_limit_reached"}})
-    fails(openai.RateLimitError, ask(used_up, options=options), code="insufficient_quota", type="rate_limit_error")
+    fails(openai.RateLimitError, ask(used_up, options=options), code="insufficient_quota", type="insufficient_quota")
     assert [answer.headers.get("x-should-retry") for _, answer in answers] == ["false"], answers
     assert len(model_requests()) == before + 1
 

@@ -50,7 +50,7 @@ fn check_upstream(exchange: &Exchange, body: &[u8]) {
 #[test]
 fn body_is_read_as_a_json_parser_reads_it_in_any_chunks() {
     let mut hosts = Gateway::new(&base()).0;
-    let cases: [(&[u8], &str); 37] = [
+    let cases: [(&[u8], &str); 38] = [
         (br#"{"model":"codex-5"}"#, "forwarded"),
         (br#"{"model":"CODEX-5"}"#, "forwarded"),
         (br#" { "model" : "codex-5" , "a" : 1 } "#, "forwarded"),
@@ -83,6 +83,7 @@ fn body_is_read_as_a_json_parser_reads_it_in_any_chunks() {
             br#"{"a":[[{"b":[{}]}]],"n":-1.5e+3,"t":true,"z":null}"#,
             "forwarded",
         ),
+        (b"\xef\xbb\xbf{\"model\":\"codex-5\"}", "forwarded"),
         (br#"{"model":1}"#, "400 invalid_request_error"),
         (br#"{"model":["codex-5"]}"#, "400 invalid_request_error"),
         (
@@ -96,7 +97,7 @@ fn body_is_read_as_a_json_parser_reads_it_in_any_chunks() {
         (br#"["codex-5"]"#, "400 invalid_json"),
         (br#""codex-5""#, "400 invalid_json"),
         (b"model=codex-5", "400 invalid_json"),
-        (b"\xef\xbb\xbf{}", "400 invalid_json"),
+        (b"\xef\xbb{}", "400 invalid_json"),
         (b"\x1f\x8b\x08\0", "400 invalid_json"),
         (br#"{"messages":["#, "400 invalid_json"),
         (b"{\"messages\":\"\xe2\x82", "400 invalid_json"),

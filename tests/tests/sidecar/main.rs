@@ -2,6 +2,7 @@
 
 mod agent;
 mod chats;
+mod error_words;
 mod errors;
 mod lifecycle;
 mod login;

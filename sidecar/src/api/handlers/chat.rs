@@ -7,7 +7,9 @@ use crate::api::request::RequestContext;
 use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json};
 use crate::api::start_turn::{check_prompt, start_completion};
 use crate::api::state::AppState;
-use crate::openai::{ApiError, Delivery, chat, event_stream};
+use crate::openai::responses::ClientResponses;
+use crate::openai::{ApiError, Delivery, ResponseOptions, chat, event_stream};
+use crate::turn::TurnRequest;
 
 pub(in crate::api) async fn create(
     state: &AppState,
@@ -15,9 +17,7 @@ pub(in crate::api) async fn create(
     body: &mut Incoming,
 ) -> Result<Response<BoxedBody>, ApiError> {
     let body = context.read_body(state, body).await?;
-    let reasoning = |call_id: &str| state.reasoning.for_call(context.client(), call_id);
-    let models = context.models(state);
-    let (turn, mut options) = chat::parse(&body, &models, context.profile(state), &reasoning)?;
+    let (turn, mut options) = parse(state, context, &body)?;
     // The turn owns what it needs; a body may be 16 MiB and the turn may wait in the queue.
     drop(body);
     check_prompt(state, options.prompt_chars, "messages")?;
@@ -36,4 +36,21 @@ pub(in crate::api) async fn create(
         .headers_mut()
         .extend(ignored_header(&options.ignored));
     Ok(response)
+}
+
+fn parse(
+    state: &AppState,
+    context: RequestContext<'_>,
+    body: &[u8],
+) -> Result<(TurnRequest, ResponseOptions), ApiError> {
+    let (models, profile) = (context.models(state), context.profile(state));
+    let reasoning = |call_id: &str| state.reasoning.for_call(context.client(), call_id);
+    let stored = ClientResponses {
+        store: &state.responses,
+        client: context.client(),
+    };
+    // Tried second, since nearly every body is one of a chat.
+    chat::parse(body, &models, profile, &reasoning).or_else(|error| {
+        chat::parse_response_body(body, &models, profile, &stored).unwrap_or(Err(error))
+    })
 }

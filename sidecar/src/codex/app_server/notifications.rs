@@ -31,6 +31,7 @@ impl Thread {
                 let text: wire::Delta = serde_json::from_str(params)?;
                 Reaction::event(self.on_text(text.delta, now))
             }
+            "item/started" => self.on_item_started(&serde_json::from_str(params)?),
             "item/completed" => self.on_item(&serde_json::from_str(params)?)?,
             "item/reasoning/summaryTextDelta" => self.on_reasoning(serde_json::from_str(params)?),
             "item/reasoning/summaryPartAdded" => self.on_reasoning_part(),
@@ -51,6 +52,11 @@ impl Thread {
         Event::Text(text)
     }
 
+    fn on_item_started(&mut self, started: &wire::ItemStarted<'_>) -> Reaction {
+        self.output.message_started |= started.item.kind == "agentMessage";
+        Reaction::event(Event::Heartbeat)
+    }
+
     /// Handles the end of an item. A message has its whole text here, also the text for which the provider sent no
     /// deltas.
     fn on_item(
@@ -60,6 +66,7 @@ impl Thread {
         if completed.item.kind != "agentMessage" {
             return Ok(Reaction::event(Event::Heartbeat));
         }
+        self.output.message_started = false;
         let whole = match completed.item.text {
             Some(text) => serde_json::from_str(text.get())?,
             None => String::new(),
@@ -200,6 +207,8 @@ impl Thread {
             will_retry = notice.will_retry,
             "codex error reported"
         );
+        // The retry announces its items again.
+        self.output.message_started &= !notice.will_retry;
         // The retry starts the text over, and the client has read its beginning already.
         if notice.will_retry && self.output.text {
             return self.finish_early(Outcome::Failed(TurnError::ProviderFailed), now);
@@ -231,8 +240,9 @@ impl Thread {
         if self.request.tools.required {
             return Outcome::Failed(TurnError::ToolNotCalled);
         }
-        // A chat turn without text is a refusal of the model; an agent may do its work without text.
-        let is_refusal = !self.output.text && self.request.profile == Profile::Chat;
+        // Codex drops a message whose content it cannot read: the message starts and never ends. A refusal is the only
+        // such content that the provider sends. A message that ends without text is an empty answer.
+        let is_refusal = self.output.message_started && self.output.open_message.is_empty();
         Outcome::Completed {
             stop: if is_refusal {
                 FinishReason::Refused

@@ -54,6 +54,8 @@ pub(super) struct TurnOutput {
     /// Text was sent to the client.
     pub(super) text: bool,
     pub(super) open_message: OpenMessage,
+    /// A message was started and has not been completed.
+    pub(super) message_started: bool,
     /// Reasoning was sent to the client.
     pub(super) reasoning: bool,
     /// The client's tool calls.

@@ -220,13 +220,9 @@ impl ProtoSession {
         {
             output.events.push(self.assembler.on_message(message));
         }
-        let stop = if self.assembler.has_text() {
-            FinishReason::Stop
-        } else {
-            FinishReason::Refused
-        };
+        // This protocol does not distinguish a refusal from an empty answer.
         self.finish(Outcome::Completed {
-            stop,
+            stop: FinishReason::Stop,
             usage: self.usage,
         })
     }

@@ -4,9 +4,11 @@
 mod messages;
 mod request;
 mod response;
+mod response_body;
 #[cfg(test)]
 mod tests;
 mod tools;
 
 pub use request::parse;
 pub use response::{ChatChunkWriter, collect};
+pub use response_body::parse_response_body;

@@ -12,8 +12,8 @@ use super::tools::{ChatTool, ChatToolChoice, tools};
 use crate::openai::models::ModelAccess;
 use crate::openai::request::fields::{StopField, StreamOptions, UnsupportedField};
 use crate::openai::request::model::RequestedModel;
-use crate::openai::request::output_schema::OutputSchema;
 use crate::openai::request::sampling::Sampling;
+use crate::openai::request::schema::OutputSchema;
 use crate::openai::request::{body, fields, model};
 use crate::openai::response::options::ResponseOptions;
 use crate::openai::{ApiError, Delivery, IgnoredFields};
@@ -62,6 +62,15 @@ pub(super) struct ChatBody {
     user: Option<String>,
     metadata: Option<BTreeMap<String, String>>,
     store: Option<bool>,
+    // Fields of /v1/responses.
+    input: Option<IgnoredAny>,
+    instructions: Option<IgnoredAny>,
+    max_output_tokens: Option<IgnoredAny>,
+    previous_response_id: Option<IgnoredAny>,
+    conversation: Option<IgnoredAny>,
+    text: Option<IgnoredAny>,
+    prompt: Option<IgnoredAny>,
+    background: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -98,6 +107,7 @@ pub fn parse(
 ) -> Result<(TurnRequest, ResponseOptions), ApiError> {
     let mut ignored = IgnoredFields::default();
     let mut body: ChatBody = body::read(body, &mut ignored)?;
+    reject_foreign(&body)?;
     // Unsupported fields first: their message says what to use instead, which a range error would hide.
     reject_unsupported(&body)?;
     check_ranges(&body, &mut ignored)?;
@@ -124,10 +134,49 @@ pub fn parse(
         delivery: delivery(&body),
         ignored,
         truncation: truncation_rules(body)?,
+        context_window: models.context_window(&model_id),
         model_id,
         prompt_chars: turn.prompt_chars(),
     };
     Ok((turn, options))
+}
+
+fn reject_foreign(body: &ChatBody) -> Result<(), ApiError> {
+    const WHOLE: &str = "send the whole conversation in `messages`, or use /v1/responses";
+    fields::reject_foreign([
+        (
+            body.input.is_some(),
+            "input",
+            "send `messages`, or use /v1/responses",
+        ),
+        (
+            body.instructions.is_some(),
+            "instructions",
+            "send a message with the role system",
+        ),
+        (
+            body.max_output_tokens.is_some(),
+            "max_output_tokens",
+            "use `max_completion_tokens`",
+        ),
+        (
+            body.previous_response_id.is_some(),
+            "previous_response_id",
+            WHOLE,
+        ),
+        (body.conversation.is_some(), "conversation", WHOLE),
+        (
+            body.text.is_some(),
+            "text",
+            "`text.format` is `response_format` here, and `text.verbosity` is `verbosity`",
+        ),
+        (body.prompt.is_some(), "prompt", "send `messages`"),
+        (
+            body.background == Some(true),
+            "background",
+            "use /v1/responses",
+        ),
+    ])
 }
 
 fn reject_unsupported(body: &ChatBody) -> Result<(), ApiError> {

@@ -8,7 +8,7 @@ use crate::openai::response::chunk::{
     ChunkFrames, CompletionIdentity, CompletionObject, CompletionUsage, MessageText,
     collect_object, finish_reason,
 };
-use crate::openai::response::error::{ApiError, outcome_error};
+use crate::openai::response::error::ApiError;
 use crate::openai::response::json::to_json;
 use crate::openai::response::options::{REFUSAL_TEXT, ResponseOptions};
 use crate::openai::response::sse::EventFrames;
@@ -16,6 +16,9 @@ use crate::turn::{ClientTurn, Event, FinishReason, Outcome, ToolCall, Usage};
 
 /// Prefix of the ids.
 const ID_PREFIX: &str = "chatcmpl-";
+
+/// The field that an error about the length of the conversation names.
+const PROMPT_FIELD: &str = "messages";
 
 /// Writes the chunks of a stream.
 #[derive(Debug)]
@@ -110,9 +113,7 @@ impl EventFrames for ChatChunkWriter {
                 self.write_end(*stop, *usage, out);
             }
             Event::Finished(outcome @ (Outcome::Interrupted | Outcome::Failed(_))) => {
-                if let Some(error) = outcome_error(outcome) {
-                    ChunkFrames::write_error(&error, out);
-                }
+                self.frames.write_error(outcome, PROMPT_FIELD, out);
             }
         }
     }
@@ -180,7 +181,7 @@ impl CallBody {
 /// # Errors
 /// The error of a turn that did not complete. The incomplete output is dropped.
 pub async fn collect(options: &ResponseOptions, turn: ClientTurn) -> Result<Vec<u8>, ApiError> {
-    collect_object(BufferedChat::default(), options, turn, "messages").await
+    collect_object(BufferedChat::default(), options, turn, PROMPT_FIELD).await
 }
 
 /// The output of a turn so far.
@@ -253,6 +254,7 @@ mod tests {
             ignored: IgnoredFields::default(),
             truncation: TruncationRules::default(),
             model_id: "codex-5".to_owned(),
+            context_window: None,
             prompt_chars: 2,
         }
     }

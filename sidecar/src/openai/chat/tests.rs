@@ -107,7 +107,7 @@ fn invalid_bodies_are_rejected_with_code_and_param() {
             r#"{"messages":[{"content":"x"}]}"#,
             400,
             "invalid_request_error",
-            r#""messages[0]""#,
+            r#""messages[0].role""#,
         ),
         (
             r#"{"messages":[{"role":"user","content":7}]}"#,
@@ -125,7 +125,7 @@ fn invalid_bodies_are_rejected_with_code_and_param() {
             &with(r#""model":"codex-5","model":"codex-5""#),
             400,
             "invalid_request_error",
-            "null",
+            r#""model""#,
         ),
     ] {
         let error = read(body).unwrap_err();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::openai::models::ModelAccess;
 use crate::openai::request::body;
@@ -51,6 +52,19 @@ struct CompletionBody {
     logit_bias: Option<BTreeMap<String, f64>>,
     seed: Option<i64>,
     user: Option<String>,
+    // Fields of the other two routes.
+    messages: Option<IgnoredAny>,
+    input: Option<IgnoredAny>,
+    instructions: Option<IgnoredAny>,
+    max_completion_tokens: Option<IgnoredAny>,
+    max_output_tokens: Option<IgnoredAny>,
+    response_format: Option<IgnoredAny>,
+    text: Option<IgnoredAny>,
+    tools: Option<IgnoredAny>,
+    tool_choice: Option<IgnoredAny>,
+    functions: Option<IgnoredAny>,
+    function_call: Option<IgnoredAny>,
+    previous_response_id: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +89,7 @@ pub fn parse(
 ) -> Result<(TurnRequest, ResponseOptions, PromptEcho), ApiError> {
     let mut ignored = IgnoredFields::default();
     let mut body: CompletionBody = body::read(body, &mut ignored)?;
+    reject_foreign(&body)?;
     // Unsupported fields first: their message says what to use instead, which a range error would hide.
     reject_unsupported(&body)?;
     check_ranges(&body, &mut ignored)?;
@@ -101,10 +116,54 @@ pub fn parse(
         delivery: delivery(&body),
         ignored,
         truncation: truncation_rules(body)?,
+        context_window: models.context_window(&model_id),
         model_id,
         prompt_chars: turn.prompt_chars(),
     };
     Ok((turn, options, echo))
+}
+
+fn reject_foreign(body: &CompletionBody) -> Result<(), ApiError> {
+    const CHAT: &str = "use /v1/chat/completions";
+    const MAX_TOKENS: &str = "use `max_tokens`";
+    fields::reject_foreign([
+        (
+            body.messages.is_some(),
+            "messages",
+            "send `prompt`, or use /v1/chat/completions",
+        ),
+        (
+            body.input.is_some(),
+            "input",
+            "send `prompt`, or use /v1/responses",
+        ),
+        (
+            body.instructions.is_some(),
+            "instructions",
+            "write them into the `prompt`",
+        ),
+        (
+            body.max_completion_tokens.is_some(),
+            "max_completion_tokens",
+            MAX_TOKENS,
+        ),
+        (
+            body.max_output_tokens.is_some(),
+            "max_output_tokens",
+            MAX_TOKENS,
+        ),
+        (body.response_format.is_some(), "response_format", CHAT),
+        (body.text.is_some(), "text", "use /v1/responses"),
+        (body.tools.is_some(), "tools", CHAT),
+        (body.tool_choice.is_some(), "tool_choice", CHAT),
+        (body.functions.is_some(), "functions", CHAT),
+        (body.function_call.is_some(), "function_call", CHAT),
+        (
+            body.previous_response_id.is_some(),
+            "previous_response_id",
+            "use /v1/responses",
+        ),
+    ])
 }
 
 fn reject_unsupported(body: &CompletionBody) -> Result<(), ApiError> {
@@ -254,7 +313,11 @@ mod tests {
             (r#"{"prompt":[]}"#.to_owned(), invalid, "prompt"),
             (r#"{"prompt":7}"#.to_owned(), invalid, "prompt"),
             (r#"{"prompt":["a",7]}"#.to_owned(), invalid, "prompt"),
-            (r#"{"messages":[]}"#.to_owned(), invalid, "prompt"),
+            (
+                r#"{"messages":[]}"#.to_owned(),
+                "unsupported_parameter",
+                "messages",
+            ),
             (r#"{"prompt":[1,2]}"#.to_owned(), unsupported, "prompt"),
             (r#"{"prompt":[[1],[2]]}"#.to_owned(), unsupported, "prompt"),
             (with(r#""model":"gpt-4""#), "model_not_found", "model"),

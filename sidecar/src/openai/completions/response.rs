@@ -9,7 +9,7 @@ use crate::openai::response::chunk::{
     ChunkFrames, CompletionIdentity, CompletionObject, CompletionUsage, MessageText,
     collect_object, finish_reason,
 };
-use crate::openai::response::error::{ApiError, outcome_error};
+use crate::openai::response::error::ApiError;
 use crate::openai::response::json::to_json;
 use crate::openai::response::options::ResponseOptions;
 use crate::openai::response::sse::EventFrames;
@@ -89,9 +89,7 @@ impl EventFrames for CompletionChunkWriter {
                 self.frames.write_end(*usage, &self.text, out);
             }
             Event::Finished(outcome @ (Outcome::Interrupted | Outcome::Failed(_))) => {
-                if let Some(error) = outcome_error(outcome) {
-                    ChunkFrames::write_error(&error.with_prompt_in(PROMPT_FIELD), out);
-                }
+                self.frames.write_error(outcome, PROMPT_FIELD, out);
             }
         }
     }
@@ -169,6 +167,7 @@ mod tests {
             ignored: IgnoredFields::default(),
             truncation: TruncationRules::default(),
             model_id: "codex-5".to_owned(),
+            context_window: None,
             prompt_chars: 2,
         }
     }

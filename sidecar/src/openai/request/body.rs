@@ -9,6 +9,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::json_error;
 use crate::openai::response::error::ApiError;
 
 /// Names listed in `x-codex-edge-ignored`: bounds a header that the client's field names decide.
@@ -56,14 +57,22 @@ pub(in crate::openai) fn read<T: DeserializeOwned>(
     body: &[u8],
     ignored: &mut IgnoredFields,
 ) -> Result<T, ApiError> {
-    // serde_json does not check the UTF-8 of a field that it skips, so the whole body is checked first.
-    let body = std::str::from_utf8(body).map_err(|error| invalid_json(&error))?;
+    let body = text(body)?;
     let mut json = serde_json::Deserializer::from_str(body);
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
     serde_ignored::deserialize(tracked, |path| ignored.add_unknown(&path))
         .and_then(|Object(body): Object<T>| json.end().map(|()| body))
-        .map_err(|error| wrong_body(&error, &track.path()))
+        .map_err(|error| json_error::rejection(&error, &track.path()))
+}
+
+/// Returns the text of a body without its byte order mark, which RFC 8259, section 8.1 allows to skip.
+///
+/// # Errors
+/// 400 when the body is not UTF-8: serde_json does not check the fields that it skips.
+pub(in crate::openai) fn text(body: &[u8]) -> Result<&str, ApiError> {
+    let text = std::str::from_utf8(body).map_err(json_error::not_utf8)?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
 /// A struct that is written as a JSON object. A derived `Deserialize` would also accept an array of the fields in
@@ -145,113 +154,4 @@ pub(in crate::openai) fn read_objects<'de, A: SeqAccess<'de>, T: Deserialize<'de
         objects.push(object);
     }
     Ok(objects)
-}
-
-fn wrong_body(error: &serde_json::Error, path: &serde_path_to_error::Path) -> ApiError {
-    match error.classify() {
-        serde_json::error::Category::Data => {
-            let reason = in_json_terms(error);
-            if path.iter().next().is_some() {
-                ApiError::invalid(format!("`{path}`: {reason}.")).at(path.to_string())
-            } else {
-                ApiError::invalid(format!("Invalid request body: {reason}."))
-            }
-        }
-        serde_json::error::Category::Io
-        | serde_json::error::Category::Syntax
-        | serde_json::error::Category::Eof => invalid_json(error),
-    }
-}
-
-/// The message of serde without the position, which `param` replaces, and with JSON's names for Rust's types.
-fn in_json_terms(error: &serde_json::Error) -> String {
-    let position = format!(" at line {} column {}", error.line(), error.column());
-    let text = error.to_string();
-    let message = text.strip_suffix(&position).unwrap_or(&text);
-    let Some((found, expected)) = message.rsplit_once(", expected ") else {
-        return message.to_owned();
-    };
-    let expected = match expected {
-        "f64" => "a number",
-        "i64" => "an integer",
-        "u64" => "an integer of at least 0",
-        "a sequence" => "an array",
-        "a map" => "an object",
-        other if other.starts_with("struct ") => "an object",
-        other => other,
-    };
-    format!("{found}, expected {expected}")
-}
-
-fn invalid_json(error: &impl fmt::Display) -> ApiError {
-    let text = format!("Invalid JSON in the request body: {error}.");
-    ApiError::bad_request("invalid_json", text)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::Value;
-
-    use super::*;
-
-    #[derive(Debug, Deserialize)]
-    #[expect(dead_code, reason = "only the types of the fields matter")]
-    struct Known {
-        known: Option<Value>,
-        number: Option<f64>,
-        count: Option<u64>,
-        names: Option<Vec<String>>,
-        inner: Option<Inner>,
-    }
-
-    #[derive(Debug, Deserialize)]
-    #[expect(dead_code, reason = "only the type of the field matters")]
-    struct Inner {
-        name: String,
-    }
-
-    #[test]
-    fn a_wrong_type_is_named_in_json_terms() {
-        for (body, expected) in [
-            (
-                r#"{"number":"hot"}"#,
-                r#"`number`: invalid type: string "hot", expected a number."#,
-            ),
-            (
-                r#"{"count":-1}"#,
-                "`count`: invalid value: integer `-1`, expected an integer of at least 0.",
-            ),
-            (
-                r#"{"names":["a",7]}"#,
-                "`names[1]`: invalid type: integer `7`, expected a string.",
-            ),
-            (
-                r#"{"names":{}}"#,
-                "`names`: invalid type: map, expected an array.",
-            ),
-            (
-                r#"{"inner":7}"#,
-                "`inner`: invalid type: integer `7`, expected an object.",
-            ),
-            (r#"{"inner":{}}"#, "`inner`: missing field `name`."),
-            (
-                "[]",
-                "Invalid request body: invalid type: sequence, expected an object.",
-            ),
-        ] {
-            let error = read::<Known>(body.as_bytes(), &mut IgnoredFields::default()).unwrap_err();
-            assert_eq!(error.fields().message, expected, "{body}");
-        }
-    }
-
-    #[test]
-    fn invalid_utf8_is_rejected_in_known_and_unknown_fields() {
-        for body in [&b"{\"known\":\"\xff\"}"[..], b"{\"unknown\":\"\xff\"}"] {
-            let error = read::<Known>(body, &mut IgnoredFields::default()).unwrap_err();
-            let expected =
-                "Invalid JSON in the request body: invalid utf-8 sequence of 1 bytes from index";
-            assert_eq!(error.code(), "invalid_json");
-            assert!(error.fields().message.starts_with(expected), "{error:?}");
-        }
-    }
 }

@@ -131,6 +131,23 @@ impl UnsupportedField {
     }
 }
 
+/// Rejects a request with a field of another route: `(is_present, name, advice)`. Ignoring such a field would change the
+/// result silently, as with [`reject_unsupported`].
+///
+/// # Errors
+/// 400 `unsupported_parameter` for the first field that is present.
+pub(in crate::openai) fn reject_foreign<const N: usize>(
+    fields: [(bool, &'static str, &'static str); N],
+) -> Result<(), ApiError> {
+    match fields.into_iter().find(|(is_present, ..)| *is_present) {
+        Some((_, name, advice)) => {
+            let text = format!("Unsupported parameter `{name}` on this route: {advice}.");
+            Err(ApiError::unsupported_parameter(name, text))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Rejects a request that has one of these fields. Ignoring such a field would change the result silently.
 ///
 /// # Errors

@@ -3,11 +3,10 @@
 pub(super) mod body;
 pub(super) mod fields;
 pub(super) mod image;
-mod image_data;
+mod json_error;
 pub(super) mod model;
-pub(super) mod output_schema;
 pub(super) mod sampling;
-mod strict_schema;
+pub(super) mod schema;
 pub(super) mod string_or_list;
 #[cfg(test)]
 pub(super) mod tests;

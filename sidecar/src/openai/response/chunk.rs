@@ -45,6 +45,7 @@ pub(in crate::openai) struct ChunkFrames {
     head: Vec<u8>,
     include_usage: bool,
     prompt_chars: usize,
+    context_window: Option<u64>,
 }
 
 impl ChunkFrames {
@@ -63,6 +64,7 @@ impl ChunkFrames {
                     include_usage: true,
                 },
             prompt_chars: options.prompt_chars,
+            context_window: options.context_window,
         }
     }
 
@@ -93,7 +95,17 @@ impl ChunkFrames {
     }
 
     /// Writes the error that ends a failed stream. Without `[DONE]`, so that no client takes the text for complete.
-    pub(in crate::openai) fn write_error(error: &ApiError, out: &mut BytesMut) {
+    /// `prompt_field` is the `param` of an error about the length of the prompt.
+    pub(in crate::openai) fn write_error(
+        &self,
+        outcome: &Outcome,
+        prompt_field: &str,
+        out: &mut BytesMut,
+    ) {
+        let Some(error) = outcome_error(outcome) else {
+            return;
+        };
+        let error = error.with_prompt_in(prompt_field, self.context_window);
         out.extend_from_slice(b"data: ");
         out.extend_from_slice(&error.body());
         out.extend_from_slice(b"\n\n");
@@ -209,7 +221,7 @@ pub(in crate::openai) async fn collect_object(
             }
             Event::Finished(outcome @ (Outcome::Interrupted | Outcome::Failed(_))) => {
                 let error = outcome_error(&outcome).unwrap_or_else(ApiError::shutting_down);
-                return Err(error.with_prompt_in(prompt_field));
+                return Err(error.with_prompt_in(prompt_field, options.context_window));
             }
             _ => {}
         }

@@ -11,6 +11,9 @@ use crate::turn::{Deadline, Outcome, TurnError};
 /// Code for a conversation that is longer than the model's context.
 const CONTEXT_LENGTH_EXCEEDED: &str = "context_length_exceeded";
 
+/// Type and code of a used-up plan.
+const INSUFFICIENT_QUOTA: &str = "insufficient_quota";
+
 /// The `x-should-retry` header of an error, which OpenAI's SDKs and Envoy's retry policy in `envoy.yaml` obey.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
@@ -93,10 +96,18 @@ impl ApiError {
         Self::bad_request("unsupported_value", message).at(param)
     }
 
+    /// 400: a field that another route of the OpenAI API has; the message names the field of this route.
+    pub(in crate::openai) fn unsupported_parameter(
+        param: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::bad_request("unsupported_parameter", message).at(param)
+    }
+
     /// 400: the prompt exceeds the operator's limit. Both numbers are estimates in tokens.
     pub fn prompt_too_long(tokens: u64, max: u64) -> Self {
         let message = format!(
-            "The prompt has about {tokens} tokens, and this deployment takes at most {max}; shorten it and try again."
+            "This deployment's maximum context length is {max} tokens, and the prompt has about {tokens}; shorten it and try again."
         );
         Self::bad_request("context_length_exceeded", message)
     }
@@ -257,13 +268,20 @@ impl ApiError {
         self
     }
 
-    /// Sets `param` of an error about the length of the conversation to `field`. The default is `messages`.
+    /// Completes an error about the length of the conversation: the `field` that holds the conversation, and the tokens
+    /// of the model's context window, in the words that clients search for.
     #[must_use]
-    pub(in crate::openai) fn with_prompt_in(self, field: &str) -> Self {
-        if self.code == CONTEXT_LENGTH_EXCEEDED {
-            self.at(field)
-        } else {
-            self
+    pub(in crate::openai) fn with_prompt_in(self, field: &str, window: Option<u64>) -> Self {
+        if self.code != CONTEXT_LENGTH_EXCEEDED {
+            return self;
+        }
+        let message = window.map(|tokens| {
+            format!("This model's maximum context length is {tokens} tokens, and the conversation has more; shorten it and try again.")
+        });
+        Self {
+            message: message.unwrap_or(self.message),
+            param: Some(field.to_owned()),
+            ..self
         }
     }
 
@@ -330,12 +348,14 @@ impl From<TurnError> for ApiError {
             TurnError::QuotaExceeded { retry_after } => Self {
                 retry_after,
                 retry: Retry::Never,
-                ..limited("insufficient_quota", message)
+                // OpenAI's type too: clients tell a used-up plan from a rate by either.
+                kind: INSUFFICIENT_QUOTA,
+                ..limited(INSUFFICIENT_QUOTA, message)
             },
             TurnError::ProviderRateLimited => {
                 limited("rate_limited", message).after(Duration::from_secs(5))
             }
-            TurnError::Busy => {
+            TurnError::QueueFull | TurnError::QueueTimeout | TurnError::Busy => {
                 limited("concurrency_exceeded", message).after(Duration::from_secs(1))
             }
             TurnError::ProviderOverloaded
@@ -432,6 +452,8 @@ mod tests {
             (TurnError::SandboxFailed, 502, "codex_failed"),
             (quota, 429, "insufficient_quota"),
             (TurnError::Busy, 429, "concurrency_exceeded"),
+            (TurnError::QueueFull, 429, "concurrency_exceeded"),
+            (TurnError::QueueTimeout, 429, "concurrency_exceeded"),
             (TurnError::ChildExited, 502, "codex_failed"),
             (TurnError::Protocol, 502, "codex_failed"),
             (TurnError::ProviderFailed, 502, "codex_failed"),
@@ -453,6 +475,40 @@ mod tests {
             );
             let must_wait = matches!(status, 429 | 503);
             assert_eq!(api.retry_after.is_some(), must_wait, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn messages_have_the_words_and_names_that_clients_search_for() {
+        let overflow = || ApiError::from(TurnError::ContextLength);
+        let quota = ApiError::from(TurnError::QuotaExceeded { retry_after: None });
+        assert_eq!(quota.fields().kind, "insufficient_quota");
+        for (error, param, words) in [
+            (
+                overflow().with_prompt_in("input", Some(272_000)),
+                Some("input"),
+                "maximum context length is 272000 tokens",
+            ),
+            (
+                overflow().with_prompt_in("prompt", None),
+                Some("prompt"),
+                "maximum context length",
+            ),
+            (
+                ApiError::prompt_too_long(9, 5).at("messages"),
+                Some("messages"),
+                "maximum context length is 5 tokens",
+            ),
+            (TurnError::QueueFull.into(), None, "PROXY_QUEUE_MAX"),
+            (
+                TurnError::QueueTimeout.into(),
+                None,
+                "PROXY_QUEUE_TIMEOUT_MS",
+            ),
+        ] {
+            let fields = error.fields();
+            assert_eq!(fields.param, param, "{error:?}");
+            assert!(fields.message.contains(words), "{error:?}");
         }
     }
 }

@@ -4,8 +4,9 @@ use super::delivery::Delivery;
 use crate::openai::request::body::IgnoredFields;
 use crate::turn::TruncationRules;
 
-/// The text of a refusal. Codex reports a refusal only as a turn without output.
-pub(in crate::openai) const REFUSAL_TEXT: &str = "The model returned no output; it may have refused. Codex does not forward the text of a refusal.";
+/// The text of a refusal. Codex reports that a refusal came, and drops its text.
+pub(in crate::openai) const REFUSAL_TEXT: &str =
+    "The model refused to answer. Codex does not forward the text of a refusal.";
 
 /// The options of a response.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub struct ResponseOptions {
     pub truncation: TruncationRules,
     /// The model id as the client wrote it.
     pub model_id: String,
+    /// The tokens of the model's context window, if Codex reported them.
+    pub context_window: Option<u64>,
     /// Characters of the prompt, for the operator's limit and for the estimate of a usage that Codex does not report.
     pub prompt_chars: usize,
 }

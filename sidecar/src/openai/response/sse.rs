@@ -12,6 +12,10 @@ use crate::turn::{ClientTurn, Event, LazyTimer};
 /// Bytes of frames after which a write begins, even if further events are queued already.
 const WRITE_BYTES: usize = 16 << 10;
 
+/// A comment line. Without a blank line of its own, which would make some parsers report an event without data: it
+/// belongs to the next event.
+const KEEPALIVE: &[u8] = b": keepalive\n";
+
 /// Writes the frames of one response format.
 pub trait EventFrames {
     /// Writes the frames that come before the first event.
@@ -60,7 +64,7 @@ impl<F: EventFrames> EventStream<F> {
                 // Events first: a comment is only due when no event is ready.
                 biased;
                 event = self.turn.next() => self.frames.write(&event?, &mut self.out),
-                () = self.timer.until(keepalive) => self.out.extend_from_slice(b": keepalive\n\n"),
+                () = self.timer.until(keepalive) => self.out.extend_from_slice(KEEPALIVE),
             }
         }
         while self.out.len() < WRITE_BYTES
@@ -104,7 +108,7 @@ mod tests {
             }
         };
         tokio::select! {
-            bytes = stream.next() => assert_eq!(bytes.unwrap().unwrap(), ": keepalive\n\n"),
+            bytes = stream.next() => assert_eq!(bytes.unwrap().unwrap(), ": keepalive\n"),
             () = child => panic!("no keepalive within 100 seconds"),
         }
         assert_eq!(started.elapsed().as_secs(), 15);

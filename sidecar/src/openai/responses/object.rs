@@ -65,9 +65,20 @@ impl From<&ApiError> for ResponseError {
     fn from(error: &ApiError) -> Self {
         let inner = error.fields();
         Self {
-            code: inner.code.to_owned(),
+            code: openai_code(inner.code).to_owned(),
             message: inner.message.to_owned(),
         }
+    }
+}
+
+/// Returns the code that OpenAI's response object has for an error: SDKs read it as an enum, and Codex as a client
+/// decides by it. The event `error` has our own code beside it.
+fn openai_code(code: &str) -> &str {
+    match code {
+        "context_length_exceeded" | "insufficient_quota" | "response_cancelled" => code,
+        "invalid_request_error" => "invalid_prompt",
+        "rate_limited" | "concurrency_exceeded" => "rate_limit_exceeded",
+        _ => "server_error",
     }
 }
 

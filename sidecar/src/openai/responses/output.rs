@@ -191,6 +191,29 @@ impl ResponseOutput {
         self.message_done(id, refusal(text), ItemStatus::Completed, out);
     }
 
+    /// Writes an empty message, if the output has neither a message nor a call: clients read the text of the last
+    /// message. Not added to the items: an empty message would be an empty turn of the model.
+    pub(super) fn on_empty_answer(&mut self, out: &mut BytesMut) {
+        let is_reasoning = |item: &ItemBody| matches!(item, ItemBody::Reasoning { .. });
+        if !self.bodies.iter().all(is_reasoning) {
+            return;
+        }
+        let text = || PartBody::output_text(String::new());
+        self.open_message(&text(), out);
+        let OpenItem::Message { id, text: empty } =
+            std::mem::replace(&mut self.open, OpenItem::None)
+        else {
+            return;
+        };
+        let done = StreamEvent::TextDone {
+            at: ContentPosition::first(&id, self.bodies.len()),
+            text: &empty,
+            logprobs: [],
+        };
+        self.events.write(&done, out);
+        self.message_done(id, text(), ItemStatus::Completed, out);
+    }
+
     /// Closes the open item, if any. Only a message can be incomplete, so `status` applies to messages.
     pub(super) fn close(&mut self, status: ItemStatus, out: &mut BytesMut) {
         self.close_reasoning(None, out);

@@ -27,6 +27,7 @@ pub struct ResponseWriter {
     model_id: String,
     echo: RequestEcho,
     prompt_chars: usize,
+    context_window: Option<u64>,
     /// Items of the request.
     input_len: usize,
     previous: Option<Arc<ConversationNode>>,
@@ -52,6 +53,7 @@ impl ResponseWriter {
             model_id: spec.options.model_id,
             echo: spec.echo,
             prompt_chars: spec.options.prompt_chars,
+            context_window: spec.options.context_window,
             input_len: spec.input.len(),
             previous: spec.previous,
             output: ResponseOutput::new(id.clone(), spec.input, spec.encrypted_reasoning),
@@ -137,7 +139,8 @@ impl ResponseWriter {
         };
         let error = match status {
             ResponseStatus::Cancelled => Some(ApiError::response_cancelled()),
-            _ => outcome_error(outcome).map(|error| error.with_prompt_in("input")),
+            _ => outcome_error(outcome)
+                .map(|error| error.with_prompt_in("input", self.context_window)),
         };
         ResponseEnd {
             status,
@@ -153,8 +156,11 @@ impl ResponseWriter {
             _ => ItemStatus::Incomplete,
         };
         self.output.close(status, out);
-        if end.reason == Some(FinishReason::Refused) {
-            self.output.on_refusal(REFUSAL_TEXT, out);
+        match end.reason {
+            Some(FinishReason::Refused) => self.output.on_refusal(REFUSAL_TEXT, out),
+            Some(FinishReason::Stop) => self.output.on_empty_answer(out),
+            Some(FinishReason::ToolCalls | FinishReason::Length | FinishReason::ContentFilter)
+            | None => {}
         }
     }
 

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use expect_test::{Expect, expect};
 
+use super::request::ResponseRequestBody;
 use super::{ClientResponses, ResponseWriter, parse};
 use crate::catalogue::Catalogue;
 use crate::openai::models::ModelAccess;
+use crate::openai::request::tests::fields_table::{self, Parsed};
 use crate::openai::response::sse::EventFrames;
-use crate::store::{ResponseStore, StoreLimits};
+use crate::store::{ResponseRecord, ResponseStore, StoreLimits};
 use crate::turn::{
     Event, FinishReason, Outcome, Profile, ReasoningItem, ToolCall, TurnError, Usage,
 };
@@ -145,20 +147,25 @@ fn reasoning_without_deltas_has_the_same_events() {
     check(
         &[reasoning_item(), completed(FinishReason::Stop)],
         expect![[r#"
-        {"type":"response.created","sequence_number":0,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
-        {"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
-        {"type":"response.output_item.added","sequence_number":2,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[]}}
-        {"type":"response.reasoning_summary_part.added","sequence_number":3,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":""}}
-        {"type":"response.reasoning_summary_text.delta","sequence_number":4,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"delta":"Hm"}
-        {"type":"response.reasoning_summary_text.done","sequence_number":5,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"text":"Hm"}
-        {"type":"response.reasoning_summary_part.done","sequence_number":6,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":"Hm"}}
-        {"type":"response.reasoning_summary_part.added","sequence_number":7,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"part":{"type":"summary_text","text":""}}
-        {"type":"response.reasoning_summary_text.delta","sequence_number":8,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"delta":"Ah"}
-        {"type":"response.reasoning_summary_text.done","sequence_number":9,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"text":"Ah"}
-        {"type":"response.reasoning_summary_part.done","sequence_number":10,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"part":{"type":"summary_text","text":"Ah"}}
-        {"type":"response.output_item.done","sequence_number":11,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA"}}
-        {"type":"response.completed","sequence_number":12,"response":{"id":"resp_ID","object":"response",…,"status":"completed","error":null,"incomplete_details":null,"output":[{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA"}],"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":3},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":16},…}}
-    "#]],
+            {"type":"response.created","sequence_number":0,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
+            {"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
+            {"type":"response.output_item.added","sequence_number":2,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[]}}
+            {"type":"response.reasoning_summary_part.added","sequence_number":3,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":""}}
+            {"type":"response.reasoning_summary_text.delta","sequence_number":4,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"delta":"Hm"}
+            {"type":"response.reasoning_summary_text.done","sequence_number":5,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"text":"Hm"}
+            {"type":"response.reasoning_summary_part.done","sequence_number":6,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":"Hm"}}
+            {"type":"response.reasoning_summary_part.added","sequence_number":7,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"part":{"type":"summary_text","text":""}}
+            {"type":"response.reasoning_summary_text.delta","sequence_number":8,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"delta":"Ah"}
+            {"type":"response.reasoning_summary_text.done","sequence_number":9,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"text":"Ah"}
+            {"type":"response.reasoning_summary_part.done","sequence_number":10,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"part":{"type":"summary_text","text":"Ah"}}
+            {"type":"response.output_item.done","sequence_number":11,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA"}}
+            {"type":"response.output_item.added","sequence_number":12,"output_index":1,"item":{"type":"message","id":"msg_ID0002","status":"in_progress","role":"assistant","content":[]}}
+            {"type":"response.content_part.added","sequence_number":13,"item_id":"msg_ID0002","output_index":1,"content_index":0,"part":{"type":"output_text","text":"","annotations":[],"logprobs":[]}}
+            {"type":"response.output_text.done","sequence_number":14,"item_id":"msg_ID0002","output_index":1,"content_index":0,"text":"","logprobs":[]}
+            {"type":"response.content_part.done","sequence_number":15,"item_id":"msg_ID0002","output_index":1,"content_index":0,"part":{"type":"output_text","text":"","annotations":[],"logprobs":[]}}
+            {"type":"response.output_item.done","sequence_number":16,"output_index":1,"item":{"type":"message","id":"msg_ID0002","status":"completed","role":"assistant","content":[{"type":"output_text","text":"","annotations":[],"logprobs":[]}]}}
+            {"type":"response.completed","sequence_number":17,"response":{"id":"resp_ID","object":"response",…,"status":"completed","error":null,"incomplete_details":null,"output":[{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA"},{"type":"message","id":"msg_ID0002","status":"completed","role":"assistant","content":[{"type":"output_text","text":"","annotations":[],"logprobs":[]}]}],"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":3},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":16},…}}
+        "#]],
     );
 }
 
@@ -185,6 +192,33 @@ fn truncated_text_ends_the_response_as_incomplete() {
 }
 
 #[test]
+fn an_empty_answer_after_reasoning_is_an_empty_message() {
+    check(
+        &[reasoning_item(), completed(FinishReason::Stop)],
+        expect![[r#"
+            {"type":"response.created","sequence_number":0,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
+            {"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
+            {"type":"response.output_item.added","sequence_number":2,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[]}}
+            {"type":"response.reasoning_summary_part.added","sequence_number":3,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":""}}
+            {"type":"response.reasoning_summary_text.delta","sequence_number":4,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"delta":"Hm"}
+            {"type":"response.reasoning_summary_text.done","sequence_number":5,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"text":"Hm"}
+            {"type":"response.reasoning_summary_part.done","sequence_number":6,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":"Hm"}}
+            {"type":"response.reasoning_summary_part.added","sequence_number":7,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"part":{"type":"summary_text","text":""}}
+            {"type":"response.reasoning_summary_text.delta","sequence_number":8,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"delta":"Ah"}
+            {"type":"response.reasoning_summary_text.done","sequence_number":9,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"text":"Ah"}
+            {"type":"response.reasoning_summary_part.done","sequence_number":10,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"part":{"type":"summary_text","text":"Ah"}}
+            {"type":"response.output_item.done","sequence_number":11,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA"}}
+            {"type":"response.output_item.added","sequence_number":12,"output_index":1,"item":{"type":"message","id":"msg_ID0002","status":"in_progress","role":"assistant","content":[]}}
+            {"type":"response.content_part.added","sequence_number":13,"item_id":"msg_ID0002","output_index":1,"content_index":0,"part":{"type":"output_text","text":"","annotations":[],"logprobs":[]}}
+            {"type":"response.output_text.done","sequence_number":14,"item_id":"msg_ID0002","output_index":1,"content_index":0,"text":"","logprobs":[]}
+            {"type":"response.content_part.done","sequence_number":15,"item_id":"msg_ID0002","output_index":1,"content_index":0,"part":{"type":"output_text","text":"","annotations":[],"logprobs":[]}}
+            {"type":"response.output_item.done","sequence_number":16,"output_index":1,"item":{"type":"message","id":"msg_ID0002","status":"completed","role":"assistant","content":[{"type":"output_text","text":"","annotations":[],"logprobs":[]}]}}
+            {"type":"response.completed","sequence_number":17,"response":{"id":"resp_ID","object":"response",…,"status":"completed","error":null,"incomplete_details":null,"output":[{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA"},{"type":"message","id":"msg_ID0002","status":"completed","role":"assistant","content":[{"type":"output_text","text":"","annotations":[],"logprobs":[]}]}],"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":3},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":16},…}}
+        "#]],
+    );
+}
+
+#[test]
 fn a_refusal_is_a_message_with_a_refusal_part() {
     check(
         &[completed(FinishReason::Refused)],
@@ -193,11 +227,11 @@ fn a_refusal_is_a_message_with_a_refusal_part() {
         {"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
         {"type":"response.output_item.added","sequence_number":2,"output_index":0,"item":{"type":"message","id":"msg_ID0001","status":"in_progress","role":"assistant","content":[]}}
         {"type":"response.content_part.added","sequence_number":3,"item_id":"msg_ID0001","output_index":0,"content_index":0,"part":{"type":"refusal","refusal":""}}
-        {"type":"response.refusal.delta","sequence_number":4,"item_id":"msg_ID0001","output_index":0,"content_index":0,"delta":"The model returned no output; it may have refused. Codex does not forward the text of a refusal."}
-        {"type":"response.refusal.done","sequence_number":5,"item_id":"msg_ID0001","output_index":0,"content_index":0,"refusal":"The model returned no output; it may have refused. Codex does not forward the text of a refusal."}
-        {"type":"response.content_part.done","sequence_number":6,"item_id":"msg_ID0001","output_index":0,"content_index":0,"part":{"type":"refusal","refusal":"The model returned no output; it may have refused. Codex does not forward the text of a refusal."}}
-        {"type":"response.output_item.done","sequence_number":7,"output_index":0,"item":{"type":"message","id":"msg_ID0001","status":"completed","role":"assistant","content":[{"type":"refusal","refusal":"The model returned no output; it may have refused. Codex does not forward the text of a refusal."}]}}
-        {"type":"response.completed","sequence_number":8,"response":{"id":"resp_ID","object":"response",…,"status":"completed","error":null,"incomplete_details":null,"output":[{"type":"message","id":"msg_ID0001","status":"completed","role":"assistant","content":[{"type":"refusal","refusal":"The model returned no output; it may have refused. Codex does not forward the text of a refusal."}]}],"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":3},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":16},…}}
+        {"type":"response.refusal.delta","sequence_number":4,"item_id":"msg_ID0001","output_index":0,"content_index":0,"delta":"The model refused to answer. Codex does not forward the text of a refusal."}
+        {"type":"response.refusal.done","sequence_number":5,"item_id":"msg_ID0001","output_index":0,"content_index":0,"refusal":"The model refused to answer. Codex does not forward the text of a refusal."}
+        {"type":"response.content_part.done","sequence_number":6,"item_id":"msg_ID0001","output_index":0,"content_index":0,"part":{"type":"refusal","refusal":"The model refused to answer. Codex does not forward the text of a refusal."}}
+        {"type":"response.output_item.done","sequence_number":7,"output_index":0,"item":{"type":"message","id":"msg_ID0001","status":"completed","role":"assistant","content":[{"type":"refusal","refusal":"The model refused to answer. Codex does not forward the text of a refusal."}]}}
+        {"type":"response.completed","sequence_number":8,"response":{"id":"resp_ID","object":"response",…,"status":"completed","error":null,"incomplete_details":null,"output":[{"type":"message","id":"msg_ID0001","status":"completed","role":"assistant","content":[{"type":"refusal","refusal":"The model refused to answer. Codex does not forward the text of a refusal."}]}],"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":3},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":16},…}}
     "#]],
     );
 }
@@ -216,8 +250,48 @@ fn a_failed_turn_ends_with_response_failed_and_error() {
         {"type":"response.output_text.done","sequence_number":5,"item_id":"msg_ID0001","output_index":0,"content_index":0,"text":"par","logprobs":[]}
         {"type":"response.content_part.done","sequence_number":6,"item_id":"msg_ID0001","output_index":0,"content_index":0,"part":{"type":"output_text","text":"par","annotations":[],"logprobs":[]}}
         {"type":"response.output_item.done","sequence_number":7,"output_index":0,"item":{"type":"message","id":"msg_ID0001","status":"incomplete","role":"assistant","content":[{"type":"output_text","text":"par","annotations":[],"logprobs":[]}]}}
-        {"type":"response.failed","sequence_number":8,"response":{"id":"resp_ID","object":"response",…,"status":"failed","error":{"code":"context_length_exceeded","message":"The conversation is longer than the model's context window; shorten it and try again."},"incomplete_details":null,"output":[{"type":"message","id":"msg_ID0001","status":"incomplete","role":"assistant","content":[{"type":"output_text","text":"par","annotations":[],"logprobs":[]}]}],"usage":null,…}}
-        {"type":"error","sequence_number":9,"code":"context_length_exceeded","message":"The conversation is longer than the model's context window; shorten it and try again.","param":"input","error":{"message":"The conversation is longer than the model's context window; shorten it and try again.","type":"invalid_request_error","param":"input","code":"context_length_exceeded"}}
+        {"type":"response.failed","sequence_number":8,"response":{"id":"resp_ID","object":"response",…,"status":"failed","error":{"code":"context_length_exceeded","message":"The conversation exceeds the model's maximum context length; shorten it and try again."},"incomplete_details":null,"output":[{"type":"message","id":"msg_ID0001","status":"incomplete","role":"assistant","content":[{"type":"output_text","text":"par","annotations":[],"logprobs":[]}]}],"usage":null,…}}
+        {"type":"error","sequence_number":9,"code":"context_length_exceeded","message":"The conversation exceeds the model's maximum context length; shorten it and try again.","param":"input","error":{"message":"The conversation exceeds the model's maximum context length; shorten it and try again.","type":"invalid_request_error","param":"input","code":"context_length_exceeded"}}
     "#]],
     );
+}
+
+#[test]
+fn the_table_of_fields_matches_the_parser() {
+    let store = Arc::new(ResponseStore::new(StoreLimits {
+        responses: NonZeroUsize::new(9),
+        bytes: 1 << 20,
+        age: None,
+    }));
+    let running = store.begin("", "resp_1", bytes::Bytes::new());
+    running.store(ResponseRecord {
+        document: bytes::Bytes::new(),
+        previous: None,
+        items: Vec::new(),
+        input_len: 0,
+        continuable: true,
+    });
+    let responses = ClientResponses {
+        store: &store,
+        client: "",
+    };
+    let base = r#"{"model":"codex-5","input":"Hi."}"#;
+    fields_table::check::<ResponseRequestBody>("/v1/responses", base, |body| {
+        let models = ModelAccess::new(Catalogue::of_model("gpt-5"), None);
+        let (turn, spec) = parse(body, &models, Profile::Chat, &responses)?;
+        let ignored = spec.options.ignored.list();
+        let (options, echo) = (&spec.options, &spec.echo);
+        Ok(Parsed {
+            meaning: format!(
+                "{turn:?} {:?} {:?} {} {} {:?} {:?}",
+                options.truncation,
+                options.delivery,
+                spec.store,
+                spec.encrypted_reasoning,
+                spec.previous.is_some(),
+                echo.metadata,
+            ),
+            ignored,
+        })
+    });
 }

@@ -192,10 +192,10 @@ async fn idle_streams_get_keepalive_comments_unless_the_client_opts_out() {
         let request = change(chat(&script, &json!({"stream": true})));
         let mut stream = Events::new(client.stream(request).await.unwrap());
         let events = stream.rest().await.unwrap();
-        let seen = events
-            .iter()
-            .filter(|event| *event == ": keepalive")
-            .count();
+        let lines = events.iter().flat_map(|event| event.lines());
+        let seen = lines.filter(|line| *line == ": keepalive").count();
+        let has_data = |event: &String| event.lines().any(|line| line.starts_with("data: "));
+        assert!(events.iter().all(has_data), "a comment alone: {events:?}");
         assert_eq!(seen > 2, comments, "{events:?}");
         assert_eq!(seen == 0, !comments, "{events:?}");
     }

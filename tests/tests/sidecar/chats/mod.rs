@@ -2,6 +2,8 @@
 
 mod chat;
 pub(crate) mod completions;
+mod empty_answers;
+mod other_dialects;
 mod tool_block_truncation;
 mod tools;
 mod whole_messages;

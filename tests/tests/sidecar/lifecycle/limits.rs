@@ -137,9 +137,12 @@ async fn prompt_over_the_token_limit_is_rejected_before_the_model_is_asked() {
     ] {
         for (chars, status) in [(40, 200), (41, 400)] {
             let text = "é".repeat(chars);
-            let body = json!({"model": "codex-5", "messages": [{"role": "user", "content": &text}],
-                "prompt": &text,
-            });
+            let body = match param {
+                "messages" => {
+                    json!({"model": "codex-5", "messages": [{"role": "user", "content": text}]})
+                }
+                _ => json!({"model": "codex-5", "prompt": text}),
+            };
             let response = client.send(post(path, body.to_string())).await.unwrap();
             assert_eq!(response.status, status, "{path} {chars}: {response:?}");
             if status == 400 {

@@ -130,16 +130,30 @@ async fn first_events_precede_the_model_response_and_deltas_follow_it() {
 #[tokio::test]
 async fn failure_sends_response_failed_and_error_but_not_completed() {
     let (_model, sidecar) = start().await;
-    for (script, code, param) in [
+    for (script, openai_code, code, param) in [
         (
             json!([{"text": "par", "open": true}, {"cut": "abort"}]),
+            "server_error",
             "codex_failed",
             Value::Null,
         ),
         (
             json!({"failed": "context_length_exceeded"}),
             "context_length_exceeded",
+            "context_length_exceeded",
             json!("input"),
+        ),
+        (
+            json!({"status": 429}),
+            "rate_limit_exceeded",
+            "rate_limited",
+            Value::Null,
+        ),
+        (
+            json!({"status": 400, "error": {"message": "Bad."}}),
+            "invalid_prompt",
+            "invalid_request_error",
+            Value::Null,
         ),
     ] {
         let events = events(&sidecar, json!({"input": play(&script), "stream": true})).await;
@@ -152,7 +166,7 @@ async fn failure_sends_response_failed_and_error_but_not_completed() {
                 &failed["response"]["status"],
                 &failed["response"]["error"]["code"]
             ),
-            (&json!("failed"), &json!(code))
+            (&json!("failed"), &json!(openai_code))
         );
         assert_eq!(
             (&error["type"], &error["code"], &error["param"]),

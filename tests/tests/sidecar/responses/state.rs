@@ -334,7 +334,7 @@ async fn background_response_is_readable_after_it_ends() {
     assert!(tokio::time::timeout(SOON, failed).await.is_ok());
     assert_eq!(
         ok(&retrieve(&sidecar, id(&failing)).await)["error"]["code"],
-        "codex_failed"
+        "server_error"
     );
 }
 

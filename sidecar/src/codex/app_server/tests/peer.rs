@@ -127,6 +127,11 @@ impl Peer {
         self.notifies("item/agentMessage/delta", json!({"delta": text}));
     }
 
+    pub(super) fn message_starts(&mut self) {
+        let item = json!({"type": "agentMessage", "id": "msg_0", "text": ""});
+        self.notifies("item/started", json!({"item": item}));
+    }
+
     /// Sends the end of a message, with its whole text.
     pub(super) fn message_ends(&mut self, text: &str) {
         let item = json!({"type": "agentMessage", "id": "msg_0", "text": text});

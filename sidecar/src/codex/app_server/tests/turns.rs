@@ -91,16 +91,45 @@ fn whole_message_gives_the_text_that_had_no_delta() {
 }
 
 #[test]
-fn message_without_text_is_a_refusal() {
+fn message_that_starts_and_never_ends_is_a_refusal() {
+    let completed = |stop| Outcome::Completed { stop, usage: None };
+    type Play = fn(&mut Peer);
+    let turns: [(&str, FinishReason, Play); 5] = [
+        ("refusal", FinishReason::Refused, Peer::message_starts),
+        ("empty message", FinishReason::Stop, |peer| {
+            peer.message_starts();
+            peer.message_ends("");
+        }),
+        ("no message", FinishReason::Stop, |_| {}),
+        ("refusal after a text", FinishReason::Refused, |peer| {
+            peer.message_starts();
+            peer.message_ends("Hm.");
+            peer.message_starts();
+        }),
+        ("text without its end", FinishReason::Stop, |peer| {
+            peer.message_starts();
+            peer.delta("Hm.");
+        }),
+    ];
+    for (name, stop, play) in turns {
+        let mut peer = Peer::running();
+        play(&mut peer);
+        peer.completes("completed", &Value::Null);
+        let last = peer.events.last().unwrap();
+        assert_eq!(*last, Event::Finished(completed(stop)), "{name}");
+    }
+}
+
+#[test]
+fn message_of_a_failed_attempt_is_not_a_refusal() {
     let mut peer = Peer::running();
-    peer.message_ends("");
+    peer.message_starts();
+    let error = json!({"message": "cut", "codexErrorInfo": "other"});
+    peer.notifies("error", json!({"error": error, "willRetry": true}));
     peer.completes("completed", &Value::Null);
-    let refused = Outcome::Completed {
-        stop: FinishReason::Refused,
-        usage: None,
-    };
-    let expected = [Event::MessageEnded, Event::Finished(refused)];
-    assert_eq!(peer.events, expected);
+    let stop = FinishReason::Stop;
+    let completed = Outcome::Completed { stop, usage: None };
+    assert_eq!(peer.events.last(), Some(&Event::Finished(completed)));
 }
 
 #[test]

@@ -111,6 +111,19 @@ pub(crate) struct ItemCompleted<'a> {
     pub(crate) item: CompletedItem<'a>,
 }
 
+/// `item/started`: an item of which the provider has announced only the type.
+#[derive(Deserialize)]
+pub(crate) struct ItemStarted<'a> {
+    #[serde(borrow)]
+    pub(crate) item: StartedItem<'a>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct StartedItem<'a> {
+    #[serde(rename = "type", borrow)]
+    pub(crate) kind: Cow<'a, str>,
+}
+
 /// A completed item. `text` is parsed only for the kinds that have one.
 #[derive(Deserialize)]
 pub(crate) struct CompletedItem<'a> {

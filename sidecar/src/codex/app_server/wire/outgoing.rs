@@ -22,12 +22,11 @@ pub(crate) struct Call<'a, P> {
 }
 
 /// Notifications that the sidecar does not use, and that the child is asked not to write.
-const UNUSED_NOTIFICATIONS: [&str; 7] = [
+const UNUSED_NOTIFICATIONS: [&str; 6] = [
     "thread/started",
     "thread/status/changed",
     "thread/settings/updated",
     "turn/started",
-    "item/started",
     "remoteControl/status/changed",
     "mcpServer/startupStatus/updated",
 ];

@@ -121,11 +121,7 @@ fn table() -> Vec<(&'static str, &'static str, Outcome)> {
         ("patch-denied", HELLO, two_calls()),
         ("approval-policy-never", HELLO, two_calls()),
         ("exec-auto", HELLO, two_calls()),
-        (
-            "refusal",
-            "",
-            ended(FinishReason::Refused, Some((11, 3, 5, 0))),
-        ),
+        ("refusal", "", completed(Some((11, 3, 5, 0)))),
         ("interrupt", HELLO, Outcome::Interrupted),
         (
             "stream-cut-once",

@@ -74,7 +74,8 @@ fn effect(
 
 fn is_rejection_of(error: &ApiError, field: &str) -> bool {
     let body: Value = serde_json::from_slice(&error.body()).unwrap();
-    error.code() == "unsupported_value" && body["error"]["param"] == field
+    matches!(error.code(), "unsupported_value" | "unsupported_parameter")
+        && body["error"]["param"] == field
 }
 
 fn rows(path: &str) -> Vec<Row<'static>> {

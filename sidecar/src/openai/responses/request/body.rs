@@ -17,7 +17,7 @@ use crate::openai::{ApiError, IgnoredFields};
 
 /// The fields that OpenAI documents. `null` counts as absent for each.
 #[derive(Deserialize)]
-pub(super) struct ResponseRequestBody {
+pub(in crate::openai::responses) struct ResponseRequestBody {
     pub(super) model: Option<String>,
     pub(super) input: Option<StringOrList<InputItem>>,
     pub(super) instructions: Option<String>,
@@ -51,6 +51,21 @@ pub(super) struct ResponseRequestBody {
     pub(super) conversation: Option<IgnoredAny>,
     /// Sent by Codex as a client, and by no other known client.
     pub(super) client_metadata: Option<IgnoredAny>,
+    // Fields of the other two routes.
+    messages: Option<IgnoredAny>,
+    max_tokens: Option<IgnoredAny>,
+    max_completion_tokens: Option<IgnoredAny>,
+    stop: Option<IgnoredAny>,
+    response_format: Option<IgnoredAny>,
+    functions: Option<IgnoredAny>,
+    function_call: Option<IgnoredAny>,
+    reasoning_effort: Option<IgnoredAny>,
+    verbosity: Option<IgnoredAny>,
+    n: Option<u64>,
+    logprobs: Option<bool>,
+    modalities: Option<Vec<String>>,
+    audio: Option<IgnoredAny>,
+    web_search_options: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -76,6 +91,7 @@ impl ResponseRequestBody {
     pub(super) fn parse(json: &[u8], ignored: &mut IgnoredFields) -> Result<Self, ApiError> {
         // Unsupported fields first: their message says what to use instead, which a range error would hide.
         let body: Self = body::read(json, ignored)?;
+        reject_foreign(&body)?;
         reject_unsupported(&body)?;
         check_ranges(&body, ignored)?;
         add_unused(&body, ignored);
@@ -83,7 +99,47 @@ impl ResponseRequestBody {
     }
 }
 
+fn reject_foreign(body: &ResponseRequestBody) -> Result<(), ApiError> {
+    const MAX_OUTPUT_TOKENS: &str = "use `max_output_tokens`";
+    fields::reject_foreign([
+        (
+            body.messages.is_some(),
+            "messages",
+            "send `input`, or use /v1/chat/completions",
+        ),
+        (body.max_tokens.is_some(), "max_tokens", MAX_OUTPUT_TOKENS),
+        (
+            body.max_completion_tokens.is_some(),
+            "max_completion_tokens",
+            MAX_OUTPUT_TOKENS,
+        ),
+        (body.stop.is_some(), "stop", "use /v1/chat/completions"),
+        (
+            body.response_format.is_some(),
+            "response_format",
+            "use `text.format`",
+        ),
+        (body.functions.is_some(), "functions", "use `tools`"),
+        (
+            body.function_call.is_some(),
+            "function_call",
+            "use `tool_choice`",
+        ),
+        (
+            body.reasoning_effort.is_some(),
+            "reasoning_effort",
+            "use `reasoning.effort`",
+        ),
+        (
+            body.verbosity.is_some(),
+            "verbosity",
+            "use `text.verbosity`",
+        ),
+    ])
+}
+
 fn reject_unsupported(body: &ResponseRequestBody) -> Result<(), ApiError> {
+    let wants_audio = body.modalities.iter().flatten().any(|kind| kind != "text");
     let wants_log_probabilities = body.top_logprobs.is_some_and(|top| top != 0);
     fields::reject_unsupported([
         UnsupportedField::new(
@@ -97,6 +153,23 @@ fn reject_unsupported(body: &ResponseRequestBody) -> Result<(), ApiError> {
             "Conversation objects are not supported; use `previous_response_id`.",
         ),
         UnsupportedField::log_probabilities(wants_log_probabilities, "top_logprobs"),
+        UnsupportedField::log_probabilities(body.logprobs == Some(true), "logprobs"),
+        UnsupportedField::choices(body.n),
+        UnsupportedField::new(
+            wants_audio,
+            "modalities",
+            "`modalities` must be [\"text\"].",
+        ),
+        UnsupportedField::new(
+            body.audio.is_some(),
+            "audio",
+            "Audio is not supported; send text and images.",
+        ),
+        UnsupportedField::new(
+            body.web_search_options.is_some(),
+            "web_search_options",
+            "Web search is not supported; offer a search tool in `tools`.",
+        ),
     ])
 }
 

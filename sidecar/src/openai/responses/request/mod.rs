@@ -6,4 +6,6 @@ mod parse;
 mod parts;
 mod tools;
 
+#[cfg(test)]
+pub(super) use body::ResponseRequestBody;
 pub use parse::{ResponseSpec, parse};

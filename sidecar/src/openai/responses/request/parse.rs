@@ -10,7 +10,7 @@ use super::input::items;
 use super::tools::{OtherTools, functions, tools};
 use crate::openai::models::ModelAccess;
 use crate::openai::request::model::RequestedModel;
-use crate::openai::request::output_schema::OutputSchema;
+use crate::openai::request::schema::OutputSchema;
 use crate::openai::request::{fields, model};
 use crate::openai::responses::echo::{
     ReasoningEcho, RequestEcho, TextEcho, TextFormat, ToolChoiceEcho, ToolEcho,
@@ -71,6 +71,7 @@ pub fn parse(
         delivery: delivery(&body)?,
         ignored,
         truncation: truncation_rules(&body)?,
+        context_window: models.context_window(&model_id),
         model_id,
         prompt_chars: turn.prompt_chars(),
     };

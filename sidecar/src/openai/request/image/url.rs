@@ -5,7 +5,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::image_data::ImageFormat;
+use super::data::ImageFormat;
 use crate::openai::response::error::ApiError;
 use crate::turn::{Detail, Image};
 

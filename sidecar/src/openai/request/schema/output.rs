@@ -3,8 +3,8 @@
 
 use serde_json::value::RawValue;
 
-use super::strict_schema;
-use super::validate::check_schema;
+use super::strict;
+use crate::openai::request::validate::check_schema;
 use crate::openai::response::error::ApiError;
 use crate::turn::{Content, Item, Message, Role};
 
@@ -31,7 +31,7 @@ impl OutputSchema {
         conversation: &mut Vec<Item>,
     ) -> Result<Option<Box<RawValue>>, ApiError> {
         check_schema(&self.name, &self.schema, self.param)?;
-        match strict_schema::check(&self.schema) {
+        match strict::check(&self.schema) {
             Ok(()) => Ok(Some(self.schema)),
             Err(reason) if self.strict == Some(true) => {
                 let text = format!("Invalid schema for `strict: true`: {reason}");
