@@ -69,8 +69,8 @@ impl Catalogue {
             priority: 0,
         };
         let settings = CatalogueSettings::default();
-        let models = CodexModels::new(vec![model], Some(name));
-        let models = models.unwrap_or_else(|| CodexModels::only(name));
+        let models =
+            CodexModels::new(vec![model], Some(name)).unwrap_or_else(|| CodexModels::only(name));
         Self::new(&settings, models).into()
     }
 
@@ -121,13 +121,14 @@ impl Catalogue {
             },
             <[Effort]>::to_vec,
         );
-        let lower: Vec<_> = LOWER_EFFORTS
+        let below: Vec<_> = LOWER_EFFORTS
             .into_iter()
             .filter_map(Effort::parse)
+            .filter(|effort| !own.contains(effort))
+            .map(|effort| (effort, false))
             .collect();
-        let lower = lower.into_iter().filter(|lower| !own.contains(lower));
-        let own = own.iter().cloned().map(|effort| (effort, is_listed));
-        let with_effort = own.chain(lower.map(|effort| (effort, false)));
+        let listed = own.into_iter().map(|effort| (effort, is_listed));
+        let with_effort = listed.chain(below);
         let ids = with_effort.map(|(effort, is_listed)| {
             let id = format!("{family}-{}", effort.as_str());
             (id, Some(effort), is_listed)

@@ -95,8 +95,8 @@ fn ids_are_found_in_any_case_and_hidden_models_are_not() {
         ("*", None),
         ("", None),
     ] {
-        let found = catalogue.find(id);
-        let found = found.as_ref().map(|found| {
+        let entry = catalogue.find(id);
+        let found = entry.as_ref().map(|found| {
             (
                 found.id.as_ref(),
                 found.model,

@@ -75,12 +75,12 @@ impl CodexBinary {
         settings: &[(String, String)],
         flags: &[&str],
     ) -> Result<Value, LaunchError> {
-        let settings: Vec<_> = settings
+        let pairs: Vec<_> = settings
             .iter()
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
-        let settings = settings.iter().flat_map(|setting| ["-c", setting]);
-        let arguments: Vec<&str> = settings
+        let overrides = pairs.iter().flat_map(|pair| ["-c", pair]);
+        let arguments: Vec<&str> = overrides
             .chain(["debug", "models"])
             .chain(flags.iter().copied())
             .collect();

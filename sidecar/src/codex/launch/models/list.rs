@@ -80,7 +80,7 @@ pub(super) async fn read(
     }
 }
 
-/// Parses a list. `default` is the operator's choice; `None` when the list has no visible model and there is no choice.
+/// Parses a list. `default` is the operator's choice; `None` for a list without a visible model where it is absent too.
 pub(super) fn parse(list: &Value, default: Option<&str>) -> Option<CodexModels> {
     let entries = list.get("models").and_then(Value::as_array)?;
     // An entry of an unknown shape is left out: a newer list must not end every start.
