@@ -183,6 +183,30 @@ const USED_BY_AGENTS: &str = "mcp_servers (probe), settings (developer_instructi
      personality), AGENTS.md, notify, rules";
 
 #[tokio::test]
+async fn default_profile_starts_with_the_sidecar_and_the_other_with_its_first_turn() {
+    let model = ScriptedModel::start().await.unwrap();
+    let full = FullHome::new(&model);
+    let options = SidecarOptions::new(&model).env("CODEX_PROFILE", "agent");
+    let sidecar = full.sidecar(options).await;
+    let agents = sidecar.children();
+    assert_eq!(agents.len(), 1);
+    let plain = with(
+        chat(&json!({"text": "Hi."}), &json!({})),
+        "x-codex-edge-profile",
+        "chat",
+    );
+    let response = sidecar.connect().await.send(plain).await.unwrap();
+    assert_eq!(response.status, 200, "{response:?}");
+    assert!(!last_body(&model).to_string().contains(CANARY));
+    assert_eq!(full.started(), [""; 0]);
+    let children = sidecar.children();
+    assert!(
+        children.len() == 2 && children.contains(&agents[0]),
+        "{children:?}"
+    );
+}
+
+#[tokio::test]
 async fn agents_take_over_what_the_log_names() {
     let model = ScriptedModel::start().await.unwrap();
     let full = FullHome::new(&model);
