@@ -24,6 +24,7 @@ const CORE: &[(&str, &[&str])] = &[
             "chats::chat::",
             "chats::tools::",
             "errors::",
+            "login::",
             "models::requests::",
             "plain_home::",
         ],

@@ -139,6 +139,7 @@ fn login(config: &Config, dry_run: &DryRun) -> Diagnostic {
                 dry_run.display_path(reason)
             ),
         ),
+        Login::Unchecked => (Fail, "not checked".to_owned()),
         Login::Unknown(reason) => (Fail, dry_run.display_path(reason)),
     };
     Diagnostic::new(severity, "login", text)

@@ -53,24 +53,25 @@ impl Backend {
         tasks: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) -> Self {
+        let launch = Arc::new(launch);
+        let (published, login) = watch::channel(launch.login_before_check());
+        tasks.spawn(watch_login(Arc::clone(&launch), published, stop.clone()));
+        tasks.spawn(watch_models(Arc::clone(&launch), stop.clone()));
         let settings = WorkerSettings {
-            launch: Arc::new(launch),
+            launch,
+            login,
             rate_limits: SharedRateLimits::default(),
             limits,
             stop: stop.clone(),
         };
-        let (published, login) = watch::channel(settings.launch.login_before_check());
-        let launch = Arc::clone(&settings.launch);
-        tasks.spawn(watch_login(Arc::clone(&launch), published, stop.clone()));
-        tasks.spawn(watch_models(launch, stop.clone()));
         Self {
             workers: ProfileWorkers::start(default, &settings, tasks),
-            login,
             permits: Arc::new(Semaphore::new(permits(limits))),
             limits,
             queued: AtomicUsize::new(0),
             launch: settings.launch,
             rate_limits: settings.rate_limits,
+            login: settings.login,
         }
     }
 

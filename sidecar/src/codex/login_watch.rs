@@ -22,16 +22,21 @@ pub(super) async fn watch_login(
     stop: CancellationToken,
 ) {
     let watch = async {
+        let mut last = None;
         loop {
             // Read first: a login that is written during the check is checked again.
             let written = launch.login_written();
             let login = launch.login_status().await;
-            publish(&published, login);
+            // Not each time, since a retry mostly finds the same.
+            if last.as_ref() != Some(&login) {
+                log(&login);
+                published.send_replace(login.clone());
+            }
+            let may_recover = matches!(login, Login::Rejected(_) | Login::Unknown(_));
+            last = Some(login);
             let read = Instant::now();
-            let is_outdated = || {
-                let is_rejected = matches!(*published.borrow(), Login::Rejected(_));
-                launch.login_written() != written || is_rejected && read.elapsed() >= RETRY
-            };
+            let is_outdated =
+                || launch.login_written() != written || may_recover && read.elapsed() >= RETRY;
             while !is_outdated() {
                 sleep(POLL).await;
             }
@@ -40,12 +45,11 @@ pub(super) async fn watch_login(
     stop.run_until_cancelled(watch).await;
 }
 
-fn publish(published: &watch::Sender<Login>, login: Login) {
-    match &login {
+fn log(login: &Login) {
+    match login {
         Login::Rejected(reason) | Login::Unknown(reason) => {
             tracing::warn!(login = login.kind(), reason, "codex login not usable");
         }
         _ => tracing::info!(login = login.kind(), "codex login read"),
     }
-    published.send_replace(login);
 }

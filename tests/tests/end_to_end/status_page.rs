@@ -141,6 +141,8 @@ async fn page_shows_running_and_finished_turns() {
         json!([]),
         "markup in names is shown as text"
     );
+    let about = texts(&mut tab, "#about").await[0].to_string();
+    assert!(about.contains(" · provider without login · "), "{about}");
     assert_eq!(
         tab.evaluate("document.title").await,
         "1 active · codex-edge"

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::http::with;
 use tests::scripted_model::ScriptedModel;
-use tests::sidecar::{Sidecar, SidecarOptions, codex_binary, codex_tool};
+use tests::sidecar::{Sidecar, SidecarOptions, codex_tool};
 use xtask::command::write_program;
 use xtask::tools::Tool;
 
@@ -146,27 +146,27 @@ fn remove_ids(value: &mut Value) {
 
 #[tokio::test]
 async fn chats_use_nothing_of_the_home_but_login_provider_and_model() {
-    let model = ScriptedModel::start().await.unwrap();
     let work_dir = tempfile::tempdir().unwrap();
-    for codex in [codex_binary(codex_tool()), codex_binary(Tool::CodexProto)] {
+    for codex in [codex_tool(), Tool::CodexProto] {
+        let model = ScriptedModel::start_for(codex).await.unwrap();
         let options = || {
-            let options = SidecarOptions::new(&model).env("CODEX_BIN", &codex);
+            let options = SidecarOptions::with_codex(codex, &model);
             // One for both, since `proto` always tells the model its working directory.
             options.env("PROXY_CODEX_WORKDIR", &work_dir.path().to_string_lossy())
         };
         let ask = async |sidecar: &Sidecar| {
             let response = ask(sidecar, json!({"text": "Hi."}), json!({})).await;
-            assert_eq!(response.status, 200, "{codex}: {response:?}");
+            assert_eq!(response.status, 200, "{codex:?}: {response:?}");
             last_body(&model)
         };
         let expected = ask(&options().start().await).await;
         let full = FullHome::new(&model);
         let mut sidecar = full.sidecar(options()).await;
-        assert_eq!(ask(&sidecar).await, expected, "{codex}");
+        assert_eq!(ask(&sidecar).await, expected, "{codex:?}");
         // After the exit, since Codex runs `notify` after the end of a turn.
         sidecar.signal(Signal::SIGTERM);
         assert_eq!(sidecar.wait().await, Some(0));
-        assert_eq!(full.started(), [""; 0], "{codex}");
+        assert_eq!(full.started(), [""; 0], "{codex:?}");
         let log = sidecar.log();
         let read = log.lines().find(|line| line.contains("codex home read"));
         let read: Value = serde_json::from_str(read.expect("the home is logged")).unwrap();
@@ -181,6 +181,30 @@ const UNUSED_BY_CHATS: &str = "mcp_servers (probe), settings (developer_instruct
 
 const USED_BY_AGENTS: &str = "mcp_servers (probe), settings (developer_instructions, features, model_verbosity, \
      personality), AGENTS.md, notify, rules";
+
+#[tokio::test]
+async fn default_profile_starts_with_the_sidecar_and_the_other_with_its_first_turn() {
+    let model = ScriptedModel::start().await.unwrap();
+    let full = FullHome::new(&model);
+    let options = SidecarOptions::new(&model).env("CODEX_PROFILE", "agent");
+    let sidecar = full.sidecar(options).await;
+    let agents = sidecar.children();
+    assert_eq!(agents.len(), 1);
+    let plain = with(
+        chat(&json!({"text": "Hi."}), &json!({})),
+        "x-codex-edge-profile",
+        "chat",
+    );
+    let response = sidecar.connect().await.send(plain).await.unwrap();
+    assert_eq!(response.status, 200, "{response:?}");
+    assert!(!last_body(&model).to_string().contains(CANARY));
+    assert_eq!(full.started(), [""; 0]);
+    let children = sidecar.children();
+    assert!(
+        children.len() == 2 && children.contains(&agents[0]),
+        "{children:?}"
+    );
+}
 
 #[tokio::test]
 async fn agents_take_over_what_the_log_names() {

@@ -21,6 +21,8 @@ const WORKSPACE_CREDENTIALS: [&str; 2] = ["access token", "workload identity"];
 /// The credential that turns are billed to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Login {
+    /// Codex was not asked yet.
+    Unchecked,
     /// The provider does not use the login.
     NotNeeded,
     /// An API key.
@@ -49,7 +51,7 @@ impl Login {
             Self::AccessToken => "access_token",
             Self::ChatGpt => "chatgpt",
             Self::Missing => "missing",
-            Self::Rejected(_) | Self::Unknown(_) => "unknown",
+            Self::Unchecked | Self::Rejected(_) | Self::Unknown(_) => "unknown",
         }
     }
 
@@ -98,7 +100,7 @@ impl Login {
     pub fn is_usable(&self) -> bool {
         match self {
             Self::NotNeeded | Self::Key | Self::AccessToken | Self::ChatGpt => true,
-            Self::Missing | Self::Rejected(_) | Self::Unknown(_) => false,
+            Self::Unchecked | Self::Missing | Self::Rejected(_) | Self::Unknown(_) => false,
         }
     }
 }

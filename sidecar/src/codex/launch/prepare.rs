@@ -269,7 +269,7 @@ impl Launch {
     pub(in crate::codex) fn login_before_check(&self) -> Login {
         let config_toml = ConfigToml::read(&self.home).unwrap_or_default();
         if config_toml.needs_login(self.provider.as_deref()) {
-            Login::Unknown("not checked yet".to_owned())
+            Login::Unchecked
         } else {
             Login::NotNeeded
         }

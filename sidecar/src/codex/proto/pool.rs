@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::child::{ChildExit, ChildFailure, ChildReport, ChildTask};
@@ -18,9 +18,6 @@ use crate::codex::readiness::Readiness;
 use crate::codex::turn_queue::TurnQueue;
 use crate::error_chain;
 use crate::turn::{Event, Outcome, TurnError};
-
-/// Time between two checks of a missing login.
-const LOGIN_POLL: Duration = Duration::from_secs(2);
 
 /// Delay after the first child that failed before its turn, and the longest delay; it doubles in between.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
@@ -33,6 +30,7 @@ const REPORTS_CAPACITY: usize = 16;
 pub(in crate::codex) struct Pool {
     pub(in crate::codex) launch: Arc<Launch>,
     pub(in crate::codex) rate_limits: SharedRateLimits,
+    pub(in crate::codex) login: watch::Receiver<Login>,
     pub(in crate::codex) turns: TurnQueue,
     /// Number of children that wait for a turn.
     pub(in crate::codex) size: NonZeroUsize,
@@ -75,16 +73,19 @@ impl Pool {
 
     /// Waits for a login. A child that starts without one never gets one.
     async fn wait_for_login(&self) -> Login {
+        let mut published = self.login.clone();
         loop {
-            let login = self.launch.login_status().await;
+            let login = published.borrow_and_update().clone();
             if login.is_usable() {
                 return login;
             }
-            if let Login::Unknown(reason) | Login::Rejected(reason) = login {
-                tracing::warn!(reason, "codex login check failed");
+            if login != Login::Unchecked {
+                self.readiness.send_replace(Readiness::LoginRequired);
             }
-            self.readiness.send_replace(Readiness::LoginRequired);
-            sleep(LOGIN_POLL).await;
+            if published.changed().await.is_err() {
+                // The watch ends with `stop`, and so does this wait.
+                std::future::pending::<()>().await;
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::worker::Worker;
-use crate::codex::launch::{Launch, Protocol};
+use crate::codex::launch::{Launch, Login, Protocol};
 use crate::codex::proto::Pool;
 use crate::codex::rate_limits::SharedRateLimits;
 use crate::codex::readiness::Readiness;
@@ -40,6 +40,7 @@ pub(in crate::codex) enum GroupStart {
 pub(in crate::codex) struct WorkerSettings {
     pub(in crate::codex) launch: Arc<Launch>,
     pub(in crate::codex) rate_limits: SharedRateLimits,
+    pub(in crate::codex) login: watch::Receiver<Login>,
     pub(in crate::codex) limits: Limits,
     pub(in crate::codex) stop: CancellationToken,
 }
@@ -148,6 +149,7 @@ impl WorkerSettings {
         let Self {
             launch,
             rate_limits,
+            login,
             limits,
             stop,
         } = self.clone();
@@ -174,6 +176,7 @@ impl WorkerSettings {
                 let pool = Pool {
                     launch,
                     rate_limits,
+                    login,
                     turns,
                     size: limits.proto_pool,
                     readiness,

@@ -61,7 +61,7 @@ async fn completion_is_text_and_its_prompt_one_user_message() {
     assert!(body["created"].as_u64() > Some(1_700_000_000), "{body}");
     (body["id"], body["created"]) = (json!(""), json!(0));
     let expected = json!({
-        "id": "", "object": "text_completion", "created": 0, "model": "CODEX-5-high",
+        "id": "", "object": "text_completion", "created": 0, "model": "codex-5-high",
         "choices": [{"text": "Once\n\nupon", "index": 0, "logprobs": null, "finish_reason": "stop"}],
         "usage": {
             "prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17,

@@ -151,10 +151,11 @@ async fn body_of_responses_on_the_chat_route_is_served_as_a_chat() {
         choice["message"]["tool_calls"][0]["function"]["name"],
         "look"
     );
-    let sent = model.requests()[0].body.clone();
-    assert_eq!(sent["input"][0]["role"], "developer");
-    assert_eq!(sent["reasoning"]["effort"], "low");
-    assert_eq!(sent["tools"][0]["name"], "look");
+    let requests = model.requests();
+    let sent = &requests[0];
+    assert_eq!(sent.conversation()[0]["role"], "developer");
+    assert_eq!(sent.body["reasoning"]["effort"], "low");
+    assert_eq!(sent.offered_tools()[0]["name"], "look");
 
     let mut stream = Events::new(client.stream(send(true)).await.unwrap());
     let events = stream.rest().await.unwrap();

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
+use tests::http::get;
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::{Sidecar, SidecarOptions, is_running, wait_until_gone};
 use xtask::command::write_program;
@@ -65,7 +66,7 @@ async fn worker_exit_fails_its_own_turns_only() {
     .await;
     wait_for_children(&sidecar, 2).await;
     // Turns go only to workers that have finished the handshake, and both workers must get some.
-    while sidecar.log().matches("codex_app_server").count() < 2 {
+    while status(&sidecar).await["workers"] != json!(["ready", "ready"]) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let script = json!([{"text": "par", "open": true}, {"hold": "end"}, {"text": "ty"}]);
@@ -228,6 +229,13 @@ async fn wait_for_children(sidecar: &Sidecar, count: usize) {
         "{:?}, expected {count} children",
         sidecar.children()
     );
+}
+
+/// The `/status` document of the admin interface.
+async fn status(sidecar: &Sidecar) -> Value {
+    let mut admin = sidecar.connect_admin().await;
+    let response = admin.send(get("/status")).await;
+    response.expect("a response arrives").json()
 }
 
 /// The number of folders with the databases of a child.

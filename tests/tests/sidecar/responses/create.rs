@@ -21,7 +21,7 @@ async fn response_has_every_field_and_the_reported_usage() {
     let http_response = send(&sidecar, create(body)).await;
     assert_eq!(
         http_response.header("x-codex-edge-ignored"),
-        "service_tier, temperature, text.verbosity, truncation, unheard_of, user"
+        "temperature, truncation, unheard_of, user"
     );
     let mut response = ok(&http_response);
     for field in ["id", "created_at", "completed_at"] {
@@ -32,11 +32,11 @@ async fn response_has_every_field_and_the_reported_usage() {
     let expected = json!({
         "id": null, "object": "response", "created_at": null, "completed_at": null, "status": "completed",
         "background": false, "error": null, "incomplete_details": null, "instructions": "Be brief.",
-        "max_output_tokens": null, "max_tool_calls": null, "metadata": {"a": "b"}, "model": "CODEX-5-low",
+        "max_output_tokens": null, "max_tool_calls": null, "metadata": {"a": "b"}, "model": "codex-5-low",
         "output": [{"type": "message", "id": null, "status": "completed", "role": "assistant",
             "content": [{"type": "output_text", "text": "Hi.", "annotations": [], "logprobs": []}]}],
         "parallel_tool_calls": true, "previous_response_id": null, "prompt_cache_key": null,
-        "reasoning": {"effort": "low", "summary": null}, "safety_identifier": null, "service_tier": "default",
+        "reasoning": {"effort": "low", "summary": null}, "safety_identifier": null, "service_tier": "priority",
         "store": true, "temperature": 0.5, "text": {"format": {"type": "text"}, "verbosity": "low"},
         "tool_choice": "auto", "tools": [], "top_logprobs": 0, "top_p": 1.0, "presence_penalty": 0.0,
         "frequency_penalty": 0.0, "truncation": "auto", "user": "u-1",
