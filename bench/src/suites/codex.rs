@@ -65,7 +65,7 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
                 let time = settings.pick(Duration::from_secs(3), Duration::from_millis(100));
                 let load = match process {
                     CodexProcess::Pooled => {
-                        closed_loop(&target, clients, time, || chat("gpt-5", PROMPT))
+                        closed_loop(&target, clients, time, || chat("codex-5", PROMPT))
                             .await?
                             .require_complete()?
                     }

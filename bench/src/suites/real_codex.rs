@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use tempfile::TempDir;
+use tests::codex_models::default_model;
 use tests::scripted_model::{Script, ScriptedModel};
 
 /// The prompt of every request.
@@ -19,8 +20,9 @@ pub(super) async fn start_model() -> anyhow::Result<ScriptedModel> {
 pub(super) fn create_home(model: &ScriptedModel) -> anyhow::Result<TempDir> {
     let home = TempDir::new()?;
     let config = format!(
-        "model = \"gpt-5\"\nmodel_provider = \"scripted\"\n[model_providers.scripted]\nname = \"scripted\"\n\
+        "model = \"{}\"\nmodel_provider = \"scripted\"\n[model_providers.scripted]\nname = \"scripted\"\n\
          base_url = \"{}\"\nwire_api = \"responses\"\n",
+        default_model(),
         model.base_url()
     );
     std::fs::write(home.path().join("config.toml"), config)?;

@@ -129,7 +129,7 @@ def goes_on_from_a_text():
 
 def lists_models():
     ids = [model.id for model in client().models.list()]
-    assert ids[0] == "codex-5" and "gpt-5" in ids, ids
+    assert ids[0] == "codex-5" and any(id.startswith("gpt-") for id in ids), ids
     assert client().models.retrieve("codex-5-high").id == "codex-5-high"
 
 

@@ -30,6 +30,18 @@ def model_requests():
         return json.load(answer)
 
 
+def offered_tools(request):
+    """The tools that the model was offered: in the body, or in an item of the input with the namespace `functions`."""
+    holders = [request["body"]] + [item for item in request["body"]["input"] if item["type"] == "additional_tools"]
+    tools = [tool for holder in holders for tool in holder.get("tools", [])]
+    return [function for tool in tools for function in tool.get("tools", [tool])]
+
+
+def conversation(request):
+    """The items of a model request that are part of the conversation."""
+    return [item for item in request["body"]["input"] if item["type"] != "additional_tools"]
+
+
 def order(what):
     """Asks the test for a change of the chain, `stop` or `start` of the sidecar, and waits for the confirmation."""
     print(what, flush=True)

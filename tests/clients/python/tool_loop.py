@@ -5,7 +5,7 @@ import json
 import openai
 import pydantic
 
-from edge import client, model_requests, order, play, user
+from edge import client, conversation, model_requests, offered_tools, order, play, user
 
 
 class GetWeather(pydantic.BaseModel):
@@ -83,8 +83,8 @@ def check(ask, between=lambda: None, thoughts=1):
     assert calls == [["call_oslo", "call_rome"], ["call_bern"]], calls
     sent = model_requests()[before:]
     assert len(sent) == 3, "one model request for each HTTP request"
-    assert [tool["name"] for tool in sent[0]["body"]["tools"]] == ["get_weather"]
-    items = sent[-1]["body"]["input"]
+    assert [tool["name"] for tool in offered_tools(sent[0])] == ["get_weather"]
+    items = conversation(sent[-1])
     seen = [(item.get("role") or item["type"], item.get("call_id")) for item in items if item["type"] != "reasoning"]
     assert seen == CONVERSATION, seen
     assert [item["encrypted_content"] for item in items if item["type"] == "reasoning"] == ["gAAA"] * thoughts

@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use parse_dockerfile::Instruction;
 use tempfile::TempDir;
+use tests::codex_models::CodexModels;
 use tests::http::{BufferedResponse, Client, DEADLINE, get, post};
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::sidecar_binary;
@@ -26,7 +27,7 @@ const POLL: Duration = Duration::from_millis(20);
 
 #[tokio::test]
 async fn demo_completes_a_chat_without_an_account() {
-    let model = ScriptedModel::start().await.unwrap();
+    let model = ScriptedModel::start_for(Tool::Codex).await.unwrap();
     let dir = TempDir::new().unwrap();
     place_home(dir.path(), &model.base_url());
     let _sidecar = start(dir.path());
@@ -90,6 +91,10 @@ fn start(dir: &Path) -> Child {
     command
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("CODEX_BIN", codex)
+        .env(
+            "CODEX_MODEL",
+            &CodexModels::of(Tool::Codex).default_model().id,
+        )
         .env("TMPDIR", dir)
         .env("SIDECAR_LISTEN", format!("unix:{folder}/sidecar.sock"))
         .stdin(Stdio::null())

@@ -37,6 +37,16 @@ impl Chain {
         Self::assemble(change, |envoy| envoy).await
     }
 
+    /// Starts the chain with `alias` as one more name of the default model.
+    pub(crate) async fn start_with_alias(alias: &str) -> Self {
+        let models = json!({alias: {}}).to_string();
+        Self::assemble(
+            |sidecar| sidecar.env("PROXY_MODELS", &models),
+            |envoy| envoy.env("PROXY_MODELS", &models),
+        )
+        .await
+    }
+
     async fn assemble(
         change_sidecar: impl FnOnce(sidecar::SidecarOptions) -> sidecar::SidecarOptions,
         change_envoy: impl FnOnce(envoy::EnvoyOptions) -> envoy::EnvoyOptions,

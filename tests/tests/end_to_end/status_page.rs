@@ -5,6 +5,7 @@ use http::Request;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tests::browser::Tab;
+use tests::codex_models::default_model;
 use tests::http::{Body, post, with};
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::{Sidecar, SidecarOptions};
@@ -58,7 +59,7 @@ async fn page_shows_running_and_finished_turns() {
     let model = ScriptedModel::start()
         .await
         .expect("a loopback port is free");
-    let own = json!({MODEL: {"model": "gpt-5"}}).to_string();
+    let own = json!({MODEL: {"model": default_model()}}).to_string();
     let (options, url) = with_page(SidecarOptions::new(&model).env("PROXY_MODELS", &own));
     let sidecar = options.start().await;
     let mut tab = Tab::open(&url).await;
@@ -126,10 +127,11 @@ async fn page_shows_running_and_finished_turns() {
     for part in ["bob", MODEL, "✕ invalid_request_error", "status 400", "–"] {
         assert!(failed.contains(part), "{part} in {failed}");
     }
+    let route = format!("{} · /v1/chat/completions", default_model());
     for part in [
         CLIENT,
         MODEL,
-        "gpt-5 · /v1/chat/completions",
+        route.as_str(),
         "✓ stop",
         "1,234 in, 56 out",
         "1,000 cached · 7 reasoning",

@@ -2,6 +2,7 @@
 
 use http::Request;
 use serde_json::{Value, json};
+use tests::codex_models::default_model;
 use tests::http::{Body, Version, bearer, get, post, with};
 
 use crate::stack::Chain;
@@ -89,7 +90,7 @@ async fn request_id_is_the_same_in_response_logs_and_record() {
     );
     assert_eq!(
         (&record["requested_model"], &record["effective_model"]),
-        (&json!("codex-5-low"), &json!("gpt-5"))
+        (&json!("codex-5-low"), &json!(default_model()))
     );
     let has_id = |entry: &Value| entry["request_id"] == id.as_str();
     let entry = chain.envoy.access_log_entry(has_id).await;

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use tests::codex_models::default_model;
+
 use super::observe::{Gateway, Observed, observe};
 use super::peer::{PEERS, Peer, PeerSpec};
 use crate::client::Target;
@@ -92,7 +94,7 @@ async fn observe_peer(
     let peer = Peer::start(spec, python, home.path()).await?;
     let gateway = Gateway {
         target: Target::Tcp(peer.address()),
-        model: "gpt-5",
+        model: default_model(),
     };
     let mut observed = observe(settings, &gateway, &model).await?;
     observed.memory_kib = usage::resident_kib(peer.pid());

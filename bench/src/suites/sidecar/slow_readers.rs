@@ -67,7 +67,7 @@ async fn run_round(settings: &Settings, slow_readers: usize) -> anyhow::Result<[
         let mut client = target.connect().await?;
         unread.push(
             client
-                .stream(chat("gpt-5", &LONG_RESPONSE.prompt()))
+                .stream(chat("codex-5", &LONG_RESPONSE.prompt()))
                 .await?,
         );
     }
@@ -76,7 +76,7 @@ async fn run_round(settings: &Settings, slow_readers: usize) -> anyhow::Result<[
     // A response takes one second, so that 20 fast readers are active at a time.
     let interval = Duration::from_millis(50);
     let requests = settings.pick(80, 6);
-    let request = || chat("gpt-5", &SHORT_RESPONSE.prompt());
+    let request = || chat("codex-5", &SHORT_RESPONSE.prompt());
     let load = open_loop(&target, interval, requests, request)
         .await?
         .require_complete()?;

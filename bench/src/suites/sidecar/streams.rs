@@ -114,7 +114,7 @@ async fn measure(
     let ramp = settings.pick(Duration::from_secs(3), Duration::from_millis(400));
     let interval = ramp / u32::try_from(streams)?;
     let running = open_loop(&target, interval, streams, || {
-        chat("gpt-5", &workload.prompt())
+        chat("codex-5", &workload.prompt())
     });
     tokio::pin!(running);
     let load = loop {

@@ -42,7 +42,7 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Table> {
             let bare = bare_loop_rate(settings, &mut bare_loop, clients).await?;
             let spawned = child_per_turn_rate(settings, &home, clients).await?;
             let before = usage::cpu_time(sidecar.pid());
-            let request = || chat("gpt-5", &SHORT_RESPONSE.prompt());
+            let request = || chat("codex-5", &SHORT_RESPONSE.prompt());
             let load = closed_loop(&target, clients, settings.slice(), request)
                 .await?
                 .require_complete()?;

@@ -6,12 +6,14 @@ use std::process::Stdio;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::clients::sdks::{RUN, python, start};
-use crate::stack::KEY;
+use crate::clients::sdks::{RUN, python, respond_as_a_small_model};
+use crate::stack::{Chain, KEY};
 
 #[tokio::test]
 async fn llm_comply_passes_every_chat_case() {
-    let chain = start().await;
+    // The suite knows OpenAI's model names.
+    let chain = Chain::start_with_alias("gpt-5").await;
+    respond_as_a_small_model(&chain);
     let mut comply = Command::new(python());
     comply.args(["-m", "llm_comply.cli", "--format", "openai-chat", "--json"]);
     comply.args([

@@ -79,10 +79,15 @@ pub(crate) async fn start() -> Chain {
         {"id": "slow", "key": "sk-slow", "rate_limit": {"requests": 1, "window_ms": 2000}},
     ]);
     let chain = Chain::start_with(|options| options.filter("keys", keys)).await;
+    respond_as_a_small_model(&chain);
+    chain
+}
+
+/// Sets the model's `auto` mode for prompts without a script.
+pub(crate) fn respond_as_a_small_model(chain: &Chain) {
     let script = Script::parse(json!({"auto": "Hello there.", "delta_chars": 4}))
         .expect("the script is valid");
     chain.model.set_default(Some(script));
-    chain
 }
 
 /// Runs a script and asserts that it succeeds. The script writes commands for the chain to its standard output, and

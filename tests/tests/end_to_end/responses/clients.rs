@@ -24,7 +24,7 @@ const CASES: usize = 13;
 
 #[tokio::test]
 async fn llm_comply_passes_every_responses_case() {
-    let chain = Chain::start().await;
+    let chain = Chain::start_with_alias("gpt-5").await;
     let script = |script: Value| Script::parse(script).expect("the script is valid");
     chain
         .model
