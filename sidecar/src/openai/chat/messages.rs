@@ -24,6 +24,20 @@ pub(super) struct ChatMessage {
     tool_calls: Option<Vec<ChatToolCall>>,
     tool_call_id: Option<String>,
     function_call: Option<de::IgnoredAny>,
+    // Named as ignored when present. Listed here because OpenAI and others send them as null or empty, which clients
+    // return.
+    #[expect(dead_code, reason = "serde reports the field")]
+    audio: Option<de::IgnoredAny>,
+    #[expect(dead_code, reason = "serde reports the field")]
+    reasoning: Option<de::IgnoredAny>,
+    #[expect(dead_code, reason = "serde reports the field")]
+    reasoning_content: Option<de::IgnoredAny>,
+    #[expect(dead_code, reason = "serde reports the field")]
+    reasoning_details: Option<de::IgnoredAny>,
+    #[expect(dead_code, reason = "serde reports the field")]
+    parsed: Option<de::IgnoredAny>,
+    #[expect(dead_code, reason = "serde reports the elements")]
+    annotations: Option<Vec<de::IgnoredAny>>,
 }
 
 #[derive(Deserialize)]

@@ -11,8 +11,9 @@ use super::messages::{ChatMessage, ReasoningLookup, conversation};
 use super::tools::{ChatTool, ChatToolChoice, tools};
 use crate::openai::models::ModelAccess;
 use crate::openai::request::fields::{StopField, StreamOptions, UnsupportedField};
+use crate::openai::request::output_schema::SchemaFormat;
 use crate::openai::request::sampling::Sampling;
-use crate::openai::request::{body, fields, validate};
+use crate::openai::request::{body, fields};
 use crate::openai::response::options::ResponseOptions;
 use crate::openai::{ApiError, Delivery, IgnoredFields};
 use crate::turn::{Item, Profile, Summary, TruncationRules, TurnRequest};
@@ -81,12 +82,16 @@ struct ResponseFormat {
     kind: String,
     #[serde(default, deserialize_with = "body::object")]
     json_schema: Option<JsonSchema>,
+    /// Sent with `json_object` by clients of other servers.
+    schema: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
 struct JsonSchema {
     name: String,
+    description: Option<String>,
     schema: Option<Box<RawValue>>,
+    strict: Option<bool>,
 }
 
 /// Parses a request body. `reasoning` finds the reasoning items of earlier tool calls.
@@ -115,7 +120,7 @@ pub fn parse(
     let messages = body.messages.take().unwrap_or_default();
     let mut conversation = conversation(messages, reasoning, &mut ignored)?;
     let schema = match body.response_format.take() {
-        Some(format) => schema(format, &mut conversation)?,
+        Some(format) => schema(&format, &mut conversation, &mut ignored)?,
         None => None,
     };
     let choice = body.tool_choice.take();
@@ -246,38 +251,47 @@ fn summary(body: &ChatBody) -> Result<Summary, ApiError> {
     fields::summary("reasoning.summary", summary)
 }
 
-/// Returns the output schema, which is passed to Codex unvalidated except for its depth.
+/// Returns the output schema for Codex; an output format that is not a schema becomes an instruction.
 fn schema(
-    format: ResponseFormat,
+    format: &ResponseFormat,
     conversation: &mut Vec<Item>,
+    ignored: &mut IgnoredFields,
 ) -> Result<Option<Box<RawValue>>, ApiError> {
-    match (format.kind.as_str(), format.json_schema) {
-        ("text", _) => Ok(None),
-        ("json_object", _) => {
+    let missing = || {
+        let text = "Missing schema of the response format: {\"type\": \"json_schema\", \"json_schema\": {\"name\": …, \"schema\": …}}.";
+        ApiError::invalid(text).at("response_format.json_schema")
+    };
+    let schema = match (format.kind.as_str(), &format.schema) {
+        ("text", _) => return Ok(None),
+        ("json_object", None) => {
             conversation.push(fields::json_object_instruction());
-            Ok(None)
+            return Ok(None);
         }
-        (
-            "json_schema",
-            Some(JsonSchema {
-                name,
-                schema: Some(schema),
-            }),
-        ) => {
-            validate::check_schema(&name, &schema, "response_format.json_schema")?;
-            Ok(Some(schema))
-        }
+        ("json_object", Some(schema)) => SchemaFormat {
+            name: None,
+            description: None,
+            schema,
+            strict: None,
+            param: "response_format",
+        },
         ("json_schema", _) => {
-            let text = "Missing schema of the response format: {\"type\": \"json_schema\", \"json_schema\": {\"name\": …, \"schema\": …}}.";
-            Err(ApiError::invalid(text).at("response_format.json_schema"))
+            let format = format.json_schema.as_ref().ok_or_else(missing)?;
+            SchemaFormat {
+                name: Some(&format.name),
+                description: format.description.as_deref(),
+                schema: format.schema.as_ref().ok_or_else(missing)?,
+                strict: format.strict,
+                param: "response_format.json_schema",
+            }
         }
         (other, _) => {
             let text = format!(
                 "Unsupported response format {other:?}. Use text, json_object or json_schema."
             );
-            Err(ApiError::invalid(text).at("response_format.type"))
+            return Err(ApiError::invalid(text).at("response_format.type"));
         }
-    }
+    };
+    schema.apply(conversation, ignored)
 }
 
 /// `max_completion_tokens` wins over the older `max_tokens`, as with OpenAI; both are checked.

@@ -414,11 +414,31 @@ fn tool_choice_decides_which_tools_are_offered() {
 #[test]
 fn response_format_becomes_a_schema_or_an_instruction() {
     let schema = r#""response_format":{"type":"json_schema","json_schema":{"name":"a","strict":true,"schema":{"type":"object"}}}"#;
-    let (turn, _) = read(&with(schema)).unwrap();
-    assert_eq!(turn.schema.unwrap().get(), r#"{"type":"object"}"#);
-    let (turn, _) = read(&with(r#""response_format":{"type":"json_object"}"#)).unwrap();
-    assert!(turn.schema.is_none());
-    assert_eq!(turn.conversation.len(), 2, "an instruction follows");
+    let (turn, options) = read(&with(schema)).unwrap();
+    assert_eq!(
+        turn.schema.unwrap().get(),
+        r#"{"title":"a","type":"object"}"#
+    );
+    assert_eq!(options.ignored.list(), None);
+    let object = r#"{"type":"object","properties":{"a":{"type":"string"}}}"#;
+    for (format, ignored) in [
+        (r#"{"type":"json_object"}"#.to_owned(), None),
+        (
+            format!(r#"{{"type":"json_object","schema":{object}}}"#),
+            Some("response_format.schema=instruction"),
+        ),
+        (
+            format!(
+                r#"{{"type":"json_schema","json_schema":{{"name":"a","strict":false,"schema":{object}}}}}"#
+            ),
+            Some("response_format.json_schema.schema=instruction"),
+        ),
+    ] {
+        let (turn, options) = read(&with(&format!(r#""response_format":{format}"#))).unwrap();
+        assert!(turn.schema.is_none(), "{format}");
+        assert_eq!(turn.conversation.len(), 2, "an instruction follows");
+        assert_eq!(options.ignored.list().as_deref(), ignored, "{format}");
+    }
 }
 
 #[test]
@@ -446,7 +466,7 @@ fn ignored_fields_are_listed_by_name() {
     .unwrap();
     assert_eq!(
         options.ignored.list().unwrap(),
-        "seed, temperature, unheard_of"
+        "bad%20name, seed, temperature, unheard_of"
     );
 }
 

@@ -2,8 +2,10 @@
 
 pub(super) mod body;
 pub(super) mod fields;
+pub(super) mod ignored;
 pub(super) mod image;
 mod json_error;
+pub(super) mod output_schema;
 pub(super) mod sampling;
 pub(super) mod string_or_list;
 #[cfg(test)]

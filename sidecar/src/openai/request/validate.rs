@@ -37,16 +37,15 @@ fn depth(value: &Value) -> usize {
 }
 
 /// Checks an output schema and its name; `param` is the path of the object that holds both.
-/// The name is only checked: Codex sends one of its own to the provider.
 ///
 /// # Errors
 /// 400 when OpenAI would not accept the name or the schema.
 pub(in crate::openai) fn check_schema(
-    name: &str,
+    name: Option<&str>,
     schema: &RawValue,
     param: &str,
 ) -> Result<(), ApiError> {
-    if !is_name(name) {
+    if let Some(name) = name.filter(|name| !is_name(name)) {
         let text = format!(
             "Invalid schema name {name:?}: 1 to {MAX_NAME_CHARS} characters from a-z, A-Z, 0-9, _ and -."
         );

@@ -30,6 +30,7 @@ pub(super) struct InputItem {
     output: Option<StringOrList<InputPart>>,
     summary: Option<Vec<InputSummary>>,
     encrypted_content: Option<String>,
+    status: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -60,6 +61,12 @@ pub(super) fn items(
     let mut items = Vec::with_capacity(raw.len());
     let referenced_bytes = Cell::new(0);
     for (index, item) in raw.into_iter().enumerate() {
+        // `completed` is what Codex takes every item for.
+        let status = item.status.as_deref();
+        ignored.add_if(
+            "input[].status",
+            status.is_some_and(|status| status != "completed"),
+        );
         let parser = ItemParser {
             param: format!("input[{index}]"),
             responses,

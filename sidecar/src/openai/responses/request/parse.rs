@@ -9,16 +9,15 @@ use super::body::{ResponseRequestBody, TextOptions};
 use super::input::items;
 use super::tools::{OtherTools, functions, tools};
 use crate::openai::models::ModelAccess;
-use crate::openai::request::{fields, validate};
+use crate::openai::request::fields;
+use crate::openai::request::output_schema::SchemaFormat;
 use crate::openai::responses::echo::{
     ReasoningEcho, RequestEcho, TextEcho, TextFormat, ToolChoiceEcho, ToolEcho,
 };
 use crate::openai::responses::scope::ClientResponses;
 use crate::openai::{ApiError, Delivery, IgnoredFields, ResponseOptions};
 use crate::store::ConversationNode;
-use crate::turn::{
-    Content, Effort, Item, Message, Profile, Role, Summary, Tools, TruncationRules, TurnRequest,
-};
+use crate::turn::{Effort, Item, Profile, Summary, Tools, TruncationRules, TurnRequest};
 
 /// The parts of a request that its response needs.
 #[derive(Debug)]
@@ -56,7 +55,7 @@ pub fn parse(
     // Before the schema, which may append an instruction to the conversation.
     let mut input = resolve_input(&mut body, responses, &mut ignored)?;
     let text = text_echo(body.text.take());
-    let schema = schema(&text.format, &mut input.conversation)?;
+    let schema = schema(&text.format, &mut input.conversation, &mut ignored)?;
     let offered = offered_tools(&mut body, &mut ignored)?;
     let turn = TurnRequest {
         profile,
@@ -119,7 +118,7 @@ fn resolve_input(
     let conversation = body
         .instructions
         .as_deref()
-        .map(developer_message)
+        .map(fields::developer_instruction)
         .into_iter()
         .chain(earlier_items)
         .chain(items.iter().cloned())
@@ -205,13 +204,6 @@ fn previous_response(
     }
 }
 
-fn developer_message(text: &str) -> Item {
-    Item::Message(Message {
-        role: Role::Developer,
-        content: vec![Content::Text(text.to_owned())],
-    })
-}
-
 fn text_echo(text: Option<TextOptions>) -> TextEcho {
     let (format, verbosity) = text.map_or((None, None), |text| (text.format, text.verbosity));
     TextEcho {
@@ -220,31 +212,39 @@ fn text_echo(text: Option<TextOptions>) -> TextEcho {
     }
 }
 
-/// Returns the output schema, which is passed to Codex unvalidated except for its depth.
+/// Returns the output schema for Codex; an output format that is not a schema becomes an instruction.
 fn schema(
     format: &TextFormat,
     conversation: &mut Vec<Item>,
+    ignored: &mut IgnoredFields,
 ) -> Result<Option<Box<RawValue>>, ApiError> {
-    match (format.kind.as_str(), &format.name, &format.schema) {
-        ("text", ..) => Ok(None),
-        ("json_object", ..) => {
+    let schema = match (format.kind.as_str(), &format.name, &format.schema) {
+        ("text", ..) => return Ok(None),
+        ("json_object", _, None) => {
             conversation.push(fields::json_object_instruction());
-            Ok(None)
+            return Ok(None);
         }
-        ("json_schema", Some(name), Some(schema)) => {
-            validate::check_schema(name, schema, "text.format")?;
-            Ok(Some(schema.clone()))
-        }
+        ("json_object", name, Some(schema)) => (name.as_deref(), schema),
+        ("json_schema", Some(name), Some(schema)) => (Some(name.as_str()), schema),
         ("json_schema", ..) => {
             let text = "Missing name or schema of the text format: {\"type\": \"json_schema\", \"name\": …, \"schema\": …}.";
-            Err(ApiError::invalid(text).at("text.format"))
+            return Err(ApiError::invalid(text).at("text.format"));
         }
         (other, ..) => {
             let text =
                 format!("Unsupported text format {other:?}. Use text, json_object or json_schema.");
-            Err(ApiError::invalid(text).at("text.format.type"))
+            return Err(ApiError::invalid(text).at("text.format.type"));
         }
-    }
+    };
+    let (name, schema) = schema;
+    let format = SchemaFormat {
+        name,
+        description: format.description.as_deref(),
+        schema,
+        strict: format.strict,
+        param: "text.format",
+    };
+    format.apply(conversation, ignored)
 }
 
 fn includes_encrypted_reasoning(include: Option<&[String]>) -> Result<bool, ApiError> {
