@@ -196,7 +196,8 @@ impl ConversationBuilder<'_> {
             self.items
                 .extend(reasoning.into_iter().map(Item::Reasoning));
         }
-        let mut content = content(index, message.content)?.unwrap_or_default();
+        let sent = message.content.filter(|content| !is_empty_list(content));
+        let mut content = content(index, sent)?.unwrap_or_default();
         content.extend(message.refusal.map(Content::Text));
         // Clients send an empty string beside tool calls; as a message it would be an empty turn of the model.
         content.retain(|content| *content != Content::Text(String::new()));
@@ -277,6 +278,10 @@ fn first_ids(ids: &HashSet<String>) -> String {
     ids.sort_unstable();
     ids.truncate(MAX_IDS);
     ids.join(", ")
+}
+
+fn is_empty_list<T>(content: &StringOrList<T>) -> bool {
+    matches!(content, StringOrList::List(parts) if parts.is_empty())
 }
 
 /// Returns the content of a message, or `None` when the field is absent. An empty list is rejected as a mistake.

@@ -82,6 +82,7 @@ pub(super) enum ItemBody {
         summary: Vec<PartBody>,
         #[serde(skip_serializing_if = "Option::is_none")]
         encrypted_content: Option<String>,
+        status: ItemStatus,
     },
 }
 
@@ -169,7 +170,7 @@ impl ItemBody {
                 status,
             },
             Item::Reasoning(item) => {
-                Self::reasoning(response.item("rs", number), &item.summary, None)
+                Self::reasoning(response.item("rs", number), &item.summary, None, status)
             }
         }
     }
@@ -202,12 +203,14 @@ impl ItemBody {
         id: String,
         summary: &[String],
         encrypted_content: Option<String>,
+        status: ItemStatus,
     ) -> Self {
         let summary = summary.iter().cloned();
         Self::Reasoning {
             id,
             summary: summary.map(|text| PartBody::SummaryText { text }).collect(),
             encrypted_content,
+            status,
         }
     }
 

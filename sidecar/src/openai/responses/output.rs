@@ -140,7 +140,8 @@ impl ResponseOutput {
                 self.on_reasoning_part(out);
             }
         }
-        self.close_reasoning(item.encrypted_content.as_ref(), out);
+        let content = item.encrypted_content.as_ref();
+        self.close_reasoning(content, ItemStatus::Completed, out);
     }
 
     /// Writes a tool call. Codex reports a call at once, so the arguments are one delta.
@@ -214,9 +215,9 @@ impl ResponseOutput {
         self.message_done(id, text(), ItemStatus::Completed, out);
     }
 
-    /// Closes the open item, if any. Only a message can be incomplete, so `status` applies to messages.
+    /// Closes the open item, if any.
     pub(super) fn close(&mut self, status: ItemStatus, out: &mut BytesMut) {
-        self.close_reasoning(None, out);
+        self.close_reasoning(None, status, out);
         let OpenItem::Message { id, text } = std::mem::replace(&mut self.open, OpenItem::None)
         else {
             return;
@@ -259,7 +260,8 @@ impl ResponseOutput {
         }
         self.close(ItemStatus::Completed, out);
         let id = self.response.item("rs", self.items.len());
-        self.added(&ItemBody::reasoning(id.clone(), &[], None), out);
+        let body = ItemBody::reasoning(id.clone(), &[], None, ItemStatus::InProgress);
+        self.added(&body, out);
         self.open = OpenItem::Reasoning {
             id,
             parts: Vec::new(),
@@ -267,7 +269,12 @@ impl ResponseOutput {
         };
     }
 
-    fn close_reasoning(&mut self, encrypted_content: Option<&String>, out: &mut BytesMut) {
+    fn close_reasoning(
+        &mut self,
+        encrypted_content: Option<&String>,
+        status: ItemStatus,
+        out: &mut BytesMut,
+    ) {
         self.on_reasoning_part(out);
         if !matches!(self.open, OpenItem::Reasoning { .. }) {
             return;
@@ -279,7 +286,7 @@ impl ResponseOutput {
         };
         // The item keeps the encrypted content for later turns even if the client does not receive it.
         let shown = encrypted_content.filter(|_| self.encrypted_reasoning);
-        let body = ItemBody::reasoning(id, &parts, shown.cloned());
+        let body = ItemBody::reasoning(id, &parts, shown.cloned(), status);
         self.items.push(Item::Reasoning(ReasoningItem {
             summary: parts,
             encrypted_content: encrypted_content.cloned(),

@@ -72,10 +72,16 @@ pub(super) fn items(
             responses,
             referenced_bytes: &referenced_bytes,
         };
+        let is_reasoning = item.kind.as_deref() == Some("reasoning");
         match parser.parse(item)? {
             Some(item) => items.push((index, item)),
-            None => ignored.add_if("input[].encrypted_content", true),
+            None => ignored.add_if("input[].encrypted_content", is_reasoning),
         }
+    }
+    // Codex rejects a turn with an empty history.
+    if items.is_empty() && previous.is_empty() {
+        let text = "`input` has no item with content; add a user message.";
+        return Err(ApiError::invalid(text).at("input"));
     }
     check_calls(items, previous)
 }
@@ -144,7 +150,8 @@ impl ItemParser<'_> {
             .at(format!("{}.{field}", self.param))
     }
 
-    /// Returns the item, or `None` for a reasoning item without content that the provider could read.
+    /// Returns the item, or `None` for an empty message of the model, and for a reasoning item without content that the
+    /// provider could read.
     fn parse(&self, item: InputItem) -> Result<Option<Item>, ApiError> {
         // OpenAI lets clients leave out the type of a message and of a reference.
         let kind = match (item.kind.as_deref(), &item.role) {
@@ -153,7 +160,7 @@ impl ItemParser<'_> {
             (None, None) => "item_reference",
         };
         match kind {
-            "message" => self.message(item).map(Some),
+            "message" => self.message(item),
             "function_call" => self.call(item).map(Some),
             "function_call_output" => self.output(item).map(Some),
             "reasoning" => self.reasoning(item),
@@ -168,7 +175,7 @@ impl ItemParser<'_> {
         }
     }
 
-    fn message(&self, item: InputItem) -> Result<Item, ApiError> {
+    fn message(&self, item: InputItem) -> Result<Option<Item>, ApiError> {
         let role = match item.role.as_deref() {
             Some("system" | "developer") => Role::Developer,
             Some("user") => Role::User,
@@ -181,11 +188,14 @@ impl ItemParser<'_> {
             None => return Err(self.missing("role")),
         };
         let parts = item.content.ok_or_else(|| self.missing("content"))?;
-        let content = content(parts, &format!("{}.content", self.param))?;
-        if content.is_empty() {
+        let mut content = content(parts, &format!("{}.content", self.param))?;
+        if role == Role::Assistant {
+            // An answer may be empty, and clients return it; to the model it would be an empty turn of its own.
+            content.retain(|content| *content != Content::Text(String::new()));
+        } else if content.is_empty() {
             return Err(self.missing("content"));
         }
-        Ok(Item::Message(Message { role, content }))
+        Ok((!content.is_empty()).then_some(Item::Message(Message { role, content })))
     }
 
     fn call(&self, item: InputItem) -> Result<Item, ApiError> {
