@@ -258,6 +258,28 @@ fn a_failed_turn_ends_with_response_failed_and_error() {
 }
 
 #[test]
+fn reasoning_of_a_failed_turn_is_incomplete() {
+    check(
+        &[
+            Event::Reasoning("H".to_owned()),
+            Event::Finished(Outcome::Failed(TurnError::ChildExited)),
+        ],
+        expect![[r#"
+            {"type":"response.created","sequence_number":0,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
+            {"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
+            {"type":"response.output_item.added","sequence_number":2,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[],"status":"in_progress"}}
+            {"type":"response.reasoning_summary_part.added","sequence_number":3,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":""}}
+            {"type":"response.reasoning_summary_text.delta","sequence_number":4,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"delta":"H"}
+            {"type":"response.reasoning_summary_text.done","sequence_number":5,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"text":"H"}
+            {"type":"response.reasoning_summary_part.done","sequence_number":6,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":"H"}}
+            {"type":"response.output_item.done","sequence_number":7,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"H"}],"status":"incomplete"}}
+            {"type":"response.failed","sequence_number":8,"response":{"id":"resp_ID","object":"response",…,"status":"failed","error":{"code":"server_error","message":"The Codex process ended before the answer was complete."},"incomplete_details":null,"output":[{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"H"}],"status":"incomplete"}],"usage":null,…}}
+            {"type":"error","sequence_number":9,"code":"codex_failed","message":"The Codex process ended before the answer was complete.","param":null,"error":{"message":"The Codex process ended before the answer was complete.","type":"server_error","param":null,"code":"codex_failed"}}
+        "#]],
+    );
+}
+
+#[test]
 fn the_table_of_fields_matches_the_parser() {
     let store = Arc::new(ResponseStore::new(StoreLimits {
         responses: NonZeroUsize::new(9),

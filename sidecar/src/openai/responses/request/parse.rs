@@ -269,14 +269,10 @@ fn delivery(body: &ResponseRequestBody) -> Result<Delivery, ApiError> {
             include_usage: true,
         }),
         (true, false) if body.store != Some(false) => Ok(Delivery::Background),
-        (true, false) => {
+        (true, true) if body.store != Some(false) => Ok(Delivery::BackgroundStream),
+        (true, _) => {
             let text = "`store` must not be false with `background`: a background response is read from the store.";
             Err(ApiError::invalid(text).at("store"))
-        }
-        // OpenAI can resume such a stream by `starting_after`; the store keeps no events.
-        (true, true) => {
-            let text = "`background` cannot be combined with `stream`; poll GET /v1/responses/{id} instead.";
-            Err(ApiError::unsupported("background", text))
         }
     }
 }
