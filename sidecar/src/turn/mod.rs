@@ -18,7 +18,7 @@ pub use event::{Event, FinishReason, Outcome, Usage};
 pub use lazy_timer::LazyTimer;
 pub use open_message::OpenMessage;
 pub use request::{
-    Content, Detail, Effort, Image, Item, Message, Model, Profile, ReasoningItem, Role, Summary,
-    Tool, ToolCall, ToolOutput, Tools, TurnRequest,
+    Content, Detail, Effort, Image, Item, Message, Model, Phase, Profile, ReasoningItem, Role,
+    Summary, Tool, ToolCall, ToolOutput, Tools, TurnRequest,
 };
 pub use truncate::{ToolBlockTail, Truncated, TruncationRules, Truncator};

@@ -12,7 +12,7 @@ use crate::openai::request::body;
 use crate::openai::request::image;
 use crate::openai::request::string_or_list::StringOrList;
 use crate::openai::{ApiError, IgnoredFields};
-use crate::turn::{Content, Item, Message, ReasoningItem, Role, ToolCall, ToolOutput};
+use crate::turn::{Content, Item, Message, Phase, ReasoningItem, Role, ToolCall, ToolOutput};
 
 #[derive(Deserialize)]
 pub(super) struct ChatMessage {
@@ -24,6 +24,7 @@ pub(super) struct ChatMessage {
     tool_calls: Option<Vec<ChatToolCall>>,
     tool_call_id: Option<String>,
     function_call: Option<de::IgnoredAny>,
+    phase: Option<String>,
     // Named as ignored when present. Listed here because OpenAI and others send them as null or empty, which clients
     // return.
     #[expect(dead_code, reason = "serde reports the field")]
@@ -127,6 +128,10 @@ pub(super) fn conversation(
     };
     for (index, message) in messages.into_iter().enumerate() {
         ignored.add_if("messages[].name", message.name.is_some());
+        let has_no_effect =
+            |phase: &str| message.role != "assistant" || Phase::parse(phase).is_none();
+        let phase = message.phase.as_deref();
+        ignored.add_if("messages[].phase", phase.is_some_and(has_no_effect));
         conversation.push(index, message)?;
     }
     conversation.check_answered()?;
@@ -176,7 +181,11 @@ impl ConversationBuilder<'_> {
             ApiError::invalid("Missing `content` of the message.")
                 .at(format!("messages[{index}].content"))
         })?;
-        self.items.push(Item::Message(Message { role, content }));
+        self.items.push(Item::Message(Message {
+            role,
+            content,
+            phase: None,
+        }));
         Ok(())
     }
 
@@ -202,8 +211,11 @@ impl ConversationBuilder<'_> {
         // Clients send an empty string beside tool calls; as a message it would be an empty turn of the model.
         content.retain(|content| *content != Content::Text(String::new()));
         if !content.is_empty() {
-            let role = Role::Assistant;
-            self.items.push(Item::Message(Message { role, content }));
+            self.items.push(Item::Message(Message {
+                role: Role::Assistant,
+                content,
+                phase: message.phase.as_deref().and_then(Phase::parse),
+            }));
         }
         // Every call before this message has its output, so the pending calls are those of this message alone.
         self.calling_message = index;

@@ -55,7 +55,13 @@ fn messages_keep_their_order_and_roles() {
         (Role::Assistant, vec![text("No.")]),
         (Role::Developer, vec![text("Be kind.")]),
     ]
-    .map(|(role, content)| Item::Message(Message { role, content }));
+    .map(|(role, content)| {
+        Item::Message(Message {
+            role,
+            content,
+            phase: None,
+        })
+    });
     assert_eq!(turn.conversation, expected);
     assert_eq!(
         (turn.model.name.as_str(), turn.model.effort),

@@ -193,6 +193,7 @@ pub(in crate::openai) fn json_object_instruction() -> Item {
 /// Returns a developer message.
 pub(in crate::openai) fn developer_instruction(text: &str) -> Item {
     Item::Message(Message {
+        phase: None,
         role: Role::Developer,
         content: vec![Content::Text(text.to_owned())],
     })

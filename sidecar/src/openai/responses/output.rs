@@ -5,7 +5,7 @@ use bytes::BytesMut;
 
 use super::event::{ContentPosition, SequencedEvents, StreamEvent, SummaryPosition};
 use super::item::{ItemBody, ItemStatus, PartBody, ResponseId};
-use crate::turn::{Content, Item, Message, ReasoningItem, Role, ToolCall};
+use crate::turn::{Content, Item, Message, Phase, ReasoningItem, Role, ToolCall};
 
 /// The items of a response so far.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) struct ResponseOutput {
     /// The closed items of the output in wire format.
     bodies: Vec<ItemBody>,
     open: OpenItem,
+    /// The phase of the current message.
+    phase: Option<Phase>,
     /// Characters of text, for the usage estimate.
     chars: usize,
     pub(super) events: SequencedEvents,
@@ -48,6 +50,7 @@ impl ResponseOutput {
             items: input,
             bodies: Vec::new(),
             open: OpenItem::None,
+            phase: None,
             chars: 0,
             events: SequencedEvents::default(),
         }
@@ -85,6 +88,17 @@ impl ResponseOutput {
             logprobs: [],
         };
         self.events.write(&event, out);
+    }
+
+    /// Sets the phase of the message that is open, or that the next text opens.
+    pub(super) fn on_phase(&mut self, phase: Phase) {
+        self.phase = Some(phase);
+    }
+
+    pub(super) fn on_message_end(&mut self, out: &mut BytesMut) {
+        self.close(ItemStatus::Completed, out);
+        // Also of a message without text, which opens no item.
+        self.phase = None;
     }
 
     pub(super) fn on_reasoning(&mut self, delta: &str, out: &mut BytesMut) {
@@ -231,13 +245,15 @@ impl ResponseOutput {
         self.items.push(Item::Message(Message {
             role: Role::Assistant,
             content: vec![Content::Text(text.clone())],
+            phase: self.phase,
         }));
         self.message_done(id, PartBody::output_text(text), status, out);
     }
 
     fn open_message(&mut self, part: &PartBody, out: &mut BytesMut) {
         let id = self.response.item("msg", self.items.len());
-        let body = ItemBody::assistant_message(id.clone(), Vec::new(), ItemStatus::InProgress);
+        let body =
+            ItemBody::assistant_message(id.clone(), Vec::new(), ItemStatus::InProgress, self.phase);
         self.added(&body, out);
         let at = ContentPosition::first(&id, self.bodies.len());
         self.events.write(&StreamEvent::PartAdded { at, part }, out);
@@ -251,7 +267,9 @@ impl ResponseOutput {
         let at = ContentPosition::first(&id, self.bodies.len());
         let event = StreamEvent::PartDone { at, part: &part };
         self.events.write(&event, out);
-        self.done(ItemBody::assistant_message(id, vec![part], status), out);
+        let phase = self.phase.take();
+        let body = ItemBody::assistant_message(id, vec![part], status, phase);
+        self.done(body, out);
     }
 
     fn open_reasoning(&mut self, out: &mut BytesMut) {

@@ -21,6 +21,7 @@ pub(super) fn request() -> TurnRequest {
             effort: Some(Effort::Low),
         },
         conversation: vec![Item::Message(Message {
+            phase: None,
             role: Role::User,
             content: vec![Content::Text("hi".to_owned())],
         })],

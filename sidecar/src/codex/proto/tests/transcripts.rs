@@ -31,6 +31,7 @@ fn request() -> TurnRequest {
             effort: Some(Effort::Low),
         },
         conversation: vec![Item::Message(Message {
+            phase: None,
             role: Role::User,
             content: vec![Content::Text("hi".to_owned())],
         })],

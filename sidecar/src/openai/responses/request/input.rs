@@ -11,7 +11,7 @@ use crate::openai::request::string_or_list::StringOrList;
 use crate::openai::responses::item::parse_item_id;
 use crate::openai::responses::scope::ClientResponses;
 use crate::openai::{ApiError, IgnoredFields};
-use crate::turn::{Content, Item, Message, ReasoningItem, Role, ToolCall, ToolOutput};
+use crate::turn::{Content, Item, Message, Phase, ReasoningItem, Role, ToolCall, ToolOutput};
 
 /// Bytes of all items that a request refers to by id. The size of the body does not bound them: a reference is short.
 const MAX_REFERENCED_BYTES: usize = 16 << 20;
@@ -31,6 +31,7 @@ pub(super) struct InputItem {
     summary: Option<Vec<InputSummary>>,
     encrypted_content: Option<String>,
     status: Option<String>,
+    phase: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +73,11 @@ pub(super) fn items(
             responses,
             referenced_bytes: &referenced_bytes,
         };
+        let has_no_effect = |phase: &str| {
+            item.role.as_deref() != Some("assistant") || Phase::parse(phase).is_none()
+        };
+        let phase = item.phase.as_deref();
+        ignored.add_if("input[].phase", phase.is_some_and(has_no_effect));
         let is_reasoning = item.kind.as_deref() == Some("reasoning");
         match parser.parse(item)? {
             Some(item) => items.push((index, item)),
@@ -88,6 +94,7 @@ pub(super) fn items(
 
 fn message(role: Role, text: String) -> Item {
     Item::Message(Message {
+        phase: None,
         role,
         content: vec![Content::Text(text)],
     })
@@ -187,6 +194,7 @@ impl ItemParser<'_> {
             }
             None => return Err(self.missing("role")),
         };
+        let phase = item.phase.as_deref().and_then(Phase::parse);
         let parts = item.content.ok_or_else(|| self.missing("content"))?;
         let mut content = content(parts, &format!("{}.content", self.param))?;
         if role == Role::Assistant {
@@ -195,7 +203,11 @@ impl ItemParser<'_> {
         } else if content.is_empty() {
             return Err(self.missing("content"));
         }
-        Ok((!content.is_empty()).then_some(Item::Message(Message { role, content })))
+        Ok((!content.is_empty()).then_some(Item::Message(Message {
+            role,
+            content,
+            phase: phase.filter(|_| role == Role::Assistant),
+        })))
     }
 
     fn call(&self, item: InputItem) -> Result<Item, ApiError> {
