@@ -106,6 +106,7 @@ fn request() -> TurnRequest {
     let text = |text: &str| vec![Content::Text(text.to_owned())];
     let message = |role, content| {
         Item::Message(Message {
+            phase: None,
             role,
             content: text(content),
         })

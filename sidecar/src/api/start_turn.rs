@@ -91,7 +91,7 @@ fn timers(state: &AppState, delivery: Delivery) -> Timers {
         request: timers.request,
         first_event: timers.first_event,
         idle: match delivery {
-            Delivery::Stream { .. } => timers.stream_idle,
+            Delivery::Stream { .. } | Delivery::BackgroundStream => timers.stream_idle,
             Delivery::Buffered | Delivery::Background => timers.buffered_idle,
         },
     }

@@ -215,7 +215,10 @@ impl TurnObserver for TurnRecorder {
             }
             Event::ReasoningItem(_) => self.record_first_token(),
             Event::Finished(outcome) => self.end = TurnEnd::Finished(outcome.clone()),
-            Event::Heartbeat | Event::MessageEnded | Event::ReasoningPartAdded => {}
+            Event::Heartbeat
+            | Event::MessagePhase(_)
+            | Event::MessageEnded
+            | Event::ReasoningPartAdded => {}
         }
     }
 }

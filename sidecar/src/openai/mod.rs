@@ -9,7 +9,7 @@ mod response;
 pub mod responses;
 pub mod usage;
 
-pub use request::body::IgnoredFields;
+pub use request::ignored::IgnoredFields;
 pub(crate) use response::chunk::finish_reason;
 pub use response::delivery::Delivery;
 pub use response::error::{ApiError, Retry};

@@ -3,16 +3,21 @@
 //! OpenAI API reference, "Models"; the context window is an extension that clients read.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::Serialize;
 
 use super::IgnoredFields;
 use super::request::model::RequestedModel;
 use super::response::error::ApiError;
+use super::response::id::unix_seconds;
 use super::response::json::to_json;
 use crate::catalogue::{Catalogue, CatalogueId};
 use crate::turn::Model;
+
+/// The start of the sidecar, in seconds since the epoch: Codex does not say when a model was created, and clients show 0
+/// as a date.
+static AVAILABLE_SINCE: LazyLock<u64> = LazyLock::new(unix_seconds);
 
 /// The models of the catalogue that one client may use.
 #[derive(Debug, Clone)]
@@ -47,7 +52,7 @@ impl<'a> From<CatalogueId<'a>> for ModelEntry<'a> {
             id: id.id,
             object: "model",
             owned_by: "codex",
-            created: 0,
+            created: *AVAILABLE_SINCE,
             window: window.map(ContextWindow::from),
         }
     }
@@ -210,7 +215,11 @@ mod tests {
     fn the_list_has_the_shape_of_openai() {
         let catalogue = Catalogue::of_model("gpt-5");
         let body = ModelAccess::new(catalogue, Some("gpt-5")).list();
-        let expected = r#"{"object":"list","data":[{"id":"gpt-5","object":"model","owned_by":"codex","created":0}]}"#;
+        let created = *AVAILABLE_SINCE;
+        assert!(created > 1_700_000_000, "a date that clients can show");
+        let expected = format!(
+            r#"{{"object":"list","data":[{{"id":"gpt-5","object":"model","owned_by":"codex","created":{created}}}]}}"#
+        );
         assert_eq!(String::from_utf8(body).unwrap(), expected);
     }
 }

@@ -21,6 +21,7 @@ fn store(responses: usize, bytes: usize, age: Option<Duration>) -> Arc<ResponseS
 
 fn message(bytes: usize) -> Item {
     Item::Message(Message {
+        phase: None,
         role: Role::User,
         content: vec![Content::Text("x".repeat(bytes))],
     })

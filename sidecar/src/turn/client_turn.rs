@@ -116,6 +116,7 @@ impl ClientTurn {
             }
             // These are not part of the text: they pass at once, and text that is held back stays so.
             Event::Heartbeat
+            | Event::MessagePhase(_)
             | Event::Reasoning(_)
             | Event::ReasoningPartAdded
             | Event::ReasoningItem(_) => return self.ready.push_back(event),

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{ReasoningItem, ToolCall, TurnError};
+use super::{Phase, ReasoningItem, ToolCall, TurnError};
 
 /// An event of a turn. `Finished` comes once and last.
 #[derive(Clone, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum Event {
     Heartbeat,
     /// A delta of the text.
     Text(String),
+    /// The phase of the current message, once for each message that has one.
+    MessagePhase(Phase),
     /// The end of a message; later text belongs to another one.
     MessageEnded,
     /// A delta of the reasoning summary.
@@ -33,9 +35,11 @@ impl Event {
             Self::Text(text) | Self::Reasoning(text) => text.len(),
             Self::ReasoningItem(item) => item.size(),
             Self::ToolCall(call) => call.call_id.len() + call.name.len() + call.arguments.len(),
-            Self::Heartbeat | Self::MessageEnded | Self::ReasoningPartAdded | Self::Finished(_) => {
-                0
-            }
+            Self::Heartbeat
+            | Self::MessagePhase(_)
+            | Self::MessageEnded
+            | Self::ReasoningPartAdded
+            | Self::Finished(_) => 0,
         }
     }
 }
@@ -46,6 +50,7 @@ impl fmt::Debug for Event {
         match self {
             Self::Heartbeat => f.write_str("Heartbeat"),
             Self::Text(_) => f.write_str("Text([redacted])"),
+            Self::MessagePhase(phase) => f.debug_tuple("MessagePhase").field(phase).finish(),
             Self::MessageEnded => f.write_str("MessageEnded"),
             Self::Reasoning(_) => f.write_str("Reasoning([redacted])"),
             Self::ReasoningPartAdded => f.write_str("ReasoningPartAdded"),

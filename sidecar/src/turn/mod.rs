@@ -20,7 +20,7 @@ pub use lazy_timer::LazyTimer;
 pub use model::{Effort, Model, Verbosity};
 pub use open_message::OpenMessage;
 pub use request::{
-    Content, Detail, Image, Item, Message, Profile, ReasoningItem, Role, Summary, Tool, ToolCall,
-    ToolOutput, Tools, TurnRequest,
+    Content, Detail, Image, Item, Message, Phase, Profile, ReasoningItem, Role, Summary, Tool,
+    ToolCall, ToolOutput, Tools, TurnRequest,
 };
 pub use truncate::{ToolBlockTail, Truncated, TruncationRules, Truncator};

@@ -207,6 +207,29 @@ pub struct Message {
     pub role: Role,
     /// The parts of the message, in order.
     pub content: Vec<Content>,
+    /// The phase of a message of the model, if the model named one.
+    pub phase: Option<Phase>,
+}
+
+/// The part that a message of the model plays in its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// A remark on the way to the answer.
+    Commentary,
+    /// The answer.
+    FinalAnswer,
+}
+
+impl Phase {
+    /// Parses a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "commentary" => Some(Self::Commentary),
+            "final_answer" => Some(Self::FinalAnswer),
+            _ => None,
+        }
+    }
 }
 
 /// The author of a message.

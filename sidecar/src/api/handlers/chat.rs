@@ -28,7 +28,7 @@ pub(in crate::api) async fn create(
             let chunks = chat::ChatChunkWriter::new(&options);
             event_stream_response(event_stream(turn, chunks, context.keepalive(state)))
         }
-        Delivery::Buffered | Delivery::Background => {
+        Delivery::Buffered | Delivery::Background | Delivery::BackgroundStream => {
             json(StatusCode::OK, chat::collect(&options, turn).await?)
         }
     };

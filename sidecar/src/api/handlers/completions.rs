@@ -27,7 +27,7 @@ pub(in crate::api) async fn create(
             let chunks = completions::CompletionChunkWriter::new(&options, echo);
             event_stream_response(event_stream(turn, chunks, context.keepalive(state)))
         }
-        Delivery::Buffered | Delivery::Background => json(
+        Delivery::Buffered | Delivery::Background | Delivery::BackgroundStream => json(
             StatusCode::OK,
             completions::collect(&options, echo, turn).await?,
         ),

@@ -1,10 +1,16 @@
 //! `/v1/responses`: create, retrieve, list the input of, cancel and delete a response.
 //! OpenAI API reference, "Responses".
 
+use std::convert::Infallible;
+use std::pin::pin;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::{Stream, unfold};
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::api::request::RequestContext;
@@ -43,6 +49,10 @@ pub(in crate::api) async fn create(
         Delivery::Stream { .. } => {
             event_stream_response(event_stream(turn, writer, context.keepalive(state)))
         }
+        Delivery::BackgroundStream => {
+            let events = event_stream(turn, writer, context.keepalive(state));
+            event_stream_response(in_background(state, events))
+        }
         Delivery::Buffered => json(StatusCode::OK, responses::collect(writer, turn).await?),
         Delivery::Background => {
             let begun = writer.in_progress();
@@ -52,6 +62,27 @@ pub(in crate::api) async fn create(
     };
     response.headers_mut().extend(ignored);
     Ok(response)
+}
+
+/// Chunks of a stream in the background that its client has not read. The next chunk waits, as the turn does.
+const UNREAD_CHUNKS: usize = 16;
+
+/// Reads `events` to their end, also after the client has disconnected, and returns them as long as the client reads.
+fn in_background(
+    state: &AppState,
+    events: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
+) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static {
+    let (sender, receiver) = mpsc::channel(UNREAD_CHUNKS);
+    state.background.spawn(async move {
+        let mut events = pin!(events);
+        while let Some(chunk) = events.next().await {
+            let _ = sender.send(chunk).await; // Fails once the client has disconnected.
+        }
+    });
+    unfold(receiver, async |mut receiver| {
+        let chunk = receiver.recv().await?;
+        Some((chunk, receiver))
+    })
 }
 
 /// Returns the stored responses that the caller may refer to.

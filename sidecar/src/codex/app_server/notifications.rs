@@ -10,7 +10,7 @@ use super::reaction::Reaction;
 use super::thread::Thread;
 use super::wire::{self, names};
 use crate::turn::{
-    Event, FinishReason, Outcome, Profile, ReasoningItem, ToolCall, TurnError, Usage,
+    Event, FinishReason, Outcome, Phase, Profile, ReasoningItem, ToolCall, TurnError, Usage,
 };
 
 impl Thread {
@@ -53,8 +53,22 @@ impl Thread {
     }
 
     fn on_item_started(&mut self, started: &wire::ItemStarted<'_>) -> Reaction {
-        self.output.message_started |= started.item.kind == "agentMessage";
-        Reaction::event(Event::Heartbeat)
+        if started.item.kind != "agentMessage" {
+            return Reaction::event(Event::Heartbeat);
+        }
+        self.output.message_started = true;
+        self.output.message_phase = None;
+        match self.on_phase(started.item.phase.as_deref()) {
+            Some(phase) => Reaction::event(phase),
+            None => Reaction::event(Event::Heartbeat),
+        }
+    }
+
+    /// Handles the phase of the current message; `None` for one that is known already or has no name in the API.
+    fn on_phase(&mut self, name: Option<&str>) -> Option<Event> {
+        let phase = Phase::parse(name?)?;
+        let known = self.output.message_phase.replace(phase);
+        (known != Some(phase)).then_some(Event::MessagePhase(phase))
     }
 
     /// Handles the end of an item. A message has its whole text here, also the text for which the provider sent no
@@ -73,10 +87,11 @@ impl Thread {
         };
         let rest = self.output.open_message.end(whole);
         self.output.text |= rest.is_some();
-        let rest = rest.map(Event::Text);
-        Ok(Reaction::events(
-            rest.into_iter().chain([Event::MessageEnded]).collect(),
-        ))
+        let mut events = Vec::from_iter(rest.map(Event::Text));
+        events.extend(self.on_phase(completed.item.phase.as_deref()));
+        events.push(Event::MessageEnded);
+        self.output.message_phase = None;
+        Ok(Reaction::events(events))
     }
 
     /// Handles an `item/tool/call` request. The response stays open, since a response makes the model go on.

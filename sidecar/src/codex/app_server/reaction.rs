@@ -1,7 +1,7 @@
 //! The result of one step of a thread: an event for the client, the next call to Codex, and the output so far.
 
 use super::ids::{CallId, ThreadId, TurnId};
-use crate::turn::{Event, OpenMessage, Usage};
+use crate::turn::{Event, OpenMessage, Phase, Usage};
 
 /// The result of one notification or state transition.
 #[derive(Debug)]
@@ -56,6 +56,8 @@ pub(super) struct TurnOutput {
     pub(super) open_message: OpenMessage,
     /// A message was started and has not been completed.
     pub(super) message_started: bool,
+    /// The phase of the current message, which Codex may report at its start and at its end.
+    pub(super) message_phase: Option<Phase>,
     /// Reasoning was sent to the client.
     pub(super) reasoning: bool,
     /// The client's tool calls.

@@ -176,6 +176,7 @@ mod tests {
 
     fn message(role: Role, text: &str) -> Item {
         Item::Message(Message {
+            phase: None,
             role,
             content: vec![Content::Text(text.to_owned())],
         })
@@ -289,7 +290,13 @@ mod tests {
                 detail: None,
             })
         };
-        let with = |role, content| Item::Message(Message { role, content });
+        let with = |role, content| {
+            Item::Message(Message {
+                role,
+                content,
+                phase: None,
+            })
+        };
         let conversation = [
             with(Role::User, vec![picture("one"), picture("two")]),
             message(Role::Assistant, "Nice."),

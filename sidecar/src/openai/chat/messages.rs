@@ -13,7 +13,7 @@ use crate::openai::request::image;
 use crate::openai::request::string_or_list::StringOrList;
 use crate::openai::request::validate::{check_call_id, check_tool_name};
 use crate::openai::{ApiError, IgnoredFields};
-use crate::turn::{Content, Item, Message, ReasoningItem, Role, ToolCall, ToolOutput};
+use crate::turn::{Content, Item, Message, Phase, ReasoningItem, Role, ToolCall, ToolOutput};
 
 #[derive(Deserialize)]
 pub(super) struct ChatMessage {
@@ -25,6 +25,21 @@ pub(super) struct ChatMessage {
     tool_calls: Option<Vec<ChatToolCall>>,
     tool_call_id: Option<String>,
     function_call: Option<de::IgnoredAny>,
+    phase: Option<String>,
+    // Named as ignored when present. Listed here because OpenAI and others send them as null or empty, which clients
+    // return.
+    #[expect(dead_code, reason = "serde reports the field")]
+    audio: Option<de::IgnoredAny>,
+    #[expect(dead_code, reason = "serde reports the field")]
+    reasoning: Option<de::IgnoredAny>,
+    #[expect(dead_code, reason = "serde reports the field")]
+    reasoning_content: Option<de::IgnoredAny>,
+    #[expect(dead_code, reason = "serde reports the field")]
+    reasoning_details: Option<de::IgnoredAny>,
+    #[expect(dead_code, reason = "serde reports the field")]
+    parsed: Option<de::IgnoredAny>,
+    #[expect(dead_code, reason = "serde reports the elements")]
+    annotations: Option<Vec<de::IgnoredAny>>,
 }
 
 #[derive(Deserialize)]
@@ -114,6 +129,10 @@ pub(super) fn conversation(
     };
     for (index, message) in messages.into_iter().enumerate() {
         ignored.add_if("messages[].name", message.name.is_some());
+        let has_no_effect =
+            |phase: &str| message.role != "assistant" || Phase::parse(phase).is_none();
+        let phase = message.phase.as_deref();
+        ignored.add_if("messages[].phase", phase.is_some_and(has_no_effect));
         conversation.push(index, message)?;
     }
     conversation.check_answered()?;
@@ -163,7 +182,11 @@ impl ConversationBuilder<'_> {
             ApiError::invalid("Missing `content` of the message.")
                 .at(format!("messages[{index}].content"))
         })?;
-        self.items.push(Item::Message(Message { role, content }));
+        self.items.push(Item::Message(Message {
+            role,
+            content,
+            phase: None,
+        }));
         Ok(())
     }
 
@@ -183,13 +206,17 @@ impl ConversationBuilder<'_> {
             self.items
                 .extend(reasoning.into_iter().map(Item::Reasoning));
         }
-        let mut content = content(index, message.content)?.unwrap_or_default();
+        let sent = message.content.filter(|content| !is_empty_list(content));
+        let mut content = content(index, sent)?.unwrap_or_default();
         content.extend(message.refusal.map(Content::Text));
         // Clients send an empty string beside tool calls; as a message it would be an empty turn of the model.
         content.retain(|content| *content != Content::Text(String::new()));
         if !content.is_empty() {
-            let role = Role::Assistant;
-            self.items.push(Item::Message(Message { role, content }));
+            self.items.push(Item::Message(Message {
+                role: Role::Assistant,
+                content,
+                phase: message.phase.as_deref().and_then(Phase::parse),
+            }));
         }
         // Every call before this message has its output, so the pending calls are those of this message alone.
         self.calling_message = index;
@@ -266,6 +293,10 @@ fn first_ids(ids: &HashSet<String>) -> String {
     ids.sort_unstable();
     ids.truncate(MAX_IDS);
     ids.join(", ")
+}
+
+fn is_empty_list<T>(content: &StringOrList<T>) -> bool {
+    matches!(content, StringOrList::List(parts) if parts.is_empty())
 }
 
 /// Returns the content of a message, or `None` when the field is absent. An empty list is rejected as a mistake.

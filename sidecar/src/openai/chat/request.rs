@@ -13,7 +13,7 @@ use crate::openai::models::ModelAccess;
 use crate::openai::request::fields::{StopField, StreamOptions, UnsupportedField};
 use crate::openai::request::model::RequestedModel;
 use crate::openai::request::sampling::Sampling;
-use crate::openai::request::schema::OutputSchema;
+use crate::openai::request::schema::SchemaFormat;
 use crate::openai::request::{body, fields, model};
 use crate::openai::response::options::ResponseOptions;
 use crate::openai::{ApiError, Delivery, IgnoredFields};
@@ -85,11 +85,14 @@ struct ResponseFormat {
     kind: String,
     #[serde(default, deserialize_with = "body::object")]
     json_schema: Option<JsonSchema>,
+    /// Sent with `json_object` by clients of other servers.
+    schema: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
 struct JsonSchema {
     name: String,
+    description: Option<String>,
     schema: Option<Box<RawValue>>,
     strict: Option<bool>,
 }
@@ -117,7 +120,7 @@ pub fn parse(
     let messages = body.messages.take().unwrap_or_default();
     let mut conversation = conversation(messages, reasoning, &mut ignored)?;
     let schema = match body.response_format.take() {
-        Some(format) => schema(format, &mut conversation)?,
+        Some(format) => schema(&format, &mut conversation, &mut ignored)?,
         None => None,
     };
     let choice = body.tool_choice.take();
@@ -255,40 +258,45 @@ fn summary(body: &ChatBody) -> Result<Summary, ApiError> {
 
 /// Returns the output schema for Codex, or adds an instruction to the conversation.
 fn schema(
-    format: ResponseFormat,
+    format: &ResponseFormat,
     conversation: &mut Vec<Item>,
+    ignored: &mut IgnoredFields,
 ) -> Result<Option<Box<RawValue>>, ApiError> {
-    match (format.kind.as_str(), format.json_schema) {
-        ("text", _) => Ok(None),
-        ("json_object", _) => {
+    let missing = || {
+        let text = "Missing schema of the response format: {\"type\": \"json_schema\", \"json_schema\": {\"name\": …, \"schema\": …}}.";
+        ApiError::invalid(text).at("response_format.json_schema")
+    };
+    let schema = match (format.kind.as_str(), &format.schema) {
+        ("text", _) => return Ok(None),
+        ("json_object", None) => {
             conversation.push(fields::json_object_instruction());
-            Ok(None)
+            return Ok(None);
         }
-        (
-            "json_schema",
-            Some(JsonSchema {
-                name,
-                schema: Some(schema),
-                strict,
-            }),
-        ) => OutputSchema {
-            name,
+        ("json_object", Some(schema)) => SchemaFormat {
+            name: None,
+            description: None,
             schema,
-            strict,
-            param: "response_format.json_schema",
-        }
-        .apply(conversation),
+            strict: None,
+            param: "response_format",
+        },
         ("json_schema", _) => {
-            let text = "Missing schema of the response format: {\"type\": \"json_schema\", \"json_schema\": {\"name\": …, \"schema\": …}}.";
-            Err(ApiError::invalid(text).at("response_format.json_schema"))
+            let format = format.json_schema.as_ref().ok_or_else(missing)?;
+            SchemaFormat {
+                name: Some(&format.name),
+                description: format.description.as_deref(),
+                schema: format.schema.as_ref().ok_or_else(missing)?,
+                strict: format.strict,
+                param: "response_format.json_schema",
+            }
         }
         (other, _) => {
             let text = format!(
                 "Unsupported response format {other:?}. Use text, json_object or json_schema."
             );
-            Err(ApiError::invalid(text).at("response_format.type"))
+            return Err(ApiError::invalid(text).at("response_format.type"));
         }
-    }
+    };
+    schema.apply(conversation, ignored)
 }
 
 /// `max_completion_tokens` wins over the older `max_tokens`, as with OpenAI; both are checked.

@@ -93,7 +93,7 @@ impl EventFrames for ChatChunkWriter {
 
     fn write(&mut self, event: &Event, out: &mut BytesMut) {
         match event {
-            Event::Heartbeat | Event::ReasoningItem(_) => {}
+            Event::Heartbeat | Event::MessagePhase(_) | Event::ReasoningItem(_) => {}
             Event::Text(delta) => {
                 let delta = self.text.push(delta);
                 self.write_delta(ChunkDelta::Content(&delta), out);
@@ -196,7 +196,10 @@ struct BufferedChat {
 impl CompletionObject for BufferedChat {
     fn on_event(&mut self, event: &Event) {
         match event {
-            Event::Heartbeat | Event::ReasoningItem(_) | Event::Finished(_) => {}
+            Event::Heartbeat
+            | Event::MessagePhase(_)
+            | Event::ReasoningItem(_)
+            | Event::Finished(_) => {}
             Event::Text(delta) => self.content.push_str(&self.text.push(delta)),
             Event::MessageEnded => self.text.end_message(),
             Event::Reasoning(text) => self.reasoning.push_str(text),

@@ -48,7 +48,7 @@ fn as_chat(
     options.delivery = match options.delivery {
         Delivery::Stream { .. } => Delivery::Stream { include_usage },
         Delivery::Buffered => Delivery::Buffered,
-        Delivery::Background => {
+        Delivery::Background | Delivery::BackgroundStream => {
             let text = "Unsupported parameter `background` on this route: use /v1/responses.";
             return Err(ApiError::unsupported_parameter("background", text));
         }

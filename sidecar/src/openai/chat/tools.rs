@@ -5,7 +5,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::openai::request::body::{self, Object};
-use crate::openai::request::tools::{ToolChoice, ToolDefinition, select_tools};
+use crate::openai::request::tools::{
+    ToolChoice, ToolDefinition, parse_mode, retain_allowed, select_tools,
+};
 use crate::openai::{ApiError, IgnoredFields};
 use crate::turn::Tools;
 
@@ -33,12 +35,24 @@ struct ChatFunction {
 #[derive(Deserialize)]
 #[serde(
     untagged,
-    expecting = "expected auto, none, required or {\"type\": \"function\", \"function\": {\"name\": …}}"
+    expecting = "expected auto, none, required, {\"type\": \"function\", \"function\": {\"name\": …}} or {\"type\": \"allowed_tools\", \"allowed_tools\": {\"mode\": …, \"tools\": …}}"
 )]
 pub(super) enum ChatToolChoice {
     Mode(String),
+    Allowed(Object<AllowedToolsChoice>),
     Function(Object<FunctionChoice>),
     Flat(Object<NamedFunction>),
+}
+
+#[derive(Deserialize)]
+pub(super) struct AllowedToolsChoice {
+    allowed_tools: Object<AllowedTools>,
+}
+
+#[derive(Deserialize)]
+struct AllowedTools {
+    mode: Option<String>,
+    tools: Vec<Object<FunctionChoice>>,
 }
 
 #[derive(Deserialize)]
@@ -61,13 +75,15 @@ pub(super) fn tools(
     parallel: Option<bool>,
     ignored: &mut IgnoredFields,
 ) -> Result<Tools, ApiError> {
+    let mut definitions: Vec<_> = tools
+        .into_iter()
+        .enumerate()
+        .map(|(index, tool)| definition(index, tool, ignored))
+        .collect::<Result<_, _>>()?;
     let choice = match choice {
         None => ToolChoice::Auto,
-        Some(ChatToolChoice::Mode(mode)) => ToolChoice::parse(&mode).ok_or_else(|| {
-            let text =
-                format!("Invalid tool choice {mode:?}. Use auto, none, required or a function.");
-            ApiError::invalid(text).at("tool_choice")
-        })?,
+        Some(ChatToolChoice::Mode(mode)) => parse_mode(&mode, "tool_choice")?,
+        Some(ChatToolChoice::Allowed(Object(choice))) => allowed(choice, &mut definitions)?,
         Some(
             ChatToolChoice::Function(Object(FunctionChoice {
                 function: Object(NamedFunction { name }),
@@ -75,12 +91,24 @@ pub(super) fn tools(
             | ChatToolChoice::Flat(Object(NamedFunction { name })),
         ) => ToolChoice::Named(name),
     };
-    let definitions = tools
-        .into_iter()
-        .enumerate()
-        .map(|(index, tool)| definition(index, tool, ignored))
-        .collect::<Result<_, _>>()?;
     select_tools(definitions, choice, parallel == Some(false))
+}
+
+/// Removes the tools that the choice does not allow, since Codex cannot restrict a turn to some of its tools.
+fn allowed(
+    choice: AllowedToolsChoice,
+    definitions: &mut Vec<ToolDefinition>,
+) -> Result<ToolChoice, ApiError> {
+    let Object(AllowedTools { mode, tools }) = choice.allowed_tools;
+    let names = tools.into_iter().map(|Object(tool)| {
+        let Object(NamedFunction { name }) = tool.function;
+        Some(name)
+    });
+    retain_allowed(definitions, names, "tool_choice.allowed_tools.tools")?;
+    parse_mode(
+        mode.as_deref().unwrap_or("auto"),
+        "tool_choice.allowed_tools.mode",
+    )
 }
 
 fn definition(

@@ -105,6 +105,7 @@ pub fn parse(
         profile,
         model,
         conversation: vec![Item::Message(Message {
+            phase: None,
             role: Role::User,
             content: vec![Content::Text(prompt)],
         })],
@@ -274,6 +275,7 @@ mod tests {
             let body = format!(r#"{{"prompt":{prompt},"model":"codex-5-low","echo":true}}"#);
             let (turn, options, echo) = read(&body).unwrap();
             let message = Item::Message(Message {
+                phase: None,
                 role: Role::User,
                 content: vec![Content::Text(text.to_owned())],
             });

@@ -79,6 +79,7 @@ impl EventFrames for CompletionChunkWriter {
             }
             Event::MessageEnded => self.text.end_message(),
             Event::Heartbeat
+            | Event::MessagePhase(_)
             | Event::Reasoning(_)
             | Event::ReasoningPartAdded
             | Event::ReasoningItem(_)
@@ -131,6 +132,7 @@ impl CompletionObject for BufferedText {
             Event::Text(delta) => self.content.push_str(&self.text.push(delta)),
             Event::MessageEnded => self.text.end_message(),
             Event::Heartbeat
+            | Event::MessagePhase(_)
             | Event::Reasoning(_)
             | Event::ReasoningPartAdded
             | Event::ReasoningItem(_)

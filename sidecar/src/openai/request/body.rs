@@ -1,7 +1,6 @@
-//! Deserializes request bodies: JSON errors with the path to the wrong field, and the names of ignored fields.
+//! Deserializes request bodies: JSON errors with the path to the wrong field, and the paths of ignored fields.
 //! Paths are written as in OpenAI's `param`, such as `messages[3].content`.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -9,45 +8,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::ignored::IgnoredFields;
 use super::json_error;
 use crate::openai::response::error::ApiError;
-
-/// Names listed in `x-codex-edge-ignored`: bounds a header that the client's field names decide.
-const MAX_IGNORED: usize = 32;
-
-/// The names of fields that have no effect.
-#[derive(Debug, Default)]
-pub struct IgnoredFields(BTreeSet<String>);
-
-impl IgnoredFields {
-    /// Adds the field `name` if `is_present`.
-    pub(in crate::openai) fn add_if(&mut self, name: &str, is_present: bool) {
-        // The name may be the client's own text and becomes a part of a header value.
-        let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_-.[]=".contains(c);
-        let is_printable = name.len() <= 64 && name.chars().all(is_allowed);
-        if is_present && is_printable && self.0.len() < MAX_IGNORED {
-            self.0.insert(name.to_owned());
-        }
-    }
-
-    /// Adds an unknown field of the top level. Deeper ones are left out: clients keep data of their own there.
-    fn add_unknown(&mut self, path: &serde_ignored::Path<'_>) {
-        let serde_ignored::Path::Map {
-            parent: serde_ignored::Path::Root,
-            key,
-        } = path
-        else {
-            return;
-        };
-        self.add_if(key, true);
-    }
-
-    /// Returns the value of `x-codex-edge-ignored`, or `None` when every field has an effect.
-    pub fn list(&self) -> Option<String> {
-        let names: Vec<_> = self.0.iter().map(String::as_str).collect();
-        (!names.is_empty()).then(|| names.join(", "))
-    }
-}
 
 /// Deserializes a body, and adds the fields that `T` does not have to `ignored`.
 ///
@@ -61,7 +24,7 @@ pub(in crate::openai) fn read<T: DeserializeOwned>(
     let mut json = serde_json::Deserializer::from_str(body);
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
-    serde_ignored::deserialize(tracked, |path| ignored.add_unknown(&path))
+    serde_ignored::deserialize(tracked, |path| ignored.add_path(&path))
         .and_then(|Object(body): Object<T>| json.end().map(|()| body))
         .map_err(|error| json_error::rejection(&error, &track.path()))
 }

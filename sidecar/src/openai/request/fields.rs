@@ -187,8 +187,13 @@ pub(in crate::openai) fn check_metadata(
 /// Codex sends every schema to the provider as strict, and "any JSON object" has no strict schema, so the model is
 /// asked in words.
 pub(in crate::openai) fn json_object_instruction() -> Item {
-    let text = "Answer with one JSON object and nothing else: no prose, no code fence.";
+    developer_instruction("Answer with one JSON object and nothing else: no prose, no code fence.")
+}
+
+/// Returns a developer message.
+pub(in crate::openai) fn developer_instruction(text: &str) -> Item {
     Item::Message(Message {
+        phase: None,
         role: Role::Developer,
         content: vec![Content::Text(text.to_owned())],
     })

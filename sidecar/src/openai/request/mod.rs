@@ -2,6 +2,7 @@
 
 pub(super) mod body;
 pub(super) mod fields;
+pub(super) mod ignored;
 pub(super) mod image;
 mod json_error;
 pub(super) mod model;

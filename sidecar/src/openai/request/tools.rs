@@ -86,6 +86,39 @@ pub(in crate::openai) fn select_tools(
     })
 }
 
+/// Parses a choice that is written as a string in `param`.
+///
+/// # Errors
+/// 400 for another string than auto, none and required.
+pub(in crate::openai) fn parse_mode(mode: &str, param: &str) -> Result<ToolChoice, ApiError> {
+    ToolChoice::parse(mode).ok_or_else(|| {
+        let text = format!("Invalid tool choice {mode:?}. Use auto, none or required.");
+        ApiError::invalid(text).at(param)
+    })
+}
+
+/// Removes the tools whose names are not in the list at `param`; `None` stands for a tool of another type.
+///
+/// # Errors
+/// 400 for an element that does not name a function of the request.
+pub(in crate::openai) fn retain_allowed(
+    definitions: &mut Vec<ToolDefinition>,
+    names: impl Iterator<Item = Option<String>>,
+    param: &str,
+) -> Result<(), ApiError> {
+    let mut allowed = HashSet::new();
+    for (index, name) in names.enumerate() {
+        let is_defined = |name: &String| definitions.iter().any(|other| other.name == *name);
+        let Some(name) = name.filter(is_defined) else {
+            let text = format!("`{param}` must name functions in `tools`.");
+            return Err(ApiError::invalid(text).at(format!("{param}[{index}]")));
+        };
+        allowed.insert(name);
+    }
+    definitions.retain(|tool| allowed.contains(&tool.name));
+    Ok(())
+}
+
 fn check(definitions: &[ToolDefinition]) -> Result<(), ApiError> {
     if definitions.len() > MAX_TOOLS {
         let text = format!(

@@ -69,12 +69,15 @@ pub(in crate::openai) fn check_call_id(id: &str, param: &str) -> Result<(), ApiE
 }
 
 /// Checks an output schema and its name; `param` is the path of the object that holds both.
-/// The name is only checked: Codex sends one of its own to the provider.
 ///
 /// # Errors
 /// 400 when OpenAI would not accept the name or the schema.
-pub(super) fn check_schema(name: &str, schema: &RawValue, param: &str) -> Result<(), ApiError> {
-    if !is_name(name) {
+pub(in crate::openai) fn check_schema(
+    name: Option<&str>,
+    schema: &RawValue,
+    param: &str,
+) -> Result<(), ApiError> {
+    if let Some(name) = name.filter(|name| !is_name(name)) {
         let text = format!(
             "Invalid schema name {name:?}: 1 to {MAX_NAME_CHARS} characters from a-z, A-Z, 0-9, _ and -."
         );

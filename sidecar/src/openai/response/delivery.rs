@@ -12,6 +12,8 @@ pub enum Delivery {
     Buffered,
     /// `/v1/responses` only: a document with status `in_progress` at once; the client polls for the result.
     Background,
+    /// `/v1/responses` only: server-sent events; the turn goes on when the client disconnects, and the client polls.
+    BackgroundStream,
 }
 
 impl Delivery {
@@ -28,7 +30,7 @@ impl Delivery {
 
     /// Whether the response is a stream.
     pub fn is_stream(self) -> bool {
-        matches!(self, Self::Stream { .. })
+        matches!(self, Self::Stream { .. } | Self::BackgroundStream)
     }
 
     /// Whether the HTTP status is sent before the turn has ended.

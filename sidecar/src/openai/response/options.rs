@@ -1,7 +1,7 @@
 //! The options of a response that the request decides, for every route.
 
 use super::delivery::Delivery;
-use crate::openai::request::body::IgnoredFields;
+use crate::openai::request::ignored::IgnoredFields;
 use crate::turn::TruncationRules;
 
 /// The text of a refusal. Codex reports that a refusal came, and drops its text.

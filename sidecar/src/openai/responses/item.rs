@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::openai::response::id::{ID_CHARACTERS, fresh_id};
-use crate::turn::{Content, Detail, Item, Message, Role, ToolCall, ToolOutput};
+use crate::turn::{Content, Detail, Item, Message, Phase, Role, ToolCall, ToolOutput};
 
 /// Prefix of the ids of responses.
 const PREFIX: &str = "resp_";
@@ -63,6 +63,8 @@ pub(super) enum ItemBody {
         status: ItemStatus,
         role: &'static str,
         content: Vec<PartBody>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        phase: Option<Phase>,
     },
     FunctionCall {
         id: String,
@@ -82,6 +84,7 @@ pub(super) enum ItemBody {
         summary: Vec<PartBody>,
         #[serde(skip_serializing_if = "Option::is_none")]
         encrypted_content: Option<String>,
+        status: ItemStatus,
     },
 }
 
@@ -149,7 +152,12 @@ impl ItemBody {
     pub(super) fn completed(item: &Item, response: &ResponseId, number: usize) -> Self {
         let status = ItemStatus::Completed;
         match item {
-            Item::Message(Message { role, content }) => Self::Message {
+            Item::Message(Message {
+                role,
+                content,
+                phase,
+            }) => Self::Message {
+                phase: *phase,
                 id: response.item("msg", number),
                 status,
                 role: role_name(*role),
@@ -169,7 +177,7 @@ impl ItemBody {
                 status,
             },
             Item::Reasoning(item) => {
-                Self::reasoning(response.item("rs", number), &item.summary, None)
+                Self::reasoning(response.item("rs", number), &item.summary, None, status)
             }
         }
     }
@@ -179,8 +187,10 @@ impl ItemBody {
         id: String,
         content: Vec<PartBody>,
         status: ItemStatus,
+        phase: Option<Phase>,
     ) -> Self {
         Self::Message {
+            phase,
             id,
             status,
             role: role_name(Role::Assistant),
@@ -202,12 +212,14 @@ impl ItemBody {
         id: String,
         summary: &[String],
         encrypted_content: Option<String>,
+        status: ItemStatus,
     ) -> Self {
         let summary = summary.iter().cloned();
         Self::Reasoning {
             id,
             summary: summary.map(|text| PartBody::SummaryText { text }).collect(),
             encrypted_content,
+            status,
         }
     }
 

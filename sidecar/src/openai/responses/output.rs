@@ -5,7 +5,7 @@ use bytes::BytesMut;
 
 use super::event::{ContentPosition, SequencedEvents, StreamEvent, SummaryPosition};
 use super::item::{ItemBody, ItemStatus, PartBody, ResponseId};
-use crate::turn::{Content, Item, Message, ReasoningItem, Role, ToolCall};
+use crate::turn::{Content, Item, Message, Phase, ReasoningItem, Role, ToolCall};
 
 /// The items of a response so far.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) struct ResponseOutput {
     /// The closed items of the output in wire format.
     bodies: Vec<ItemBody>,
     open: OpenItem,
+    /// The phase of the current message.
+    phase: Option<Phase>,
     /// Characters of text, for the usage estimate.
     chars: usize,
     pub(super) events: SequencedEvents,
@@ -48,6 +50,7 @@ impl ResponseOutput {
             items: input,
             bodies: Vec::new(),
             open: OpenItem::None,
+            phase: None,
             chars: 0,
             events: SequencedEvents::default(),
         }
@@ -85,6 +88,17 @@ impl ResponseOutput {
             logprobs: [],
         };
         self.events.write(&event, out);
+    }
+
+    /// Sets the phase of the message that is open, or that the next text opens.
+    pub(super) fn on_phase(&mut self, phase: Phase) {
+        self.phase = Some(phase);
+    }
+
+    pub(super) fn on_message_end(&mut self, out: &mut BytesMut) {
+        self.close(ItemStatus::Completed, out);
+        // Also of a message without text, which opens no item.
+        self.phase = None;
     }
 
     pub(super) fn on_reasoning(&mut self, delta: &str, out: &mut BytesMut) {
@@ -140,7 +154,8 @@ impl ResponseOutput {
                 self.on_reasoning_part(out);
             }
         }
-        self.close_reasoning(item.encrypted_content.as_ref(), out);
+        let content = item.encrypted_content.as_ref();
+        self.close_reasoning(content, ItemStatus::Completed, out);
     }
 
     /// Writes a tool call. Codex reports a call at once, so the arguments are one delta.
@@ -214,9 +229,9 @@ impl ResponseOutput {
         self.message_done(id, text(), ItemStatus::Completed, out);
     }
 
-    /// Closes the open item, if any. Only a message can be incomplete, so `status` applies to messages.
+    /// Closes the open item, if any.
     pub(super) fn close(&mut self, status: ItemStatus, out: &mut BytesMut) {
-        self.close_reasoning(None, out);
+        self.close_reasoning(None, status, out);
         let OpenItem::Message { id, text } = std::mem::replace(&mut self.open, OpenItem::None)
         else {
             return;
@@ -230,13 +245,15 @@ impl ResponseOutput {
         self.items.push(Item::Message(Message {
             role: Role::Assistant,
             content: vec![Content::Text(text.clone())],
+            phase: self.phase,
         }));
         self.message_done(id, PartBody::output_text(text), status, out);
     }
 
     fn open_message(&mut self, part: &PartBody, out: &mut BytesMut) {
         let id = self.response.item("msg", self.items.len());
-        let body = ItemBody::assistant_message(id.clone(), Vec::new(), ItemStatus::InProgress);
+        let body =
+            ItemBody::assistant_message(id.clone(), Vec::new(), ItemStatus::InProgress, self.phase);
         self.added(&body, out);
         let at = ContentPosition::first(&id, self.bodies.len());
         self.events.write(&StreamEvent::PartAdded { at, part }, out);
@@ -250,7 +267,9 @@ impl ResponseOutput {
         let at = ContentPosition::first(&id, self.bodies.len());
         let event = StreamEvent::PartDone { at, part: &part };
         self.events.write(&event, out);
-        self.done(ItemBody::assistant_message(id, vec![part], status), out);
+        let phase = self.phase.take();
+        let body = ItemBody::assistant_message(id, vec![part], status, phase);
+        self.done(body, out);
     }
 
     fn open_reasoning(&mut self, out: &mut BytesMut) {
@@ -259,7 +278,8 @@ impl ResponseOutput {
         }
         self.close(ItemStatus::Completed, out);
         let id = self.response.item("rs", self.items.len());
-        self.added(&ItemBody::reasoning(id.clone(), &[], None), out);
+        let body = ItemBody::reasoning(id.clone(), &[], None, ItemStatus::InProgress);
+        self.added(&body, out);
         self.open = OpenItem::Reasoning {
             id,
             parts: Vec::new(),
@@ -267,7 +287,12 @@ impl ResponseOutput {
         };
     }
 
-    fn close_reasoning(&mut self, encrypted_content: Option<&String>, out: &mut BytesMut) {
+    fn close_reasoning(
+        &mut self,
+        encrypted_content: Option<&String>,
+        status: ItemStatus,
+        out: &mut BytesMut,
+    ) {
         self.on_reasoning_part(out);
         if !matches!(self.open, OpenItem::Reasoning { .. }) {
             return;
@@ -279,7 +304,7 @@ impl ResponseOutput {
         };
         // The item keeps the encrypted content for later turns even if the client does not receive it.
         let shown = encrypted_content.filter(|_| self.encrypted_reasoning);
-        let body = ItemBody::reasoning(id, &parts, shown.cloned());
+        let body = ItemBody::reasoning(id, &parts, shown.cloned(), status);
         self.items.push(Item::Reasoning(ReasoningItem {
             summary: parts,
             encrypted_content: encrypted_content.cloned(),

@@ -192,8 +192,9 @@ impl EventFrames for ResponseWriter {
         match event {
             Event::Heartbeat => {}
             Event::Text(delta) => self.output.on_text(delta, out),
+            Event::MessagePhase(phase) => self.output.on_phase(*phase),
             // A truncated text ends without this event; `finish` closes its item with the status of the response.
-            Event::MessageEnded => self.output.close(ItemStatus::Completed, out),
+            Event::MessageEnded => self.output.on_message_end(out),
             Event::Reasoning(delta) => self.output.on_reasoning(delta, out),
             Event::ReasoningPartAdded => self.output.on_reasoning_part(out),
             Event::ReasoningItem(item) => self.output.on_reasoning_item(item, out),

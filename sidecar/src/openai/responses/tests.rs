@@ -113,32 +113,32 @@ fn reasoning_text_and_tool_call_have_their_events() {
     check(
         &events,
         expect![[r#"
-        {"type":"response.created","sequence_number":0,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
-        {"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
-        {"type":"response.output_item.added","sequence_number":2,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[]}}
-        {"type":"response.reasoning_summary_part.added","sequence_number":3,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":""}}
-        {"type":"response.reasoning_summary_text.delta","sequence_number":4,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"delta":"H"}
-        {"type":"response.reasoning_summary_text.delta","sequence_number":5,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"delta":"m"}
-        {"type":"response.reasoning_summary_text.done","sequence_number":6,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"text":"Hm"}
-        {"type":"response.reasoning_summary_part.done","sequence_number":7,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":"Hm"}}
-        {"type":"response.reasoning_summary_part.added","sequence_number":8,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"part":{"type":"summary_text","text":""}}
-        {"type":"response.reasoning_summary_text.delta","sequence_number":9,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"delta":"Ah"}
-        {"type":"response.reasoning_summary_text.done","sequence_number":10,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"text":"Ah"}
-        {"type":"response.reasoning_summary_part.done","sequence_number":11,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"part":{"type":"summary_text","text":"Ah"}}
-        {"type":"response.output_item.done","sequence_number":12,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA"}}
-        {"type":"response.output_item.added","sequence_number":13,"output_index":1,"item":{"type":"message","id":"msg_ID0002","status":"in_progress","role":"assistant","content":[]}}
-        {"type":"response.content_part.added","sequence_number":14,"item_id":"msg_ID0002","output_index":1,"content_index":0,"part":{"type":"output_text","text":"","annotations":[],"logprobs":[]}}
-        {"type":"response.output_text.delta","sequence_number":15,"item_id":"msg_ID0002","output_index":1,"content_index":0,"delta":"Q\"\n ","logprobs":[]}
-        {"type":"response.output_text.delta","sequence_number":16,"item_id":"msg_ID0002","output_index":1,"content_index":0,"delta":"é","logprobs":[]}
-        {"type":"response.output_text.done","sequence_number":17,"item_id":"msg_ID0002","output_index":1,"content_index":0,"text":"Q\"\n é","logprobs":[]}
-        {"type":"response.content_part.done","sequence_number":18,"item_id":"msg_ID0002","output_index":1,"content_index":0,"part":{"type":"output_text","text":"Q\"\n é","annotations":[],"logprobs":[]}}
-        {"type":"response.output_item.done","sequence_number":19,"output_index":1,"item":{"type":"message","id":"msg_ID0002","status":"completed","role":"assistant","content":[{"type":"output_text","text":"Q\"\n é","annotations":[],"logprobs":[]}]}}
-        {"type":"response.output_item.added","sequence_number":20,"output_index":2,"item":{"type":"function_call","id":"fc_ID0003","call_id":"c1","name":"look","arguments":"","status":"in_progress"}}
-        {"type":"response.function_call_arguments.delta","sequence_number":21,"item_id":"fc_ID0003","output_index":2,"delta":"{\"x\": 1}"}
-        {"type":"response.function_call_arguments.done","sequence_number":22,"item_id":"fc_ID0003","output_index":2,"name":"look","arguments":"{\"x\": 1}"}
-        {"type":"response.output_item.done","sequence_number":23,"output_index":2,"item":{"type":"function_call","id":"fc_ID0003","call_id":"c1","name":"look","arguments":"{\"x\": 1}","status":"completed"}}
-        {"type":"response.completed","sequence_number":24,"response":{"id":"resp_ID","object":"response",…,"status":"completed","error":null,"incomplete_details":null,"output":[{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA"},{"type":"message","id":"msg_ID0002","status":"completed","role":"assistant","content":[{"type":"output_text","text":"Q\"\n é","annotations":[],"logprobs":[]}]},{"type":"function_call","id":"fc_ID0003","call_id":"c1","name":"look","arguments":"{\"x\": 1}","status":"completed"}],"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":3},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":16},…}}
-    "#]],
+            {"type":"response.created","sequence_number":0,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
+            {"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
+            {"type":"response.output_item.added","sequence_number":2,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[],"status":"in_progress"}}
+            {"type":"response.reasoning_summary_part.added","sequence_number":3,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":""}}
+            {"type":"response.reasoning_summary_text.delta","sequence_number":4,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"delta":"H"}
+            {"type":"response.reasoning_summary_text.delta","sequence_number":5,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"delta":"m"}
+            {"type":"response.reasoning_summary_text.done","sequence_number":6,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"text":"Hm"}
+            {"type":"response.reasoning_summary_part.done","sequence_number":7,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":"Hm"}}
+            {"type":"response.reasoning_summary_part.added","sequence_number":8,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"part":{"type":"summary_text","text":""}}
+            {"type":"response.reasoning_summary_text.delta","sequence_number":9,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"delta":"Ah"}
+            {"type":"response.reasoning_summary_text.done","sequence_number":10,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"text":"Ah"}
+            {"type":"response.reasoning_summary_part.done","sequence_number":11,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"part":{"type":"summary_text","text":"Ah"}}
+            {"type":"response.output_item.done","sequence_number":12,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA","status":"completed"}}
+            {"type":"response.output_item.added","sequence_number":13,"output_index":1,"item":{"type":"message","id":"msg_ID0002","status":"in_progress","role":"assistant","content":[]}}
+            {"type":"response.content_part.added","sequence_number":14,"item_id":"msg_ID0002","output_index":1,"content_index":0,"part":{"type":"output_text","text":"","annotations":[],"logprobs":[]}}
+            {"type":"response.output_text.delta","sequence_number":15,"item_id":"msg_ID0002","output_index":1,"content_index":0,"delta":"Q\"\n ","logprobs":[]}
+            {"type":"response.output_text.delta","sequence_number":16,"item_id":"msg_ID0002","output_index":1,"content_index":0,"delta":"é","logprobs":[]}
+            {"type":"response.output_text.done","sequence_number":17,"item_id":"msg_ID0002","output_index":1,"content_index":0,"text":"Q\"\n é","logprobs":[]}
+            {"type":"response.content_part.done","sequence_number":18,"item_id":"msg_ID0002","output_index":1,"content_index":0,"part":{"type":"output_text","text":"Q\"\n é","annotations":[],"logprobs":[]}}
+            {"type":"response.output_item.done","sequence_number":19,"output_index":1,"item":{"type":"message","id":"msg_ID0002","status":"completed","role":"assistant","content":[{"type":"output_text","text":"Q\"\n é","annotations":[],"logprobs":[]}]}}
+            {"type":"response.output_item.added","sequence_number":20,"output_index":2,"item":{"type":"function_call","id":"fc_ID0003","call_id":"c1","name":"look","arguments":"","status":"in_progress"}}
+            {"type":"response.function_call_arguments.delta","sequence_number":21,"item_id":"fc_ID0003","output_index":2,"delta":"{\"x\": 1}"}
+            {"type":"response.function_call_arguments.done","sequence_number":22,"item_id":"fc_ID0003","output_index":2,"name":"look","arguments":"{\"x\": 1}"}
+            {"type":"response.output_item.done","sequence_number":23,"output_index":2,"item":{"type":"function_call","id":"fc_ID0003","call_id":"c1","name":"look","arguments":"{\"x\": 1}","status":"completed"}}
+            {"type":"response.completed","sequence_number":24,"response":{"id":"resp_ID","object":"response",…,"status":"completed","error":null,"incomplete_details":null,"output":[{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA","status":"completed"},{"type":"message","id":"msg_ID0002","status":"completed","role":"assistant","content":[{"type":"output_text","text":"Q\"\n é","annotations":[],"logprobs":[]}]},{"type":"function_call","id":"fc_ID0003","call_id":"c1","name":"look","arguments":"{\"x\": 1}","status":"completed"}],"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":3},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":16},…}}
+        "#]],
     );
 }
 
@@ -149,7 +149,7 @@ fn reasoning_without_deltas_has_the_same_events() {
         expect![[r#"
             {"type":"response.created","sequence_number":0,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
             {"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
-            {"type":"response.output_item.added","sequence_number":2,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[]}}
+            {"type":"response.output_item.added","sequence_number":2,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[],"status":"in_progress"}}
             {"type":"response.reasoning_summary_part.added","sequence_number":3,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":""}}
             {"type":"response.reasoning_summary_text.delta","sequence_number":4,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"delta":"Hm"}
             {"type":"response.reasoning_summary_text.done","sequence_number":5,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"text":"Hm"}
@@ -158,13 +158,13 @@ fn reasoning_without_deltas_has_the_same_events() {
             {"type":"response.reasoning_summary_text.delta","sequence_number":8,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"delta":"Ah"}
             {"type":"response.reasoning_summary_text.done","sequence_number":9,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"text":"Ah"}
             {"type":"response.reasoning_summary_part.done","sequence_number":10,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"part":{"type":"summary_text","text":"Ah"}}
-            {"type":"response.output_item.done","sequence_number":11,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA"}}
+            {"type":"response.output_item.done","sequence_number":11,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA","status":"completed"}}
             {"type":"response.output_item.added","sequence_number":12,"output_index":1,"item":{"type":"message","id":"msg_ID0002","status":"in_progress","role":"assistant","content":[]}}
             {"type":"response.content_part.added","sequence_number":13,"item_id":"msg_ID0002","output_index":1,"content_index":0,"part":{"type":"output_text","text":"","annotations":[],"logprobs":[]}}
             {"type":"response.output_text.done","sequence_number":14,"item_id":"msg_ID0002","output_index":1,"content_index":0,"text":"","logprobs":[]}
             {"type":"response.content_part.done","sequence_number":15,"item_id":"msg_ID0002","output_index":1,"content_index":0,"part":{"type":"output_text","text":"","annotations":[],"logprobs":[]}}
             {"type":"response.output_item.done","sequence_number":16,"output_index":1,"item":{"type":"message","id":"msg_ID0002","status":"completed","role":"assistant","content":[{"type":"output_text","text":"","annotations":[],"logprobs":[]}]}}
-            {"type":"response.completed","sequence_number":17,"response":{"id":"resp_ID","object":"response",…,"status":"completed","error":null,"incomplete_details":null,"output":[{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA"},{"type":"message","id":"msg_ID0002","status":"completed","role":"assistant","content":[{"type":"output_text","text":"","annotations":[],"logprobs":[]}]}],"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":3},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":16},…}}
+            {"type":"response.completed","sequence_number":17,"response":{"id":"resp_ID","object":"response",…,"status":"completed","error":null,"incomplete_details":null,"output":[{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA","status":"completed"},{"type":"message","id":"msg_ID0002","status":"completed","role":"assistant","content":[{"type":"output_text","text":"","annotations":[],"logprobs":[]}]}],"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":3},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":16},…}}
         "#]],
     );
 }
@@ -198,7 +198,7 @@ fn an_empty_answer_after_reasoning_is_an_empty_message() {
         expect![[r#"
             {"type":"response.created","sequence_number":0,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
             {"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
-            {"type":"response.output_item.added","sequence_number":2,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[]}}
+            {"type":"response.output_item.added","sequence_number":2,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[],"status":"in_progress"}}
             {"type":"response.reasoning_summary_part.added","sequence_number":3,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":""}}
             {"type":"response.reasoning_summary_text.delta","sequence_number":4,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"delta":"Hm"}
             {"type":"response.reasoning_summary_text.done","sequence_number":5,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"text":"Hm"}
@@ -207,13 +207,13 @@ fn an_empty_answer_after_reasoning_is_an_empty_message() {
             {"type":"response.reasoning_summary_text.delta","sequence_number":8,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"delta":"Ah"}
             {"type":"response.reasoning_summary_text.done","sequence_number":9,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"text":"Ah"}
             {"type":"response.reasoning_summary_part.done","sequence_number":10,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"part":{"type":"summary_text","text":"Ah"}}
-            {"type":"response.output_item.done","sequence_number":11,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA"}}
+            {"type":"response.output_item.done","sequence_number":11,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA","status":"completed"}}
             {"type":"response.output_item.added","sequence_number":12,"output_index":1,"item":{"type":"message","id":"msg_ID0002","status":"in_progress","role":"assistant","content":[]}}
             {"type":"response.content_part.added","sequence_number":13,"item_id":"msg_ID0002","output_index":1,"content_index":0,"part":{"type":"output_text","text":"","annotations":[],"logprobs":[]}}
             {"type":"response.output_text.done","sequence_number":14,"item_id":"msg_ID0002","output_index":1,"content_index":0,"text":"","logprobs":[]}
             {"type":"response.content_part.done","sequence_number":15,"item_id":"msg_ID0002","output_index":1,"content_index":0,"part":{"type":"output_text","text":"","annotations":[],"logprobs":[]}}
             {"type":"response.output_item.done","sequence_number":16,"output_index":1,"item":{"type":"message","id":"msg_ID0002","status":"completed","role":"assistant","content":[{"type":"output_text","text":"","annotations":[],"logprobs":[]}]}}
-            {"type":"response.completed","sequence_number":17,"response":{"id":"resp_ID","object":"response",…,"status":"completed","error":null,"incomplete_details":null,"output":[{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA"},{"type":"message","id":"msg_ID0002","status":"completed","role":"assistant","content":[{"type":"output_text","text":"","annotations":[],"logprobs":[]}]}],"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":3},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":16},…}}
+            {"type":"response.completed","sequence_number":17,"response":{"id":"resp_ID","object":"response",…,"status":"completed","error":null,"incomplete_details":null,"output":[{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA","status":"completed"},{"type":"message","id":"msg_ID0002","status":"completed","role":"assistant","content":[{"type":"output_text","text":"","annotations":[],"logprobs":[]}]}],"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":3},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":16},…}}
         "#]],
     );
 }
@@ -253,6 +253,28 @@ fn a_failed_turn_ends_with_response_failed_and_error() {
         {"type":"response.failed","sequence_number":8,"response":{"id":"resp_ID","object":"response",…,"status":"failed","error":{"code":"context_length_exceeded","message":"The conversation exceeds the model's maximum context length; shorten it and try again."},"incomplete_details":null,"output":[{"type":"message","id":"msg_ID0001","status":"incomplete","role":"assistant","content":[{"type":"output_text","text":"par","annotations":[],"logprobs":[]}]}],"usage":null,…}}
         {"type":"error","sequence_number":9,"code":"context_length_exceeded","message":"The conversation exceeds the model's maximum context length; shorten it and try again.","param":"input","error":{"message":"The conversation exceeds the model's maximum context length; shorten it and try again.","type":"invalid_request_error","param":"input","code":"context_length_exceeded"}}
     "#]],
+    );
+}
+
+#[test]
+fn reasoning_of_a_failed_turn_is_incomplete() {
+    check(
+        &[
+            Event::Reasoning("H".to_owned()),
+            Event::Finished(Outcome::Failed(TurnError::ChildExited)),
+        ],
+        expect![[r#"
+            {"type":"response.created","sequence_number":0,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
+            {"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
+            {"type":"response.output_item.added","sequence_number":2,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[],"status":"in_progress"}}
+            {"type":"response.reasoning_summary_part.added","sequence_number":3,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":""}}
+            {"type":"response.reasoning_summary_text.delta","sequence_number":4,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"delta":"H"}
+            {"type":"response.reasoning_summary_text.done","sequence_number":5,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"text":"H"}
+            {"type":"response.reasoning_summary_part.done","sequence_number":6,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":"H"}}
+            {"type":"response.output_item.done","sequence_number":7,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"H"}],"status":"incomplete"}}
+            {"type":"response.failed","sequence_number":8,"response":{"id":"resp_ID","object":"response",…,"status":"failed","error":{"code":"server_error","message":"The Codex process ended before the answer was complete."},"incomplete_details":null,"output":[{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"H"}],"status":"incomplete"}],"usage":null,…}}
+            {"type":"error","sequence_number":9,"code":"codex_failed","message":"The Codex process ended before the answer was complete.","param":null,"error":{"message":"The Codex process ended before the answer was complete.","type":"server_error","param":null,"code":"codex_failed"}}
+        "#]],
     );
 }
 

@@ -94,3 +94,26 @@ async fn refusal_after_a_text_keeps_the_text() {
     let parts = [0, 1].map(|item| response["output"][item]["content"][0]["type"].clone());
     assert_eq!(parts, ["output_text", "refusal"], "{response}");
 }
+
+#[tokio::test]
+async fn empty_answer_in_the_history_is_left_out() {
+    let (model, sidecar) = start().await;
+    let user = json!({"role": "user", "content": "hi"});
+    let text = |text: &str| json!([{"type": "output_text", "text": text}]);
+    for content in [json!([]), json!(""), text("")] {
+        let answer = json!({"role": "assistant", "content": content});
+        for (path, field) in [("chat/completions", "messages"), ("responses", "input")] {
+            let body = json!({"model": "codex-5", field: [user, answer, user]});
+            let request = post(&format!("/v1/{path}"), body.to_string());
+            let response = sidecar.connect().await.send(request).await.unwrap();
+            assert_eq!(response.status, 200, "{body} {response:?}");
+            let sent = model.requests().last().unwrap().body["input"].clone();
+            assert_eq!(sent.as_array().unwrap().len(), 2, "{body} {sent}");
+            let alone = json!({"model": "codex-5", field: [answer]});
+            let request = post(&format!("/v1/{path}"), alone.to_string());
+            let rejected = sidecar.connect().await.send(request).await.unwrap();
+            assert_eq!(rejected.status, 400, "{alone} {rejected:?}");
+            assert_eq!(rejected.json()["error"]["param"], field, "{alone}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 mod chat;
 pub(crate) mod completions;
 mod empty_answers;
+mod ignored_fields;
 mod other_dialects;
 mod tool_block_truncation;
 mod tools;

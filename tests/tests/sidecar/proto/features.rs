@@ -72,9 +72,11 @@ async fn json_schema_reaches_the_model() {
         "{\"z\":\"1\"}"
     );
     let sent = model.requests()[0].body["text"]["format"].clone();
+    let mut named = schema.clone();
+    named["title"] = json!("one");
     assert_eq!(
         (&sent["type"], &sent["schema"]),
-        (&json!("json_schema"), &schema)
+        (&json!("json_schema"), &named)
     );
     let question = json!([{"role": "user", "content": "Say something."}]);
     let body = json!({"model": "codex-5", "messages": question, "response_format": {"type": "json_object"}});

@@ -4,5 +4,6 @@
 mod client;
 mod create;
 mod events;
+mod phase;
 mod rejections;
 mod state;

@@ -238,11 +238,6 @@ async fn invalid_requests_are_rejected_with_their_param() {
             "invalid_request_error",
             "store",
         ),
-        (
-            json!({"input": "x", "background": true, "stream": true}),
-            "unsupported_value",
-            "background",
-        ),
     ] {
         let mut named = json!({"model": "codex-5"});
         named

@@ -339,6 +339,43 @@ async fn background_response_is_readable_after_it_ends() {
 }
 
 #[tokio::test]
+async fn background_stream_goes_on_when_the_client_disconnects() {
+    let (model, sidecar) = start().await;
+    let script = json!([{"text": "par", "open": true}, {"hold": "end"}, {"text": "ty"}]);
+    let body = json!({"input": play(&script), "background": true, "stream": true});
+    let mut client = sidecar.connect().await;
+    let mut events = Events::new(client.stream(create(body)).await.unwrap());
+    let created = events.next_json().await;
+    assert_eq!(created["response"]["background"], true);
+    while events.next_json().await["type"] != "response.output_text.delta" {}
+    drop((events, client));
+    model.release("end");
+    let id = id(&created["response"]);
+    let over = async {
+        loop {
+            let response = ok(&retrieve(&sidecar, id).await);
+            if response["status"] != "in_progress" {
+                break response;
+            }
+        }
+    };
+    let response = tokio::time::timeout(SOON, over)
+        .await
+        .expect("the response ends in time");
+    assert_eq!(response["status"], "completed");
+    assert_eq!(text(&response), "party");
+
+    let whole = json!({"input": play(&json!({"text": "Hi."})), "background": true, "stream": true});
+    let mut client = sidecar.connect().await;
+    let mut events = Events::new(client.stream(create(whole)).await.unwrap());
+    let rest = events.rest().await.unwrap();
+    assert!(
+        rest.last().unwrap().contains("response.completed"),
+        "{rest:?}"
+    );
+}
+
+#[tokio::test]
 async fn client_disconnect_ends_the_response_and_stores_nothing() {
     let (model, sidecar) = start().await;
     let script = json!([{"text": "par", "open": true}, {"hold": "for ever"}, {"text": "ty"}]);

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::super::session::*;
 use super::super::wire;
 use super::peer::{KEY, Peer, failed, request};
-use crate::turn::{Event, FinishReason, Outcome, TurnError, Usage};
+use crate::turn::{Event, FinishReason, Outcome, Phase, TurnError, Usage};
 
 #[test]
 fn turn_runs_from_thread_start_to_unsubscribe_and_reports_usage() {
@@ -118,6 +118,33 @@ fn message_that_starts_and_never_ends_is_a_refusal() {
         let last = peer.events.last().unwrap();
         assert_eq!(*last, Event::Finished(completed(stop)), "{name}");
     }
+}
+
+#[test]
+fn phase_of_a_message_is_reported_once() {
+    let started = |phase: &str| json!({"item": {"type": "agentMessage", "phase": phase}});
+    let ended = |text: &str, phase: &str| json!({"item": {"type": "agentMessage", "text": text, "phase": phase}});
+    let mut peer = Peer::running();
+    peer.notifies("item/started", started("commentary"));
+    peer.notifies("item/completed", ended("Hm.", "commentary"));
+    peer.message_starts();
+    peer.notifies("item/completed", ended("Yes.", "final_answer"));
+    peer.notifies("item/started", started("a_phase_of_tomorrow"));
+    peer.message_ends("So.");
+    let text = |text: &str| Event::Text(text.to_owned());
+    let expected = [
+        Event::MessagePhase(Phase::Commentary),
+        text("Hm."),
+        Event::MessageEnded,
+        Event::Heartbeat,
+        text("Yes."),
+        Event::MessagePhase(Phase::FinalAnswer),
+        Event::MessageEnded,
+        Event::Heartbeat,
+        text("So."),
+        Event::MessageEnded,
+    ];
+    assert_eq!(peer.events, expected);
 }
 
 #[test]

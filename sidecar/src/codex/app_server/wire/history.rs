@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::names;
-use crate::turn::{Content, Detail, Item, Message, Role, Tools, TurnRequest};
+use crate::turn::{Content, Detail, Item, Message, Phase, Role, Tools, TurnRequest};
 
 /// An item of the Responses API in the history of a thread.
 #[derive(Serialize)]
@@ -16,6 +16,8 @@ pub(crate) enum HistoryItem<'a> {
     Message {
         role: &'static str,
         content: Vec<HistoryPart<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        phase: Option<Phase>,
     },
     FunctionCall {
         call_id: &'a str,
@@ -77,6 +79,7 @@ fn call_instruction(tools: &Tools) -> Option<HistoryItem<'_>> {
     tools.required.then(|| HistoryItem::Message {
         role: "developer",
         content: vec![HistoryPart::InputText { text }],
+        phase: None,
     })
 }
 
@@ -118,6 +121,7 @@ fn history_message(message: &Message) -> HistoryItem<'_> {
             Role::Assistant => message.content.iter().map(output).collect(),
             Role::Developer | Role::User => message.content.iter().map(input).collect(),
         },
+        phase: message.phase,
     }
 }
 

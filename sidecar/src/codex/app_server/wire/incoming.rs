@@ -122,6 +122,8 @@ pub(crate) struct ItemStarted<'a> {
 pub(crate) struct StartedItem<'a> {
     #[serde(rename = "type", borrow)]
     pub(crate) kind: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(crate) phase: Option<Cow<'a, str>>,
 }
 
 /// A completed item. `text` is parsed only for the kinds that have one.
@@ -131,6 +133,8 @@ pub(crate) struct CompletedItem<'a> {
     pub(crate) kind: Cow<'a, str>,
     #[serde(borrow)]
     pub(crate) text: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(crate) phase: Option<Cow<'a, str>>,
 }
 
 /// `rawResponseItem/completed`: an item as the provider sent it. Injected items come back too, under another turn's id.

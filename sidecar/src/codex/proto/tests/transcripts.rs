@@ -28,6 +28,7 @@ fn request() -> TurnRequest {
         profile: Profile::Chat,
         model: Model::new("gpt-5").with_effort(Effort::parse("low")),
         conversation: vec![Item::Message(Message {
+            phase: None,
             role: Role::User,
             content: vec![Content::Text("hi".to_owned())],
         })],

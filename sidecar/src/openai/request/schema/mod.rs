@@ -3,4 +3,4 @@
 mod output;
 mod strict;
 
-pub(in crate::openai) use output::OutputSchema;
+pub(in crate::openai) use output::SchemaFormat;

@@ -1,7 +1,6 @@
 //! The rules for a JSON schema with `strict: true`, which the provider enforces on every output schema of Codex.
 //! OpenAI's guide "Structured model outputs", section "Supported schemas".
 
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// Keywords that such a schema may have.
@@ -48,12 +47,11 @@ const FORMATS: &[&str] = &[
 ///
 /// # Errors
 /// The first deviation, as a sentence with its place, for example `$.properties.a`.
-pub(super) fn check(schema: &RawValue) -> Result<(), String> {
-    let root: Value = serde_json::from_str(schema.get()).unwrap_or_default();
-    if root["type"] != "object" {
-        return Err("its root must have the type object.".to_owned());
+pub(super) fn check(root: &Value) -> Result<(), String> {
+    if root["type"] != "object" || root.get("anyOf").is_some() {
+        return Err("its root must have the type object, and no `anyOf`.".to_owned());
     }
-    check_node(&root, "$")
+    check_node(root, "$")
 }
 
 fn check_node(node: &Value, place: &str) -> Result<(), String> {
@@ -141,7 +139,7 @@ mod tests {
     use super::*;
 
     fn check_text(schema: &str) -> Result<(), String> {
-        check(&RawValue::from_string(schema.to_owned()).unwrap())
+        check(&serde_json::from_str(schema).unwrap())
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::openai::request::validate::{check_call_id, check_tool_name};
 use crate::openai::responses::item::parse_item_id;
 use crate::openai::responses::scope::ClientResponses;
 use crate::openai::{ApiError, IgnoredFields};
-use crate::turn::{Content, Item, Message, ReasoningItem, Role, ToolCall, ToolOutput};
+use crate::turn::{Content, Item, Message, Phase, ReasoningItem, Role, ToolCall, ToolOutput};
 
 /// Bytes of all items that a request refers to by id. The size of the body does not bound them: a reference is short.
 const MAX_REFERENCED_BYTES: usize = 16 << 20;
@@ -31,6 +31,8 @@ pub(super) struct InputItem {
     output: Option<StringOrList<InputPart>>,
     summary: Option<Vec<InputSummary>>,
     encrypted_content: Option<String>,
+    status: Option<String>,
+    phase: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -61,21 +63,39 @@ pub(super) fn items(
     let mut items = Vec::with_capacity(raw.len());
     let referenced_bytes = Cell::new(0);
     for (index, item) in raw.into_iter().enumerate() {
+        // `completed` is what Codex takes every item for.
+        let status = item.status.as_deref();
+        ignored.add_if(
+            "input[].status",
+            status.is_some_and(|status| status != "completed"),
+        );
         let parser = ItemParser {
             param: format!("input[{index}]"),
             responses,
             referenced_bytes: &referenced_bytes,
         };
+        let has_no_effect = |phase: &str| {
+            item.role.as_deref() != Some("assistant") || Phase::parse(phase).is_none()
+        };
+        let phase = item.phase.as_deref();
+        ignored.add_if("input[].phase", phase.is_some_and(has_no_effect));
+        let is_reasoning = item.kind.as_deref() == Some("reasoning");
         match parser.parse(item)? {
             Some(item) => items.push((index, item)),
-            None => ignored.add_if("input[].encrypted_content", true),
+            None => ignored.add_if("input[].encrypted_content", is_reasoning),
         }
+    }
+    // Codex rejects a turn with an empty history.
+    if items.is_empty() && previous.is_empty() {
+        let text = "`input` has no item with content; add a user message.";
+        return Err(ApiError::invalid(text).at("input"));
     }
     check_calls(items, previous)
 }
 
 fn message(role: Role, text: String) -> Item {
     Item::Message(Message {
+        phase: None,
         role,
         content: vec![Content::Text(text)],
     })
@@ -138,7 +158,8 @@ impl ItemParser<'_> {
             .at(format!("{}.{field}", self.param))
     }
 
-    /// Returns the item, or `None` for a reasoning item without content that the provider could read.
+    /// Returns the item, or `None` for an empty message of the model, and for a reasoning item without content that the
+    /// provider could read.
     fn parse(&self, item: InputItem) -> Result<Option<Item>, ApiError> {
         // OpenAI lets clients leave out the type of a message and of a reference.
         let kind = match (item.kind.as_deref(), &item.role) {
@@ -147,7 +168,7 @@ impl ItemParser<'_> {
             (None, None) => "item_reference",
         };
         match kind {
-            "message" => self.message(item).map(Some),
+            "message" => self.message(item),
             "function_call" => self.call(item).map(Some),
             "function_call_output" => self.output(item).map(Some),
             "reasoning" => self.reasoning(item),
@@ -162,7 +183,7 @@ impl ItemParser<'_> {
         }
     }
 
-    fn message(&self, item: InputItem) -> Result<Item, ApiError> {
+    fn message(&self, item: InputItem) -> Result<Option<Item>, ApiError> {
         let role = match item.role.as_deref() {
             Some("system" | "developer") => Role::Developer,
             Some("user") => Role::User,
@@ -174,12 +195,20 @@ impl ItemParser<'_> {
             }
             None => return Err(self.missing("role")),
         };
+        let phase = item.phase.as_deref().and_then(Phase::parse);
         let parts = item.content.ok_or_else(|| self.missing("content"))?;
-        let content = content(parts, &format!("{}.content", self.param))?;
-        if content.is_empty() {
+        let mut content = content(parts, &format!("{}.content", self.param))?;
+        if role == Role::Assistant {
+            // An answer may be empty, and clients return it; to the model it would be an empty turn of its own.
+            content.retain(|content| *content != Content::Text(String::new()));
+        } else if content.is_empty() {
             return Err(self.missing("content"));
         }
-        Ok(Item::Message(Message { role, content }))
+        Ok((!content.is_empty()).then_some(Item::Message(Message {
+            role,
+            content,
+            phase: phase.filter(|_| role == Role::Assistant),
+        })))
     }
 
     fn call(&self, item: InputItem) -> Result<Item, ApiError> {

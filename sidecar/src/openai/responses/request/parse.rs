@@ -10,7 +10,7 @@ use super::input::items;
 use super::tools::{OtherTools, functions, tools};
 use crate::openai::models::ModelAccess;
 use crate::openai::request::model::RequestedModel;
-use crate::openai::request::schema::OutputSchema;
+use crate::openai::request::schema::SchemaFormat;
 use crate::openai::request::{fields, model};
 use crate::openai::responses::echo::{
     ReasoningEcho, RequestEcho, TextEcho, TextFormat, ToolChoiceEcho, ToolEcho,
@@ -18,9 +18,7 @@ use crate::openai::responses::echo::{
 use crate::openai::responses::scope::ClientResponses;
 use crate::openai::{ApiError, Delivery, IgnoredFields, ResponseOptions};
 use crate::store::ConversationNode;
-use crate::turn::{
-    Content, Item, Message, Profile, Role, Summary, Tools, TruncationRules, TurnRequest,
-};
+use crate::turn::{Item, Profile, Summary, Tools, TruncationRules, TurnRequest};
 
 /// The parts of a request that its response needs.
 #[derive(Debug)]
@@ -57,7 +55,7 @@ pub fn parse(
     // Before the schema, which may append an instruction to the conversation.
     let mut input = resolve_input(&mut body, responses, &mut ignored)?;
     let text = text_echo(body.text.take());
-    let schema = schema(&text.format, &mut input.conversation)?;
+    let schema = schema(&text.format, &mut input.conversation, &mut ignored)?;
     let offered = offered_tools(&mut body, &mut ignored)?;
     let turn = TurnRequest {
         profile,
@@ -121,7 +119,7 @@ fn resolve_input(
     let conversation = body
         .instructions
         .as_deref()
-        .map(developer_message)
+        .map(fields::developer_instruction)
         .into_iter()
         .chain(earlier_items)
         .chain(items.iter().cloned())
@@ -218,13 +216,6 @@ fn previous_response(
     }
 }
 
-fn developer_message(text: &str) -> Item {
-    Item::Message(Message {
-        role: Role::Developer,
-        content: vec![Content::Text(text.to_owned())],
-    })
-}
-
 fn text_echo(text: Option<TextOptions>) -> TextEcho {
     let (format, verbosity) = text.map_or((None, None), |text| (text.format, text.verbosity));
     TextEcho {
@@ -237,30 +228,35 @@ fn text_echo(text: Option<TextOptions>) -> TextEcho {
 fn schema(
     format: &TextFormat,
     conversation: &mut Vec<Item>,
+    ignored: &mut IgnoredFields,
 ) -> Result<Option<Box<RawValue>>, ApiError> {
-    match (format.kind.as_str(), &format.name, &format.schema) {
-        ("text", ..) => Ok(None),
-        ("json_object", ..) => {
+    let schema = match (format.kind.as_str(), &format.name, &format.schema) {
+        ("text", ..) => return Ok(None),
+        ("json_object", _, None) => {
             conversation.push(fields::json_object_instruction());
-            Ok(None)
+            return Ok(None);
         }
-        ("json_schema", Some(name), Some(schema)) => OutputSchema {
-            name: name.clone(),
-            schema: schema.clone(),
-            strict: format.strict,
-            param: "text.format",
-        }
-        .apply(conversation),
+        ("json_object", name, Some(schema)) => (name.as_deref(), schema),
+        ("json_schema", Some(name), Some(schema)) => (Some(name.as_str()), schema),
         ("json_schema", ..) => {
             let text = "Missing name or schema of the text format: {\"type\": \"json_schema\", \"name\": …, \"schema\": …}.";
-            Err(ApiError::invalid(text).at("text.format"))
+            return Err(ApiError::invalid(text).at("text.format"));
         }
         (other, ..) => {
             let text =
                 format!("Unsupported text format {other:?}. Use text, json_object or json_schema.");
-            Err(ApiError::invalid(text).at("text.format.type"))
+            return Err(ApiError::invalid(text).at("text.format.type"));
         }
-    }
+    };
+    let (name, schema) = schema;
+    let format = SchemaFormat {
+        name,
+        description: format.description.as_deref(),
+        schema,
+        strict: format.strict,
+        param: "text.format",
+    };
+    format.apply(conversation, ignored)
 }
 
 fn includes_encrypted_reasoning(include: Option<&[String]>) -> Result<bool, ApiError> {
@@ -285,14 +281,10 @@ fn delivery(body: &ResponseRequestBody) -> Result<Delivery, ApiError> {
             include_usage: true,
         }),
         (true, false) if body.store != Some(false) => Ok(Delivery::Background),
-        (true, false) => {
+        (true, true) if body.store != Some(false) => Ok(Delivery::BackgroundStream),
+        (true, _) => {
             let text = "`store` must not be false with `background`: a background response is read from the store.";
             Err(ApiError::invalid(text).at("store"))
-        }
-        // OpenAI can resume such a stream by `starting_after`; the store keeps no events.
-        (true, true) => {
-            let text = "`background` cannot be combined with `stream`; poll GET /v1/responses/{id} instead.";
-            Err(ApiError::unsupported("background", text))
         }
     }
 }

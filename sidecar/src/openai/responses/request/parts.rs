@@ -2,6 +2,7 @@
 //! OpenAI API reference, "Create a model response", `input`.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::openai::ApiError;
 use crate::openai::request::image;
@@ -16,6 +17,10 @@ pub(super) struct InputPart {
     refusal: Option<String>,
     image_url: Option<String>,
     detail: Option<String>,
+    #[expect(dead_code, reason = "serde reports the elements")]
+    annotations: Option<Vec<IgnoredAny>>,
+    #[expect(dead_code, reason = "serde reports the elements")]
+    logprobs: Option<Vec<IgnoredAny>>,
 }
 
 /// Converts the string or the parts at `param`.

@@ -4,7 +4,9 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::openai::request::tools::{ToolChoice, ToolDefinition, select_tools};
+use crate::openai::request::tools::{
+    ToolChoice, ToolDefinition, parse_mode, retain_allowed, select_tools,
+};
 use crate::openai::responses::echo::{AllowedTool, ToolChoiceEcho, ToolEcho};
 use crate::openai::{ApiError, IgnoredFields};
 use crate::turn::Tools;
@@ -91,7 +93,11 @@ pub(super) fn tools(
             ("function", Some(name), _) => ToolChoice::Named(name.clone()),
             // The other tools stay in the echo, but are not offered: Codex cannot restrict a turn to some of its tools.
             ("allowed_tools", _, Some(allowed)) => {
-                retain_allowed(&mut definitions, allowed)?;
+                let is_function = |tool: &&AllowedTool| tool.kind == "function";
+                let names = allowed
+                    .iter()
+                    .map(|tool| Some(tool).filter(is_function)?.name.clone());
+                retain_allowed(&mut definitions, names, "tool_choice.tools")?;
                 parse_mode(mode.as_deref().unwrap_or("auto"), "tool_choice.mode")?
             }
             _ => {
@@ -101,34 +107,6 @@ pub(super) fn tools(
         },
     };
     select_tools(definitions, choice, !parallel)
-}
-
-fn parse_mode(mode: &str, param: &str) -> Result<ToolChoice, ApiError> {
-    ToolChoice::parse(mode).ok_or_else(|| {
-        let text = format!("Invalid tool choice {mode:?}. Use auto, none or required.");
-        ApiError::invalid(text).at(param)
-    })
-}
-
-/// Removes the tools that are not in `allowed`.
-fn retain_allowed(
-    definitions: &mut Vec<ToolDefinition>,
-    allowed: &[AllowedTool],
-) -> Result<(), ApiError> {
-    for (index, tool) in allowed.iter().enumerate() {
-        let is_defined = |name: &String| definitions.iter().any(|other| other.name == *name);
-        if tool.kind != "function" || !tool.name.as_ref().is_some_and(is_defined) {
-            let text = "`tool_choice.tools` must name functions in `tools`.";
-            return Err(ApiError::invalid(text).at(format!("tool_choice.tools[{index}]")));
-        }
-    }
-    let is_allowed = |name: &str| {
-        allowed
-            .iter()
-            .any(|tool| tool.name.as_deref() == Some(name))
-    };
-    definitions.retain(|tool| is_allowed(&tool.name));
-    Ok(())
 }
 
 fn definition((index, function): (usize, &ToolEcho)) -> ToolDefinition {
