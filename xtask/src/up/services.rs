@@ -42,6 +42,8 @@ impl Services<'_> {
     pub(super) fn model(&self) -> Command {
         let mut model = Command::new(workspace::release_binary("scripted-model"));
         model.args(["--listen", "127.0.0.1:0"]);
+        // As strict as the service: it serves the models that this Codex lists, and no other.
+        model.arg("--codex").arg(&self.codex);
         model
     }
 
