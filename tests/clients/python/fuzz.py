@@ -29,8 +29,9 @@ def document():
     chat = schemas["ChatCompletionRequest"]
     chat["required"].append("tools")
     chat["properties"]["tools"] |= {"type": "array", "minItems": 1, "maxItems": 1}
-    _words, nested, flat = chat["properties"]["tool_choice"]["anyOf"]
-    for function in (schemas["Function"], nested["properties"]["function"], flat):
+    _words, nested, flat, allowed = chat["properties"]["tool_choice"]["anyOf"]
+    named = allowed["properties"]["allowed_tools"]["properties"]["tools"]["items"]
+    for function in (schemas["Function"], nested["properties"]["function"], flat, named["properties"]["function"]):
         function["properties"]["name"] = {"const": "f"}
     schemas["Message"] = {"oneOf": schemas["Message"]["oneOf"][:2]}
     schemas["AssistantMessage"]["properties"]["tool_calls"] = {"type": "null"}

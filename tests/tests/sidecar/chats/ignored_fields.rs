@@ -160,8 +160,8 @@ async fn allowed_tools_of_a_chat_restrict_the_offered_tools() {
     };
     let response = send(&sidecar, CHAT, &body("auto", "b")).await;
     assert_eq!(response.status, 200, "{response:?}");
-    let sent = model.requests()[0].body["tools"].clone();
-    let tools = sent.as_array().expect("tools are offered");
+    let requests = model.requests();
+    let tools = requests[0].offered_tools();
     assert_eq!((tools.len(), &tools[0]["name"]), (1, &json!("b")));
     for (mode, allowed, param) in [
         ("auto", "c", "tool_choice.allowed_tools.tools[0]"),
@@ -239,9 +239,24 @@ async fn schema_with_optional_properties_is_an_instruction_and_is_named() {
     }
     for (path, mut body) in [of_chat(json!(true)), of_response(json!(true))] {
         body["model"] = json!("codex-5");
+        let before = model.requests().len();
+        let response = send(&sidecar, path, &body).await;
+        assert_error(&response, 400, "invalid_request_error");
+        let message = response.json()["error"]["message"].to_string();
+        assert!(message.contains("`additionalProperties`"), "{message}");
+        assert_eq!(model.requests().len(), before);
+    }
+    let closed = json!({
+        "type": "object", "properties": {"a": {"type": "string"}},
+        "required": ["a"], "additionalProperties": false,
+    });
+    for strict in [json!(true), Value::Null] {
+        let format = json!({"name": "person", "description": "Whom it is about.", "strict": strict, "schema": closed});
+        let (path, mut body) = chat(json!({"type": "json_schema", "json_schema": format}));
+        body["model"] = json!("codex-5");
         let response = send(&sidecar, path, &body).await;
         let (_text, sent) = last_request(&model);
-        assert_eq!(sent["properties"], schema["properties"], "{response:?}");
+        assert_eq!(sent["properties"], closed["properties"], "{response:?}");
         assert_eq!(
             (&sent["title"], &sent["description"]),
             (&json!("person"), &json!("Whom it is about."))
