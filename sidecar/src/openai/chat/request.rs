@@ -14,7 +14,7 @@ use crate::openai::request::fields::{StopField, StreamOptions, UnsupportedField}
 use crate::openai::request::model::RequestedModel;
 use crate::openai::request::sampling::Sampling;
 use crate::openai::request::schema::SchemaFormat;
-use crate::openai::request::{body, fields, model};
+use crate::openai::request::{body, fields, model, validate};
 use crate::openai::response::options::ResponseOptions;
 use crate::openai::{ApiError, Delivery, IgnoredFields};
 use crate::turn::{Item, Profile, Summary, TruncationRules, TurnRequest};
@@ -266,7 +266,14 @@ fn schema(
         let text = "Missing schema of the response format: {\"type\": \"json_schema\", \"json_schema\": {\"name\": …, \"schema\": …}}.";
         ApiError::invalid(text).at("response_format.json_schema")
     };
-    let schema = match (format.kind.as_str(), &format.schema) {
+    let kind = format.kind.as_str();
+    if let Some(schema) = &format.schema {
+        validate::check_schema(None, schema, "response_format")?;
+        ignored.add_if("response_format.schema", kind != "json_object");
+    }
+    let is_unused = format.json_schema.is_some() && kind != "json_schema";
+    ignored.add_if("response_format.json_schema", is_unused);
+    let schema = match (kind, &format.schema) {
         ("text", _) => return Ok(None),
         ("json_object", None) => {
             conversation.push(fields::json_object_instruction());

@@ -304,6 +304,16 @@ fn invalid_fields_are_rejected_with_code_and_param() {
             "tool_choice",
         ),
         (
+            r#""response_format":{"type":"text","schema":"x"}"#,
+            "invalid_request_error",
+            "response_format.schema",
+        ),
+        (
+            r#""tools":[{"name":"a"}],"tool_choice":{"type":"allowed_tools","allowed_tools":{"tools":[]}}"#,
+            "invalid_request_error",
+            "tool_choice.allowed_tools.tools",
+        ),
+        (
             r#""tool_choice":"required""#,
             "invalid_request_error",
             "tool_choice",
@@ -432,6 +442,10 @@ fn response_format_becomes_a_schema_or_an_instruction() {
     let object = r#"{"type":"object","properties":{"a":{"type":"string"}}}"#;
     for (format, ignored) in [
         (r#"{"type":"json_object"}"#.to_owned(), None),
+        (
+            r#"{"type":"json_object","json_schema":{"name":"a"}}"#.to_owned(),
+            Some("response_format.json_schema"),
+        ),
         (
             format!(r#"{{"type":"json_object","schema":{object}}}"#),
             Some("response_format.schema=instruction"),

@@ -115,6 +115,10 @@ pub(in crate::openai) fn retain_allowed(
         };
         allowed.insert(name);
     }
+    if allowed.is_empty() {
+        let text = format!("`{param}` must name at least one tool; use `none` to call no tool.");
+        return Err(ApiError::invalid(text).at(param));
+    }
     definitions.retain(|tool| allowed.contains(&tool.name));
     Ok(())
 }
