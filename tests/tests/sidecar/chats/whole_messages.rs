@@ -55,13 +55,17 @@ async fn check_chat(sidecar: &Sidecar, script: &Value, text: &str) {
     let choice = &body["choices"][0];
     assert_eq!(choice["message"]["content"], text, "{script}");
     assert_eq!(choice["finish_reason"], "stop", "{script}");
-    let events = stream(sidecar, script.clone()).await.rest().await.unwrap();
-    let (done, chunks) = events.split_last().unwrap();
+    let events = stream(sidecar, script.clone())
+        .await
+        .rest()
+        .await
+        .expect("the stream ends without a transport error");
+    let (done, chunks) = events.split_last().expect("the stream has an end");
     assert_eq!(done, "data: [DONE]", "{script}");
     let chunks: Vec<Value> = chunks.iter().map(|chunk| sse::json(chunk)).collect();
     let streamed: String = chunks.iter().map(content).collect();
     assert_eq!(streamed, text, "{script}");
-    let finish = &chunks.last().unwrap()["choices"][0]["finish_reason"];
+    let finish = &chunks.last().expect("the stream has a chunk")["choices"][0]["finish_reason"];
     assert_eq!(finish, "stop", "{script}");
 }
 
@@ -70,7 +74,11 @@ async fn check_completion(sidecar: &Sidecar, script: &Value, text: &str) {
     assert_eq!(body["choices"][0]["text"], text, "{script}");
     let events = completions::stream(sidecar, script, &json!({"stream": true})).await;
     assert_eq!(completions::texts(&events).concat(), text, "{script}");
-    assert_eq!(events.last().unwrap(), "data: [DONE]", "{script}");
+    assert_eq!(
+        events.last().expect("the stream has an end"),
+        "data: [DONE]",
+        "{script}"
+    );
 }
 
 async fn check_response(sidecar: &Sidecar, script: &Value, text: &str) {
@@ -80,12 +88,22 @@ async fn check_response(sidecar: &Sidecar, script: &Value, text: &str) {
         post("/v1/responses", body.to_string())
     };
     let mut client = sidecar.connect().await;
-    let buffered = client.send(request(false)).await.unwrap().json();
+    let buffered = client
+        .send(request(false))
+        .await
+        .expect("a response arrives")
+        .json();
     assert_eq!(buffered["status"], "completed", "{script}");
     assert_eq!(output_text(&buffered), text, "{script}");
     let mut client = sidecar.connect().await;
-    let streamed = client.stream(request(true)).await.unwrap();
-    let events = Events::new(streamed).rest().await.unwrap();
+    let streamed = client
+        .stream(request(true))
+        .await
+        .expect("a response arrives");
+    let events = Events::new(streamed)
+        .rest()
+        .await
+        .expect("the stream ends without a transport error");
     let events: Vec<Value> = events.iter().map(|event| sse::json(event)).collect();
     let deltas: String = events
         .iter()
@@ -97,7 +115,7 @@ async fn check_response(sidecar: &Sidecar, script: &Value, text: &str) {
         text.replace("\n\n", separator(&buffered)),
         "{script}"
     );
-    let last = events.last().unwrap();
+    let last = events.last().expect("the stream has an end");
     assert_eq!(last["type"], "response.completed", "{script}");
     assert_eq!(output_text(&last["response"]), text, "{script}");
 }

@@ -15,9 +15,9 @@ use crate::stack::{SOON, ask, assert_error, start, start_with};
 
 async fn listed(sidecar: &Sidecar) -> Vec<String> {
     let list = sidecar.connect().await.send(get("/v1/models")).await;
-    let list = list.unwrap().json();
-    let ids = list["data"].as_array().unwrap().iter();
-    ids.map(|model| model["id"].as_str().unwrap().to_owned())
+    let list = list.expect("a response arrives").json();
+    let ids = list["data"].as_array().into_iter().flatten();
+    ids.filter_map(|model| Some(model["id"].as_str()?.to_owned()))
         .collect()
 }
 

@@ -26,7 +26,9 @@ fn provider(model: &ScriptedModel) -> String {
 
 /// Starts a scripted model, and a sidecar whose home has nothing but an API key login and the model as its provider.
 async fn start_with_api_key() -> (ScriptedModel, Sidecar) {
-    let model = ScriptedModel::start().await.unwrap();
+    let model = ScriptedModel::start()
+        .await
+        .expect("a loopback port is free");
     let sidecar = SidecarOptions::new(&model)
         .env("CODEX_FORCE_PROVIDER", "service")
         .home_file("config.toml", &provider(&model))
@@ -40,9 +42,10 @@ async fn start_with_api_key() -> (ScriptedModel, Sidecar) {
 fn chat(model: &str, more: &Value) -> Request<Body> {
     let message = json!({"role": "user", "content": "[[model:{\"text\": \"Hi.\"}]]"});
     let mut body = json!({"model": model, "messages": [message]});
-    body.as_object_mut()
-        .unwrap()
-        .extend(more.as_object().unwrap().clone());
+    let (Some(fields), Some(more)) = (body.as_object_mut(), more.as_object()) else {
+        unreachable!("both are objects");
+    };
+    fields.extend(more.clone());
     post("/v1/chat/completions", body.to_string())
 }
 
