@@ -2,12 +2,13 @@
 //! OpenAI API reference, "Function calling".
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
 use super::validate::{check_tool_name, is_object};
 use crate::openai::response::error::ApiError;
-use crate::turn::{Tool, Tools};
+use crate::turn::{Tool, ToolKind, ToolNamespace, Tools};
 
 /// Tools in one request. OpenAI accepts 128; agents with several tool servers were seen to send more.
 const MAX_TOOLS: usize = 512;
@@ -41,6 +42,9 @@ impl ToolChoice {
 #[derive(Debug)]
 pub(in crate::openai) struct ToolDefinition {
     pub(in crate::openai) name: String,
+    /// The namespace of the tool, which the Responses API has.
+    pub(in crate::openai) namespace: Option<Arc<ToolNamespace>>,
+    pub(in crate::openai) kind: ToolKind,
     pub(in crate::openai) description: Option<String>,
     pub(in crate::openai) parameters: Option<Box<RawValue>>,
     /// Path of the name in the request.
@@ -140,7 +144,8 @@ fn check(definitions: &[ToolDefinition]) -> Result<(), ApiError> {
             let parent = tool.param.trim_end_matches("name");
             return Err(ApiError::invalid(text).at(format!("{parent}parameters")));
         }
-        if !names.insert(name) {
+        let namespace = tool.namespace.as_deref();
+        if !names.insert((namespace.map(|namespace| namespace.name.as_str()), name)) {
             let text = format!("Invalid tool name {name:?}: tool names must be unique.");
             return Err(ApiError::invalid(text).at(&tool.param));
         }
@@ -157,6 +162,8 @@ fn tool(definition: ToolDefinition) -> Tool {
     };
     Tool {
         name: definition.name,
+        namespace: definition.namespace,
+        kind: definition.kind,
         description: definition.description.unwrap_or_default(),
         parameters: definition.parameters.unwrap_or_else(no_arguments),
     }
