@@ -90,7 +90,7 @@ pub struct Tool {
     pub kind: ToolKind,
     /// The description for the model.
     pub description: String,
-    /// The JSON schema of the arguments, as the client wrote it.
+    /// The JSON schema of the arguments, as Codex passes it on.
     pub parameters: Box<RawValue>,
 }
 
