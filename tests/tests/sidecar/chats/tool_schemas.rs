@@ -168,6 +168,11 @@ fn cases() -> Vec<Case> {
     let mut inlined = named.clone();
     inlined["$defs"] = json!({"x": named});
     let too_long = of_size(5_001);
+    let leaf = json!({"type": "object", "properties": {"q": {"type": "string"}}});
+    let leaves: serde_json::Map<_, _> = (0..150)
+        .map(|number| (format!("p{number}"), leaf.clone()))
+        .collect();
+    let deep = of_property(&json!({"type": "object", "properties": leaves}));
     let mut cases = vec![
         equivalent(json!({}), empty()),
         equivalent(json!({"type": "object"}), empty()),
@@ -185,6 +190,10 @@ fn cases() -> Vec<Case> {
             empty(),
         ),
         same(of_size(5_000)),
+        described(
+            deep,
+            of_property(&json!({"type": "object", "properties": {}})),
+        ),
         described(too_long, of_property(&json!({"type": "string"}))),
     ];
     cases.extend(

@@ -9,6 +9,9 @@ use serde_json::{Map, Value, json};
 /// Bytes of compact JSON up to which Codex keeps descriptions, definitions and depth.
 const MAX_WHOLE_BYTES: usize = 5_000;
 
+/// Levels of a schema that stays too large without its descriptions; Codex keeps as many.
+const MAX_REDUCED_LEVELS: usize = 3;
+
 /// Names of types that Codex knows.
 const TYPES: [&str; 7] = [
     "string", "number", "boolean", "integer", "object", "array", "null",
@@ -49,14 +52,67 @@ pub(in crate::openai) struct InvalidSchema {
 /// A keyword has a value of the wrong type, or the root is not the schema of an object.
 pub(in crate::openai) fn fit(schema: &Map<String, Value>) -> Result<FittedSchema, InvalidSchema> {
     let whole = fit_with(schema, true)?;
-    if whole.schema.to_string().len() <= MAX_WHOLE_BYTES {
+    if is_small(&whole.schema) {
         return Ok(whole);
     }
-    // Codex would do this; its description has the whole schema, so that the bytes are spared.
+    // The description has the whole schema. Codex would reduce this one too, but takes seconds for hundreds of tools.
+    let bare = fit_with(schema, false)?.schema;
+    let reduced = if is_small(&bare) {
+        bare
+    } else {
+        let mut levels = (1..=MAX_REDUCED_LEVELS)
+            .rev()
+            .map(|levels| reduced(&bare, levels));
+        levels.find(is_small).unwrap_or_else(|| reduced(&bare, 1))
+    };
     Ok(FittedSchema {
+        schema: reduced,
         is_whole: false,
-        ..fit_with(schema, false)?
     })
+}
+
+fn is_small(schema: &Value) -> bool {
+    schema.to_string().len() <= MAX_WHOLE_BYTES
+}
+
+/// Returns a schema without its definitions, and below `levels` levels only with the types.
+fn reduced(schema: &Value, levels: usize) -> Value {
+    let Value::Object(fields) = schema else {
+        return schema.clone();
+    };
+    let Some(levels) = levels.checked_sub(1) else {
+        return only_types(fields);
+    };
+    let mut kept = Map::new();
+    for (key, value) in fields {
+        let value = match (key.as_str(), value) {
+            ("type" | "enum" | "required", _) => value.clone(),
+            ("properties", Value::Object(properties)) => {
+                let properties = properties.iter();
+                let reduced = properties.map(|(name, node)| (name.clone(), reduced(node, levels)));
+                Value::Object(reduced.collect())
+            }
+            ("items" | "additionalProperties", _) => reduced(value, levels),
+            (_, Value::Array(variants)) if COMBINERS.contains(&key.as_str()) => {
+                variants.iter().map(|node| reduced(node, levels)).collect()
+            }
+            _ => continue,
+        };
+        kept.insert(key.clone(), value);
+    }
+    Value::Object(kept)
+}
+
+fn only_types(fields: &Map<String, Value>) -> Value {
+    let mut kept = Map::new();
+    for (key, value) in fields {
+        match key.as_str() {
+            "type" => drop(kept.insert(key.clone(), value.clone())),
+            "properties" | "items" => drop(kept.insert(key.clone(), json!({}))),
+            _ => {}
+        }
+    }
+    Value::Object(kept)
 }
 
 fn fit_with(
@@ -482,6 +538,31 @@ mod tests {
             r#"{"type":"string"}"#,
             false,
         );
+    }
+
+    #[test]
+    fn large_schema_keeps_the_levels_that_fit() {
+        let leaf = r#"{"type":"object","properties":{"q":{"type":"string"}},"required":["q"],"additionalProperties":false}"#;
+        let of = |count: usize| {
+            let leaves: Vec<_> = (0..count)
+                .map(|number| format!(r#""p{number}":{leaf}"#))
+                .collect();
+            let schema = format!(
+                r#"{{"properties":{{"a":{{"properties":{{{}}}}}}}}}"#,
+                leaves.join(",")
+            );
+            fit_text(&schema).unwrap()
+        };
+        let fitted = of(60);
+        assert!(!fitted.is_whole);
+        let leaves = &fitted.schema["properties"]["a"]["properties"];
+        assert_eq!(
+            leaves["p7"].to_string(),
+            r#"{"properties":{},"type":"object"}"#
+        );
+        let fitted = of(600);
+        let expected = r#"{"properties":{"a":{"properties":{},"type":"object"}},"type":"object"}"#;
+        assert_eq!(fitted.schema.to_string(), expected);
     }
 
     #[test]
