@@ -9,7 +9,9 @@ use bytes::Bytes;
 
 use super::reasoning::{ReasoningCache, ReasoningCollector};
 use super::responses::{ResponseRecord, ResponseStore, StoreLimits};
-use crate::turn::{Content, Event, Item, Message, ReasoningItem, Role, ToolCall, TurnObserver};
+use crate::turn::{
+    Content, Event, Item, Message, ReasoningItem, Role, ToolCall, ToolKind, TurnObserver,
+};
 
 fn store(responses: usize, bytes: usize, age: Option<Duration>) -> Arc<ResponseStore> {
     Arc::new(ResponseStore::new(StoreLimits {
@@ -150,6 +152,8 @@ fn observe(cache: &Arc<ReasoningCache>, client: &str, call_id: &str, bytes: usiz
     collector.on_event(&Event::ToolCall(ToolCall {
         call_id: call_id.to_owned(),
         name: "look".to_owned(),
+        namespace: None,
+        kind: ToolKind::Function,
         arguments: "{}".to_owned(),
     }));
 }

@@ -34,7 +34,7 @@ impl Event {
         match self {
             Self::Text(text) | Self::Reasoning(text) => text.len(),
             Self::ReasoningItem(item) => item.size(),
-            Self::ToolCall(call) => call.call_id.len() + call.name.len() + call.arguments.len(),
+            Self::ToolCall(call) => call.size(),
             Self::Heartbeat
             | Self::MessagePhase(_)
             | Self::MessageEnded

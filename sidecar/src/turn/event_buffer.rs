@@ -108,13 +108,15 @@ impl fmt::Debug for EventBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::turn::{Outcome, ToolCall};
+    use crate::turn::{Outcome, ToolCall, ToolKind};
 
     #[test]
     fn events_come_out_unchanged_and_free_their_memory() {
         let call = ToolCall {
             call_id: "c".to_owned(),
             name: "look".to_owned(),
+            namespace: None,
+            kind: ToolKind::Function,
             arguments: "{}".to_owned(),
         };
         let events = [

@@ -21,6 +21,6 @@ pub use model::{Effort, Model, Verbosity};
 pub use open_message::OpenMessage;
 pub use request::{
     Content, Detail, Image, Item, Message, Phase, Profile, ReasoningItem, Role, Summary, Tool,
-    ToolCall, ToolOutput, Tools, TurnRequest,
+    ToolCall, ToolKind, ToolNamespace, ToolOutput, Tools, TurnRequest,
 };
 pub use truncate::{ToolBlockTail, Truncated, TruncationRules, Truncator};

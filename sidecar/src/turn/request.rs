@@ -2,6 +2,7 @@
 //! The items are modelled on the Responses API, which Codex itself uses.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -83,10 +84,33 @@ pub struct Tools {
 pub struct Tool {
     /// The name, from ASCII letters, digits, `_` and `-`.
     pub name: String,
+    /// The namespace that the client has put the function in.
+    pub namespace: Option<Arc<ToolNamespace>>,
+    /// The form of the calls.
+    pub kind: ToolKind,
     /// The description for the model.
     pub description: String,
-    /// The JSON schema of the arguments, as the client wrote it.
+    /// The JSON schema of the arguments, as Codex passes it on.
     pub parameters: Box<RawValue>,
+}
+
+/// A namespace of functions, such as the tools of one MCP server of a client.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ToolNamespace {
+    /// The name, from ASCII letters, digits, `_` and `-`.
+    pub name: String,
+    /// The description for the model.
+    pub description: String,
+}
+
+/// The form of a tool's calls.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ToolKind {
+    /// The arguments are JSON.
+    #[default]
+    Function,
+    /// The arguments are free text: OpenAI's custom tools.
+    Custom,
 }
 
 impl TurnRequest {
@@ -114,7 +138,7 @@ impl Item {
     pub fn size(&self) -> usize {
         let content = match self {
             Self::Message(message) => size_of_contents(&message.content),
-            Self::ToolCall(call) => call.call_id.len() + call.name.len() + call.arguments.len(),
+            Self::ToolCall(call) => call.size(),
             Self::ToolOutput(output) => output.call_id.len() + size_of_contents(&output.content),
             Self::Reasoning(item) => item.size(),
         };
@@ -157,8 +181,20 @@ pub struct ToolCall {
     pub call_id: String,
     /// The name of the tool; the model may name one that was not offered.
     pub name: String,
+    /// The namespace of the tool.
+    pub namespace: Option<String>,
+    /// The form of the arguments.
+    pub kind: ToolKind,
     /// The arguments as the model wrote them, possibly invalid JSON.
     pub arguments: String,
+}
+
+impl ToolCall {
+    /// Returns the bytes of the texts.
+    pub fn size(&self) -> usize {
+        let namespace = self.namespace.as_ref().map_or(0, String::len);
+        self.call_id.len() + self.name.len() + namespace + self.arguments.len()
+    }
 }
 
 // By hand, here and below: a derived `Debug` would put prompts into the log.

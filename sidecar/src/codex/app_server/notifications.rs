@@ -8,9 +8,10 @@ use super::failure;
 use super::ids::{CallId, RequestId};
 use super::reaction::Reaction;
 use super::thread::Thread;
-use super::wire::{self, names};
+use super::wire::{self, custom, names};
 use crate::turn::{
-    Event, FinishReason, Outcome, Phase, Profile, ReasoningItem, ToolCall, TurnError, Usage,
+    Event, FinishReason, Outcome, Phase, Profile, ReasoningItem, ToolCall, ToolKind, TurnError,
+    Usage,
 };
 
 impl Thread {
@@ -159,11 +160,11 @@ impl Thread {
     /// under any name; a call without offered tools fails the turn.
     fn on_call(&mut self, mut call: ToolCall) -> Option<Event> {
         let tools = &self.request.tools;
-        let is_clients = self.request.profile == Profile::Chat
-            || tools
-                .offered
-                .iter()
-                .any(|tool| names::to_codex(&tool.name) == call.name);
+        let called = tools
+            .offered
+            .iter()
+            .find(|tool| names::is_call_of(&call, &tool.name, tool.namespace.as_deref()));
+        let is_clients = self.request.profile == Profile::Chat || called.is_some();
         if is_clients && tools.offered.is_empty() {
             self.output.unexpected_call = true;
             return None;
@@ -173,7 +174,20 @@ impl Thread {
             return None;
         }
         self.output.tool_calls.push(CallId(call.call_id.clone()));
-        call.name = names::from_codex(call.name);
+        match called {
+            Some(tool) => {
+                call.name.clone_from(&tool.name);
+                call.namespace = tool
+                    .namespace
+                    .as_ref()
+                    .map(|namespace| namespace.name.clone());
+                call.kind = tool.kind;
+            }
+            None => names::restore(&mut call),
+        }
+        if call.kind == ToolKind::Custom {
+            call.arguments = custom::parse_arguments(call.arguments);
+        }
         Some(Event::ToolCall(call))
     }
 

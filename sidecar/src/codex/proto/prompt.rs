@@ -172,7 +172,7 @@ fn escape_line_breaks(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::turn::{Image, ToolOutput};
+    use crate::turn::{Image, ToolKind, ToolOutput};
 
     fn message(role: Role, text: &str) -> Item {
         Item::Message(Message {
@@ -257,6 +257,8 @@ mod tests {
         let call = ToolCall {
             call_id: "c1".to_owned(),
             name: "look".to_owned(),
+            namespace: None,
+            kind: ToolKind::Function,
             arguments: "{\"x\":1}".to_owned(),
         };
         let output = ToolOutput {

@@ -13,7 +13,9 @@ use crate::openai::request::image;
 use crate::openai::request::string_or_list::StringOrList;
 use crate::openai::request::validate::{check_call_id, check_tool_name};
 use crate::openai::{ApiError, IgnoredFields};
-use crate::turn::{Content, Item, Message, Phase, ReasoningItem, Role, ToolCall, ToolOutput};
+use crate::turn::{
+    Content, Item, Message, Phase, ReasoningItem, Role, ToolCall, ToolKind, ToolOutput,
+};
 
 #[derive(Deserialize)]
 pub(super) struct ChatMessage {
@@ -251,6 +253,8 @@ impl ConversationBuilder<'_> {
         self.items.push(Item::ToolCall(ToolCall {
             call_id: call.id,
             name: function.name,
+            namespace: None,
+            kind: ToolKind::Function,
             arguments: function.arguments,
         }));
         Ok(())

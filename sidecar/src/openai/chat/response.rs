@@ -247,7 +247,7 @@ mod tests {
 
     use super::*;
     use crate::openai::{Delivery, IgnoredFields};
-    use crate::turn::{TruncationRules, TurnError};
+    use crate::turn::{ToolKind, TruncationRules, TurnError};
 
     fn options() -> ResponseOptions {
         ResponseOptions {
@@ -325,6 +325,8 @@ mod tests {
             Event::ToolCall(ToolCall {
                 call_id: id.to_owned(),
                 name: "look".to_owned(),
+                namespace: None,
+                kind: ToolKind::Function,
                 arguments: "{\"x\": 1}".to_owned(),
             })
         };

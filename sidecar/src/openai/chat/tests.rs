@@ -7,8 +7,8 @@ use crate::openai::request::tests::fields_table::{self, Parsed};
 use crate::openai::response::options::ResponseOptions;
 use crate::openai::{ApiError, Delivery};
 use crate::turn::{
-    Content, Effort, Image, Item, Message, Profile, ReasoningItem, Role, ToolCall, ToolOutput,
-    TurnRequest,
+    Content, Effort, Image, Item, Message, Profile, ReasoningItem, Role, ToolCall, ToolKind,
+    ToolOutput, TurnRequest,
 };
 
 const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC";
@@ -381,6 +381,8 @@ fn tool_calls_and_outputs_become_items_with_the_cached_reasoning() {
         Item::ToolCall(ToolCall {
             call_id: call_id.to_owned(),
             name: name.to_owned(),
+            namespace: None,
+            kind: ToolKind::Function,
             arguments: arguments.to_owned(),
         })
     };

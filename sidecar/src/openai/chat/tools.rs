@@ -9,7 +9,7 @@ use crate::openai::request::tools::{
     ToolChoice, ToolDefinition, parse_mode, retain_allowed, select_tools,
 };
 use crate::openai::{ApiError, IgnoredFields};
-use crate::turn::Tools;
+use crate::turn::{ToolKind, Tools};
 
 /// A tool. Cursor sends the fields of the function at this level.
 #[derive(Deserialize)]
@@ -130,12 +130,16 @@ fn definition(
         // Some clients send both forms; the nested one is OpenAI's.
         (Some(function), _) => Ok(ToolDefinition {
             name: function.name,
+            namespace: None,
+            kind: ToolKind::Function,
             description: function.description,
             parameters: function.parameters,
             param: format!("{param}.function.name"),
         }),
         (None, Some(name)) => Ok(ToolDefinition {
             name,
+            namespace: None,
+            kind: ToolKind::Function,
             description: tool.description,
             parameters: tool.parameters,
             param: format!("{param}.name"),

@@ -2,12 +2,15 @@
 //! OpenAI API reference, "Function calling".
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use serde_json::value::RawValue;
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
 
-use super::validate::{check_tool_name, is_object};
+use super::schema::{InvalidSchema, fit};
+use super::validate::{check_tool_name, parse_object};
 use crate::openai::response::error::ApiError;
-use crate::turn::{Tool, Tools};
+use crate::turn::{Tool, ToolKind, ToolNamespace, Tools};
 
 /// Tools in one request. OpenAI accepts 128; agents with several tool servers were seen to send more.
 const MAX_TOOLS: usize = 512;
@@ -41,6 +44,9 @@ impl ToolChoice {
 #[derive(Debug)]
 pub(in crate::openai) struct ToolDefinition {
     pub(in crate::openai) name: String,
+    /// The namespace of the tool, which the Responses API has.
+    pub(in crate::openai) namespace: Option<Arc<ToolNamespace>>,
+    pub(in crate::openai) kind: ToolKind,
     pub(in crate::openai) description: Option<String>,
     pub(in crate::openai) parameters: Option<Box<RawValue>>,
     /// Path of the name in the request.
@@ -57,7 +63,10 @@ pub(in crate::openai) fn select_tools(
     one_at_a_time: bool,
 ) -> Result<Tools, ApiError> {
     check(&definitions)?;
-    let mut offered: Vec<Tool> = definitions.into_iter().map(tool).collect();
+    let mut offered: Vec<Tool> = definitions
+        .into_iter()
+        .map(tool)
+        .collect::<Result<_, _>>()?;
     let required = match choice {
         ToolChoice::Auto => false,
         ToolChoice::None => {
@@ -135,16 +144,8 @@ fn check(definitions: &[ToolDefinition]) -> Result<(), ApiError> {
     for tool in definitions {
         let name = tool.name.as_str();
         check_tool_name(name, &tool.param)?;
-        if tool
-            .parameters
-            .as_deref()
-            .is_some_and(|schema| !is_object(schema))
-        {
-            let text = "Invalid tool parameters: they must be a JSON schema, an object of at most 100 levels such as {\"type\": \"object\", \"properties\": …}.";
-            let parent = tool.param.trim_end_matches("name");
-            return Err(ApiError::invalid(text).at(format!("{parent}parameters")));
-        }
-        if !names.insert(name) {
+        let namespace = tool.namespace.as_deref();
+        if !names.insert((namespace.map(|namespace| namespace.name.as_str()), name)) {
             let text = format!("Invalid tool name {name:?}: tool names must be unique.");
             return Err(ApiError::invalid(text).at(&tool.param));
         }
@@ -152,16 +153,77 @@ fn check(definitions: &[ToolDefinition]) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Converts a definition. Codex requires a description and a schema; a missing schema means no arguments, as with
-/// OpenAI.
-fn tool(definition: ToolDefinition) -> Tool {
-    let no_arguments = || {
-        let schema = r#"{"type":"object","properties":{}}"#.to_owned();
-        RawValue::from_string(schema).expect("the literal is JSON")
-    };
-    Tool {
+/// Converts a definition. Where Codex would lose a part of the schema, the description has the whole schema.
+///
+/// # Errors
+/// 400 for a schema that Codex or the provider would reject.
+fn tool(definition: ToolDefinition) -> Result<Tool, ApiError> {
+    let mut description = definition.description.unwrap_or_default();
+    // A missing schema means no arguments, as with OpenAI.
+    let mut parameters = json!({"type": "object", "properties": {}});
+    if let Some(schema) = definition.parameters {
+        let param = definition.param.trim_end_matches("name");
+        let param = format!("{param}parameters");
+        let Some(fields) = parse_object(&schema) else {
+            let text = "Invalid tool parameters: they must be a JSON schema, an object of at most 100 levels such as {\"type\": \"object\", \"properties\": …}.";
+            return Err(ApiError::invalid(text).at(param));
+        };
+        let fitted = fit(&fields).map_err(|InvalidSchema { place, expected }| {
+            let name = &definition.name;
+            let text = format!(
+                "Invalid schema for function '{name}': `parameters{place}` must be {expected}."
+            );
+            ApiError::bad_request("invalid_function_parameters", text).at(format!("{param}{place}"))
+        })?;
+        parameters = fitted.schema;
+        if !fitted.is_whole {
+            append_schema(&mut description, &schema);
+        }
+    }
+    Ok(Tool {
         name: definition.name,
-        description: definition.description.unwrap_or_default(),
-        parameters: definition.parameters.unwrap_or_else(no_arguments),
+        namespace: definition.namespace,
+        kind: definition.kind,
+        description,
+        parameters: to_raw_value(&parameters).expect("a value serialises into memory"),
+    })
+}
+
+/// Appends a schema as the client wrote it, without the white space between tokens.
+fn append_schema(description: &mut String, schema: &RawValue) {
+    if !description.is_empty() {
+        description.push_str("\n\n");
+    }
+    description.push_str("Parameters (JSON Schema): ");
+    let (mut in_string, mut is_escaped) = (false, false);
+    for character in schema.get().chars() {
+        if in_string {
+            in_string = is_escaped || character != '"';
+            is_escaped = !is_escaped && character == '\\';
+        } else if character.is_ascii_whitespace() {
+            continue;
+        } else {
+            in_string = character == '"';
+        }
+        description.push(character);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schema_in_a_description_has_white_space_in_strings_only() {
+        let schema = r#"{ "a b" : "\\", "c\" d":
+            [1, 2] }"#;
+        let schema = RawValue::from_string(schema.to_owned()).unwrap();
+        let mut description = "Looks.".to_owned();
+        append_schema(&mut description, &schema);
+        let expected = r#"{"a b":"\\","c\" d":[1,2]}"#;
+        assert_eq!(
+            description,
+            format!("Looks.\n\nParameters (JSON Schema): {expected}")
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! Checks of names and JSON schemas, which tools and output formats share.
 //! OpenAI API reference, "Function calling" and "Structured outputs"; the limits are those that Codex accepts too.
 
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::openai::response::error::ApiError;
 
@@ -21,13 +21,16 @@ pub(super) fn is_name(name: &str) -> bool {
     (1..=MAX_NAME_CHARS).contains(&name.len()) && name.bytes().all(is_allowed)
 }
 
-/// Whether a value is a JSON object that Codex can parse.
+/// Returns the fields of a value that is a JSON object that Codex can parse.
 ///
 /// Codex rejects nesting deeper than its parser goes, and invalid escapes; it then drops the whole message that the
 /// value is part of, without an error.
-pub(super) fn is_object(value: &RawValue) -> bool {
-    let parsed: Result<Value, _> = serde_json::from_str(value.get());
-    parsed.is_ok_and(|value| value.is_object() && depth(&value) <= MAX_SCHEMA_DEPTH)
+pub(super) fn parse_object(value: &RawValue) -> Option<Map<String, Value>> {
+    match serde_json::from_str(value.get()).ok()? {
+        value if depth(&value) > MAX_SCHEMA_DEPTH => None,
+        Value::Object(fields) => Some(fields),
+        _ => None,
+    }
 }
 
 fn depth(value: &Value) -> usize {
@@ -83,7 +86,7 @@ pub(in crate::openai) fn check_schema(
         );
         return Err(ApiError::invalid(text).at(format!("{param}.name")));
     }
-    if !is_object(schema) {
+    if parse_object(schema).is_none() {
         let text = format!(
             "Invalid schema: it must be a JSON object of at most {MAX_SCHEMA_DEPTH} levels, such as {{\"type\": \"object\", \"properties\": …}}."
         );

@@ -86,13 +86,27 @@ impl TextFormat {
     }
 }
 
+/// A tool of the request that is offered to the model.
 #[derive(Debug, Serialize)]
-pub(super) struct ToolEcho {
-    pub(super) r#type: &'static str,
-    pub(super) name: String,
-    pub(super) description: Option<String>,
-    pub(super) parameters: Option<Box<RawValue>>,
-    pub(super) strict: Option<bool>,
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum ToolEcho {
+    Function {
+        name: String,
+        description: Option<String>,
+        parameters: Option<Box<RawValue>>,
+        strict: Option<bool>,
+    },
+    Custom {
+        name: String,
+        description: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        format: Option<Box<RawValue>>,
+    },
+    Namespace {
+        name: String,
+        description: Option<String>,
+        tools: Vec<Self>,
+    },
 }
 
 /// The choice among the tools, as requested and as echoed.

@@ -79,6 +79,16 @@ pub(super) enum StreamEvent<'a> {
         at: SummaryPosition<'a>,
         text: &'a str,
     },
+    CustomInputDelta {
+        item_id: &'a str,
+        output_index: usize,
+        delta: &'a str,
+    },
+    CustomInputDone {
+        item_id: &'a str,
+        output_index: usize,
+        input: &'a str,
+    },
     ArgumentsDelta {
         item_id: &'a str,
         output_index: usize,
@@ -160,6 +170,8 @@ impl StreamEvent<'_> {
             Self::SummaryPartDone { .. } => "response.reasoning_summary_part.done",
             Self::SummaryDelta { .. } => "response.reasoning_summary_text.delta",
             Self::SummaryDone { .. } => "response.reasoning_summary_text.done",
+            Self::CustomInputDelta { .. } => "response.custom_tool_call_input.delta",
+            Self::CustomInputDone { .. } => "response.custom_tool_call_input.done",
             Self::ArgumentsDelta { .. } => "response.function_call_arguments.delta",
             Self::ArgumentsDone { .. } => "response.function_call_arguments.done",
             Self::Error { .. } => "error",

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::openai::response::id::{ID_CHARACTERS, fresh_id};
-use crate::turn::{Content, Detail, Item, Message, Phase, Role, ToolCall, ToolOutput};
+use crate::turn::{Content, Detail, Item, Message, Phase, Role, ToolCall, ToolKind, ToolOutput};
 
 /// Prefix of the ids of responses.
 const PREFIX: &str = "resp_";
@@ -70,7 +70,18 @@ pub(super) enum ItemBody {
         id: String,
         call_id: String,
         name: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace: Option<String>,
         arguments: String,
+        status: ItemStatus,
+    },
+    CustomToolCall {
+        id: String,
+        call_id: String,
+        name: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace: Option<String>,
+        input: String,
         status: ItemStatus,
     },
     FunctionCallOutput {
@@ -166,7 +177,9 @@ impl ItemBody {
                     Role::Developer | Role::User => content.iter().map(PartBody::input).collect(),
                 },
             },
-            Item::ToolCall(call) => Self::call(response.item("fc", number), call, status),
+            Item::ToolCall(call) => {
+                Self::call(response.item(call_prefix(call.kind), number), call, status)
+            }
             Item::ToolOutput(ToolOutput { call_id, content }) => Self::FunctionCallOutput {
                 id: response.item("fco", number),
                 call_id: call_id.clone(),
@@ -199,12 +212,30 @@ impl ItemBody {
     }
 
     pub(super) fn call(id: String, call: &ToolCall, status: ItemStatus) -> Self {
-        Self::FunctionCall {
-            id,
-            call_id: call.call_id.clone(),
-            name: call.name.clone(),
-            arguments: call.arguments.clone(),
-            status,
+        let ToolCall {
+            call_id,
+            name,
+            namespace,
+            kind,
+            arguments,
+        } = call.clone();
+        match kind {
+            ToolKind::Function => Self::FunctionCall {
+                id,
+                call_id,
+                name,
+                namespace,
+                arguments,
+                status,
+            },
+            ToolKind::Custom => Self::CustomToolCall {
+                id,
+                call_id,
+                name,
+                namespace,
+                input: arguments,
+                status,
+            },
         }
     }
 
@@ -227,9 +258,18 @@ impl ItemBody {
         match self {
             Self::Message { id, .. }
             | Self::FunctionCall { id, .. }
+            | Self::CustomToolCall { id, .. }
             | Self::FunctionCallOutput { id, .. }
             | Self::Reasoning { id, .. } => id,
         }
+    }
+}
+
+/// Returns the prefix of the id of a call.
+pub(super) fn call_prefix(kind: ToolKind) -> &'static str {
+    match kind {
+        ToolKind::Function => "fc",
+        ToolKind::Custom => "ctc",
     }
 }
 

@@ -4,8 +4,8 @@
 use bytes::BytesMut;
 
 use super::event::{ContentPosition, SequencedEvents, StreamEvent, SummaryPosition};
-use super::item::{ItemBody, ItemStatus, PartBody, ResponseId};
-use crate::turn::{Content, Item, Message, Phase, ReasoningItem, Role, ToolCall};
+use super::item::{ItemBody, ItemStatus, PartBody, ResponseId, call_prefix};
+use crate::turn::{Content, Item, Message, Phase, ReasoningItem, Role, ToolCall, ToolKind};
 
 /// The items of a response so far.
 #[derive(Debug)]
@@ -161,7 +161,7 @@ impl ResponseOutput {
     /// Writes a tool call. Codex reports a call at once, so the arguments are one delta.
     pub(super) fn on_call(&mut self, call: &ToolCall, out: &mut BytesMut) {
         self.close(ItemStatus::Completed, out);
-        let id = self.response.item("fc", self.items.len());
+        let id = self.response.item(call_prefix(call.kind), self.items.len());
         // OpenAI's SDKs assemble the arguments from the deltas, so the item is added without them.
         let without_arguments = ToolCall {
             arguments: String::new(),
@@ -172,18 +172,8 @@ impl ResponseOutput {
             out,
         );
         let output_index = self.bodies.len();
-        let event = StreamEvent::ArgumentsDelta {
-            item_id: &id,
-            output_index,
-            delta: &call.arguments,
-        };
-        self.events.write(&event, out);
-        let done = StreamEvent::ArgumentsDone {
-            item_id: &id,
-            output_index,
-            name: &call.name,
-            arguments: &call.arguments,
-        };
+        let (delta, done) = call_events(&id, output_index, call);
+        self.events.write(&delta, out);
         self.events.write(&done, out);
         self.items.push(Item::ToolCall(call.clone()));
         self.done(ItemBody::call(id, call, ItemStatus::Completed), out);
@@ -325,5 +315,41 @@ impl ResponseOutput {
         };
         self.events.write(&event, out);
         self.bodies.push(item);
+    }
+}
+
+/// Returns the delta with the arguments of a call, and the end of the arguments.
+fn call_events<'a>(
+    item_id: &'a str,
+    output_index: usize,
+    call: &'a ToolCall,
+) -> (StreamEvent<'a>, StreamEvent<'a>) {
+    let text = &call.arguments;
+    match call.kind {
+        ToolKind::Function => (
+            StreamEvent::ArgumentsDelta {
+                item_id,
+                output_index,
+                delta: text,
+            },
+            StreamEvent::ArgumentsDone {
+                item_id,
+                output_index,
+                name: &call.name,
+                arguments: text,
+            },
+        ),
+        ToolKind::Custom => (
+            StreamEvent::CustomInputDelta {
+                item_id,
+                output_index,
+                delta: text,
+            },
+            StreamEvent::CustomInputDone {
+                item_id,
+                output_index,
+                input: text,
+            },
+        ),
     }
 }

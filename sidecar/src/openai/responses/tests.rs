@@ -15,7 +15,7 @@ use crate::openai::request::tests::fields_table::{self, Parsed};
 use crate::openai::response::sse::EventFrames;
 use crate::store::{ResponseRecord, ResponseStore, StoreLimits};
 use crate::turn::{
-    Event, FinishReason, Outcome, Profile, ReasoningItem, ToolCall, TurnError, Usage,
+    Event, FinishReason, Outcome, Profile, ReasoningItem, ToolCall, ToolKind, TurnError, Usage,
 };
 
 /// Checks the frames of a stream; the fields of the response that only echo the request are left out.
@@ -95,6 +95,8 @@ fn reasoning_text_and_tool_call_have_their_events() {
     let call = ToolCall {
         call_id: "c1".to_owned(),
         name: "look".to_owned(),
+        namespace: None,
+        kind: ToolKind::Function,
         arguments: "{\"x\": 1}".to_owned(),
     };
     let events = [

@@ -6,5 +6,6 @@ mod empty_answers;
 mod ignored_fields;
 mod other_dialects;
 mod tool_block_truncation;
+mod tool_schemas;
 mod tools;
 mod whole_messages;

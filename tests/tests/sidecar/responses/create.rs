@@ -223,15 +223,15 @@ async fn unsupported_tools_of_codex_as_a_client_are_listed_as_ignored() {
     let look = json!({"type": "function", "name": "look"});
     let body = json!({
         "input": play(&json!({"text": "Hi."})), "client_metadata": {"session_id": "s"},
-        "tools": [look, {"type": "web_search"}, {"type": "namespace", "name": "n", "tools": []}],
+        "tools": [look, {"type": "web_search"}, {"type": "namespace", "name": "n", "tools": [{"type": "tool_search"}]}],
     });
     let http_response = send(&sidecar, create(body)).await;
     let response = ok(&http_response);
     assert_eq!(
         http_response.header("x-codex-edge-ignored"),
-        "client_metadata, tools[].tools, tools[].type=namespace, tools[].type=web_search"
+        "client_metadata, tools[].type=tool_search, tools[].type=web_search"
     );
-    assert_eq!(response["tools"].as_array().map(Vec::len), Some(1));
+    assert_eq!(response["tools"].as_array().map(Vec::len), Some(2));
     assert_eq!(model.requests()[0].offered_tools().len(), 1);
 }
 
@@ -254,9 +254,10 @@ async fn responses_work_with_a_proto_codex() {
 #[tokio::test]
 async fn client_tools_with_reserved_names_reach_the_model() {
     let (model, sidecar) = start().await;
-    for name in ["exec_command", "shell_command"] {
-        let tools = json!([{"type": "function", "name": name}, {"type": "function", "name": format!("{name}_")}]);
-        let rounds = json!([[{"call": format!("{name}_"), "call_id": "c1"}], [{"text": "Done."}]]);
+    for name in ["exec_command", "shell_command", "mcp", "mcp__x__y"] {
+        let tools = json!([{"type": "function", "name": name}, {"type": "function", "name": format!("client_{name}")}]);
+        let rounds =
+            json!([[{"call": format!("client_{name}"), "call_id": "c1"}], [{"text": "Done."}]]);
         let first_body = json!({"input": play(&rounds), "tools": tools});
         let first = respond(&sidecar, first_body).await;
         assert_eq!(
@@ -277,17 +278,116 @@ async fn client_tools_with_reserved_names_reach_the_model() {
             .collect();
         assert_eq!(
             offered,
-            [&json!(format!("{name}_")), &json!(format!("{name}__"))]
+            [
+                &json!(format!("client_{name}")),
+                &json!(format!("client_client_{name}"))
+            ]
         );
         assert_eq!(
             sent.conversation()[1]["name"],
-            format!("{name}_"),
+            format!("client_{name}"),
             "the model gets its own name of the tool"
         );
     }
     assert_eq!(
         model.requests().len(),
-        4,
+        8,
         "one model request for each HTTP request"
+    );
+}
+
+#[tokio::test]
+async fn tools_in_namespaces_and_custom_tools_are_offered_and_called() {
+    let (model, sidecar) = start().await;
+    let find = json!({"type": "function", "name": "find", "description": "Finds.", "parameters": {"type": "object", "properties": {}}, "strict": false});
+    let format = json!({"type": "grammar", "syntax": "lark", "definition": "start: /x+/"});
+    let patch = json!({"type": "custom", "name": "apply_patch", "description": "Patches.", "format": format});
+    let server = json!({"type": "namespace", "name": "mcp__srv", "description": "A server.", "tools": [find]});
+    let more = json!({"type": "additional_tools", "role": "developer", "tools": [
+        {"type": "namespace", "name": "functions", "description": "", "tools": [{"type": "custom", "name": "exec"}]},
+    ]});
+    let rounds = json!([
+        [
+            {"call": "find", "namespace": "client_mcp__srv", "call_id": "c1", "arguments": {"q": 1}},
+            {"call": "apply_patch", "call_id": "c2", "arguments": {"input": "xx"}},
+            {"call": "exec", "call_id": "c3", "arguments": {"input": "1\n2"}},
+        ],
+        [{"text": "Done."}],
+    ]);
+    let user = json!({"role": "user", "content": play(&rounds)});
+    let tools = json!([server, patch]);
+    let first_body = json!({"input": [more, user], "tools": tools, "store": false});
+    let first = respond(&sidecar, first_body).await;
+    assert_eq!(first["tools"], tools, "tools are returned as sent");
+    let mut calls = first["output"].clone();
+    for call in calls.as_array_mut().expect("the response has calls") {
+        call.as_object_mut()
+            .expect("a call is an object")
+            .remove("id");
+    }
+    let status = "completed";
+    assert_eq!(
+        calls,
+        json!([
+            {"type": "function_call", "call_id": "c1", "name": "find", "namespace": "mcp__srv", "arguments": "{\"q\":1}", "status": status},
+            {"type": "custom_tool_call", "call_id": "c2", "name": "apply_patch", "input": "xx", "status": status},
+            {"type": "custom_tool_call", "call_id": "c3", "name": "exec", "namespace": "functions", "input": "1\n2", "status": status},
+        ])
+    );
+    let mut input = vec![more, user];
+    input.extend(first["output"].as_array().cloned().unwrap_or_default());
+    for (kind, id) in [
+        ("function_call", "c1"),
+        ("custom_tool_call", "c2"),
+        ("custom_tool_call", "c3"),
+    ] {
+        input.push(
+            json!({"type": format!("{kind}_output"), "call_id": id, "output": format!("of {id}")}),
+        );
+    }
+    let second = respond(
+        &sidecar,
+        json!({"input": input, "tools": tools, "store": false}),
+    )
+    .await;
+    assert_eq!(text(&second), "Done.");
+    let requests = model.requests();
+    let offered = requests[1].offered_tools();
+    let names: Vec<_> = offered
+        .iter()
+        .filter_map(|tool| tool["name"].as_str())
+        .collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    for name in ["find", "apply_patch", "exec"] {
+        assert!(names.contains(&name), "{name} in {names:?}");
+    }
+    let described = offered.iter().find(|tool| tool["name"] == "apply_patch");
+    let description = described.expect("the tool is offered")["description"].to_string();
+    assert!(description.contains("start: /x+/"), "{description}");
+    let items = requests[1].conversation();
+    let sent: Vec<_> = items
+        .iter()
+        .filter(|item| item["type"] == "function_call")
+        .map(|item| (&item["name"], &item["namespace"], &item["arguments"]))
+        .collect();
+    assert_eq!(
+        sent,
+        [
+            (
+                &json!("find"),
+                &json!("client_mcp__srv"),
+                &json!("{\"q\":1}")
+            ),
+            (
+                &json!("apply_patch"),
+                &Value::Null,
+                &json!("{\"input\":\"xx\"}")
+            ),
+            (
+                &json!("exec"),
+                &Value::Null,
+                &json!("{\"input\":\"1\\n2\"}")
+            ),
+        ]
     );
 }

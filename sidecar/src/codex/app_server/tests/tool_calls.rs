@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::super::session::*;
 use super::peer::{Peer, failed, request};
 use crate::turn::{
-    Event, FinishReason, Outcome, Profile, ReasoningItem, Tool, ToolCall, Tools, TurnError,
-    TurnRequest, Usage,
+    Event, FinishReason, Outcome, Profile, ReasoningItem, Tool, ToolCall, ToolKind, Tools,
+    TurnError, TurnRequest, Usage,
 };
 
 fn with_tools(change: impl FnOnce(&mut Tools)) -> TurnRequest {
@@ -17,6 +17,8 @@ fn with_tools(change: impl FnOnce(&mut Tools)) -> TurnRequest {
     request.tools.offered = ["look", "go"]
         .map(|name| Tool {
             name: name.to_owned(),
+            namespace: None,
+            kind: ToolKind::Function,
             description: String::new(),
             parameters: serde_json::value::to_raw_value(&json!({"type": "object"})).unwrap(),
         })
@@ -29,6 +31,8 @@ fn call(call_id: &str, name: &str) -> Event {
     Event::ToolCall(ToolCall {
         call_id: call_id.to_owned(),
         name: name.to_owned(),
+        namespace: None,
+        kind: ToolKind::Function,
         arguments: "{}".to_owned(),
     })
 }

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::names;
-use crate::turn::{Content, Detail, Item, Message, Phase, Role, Tools, TurnRequest};
+use super::{custom, names};
+use crate::turn::{Content, Detail, Item, Message, Phase, Role, ToolKind, Tools, TurnRequest};
 
 /// An item of the Responses API in the history of a thread.
 #[derive(Serialize)]
@@ -22,7 +22,9 @@ pub(crate) enum HistoryItem<'a> {
     FunctionCall {
         call_id: &'a str,
         name: Cow<'a, str>,
-        arguments: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace: Option<String>,
+        arguments: Cow<'a, str>,
     },
     FunctionCallOutput {
         call_id: &'a str,
@@ -89,7 +91,11 @@ fn history_item(item: &Item) -> HistoryItem<'_> {
         Item::ToolCall(call) => HistoryItem::FunctionCall {
             call_id: &call.call_id,
             name: names::to_codex(&call.name),
-            arguments: &call.arguments,
+            namespace: names::namespace_to_codex(call.namespace.as_deref()),
+            arguments: match call.kind {
+                ToolKind::Function => call.arguments.as_str().into(),
+                ToolKind::Custom => custom::write_arguments(&call.arguments).into(),
+            },
         },
         Item::ToolOutput(output) => HistoryItem::FunctionCallOutput {
             call_id: &output.call_id,

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::codex::app_server::ids::{ThreadId, TurnId};
 use crate::codex::wire::{RateLimits, TokenCounts};
-use crate::turn::{ReasoningItem, ToolCall};
+use crate::turn::{ReasoningItem, ToolCall, ToolKind};
 
 /// Any line of the child: a response, a request or a notification, distinguished by the fields that are present.
 #[derive(Deserialize)]
@@ -161,6 +161,7 @@ pub(crate) enum RawItem {
 pub(crate) struct RawCall {
     call_id: String,
     name: String,
+    namespace: Option<String>,
     arguments: String,
 }
 
@@ -169,6 +170,8 @@ impl From<RawCall> for ToolCall {
         Self {
             call_id: call.call_id,
             name: call.name,
+            namespace: call.namespace,
+            kind: ToolKind::Function,
             arguments: call.arguments,
         }
     }
@@ -203,6 +206,7 @@ pub(crate) struct ToolCallRequest {
     pub(crate) thread_id: String,
     call_id: String,
     tool: String,
+    namespace: Option<String>,
     #[serde(default)]
     arguments: Value,
 }
@@ -212,6 +216,8 @@ impl From<ToolCallRequest> for ToolCall {
         Self {
             call_id: request.call_id,
             name: request.tool,
+            namespace: request.namespace,
+            kind: ToolKind::Function,
             arguments: request.arguments.to_string(),
         }
     }

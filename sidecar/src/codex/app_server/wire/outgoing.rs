@@ -1,6 +1,5 @@
 //! Calls of the sidecar, and their parameters.
 
-use std::borrow::Cow;
 use std::path::Path;
 
 use serde::Serialize;
@@ -8,10 +7,10 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::history::HistoryItem;
-use super::names;
+use super::tools::{DynamicTool, dynamic_tools};
 use crate::codex::app_server::ids::{ThreadId, TurnId};
 use crate::codex::launch::sandbox::Workspace;
-use crate::turn::{Tool, TurnRequest, Verbosity};
+use crate::turn::{TurnRequest, Verbosity};
 
 /// A call, which gets a response with the same id.
 #[derive(Serialize)]
@@ -66,26 +65,6 @@ pub(crate) struct ThreadStart<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct DynamicTool<'a> {
-    r#type: &'static str,
-    name: Cow<'a, str>,
-    description: &'a str,
-    input_schema: &'a RawValue,
-}
-
-impl<'a> From<&'a Tool> for DynamicTool<'a> {
-    fn from(tool: &'a Tool) -> Self {
-        Self {
-            r#type: "function",
-            name: names::to_codex(&tool.name),
-            description: &tool.description,
-            input_schema: &tool.parameters,
-        }
-    }
-}
-
-#[derive(Serialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 enum ThreadKind<'a> {
     /// A plain model: the client's prompt only, without tools of Codex.
@@ -125,7 +104,7 @@ impl<'a> ThreadStart<'a> {
             model: &request.model.name,
             approval_policy: "never",
             sandbox: workspace.map_or("read-only", Workspace::sandbox),
-            dynamic_tools: request.tools.offered.iter().map(Into::into).collect(),
+            dynamic_tools: dynamic_tools(&request.tools.offered),
             experimental_raw_events: true,
             kind,
         }

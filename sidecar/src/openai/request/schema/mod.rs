@@ -1,6 +1,8 @@
-//! Schemas of the output, and the rules of `strict: true`.
+//! Schemas of the output, with the rules of `strict: true`, and of the arguments of tools.
 
 mod output;
+mod parameters;
 mod strict;
 
 pub(in crate::openai) use output::SchemaFormat;
+pub(super) use parameters::{InvalidSchema, fit};

@@ -7,15 +7,23 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use super::parts::{InputPart, content};
+use super::tools::ResponseTool;
+use crate::openai::request::body;
 use crate::openai::request::string_or_list::StringOrList;
 use crate::openai::request::validate::{check_call_id, check_tool_name};
 use crate::openai::responses::item::parse_item_id;
 use crate::openai::responses::scope::ClientResponses;
 use crate::openai::{ApiError, IgnoredFields};
-use crate::turn::{Content, Item, Message, Phase, ReasoningItem, Role, ToolCall, ToolOutput};
+use crate::turn::{
+    Content, Item, Message, Phase, ReasoningItem, Role, ToolCall, ToolKind, ToolOutput,
+};
 
 /// Bytes of all items that a request refers to by id. The size of the body does not bound them: a reference is short.
 const MAX_REFERENCED_BYTES: usize = 16 << 20;
+
+/// The type of an item that brings tools instead of a part of the conversation. Codex 0.169.0 and 0.171.0 send one, in the
+/// place of the field `tools`, for a model with `use_responses_lite`.
+const ADDITIONAL_TOOLS: &str = "additional_tools";
 
 /// An item of any type; the type decides which fields are required.
 #[derive(Deserialize)]
@@ -27,17 +35,38 @@ pub(super) struct InputItem {
     content: Option<StringOrList<InputPart>>,
     call_id: Option<String>,
     name: Option<String>,
+    namespace: Option<String>,
     arguments: Option<String>,
+    /// The text of a call of a custom tool.
+    input: Option<String>,
     output: Option<StringOrList<InputPart>>,
     summary: Option<Vec<InputSummary>>,
     encrypted_content: Option<String>,
     status: Option<String>,
     phase: Option<String>,
+    #[serde(default, deserialize_with = "body::objects")]
+    tools: Option<Vec<ResponseTool>>,
 }
 
 #[derive(Deserialize)]
 struct InputSummary {
     text: String,
+}
+
+/// Takes the tools out of the items that bring tools, each list with its path.
+pub(super) fn additional_tools(
+    input: &mut Option<StringOrList<InputItem>>,
+) -> Vec<(String, Vec<ResponseTool>)> {
+    let Some(StringOrList::List(items)) = input else {
+        return Vec::new();
+    };
+    let lists = items.iter_mut().enumerate().filter_map(|(index, item)| {
+        let tools = item
+            .tools
+            .take_if(|_| item.kind.as_deref() == Some(ADDITIONAL_TOOLS))?;
+        Some((format!("input[{index}].tools"), tools))
+    });
+    lists.collect()
 }
 
 /// Returns the items that the request adds to the conversation in `previous`.
@@ -170,12 +199,15 @@ impl ItemParser<'_> {
         match kind {
             "message" => self.message(item),
             "function_call" => self.call(item).map(Some),
-            "function_call_output" => self.output(item).map(Some),
+            "custom_tool_call" => self.custom_call(item).map(Some),
+            "function_call_output" | "custom_tool_call_output" => self.output(item).map(Some),
             "reasoning" => self.reasoning(item),
             "item_reference" => self.reference(item).map(Some),
+            // `additional_tools` has taken its tools.
+            ADDITIONAL_TOOLS => Ok(None),
             other => {
                 let text = format!(
-                    "Unsupported input item type {other:?}. Use message, function_call, function_call_output, reasoning or item_reference."
+                    "Unsupported input item type {other:?}. Use message, function_call, function_call_output, custom_tool_call, custom_tool_call_output, reasoning or item_reference."
                 );
                 let param = format!("{}.type", self.param);
                 Err(ApiError::unsupported(param, text))
@@ -211,15 +243,37 @@ impl ItemParser<'_> {
         })))
     }
 
-    fn call(&self, item: InputItem) -> Result<Item, ApiError> {
+    fn call(&self, mut item: InputItem) -> Result<Item, ApiError> {
+        let arguments = item.arguments.take();
+        let arguments = arguments.ok_or_else(|| self.missing("arguments"));
+        self.tool_call(item, ToolKind::Function, arguments)
+    }
+
+    fn custom_call(&self, mut item: InputItem) -> Result<Item, ApiError> {
+        let input = item.input.take();
+        let input = input.ok_or_else(|| self.missing("input"));
+        self.tool_call(item, ToolKind::Custom, input)
+    }
+
+    fn tool_call(
+        &self,
+        item: InputItem,
+        kind: ToolKind,
+        arguments: Result<String, ApiError>,
+    ) -> Result<Item, ApiError> {
         let call_id = item.call_id.ok_or_else(|| self.missing("call_id"))?;
         check_call_id(&call_id, &format!("{}.call_id", self.param))?;
         let name = item.name.ok_or_else(|| self.missing("name"))?;
         check_tool_name(&name, &format!("{}.name", self.param))?;
+        if let Some(namespace) = &item.namespace {
+            check_tool_name(namespace, &format!("{}.namespace", self.param))?;
+        }
         Ok(Item::ToolCall(ToolCall {
             call_id,
             name,
-            arguments: item.arguments.ok_or_else(|| self.missing("arguments"))?,
+            namespace: item.namespace,
+            kind,
+            arguments: arguments?,
         }))
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::body::{ResponseRequestBody, TextOptions};
-use super::input::items;
-use super::tools::{OtherTools, functions, tools};
+use super::input::{additional_tools, items};
+use super::tools::{OtherTools, RequestTools, tools};
 use crate::openai::models::ModelAccess;
 use crate::openai::request::model::RequestedModel;
 use crate::openai::request::schema::SchemaFormat;
@@ -52,11 +52,11 @@ pub fn parse(
     let (model_id, model) = models.resolve(&requested_model(&body)?, &mut ignored)?;
     let summary = summary(&body)?;
 
+    let offered = offered_tools(&mut body, &mut ignored)?;
     // Before the schema, which may append an instruction to the conversation.
     let mut input = resolve_input(&mut body, responses, &mut ignored)?;
     let text = text_echo(body.text.take());
     let schema = schema(&text.format, &mut input.conversation, &mut ignored)?;
-    let offered = offered_tools(&mut body, &mut ignored)?;
     let turn = TurnRequest {
         profile,
         conversation: input.conversation,
@@ -84,7 +84,7 @@ pub fn parse(
             reasoning: ReasoningEcho::new(turn.model.effort.as_ref(), summary),
             text,
             tool_choice: offered.choice,
-            tools: offered.functions,
+            tools: offered.echo,
             ..echo(body)
         },
     };
@@ -134,7 +134,7 @@ fn resolve_input(
 /// The tools that are offered to the model, and their echo in the response.
 struct OfferedTools {
     tools: Tools,
-    functions: Vec<ToolEcho>,
+    echo: Vec<ToolEcho>,
     choice: ToolChoiceEcho,
 }
 
@@ -147,11 +147,23 @@ fn offered_tools(
         Some(_) => OtherTools::Drop,
         None => OtherTools::Reject,
     };
-    let functions = functions(body.tools.take().unwrap_or_default(), others, ignored)?;
+    let mut listed = RequestTools::default();
+    let tools_field = body.tools.take().unwrap_or_default();
+    listed.add(tools_field, "tools", others, ignored)?;
+    // For some models Codex as a client sends its tools as an item of the input; the response echoes the field alone.
+    let mut additional = RequestTools::default();
+    for (param, tools) in additional_tools(&mut body.input) {
+        additional.add(tools, &param, others, ignored)?;
+    }
+    listed.definitions.append(&mut additional.definitions);
     let choice = body.tool_choice.take().unwrap_or_else(ToolChoiceEcho::auto);
     Ok(OfferedTools {
-        tools: tools(&functions, &choice, body.parallel_tool_calls != Some(false))?,
-        functions,
+        tools: tools(
+            listed.definitions,
+            &choice,
+            body.parallel_tool_calls != Some(false),
+        )?,
+        echo: listed.echo,
         choice,
     })
 }
