@@ -113,7 +113,7 @@ impl TurnRecorder {
     }
 
     /// Returns the status of the response, and the reason if the model did not complete.
-    fn failure(&self) -> (u16, Option<&str>) {
+    fn failure(&self) -> (u16, Option<String>) {
         const OK: u16 = 200;
         // The record has the status that the client received, which is 200 once a stream has started.
         let unless_sent = |status: u16| {
@@ -122,17 +122,23 @@ impl TurnRecorder {
         match &self.end {
             TurnEnd::Open => (
                 unless_sent(UsageRecord::CLIENT_CLOSED_REQUEST),
-                Some(UsageRecord::CLIENT_LEFT),
+                Some(UsageRecord::CLIENT_LEFT.to_owned()),
             ),
-            TurnEnd::Rejected(error) => (error.status.as_u16(), Some(error.code())),
+            TurnEnd::Rejected(error) => (error.status.as_u16(), Some(error.code().to_owned())),
             TurnEnd::Finished(Outcome::Completed { .. }) => (OK, None),
             TurnEnd::Finished(Outcome::Interrupted) => {
                 let status = ApiError::shutting_down().status;
-                (unless_sent(status.as_u16()), Some(UsageRecord::INTERRUPTED))
+                (
+                    unless_sent(status.as_u16()),
+                    Some(UsageRecord::INTERRUPTED.to_owned()),
+                )
             }
             TurnEnd::Finished(Outcome::Failed(error)) => {
                 let error = ApiError::from(error.clone());
-                (unless_sent(error.status.as_u16()), Some(error.code()))
+                (
+                    unless_sent(error.status.as_u16()),
+                    Some(error.code().to_owned()),
+                )
             }
         }
     }
@@ -162,7 +168,7 @@ impl TurnRecorder {
                 }
                 _ => None,
             },
-            error: error.map(str::to_owned),
+            error,
         }
     }
 
