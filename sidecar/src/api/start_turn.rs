@@ -85,6 +85,26 @@ pub(super) async fn start(
     Ok(ClientTurn::new(turn, background, rules, observers))
 }
 
+/// Holds the head of a stream until the model has answered or `PROXY_STREAM_HEAD_MS` has passed. Returns the delivery:
+/// `Buffered` for a stream that failed before its first output, so that the error has its HTTP status.
+pub(super) async fn hold_head(
+    state: &AppState,
+    delivery: Delivery,
+    turn: &mut ClientTurn,
+) -> Delivery {
+    let has_failed = match (delivery, state.config.stream_head) {
+        (Delivery::Stream { .. }, Some(limit)) => turn.fails_before_output(limit).await,
+        // The client of a response in the background polls for the result, and needs the id at once.
+        (Delivery::Stream { .. } | Delivery::Background | Delivery::BackgroundStream, _)
+        | (Delivery::Buffered, _) => false,
+    };
+    if has_failed || delivery == Delivery::Buffered {
+        return Delivery::Buffered;
+    }
+    turn.on_status_sent();
+    delivery
+}
+
 fn timers(state: &AppState, delivery: Delivery) -> Timers {
     let timers = state.config.timers;
     Timers {
@@ -111,7 +131,6 @@ pub(super) fn turn_info(
         requested_model: model_id.to_owned(),
         effective_model: turn.model.name.clone(),
         stream: false,
-        status_sent_early: false,
         prompt_chars,
     }
 }

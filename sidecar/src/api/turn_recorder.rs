@@ -35,8 +35,6 @@ pub(super) struct TurnInfo {
     pub(super) effective_model: String,
     /// Whether the response is a stream.
     pub(super) stream: bool,
-    /// Whether the status is sent before the turn has ended, so that it is 200 for a failed turn too.
-    pub(super) status_sent_early: bool,
     /// Characters of the prompt, for an estimate of tokens that Codex does not report.
     pub(super) prompt_chars: usize,
 }
@@ -46,7 +44,6 @@ impl TurnInfo {
     pub(super) fn with_delivery(self, delivery: Delivery) -> Self {
         Self {
             stream: delivery.is_stream(),
-            status_sent_early: delivery.sends_status_early(),
             ..self
         }
     }
@@ -61,6 +58,8 @@ pub(super) struct TurnRecorder {
     started: Instant,
     first_token: Option<Duration>,
     output_chars: usize,
+    /// The status was sent before the turn has ended, so that it is 200 for a failed turn too.
+    status_sent: bool,
     end: TurnEnd,
 }
 
@@ -85,6 +84,7 @@ impl TurnRecorder {
             started: Instant::now(),
             first_token: None,
             output_chars: 0,
+            status_sent: false,
             end: TurnEnd::Open,
         }
     }
@@ -113,30 +113,32 @@ impl TurnRecorder {
     }
 
     /// Returns the status of the response, and the reason if the model did not complete.
-    fn failure(&self) -> (u16, Option<&str>) {
+    fn failure(&self) -> (u16, Option<String>) {
         const OK: u16 = 200;
         // The record has the status that the client received, which is 200 once a stream has started.
         let unless_sent = |status: u16| {
-            if self.info.status_sent_early {
-                OK
-            } else {
-                status
-            }
+            if self.status_sent { OK } else { status }
         };
         match &self.end {
             TurnEnd::Open => (
                 unless_sent(UsageRecord::CLIENT_CLOSED_REQUEST),
-                Some(UsageRecord::CLIENT_LEFT),
+                Some(UsageRecord::CLIENT_LEFT.to_owned()),
             ),
-            TurnEnd::Rejected(error) => (error.status.as_u16(), Some(error.code())),
+            TurnEnd::Rejected(error) => (error.status.as_u16(), Some(error.code().to_owned())),
             TurnEnd::Finished(Outcome::Completed { .. }) => (OK, None),
             TurnEnd::Finished(Outcome::Interrupted) => {
                 let status = ApiError::shutting_down().status;
-                (unless_sent(status.as_u16()), Some(UsageRecord::INTERRUPTED))
+                (
+                    unless_sent(status.as_u16()),
+                    Some(UsageRecord::INTERRUPTED.to_owned()),
+                )
             }
             TurnEnd::Finished(Outcome::Failed(error)) => {
                 let error = ApiError::from(error.clone());
-                (unless_sent(error.status.as_u16()), Some(error.code()))
+                (
+                    unless_sent(error.status.as_u16()),
+                    Some(error.code().to_owned()),
+                )
             }
         }
     }
@@ -166,7 +168,7 @@ impl TurnRecorder {
                 }
                 _ => None,
             },
-            error: error.map(str::to_owned),
+            error,
         }
     }
 
@@ -221,6 +223,10 @@ impl TurnObserver for TurnRecorder {
             | Event::ReasoningPartAdded => {}
         }
     }
+
+    fn on_status_sent(&mut self) {
+        self.status_sent = true;
+    }
 }
 
 impl Drop for TurnRecorder {
@@ -247,7 +253,6 @@ mod tests {
             requested_model: "codex-5".into(),
             effective_model: "gpt-5".into(),
             stream: false,
-            status_sent_early: false,
             prompt_chars: 4,
         }
     }

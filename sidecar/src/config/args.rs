@@ -63,6 +63,15 @@ pub(super) struct ServerArgs {
         default_value = "15000"
     )]
     pub(super) sse_keepalive_ms: Timer,
+    /// Longest wait for the model's answer before a stream starts, so that an earlier failure has its HTTP status, in
+    /// milliseconds; 0 starts streams at once.
+    #[arg(
+        long,
+        env = "PROXY_STREAM_HEAD_MS",
+        value_name = "MS",
+        default_value = "5000"
+    )]
+    pub(super) stream_head_ms: Timer,
     // Must stay below `stop_grace_period` in docker-compose.yml and the grace periods in deploy/.
     /// Drain timeout in milliseconds: time for running turns to finish after SIGTERM.
     #[arg(

@@ -90,6 +90,7 @@ impl From<RawArgs> for Config {
                 age: responses.responses_ttl_ms.0,
             },
             keepalive: server.sse_keepalive_ms.0,
+            stream_head: server.stream_head_ms.0,
             kill_on_disconnect: turns.kill_on_disconnect,
             max_prompt_tokens: NonZeroU64::new(turns.max_prompt_tokens),
             tool_tail: tool_block_tail(&tool_tail),

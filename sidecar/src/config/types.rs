@@ -52,6 +52,8 @@ pub struct Config {
     pub responses: StoreLimits,
     /// Idle time of a stream after which a keepalive comment is sent; `None` disables keepalives.
     pub keepalive: Option<Duration>,
+    /// Longest time that the head of a stream is held for the model's answer; `None` starts streams at once.
+    pub stream_head: Option<Duration>,
     /// Whether a turn is interrupted when its client disconnects.
     pub kill_on_disconnect: bool,
     /// Maximum size of a prompt, in tokens estimated at four characters each; `None` leaves the limit to the model.

@@ -3,8 +3,9 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,6 +16,9 @@ use super::{Event, FinishReason, Outcome, TruncationRules, Truncator, Turn};
 pub trait TurnObserver: fmt::Debug + Send {
     /// Handles the next event.
     fn on_event(&mut self, event: &Event);
+
+    /// Handles the start of the response while the turn is in progress: the HTTP status is sent.
+    fn on_status_sent(&mut self) {}
 }
 
 /// A turn with its client. Dropping it interrupts the turn, or continues the turn in the background.
@@ -70,16 +74,49 @@ impl ClientTurn {
             if let Some(event) = self.next_ready() {
                 return Some(event);
             }
-            let deadline = self.truncator.as_ref().and_then(Truncator::deadline);
-            let turn = self.turn.as_mut()?;
-            tokio::select! {
-                // In this order: a cancelled turn ends even if its child writes without a pause, and text that is ready
-                // at the deadline of the truncator still counts.
-                biased;
-                () = fired(self.cancelled.as_ref()) => self.finish(Outcome::Interrupted),
-                event = turn.next() => self.on_event(event?),
-                () = self.timer.until(deadline) => self.expire(),
+            self.read().await?;
+        }
+    }
+
+    /// Reads an event of the turn into `ready`; `None` after the end of the turn.
+    async fn read(&mut self) -> Option<()> {
+        let deadline = self.truncator.as_ref().and_then(Truncator::deadline);
+        let turn = self.turn.as_mut()?;
+        tokio::select! {
+            // In this order: a cancelled turn ends even if its child writes without a pause, and text that is ready
+            // at the deadline of the truncator still counts.
+            biased;
+            () = fired(self.cancelled.as_ref()) => self.finish(Outcome::Interrupted),
+            event = turn.next() => self.on_event(event?),
+            () = self.timer.until(deadline) => self.expire(),
+        }
+        Some(())
+    }
+
+    /// Waits until the model has answered or the turn has ended, for at most `limit`, and returns whether the turn
+    /// failed without output. No event is consumed. The future may be dropped before it is ready: no event is lost.
+    pub async fn fails_before_output(&mut self, limit: Duration) -> bool {
+        timeout(limit, self.until_output()).await.ok(); // After the limit the turn has not failed yet.
+        matches!(
+            self.ready.front(),
+            Some(Event::Finished(Outcome::Failed(_) | Outcome::Interrupted))
+        )
+    }
+
+    async fn until_output(&mut self) {
+        loop {
+            // A heartbeat shows that Codex works, not that the model has answered; no observer needs it.
+            self.ready.retain(|event| *event != Event::Heartbeat);
+            if !self.ready.is_empty() || self.read().await.is_none() {
+                return;
             }
+        }
+    }
+
+    /// Tells the observers that the response starts while the turn is in progress.
+    pub fn on_status_sent(&mut self) {
+        for observer in &mut self.observers {
+            observer.on_status_sent();
         }
     }
 
@@ -178,6 +215,9 @@ impl Drop for ClientTurn {
         {
             // The observers go along, so that the usage of the whole turn is recorded.
             let mut observers = std::mem::take(&mut self.observers);
+            for event in self.ready.drain(..) {
+                notify(&mut observers, &event);
+            }
             background.spawn(async move {
                 while let Some(event) = turn.next().await {
                     notify(&mut observers, &event);

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use super::refusal::Refusal;
+
 /// The failure of a turn. `Display` is for the client and never quotes the child's output.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TurnError {
@@ -13,7 +15,10 @@ pub enum TurnError {
     ContextLength,
     /// The provider rejected the request as malformed or not allowed; the text is the provider's.
     #[error("the model provider refused the request: {0}")]
-    Rejected(String),
+    Rejected(Refusal),
+    /// Codex does not take the request, and did not ask the model.
+    #[error("Codex refused the request: {0}")]
+    RefusedByCodex(Refusal),
     /// A policy of the provider does not allow the request.
     #[error("the model provider refused the request under its {policy} policy: {message}")]
     PolicyViolation {
@@ -132,12 +137,13 @@ pub enum Deadline {
 }
 
 impl TurnError {
-    /// Returns the error for the provider's sentence about a rejected request, which may be about the model alone.
-    pub fn rejected(sentence: String) -> Self {
-        if refuses_model(&sentence) {
-            Self::ModelNotFound(sentence)
+    /// Returns the error for the provider's refusal of a request, which may be about the model alone.
+    pub fn rejected(refusal: impl Into<Refusal>) -> Self {
+        let refusal = refusal.into();
+        if refuses_model(&refusal.sentence) {
+            Self::ModelNotFound(refusal.sentence)
         } else {
-            Self::Rejected(sentence)
+            Self::Rejected(refusal)
         }
     }
 }

@@ -9,6 +9,7 @@ mod event_buffer;
 mod lazy_timer;
 mod model;
 mod open_message;
+mod refusal;
 mod request;
 mod truncate;
 
@@ -19,6 +20,7 @@ pub use event::{Event, FinishReason, Outcome, Usage};
 pub use lazy_timer::LazyTimer;
 pub use model::{Effort, Model, Verbosity};
 pub use open_message::OpenMessage;
+pub use refusal::{Refusal, RequestField};
 pub use request::{
     Content, Detail, Image, Item, Message, Phase, Profile, ReasoningItem, Role, Summary, Tool,
     ToolCall, ToolKind, ToolNamespace, ToolOutput, Tools, TurnRequest,

@@ -1,7 +1,14 @@
 // The official Node client against the chain; arguments: base URL, key, URL of the model's control routes.
 import assert from "node:assert/strict";
 import { setTimeout } from "node:timers/promises";
-import OpenAI, { APIUserAbortError, AuthenticationError, NotFoundError } from "openai";
+import OpenAI, {
+  APIUserAbortError,
+  AuthenticationError,
+  BadRequestError,
+  InternalServerError,
+  NotFoundError,
+  RateLimitError,
+} from "openai";
 
 const [baseURL, apiKey, control] = process.argv.slice(2);
 const client = new OpenAI({ baseURL, apiKey, maxRetries: 0 });
@@ -73,8 +80,28 @@ async function namesItsErrors() {
   await assert.rejects(client.chat.completions.create({ ...say, model: "gpt-4" }), NotFoundError);
 }
 
+// A stream that fails before its first output raises the class of its status, without being iterated.
+async function namesTheErrorsOfStreams() {
+  for (const [script, kind, code] of [
+    [{ failed: "context_length_exceeded" }, BadRequestError, "context_length_exceeded"],
+    [{ status: 429 }, RateLimitError, "rate_limited"],
+    [{ status: 401 }, InternalServerError, "codex_login_required"],
+    [{ status: 500 }, InternalServerError, "codex_failed"],
+  ]) {
+    const content = user(script)[0].content;
+    for (const create of [
+      () => client.chat.completions.create({ ...say, messages: user(script), stream: true }),
+      () => client.completions.create({ model: say.model, prompt: content, stream: true }),
+      () => client.responses.create({ model: say.model, input: content, stream: true }),
+    ]) {
+      await assert.rejects(create(), (error) => error instanceof kind && error.code === code);
+    }
+  }
+}
+
 await streams();
 await gathers();
 await runsTools();
 await aborts();
 await namesItsErrors();
+await namesTheErrorsOfStreams();

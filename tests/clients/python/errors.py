@@ -28,7 +28,29 @@ def have_classes():
     assert failed.request_id, "an error has the request id of the logs"
     fails(openai.InternalServerError, ask(play({"status": 401})), code="codex_login_required", status_code=503)
     fails(openai.APIError, lambda: list(ask(cut, stream=True)()), code="codex_failed", type="server_error")
+    have_classes_in_streams()
     fails(openai.APITimeoutError, ask(play({"hold": "for ever"}), options={"timeout": 0.5}))
+
+
+def have_classes_in_streams():
+    """A stream that fails before its first output raises the class of its status, without being iterated."""
+    unknown = {"message": "The model `x` does not exist or you do not have access to it.", "code": "model_not_found"}
+    for script, error, code, status in [
+        ({"failed": "context_length_exceeded"}, openai.BadRequestError, "context_length_exceeded", 400),
+        ({"status": 400, "error": unknown}, openai.NotFoundError, "model_not_found", 404),
+        ({"status": 429}, openai.RateLimitError, "rate_limited", 429),
+        ({"status": 401}, openai.InternalServerError, "codex_login_required", 503),
+        ({"status": 500}, openai.InternalServerError, "codex_failed", 502),
+    ]:
+        prompt = play(script)
+        edge = client()
+        for call in [
+            ask(prompt, stream=True),
+            lambda: edge.completions.create(model="codex-5", prompt=prompt, stream=True),
+            lambda: edge.responses.create(model="codex-5", input=prompt, stream=True),
+        ]:
+            failed = fails(error, call, code=code, status_code=status)
+            assert ("retry-after" in failed.response.headers) == (status in (429, 503)), failed.response.headers
 
 
 def watched(max_retries):
@@ -71,8 +93,10 @@ def do_not_repeat_what_is_final():
     before = len(model_requests())
     used_up = play({"status": 429, "error": {"type": "usage_limit_reached"}})
     fails(openai.RateLimitError, ask(used_up, options=options), code="insufficient_quota", type="insufficient_quota")
-    assert [answer.headers.get("x-should-retry") for _, answer in answers] == ["false"], answers
-    assert len(model_requests()) == before + 1
+    ended = ask(used_up, options=options, stream=True)
+    fails(openai.RateLimitError, ended, code="insufficient_quota", type="insufficient_quota")
+    assert [answer.headers.get("x-should-retry") for _, answer in answers] == ["false", "false"], answers
+    assert len(model_requests()) == before + 2
 
 
 have_classes()

@@ -14,7 +14,11 @@ async fn full_queue_used_up_plan_and_long_conversation_have_the_words_that_clien
             .env("CODEX_MODEL", "gpt-5.5")
     };
     let (model, sidecar) = start_with(small).await;
-    let mut first = stream(&sidecar, json!([{"hold": "end"}, {"text": "one"}])).await;
+    let mut first = stream(
+        &sidecar,
+        json!([{"text": "o", "open": true}, {"hold": "end"}, {"text": "ne"}]),
+    )
+    .await;
     first.next_json().await;
     let busy = ask(&sidecar, json!({"text": "x"}), json!({})).await;
     assert_error(&busy, 429, "concurrency_exceeded");

@@ -131,13 +131,19 @@ async fn idle_timeout_interrupts_the_turn_in_the_child() {
         504,
         "idle_timeout",
     );
-    let events = stream(&sidecar, silent).await.rest().await.unwrap();
+    assert_error(
+        &ask(&sidecar, silent, json!({"stream": true})).await,
+        504,
+        "idle_timeout",
+    );
+    let later = json!([{"text": "par", "open": true}, {"hold": "for ever"}, {"text": "ty"}]);
+    let events = stream(&sidecar, later).await.rest().await.unwrap();
     assert_eq!(
         sse::json(events.last().unwrap())["error"]["code"],
         "idle_timeout"
     );
-    let cut = model.wait_for_disconnects(2, crate::stack::SOON).await;
-    assert_eq!(cut.expect("Codex drops both model requests").len(), 2);
+    let cut = model.wait_for_disconnects(3, crate::stack::SOON).await;
+    assert_eq!(cut.expect("Codex drops all model requests").len(), 3);
 }
 
 #[tokio::test]

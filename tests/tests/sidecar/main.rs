@@ -10,5 +10,6 @@ mod models;
 mod operator;
 mod plain_home;
 mod proto;
+mod refusals;
 mod responses;
 mod stack;

@@ -82,11 +82,19 @@ pub(crate) fn assert_error(response: &BufferedResponse, status: u16, code: &str)
     assert_eq!(response.json()["error"]["code"], code, "{response:?}");
 }
 
-/// Asserts that a chat fails with the same code buffered and streamed, and that the stream has neither a finish reason
-/// nor `[DONE]`.
+/// Asserts that a chat fails with the same code buffered and streamed. A stream that fails before its first text has
+/// the status and the headers of a buffered response. One that fails later has neither a finish reason nor `[DONE]`.
 pub(crate) async fn assert_fails(sidecar: &Sidecar, script: Value, status: u16, code: &str) {
     let buffered = ask(sidecar, script.clone(), json!({})).await;
     assert_error(&buffered, status, code);
+    if !script.to_string().contains(r#""text":"#) {
+        let streamed = ask(sidecar, script, json!({"stream": true})).await;
+        assert_error(&streamed, status, code);
+        for name in ["content-type", "retry-after", "x-should-retry"] {
+            assert_eq!(streamed.headers.get(name), buffered.headers.get(name));
+        }
+        return;
+    }
     let events = stream(sidecar, script.clone())
         .await
         .rest()

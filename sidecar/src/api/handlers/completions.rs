@@ -5,7 +5,7 @@ use hyper::body::Incoming;
 
 use crate::api::request::RequestContext;
 use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json};
-use crate::api::start_turn::{check_prompt, start_completion};
+use crate::api::start_turn::{check_prompt, hold_head, start_completion};
 use crate::api::state::AppState;
 use crate::openai::{ApiError, Delivery, completions, event_stream};
 
@@ -21,8 +21,8 @@ pub(in crate::api) async fn create(
     drop(body);
     check_prompt(state, options.prompt_chars, "prompt")?;
     options.truncation.tools = state.config.tool_tail;
-    let turn = start_completion(state, context, turn, &options).await?;
-    let mut response = match options.delivery {
+    let mut turn = start_completion(state, context, turn, &options).await?;
+    let mut response = match hold_head(state, options.delivery, &mut turn).await {
         Delivery::Stream { .. } => {
             let chunks = completions::CompletionChunkWriter::new(&options, echo);
             event_stream_response(event_stream(turn, chunks, context.keepalive(state)))

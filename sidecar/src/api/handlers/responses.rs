@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::api::request::RequestContext;
 use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json};
-use crate::api::start_turn::{check_prompt, start, turn_info};
+use crate::api::start_turn::{check_prompt, hold_head, start, turn_info};
 use crate::api::state::AppState;
 use crate::openai::responses::{self, ClientResponses, Page, ResponseWriter};
 use crate::openai::{ApiError, Delivery, event_stream};
@@ -45,7 +45,7 @@ pub(in crate::api) async fn create(
     if let Some(cancelled) = writer.cancelled() {
         turn = turn.until(cancelled);
     }
-    let mut response = match delivery {
+    let mut response = match hold_head(state, delivery, &mut turn).await {
         Delivery::Stream { .. } => {
             event_stream_response(event_stream(turn, writer, context.keepalive(state)))
         }

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use super::calls::Call;
 use super::error::AppServerError;
+use super::failure::call_error;
 use super::session::{AppServerSession, SessionState};
 use super::thread::Thread;
 use super::wire;
@@ -89,12 +90,7 @@ impl AppServerSession {
                     reason = error.message,
                     "call rejected by codex"
                 );
-                let failure = if error.code == wire::OVERLOADED {
-                    TurnError::Busy
-                } else {
-                    TurnError::Protocol
-                };
-                self.fail(key, failure);
+                self.fail(key, call_error(call, &error));
                 Ok(())
             }
             // `account/read` needs the network, which may be what made the turn fail: the login is not known to be bad.

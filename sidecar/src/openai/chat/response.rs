@@ -9,6 +9,7 @@ use crate::openai::response::chunk::{
     collect_object, finish_reason,
 };
 use crate::openai::response::error::ApiError;
+use crate::openai::response::field_names::FieldNames;
 use crate::openai::response::json::to_json;
 use crate::openai::response::options::{REFUSAL_TEXT, ResponseOptions};
 use crate::openai::response::sse::EventFrames;
@@ -16,9 +17,6 @@ use crate::turn::{ClientTurn, Event, FinishReason, Outcome, ToolCall, Usage};
 
 /// Prefix of the ids.
 const ID_PREFIX: &str = "chatcmpl-";
-
-/// The field that an error about the length of the conversation names.
-const PROMPT_FIELD: &str = "messages";
 
 /// Writes the chunks of a stream.
 #[derive(Debug)]
@@ -113,7 +111,7 @@ impl EventFrames for ChatChunkWriter {
                 self.write_end(*stop, *usage, out);
             }
             Event::Finished(outcome @ (Outcome::Interrupted | Outcome::Failed(_))) => {
-                self.frames.write_error(outcome, PROMPT_FIELD, out);
+                self.frames.write_error(outcome, &FieldNames::CHAT, out);
             }
         }
     }
@@ -181,7 +179,7 @@ impl CallBody {
 /// # Errors
 /// The error of a turn that did not complete. The incomplete output is dropped.
 pub async fn collect(options: &ResponseOptions, turn: ClientTurn) -> Result<Vec<u8>, ApiError> {
-    collect_object(BufferedChat::default(), options, turn, PROMPT_FIELD).await
+    collect_object(BufferedChat::default(), options, turn, &FieldNames::CHAT).await
 }
 
 /// The output of a turn so far.

@@ -10,6 +10,7 @@ use crate::openai::response::chunk::{
     collect_object, finish_reason,
 };
 use crate::openai::response::error::ApiError;
+use crate::openai::response::field_names::FieldNames;
 use crate::openai::response::json::to_json;
 use crate::openai::response::options::ResponseOptions;
 use crate::openai::response::sse::EventFrames;
@@ -20,9 +21,6 @@ const ID_PREFIX: &str = "cmpl-";
 
 /// The `object` field of completions and of chunks.
 const OBJECT: &str = "text_completion";
-
-/// The field that an error about the length of the conversation names.
-const PROMPT_FIELD: &str = "prompt";
 
 /// Writes the chunks of a stream.
 #[derive(Debug)]
@@ -90,7 +88,8 @@ impl EventFrames for CompletionChunkWriter {
                 self.frames.write_end(*usage, &self.text, out);
             }
             Event::Finished(outcome @ (Outcome::Interrupted | Outcome::Failed(_))) => {
-                self.frames.write_error(outcome, PROMPT_FIELD, out);
+                self.frames
+                    .write_error(outcome, &FieldNames::COMPLETION, out);
             }
         }
     }
@@ -117,7 +116,7 @@ pub async fn collect(
         text: MessageText::default(),
         content: echo.0.unwrap_or_default(),
     };
-    collect_object(object, options, turn, PROMPT_FIELD).await
+    collect_object(object, options, turn, &FieldNames::COMPLETION).await
 }
 
 /// The output of a turn so far.

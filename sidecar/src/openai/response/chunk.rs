@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::delivery::Delivery;
 use super::error::{ApiError, outcome_error};
+use super::field_names::FieldNames;
 use super::id::{fresh_id, unix_seconds};
 use super::json::to_json;
 use super::options::ResponseOptions;
@@ -95,17 +96,17 @@ impl ChunkFrames {
     }
 
     /// Writes the error that ends a failed stream. Without `[DONE]`, so that no client takes the text for complete.
-    /// `prompt_field` is the `param` of an error about the length of the prompt.
+    /// `names` are those of the request's fields.
     pub(in crate::openai) fn write_error(
         &self,
         outcome: &Outcome,
-        prompt_field: &str,
+        names: &FieldNames,
         out: &mut BytesMut,
     ) {
         let Some(error) = outcome_error(outcome) else {
             return;
         };
-        let error = error.with_prompt_in(prompt_field, self.context_window);
+        let error = error.in_format(names, self.context_window);
         out.extend_from_slice(b"data: ");
         out.extend_from_slice(&error.body());
         out.extend_from_slice(b"\n\n");
@@ -202,8 +203,7 @@ pub(in crate::openai) trait CompletionObject {
     ) -> Vec<u8>;
 }
 
-/// Runs a turn to its end, and returns `object` as the body of the response; `prompt_field` is the `param` of an error
-/// about the length of the prompt.
+/// Runs a turn to its end, and returns `object` as the body of the response; `names` are those of the request's fields.
 ///
 /// # Errors
 /// The error of a turn that did not complete. The incomplete output is dropped.
@@ -211,7 +211,7 @@ pub(in crate::openai) async fn collect_object(
     mut object: impl CompletionObject,
     options: &ResponseOptions,
     mut turn: ClientTurn,
-    prompt_field: &str,
+    names: &FieldNames,
 ) -> Result<Vec<u8>, ApiError> {
     while let Some(event) = turn.next().await {
         object.on_event(&event);
@@ -221,7 +221,7 @@ pub(in crate::openai) async fn collect_object(
             }
             Event::Finished(outcome @ (Outcome::Interrupted | Outcome::Failed(_))) => {
                 let error = outcome_error(&outcome).unwrap_or_else(ApiError::shutting_down);
-                return Err(error.with_prompt_in(prompt_field, options.context_window));
+                return Err(error.in_format(names, options.context_window));
             }
             _ => {}
         }

@@ -32,9 +32,4 @@ impl Delivery {
     pub fn is_stream(self) -> bool {
         matches!(self, Self::Stream { .. } | Self::BackgroundStream)
     }
-
-    /// Whether the HTTP status is sent before the turn has ended.
-    pub fn sends_status_early(self) -> bool {
-        self != Self::Buffered
-    }
 }

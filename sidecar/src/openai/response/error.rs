@@ -1,12 +1,14 @@
 //! Errors in wire format: status, OpenAI's error body, and retry advice.
 //! OpenAI API reference, "Error codes"; the only place that maps an error to a status.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::StatusCode;
 use serde::Serialize;
 
-use crate::turn::{Deadline, Outcome, TurnError};
+use super::field_names::FieldNames;
+use crate::turn::{Deadline, Outcome, RequestField, TurnError};
 
 /// Code for a conversation that is longer than the model's context.
 const CONTEXT_LENGTH_EXCEEDED: &str = "context_length_exceeded";
@@ -37,9 +39,11 @@ pub struct ApiError {
     /// The allowed methods of the path, for a 405.
     pub allow: Option<&'static str>,
     kind: &'static str,
-    code: &'static str,
+    code: Cow<'static, str>,
+    /// The part of the request that the error is about, until the wire format names it in `param`.
+    field: Option<RequestField>,
     param: Option<String>,
-    message: String,
+    message: Box<str>,
 }
 
 #[derive(Serialize)]
@@ -70,9 +74,10 @@ impl ApiError {
             retry: Retry::Unspecified,
             allow: None,
             kind,
-            code,
+            code: Cow::Borrowed(code),
+            field: None,
             param: None,
-            message: message.into(),
+            message: message.into().into(),
         }
     }
 
@@ -268,21 +273,22 @@ impl ApiError {
         self
     }
 
-    /// Completes an error about the length of the conversation: the `field` that holds the conversation, and the tokens
-    /// of the model's context window, in the words that clients search for.
+    /// Completes the error of a turn: `param` by the names of the wire format, and, where the conversation is too long,
+    /// the tokens of the model's context window, in the words that clients search for.
     #[must_use]
-    pub(in crate::openai) fn with_prompt_in(self, field: &str, window: Option<u64>) -> Self {
-        if self.code != CONTEXT_LENGTH_EXCEEDED {
-            return self;
+    pub(in crate::openai) fn in_format(mut self, names: &FieldNames, window: Option<u64>) -> Self {
+        if let Some(field) = self.field {
+            self.param = Some(names.name(field).to_owned());
         }
-        let message = window.map(|tokens| {
-            format!("This model's maximum context length is {tokens} tokens, and the conversation has more; shorten it and try again.")
-        });
-        Self {
-            message: message.unwrap_or(self.message),
-            param: Some(field.to_owned()),
-            ..self
+        if let Some(tokens) = window
+            && self.code == CONTEXT_LENGTH_EXCEEDED
+        {
+            self.message = format!(
+                "This model's maximum context length is {tokens} tokens, and the conversation has more; shorten it and try again."
+            )
+            .into();
         }
+        self
     }
 
     fn after(mut self, wait: Duration) -> Self {
@@ -291,8 +297,8 @@ impl ApiError {
     }
 
     /// Returns the stable code.
-    pub fn code(&self) -> &'static str {
-        self.code
+    pub fn code(&self) -> &str {
+        &self.code
     }
 
     /// Returns the fields in wire format.
@@ -301,7 +307,7 @@ impl ApiError {
             message: &self.message,
             kind: self.kind,
             param: self.param.as_deref(),
-            code: self.code,
+            code: &self.code,
         }
     }
 
@@ -326,12 +332,19 @@ impl From<TurnError> for ApiError {
             |code, message| Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, code, message);
         // Every variant is named, so that a new failure cannot get a status by accident.
         match error {
-            TurnError::ContextLength => {
-                Self::bad_request(CONTEXT_LENGTH_EXCEEDED, message).at("messages")
+            TurnError::ContextLength => Self {
+                field: Some(RequestField::Conversation),
+                ..Self::bad_request(CONTEXT_LENGTH_EXCEEDED, message)
+            },
+            TurnError::Rejected(refusal) | TurnError::RefusedByCodex(refusal) => {
+                let invalid = Self::invalid(message);
+                Self {
+                    code: refusal.code.map_or(invalid.code, Cow::Owned),
+                    field: refusal.field,
+                    ..invalid
+                }
             }
-            TurnError::Rejected(_) | TurnError::PolicyViolation { .. } => {
-                Self::bad_request("invalid_request_error", message)
-            }
+            TurnError::PolicyViolation { .. } => Self::invalid(message),
             TurnError::ToolsUnsupported(_) => Self::unsupported("tools", message),
             // Not 502: nothing failed, and a retry is refused again.
             TurnError::ModelNotFound(_) => Self::new(
@@ -485,12 +498,12 @@ mod tests {
         assert_eq!(quota.fields().kind, "insufficient_quota");
         for (error, param, words) in [
             (
-                overflow().with_prompt_in("input", Some(272_000)),
+                overflow().in_format(&FieldNames::RESPONSE, Some(272_000)),
                 Some("input"),
                 "maximum context length is 272000 tokens",
             ),
             (
-                overflow().with_prompt_in("prompt", None),
+                overflow().in_format(&FieldNames::COMPLETION, None),
                 Some("prompt"),
                 "maximum context length",
             ),

@@ -3,6 +3,7 @@
 pub(super) mod chunk;
 pub(super) mod delivery;
 pub(super) mod error;
+pub(super) mod field_names;
 pub(super) mod id;
 pub(super) mod json;
 pub(super) mod options;

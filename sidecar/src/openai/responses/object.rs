@@ -1,6 +1,7 @@
 //! The response object, in progress and ended.
 //! OpenAI API reference, "The response object"; all fields that Open Responses requires are present, null where empty.
 
+use http::StatusCode;
 use serde::Serialize;
 
 use super::echo::RequestEcho;
@@ -65,7 +66,7 @@ impl From<&ApiError> for ResponseError {
     fn from(error: &ApiError) -> Self {
         let inner = error.fields();
         Self {
-            code: openai_code(inner.code).to_owned(),
+            code: openai_code(error).to_owned(),
             message: inner.message.to_owned(),
         }
     }
@@ -73,11 +74,12 @@ impl From<&ApiError> for ResponseError {
 
 /// Returns the code that OpenAI's response object has for an error: SDKs read it as an enum, and Codex as a client
 /// decides by it. The event `error` has our own code beside it.
-fn openai_code(code: &str) -> &str {
-    match code {
-        "context_length_exceeded" | "insufficient_quota" | "response_cancelled" => code,
-        "invalid_request_error" => "invalid_prompt",
+fn openai_code(error: &ApiError) -> &str {
+    match error.code() {
+        code @ ("context_length_exceeded" | "insufficient_quota" | "response_cancelled") => code,
         "rate_limited" | "concurrency_exceeded" => "rate_limit_exceeded",
+        // OpenAI's code for a request that is refused again, whatever the reason.
+        _ if error.status == StatusCode::BAD_REQUEST => "invalid_prompt",
         _ => "server_error",
     }
 }

@@ -13,6 +13,7 @@ use super::object::{IncompleteDetails, ResponseBody, ResponseError, ResponseStat
 use super::output::ResponseOutput;
 use super::request::ResponseSpec;
 use crate::openai::response::error::{ApiError, outcome_error};
+use crate::openai::response::field_names::FieldNames;
 use crate::openai::response::id::unix_seconds;
 use crate::openai::response::options::REFUSAL_TEXT;
 use crate::openai::response::sse::EventFrames;
@@ -140,7 +141,7 @@ impl ResponseWriter {
         let error = match status {
             ResponseStatus::Cancelled => Some(ApiError::response_cancelled()),
             _ => outcome_error(outcome)
-                .map(|error| error.with_prompt_in("input", self.context_window)),
+                .map(|error| error.in_format(&FieldNames::RESPONSE, self.context_window)),
         };
         ResponseEnd {
             status,

@@ -22,11 +22,12 @@ async fn start(cors: Option<Value>) -> Chain {
     .await
 }
 
-/// Opens the page. The model responds to the page's chat after the release of `round`.
+/// Opens the page. The model completes its answer to the page's chat after the release of `round`.
 async fn open(chain: &Chain, host: &str, round: &str) -> Page {
     let file = workspace::root().join("tests/clients/browser/page.html");
     let html = fs::read(file).expect("the page is readable");
-    let prompt = format!("[[model:{}]]", json!([{"hold": round}, {"text": "spoken"}]));
+    let script = json!([{"text": "Just ", "open": true}, {"hold": round}, {"text": "spoken"}]);
+    let prompt = format!("[[model:{script}]]");
     let base = chain.base_url();
     let query = [("base", base.as_str()), ("key", KEY), ("prompt", &prompt)];
     Page::open(html, host, &query).await

@@ -82,7 +82,7 @@ async fn nginx_forwards_streams_and_large_bodies() {
     })
     .await;
 
-    let script = json!([{"hold": "nginx"}, {"text": "spoken"}]);
+    let script = json!([{"text": "spo", "open": true}, {"hold": "nginx"}, {"text": "ken"}]);
     let mut client = nginx.connect().await;
     let response = client.stream(streamed_chat(&script)).await;
     let mut events = Events::new(response.expect("a response arrives"));

@@ -14,11 +14,11 @@ use crate::stack::{Chain, KEY, streamed_chat};
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 #[tokio::test]
-async fn first_chunk_arrives_before_the_model_responds() {
+async fn first_chunk_arrives_before_the_answer_is_complete() {
     let chain = Chain::start().await;
     for (version, round) in [(Version::H1, "one"), (Version::H2, "two")] {
         let mut client = chain.connect(version).await;
-        let script = json!([{"hold": round}, {"text": "spoken"}]);
+        let script = json!([{"text": "spo", "open": true}, {"hold": round}, {"text": "ken"}]);
         let response = client.stream(streamed_chat(&script)).await.unwrap();
         assert_eq!(response.status, 200);
         assert!(response.headers.contains_key("x-request-id"));
@@ -27,10 +27,14 @@ async fn first_chunk_arrives_before_the_model_responds() {
             events.next_json().await["choices"][0]["delta"],
             json!({"role": "assistant"})
         );
+        assert_eq!(
+            events.next_json().await["choices"][0]["delta"],
+            json!({"content": "spo"})
+        );
         chain.model.release(round);
         assert_eq!(
             events.next_json().await["choices"][0]["delta"],
-            json!({"content": "spoken"})
+            json!({"content": "ken"})
         );
         let rest = events.rest().await.unwrap();
         assert_eq!(rest.last().unwrap(), "data: [DONE]", "{version:?}");

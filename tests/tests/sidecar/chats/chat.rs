@@ -10,7 +10,7 @@ use crate::stack::{SOON, ask, assert_error, chat, content, start, start_with, st
 
 #[tokio::test]
 async fn chunks_come_in_order_and_the_first_before_the_model_responds() {
-    let (model, sidecar) = start().await;
+    let (model, sidecar) = start_with(|options| options.env("PROXY_STREAM_HEAD_MS", "0")).await;
     let script = json!([{"hold": "go"}, {"text": "Héllo wörld", "delta_chars": 4}]);
     let mut client = sidecar.connect().await;
     let more = json!({"stream": true, "stream_options": {"include_usage": true}});
@@ -182,7 +182,12 @@ async fn requested_reasoning_summaries_reach_the_client() {
 
 #[tokio::test]
 async fn idle_streams_get_keepalive_comments_unless_the_client_opts_out() {
-    let (model, sidecar) = start_with(|options| options.env("PROXY_SSE_KEEPALIVE_MS", "50")).await;
+    let options = |options: tests::sidecar::SidecarOptions| {
+        options
+            .env("PROXY_SSE_KEEPALIVE_MS", "50")
+            .env("PROXY_STREAM_HEAD_MS", "100")
+    };
+    let (model, sidecar) = start_with(options).await;
     let plain = |request| request;
     let header = |request| with(request, "x-no-keepalive", "1");
     let agent = |request| with(request, "user-agent", "Obsidian/1.0 Electron");

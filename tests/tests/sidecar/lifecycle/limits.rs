@@ -83,7 +83,11 @@ async fn requests_without_a_permit_are_queued_and_get_429_when_the_queue_is_full
             .env("PROXY_QUEUE_TIMEOUT_MS", "20000")
     };
     let (model, sidecar) = start_with(small).await;
-    let mut first = stream(&sidecar, json!([{"hold": "end"}, {"text": "one"}])).await;
+    let mut first = stream(
+        &sidecar,
+        json!([{"text": "o", "open": true}, {"hold": "end"}, {"text": "ne"}]),
+    )
+    .await;
     first.next_json().await;
     let ask_one = async |text: &str| {
         let response = ask(&sidecar, json!({"text": text}), json!({})).await;

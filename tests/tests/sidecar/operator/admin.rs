@@ -36,7 +36,7 @@ fn sample(exposition: &str, name: &str) -> Option<f64> {
 
 #[tokio::test]
 async fn metrics_cover_requests_turns_tokens_and_children() {
-    let (_model, sidecar) = start().await;
+    let (_model, sidecar) = start_with(|options| options.env("PROXY_STREAM_HEAD_MS", "0")).await;
     let plan = json!({"primary": {"used_percent": 25, "window_minutes": 300, "resets_at": 4_000_000_000_u64}});
     let script = json!([
         {"head": {"rate_limits": plan}},

@@ -88,6 +88,8 @@ async fn failed_disconnected_and_rejected_turns_have_distinct_records() {
         chat_of("fails", &failing, &json!({"stream": true})),
     )
     .await;
+    let later = json!([{"text": "par", "open": true}, {"cut": "abort"}]);
+    send(&sidecar, chat_of("fails", &later, &json!({"stream": true}))).await;
 
     let open = json!([{"text": "par", "open": true}, {"hold": "end"}, {"text": "ty"}]);
     let mut client = sidecar.connect().await;
@@ -108,7 +110,8 @@ async fn failed_disconnected_and_rejected_turns_have_distinct_records() {
             "fails",
             vec![
                 (400, "invalid_request_error", "none"),
-                (200, "invalid_request_error", "none"),
+                (400, "invalid_request_error", "none"),
+                (200, "codex_failed", "estimated"),
             ],
         ),
         ("leaves", vec![(200, "client_left", "estimated")]),
@@ -130,7 +133,7 @@ async fn failed_disconnected_and_rejected_turns_have_distinct_records() {
         assert_eq!(seen, expected, "{client}");
     }
     let totals = |client: &'static str| usage(&sidecar, "/v1/usage", client);
-    assert_eq!(totals("fails").await.json()["errors"], 2);
+    assert_eq!(totals("fails").await.json()["errors"], 3);
     assert_eq!(totals("leaves").await.json()["errors"], 0);
     assert_eq!(totals("late").await.json()["errors"], 1);
 }
@@ -241,7 +244,7 @@ async fn test_endpoint_reports_running_turns_when_enabled() {
     let (_model, sidecar) = start_with(|options| options.env("PROXY_TEST_ENDPOINTS", "true")).await;
     let turns = async || send(&sidecar, get("/__test/conc")).await.json();
     assert_eq!(turns().await, json!({"conc": 0}));
-    let held = json!([{"hold": "for ever"}, {"text": "x"}]);
+    let held = json!([{"text": "x", "open": true}, {"hold": "for ever"}, {"text": "y"}]);
     let mut events = crate::stack::stream(&sidecar, held).await;
     events.next_json().await;
     assert_eq!(turns().await, json!({"conc": 1}));

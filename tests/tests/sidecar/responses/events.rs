@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tests::sse::{self, Events};
 
 use super::client::{create, ok, play, retrieve};
-use crate::stack::start;
+use crate::stack::{start, start_with};
 
 /// Streams a response and returns its events. Asserts that each frame has the event's name and sequence number.
 async fn events(sidecar: &tests::sidecar::Sidecar, body: Value) -> Vec<Value> {
@@ -106,7 +106,7 @@ async fn each_item_is_added_filled_and_done() {
 
 #[tokio::test]
 async fn first_events_precede_the_model_response_and_deltas_follow_it() {
-    let (model, sidecar) = start().await;
+    let (model, sidecar) = start_with(|options| options.env("PROXY_STREAM_HEAD_MS", "0")).await;
     let script = json!([{"hold": "go"}, {"text": "first", "open": true}, {"hold": "rest"}, {"text": " second"}]);
     let mut client = sidecar.connect().await;
     let request = create(json!({"input": play(&script), "stream": true}));
@@ -138,21 +138,15 @@ async fn failure_sends_response_failed_and_error_but_not_completed() {
             Value::Null,
         ),
         (
-            json!({"failed": "context_length_exceeded"}),
+            json!([{"text": "par", "open": true}, {"failed": "context_length_exceeded"}]),
             "context_length_exceeded",
             "context_length_exceeded",
             json!("input"),
         ),
         (
-            json!({"status": 429}),
-            "rate_limit_exceeded",
-            "rate_limited",
-            Value::Null,
-        ),
-        (
-            json!({"status": 400, "error": {"message": "Bad."}}),
-            "invalid_prompt",
-            "invalid_request_error",
+            json!([{"text": "par", "open": true}, {"failed": "server_is_overloaded"}]),
+            "server_error",
+            "codex_unavailable",
             Value::Null,
         ),
     ] {

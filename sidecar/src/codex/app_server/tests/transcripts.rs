@@ -16,7 +16,7 @@ use super::super::ids::TurnKey;
 use super::super::session::*;
 use super::peer::request;
 use crate::codex::rate_limits::SharedRateLimits;
-use crate::turn::{Event, FinishReason, Outcome, TurnError, Usage};
+use crate::turn::{Event, FinishReason, Outcome, Refusal, TurnError, Usage};
 
 const KEY: TurnKey = TurnKey(7);
 
@@ -236,10 +236,17 @@ fn completions() -> Vec<(&'static str, &'static str, Outcome)> {
 
 /// Transcripts of turns that failed, with the text before the failure and the error.
 fn failures() -> Vec<(&'static str, &'static str, TurnError)> {
-    let rejected = |text: &str| TurnError::Rejected(text.to_owned());
+    let rejected = |text: &str| TurnError::Rejected(text.into());
     let quota = || TurnError::QuotaExceeded { retry_after: None };
     vec![
-        ("model-400", "", rejected("mock says 400")),
+        (
+            "model-400",
+            "",
+            TurnError::Rejected(Refusal {
+                code: Some("unknown_parameter".to_owned()),
+                .."mock says 400".into()
+            }),
+        ),
         ("model-401", "", TurnError::Unauthorized),
         ("model-403", "", TurnError::Unauthorized),
         (

@@ -104,7 +104,7 @@ fn table() -> Vec<(&'static str, &'static str, Outcome)> {
     const HELLO: &str = "Hello from the mock.";
     let hour = Some(Duration::from_secs(3600));
     let failed = Outcome::Failed;
-    let rejected = |text: &str| failed(TurnError::Rejected(text.to_owned()));
+    let rejected = |text: &str| failed(TurnError::Rejected(text.into()));
     let one_call = || completed(Some((11, 3, 5, 0)));
     let two_calls = || completed(Some((22, 6, 10, 0)));
     vec![

@@ -90,6 +90,7 @@ impl TurnFixture {
             .env("PROXY_QUEUE_MAX", "1")
             .env("PROXY_QUEUE_TIMEOUT_MS", "60000")
             .env("PROXY_DRAIN_MS", drain_ms)
+            .env("PROXY_STREAM_HEAD_MS", "0")
             .env("CODEX_WORKER_MAX_TURNS", max_turns);
         let mut fixture = Self {
             model,

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::wire::TurnFailure;
+use super::provider::{provider_message, refusal, refusal_in_text};
+use crate::codex::app_server::wire::TurnFailure;
 use crate::turn::{FinishReason, Outcome, TurnError, Usage};
 
 /// Returns the outcome of a turn with the status `failed`.
-pub(super) fn outcome(
+pub(in crate::codex::app_server) fn outcome(
     failure: &TurnFailure,
     usage: Option<Usage>,
     quota_reset: Option<Duration>,
@@ -54,15 +55,15 @@ fn turn_error(failure: &TurnFailure, quota_reset: Option<Duration>) -> TurnError
         ("sandboxError", _) => TurnError::SandboxFailed,
         // Answers to calls that the sidecar never makes.
         ("threadRollbackFailed" | "activeTurnNotSteerable", _) => TurnError::Protocol,
-        ("badRequest", _) | (_, Some(400..=499)) => {
-            TurnError::rejected(provider_message(&failure.message))
-        }
-        ("other", None) if is_json_error(&failure.message) => {
-            TurnError::rejected(provider_message(&failure.message))
-        }
+        ("badRequest", _) | (_, Some(400..=499)) => TurnError::rejected(refusal(&failure.message)),
         ("other", None) if failure.message.starts_with("Missing environment variable") => {
             TurnError::Unavailable
         }
+        // Codex reports a refused request like any other failure; only the text tells.
+        ("other", None) => match refusal_in_text(&failure.message) {
+            Some(refusal) => TurnError::rejected(refusal),
+            None => TurnError::ProviderFailed,
+        },
         _ => TurnError::ProviderFailed,
     }
 }
@@ -98,30 +99,6 @@ fn kind_and_status(info: &Value) -> (&str, Option<u64>) {
         }),
         _ => ("", None),
     }
-}
-
-fn is_json_error(message: &str) -> bool {
-    inner_message(message).is_some()
-}
-
-/// Returns the provider's sentence about a rejected request. The message of Codex is the provider's body, or the
-/// sentence between the status and the provider's address.
-fn provider_message(message: &str) -> String {
-    let body = message
-        .strip_prefix("unexpected status ")
-        .and_then(|rest| rest.split_once(": "))
-        .map_or(message, |(_status, body)| body);
-    // Removed for the client: the address is internal to the operator's network.
-    let sentence = body.split_once(", url: ").map_or(body, |(text, _)| text);
-    inner_message(sentence).unwrap_or_else(|| sentence.to_owned())
-}
-
-fn inner_message(message: &str) -> Option<String> {
-    let body: Value = serde_json::from_str(message).ok()?;
-    let inner = body
-        .pointer("/error/message")
-        .or_else(|| body.get("detail"))?;
-    inner.as_str().map(str::to_owned)
 }
 
 #[cfg(test)]
