@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 use sidecar::codex::{ChildHarness, HarnessOutput, Protocol};
 use sidecar::turn::{
-    Content, Event, Item, Message, Model, Profile, Role, Summary, Tool, Tools, TurnRequest,
+    Content, Event, Item, Message, Model, Profile, Role, Summary, Tool, ToolKind, Tools,
+    TurnRequest,
 };
 
 /// Maximum turns of one child; more do not reach new states.
@@ -114,6 +115,8 @@ fn request() -> TurnRequest {
     let schema = || serde_json::from_str(r#"{"type":"object"}"#).expect("JSON");
     let tool = Tool {
         name: "look_up".to_owned(),
+        namespace: None,
+        kind: ToolKind::Function,
         description: "Looks up.".to_owned(),
         parameters: schema(),
     };
