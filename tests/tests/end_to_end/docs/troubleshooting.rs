@@ -54,9 +54,13 @@ fn codes() -> BTreeSet<String> {
         .expect("the function exists")
         .1;
     let errors = read("sidecar/src/openai/response/error.rs");
-    let requests = ["request/body.rs", "responses/request/parse.rs"]
-        .map(|file| read(&format!("sidecar/src/openai/{file}")))
-        .concat();
+    let requests = [
+        "request/body.rs",
+        "request/tools.rs",
+        "responses/request/parse.rs",
+    ]
+    .map(|file| read(&format!("sidecar/src/openai/{file}")))
+    .concat();
     let calls = ["bad_request(", "rejected("].map(|name| requests.split(name).skip(1));
     let called = calls
         .into_iter()

@@ -69,11 +69,10 @@ async fn codex_runs_a_command(model: &str, command: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn codex_as_a_client_runs_its_own_tools() {
-    // Codex behind the sidecar would drop a client tool called `exec_command`, so the sidecar adds a prefix.
-    let command =
-        json!({"call": "client_exec_command", "arguments": {"cmd": "echo made by $((6 * 7))"}});
+    // Codex behind the sidecar would drop a client tool called `exec_command`, so the sidecar appends an underscore.
+    let command = json!({"call": "exec_command_", "arguments": {"cmd": "echo made by $((6 * 7))"}});
     let offered = codex_runs_a_command("codex-5", &command).await;
-    for name in ["client_exec_command", "view_image", "spawn_agent"] {
+    for name in ["exec_command_", "view_image", "spawn_agent"] {
         assert!(
             offered.iter().any(|other| other == name),
             "{name} in {offered:?}"

@@ -254,10 +254,15 @@ async fn responses_work_with_a_proto_codex() {
 #[tokio::test]
 async fn client_tools_with_reserved_names_reach_the_model() {
     let (model, sidecar) = start().await;
-    for name in ["exec_command", "shell_command", "mcp", "mcp__x__y"] {
-        let tools = json!([{"type": "function", "name": name}, {"type": "function", "name": format!("client_{name}")}]);
-        let rounds =
-            json!([[{"call": format!("client_{name}"), "call_id": "c1"}], [{"text": "Done."}]]);
+    for (name, sent_name, sent_twice) in [
+        ("exec_command", "exec_command_", "exec_command__"),
+        ("shell_command", "shell_command_", "shell_command__"),
+        ("mcp", "client_mcp", "client_client_mcp"),
+        ("mcp__x__y", "client_mcp__x__y", "client_client_mcp__x__y"),
+    ] {
+        let tools =
+            json!([{"type": "function", "name": name}, {"type": "function", "name": sent_name}]);
+        let rounds = json!([[{"call": sent_name, "call_id": "c1"}], [{"text": "Done."}]]);
         let first_body = json!({"input": play(&rounds), "tools": tools});
         let first = respond(&sidecar, first_body).await;
         assert_eq!(
@@ -276,16 +281,10 @@ async fn client_tools_with_reserved_names_reach_the_model() {
             .into_iter()
             .map(|tool| &tool["name"])
             .collect();
-        assert_eq!(
-            offered,
-            [
-                &json!(format!("client_{name}")),
-                &json!(format!("client_client_{name}"))
-            ]
-        );
+        assert_eq!(offered, [&json!(sent_name), &json!(sent_twice)]);
         assert_eq!(
             sent.conversation()[1]["name"],
-            format!("client_{name}"),
+            sent_name,
             "the model gets its own name of the tool"
         );
     }

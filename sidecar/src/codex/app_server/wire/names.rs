@@ -3,8 +3,8 @@
 //! Codex 0.169.0 and 0.171.0 keep names for tools of their own. `thread/start` rejects `mcp` and every name that begins
 //! with `mcp__`; `exec_command` and `shell_command` are dropped without an error, even where Codex's shell is turned off;
 //! and of namespaces, those of MCP servers and a list of OpenAI's are rejected. A later Codex may keep more. The rule here
-//! is therefore wider than what these versions keep: a name of such a family gets a prefix that no tool of Codex has, and
-//! a namespace always does.
+//! is therefore wider than what these versions keep: a name of the family of MCP servers gets a prefix, a name of the family
+//! of shells an underscore at its end, and a namespace always gets the prefix. No tool of Codex has a name of these forms.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -28,10 +28,14 @@ const TOP_LEVEL: &str = "functions";
 
 /// Returns the name under which the model knows a tool.
 pub(crate) fn to_codex(name: &str) -> Cow<'_, str> {
-    if is_kept_by_codex(unprefixed(name)) {
+    if is_of_mcp(name) {
         prefixed(name).into()
-    } else {
+    } else if !is_of_shell(name) {
         name.into()
+    } else if name.len() < MAX_NAME_CHARS {
+        format!("{name}_").into()
+    } else {
+        shortened(name).into()
     }
 }
 
@@ -59,17 +63,26 @@ pub(crate) fn restore(call: &mut ToolCall) {
 }
 
 fn from_codex(mut name: String) -> String {
-    if name.starts_with(PREFIX) && is_kept_by_codex(unprefixed(&name)) {
+    if name.starts_with(PREFIX) && is_of_mcp(&name) {
         name.drain(..PREFIX.len());
+    } else if name.ends_with('_') && is_of_shell(&name) {
+        name.pop();
     }
     name
 }
 
-/// Whether a name belongs to a family that Codex keeps for itself: MCP servers, or programs that run a command.
-fn is_kept_by_codex(name: &str) -> bool {
+/// Whether a name without its prefixes is one of an MCP server. A client's own name may have the prefix.
+fn is_of_mcp(name: &str) -> bool {
+    let name = unprefixed(name);
+    let start = name.get(..3);
+    start.is_some_and(|start| start.eq_ignore_ascii_case("mcp"))
+}
+
+/// Whether a name is one of a program that runs commands.
+fn is_of_shell(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let mut words = name.split(['_', '-']);
-    name.starts_with("mcp") || words.any(|word| word.starts_with("command") || word == "shell")
+    words.any(|word| word.starts_with("command") || word == "shell")
 }
 
 /// Returns a name without the prefix. A client's own name may begin with it, even several times.
@@ -80,13 +93,20 @@ fn unprefixed(mut name: &str) -> &str {
     name
 }
 
-/// Returns a name with the prefix. A name that would be too long ends with a hash and has the full length, which no other
-/// name with the prefix has; the two forms cannot meet.
+/// Returns a name with the prefix. A shortened name has the full length, which no other name with the prefix has.
 fn prefixed(name: &str) -> String {
     if PREFIX.len() + name.len() < MAX_NAME_CHARS {
-        return format!("{PREFIX}{name}");
+        format!("{PREFIX}{name}")
+    } else {
+        shortened(name)
     }
+}
+
+/// Returns the beginning of a name that is too long to be mapped, with the prefix and a hash of the whole name.
+fn shortened(name: &str) -> String {
     let kept = MAX_NAME_CHARS - PREFIX.len() - "_".len() - 2 * HASH_BYTES;
+    // A model may have made up a name with other characters than a client's.
+    let kept = name.floor_char_boundary(kept);
     let mut short = format!("{PREFIX}{}_", &name[..kept]);
     for byte in Sha256::digest(name).iter().take(HASH_BYTES) {
         let _ = write!(short, "{byte:02x}"); // Writing to a `String` cannot fail.
@@ -145,10 +165,10 @@ mod tests {
         for name in &names {
             let mapped = to_codex(name).into_owned();
             assert!(mapped.len() <= MAX_NAME_CHARS, "{mapped}");
-            assert!(
-                !is_kept_by_codex(&mapped) || mapped.starts_with(PREFIX),
-                "{mapped}"
-            );
+            let lower = mapped.to_ascii_lowercase();
+            let kept = ["mcp", "exec_command", "shell_command"];
+            assert!(!kept.contains(&lower.as_str()), "{mapped}");
+            assert!(!lower.starts_with("mcp__"), "{mapped}");
             assert!(is_call_of(&call(&mapped, None), name, None), "{name}");
             if mapped.len() < MAX_NAME_CHARS {
                 assert_eq!(from_codex(mapped.clone()), *name);
