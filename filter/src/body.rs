@@ -180,7 +180,9 @@ mod tests {
     use super::*;
 
     fn config(max_body_bytes: u64) -> Config {
-        let json = format!(r#"{{"auth": "none", "max_body_bytes": {max_body_bytes}}}"#);
+        let json = format!(
+            r#"{{"auth": "none", "max_body_bytes": {max_body_bytes}, "models": ["codex-5*"], "default_model": "codex-5"}}"#
+        );
         Config::load(json.as_bytes(), &Default::default(), std::time::UNIX_EPOCH).unwrap()
     }
 

@@ -59,6 +59,8 @@ pub struct RequestHead<'a> {
     pub access_control_request_private_network: SingleHeader<'a>,
     /// The declared length of the body.
     pub content_length: SingleHeader<'a>,
+    /// The compression of the body.
+    pub content_encoding: SingleHeader<'a>,
     /// Whether Envoy treats the request as gRPC, by its media type.
     pub looks_like_grpc: bool,
     /// The request id from the client or from Envoy.
@@ -81,6 +83,15 @@ impl<'a> RequestHead<'a> {
         head
     }
 
+    /// Whether the body is compressed, so that it cannot be scanned. RFC 9110, section 8.4.1: `identity` stands for none.
+    pub fn has_encoded_body(&self) -> bool {
+        match self.content_encoding {
+            SingleHeader::Absent => false,
+            SingleHeader::Once(encoding) => !encoding.eq_ignore_ascii_case(b"identity"),
+            SingleHeader::Repeated => true,
+        }
+    }
+
     fn add(&mut self, name: &'a str, value: &'a [u8]) {
         match &*lower(name) {
             ":method" => self.method = value,
@@ -93,6 +104,7 @@ impl<'a> RequestHead<'a> {
                 self.access_control_request_private_network.add(value);
             }
             "content-length" => self.content_length.add(value),
+            "content-encoding" => self.content_encoding.add(value),
             "content-type" => self.looks_like_grpc |= value.starts_with(b"application/grpc"),
             "x-request-id" => self.request_id.add(value),
             "x-forwarded-method" => self.forwarded_method.add(value),

@@ -110,10 +110,26 @@ fn check(
         return Err(Answered { reply, quota });
     }
     let body = match route {
+        Route::Generate if head.has_encoded_body() => encoded_body(config, client.map(Rc::as_ref))
+            .map_err(|reply| Answered { reply, quota })?,
         Route::Generate => Body::gated(client.cloned()),
         Route::Open | Route::Models | Route::Verify | Route::Guarded => Body::passthrough(),
     };
     Ok(Admitted { body, quota })
+}
+
+/// Returns a compressed body, which the filter cannot read: the upstream decodes and checks it.
+///
+/// Rejected where the configuration or the client's key restricts the models: a restriction is enforced here, or not at
+/// all. A decoder would cost each VM its memory and Envoy's worker thread the time.
+fn encoded_body(config: &Config, client: Option<&Client>) -> Result<Body, LocalReply> {
+    let is_restricted =
+        config.catalogue.models.is_some() || client.is_some_and(|client| client.models.is_some());
+    if is_restricted {
+        Err(LocalReply::encoded_body())
+    } else {
+        Ok(Body::passthrough())
+    }
 }
 
 /// Takes a token from the bucket of the client, or of the address with `auth: none`, which has no client.

@@ -75,6 +75,13 @@ impl LocalReply {
         Self::reject(RejectReason::InvalidJson, message)
     }
 
+    /// 415: the body is compressed, so that its model cannot be checked.
+    pub fn encoded_body() -> Self {
+        let message = "Unsupported `content-encoding`: this API key or deployment restricts the models, so send the body \
+            uncompressed.";
+        Self::reject(RejectReason::EncodedBody, message)
+    }
+
     /// 400: `model` is not a string, or is missing without a default.
     pub fn invalid_model(message: &str) -> Self {
         Self::reject(RejectReason::InvalidModel, message)

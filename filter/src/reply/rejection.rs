@@ -12,6 +12,8 @@ pub enum RejectReason {
     RateLimited,
     /// The body is longer than `max_body_bytes`.
     BodyTooLarge,
+    /// The body is compressed, and its model must be checked.
+    EncodedBody,
     /// The body is not a JSON object.
     InvalidJson,
     /// `model` is not a string, or is missing without a default.
@@ -41,11 +43,12 @@ pub struct ErrorSpec {
 
 impl RejectReason {
     /// Every reason, in the order of the discriminants.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::InvalidApiKey,
         Self::UnauthenticatedRateLimited,
         Self::RateLimited,
         Self::BodyTooLarge,
+        Self::EncodedBody,
         Self::InvalidJson,
         Self::InvalidModel,
         Self::ModelNotFound,
@@ -62,6 +65,7 @@ impl RejectReason {
             Self::UnauthenticatedRateLimited => "stranger_rate_limited",
             Self::RateLimited => "rate_limited",
             Self::BodyTooLarge => "body_too_large",
+            Self::EncodedBody => "encoded_body",
             Self::InvalidJson => "invalid_json",
             Self::InvalidModel => "invalid_model",
             Self::ModelNotFound => "model_not_found",
@@ -79,6 +83,7 @@ impl RejectReason {
                 (429, "rate_limit_error", "rate_limited", None)
             }
             Self::BodyTooLarge => (413, "invalid_request_error", "request_too_large", None),
+            Self::EncodedBody => (415, "invalid_request_error", "unsupported_media_type", None),
             Self::InvalidJson => (400, "invalid_request_error", "invalid_json", None),
             Self::InvalidModel => (
                 400,

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
+use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
+use super::content_encoding::ContentEncoding;
 use super::route::Route;
 use super::state::AppState;
 use crate::openai::ApiError;
@@ -109,22 +110,27 @@ impl<'a> RequestContext<'a> {
         }
     }
 
-    /// Reads the body of a request whose media type is JSON; the caller parses the body.
+    /// Reads and decodes the body of a request whose media type is JSON; the caller parses the body.
     ///
     /// # Errors
-    /// The media type is not JSON, the body is compressed, larger than `max_body_bytes`, or incomplete.
+    /// The media type is not JSON, the encoding unknown, or the body incomplete or larger than `max_body_bytes`, encoded
+    /// or decoded.
     pub(super) async fn read_body(
         self,
         state: &AppState,
         body: &mut Incoming,
     ) -> Result<Bytes, ApiError> {
-        check_content_headers(&self.head.headers)?;
+        let encoding = ContentEncoding::of(&self.head.headers)?;
+        check_media_type(&self.head.headers)?;
         let limit = state.config.max_body_bytes;
-        match Limited::new(body, limit).collect().await {
-            Ok(body) => Ok(body.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(ApiError::body_too_large(limit)),
-            Err(_) => Err(ApiError::body_incomplete()),
-        }
+        let encoded = match Limited::new(body, limit).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => {
+                return Err(ApiError::body_too_large(limit));
+            }
+            Err(_) => return Err(ApiError::body_incomplete()),
+        };
+        encoding.decode(encoded, limit).await
     }
 }
 
@@ -141,15 +147,8 @@ pub(super) async fn discard(body: &mut Incoming) {
     timeout(UNREAD_TIMEOUT, rest).await.ok();
 }
 
-/// Accepts an uncompressed body with the media type `application/json` or without one.
-fn check_content_headers(headers: &HeaderMap) -> Result<(), ApiError> {
-    let encoded = header(headers, &CONTENT_ENCODING)
-        .is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity"));
-    if encoded {
-        return Err(ApiError::unsupported_media_type(
-            "Unsupported `content-encoding`; send the body uncompressed.",
-        ));
-    }
+/// Accepts a body with the media type `application/json` or without one.
+fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(media_type) = headers.get(CONTENT_TYPE) else {
         return Ok(());
     };

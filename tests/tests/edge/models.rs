@@ -169,6 +169,11 @@ async fn upstream_decides_on_models_without_a_list() {
                 .await;
         }
     }
+    // The filter cannot read a compressed body: it leaves the model to the upstream, or refuses the body.
+    for (key, expected) in [(ALICE, "200"), (BOB, "415 unsupported_media_type")] {
+        let compressed = || with(post(CHAT, "not read"), "content-encoding", "gzip");
+        edges.check(|| bearer(compressed(), key), expected).await;
+    }
 }
 
 /// The filter reads only the first `model`; the sidecar rejects a duplicate field, so the second one has no effect.

@@ -222,3 +222,45 @@ fn long_body_is_read_alike_at_any_string_offset() {
         }
     }
 }
+
+/// The filter does not decode: a compressed body passes unread where no model is restricted, and is refused elsewhere.
+#[test]
+fn compressed_body_is_refused_wherever_models_are_restricted() {
+    const REFUSED: &str = "415 unsupported_media_type";
+    const BOB: &str = "Bearer sk-bob";
+    let request = |key: &str, encodings: &[&str], body: &[u8]| {
+        let request = chat(body).header("authorization", key);
+        encodings.iter().fold(request, |request, encoding| {
+            request.header("content-encoding", encoding)
+        })
+    };
+    let unlisted = base_with(json!({"models": null}));
+    let open = base_with(json!({"models": null, "auth": "none", "keys": []}));
+    let plain = br#"{"model":"codex-5"}"#;
+    let mut listed = Gateway::new(&base());
+    let (mut unlisted, mut open) = (Gateway::new(&unlisted), Gateway::new(&open));
+    for encodings in [
+        &["gzip"][..],
+        &["zstd"],
+        &["br"],
+        &[""],
+        &["identity", "gzip"],
+    ] {
+        for body in [&b"\x1f\x8b\x08"[..], plain] {
+            listed.check(request(ALICE, encodings, body), REFUSED);
+            unlisted.check(request(BOB, encodings, body), REFUSED);
+            for exchange in unlisted.send(request(ALICE, encodings, body)) {
+                assert_eq!(outcome(&exchange), "forwarded");
+                check_upstream(&exchange, body);
+            }
+            open.check(chat(body).header("content-encoding", "gzip"), "forwarded");
+        }
+    }
+    for encoding in ["identity", "Identity"] {
+        listed.check(request(ALICE, &[encoding], plain), "forwarded");
+        listed.check(
+            request(BOB, &[encoding], br#"{"model":"codex-6"}"#),
+            "403 model_not_allowed",
+        );
+    }
+}

@@ -16,7 +16,7 @@ async fn invalid_requests_get_a_status_and_code_before_the_model_is_asked() {
     let (model, sidecar) = start_with(|options| options.env("PROXY_MAX_BODY_BYTES", "1000")).await;
     let mut client = sidecar.connect().await;
     let chat = |body: &str| post("/v1/chat/completions", body.to_owned());
-    let compressed = |request| with(request, "content-encoding", "gzip");
+    let encoded = |request, encoding| with(request, "content-encoding", encoding);
     for (request, status, code) in [
         (chat("{"), 400, "invalid_json"),
         (chat(r#"{"messages":[]}"#), 400, "invalid_request_error"),
@@ -25,7 +25,9 @@ async fn invalid_requests_get_a_status_and_code_before_the_model_is_asked() {
             404,
             "model_not_found",
         ),
-        (compressed(chat("{}")), 415, "unsupported_media_type"),
+        (encoded(chat("{}"), "br"), 415, "unsupported_media_type"),
+        (encoded(chat("{}"), "gzip"), 400, "invalid_request_error"),
+        (encoded(chat("{}"), "zstd"), 400, "invalid_request_error"),
         (
             chat(&format!(r#"{{"messages":"{}"}}"#, "x".repeat(1000))),
             413,

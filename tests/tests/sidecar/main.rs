@@ -2,6 +2,7 @@
 
 mod agent;
 mod chats;
+mod encoded_bodies;
 mod error_words;
 mod errors;
 mod lifecycle;

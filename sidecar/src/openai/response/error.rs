@@ -229,7 +229,7 @@ impl ApiError {
         )
     }
 
-    /// 415: the body is not JSON, or is compressed.
+    /// 415: the body is not JSON, or has an unknown encoding.
     pub fn unsupported_media_type(message: &str) -> Self {
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tests::http::{Body, BufferedResponse, get, post, with};
 use tests::sidecar::Sidecar;
 use tests::sse::{self, Events};
+use tokio::task::JoinSet;
 
 use crate::stack::{SOON, assert_error, chat, eventually, start, start_with, stream};
 
@@ -153,10 +154,12 @@ async fn client_that_leaves_before_the_head_interrupts_its_turn() {
         "x-codex-edge-client",
         "leaves",
     );
-    let pending = tokio::spawn(async move { client.stream(request).await.is_ok() });
+    let mut pending = JoinSet::new();
+    pending.spawn(async move { client.stream(request).await.is_ok() });
     model.wait_for_requests(1, SOON).await.unwrap();
-    assert!(!pending.is_finished(), "the head waits for the model");
-    pending.abort();
+    let response = pending.try_join_next();
+    assert!(response.is_none(), "the head waits for the model");
+    pending.shutdown().await;
     let cut = model.wait_for_disconnects(1, SOON).await;
     cut.expect("the turn is interrupted");
     eventually("the request is logged", || {
