@@ -39,11 +39,17 @@ struct Call<'a> {
 }
 
 fn main() -> io::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.first().map(String::as_str) {
+    // Settings, `-c key=value`, may stand before the command.
+    let mut arguments = std::env::args().skip(1);
+    let mut command = arguments.next();
+    while command.as_deref() == Some("-c") {
+        command = arguments.nth(1);
+    }
+    match command.as_deref() {
         Some("--version") => writeln!(io::stdout(), "{VERSION}"),
         Some("debug") => {
-            let models = json!({"models": [{"slug": "gpt-5", "context_window": 272_000}]});
+            let model = json!({"slug": "gpt-5", "visibility": "list", "context_window": 272_000});
+            let models = json!({"models": [model]});
             writeln!(io::stdout(), "{models}")
         }
         Some("app-server") => {

@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use tests::codex_models::default_model;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, sleep_until};
@@ -170,7 +171,7 @@ impl BareLoop {
     async fn start_turn(&mut self, number: usize, turns: &mut TurnTable) -> anyhow::Result<()> {
         turns.starting.insert(number, ActiveTurn::new(number));
         let params = json!({
-            "ephemeral": true, "model": "gpt-5", "approvalPolicy": "never", "sandbox": "read-only",
+            "ephemeral": true, "model": default_model(), "approvalPolicy": "never", "sandbox": "read-only",
             "baseInstructions": "", "environments": [],
         });
         self.call(number * CALLS + THREAD_START, "thread/start", &params)

@@ -66,11 +66,13 @@ impl Variant {
             Self::Lua => {
                 with_cors(options).filters_instead(&[CORS, &lua(), &local_rate_limit()].concat())
             }
-            Self::WithoutRateLimit => options.filter("unauthenticated_rate_limit", limit()),
-            Self::GateOnly => options
+            Self::WithoutRateLimit => {
+                listed_models(options).filter("unauthenticated_rate_limit", limit())
+            }
+            Self::GateOnly => listed_models(options)
                 .filter("unauthenticated_rate_limit", limit())
                 .filter("cors", json!({"enabled": false})),
-            Self::CodexEdge => options
+            Self::CodexEdge => listed_models(options)
                 .filter("rate_limit", limit())
                 .filter("unauthenticated_rate_limit", limit()),
         }
@@ -101,6 +103,11 @@ impl Variant {
         }
         Ok(())
     }
+}
+
+/// Adds a list of models, so that each variant with a gate rejects the same model.
+fn listed_models(options: EnvoyOptions) -> EnvoyOptions {
+    options.filter("models", json!(["codex-5*", "codev-5*", "gpt-5"]))
 }
 
 fn limit() -> serde_json::Value {
