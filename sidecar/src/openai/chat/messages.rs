@@ -210,6 +210,7 @@ impl ConversationBuilder<'_> {
         }
         let sent = message.content.filter(|content| !is_empty_list(content));
         let mut content = content(index, sent)?.unwrap_or_default();
+        image::reject_images(&content, &format!("messages[{index}].content"))?;
         content.extend(message.refusal.map(Content::Text));
         // Clients send an empty string beside tool calls; as a message it would be an empty turn of the model.
         content.retain(|content| *content != Content::Text(String::new()));

@@ -345,6 +345,7 @@ fn invalid_messages_are_rejected_with_their_path() {
         (r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"http://x/y.png"}}]}"#.to_owned(), "unsupported_value", "messages[0].content[0].image_url.url"),
         (r#"{"role":"user","content":[{"type":"image_url","image_url":"x"}]}"#.to_owned(), "unsupported_value", "messages[0].content[0].image_url.url"),
         (format!(r#"{{"role":"user","content":[{{"type":"image_url","image_url":{{"url":"{PIXEL}","detail":"max"}}}}]}}"#), "invalid_request_error", "messages[0].content[0].image_url.detail"),
+        (format!(r#"{{"role":"assistant","content":[{{"type":"text","text":"a"}},{{"type":"image_url","image_url":{{"url":"{PIXEL}"}}}}]}}"#), "invalid_request_error", "messages[0].content[1]"),
         (r#"{"role":"alien","content":"x"}"#.to_owned(), "invalid_request_error", "messages[0].role"),
         (r#"{"role":"function","name":"f","content":"x"}"#.to_owned(), "unsupported_value", "messages[0].role"),
         (output.to_owned(), "invalid_request_error", "messages[0].tool_call_id"),

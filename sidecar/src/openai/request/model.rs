@@ -9,6 +9,9 @@ use crate::turn::{Effort, Model, Verbosity};
 /// The service tiers that OpenAI documents.
 const SERVICE_TIERS: [&str; 5] = ["auto", "default", "flex", "scale", "priority"];
 
+/// The tier that Codex passes on for every model, although its list of tiers names faster ones only.
+const FLEX_TIER: &str = "flex";
+
 /// A setting with the path of its field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting<T> {
@@ -86,8 +89,10 @@ impl RequestedModel<'_> {
         let Some(tier) = self.service_tier else {
             return Ok(None);
         };
-        let of_model = id.codex_model.map(|model| model.service_tiers.as_slice());
-        if of_model.unwrap_or_default().iter().any(|own| own == tier) {
+        let is_of_model = id.codex_model.is_some_and(|model| {
+            tier == FLEX_TIER || model.service_tiers.iter().any(|own| own == tier)
+        });
+        if is_of_model {
             return Ok(Some(tier.to_owned()));
         }
         if !SERVICE_TIERS.contains(&tier) {
@@ -259,6 +264,9 @@ mod tests {
         assert_eq!(model.service_tier.as_deref(), Some("priority"));
         assert_eq!(ignored, "");
         let (model, ignored) = settings("codex-5", &requested("flex")).unwrap();
+        assert_eq!(model.service_tier.as_deref(), Some("flex"));
+        assert_eq!(ignored, "");
+        let (model, ignored) = settings("codex-5", &requested("scale")).unwrap();
         assert_eq!(
             (model.service_tier, ignored.as_str()),
             (None, "service_tier")

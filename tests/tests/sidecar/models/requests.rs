@@ -226,13 +226,23 @@ async fn verbosity_and_service_tier_reach_the_model() {
             (json!("medium"), json!("priority")),
         ]
     );
-    let flex = ask(
-        &sidecar,
-        json!([{"text": "Hi."}]),
-        json!({"service_tier": "flex"}),
-    )
-    .await;
-    assert_eq!(flex.header("x-codex-edge-ignored"), "service_tier");
+    let ask_for = async |tier: &str| {
+        let response = ask(
+            &sidecar,
+            json!([{"text": "Hi."}]),
+            json!({"service_tier": tier}),
+        )
+        .await;
+        assert_eq!(response.status, 200, "{response:?}");
+        let ignored = response.headers.get("x-codex-edge-ignored").cloned();
+        let requests = model.requests();
+        let sent = requests.last().unwrap().body["service_tier"].clone();
+        (sent, ignored)
+    };
+    assert_eq!(ask_for("flex").await, (json!("flex"), None));
+    let (sent, ignored) = ask_for("scale").await;
+    assert_eq!(sent, Value::Null);
+    assert_eq!(ignored.unwrap(), "service_tier");
     for (field, value) in [("verbosity", "huge"), ("service_tier", "fastest")] {
         let response = client
             .send(chat("codex-5", &json!({field: value})))

@@ -7,6 +7,8 @@ use tests::http::{empty, get, post};
 use super::client::{create, id, ok, play, respond, retrieve, send};
 use crate::stack::{assert_error, start};
 
+const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
 #[tokio::test]
 async fn invalid_requests_are_rejected_with_their_param() {
     let (model, sidecar) = start().await;
@@ -32,6 +34,11 @@ async fn invalid_requests_are_rejected_with_their_param() {
             json!({"input": [{"role": "user"}]}),
             "invalid_request_error",
             "input[0].content",
+        ),
+        (
+            json!({"input": [{"role": "assistant", "content": [{"type": "input_image", "image_url": PIXEL}]}]}),
+            "invalid_request_error",
+            "input[0].content[0]",
         ),
         (
             json!({"input": [{"type": "computer_call"}]}),

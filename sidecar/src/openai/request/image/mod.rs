@@ -3,4 +3,4 @@
 mod data;
 mod url;
 
-pub(in crate::openai) use url::{parse_detail, parse_image};
+pub(in crate::openai) use url::{parse_detail, parse_image, reject_images};

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::data::ImageFormat;
 use crate::openai::response::error::ApiError;
-use crate::turn::{Detail, Image};
+use crate::turn::{Content, Detail, Image};
 
 /// Bytes of the largest image; the limit of the OpenAI API.
 const MAX_IMAGE_BYTES: usize = 20 << 20;
@@ -19,6 +19,22 @@ const MAX_IMAGE_BYTES: usize = 20 << 20;
 pub(in crate::openai) fn parse_image(url: String, detail: Option<Detail>) -> Result<Image, String> {
     check(&url)?;
     Ok(Image { url, detail })
+}
+
+/// Checks that the content of an assistant message at `param` has no image. Without the check the provider's error would
+/// name a place in Codex's request.
+///
+/// # Errors
+/// 400 for the first image.
+pub(in crate::openai) fn reject_images(content: &[Content], param: &str) -> Result<(), ApiError> {
+    let is_image = |part: &Content| matches!(part, Content::Image(_));
+    match content.iter().position(is_image) {
+        Some(index) => {
+            let text = "An assistant message cannot have an image; send it in a user message.";
+            Err(ApiError::invalid(text).at(format!("{param}[{index}]")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Parses the `detail` of the image at `param`.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::parts::{InputPart, content};
 use super::tools::ResponseTool;
 use crate::openai::request::body;
+use crate::openai::request::image;
 use crate::openai::request::string_or_list::StringOrList;
 use crate::openai::request::validate::{check_call_id, check_tool_name};
 use crate::openai::responses::item::parse_item_id;
@@ -231,6 +232,7 @@ impl ItemParser<'_> {
         let parts = item.content.ok_or_else(|| self.missing("content"))?;
         let mut content = content(parts, &format!("{}.content", self.param))?;
         if role == Role::Assistant {
+            image::reject_images(&content, &format!("{}.content", self.param))?;
             // An answer may be empty, and clients return it; to the model it would be an empty turn of its own.
             content.retain(|content| *content != Content::Text(String::new()));
         } else if content.is_empty() {
