@@ -26,7 +26,7 @@ pub(crate) fn check(input: &[u8]) {
     }
     let access = ModelAccess::new(Arc::clone(&catalogue), None);
     for listed in catalogue.ids() {
-        let id = listed.id.as_ref();
+        let id = listed.id;
         assert!(
             catalogue.find(id).is_some(),
             "{id:?} is listed and cannot be requested"

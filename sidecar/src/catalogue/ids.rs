@@ -1,8 +1,6 @@
 //! The ids of a deployment: `codex-5` and `codev-5` with the efforts of the default model, every model that Codex
 //! offers, and the ids of `PROXY_MODELS`.
 
-use std::borrow::Cow;
-
 use super::codex_models::{CodexModel, CodexModels};
 use super::settings::{CatalogueSettings, ModelOverride, WILDCARD};
 use crate::turn::Effort;
@@ -12,10 +10,6 @@ const FAMILIES: [&str; 2] = ["codex-5", "codev-5"];
 
 /// The efforts of a family whose model is not in Codex's list; every reasoning model of OpenAI has them.
 const USUAL_EFFORTS: [&str; 3] = ["low", "medium", "high"];
-
-/// Efforts below the lowest one of the models that Codex lists. A family accepts them for clients of OpenAI's smaller
-/// models, and they select the model's lowest effort.
-const LOWER_EFFORTS: [&str; 2] = ["none", "minimal"];
 
 /// The model ids of a deployment, and the default id.
 #[derive(Debug, Clone)]
@@ -39,7 +33,7 @@ struct CatalogueEntry {
 #[derive(Debug, Clone)]
 pub struct CatalogueId<'a> {
     /// The id as this deployment spells it; for an unknown id, the client's spelling.
-    pub id: Cow<'a, str>,
+    pub id: &'a str,
     /// The name that is sent to the model provider.
     pub model: &'a str,
     /// The effort that the id selects.
@@ -121,7 +115,8 @@ impl Catalogue {
             },
             <[Effort]>::to_vec,
         );
-        let below: Vec<_> = LOWER_EFFORTS
+        // For clients of OpenAI's smaller models; they select the model's lowest effort.
+        let below: Vec<_> = Effort::BELOW_LOW
             .into_iter()
             .filter_map(Effort::parse)
             .filter(|effort| !own.contains(effort))
@@ -173,7 +168,7 @@ impl Catalogue {
 
     fn resolve<'a>(&'a self, entry: &'a CatalogueEntry, id: &'a str) -> CatalogueId<'a> {
         CatalogueId {
-            id: id.into(),
+            id,
             model: &entry.model,
             effort: entry.effort.as_ref(),
             efforts: self.models.efforts(&entry.model),

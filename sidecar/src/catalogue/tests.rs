@@ -38,7 +38,7 @@ fn catalogue(codex_model: Option<&str>, overrides: &str, lists_codev: bool) -> C
 
 fn listed(catalogue: &Catalogue) -> Vec<String> {
     let listed = catalogue.ids().filter(|id| id.is_listed);
-    listed.map(|id| id.id.into_owned()).collect()
+    listed.map(|id| id.id.to_owned()).collect()
 }
 
 #[test]
@@ -96,13 +96,9 @@ fn ids_are_found_in_any_case_and_hidden_models_are_not() {
         ("", None),
     ] {
         let entry = catalogue.find(id);
-        let found = entry.as_ref().map(|found| {
-            (
-                found.id.as_ref(),
-                found.model,
-                found.effort.map(Effort::as_str),
-            )
-        });
+        let found = entry
+            .as_ref()
+            .map(|found| (found.id, found.model, found.effort.map(Effort::as_str)));
         assert_eq!(found, expected, "{id:?}");
     }
 }
@@ -111,7 +107,7 @@ fn ids_are_found_in_any_case_and_hidden_models_are_not() {
 fn the_wildcard_stands_for_unknown_ids_only() {
     let catalogue = catalogue(None, r#"{"*":{"model":"gpt-b","effort":"low"}}"#, false);
     let unknown = catalogue.find("gpt-4o").unwrap();
-    assert_eq!((unknown.id.as_ref(), unknown.model), ("gpt-4o", "gpt-b"));
+    assert_eq!((unknown.id, unknown.model), ("gpt-4o", "gpt-b"));
     assert_eq!(catalogue.find("codex-5").unwrap().model, "gpt-a");
     assert!(catalogue.find(" ").is_none());
     assert!(!listed(&catalogue).contains(&"*".to_owned()));
@@ -121,7 +117,7 @@ fn the_wildcard_stands_for_unknown_ids_only() {
 fn an_override_with_an_effort_that_the_model_does_not_have_is_reported() {
     let overrides = r#"{"a":{"effort":"max"},"b":{"effort":"low"},"*":{"effort":"none"}}"#;
     let catalogue = catalogue(None, overrides, false);
-    let unusable: Vec<_> = catalogue.unusable().map(|id| id.id.into_owned()).collect();
+    let unusable: Vec<_> = catalogue.unusable().map(|id| id.id.to_owned()).collect();
     assert_eq!(unusable, ["a", "*"]);
 }
 

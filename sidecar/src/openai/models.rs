@@ -1,8 +1,7 @@
-//! `/v1/models`: the models that a client may use. The filter has a glob of its own for the same patterns: both share
-//! no crate, and ten lines are less than a dependency (`wildmatch`).
+//! `/v1/models`: the models that a client may use. The filter has a glob of its own for the same patterns: the sidecar
+//! links the filter for `--check` only, and ten lines are less than a dependency (`wildmatch`).
 //! OpenAI API reference, "Models"; the context window is an extension that clients read.
 
-use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 use serde::Serialize;
@@ -36,7 +35,7 @@ struct ModelList<'a> {
 
 #[derive(Serialize)]
 struct ModelEntry<'a> {
-    id: Cow<'a, str>,
+    id: &'a str,
     object: &'static str,
     owned_by: &'static str,
     created: u64,
@@ -111,10 +110,7 @@ impl<'a> ModelAccess<'a> {
             return Err(ApiError::invalid(text).at("model"));
         }
         let id = self.find(requested.id.unwrap_or(self.catalogue.default_id()))?;
-        Ok((
-            id.id.clone().into_owned(),
-            requested.settings(&id, ignored)?,
-        ))
+        Ok((id.id.to_owned(), requested.settings(&id, ignored)?))
     }
 
     fn find<'id>(&'id self, id: &'id str) -> Result<CatalogueId<'id>, ApiError> {
@@ -135,7 +131,7 @@ impl<'a> ModelAccess<'a> {
         let data = self
             .catalogue
             .ids()
-            .filter(|id| id.is_listed && self.allows(&id.id))
+            .filter(|id| id.is_listed && self.allows(id.id))
             .map(ModelEntry::from);
         to_json(&ModelList {
             object: "list",

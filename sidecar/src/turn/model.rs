@@ -40,6 +40,9 @@ impl Model {
 pub struct Effort(Box<str>);
 
 impl Effort {
+    /// The efforts that OpenAI documents as less than `low`, the lowest of the models that Codex lists.
+    pub const BELOW_LOW: [&str; 2] = ["none", "minimal"];
+
     /// Parses a name, in upper or lower case: ASCII letters, digits, `-` and `_`.
     pub fn parse(name: &str) -> Option<Self> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -52,9 +55,9 @@ impl Effort {
         &self.0
     }
 
-    /// Whether OpenAI documents the effort as less than `low`, the lowest of the models that Codex lists.
+    /// Whether the effort is one of [`BELOW_LOW`](Self::BELOW_LOW).
     pub fn is_below_low(&self) -> bool {
-        matches!(self.as_str(), "none" | "minimal")
+        Self::BELOW_LOW.contains(&self.as_str())
     }
 }
 

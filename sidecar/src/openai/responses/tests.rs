@@ -144,6 +144,7 @@ fn reasoning_text_and_tool_call_have_their_events() {
     );
 }
 
+/// The answer after the reasoning is empty, and is an empty message.
 #[test]
 fn reasoning_without_deltas_has_the_same_events() {
     check(
@@ -190,33 +191,6 @@ fn truncated_text_ends_the_response_as_incomplete() {
         {"type":"response.output_item.done","sequence_number":7,"output_index":0,"item":{"type":"message","id":"msg_ID0001","status":"incomplete","role":"assistant","content":[{"type":"output_text","text":"one","annotations":[],"logprobs":[]}]}}
         {"type":"response.incomplete","sequence_number":8,"response":{"id":"resp_ID","object":"response",…,"status":"incomplete","error":null,"incomplete_details":{"reason":"max_output_tokens"},"output":[{"type":"message","id":"msg_ID0001","status":"incomplete","role":"assistant","content":[{"type":"output_text","text":"one","annotations":[],"logprobs":[]}]}],"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":3},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":16},…}}
     "#]],
-    );
-}
-
-#[test]
-fn an_empty_answer_after_reasoning_is_an_empty_message() {
-    check(
-        &[reasoning_item(), completed(FinishReason::Stop)],
-        expect![[r#"
-            {"type":"response.created","sequence_number":0,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
-            {"type":"response.in_progress","sequence_number":1,"response":{"id":"resp_ID","object":"response",…,"status":"in_progress","error":null,"incomplete_details":null,"output":[],"usage":null,…}}
-            {"type":"response.output_item.added","sequence_number":2,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[],"status":"in_progress"}}
-            {"type":"response.reasoning_summary_part.added","sequence_number":3,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":""}}
-            {"type":"response.reasoning_summary_text.delta","sequence_number":4,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"delta":"Hm"}
-            {"type":"response.reasoning_summary_text.done","sequence_number":5,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"text":"Hm"}
-            {"type":"response.reasoning_summary_part.done","sequence_number":6,"item_id":"rs_ID0001","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":"Hm"}}
-            {"type":"response.reasoning_summary_part.added","sequence_number":7,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"part":{"type":"summary_text","text":""}}
-            {"type":"response.reasoning_summary_text.delta","sequence_number":8,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"delta":"Ah"}
-            {"type":"response.reasoning_summary_text.done","sequence_number":9,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"text":"Ah"}
-            {"type":"response.reasoning_summary_part.done","sequence_number":10,"item_id":"rs_ID0001","output_index":0,"summary_index":1,"part":{"type":"summary_text","text":"Ah"}}
-            {"type":"response.output_item.done","sequence_number":11,"output_index":0,"item":{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA","status":"completed"}}
-            {"type":"response.output_item.added","sequence_number":12,"output_index":1,"item":{"type":"message","id":"msg_ID0002","status":"in_progress","role":"assistant","content":[]}}
-            {"type":"response.content_part.added","sequence_number":13,"item_id":"msg_ID0002","output_index":1,"content_index":0,"part":{"type":"output_text","text":"","annotations":[],"logprobs":[]}}
-            {"type":"response.output_text.done","sequence_number":14,"item_id":"msg_ID0002","output_index":1,"content_index":0,"text":"","logprobs":[]}
-            {"type":"response.content_part.done","sequence_number":15,"item_id":"msg_ID0002","output_index":1,"content_index":0,"part":{"type":"output_text","text":"","annotations":[],"logprobs":[]}}
-            {"type":"response.output_item.done","sequence_number":16,"output_index":1,"item":{"type":"message","id":"msg_ID0002","status":"completed","role":"assistant","content":[{"type":"output_text","text":"","annotations":[],"logprobs":[]}]}}
-            {"type":"response.completed","sequence_number":17,"response":{"id":"resp_ID","object":"response",…,"status":"completed","error":null,"incomplete_details":null,"output":[{"type":"reasoning","id":"rs_ID0001","summary":[{"type":"summary_text","text":"Hm"},{"type":"summary_text","text":"Ah"}],"encrypted_content":"gA","status":"completed"},{"type":"message","id":"msg_ID0002","status":"completed","role":"assistant","content":[{"type":"output_text","text":"","annotations":[],"logprobs":[]}]}],"usage":{"input_tokens":11,"input_tokens_details":{"cached_tokens":3},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":16},…}}
-        "#]],
     );
 }
 
