@@ -2,13 +2,14 @@
 
 use std::hint::black_box;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use gungraun::{library_benchmark, library_benchmark_group};
 use sidecar::catalogue::Catalogue;
+use sidecar::openai::chat::ClientReasoning;
 use sidecar::openai::models::ModelAccess;
 use sidecar::openai::{ResponseOptions, chat, responses};
-use sidecar::store::{ResponseStore, StoreLimits};
+use sidecar::store::{ReasoningCache, ResponseStore, StoreLimits};
 use sidecar::turn::{Profile, TurnRequest};
 
 use crate::chat_bodies::{KIB, model_first};
@@ -46,7 +47,12 @@ pub(crate) fn catalogue() -> Arc<Catalogue> {
 
 pub(crate) fn chat(catalogue: &Arc<Catalogue>, body: &[u8]) -> (TurnRequest, ResponseOptions) {
     let models = ModelAccess::new(Arc::clone(catalogue), None);
-    chat::parse(body, &models, Profile::Chat, &|_| Vec::new())
+    static CACHE: LazyLock<ReasoningCache> = LazyLock::new(ReasoningCache::default);
+    let reasoning = ClientReasoning {
+        cache: &CACHE,
+        client: "bench",
+    };
+    chat::parse(body, &models, Profile::Chat, reasoning)
         .expect("the body is a valid chat completion request")
 }
 

@@ -162,9 +162,9 @@ fn observe(cache: &Arc<ReasoningCache>, client: &str, call_id: &str, bytes: usiz
 fn reasoning_is_cached_for_the_call_of_one_client() {
     let cache = Arc::new(ReasoningCache::default());
     observe(&cache, "a", "one", 10);
-    assert_eq!(cache.for_call("a", "one").len(), 1);
-    assert!(cache.for_call("b", "one").is_empty());
-    assert!(cache.for_call("a", "two").is_empty());
+    assert_eq!(cache.before_call("a", "one").len(), 1);
+    assert!(cache.before_call("b", "one").is_empty());
+    assert!(cache.before_call("a", "two").is_empty());
 }
 
 #[test]
@@ -173,12 +173,12 @@ fn the_reasoning_cache_evicts_the_least_recently_used_call_first() {
     for call_id in ["one", "two", "three"] {
         observe(&cache, "a", call_id, 5 << 20);
     }
-    assert_eq!(cache.for_call("a", "one").len(), 1);
+    assert_eq!(cache.before_call("a", "one").len(), 1);
     observe(&cache, "a", "four", 5 << 20);
-    assert!(cache.for_call("a", "two").is_empty());
+    assert!(cache.before_call("a", "two").is_empty());
     observe(&cache, "a", "huge", 17 << 20);
-    assert!(cache.for_call("a", "huge").is_empty());
+    assert!(cache.before_call("a", "huge").is_empty());
     for call_id in ["one", "three", "four"] {
-        assert_eq!(cache.for_call("a", call_id).len(), 1, "{call_id}");
+        assert_eq!(cache.before_call("a", call_id).len(), 1, "{call_id}");
     }
 }

@@ -118,7 +118,9 @@ pub enum TurnError {
     #[error("the Codex process broke its protocol")]
     Protocol,
     /// The unread output of a slow client exceeded its limit.
-    #[error("the answer was not read fast enough")]
+    #[error(
+        "the client did not read its stream, and more than 4 MiB of it were waiting; read the stream as it arrives, or ask without `stream`"
+    )]
     SlowReader,
     /// A deadline passed.
     #[error("{0}")]

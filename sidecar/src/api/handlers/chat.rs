@@ -7,6 +7,7 @@ use crate::api::request::RequestContext;
 use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json};
 use crate::api::start_turn::{check_prompt, hold_head, start_completion};
 use crate::api::state::AppState;
+use crate::openai::chat::ClientReasoning;
 use crate::openai::responses::ClientResponses;
 use crate::openai::{ApiError, Delivery, ResponseOptions, chat, event_stream};
 use crate::turn::TurnRequest;
@@ -44,13 +45,16 @@ fn parse(
     body: &[u8],
 ) -> Result<(TurnRequest, ResponseOptions), ApiError> {
     let (models, profile) = (context.models(state), context.profile(state));
-    let reasoning = |call_id: &str| state.reasoning.for_call(context.client(), call_id);
+    let reasoning = ClientReasoning {
+        cache: &state.reasoning,
+        client: context.client(),
+    };
     let stored = ClientResponses {
         store: &state.responses,
         client: context.client(),
     };
     // Tried second, since nearly every body is one of a chat.
-    chat::parse(body, &models, profile, &reasoning).or_else(|error| {
-        chat::parse_response_body(body, &models, profile, &stored).unwrap_or(Err(error))
+    chat::parse(body, &models, profile, reasoning).or_else(|error| {
+        chat::parse_response_body(body, &models, profile, &stored, reasoning).unwrap_or(Err(error))
     })
 }

@@ -8,6 +8,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::earlier_reasoning::ClientReasoning;
 use crate::openai::request::body;
 use crate::openai::request::image;
 use crate::openai::request::string_or_list::StringOrList;
@@ -28,14 +29,13 @@ pub(super) struct ChatMessage {
     tool_call_id: Option<String>,
     function_call: Option<de::IgnoredAny>,
     phase: Option<String>,
+    reasoning_content: Option<String>,
     // Named as ignored when present. Listed here because OpenAI and others send them as null or empty, which clients
     // return.
     #[expect(dead_code, reason = "serde reports the field")]
     audio: Option<de::IgnoredAny>,
     #[expect(dead_code, reason = "serde reports the field")]
     reasoning: Option<de::IgnoredAny>,
-    #[expect(dead_code, reason = "serde reports the field")]
-    reasoning_content: Option<de::IgnoredAny>,
     #[expect(dead_code, reason = "serde reports the field")]
     reasoning_details: Option<de::IgnoredAny>,
     #[expect(dead_code, reason = "serde reports the field")]
@@ -106,9 +106,6 @@ impl<'de> Deserialize<'de> for ImageUrl {
     }
 }
 
-/// Returns the reasoning items that came before the tool call with this id; empty when they are not known.
-pub(super) type ReasoningLookup<'a> = dyn Fn(&str) -> Vec<ReasoningItem> + 'a;
-
 /// Returns the items of a conversation.
 ///
 /// # Errors
@@ -116,7 +113,7 @@ pub(super) type ReasoningLookup<'a> = dyn Fn(&str) -> Vec<ReasoningItem> + 'a;
 /// message.
 pub(super) fn conversation(
     messages: Vec<ChatMessage>,
-    reasoning: &ReasoningLookup<'_>,
+    reasoning: ClientReasoning<'_>,
     ignored: &mut IgnoredFields,
 ) -> Result<Vec<Item>, ApiError> {
     if messages.is_empty() {
@@ -128,13 +125,9 @@ pub(super) fn conversation(
         pending_calls: HashSet::new(),
         calling_message: 0,
         reasoning,
+        ignored,
     };
     for (index, message) in messages.into_iter().enumerate() {
-        ignored.add_if("messages[].name", message.name.is_some());
-        let has_no_effect =
-            |phase: &str| message.role != "assistant" || Phase::parse(phase).is_none();
-        let phase = message.phase.as_deref();
-        ignored.add_if("messages[].phase", phase.is_some_and(has_no_effect));
         conversation.push(index, message)?;
     }
     conversation.check_answered()?;
@@ -152,11 +145,13 @@ struct ConversationBuilder<'a> {
     pending_calls: HashSet<String>,
     /// The index of the message that made those calls.
     calling_message: usize,
-    reasoning: &'a ReasoningLookup<'a>,
+    reasoning: ClientReasoning<'a>,
+    ignored: &'a mut IgnoredFields,
 }
 
 impl ConversationBuilder<'_> {
     fn push(&mut self, index: usize, message: ChatMessage) -> Result<(), ApiError> {
+        self.add_ignored(&message);
         if message.role == "tool" {
             return self.push_output(index, message);
         }
@@ -192,6 +187,45 @@ impl ConversationBuilder<'_> {
         Ok(())
     }
 
+    fn add_ignored(&mut self, message: &ChatMessage) {
+        let is_assistant = message.role == "assistant";
+        let has_no_effect = |phase: &str| !is_assistant || Phase::parse(phase).is_none();
+        let phase = message.phase.as_deref();
+        let reasoning = message.reasoning_content.is_some();
+        for (path, is_present) in [
+            ("messages[].name", message.name.is_some()),
+            ("messages[].phase", phase.is_some_and(has_no_effect)),
+            ("messages[].reasoning_content", reasoning && !is_assistant),
+        ] {
+            self.ignored.add_if(path, is_present);
+        }
+    }
+
+    /// Adds the reasoning items of a message of the model, as far as they are cached.
+    fn push_reasoning(
+        &mut self,
+        first_call: Option<&ChatToolCall>,
+        content: &[Content],
+        sent_summary: Option<&str>,
+    ) {
+        let reasoning = match (first_call, sent_summary) {
+            // The cache has the reasoning of a message under its first call.
+            (Some(call), _) => self.reasoning.before_call(&call.id),
+            (None, Some(summary)) if !summary.is_empty() => {
+                self.reasoning.before_text(summary, &text(content))
+            }
+            (None, _) => Vec::new(),
+        };
+        // A client that edits the summary of a call cannot edit the reasoning, which is encrypted.
+        let is_sent = |summary: &str| !summary.is_empty() && !is_summary_of(summary, &reasoning);
+        self.ignored.add_if(
+            "messages[].reasoning_content",
+            sent_summary.is_some_and(is_sent),
+        );
+        self.items
+            .extend(reasoning.into_iter().map(Item::Reasoning));
+    }
+
     fn push_assistant(&mut self, index: usize, message: ChatMessage) -> Result<(), ApiError> {
         if message.function_call.is_some() {
             let text = "`function_call` is deprecated and not supported; send `tool_calls`.";
@@ -201,19 +235,15 @@ impl ConversationBuilder<'_> {
             ));
         }
         let calls = message.tool_calls.unwrap_or_default();
-        if let Some(first) = calls.first() {
-            // The cache has the reasoning of a message under its first call. The item goes before the message and the
-            // calls, which is the order in which the provider returned them.
-            let reasoning = (self.reasoning)(&first.id);
-            self.items
-                .extend(reasoning.into_iter().map(Item::Reasoning));
-        }
         let sent = message.content.filter(|content| !is_empty_list(content));
         let mut content = content(index, sent)?.unwrap_or_default();
         image::reject_images(&content, &format!("messages[{index}].content"))?;
         content.extend(message.refusal.map(Content::Text));
         // Clients send an empty string beside tool calls; as a message it would be an empty turn of the model.
         content.retain(|content| *content != Content::Text(String::new()));
+        // Before the message and the calls, which is the order in which the provider returned them.
+        let summary = message.reasoning_content.as_deref();
+        self.push_reasoning(calls.first(), &content, summary);
         if !content.is_empty() {
             self.items.push(Item::Message(Message {
                 role: Role::Assistant,
@@ -298,6 +328,23 @@ fn first_ids(ids: &HashSet<String>) -> String {
     ids.sort_unstable();
     ids.truncate(MAX_IDS);
     ids.join(", ")
+}
+
+fn text(content: &[Content]) -> String {
+    let texts = content.iter().filter_map(|part| match part {
+        Content::Text(text) => Some(text.as_str()),
+        Content::Image(_) => None,
+    });
+    texts.collect()
+}
+
+/// Whether `summary` is that of these items. White space is not compared: clients trim texts.
+fn is_summary_of(summary: &str, items: &[ReasoningItem]) -> bool {
+    let parts = items.iter().flat_map(|item| &item.summary);
+    let cached = parts
+        .flat_map(|part| part.split_whitespace())
+        .flat_map(str::chars);
+    cached.eq(summary.split_whitespace().flat_map(str::chars))
 }
 
 fn is_empty_list<T>(content: &StringOrList<T>) -> bool {

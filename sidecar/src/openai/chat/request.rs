@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::messages::{ChatMessage, ReasoningLookup, conversation};
+use super::earlier_reasoning::ClientReasoning;
+use super::messages::{ChatMessage, conversation};
 use super::tools::{ChatTool, ChatToolChoice, tools};
 use crate::openai::models::ModelAccess;
 use crate::openai::request::fields::{StopField, StreamOptions, UnsupportedField};
@@ -97,7 +98,7 @@ struct JsonSchema {
     strict: Option<bool>,
 }
 
-/// Parses a request body. `reasoning` finds the reasoning items of earlier tool calls.
+/// Parses a request body. `reasoning` has the reasoning items of earlier answers.
 ///
 /// # Errors
 /// 400 when the body is not JSON, a field is invalid, or Codex cannot honour a field; 403 or 404 for a model that the
@@ -106,7 +107,7 @@ pub fn parse(
     body: &[u8],
     models: &ModelAccess<'_>,
     profile: Profile,
-    reasoning: &ReasoningLookup<'_>,
+    reasoning: ClientReasoning<'_>,
 ) -> Result<(TurnRequest, ResponseOptions), ApiError> {
     let mut ignored = IgnoredFields::default();
     let mut body: ChatBody = body::read(body, &mut ignored)?;

@@ -4,6 +4,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::earlier_reasoning::ClientReasoning;
 use crate::openai::models::ModelAccess;
 use crate::openai::request::body;
 use crate::openai::request::fields::{self, StreamOptions};
@@ -30,13 +31,18 @@ pub fn parse_response_body(
     models: &ModelAccess<'_>,
     profile: Profile,
     responses: &ClientResponses<'_>,
+    reasoning: ClientReasoning<'_>,
 ) -> Option<Result<(TurnRequest, ResponseOptions), ApiError>> {
     let shape: BodyShape = serde_json::from_str(body::text(body).ok()?).ok()?;
     if shape.messages.is_some() || shape.input.is_none() {
         return None;
     }
     let parsed = responses::parse(body, models, profile, responses);
-    Some(parsed.and_then(|(turn, spec)| as_chat(shape.stream_options.as_ref(), turn, spec.options)))
+    Some(parsed.and_then(|(mut turn, spec)| {
+        // The answer of a chat has no reasoning items, so that the client cannot send them back.
+        turn.conversation = reasoning.restore(turn.conversation);
+        as_chat(shape.stream_options.as_ref(), turn, spec.options)
+    }))
 }
 
 fn as_chat(

@@ -1,29 +1,48 @@
 //! Chat requests: the effect of each field and message, and the rejection of invalid ones.
 
+use std::sync::Arc;
+
+use super::earlier_reasoning::ClientReasoning;
 use super::request::{ChatBody, parse};
 use crate::catalogue::Catalogue;
 use crate::openai::models::ModelAccess;
 use crate::openai::request::tests::fields_table::{self, Parsed};
 use crate::openai::response::options::ResponseOptions;
 use crate::openai::{ApiError, Delivery};
+use crate::store::{ReasoningCache, ReasoningCollector};
 use crate::turn::{
-    Content, Effort, Image, Item, Message, Profile, ReasoningItem, Role, ToolCall, ToolKind,
-    ToolOutput, TurnRequest,
+    Content, Effort, Event, Image, Item, Message, Profile, ReasoningItem, Role, ToolCall, ToolKind,
+    ToolOutput, TurnObserver, TurnRequest,
 };
 
 const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC";
+
+/// A cache with the reasoning `gA` before the call `known`.
+fn cache() -> Arc<ReasoningCache> {
+    let cache = Arc::new(ReasoningCache::default());
+    let mut collector = ReasoningCollector::new(Arc::clone(&cache), "a".to_owned());
+    collector.on_event(&Event::ReasoningItem(ReasoningItem {
+        summary: Vec::new(),
+        encrypted_content: Some("gA".to_owned()),
+    }));
+    collector.on_event(&Event::ToolCall(ToolCall {
+        call_id: "known".to_owned(),
+        name: "look".to_owned(),
+        namespace: None,
+        kind: ToolKind::Function,
+        arguments: "{}".to_owned(),
+    }));
+    cache
+}
 
 fn read(body: &str) -> Result<(TurnRequest, ResponseOptions), ApiError> {
     parse(
         body.as_bytes(),
         &ModelAccess::new(Catalogue::of_model("gpt-5"), None),
         Profile::Chat,
-        &|call_id| {
-            let reasoning = ReasoningItem {
-                summary: Vec::new(),
-                encrypted_content: Some("gA".to_owned()),
-            };
-            Vec::from_iter((call_id == "known").then_some(reasoning))
+        ClientReasoning {
+            cache: &cache(),
+            client: "a",
         },
     )
 }

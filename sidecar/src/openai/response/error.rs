@@ -392,8 +392,14 @@ impl From<TurnError> for ApiError {
             | TurnError::TooManyDenials
             | TurnError::SandboxFailed
             | TurnError::ChildExited
-            | TurnError::Protocol
-            | TurnError::SlowReader => failed("codex_failed", message),
+            | TurnError::Protocol => failed("codex_failed", message),
+            // Codex did not fail: the client is told that it, or a proxy before it, did not read its stream.
+            TurnError::SlowReader => Self::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "invalid_request_error",
+                "client_too_slow",
+                message,
+            ),
             TurnError::Deadline(deadline) => {
                 let code = match deadline {
                     Deadline::Request => "request_timeout",

@@ -76,7 +76,7 @@ impl From<&ApiError> for ResponseError {
 /// decides by it. The event `error` has our own code beside it.
 fn openai_code(error: &ApiError) -> &str {
     match error.code() {
-        code @ ("context_length_exceeded" | "insufficient_quota" | "response_cancelled") => code,
+        code @ ("context_length_exceeded" | "insufficient_quota") => code,
         "rate_limited" | "concurrency_exceeded" => "rate_limit_exceeded",
         // OpenAI's code for a request that is refused again, whatever the reason.
         _ if error.status == StatusCode::BAD_REQUEST => "invalid_prompt",

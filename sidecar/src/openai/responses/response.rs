@@ -108,7 +108,12 @@ impl ResponseWriter {
         });
         let body = ResponseBody {
             completed_at: (end.status == ResponseStatus::Completed).then(unix_seconds),
-            error: end.error.as_ref().map(ResponseError::from),
+            // As with OpenAI, the status alone tells that a response was cancelled.
+            error: end
+                .error
+                .as_ref()
+                .filter(|_| end.status != ResponseStatus::Cancelled)
+                .map(ResponseError::from),
             incomplete_details: end.reason.and_then(IncompleteDetails::of),
             usage: usage.map(Into::into),
             ..self.body(end.status)

@@ -5,6 +5,7 @@ pub(crate) mod completions;
 mod empty_answers;
 mod ignored_fields;
 mod other_dialects;
+mod slow_reader;
 mod stream_heads;
 mod tool_block_truncation;
 mod tool_schemas;

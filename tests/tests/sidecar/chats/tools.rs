@@ -156,6 +156,90 @@ async fn reasoning_returns_to_the_model_with_the_tool_outputs_of_the_same_client
 }
 
 #[tokio::test]
+async fn reasoning_content_of_an_answer_returns_its_reasoning_to_the_model() {
+    let (model, sidecar) = start().await;
+    let rounds = json!([
+        [{"reasoning": ["One.", "Two."], "encrypted_content": "gAAA"}, {"text": "Cold. "}],
+        [{"text": "Minus three."}],
+    ]);
+    let question = json!({"role": "user", "content": format!("Weather? [[model:{rounds}]]")});
+    let body = |messages: &[&Value]| json!({"model": "codex-5", "messages": messages, "reasoning": {"summary": "auto"}});
+    let first = send(&sidecar, &body(&[&question])).await;
+    let answer = first["choices"][0]["message"].clone();
+    assert_eq!(answer["reasoning_content"], "One.\n\nTwo.");
+    let more = json!({"role": "user", "content": "How cold?"});
+    let mut edited = answer.clone();
+    edited["reasoning_content"] = json!("Three.");
+    let mut trimmed = answer.clone();
+    trimmed["content"] = json!("Cold.");
+    for (answer, ignored) in [
+        (&answer, ""),
+        (&trimmed, ""),
+        (&edited, "messages[].reasoning_content"),
+    ] {
+        let mut connection = sidecar.connect().await;
+        let request = post(
+            "/v1/chat/completions",
+            body(&[&question, answer, &more]).to_string(),
+        );
+        let response = connection.send(request).await.unwrap();
+        assert_eq!(response.status, 200);
+        assert_eq!(response.header("x-codex-edge-ignored"), ignored);
+        let items = sent(&model);
+        let reasoning: Vec<_> = items
+            .iter()
+            .filter(|item| item["type"] == "reasoning")
+            .collect();
+        if ignored.is_empty() {
+            assert_eq!(reasoning[0]["encrypted_content"], "gAAA", "{items:?}");
+            assert_eq!(
+                items[1]["type"], "reasoning",
+                "before the answer: {items:?}"
+            );
+        } else {
+            assert!(reasoning.is_empty(), "{items:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn reasoning_returns_with_a_body_of_responses_on_the_chat_route() {
+    let (model, sidecar) = start().await;
+    let rounds = json!([
+        [{"reasoning": ["Two."], "encrypted_content": "gAAA"}, call("c1", "Oslo"), call("c2", "Rome")],
+        [{"text": "Cold."}],
+    ]);
+    let question = json!({"role": "user", "content": format!("Weather? [[model:{rounds}]]")});
+    let tools = json!([{"type": "function", "name": "get_weather"}]);
+    let mut input = vec![question];
+    let first = send(
+        &sidecar,
+        &json!({"model": "codex-5", "input": input, "tools": tools}),
+    )
+    .await;
+    let message = &first["choices"][0]["message"];
+    for call in message["tool_calls"].as_array().expect("calls") {
+        let function = &call["function"];
+        input.push(json!({"type": "function_call", "call_id": call["id"], "name": function["name"], "arguments": function["arguments"]}));
+    }
+    for id in ["c1", "c2"] {
+        input.push(json!({"type": "function_call_output", "call_id": id, "output": "-3"}));
+    }
+    let body = json!({"model": "codex-5", "input": input, "tools": tools});
+    send(&sidecar, &body).await;
+    let kinds: Vec<_> = sent(&model)
+        .iter()
+        .map(|item| item["type"].as_str().unwrap_or("message").to_owned())
+        .collect();
+    assert_eq!(
+        kinds[1..4],
+        ["reasoning", "function_call", "function_call"],
+        "{kinds:?}"
+    );
+    assert_eq!(sent(&model)[1]["encrypted_content"], "gAAA");
+}
+
+#[tokio::test]
 async fn history_edited_by_the_client_reaches_the_model() {
     let (model, sidecar) = start().await;
     let edited = json!({"id": "mine", "type": "function", "function": {"name": "gone", "arguments": "{\"edited\": true}"}});

@@ -281,6 +281,7 @@ async fn cancelled_stream_ends_with_an_error() {
         frames.contains("response_cancelled") && !frames.contains("response.completed"),
         "{frames}"
     );
+    assert!(cancelled["error"].is_null(), "{cancelled}");
     assert_eq!(ok(&retrieve(&sidecar, &id).await), cancelled);
     let again = post(&format!("/v1/responses/{id}/cancel"), "");
     assert_eq!(
