@@ -200,7 +200,8 @@ impl ToolCall {
 // By hand, here and below: a derived `Debug` would put prompts into the log.
 impl fmt::Debug for ToolCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ToolCall({:?}, [redacted])", self.name)
+        let name = (&self.namespace, &self.name);
+        f.debug_tuple("ToolCall").field(&name).finish()
     }
 }
 
@@ -224,7 +225,8 @@ pub struct ReasoningItem {
 
 impl fmt::Debug for ReasoningItem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ReasoningItem([redacted])")
+        let parts = self.summary.len();
+        write!(f, "ReasoningItem([redacted], {parts} parts)")
     }
 }
 

@@ -108,6 +108,19 @@ async fn wrong_bodies_are_named_in_the_words_of_json_and_of_the_api() {
             "messages[0].content",
         ),
         (
+            "chat/completions",
+            format!(
+                r#"{{"model":"codex-5","messages":[{user}],"tools":[{{"type":"function","function":{{"name":"f","parameters":{{"description":"\ud83d"}}}}}}]}}"#
+            ),
+            "tools[0].function.parameters",
+        ),
+        (
+            "responses",
+            r#"{"model":"codex-5","input":"x","text":{"format":{"type":"json_schema","name":"a","schema":{"title":"\ude00"}}}}"#
+                .to_owned(),
+            "text.format.schema",
+        ),
+        (
             "completions",
             r#"{"prompt":"x","logit_bias":[]}"#.to_owned(),
             "logit_bias",

@@ -45,7 +45,7 @@ pub(super) struct ChatMessage {
 }
 
 #[derive(Deserialize)]
-struct ChatToolCall {
+pub(super) struct ChatToolCall {
     id: String,
     #[serde(rename = "type")]
     kind: Option<String>,
@@ -54,13 +54,13 @@ struct ChatToolCall {
 }
 
 #[derive(Deserialize)]
-struct CalledFunction {
+pub(super) struct CalledFunction {
     name: String,
     arguments: String,
 }
 
 #[derive(Deserialize)]
-struct ChatPart {
+pub(super) struct ChatPart {
     #[serde(rename = "type")]
     kind: String,
     text: Option<String>,
@@ -69,7 +69,7 @@ struct ChatPart {
 }
 
 #[derive(Deserialize)]
-struct ImageObject {
+pub(super) struct ImageObject {
     url: String,
     detail: Option<String>,
 }
@@ -175,7 +175,7 @@ impl ConversationBuilder<'_> {
                 return Err(ApiError::invalid(text).at(format!("messages[{index}].role")));
             }
         };
-        let content = content(index, message.content)?.ok_or_else(|| {
+        let content = content(index, message.content, self.ignored)?.ok_or_else(|| {
             ApiError::invalid("Missing `content` of the message.")
                 .at(format!("messages[{index}].content"))
         })?;
@@ -196,6 +196,18 @@ impl ConversationBuilder<'_> {
             ("messages[].name", message.name.is_some()),
             ("messages[].phase", phase.is_some_and(has_no_effect)),
             ("messages[].reasoning_content", reasoning && !is_assistant),
+            (
+                "messages[].refusal",
+                message.refusal.is_some() && !is_assistant,
+            ),
+            (
+                "messages[].tool_calls",
+                message.tool_calls.is_some() && !is_assistant,
+            ),
+            (
+                "messages[].tool_call_id",
+                message.tool_call_id.is_some() && message.role != "tool",
+            ),
         ] {
             self.ignored.add_if(path, is_present);
         }
@@ -236,7 +248,7 @@ impl ConversationBuilder<'_> {
         }
         let calls = message.tool_calls.unwrap_or_default();
         let sent = message.content.filter(|content| !is_empty_list(content));
-        let mut content = content(index, sent)?.unwrap_or_default();
+        let mut content = content(index, sent, self.ignored)?.unwrap_or_default();
         image::reject_images(&content, &format!("messages[{index}].content"))?;
         content.extend(message.refusal.map(Content::Text));
         // Clients send an empty string beside tool calls; as a message it would be an empty turn of the model.
@@ -302,7 +314,7 @@ impl ConversationBuilder<'_> {
             );
             return Err(ApiError::invalid(text).at(format!("messages[{index}].tool_call_id")));
         }
-        let content = content(index, message.content)?.unwrap_or_default();
+        let content = content(index, message.content, self.ignored)?.unwrap_or_default();
         self.items
             .push(Item::ToolOutput(ToolOutput { call_id, content }));
         Ok(())
@@ -355,6 +367,7 @@ fn is_empty_list<T>(content: &StringOrList<T>) -> bool {
 fn content(
     index: usize,
     content: Option<StringOrList<ChatPart>>,
+    ignored: &mut IgnoredFields,
 ) -> Result<Option<Vec<Content>>, ApiError> {
     match content {
         None => Ok(None),
@@ -366,9 +379,30 @@ fn content(
         Some(StringOrList::List(parts)) => parts
             .into_iter()
             .enumerate()
-            .map(|(number, part)| parse_part(part, &format!("messages[{index}].content[{number}]")))
+            .map(|(number, part)| {
+                add_ignored_of_part(&part, ignored);
+                parse_part(part, &format!("messages[{index}].content[{number}]"))
+            })
             .collect::<Result<_, _>>()
             .map(Some),
+    }
+}
+
+/// Adds the fields that belong to a part of another type.
+fn add_ignored_of_part(part: &ChatPart, ignored: &mut IgnoredFields) {
+    let is_text = matches!(part.kind.as_str(), "text" | "input_text" | "output_text");
+    for (path, is_present) in [
+        ("messages[].content[].text", part.text.is_some() && !is_text),
+        (
+            "messages[].content[].refusal",
+            part.refusal.is_some() && part.kind != "refusal",
+        ),
+        (
+            "messages[].content[].image_url",
+            part.image_url.is_some() && part.kind != "image_url",
+        ),
+    ] {
+        ignored.add_if(path, is_present);
     }
 }
 

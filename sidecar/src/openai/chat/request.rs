@@ -11,6 +11,7 @@ use super::earlier_reasoning::ClientReasoning;
 use super::messages::{ChatMessage, conversation};
 use super::tools::{ChatTool, ChatToolChoice, tools};
 use crate::openai::models::ModelAccess;
+use crate::openai::request::body::AnyObject;
 use crate::openai::request::fields::{StopField, StreamOptions, UnsupportedField};
 use crate::openai::request::model::RequestedModel;
 use crate::openai::request::sampling::Sampling;
@@ -63,6 +64,12 @@ pub(super) struct ChatBody {
     user: Option<String>,
     metadata: Option<BTreeMap<String, String>>,
     store: Option<bool>,
+    prediction: Option<AnyObject>,
+    moderation: Option<AnyObject>,
+    prompt_cache_key: Option<String>,
+    prompt_cache_options: Option<AnyObject>,
+    prompt_cache_retention: Option<String>,
+    safety_identifier: Option<String>,
     // Fields of /v1/responses.
     input: Option<IgnoredAny>,
     instructions: Option<IgnoredAny>,
@@ -75,13 +82,13 @@ pub(super) struct ChatBody {
 }
 
 #[derive(Deserialize)]
-struct ChatReasoning {
+pub(super) struct ChatReasoning {
     effort: Option<String>,
     summary: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct ResponseFormat {
+pub(super) struct ResponseFormat {
     #[serde(rename = "type")]
     kind: String,
     #[serde(default, deserialize_with = "body::object")]
@@ -91,7 +98,7 @@ struct ResponseFormat {
 }
 
 #[derive(Deserialize)]
-struct JsonSchema {
+pub(super) struct JsonSchema {
     name: String,
     description: Option<String>,
     schema: Option<Box<RawValue>>,
@@ -226,6 +233,15 @@ fn add_unused(body: &ChatBody, ignored: &mut IgnoredFields) {
         ("user", body.user.is_some()),
         ("metadata", body.metadata.is_some()),
         ("store", body.store == Some(true)), // False is what happens.
+        ("prediction", body.prediction.is_some()),
+        ("moderation", body.moderation.is_some()),
+        ("prompt_cache_key", body.prompt_cache_key.is_some()),
+        ("prompt_cache_options", body.prompt_cache_options.is_some()),
+        (
+            "prompt_cache_retention",
+            body.prompt_cache_retention.is_some(),
+        ),
+        ("safety_identifier", body.safety_identifier.is_some()),
     ] {
         ignored.add_if(name, present);
     }

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use super::earlier_reasoning::ClientReasoning;
-use super::request::{ChatBody, parse};
+use super::messages::{CalledFunction, ChatMessage, ChatPart, ChatToolCall, ImageObject};
+use super::request::{ChatBody, ChatReasoning, JsonSchema, ResponseFormat, parse};
+use super::tools::{ChatFunction, ChatTool};
 use crate::catalogue::Catalogue;
 use crate::openai::models::ModelAccess;
-use crate::openai::request::tests::fields_table::{self, Parsed};
+use crate::openai::request::fields::StreamOptions;
+use crate::openai::request::tests::fields_table::{self, ObjectFields, Parsed};
 use crate::openai::response::options::ResponseOptions;
 use crate::openai::{ApiError, Delivery};
 use crate::store::{ReasoningCache, ReasoningCollector};
@@ -94,10 +97,28 @@ fn messages_keep_their_order_and_roles() {
 #[test]
 fn the_table_of_fields_matches_the_parser() {
     let base = r#"{"messages":[{"role":"user","content":"Hi."}]}"#;
-    fields_table::check::<ChatBody>("/v1/chat/completions", base, |body| {
+    let objects = [
+        ObjectFields::of::<ChatMessage>("messages[]"),
+        ObjectFields::of::<ChatPart>("messages[].content[]"),
+        ObjectFields::of::<ImageObject>("messages[].content[].image_url"),
+        ObjectFields::of::<ChatToolCall>("messages[].tool_calls[]"),
+        ObjectFields::of::<CalledFunction>("messages[].tool_calls[].function"),
+        ObjectFields::of::<ChatTool>("tools[]"),
+        ObjectFields::of::<ChatFunction>("tools[].function"),
+        ObjectFields::of::<ChatReasoning>("reasoning"),
+        ObjectFields::of::<ResponseFormat>("response_format"),
+        ObjectFields::of::<JsonSchema>("response_format.json_schema"),
+        ObjectFields::of::<StreamOptions>("stream_options"),
+    ];
+    fields_table::check::<ChatBody>("/v1/chat/completions", base, &objects, |body| {
         let (turn, options) = read(std::str::from_utf8(body).unwrap())?;
         Ok(Parsed {
-            meaning: format!("{turn:?} {:?} {:?}", options.truncation, options.delivery),
+            meaning: format!(
+                "{turn:?} {} {:?} {:?}",
+                turn.prompt_chars(),
+                options.truncation,
+                options.delivery
+            ),
             ignored: options.ignored.list(),
         })
     });

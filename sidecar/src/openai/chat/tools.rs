@@ -25,7 +25,7 @@ pub(super) struct ChatTool {
 }
 
 #[derive(Deserialize)]
-struct ChatFunction {
+pub(super) struct ChatFunction {
     name: String,
     description: Option<String>,
     parameters: Option<Box<RawValue>>,
@@ -121,11 +121,21 @@ fn definition(
         let text = format!("Unsupported tool type {other:?}. Use function.");
         return Err(ApiError::unsupported(format!("{param}.type"), text));
     }
-    let strict = tool
-        .function
-        .as_ref()
-        .map_or(tool.strict, |function| function.strict);
+    let strict = tool.function.as_ref().and_then(|function| function.strict);
     ignored.add_if("tools[].function.strict", strict == Some(true));
+    // Beside `function`, the fields of the flat form have no effect.
+    let is_nested = tool.function.is_some();
+    for (path, is_present) in [
+        ("tools[].name", is_nested && tool.name.is_some()),
+        (
+            "tools[].description",
+            is_nested && tool.description.is_some(),
+        ),
+        ("tools[].parameters", is_nested && tool.parameters.is_some()),
+        ("tools[].strict", tool.strict == Some(true)),
+    ] {
+        ignored.add_if(path, is_present);
+    }
     match (tool.function, tool.name) {
         // Some clients send both forms; the nested one is OpenAI's.
         (Some(function), _) => Ok(ToolDefinition {

@@ -254,7 +254,7 @@ fn delivery(body: &CompletionBody) -> Delivery {
 mod tests {
     use super::*;
     use crate::catalogue::Catalogue;
-    use crate::openai::request::tests::fields_table::{self, Parsed};
+    use crate::openai::request::tests::fields_table::{self, ObjectFields, Parsed};
 
     fn read(body: &str) -> Result<(TurnRequest, ResponseOptions, PromptEcho), ApiError> {
         let models = ModelAccess::new(Catalogue::of_model("gpt-5"), None);
@@ -292,16 +292,22 @@ mod tests {
 
     #[test]
     fn the_table_of_fields_matches_the_parser() {
-        fields_table::check::<CompletionBody>("/v1/completions", r#"{"prompt":"Hi."}"#, |body| {
-            let (turn, options, echo) = read(std::str::from_utf8(body).unwrap())?;
-            Ok(Parsed {
-                meaning: format!(
-                    "{turn:?} {:?} {:?} {echo:?}",
-                    options.truncation, options.delivery
-                ),
-                ignored: options.ignored.list(),
-            })
-        });
+        let objects = [ObjectFields::of::<StreamOptions>("stream_options")];
+        fields_table::check::<CompletionBody>(
+            "/v1/completions",
+            r#"{"prompt":"Hi."}"#,
+            &objects,
+            |body| {
+                let (turn, options, echo) = read(std::str::from_utf8(body).unwrap())?;
+                Ok(Parsed {
+                    meaning: format!(
+                        "{turn:?} {:?} {:?} {echo:?}",
+                        options.truncation, options.delivery
+                    ),
+                    ignored: options.ignored.list(),
+                })
+            },
+        );
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use super::ignored::IgnoredFields;
 use super::json_error;
@@ -78,6 +79,25 @@ pub(in crate::openai) fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>
     Ok(objects.map(|Objects(objects)| objects))
 }
 
+/// An object without meaning here; only its type is checked.
+pub(in crate::openai) struct AnyObject;
+
+impl<'de> Deserialize<'de> for AnyObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Not by a visitor of objects: the fields inside would be named as ignored, beside the object itself.
+        let value = Box::<RawValue>::deserialize(deserializer)?;
+        let found = match value.get().as_bytes().first() {
+            Some(b'{') => return Ok(Self),
+            Some(b'[') => Unexpected::Seq,
+            Some(b'"') => Unexpected::Str(""),
+            Some(b't') => Unexpected::Bool(true),
+            Some(b'f') => Unexpected::Bool(false),
+            _ => Unexpected::Other(value.get()),
+        };
+        Err(D::Error::invalid_type(found, &"an object"))
+    }
+}
+
 /// Objects in one list. Each takes a few hundred bytes of memory for the two bytes of `{}` in the body.
 const MAX_OBJECTS: usize = 16_384;
 
@@ -112,7 +132,7 @@ pub(in crate::openai) fn read_objects<'de, A: SeqAccess<'de>, T: Deserialize<'de
     while let Some(Object(object)) = list.next_element()? {
         if objects.len() == MAX_OBJECTS {
             let text = format!("the array has more than {MAX_OBJECTS} elements");
-            return Err(serde::de::Error::custom(text));
+            return Err(A::Error::custom(text));
         }
         objects.push(object);
     }

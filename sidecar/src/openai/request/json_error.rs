@@ -132,19 +132,32 @@ fn sent(found: &str) -> &str {
 }
 
 fn not_json(error: &serde_json::Error, message: &str, path: String) -> ApiError {
-    // serde_json names the half of a pair in one way if text follows it, and in the other if an escape follows.
-    let is_lone_surrogate =
-        message.contains("surrogate") || message == "unexpected end of hex escape";
-    if is_lone_surrogate && !path.is_empty() {
-        let text = format!(
-            "Invalid JSON in the request body: `{path}` has a lone surrogate, an escape such as \\ud83d that is half of a character. Send both halves, or the character itself."
-        );
-        return ApiError::bad_request(INVALID_JSON, text).at(path);
+    if is_lone_surrogate(message) && !path.is_empty() {
+        return lone_surrogate(path);
     }
     let reason = Reason(message);
     let (line, column) = (error.line(), error.column());
     let text = format!("Invalid JSON in the request body, line {line}, column {column}: {reason}.");
     ApiError::bad_request(INVALID_JSON, text)
+}
+
+/// Whether serde_json's message is about half of a surrogate pair. It names the half in one way if text follows, and in
+/// the other if an escape follows.
+fn is_lone_surrogate(message: &str) -> bool {
+    message.contains("surrogate") || message.contains("unexpected end of hex escape")
+}
+
+/// Returns the rejection of a value at `path` whose text serde_json kept unread until `error`, if that is about half of a
+/// surrogate pair.
+pub(super) fn surrogate_in_value(error: &serde_json::Error, path: &str) -> Option<ApiError> {
+    is_lone_surrogate(&error.to_string()).then(|| lone_surrogate(path.to_owned()))
+}
+
+fn lone_surrogate(path: String) -> ApiError {
+    let text = format!(
+        "Invalid JSON in the request body: `{path}` has a lone surrogate, an escape such as \\ud83d that is half of a character. Send both halves, or the character itself."
+    );
+    ApiError::bad_request(INVALID_JSON, text).at(path)
 }
 
 /// The reason for which a text is not JSON (RFC 8259).

@@ -164,7 +164,7 @@ fn tool(definition: ToolDefinition) -> Result<Tool, ApiError> {
     if let Some(schema) = definition.parameters {
         let param = definition.param.trim_end_matches("name");
         let param = format!("{param}parameters");
-        let Some(fields) = parse_object(&schema) else {
+        let Some(fields) = parse_object(&schema, &param)? else {
             let text = "Invalid tool parameters: they must be a JSON schema, an object of at most 100 levels such as {\"type\": \"object\", \"properties\": …}.";
             return Err(ApiError::invalid(text).at(param));
         };

@@ -4,6 +4,7 @@
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::json_error;
 use crate::openai::response::error::ApiError;
 
 /// Characters of the name of a tool or a schema.
@@ -21,15 +22,26 @@ pub(super) fn is_name(name: &str) -> bool {
     (1..=MAX_NAME_CHARS).contains(&name.len()) && name.bytes().all(is_allowed)
 }
 
-/// Returns the fields of a value that is a JSON object that Codex can parse.
+/// Returns the fields of the value at `param` if it is a JSON object that Codex can parse.
 ///
 /// Codex rejects nesting deeper than its parser goes, and invalid escapes; it then drops the whole message that the
 /// value is part of, without an error.
-pub(super) fn parse_object(value: &RawValue) -> Option<Map<String, Value>> {
-    match serde_json::from_str(value.get()).ok()? {
-        value if depth(&value) > MAX_SCHEMA_DEPTH => None,
-        Value::Object(fields) => Some(fields),
-        _ => None,
+///
+/// # Errors
+/// 400 when the value has a lone surrogate.
+pub(super) fn parse_object(
+    value: &RawValue,
+    param: &str,
+) -> Result<Option<Map<String, Value>>, ApiError> {
+    match serde_json::from_str(value.get()) {
+        Ok(Value::Object(fields)) if fields.values().map(depth).max() < Some(MAX_SCHEMA_DEPTH) => {
+            Ok(Some(fields))
+        }
+        Ok(_) => Ok(None),
+        Err(error) => match json_error::surrogate_in_value(&error, param) {
+            Some(error) => Err(error),
+            None => Ok(None),
+        },
     }
 }
 
@@ -86,7 +98,7 @@ pub(in crate::openai) fn check_schema(
         );
         return Err(ApiError::invalid(text).at(format!("{param}.name")));
     }
-    if parse_object(schema).is_none() {
+    if parse_object(schema, &format!("{param}.schema"))?.is_none() {
         let text = format!(
             "Invalid schema: it must be a JSON object of at most {MAX_SCHEMA_DEPTH} levels, such as {{\"type\": \"object\", \"properties\": …}}."
         );

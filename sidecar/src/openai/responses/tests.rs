@@ -7,15 +7,20 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use expect_test::{Expect, expect};
 
-use super::request::ResponseRequestBody;
+use super::echo::TextFormat;
+use super::request::{
+    InputItem, InputPart, InputSummary, ReasoningOptions, ResponseRequestBody, ResponseTool,
+    TextOptions,
+};
 use super::{ClientResponses, ResponseWriter, parse};
 use crate::catalogue::Catalogue;
 use crate::openai::models::ModelAccess;
-use crate::openai::request::tests::fields_table::{self, Parsed};
+use crate::openai::request::tests::fields_table::{self, ObjectFields, Parsed};
 use crate::openai::response::sse::EventFrames;
 use crate::store::{ResponseRecord, ResponseStore, StoreLimits};
 use crate::turn::{
-    Event, FinishReason, Outcome, Profile, ReasoningItem, ToolCall, ToolKind, TurnError, Usage,
+    Content, Event, FinishReason, Item, Message, Outcome, Profile, ReasoningItem, Role, ToolCall,
+    ToolKind, TurnError, Usage,
 };
 
 /// Checks the frames of a stream; the fields of the response that only echo the request are left out.
@@ -261,27 +266,44 @@ fn the_table_of_fields_matches_the_parser() {
         bytes: 1 << 20,
         age: None,
     }));
-    let running = store.begin("", "resp_1", bytes::Bytes::new());
-    running.store(ResponseRecord {
-        document: bytes::Bytes::new(),
-        previous: None,
-        items: Vec::new(),
-        input_len: 0,
-        continuable: true,
-    });
+    // The second is that of the item to which a row refers.
+    for id in ["resp_1", "resp_0123456789abcdefghijklmn"] {
+        let running = store.begin("", id, bytes::Bytes::new());
+        running.store(ResponseRecord {
+            document: bytes::Bytes::new(),
+            previous: None,
+            items: vec![Item::Message(Message {
+                role: Role::User,
+                content: vec![Content::Text("Hi.".to_owned())],
+                phase: None,
+            })],
+            input_len: 1,
+            continuable: true,
+        });
+    }
     let responses = ClientResponses {
         store: &store,
         client: "",
     };
     let base = r#"{"model":"codex-5","input":"Hi."}"#;
-    fields_table::check::<ResponseRequestBody>("/v1/responses", base, |body| {
+    let objects = [
+        ObjectFields::of::<InputItem>("input[]"),
+        ObjectFields::of::<InputPart>("input[].content[]"),
+        ObjectFields::of::<InputSummary>("input[].summary[]"),
+        ObjectFields::of::<ResponseTool>("tools[]"),
+        ObjectFields::of::<TextOptions>("text"),
+        ObjectFields::of::<TextFormat>("text.format"),
+        ObjectFields::of::<ReasoningOptions>("reasoning"),
+    ];
+    fields_table::check::<ResponseRequestBody>("/v1/responses", base, &objects, |body| {
         let models = ModelAccess::new(Catalogue::of_model("gpt-5"), None);
         let (turn, spec) = parse(body, &models, Profile::Chat, &responses)?;
         let ignored = spec.options.ignored.list();
         let (options, echo) = (&spec.options, &spec.echo);
         Ok(Parsed {
             meaning: format!(
-                "{turn:?} {:?} {:?} {} {} {:?} {:?}",
+                "{turn:?} {} {:?} {:?} {} {} {:?} {:?}",
+                turn.prompt_chars(),
                 options.truncation,
                 options.delivery,
                 spec.store,

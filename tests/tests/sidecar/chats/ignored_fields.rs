@@ -65,6 +65,45 @@ async fn field_without_effect_is_named_at_any_depth() {
             vec!["messages[].reasoning_details"],
         ),
         (
+            with(
+                CHAT,
+                json!({"messages": [{"role": "user", "content": "x", "tool_call_id": "c", "refusal": "no", "tool_calls": [{"id": "c"}]}]}),
+            ),
+            vec![
+                "messages[].refusal",
+                "messages[].tool_call_id",
+                "messages[].tool_calls",
+            ],
+        ),
+        (
+            with(
+                CHAT,
+                json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "image_url": "y"}]}]}),
+            ),
+            vec!["messages[].content[].image_url"],
+        ),
+        (
+            with(
+                CHAT,
+                json!({"tools": [{"type": "function", "function": {"name": "f"}, "name": "g", "strict": true}]}),
+            ),
+            vec!["tools[].name", "tools[].strict"],
+        ),
+        (
+            with(
+                RESPONSES,
+                json!({"input": [{"role": "user", "content": [{"type": "input_text", "text": "x", "detail": "low"}], "arguments": "{}"}]}),
+            ),
+            vec!["input[].arguments", "input[].content[].detail"],
+        ),
+        (
+            with(
+                RESPONSES,
+                json!({"tools": [{"type": "custom", "name": "f", "parameters": {}}]}),
+            ),
+            vec!["tools[].parameters"],
+        ),
+        (
             chat(json!({"audio": null, "annotations": [], "parsed": null, "refusal": null})),
             vec![],
         ),

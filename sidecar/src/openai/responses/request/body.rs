@@ -8,6 +8,7 @@ use serde::de::IgnoredAny;
 
 use super::input::InputItem;
 use super::tools::ResponseTool;
+use crate::openai::request::body::AnyObject;
 use crate::openai::request::fields::UnsupportedField;
 use crate::openai::request::sampling::Sampling;
 use crate::openai::request::string_or_list::StringOrList;
@@ -47,10 +48,12 @@ pub(in crate::openai::responses) struct ResponseRequestBody {
     pub(super) user: Option<String>,
     pub(super) safety_identifier: Option<String>,
     pub(super) prompt_cache_key: Option<String>,
+    prompt_cache_retention: Option<String>,
+    stream_options: Option<AnyObject>,
     pub(super) prompt: Option<IgnoredAny>,
     pub(super) conversation: Option<IgnoredAny>,
     /// Sent by Codex as a client, and by no other known client.
-    pub(super) client_metadata: Option<IgnoredAny>,
+    pub(super) client_metadata: Option<AnyObject>,
     // Fields of the other two routes.
     messages: Option<IgnoredAny>,
     max_tokens: Option<IgnoredAny>,
@@ -69,14 +72,14 @@ pub(in crate::openai::responses) struct ResponseRequestBody {
 }
 
 #[derive(Deserialize)]
-pub(super) struct TextOptions {
+pub(in crate::openai::responses) struct TextOptions {
     #[serde(default, deserialize_with = "body::object")]
     pub(super) format: Option<TextFormat>,
     pub(super) verbosity: Option<String>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct ReasoningOptions {
+pub(in crate::openai::responses) struct ReasoningOptions {
     pub(super) effort: Option<String>,
     pub(super) summary: Option<String>,
     pub(super) generate_summary: Option<String>,
@@ -211,6 +214,11 @@ fn add_unused(body: &ResponseRequestBody, ignored: &mut IgnoredFields) {
         ("user", body.user.is_some()),
         ("safety_identifier", body.safety_identifier.is_some()),
         ("prompt_cache_key", body.prompt_cache_key.is_some()),
+        (
+            "prompt_cache_retention",
+            body.prompt_cache_retention.is_some(),
+        ),
+        ("stream_options", body.stream_options.is_some()),
         ("client_metadata", body.client_metadata.is_some()),
     ] {
         ignored.add_if(name, present);

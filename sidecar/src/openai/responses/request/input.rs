@@ -28,7 +28,7 @@ const ADDITIONAL_TOOLS: &str = "additional_tools";
 
 /// An item of any type; the type decides which fields are required.
 #[derive(Deserialize)]
-pub(super) struct InputItem {
+pub(in crate::openai::responses) struct InputItem {
     #[serde(rename = "type")]
     kind: Option<String>,
     id: Option<String>,
@@ -50,7 +50,7 @@ pub(super) struct InputItem {
 }
 
 #[derive(Deserialize)]
-struct InputSummary {
+pub(in crate::openai::responses) struct InputSummary {
     text: String,
 }
 
@@ -93,23 +93,13 @@ pub(super) fn items(
     let mut items = Vec::with_capacity(raw.len());
     let referenced_bytes = Cell::new(0);
     for (index, item) in raw.into_iter().enumerate() {
-        // `completed` is what Codex takes every item for.
-        let status = item.status.as_deref();
-        ignored.add_if(
-            "input[].status",
-            status.is_some_and(|status| status != "completed"),
-        );
+        add_ignored(&item, ignored);
         let parser = ItemParser {
             param: format!("input[{index}]"),
             responses,
             referenced_bytes: &referenced_bytes,
         };
-        let has_no_effect = |phase: &str| {
-            item.role.as_deref() != Some("assistant") || Phase::parse(phase).is_none()
-        };
-        let phase = item.phase.as_deref();
-        ignored.add_if("input[].phase", phase.is_some_and(has_no_effect));
-        let is_reasoning = item.kind.as_deref() == Some("reasoning");
+        let is_reasoning = item.kind() == "reasoning";
         match parser.parse(item)? {
             Some(item) => items.push((index, item)),
             None => ignored.add_if("input[].encrypted_content", is_reasoning),
@@ -121,6 +111,82 @@ pub(super) fn items(
         return Err(ApiError::invalid(text).at("input"));
     }
     check_calls(items, previous)
+}
+
+impl InputItem {
+    /// Returns the type. OpenAI lets clients leave out the type of a message and of a reference.
+    fn kind(&self) -> &str {
+        match (self.kind.as_deref(), &self.role) {
+            (Some(kind), _) => kind,
+            (None, Some(_)) => "message",
+            (None, None) => "item_reference",
+        }
+    }
+
+    /// Returns the fields that belong to items of this type. `id` belongs to all: an item that is sent whole needs none.
+    fn own_fields(&self) -> &'static [&'static str] {
+        match self.kind() {
+            "message" => &["role", "content", "phase"],
+            "function_call" => &["call_id", "name", "namespace", "arguments"],
+            "custom_tool_call" => &["call_id", "name", "namespace", "input"],
+            "function_call_output" | "custom_tool_call_output" => &["call_id", "output"],
+            "reasoning" => &["summary", "encrypted_content"],
+            ADDITIONAL_TOOLS => &["role", "tools"],
+            _ => &[],
+        }
+    }
+}
+
+/// Adds the fields of an item that have no effect on an item of its type.
+fn add_ignored(item: &InputItem, ignored: &mut IgnoredFields) {
+    let own = item.own_fields();
+    for (name, is_present) in [
+        ("role", item.role.is_some()),
+        ("content", has_parts(item.content.as_ref())),
+        ("call_id", item.call_id.is_some()),
+        ("name", item.name.is_some()),
+        ("namespace", item.namespace.is_some()),
+        ("arguments", item.arguments.is_some()),
+        ("input", item.input.is_some()),
+        ("output", has_parts(item.output.as_ref())),
+        ("summary", item.summary.is_some()),
+        ("encrypted_content", item.encrypted_content.is_some()),
+        ("phase", item.phase.is_some()),
+        ("tools", item.tools.is_some()),
+    ] {
+        if is_present && !own.contains(&name) {
+            ignored.add_if(&format!("input[].{name}"), true);
+        }
+    }
+    // `completed` is what Codex takes every item for.
+    let status = item.status.as_deref();
+    ignored.add_if(
+        "input[].status",
+        status.is_some_and(|status| status != "completed"),
+    );
+    let has_no_effect =
+        |phase: &str| item.role.as_deref() != Some("assistant") || Phase::parse(phase).is_none();
+    let phase = item.phase.as_deref();
+    ignored.add_if("input[].phase", phase.is_some_and(has_no_effect));
+    for (path, content) in [
+        ("input[].content[]", &item.content),
+        ("input[].output[]", &item.output),
+    ] {
+        if let Some(StringOrList::List(parts)) = content {
+            for part in parts {
+                part.add_ignored(path, ignored);
+            }
+        }
+    }
+}
+
+/// Whether a field has content. Clients return the empty lists of items that they received.
+fn has_parts(content: Option<&StringOrList<InputPart>>) -> bool {
+    match content {
+        Some(StringOrList::List(parts)) => !parts.is_empty(),
+        Some(StringOrList::Text(_)) => true,
+        None => false,
+    }
 }
 
 fn message(role: Role, text: String) -> Item {
@@ -191,13 +257,7 @@ impl ItemParser<'_> {
     /// Returns the item, or `None` for an empty message of the model, and for a reasoning item without content that the
     /// provider could read.
     fn parse(&self, item: InputItem) -> Result<Option<Item>, ApiError> {
-        // OpenAI lets clients leave out the type of a message and of a reference.
-        let kind = match (item.kind.as_deref(), &item.role) {
-            (Some(kind), _) => kind,
-            (None, Some(_)) => "message",
-            (None, None) => "item_reference",
-        };
-        match kind {
+        match item.kind() {
             "message" => self.message(item),
             "function_call" => self.call(item).map(Some),
             "custom_tool_call" => self.custom_call(item).map(Some),

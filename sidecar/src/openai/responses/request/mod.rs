@@ -7,5 +7,11 @@ mod parts;
 mod tools;
 
 #[cfg(test)]
-pub(super) use body::ResponseRequestBody;
+pub(super) use body::{ReasoningOptions, ResponseRequestBody, TextOptions};
+#[cfg(test)]
+pub(super) use input::{InputItem, InputSummary};
 pub use parse::{ResponseSpec, parse};
+#[cfg(test)]
+pub(super) use parts::InputPart;
+#[cfg(test)]
+pub(super) use tools::ResponseTool;

@@ -4,13 +4,13 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::openai::ApiError;
 use crate::openai::request::image;
 use crate::openai::request::string_or_list::StringOrList;
+use crate::openai::{ApiError, IgnoredFields};
 use crate::turn::Content;
 
 #[derive(Deserialize)]
-pub(super) struct InputPart {
+pub(in crate::openai::responses) struct InputPart {
     #[serde(rename = "type")]
     kind: String,
     text: Option<String>,
@@ -21,6 +21,25 @@ pub(super) struct InputPart {
     annotations: Option<Vec<IgnoredAny>>,
     #[expect(dead_code, reason = "serde reports the elements")]
     logprobs: Option<Vec<IgnoredAny>>,
+}
+
+impl InputPart {
+    /// Adds the fields that belong to a part of another type. `path` is that of the part.
+    pub(super) fn add_ignored(&self, path: &str, ignored: &mut IgnoredFields) {
+        let kind = self.kind.as_str();
+        let is_text = matches!(kind, "input_text" | "output_text" | "text");
+        let is_image = kind == "input_image";
+        for (name, is_present) in [
+            ("text", self.text.is_some() && !is_text),
+            ("refusal", self.refusal.is_some() && kind != "refusal"),
+            ("image_url", self.image_url.is_some() && !is_image),
+            ("detail", self.detail.is_some() && !is_image),
+        ] {
+            if is_present {
+                ignored.add_if(&format!("{path}.{name}"), true);
+            }
+        }
+    }
 }
 
 /// Converts the string or the parts at `param`.

@@ -18,7 +18,7 @@ use crate::turn::{ToolKind, ToolNamespace, Tools};
 
 /// A tool of any type; the type decides which fields are required.
 #[derive(Deserialize)]
-pub(super) struct ResponseTool {
+pub(in crate::openai::responses) struct ResponseTool {
     #[serde(rename = "type")]
     kind: String,
     name: Option<String>,
@@ -89,6 +89,7 @@ impl ToolParser<'_> {
 
     /// Returns the echo of a tool, or `None` for a tool that is left out.
     fn tool(&mut self, tool: ResponseTool, param: &str) -> Result<Option<ToolEcho>, ApiError> {
+        self.add_ignored(&tool);
         match tool.kind.as_str() {
             "function" => self.function(tool, param).map(Some),
             "custom" => self.custom(tool, param).map(Some),
@@ -105,9 +106,27 @@ impl ToolParser<'_> {
         }
     }
 
+    /// Adds the fields that belong to a tool of another type.
+    fn add_ignored(&mut self, tool: &ResponseTool) {
+        let path = if self.namespace.is_some() {
+            "tools[].tools[]"
+        } else {
+            "tools[]"
+        };
+        let (is_function, is_custom) = (tool.kind == "function", tool.kind == "custom");
+        for (name, is_present) in [
+            ("parameters", tool.parameters.is_some() && !is_function),
+            ("strict", tool.strict == Some(true)),
+            ("format", tool.format.is_some() && !is_custom),
+            ("tools", tool.tools.is_some() && tool.kind != "namespace"),
+        ] {
+            if is_present {
+                self.ignored.add_if(&format!("{path}.{name}"), true);
+            }
+        }
+    }
+
     fn function(&mut self, tool: ResponseTool, param: &str) -> Result<ToolEcho, ApiError> {
-        self.ignored
-            .add_if("tools[].strict", tool.strict == Some(true));
         let name = named(tool.name, &tool.kind, param)?;
         self.definitions.push(ToolDefinition {
             name: name.clone(),
