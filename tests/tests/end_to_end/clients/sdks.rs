@@ -29,6 +29,11 @@ async fn openai_python_raises_typed_errors_and_retries() {
 }
 
 #[tokio::test]
+async fn langchain_and_litellm_raise_typed_errors_and_fall_back() {
+    run_python("other_clients.py").await;
+}
+
+#[tokio::test]
 async fn openai_python_runs_a_tool_loop_across_a_restart() {
     run_python("tool_loop.py").await;
 }

@@ -44,6 +44,32 @@ async fn every_client_works_as_its_section_describes() {
         .await;
 }
 
+/// A PNG image of one pixel.
+const PIXEL: &str =
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC";
+
+#[tokio::test]
+async fn llm_sends_images_with_the_settings_of_its_section() {
+    let page = sections(&read("docs/clients.md"));
+    let section = page.iter().find(|section| section.title == "llm");
+    let mut section = section.expect("llm has a section").clone();
+    let command = code_words(&section.prose).find(|code| code.contains(" -a photo.png"));
+    let command = command
+        .expect("the section has a command with an image")
+        .to_owned();
+    let last = section.blocks.last_mut().expect("a block of `sh`");
+    let image = format!("base64 -d <<< {PIXEL} > photo.png\n");
+    last.code = format!("{}\n{image}{command}\n", last.code);
+    let chain = start(&[&section]).await;
+    check(&chain, &section).await;
+    let requests = chain.model.requests();
+    let sent = requests.last().expect("a request").body["input"].to_string();
+    assert!(
+        sent.contains("input_image") && sent.contains(PIXEL),
+        "{sent}"
+    );
+}
+
 /// Starts the chain with a key for each client, a slow model, and keepalive comments in every pause.
 async fn start(clients: &[&Section]) -> Chain {
     let model = ScriptedModel::start()

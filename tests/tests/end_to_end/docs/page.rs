@@ -4,7 +4,7 @@
 use xtask::workspace;
 
 /// A section under a heading of the second or third level.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Section {
     /// The heading without `##`.
     pub(crate) title: String,
@@ -17,7 +17,7 @@ pub(crate) struct Section {
 }
 
 /// A fenced block.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CodeBlock {
     /// The info string after the opening fence.
     pub(crate) language: String,

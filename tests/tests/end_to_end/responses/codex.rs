@@ -6,15 +6,31 @@ use tempfile::TempDir;
 use tests::sidecar::{codex_binary, codex_tool};
 use tokio::process::Command;
 use xtask::tools::Tool;
+use xtask::workspace;
 
 use super::program::{finish, text};
 use crate::stack::{Chain, KEY};
 
+/// The settings for retries in `docs/clients.md`.
+const RETRIES: &str = "request_max_retries = 0\nstream_max_retries = 1\n";
+
 /// Runs `codex exec` with `arguments` and a prompt that makes the model play `rounds`; returns its output.
 async fn codex_exec(chain: &Chain, tool: Tool, arguments: &[&str], rounds: &Value) -> String {
+    let (succeeded, printed) = run_codex_exec(chain, tool, arguments, rounds).await;
+    assert!(succeeded, "{printed}");
+    printed
+}
+
+/// Returns whether `codex exec` succeeded, and its output.
+async fn run_codex_exec(
+    chain: &Chain,
+    tool: Tool,
+    arguments: &[&str],
+    rounds: &Value,
+) -> (bool, String) {
     let home = TempDir::new().expect("the temporary folder is writable");
     let config = format!(
-        "model = \"codex-5\"\nmodel_provider = \"edge\"\n[model_providers.edge]\nname = \"edge\"\nbase_url = \"{}\"\nenv_key = \"EDGE_KEY\"\nwire_api = \"responses\"\n",
+        "model = \"codex-5\"\nmodel_provider = \"edge\"\n[model_providers.edge]\nname = \"edge\"\nbase_url = \"{}\"\nenv_key = \"EDGE_KEY\"\nwire_api = \"responses\"\n{RETRIES}",
         chain.base_url()
     );
     std::fs::write(home.path().join("config.toml"), config).expect("the test folder is writable");
@@ -28,9 +44,7 @@ async fn codex_exec(chain: &Chain, tool: Tool, arguments: &[&str], rounds: &Valu
         .env("CODEX_HOME", home.path())
         .env("EDGE_KEY", KEY);
     let output = finish(codex).await;
-    let printed = text(&output);
-    assert!(output.status.success(), "{printed}");
-    printed
+    (output.status.success(), text(&output))
 }
 
 /// The effort of every run: the highest that all models of both versions have.
@@ -141,4 +155,39 @@ async fn codex_as_a_client_falls_back_from_a_websocket_at_once() {
         .collect();
     let expected = [(json!("GET"), json!(426)), (json!("POST"), json!(200))];
     assert_eq!(attempts, expected, "{printed}");
+}
+
+#[tokio::test]
+async fn codex_as_a_client_warns_of_an_id_that_it_does_not_know() {
+    let chain = Chain::start().await;
+    for tool in [Tool::Codex, Tool::CodexOldest] {
+        for (model, warns) in [("codex-5", true), ("gpt-6.1-sol", false)] {
+            let rounds = json!([{"text": "Hello."}]);
+            let printed = codex_exec(&chain, tool, &["-m", model], &rounds).await;
+            let warning = format!("Model metadata for `{model}` not found");
+            assert_eq!(printed.contains(&warning), warns, "{printed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn codex_as_a_client_repeats_what_may_succeed_and_nothing_else() {
+    // The Codex behind the sidecar asks the model up to three times for a request, but once after the first text.
+    for (script, requests) in [
+        (json!({"status": 400, "error": {"message": "Bad."}}), 1),
+        (
+            json!({"status": 429, "error": {"type": "usage_limit_reached"}}),
+            1,
+        ),
+        (json!({"status": 500}), 2 * 3),
+        (json!([{"text": "par"}, {"cut": "abort"}]), 2),
+    ] {
+        let chain = Chain::start().await;
+        let arguments = ["-m", "gpt-6.1-sol"];
+        let (succeeded, printed) = run_codex_exec(&chain, Tool::Codex, &arguments, &script).await;
+        assert!(!succeeded, "{printed}");
+        assert_eq!(chain.model.requests().len(), requests, "{script} {printed}");
+    }
+    let page = std::fs::read_to_string(workspace::root().join("docs/clients.md"));
+    assert!(page.expect("the page is readable").contains(RETRIES));
 }
