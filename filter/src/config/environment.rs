@@ -2,23 +2,38 @@
 //! Names and meanings are the sidecar's, so that both can be started from one environment file.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::fields::ConfigError;
-use super::keys::is_sendable;
+use super::keys::{KeyLength, is_sendable};
 
 /// Environment variables by name.
 pub type Environment = BTreeMap<String, String>;
+
+/// Whether others than this machine's users reach the public listener, as far as `PROXY_HOST` tells. Without the variable
+/// the filter does not know its listener's address.
+pub(super) fn is_public(environment: &Environment) -> bool {
+    let host = Reader(environment).text("PROXY_HOST");
+    let is_loopback = |host: &str| {
+        let address: Result<IpAddr, _> = host.parse();
+        address.map_or(host == "localhost", |address| address.is_loopback())
+    };
+    host.is_some_and(|host| !is_loopback(host))
+}
 
 /// Fills the absent fields of `json`.
 pub(super) fn fill(
     json: &mut Map<String, Value>,
     environment: &Environment,
+    key_length: KeyLength,
+    warnings: &mut Vec<String>,
 ) -> Result<(), ConfigError> {
     let environment = Reader(environment);
     if let Some(key) = environment.key("PROXY_API_KEY")? {
+        key_length.check("PROXY_API_KEY", key, warnings)?;
         add_key(json, key);
     }
     fill_field(

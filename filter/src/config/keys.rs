@@ -16,17 +16,54 @@ use crate::rate_limit::RateLimit;
 pub(super) const KNOWN: &str =
     "id, sha256, key, models, rate_limit, expires_at, disabled, admin, profile";
 
+/// The length that a key must have, where the key itself is known and not only its hash.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeyLength {
+    /// Whether a shorter key is an error instead of a warning: others reach the public listener.
+    pub(super) is_required: bool,
+}
+
+impl KeyLength {
+    /// Characters of a key. An attacker can try 300 keys a minute from each address, and shorter ones are often words.
+    const MIN: usize = 16;
+
+    /// Checks the key at `place`.
+    pub(super) fn check(
+        self,
+        place: &str,
+        key: &str,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), ConfigError> {
+        if key.len() >= Self::MIN {
+            return Ok(());
+        }
+        let text = format!(
+            "shorter than {} characters; generate one with `openssl rand -hex 32`",
+            Self::MIN
+        );
+        if self.is_required {
+            return Err(ConfigError::new(
+                place,
+                format_args!("{text}, since PROXY_HOST lets other machines connect"),
+            ));
+        }
+        warnings.push(format!("{place}: {text}"));
+        Ok(())
+    }
+}
+
 /// Reads the keys that are not disabled, and warns about keys in clear text.
 pub(super) fn read_keys(
     field: Option<Field>,
     default_limit: Option<RateLimit>,
+    key_length: KeyLength,
     warnings: &mut Vec<String>,
 ) -> Result<Keyring, ConfigError> {
     let (mut keyring, mut ids) = (Keyring::default(), BTreeSet::new());
     for item in field.map_or(Ok(Vec::new()), Field::items)? {
         let mut object = item.object()?;
         let place = object.place_of("id");
-        let hash = read_hash(&mut object, warnings)?;
+        let hash = read_hash(&mut object, key_length, warnings)?;
         // A disabled key is validated too, so that enabling it later cannot fail.
         let is_disabled = object.boolean("disabled", false)?;
         let client = read_client(&mut object, default_limit)?;
@@ -68,7 +105,11 @@ fn read_client(
     })
 }
 
-fn read_hash(object: &mut Object, warnings: &mut Vec<String>) -> Result<KeyHash, ConfigError> {
+fn read_hash(
+    object: &mut Object,
+    key_length: KeyLength,
+    warnings: &mut Vec<String>,
+) -> Result<KeyHash, ConfigError> {
     match (object.take("sha256"), object.take("key")) {
         (Some(hash), None) => hash.parsed("a SHA-256 as 64 hexadecimal digits", KeyHash::parse),
         (None, Some(key)) => {
@@ -76,8 +117,11 @@ fn read_hash(object: &mut Object, warnings: &mut Vec<String>) -> Result<KeyHash,
             warnings.push(format!(
                 "{place}: readable in Envoy's /config_dump; configure `sha256` instead"
             ));
-            let hash = |key: &str| is_sendable(key).then(|| KeyHash::of(key.as_bytes()));
-            key.parsed("a key of visible ASCII", hash)
+            let key = key.parsed("a key of visible ASCII", |key| {
+                is_sendable(key).then(|| key.to_owned())
+            })?;
+            key_length.check(&place, &key, warnings)?;
+            Ok(KeyHash::of(key.as_bytes()))
         }
         _ => Err(ConfigError::new(
             &object.place_of("sha256"),

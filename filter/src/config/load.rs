@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::environment::{self, Environment};
 use super::fields::{ConfigError, Field, Object};
-use super::keys::read_keys;
+use super::keys::{KeyLength, read_keys};
 use super::values::{
     DEFAULT_LIMIT, DEFAULT_UNAUTHENTICATED_LIMIT, read_cors, read_limit, read_model, read_patterns,
 };
@@ -70,8 +70,13 @@ impl Config {
         now: SystemTime,
     ) -> Result<Self, ConfigError> {
         let mut root = parse_root(json)?;
-        environment::fill(&mut root, environment)?;
-        let config = Self::read(Field::new("", Value::Object(root)).object()?)?;
+        let mut warnings = Vec::new();
+        let key_length = KeyLength {
+            is_required: environment::is_public(environment),
+        };
+        environment::fill(&mut root, environment, key_length, &mut warnings)?;
+        let root = Field::new("", Value::Object(root)).object()?;
+        let config = Self::read(root, key_length, warnings)?;
         let is_usable = |client: &Client| client.expires_at.is_none_or(|end| now < end);
         // Without a usable key every request would be rejected; a typo must not take a gateway down unnoticed.
         if config.auth == Auth::Keys && !config.keyring.clients().any(is_usable) {
@@ -83,17 +88,20 @@ impl Config {
         Ok(config)
     }
 
-    fn read(mut root: Object) -> Result<Self, ConfigError> {
+    fn read(
+        mut root: Object,
+        key_length: KeyLength,
+        mut warnings: Vec<String>,
+    ) -> Result<Self, ConfigError> {
         let limit = read_limit(root.require("rate_limit")?, DEFAULT_LIMIT)?;
         let unauthenticated_limit = root
             .take("unauthenticated_rate_limit")
             .unwrap_or_else(Field::empty_object);
-        let mut warnings = Vec::new();
         let config = Self {
             auth: root.take("auth").map_or(Ok(Auth::Keys), |field| {
                 field.parsed("\"keys\" or \"none\"", parse_auth)
             })?,
-            keyring: read_keys(root.take("keys"), limit, &mut warnings)?,
+            keyring: read_keys(root.take("keys"), limit, key_length, &mut warnings)?,
             catalogue: Catalogue {
                 default_model: root
                     .take("default_model")

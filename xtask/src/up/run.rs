@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, value_parser};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd;
@@ -27,6 +27,9 @@ use crate::tools::{self, Tool, Tools};
 
 /// Time from the last start until the stack must be ready; Codex's first handshake takes seconds where the disk is slow.
 const READY: Duration = Duration::from_secs(60);
+
+/// Characters of a key where other machines can connect, as the filter's `config/keys.rs` requires.
+const MIN_PUBLIC_KEY: usize = 16;
 
 /// The arguments of `up`, from the command line or from variables.
 #[derive(Debug, Args)]
@@ -52,6 +55,7 @@ pub struct UpArgs {
 pub fn up(args: &UpArgs) -> Result<ExitCode> {
     let listen = SocketAddrV4::new(args.host, args.port);
     let run_path = run_path(args.port);
+    let key = api_key(args.host)?;
     // Reported before the long build, and claimed for good after it, so that a signal during the build leaves no trace.
     drop(RunDir::claim(&run_path)?);
     drop(bind_public(listen)?);
@@ -75,10 +79,7 @@ pub fn up(args: &UpArgs) -> Result<ExitCode> {
         listen,
         admin_listen: admin::choose(&bind_public(listen)?)?,
         concurrency: args.concurrency,
-        key: match env::var("PROXY_API_KEY") {
-            Ok(key) if !key.is_empty() => key,
-            _ => new_key()?,
-        },
+        key,
         envoy: envoy.path,
         codex: codex.path,
         mode,
@@ -93,6 +94,22 @@ pub fn up(args: &UpArgs) -> Result<ExitCode> {
         Reason::Signalled(_) => ExitCode::SUCCESS,
         Reason::Ended(..) | Reason::Late(_) => ExitCode::FAILURE,
     })
+}
+
+/// Returns the key in `PROXY_API_KEY`, or a new one.
+fn api_key(host: Ipv4Addr) -> Result<String> {
+    match env::var("PROXY_API_KEY") {
+        // The filter refuses this key too, and Envoy would answer every request with 503.
+        Ok(key) if is_too_short(&key) && !host.is_loopback() => bail!(
+            "PROXY_API_KEY has fewer than {MIN_PUBLIC_KEY} characters, and PROXY_HOST ({host}) lets other machines connect; generate a key with `openssl rand -hex 32`, or leave PROXY_API_KEY unset"
+        ),
+        Ok(key) if !key.is_empty() => Ok(key),
+        _ => new_key(),
+    }
+}
+
+fn is_too_short(key: &str) -> bool {
+    (1..MIN_PUBLIC_KEY).contains(&key.len())
 }
 
 fn build_for(mode: &Mode) -> Result<()> {

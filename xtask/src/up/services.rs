@@ -91,6 +91,7 @@ impl Services<'_> {
             envoy.args(["--concurrency", &concurrency.to_string()]);
         }
         envoy.env("PROXY_API_KEY", &self.key);
+        envoy.env("PROXY_HOST", self.listen.ip().to_string());
         Ok(envoy)
     }
 

@@ -198,8 +198,38 @@ fn key_accepts_every_optional_field() {
     );
     assert_eq!(
         config.warnings,
-        ["keys[1].key: readable in Envoy's /config_dump; configure `sha256` instead"]
+        [
+            "keys[1].key: readable in Envoy's /config_dump; configure `sha256` instead",
+            "keys[1].key: shorter than 16 characters; generate one with `openssl rand -hex 32`",
+        ]
     );
+}
+
+#[test]
+fn short_key_is_an_error_where_other_machines_can_connect() {
+    const LONG: &str = "0123456789abcdef";
+    let in_json = |key: &str| format!(r#"{{"keys": [{{"id": "a", "key": "{key}"}}]}}"#);
+    let short = &LONG[1..];
+    for host in ["127.0.0.1", "127.8.8.8", "::1", "localhost", ""] {
+        let config = load("", &[("PROXY_API_KEY", short), ("PROXY_HOST", host)]).unwrap();
+        let warning = &config.warnings[0];
+        assert!(warning.starts_with("PROXY_API_KEY: shorter"), "{warning}");
+        let config = load(&in_json(short), &[("PROXY_HOST", host)]).unwrap();
+        assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
+    }
+    for host in ["0.0.0.0", "192.0.2.1", "::", "edge.example"] {
+        let host = ("PROXY_HOST", host);
+        for (json, key, place) in [
+            (String::new(), short, "PROXY_API_KEY"),
+            (in_json(short), "", "keys[0].key"),
+        ] {
+            let error = load(&json, &[("PROXY_API_KEY", key), host]).unwrap_err();
+            let expected = format!("{place}: shorter than 16 characters");
+            assert!(error.to_string().starts_with(&expected), "{error}");
+        }
+        assert!(load("", &[("PROXY_API_KEY", LONG), host]).is_ok());
+        assert!(load(&in_json(LONG), &[host]).is_ok());
+    }
 }
 
 #[test]
