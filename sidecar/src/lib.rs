@@ -15,6 +15,7 @@ pub mod check;
 pub mod codex;
 pub mod config;
 pub mod openai;
+mod private_dir;
 pub mod process;
 pub mod server;
 pub mod store;

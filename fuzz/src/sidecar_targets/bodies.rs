@@ -8,9 +8,10 @@ use filter::scan::{ModelField, ModelScanner, ScanError};
 use serde::Deserialize;
 use serde_json::Value;
 use sidecar::catalogue::Catalogue;
+use sidecar::openai::chat::ClientReasoning;
 use sidecar::openai::models::ModelAccess;
 use sidecar::openai::{ApiError, chat, completions, responses};
-use sidecar::store::{ResponseStore, StoreLimits};
+use sidecar::store::{ReasoningCache, ResponseStore, StoreLimits};
 use sidecar::turn::{Profile, TurnRequest};
 
 static CATALOGUE: LazyLock<Arc<Catalogue>> = LazyLock::new(|| Catalogue::of_model("gpt-5"));
@@ -19,7 +20,12 @@ static CATALOGUE: LazyLock<Arc<Catalogue>> = LazyLock::new(|| Catalogue::of_mode
 const DEFAULT_MODEL: &str = "gpt-5";
 
 pub(crate) fn check_chat(body: &[u8]) {
-    let parsed = chat::parse(body, &models(), Profile::Chat, &|_| Vec::new());
+    let cache = ReasoningCache::default();
+    let reasoning = ClientReasoning {
+        cache: &cache,
+        client: "",
+    };
+    let parsed = chat::parse(body, &models(), Profile::Chat, reasoning);
     check(body, parsed.map(|(turn, reply)| (turn, reply.model_id)));
 }
 

@@ -12,6 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 use tokio::time::{Instant, interval, interval_at, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::private_dir;
 use crate::process::LockOwner;
 
 /// Folders with files that Codex does not read again after the turn that wrote them.
@@ -74,7 +75,7 @@ impl CodexHome {
     }
 
     fn try_lock(folder: &Path, max_bytes: u64) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+        private_dir::create(folder)?;
         // Not truncated: the file has the current owner's pid until the lock is taken.
         let file = fs::File::options()
             .create(true)

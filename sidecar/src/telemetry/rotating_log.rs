@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::private_dir;
+
 /// Capacity of the queue to the writer, in lines. A line that finds the queue full is dropped.
 const QUEUE: usize = 4096;
 
@@ -40,7 +42,7 @@ impl RotatingLog {
     /// The file cannot be opened for writing.
     pub fn open(path: &Path, max_bytes: Option<NonZeroU64>) -> io::Result<(Self, LogWriter)> {
         if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory)?;
+            private_dir::create(directory)?;
         }
         let (commands, received) = mpsc::channel(QUEUE);
         let log = Self {

@@ -59,7 +59,7 @@ fn references() -> Result<Vec<Reference>> {
         PathBuf::from("docker-compose.yml"),
         PathBuf::from("docker-compose.dev.yml"),
     ];
-    add_yaml_files(&root, Path::new("deploy"), &mut files)?;
+    add_yaml_files(root, Path::new("deploy"), &mut files)?;
     let mut references = Vec::new();
     for file in files {
         let text = fs::read_to_string(root.join(&file))

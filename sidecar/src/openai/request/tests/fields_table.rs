@@ -72,11 +72,11 @@ pub(in crate::openai) fn check<Body: DeserializeOwned>(
         body.extend(object(&format!("{{{}}}", row.sent_as)));
         let body = Value::Object(body);
         let read = |body: &Value| parse(&serde_json::to_vec(body).unwrap());
-        let effect = effect(&row, &body, &read);
+        let effect = effect(&row, &body, read);
         assert_eq!(row.claim, effect, "{} of {path}", row.field);
         // Fields of no API that is described here: other servers send them, in forms of their own.
         if !row.notes.contains("any type") {
-            check_type(&row, &body, &read);
+            check_type(&row, &body, read);
         }
     }
 }
