@@ -101,6 +101,15 @@ impl LocalReply {
         Self::reject(RejectReason::ModelNotAllowed, &message)
     }
 
+    /// 403: the API key allows the model, but not with this reasoning effort.
+    pub fn effort_not_allowed(model: &str, effort: &str) -> Self {
+        let message = format!(
+            "This API key may not use the model {model} with the reasoning effort {effort}. `GET /v1/models` lists the \
+             models that it may use."
+        );
+        Self::reject(RejectReason::ModelNotAllowed, &message)
+    }
+
     /// 405 with the supported methods.
     pub fn method_not_allowed(allow: &'static str) -> Self {
         let message = format!("This method is not allowed here. Use one of {allow}.");

@@ -151,6 +151,21 @@ impl ApiError {
         error.at("model")
     }
 
+    /// 403: the client's key includes the model, but not with this effort.
+    pub fn effort_not_allowed(id: &str, effort: &str) -> Self {
+        let message = format!(
+            "This API key may not use the model {id} with the reasoning effort {effort}; GET /v1/models lists the \
+             models that it may use."
+        );
+        let error = Self::new(
+            StatusCode::FORBIDDEN,
+            "permission_error",
+            "model_not_allowed",
+            message,
+        );
+        error.at("model")
+    }
+
     /// 404: the model is unknown, or the client may not use it.
     pub fn model_not_found(id: &str) -> Self {
         let message = format!("The model {id} does not exist or you do not have access to it.");
