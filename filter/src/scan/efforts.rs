@@ -84,7 +84,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::super::{ModelField, ModelScanner, ScanError};
-    use super::*;
 
     /// The model and the efforts of a body in chunks of this size.
     fn scan(body: &str, size: usize) -> (ModelField, Vec<String>) {

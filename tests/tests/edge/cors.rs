@@ -68,6 +68,7 @@ fn assert_readable(response: &BufferedResponse, origin: &str) {
         "x-ratelimit-remaining-requests",
         "openai-processing-ms",
         "x-codex-edge-ignored",
+        "x-codex-edge-limit",
         "x-codex-edge-plan",
     ] {
         assert!(

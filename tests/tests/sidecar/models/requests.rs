@@ -154,6 +154,7 @@ async fn effort_in_the_body_needs_a_key_that_may_use_the_pair() {
         options
             .env("CODEX_MODEL", "gpt-5.5")
             .env("PROXY_MODELS", added)
+            .env("PROXY_REQUIRE_MODEL", "false")
     })
     .await;
     let mut client = sidecar.connect().await;
