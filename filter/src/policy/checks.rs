@@ -102,7 +102,7 @@ fn check(
     }
     // Charged before the length is checked: an oversized request counts against the rate of its client.
     let quota = match route {
-        Route::Generate => charge(config, host, client.map(Rc::as_ref))?,
+        Route::Generate | Route::Usage => charge(config, host, client.map(Rc::as_ref))?,
         Route::Open | Route::Models | Route::Verify | Route::Guarded => None,
     };
     if declared_length(head).is_some_and(|length| length > config.max_body_bytes) {
@@ -113,7 +113,9 @@ fn check(
         Route::Generate if head.has_encoded_body() => encoded_body(config, client.map(Rc::as_ref))
             .map_err(|reply| Answered { reply, quota })?,
         Route::Generate => Body::gated(client.cloned()),
-        Route::Open | Route::Models | Route::Verify | Route::Guarded => Body::passthrough(),
+        Route::Open | Route::Models | Route::Usage | Route::Verify | Route::Guarded => {
+            Body::passthrough()
+        }
     };
     Ok(Admitted { body, quota })
 }

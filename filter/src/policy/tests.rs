@@ -310,10 +310,9 @@ fn invalid_request_id_is_replaced() {
 }
 
 #[test]
-fn only_generating_requests_are_charged() {
+fn only_turns_and_reads_of_the_usage_are_charged() {
     let (config, host) = (load(CONFIG), FakeHost::default());
     for request in [
-        "GET /v1/usage",
         "GET /v1/models",
         "DELETE /v1/responses/r1",
         "POST /v1/responses/r1/cancel",
@@ -327,6 +326,11 @@ fn only_generating_requests_are_charged() {
             (describe(&decision), decision.response.quota),
             ("forward".to_owned(), None)
         );
+    }
+    for path in ["/v1/usage", "/v1/usage/raw?limit=1"] {
+        let read = format!("GET {path}\nauthorization: Bearer sk-bob");
+        let decision = decide(&config, &FakeHost::default(), &read);
+        assert!(decision.response.quota.is_some(), "{path}");
     }
     let post = "POST /v1/chat/completions\nauthorization: Bearer sk-bob";
     let first = decide(&config, &host, post);
