@@ -405,7 +405,7 @@ fn preflight_response_has_allow_and_cors_headers() {
     assert_eq!(reply.body, None);
     assert_eq!(
         decision.response.cors,
-        Cors::Origin("https://app.example".to_owned())
+        Cors::Any(Some("https://app.example".to_owned()))
     );
 }
 
@@ -465,5 +465,66 @@ proptest! {
         }
         let identity = decision.added_headers().any(|(name, _)| name.starts_with("x-codex-edge-"));
         prop_assert!(!identity);
+    }
+}
+
+#[test]
+fn page_without_a_key_must_be_listed_where_no_key_is_needed() {
+    let listed = r#"{"auth": "none", "cors": {"allowed_origins": ["https://app.example"]}}"#;
+    for (config, origin, expected) in [
+        (r#"{"auth": "none"}"#, "", "forward"),
+        (r#"{"auth": "none"}"#, "https://app.example", "403"),
+        (listed, "https://app.example", "forward"),
+        (listed, "https://evil.example", "403"),
+        (listed, "null", "403"),
+        (
+            r#"{"auth": "none", "cors": {"enabled": false}}"#,
+            "https://a.example",
+            "forward",
+        ),
+        (CONFIG, "https://evil.example", "401"),
+    ] {
+        for request in [
+            "POST /v1/chat/completions",
+            "GET /v1/usage",
+            "DELETE /v1/responses/r",
+        ] {
+            let origin = match origin {
+                "" => String::new(),
+                origin => format!("\norigin: {origin}"),
+            };
+            let decision = decide(
+                &load(config),
+                &FakeHost::default(),
+                &format!("{request}{origin}"),
+            );
+            let described = describe(&decision).replace("gate", "forward");
+            assert!(
+                described.starts_with(expected),
+                "{config} {request}{origin}"
+            );
+        }
+        let health = format!("GET /healthz\norigin: {origin}.");
+        assert_eq!(
+            describe(&decide(&load(config), &FakeHost::default(), &health)),
+            "forward"
+        );
+    }
+}
+
+#[test]
+fn repeated_host_is_rejected_before_any_other_check() {
+    for request in [
+        "GET /healthz",
+        "OPTIONS /v1/models",
+        "GET /verify",
+        "POST /v1/responses",
+    ] {
+        let repeated = format!("{request}\n:authority: edge,other");
+        let decision = decide(&load(CONFIG), &FakeHost::default(), &repeated);
+        assert!(
+            describe(&decision).starts_with("400"),
+            "{request}: {decision:?}"
+        );
     }
 }
