@@ -1,4 +1,5 @@
-//! A request body on its way to the upstream: limits its length, and holds it until its model is known.
+//! A request body on its way to the upstream: limits its length, and holds it until its model is known. For a key whose
+//! models name efforts, the body is held to its end, since an effort may follow the model.
 //! Follows Envoy's body callbacks: while the filter buffers, each call covers all bytes buffered so far; after that,
 //! each call covers the next chunk only.
 
@@ -6,6 +7,7 @@ use std::rc::Rc;
 
 use crate::auth::Client;
 use crate::config::Config;
+use crate::model::EffortRule;
 use crate::reply::LocalReply;
 use crate::scan::{ModelField, ModelScanner};
 
@@ -59,8 +61,15 @@ impl Body {
 
     /// A body that must name a model which this client may use (`None`: unauthenticated, any model of the catalogue).
     pub fn gated(client: Option<Rc<Client>>) -> Self {
+        let is_restricted = client
+            .as_ref()
+            .is_some_and(|client| client.models.is_some());
         Self::Gated(ModelGate {
-            scanner: ModelScanner::default(),
+            scanner: if is_restricted {
+                ModelScanner::with_efforts()
+            } else {
+                ModelScanner::default()
+            },
             buffered_bytes: 0,
             read_bytes: 0,
             client,
@@ -132,7 +141,10 @@ impl ModelGate {
         match self.read(config, read) {
             BodyAction::Buffer => {
                 let field = self.scanner.finish();
-                decide(config, &field, self.read_bytes, self.client.as_deref())
+                match self.admit(config, &field, Scanned::Whole) {
+                    Ok(_) => BodyAction::Release(self.read_bytes),
+                    Err(reply) => BodyAction::Reject(reply),
+                }
             }
             action => action,
         }
@@ -152,25 +164,46 @@ impl ModelGate {
                 return BodyAction::Reject(LocalReply::host_failure());
             };
             self.read_bytes += piece.len();
-            if let Some(field) = self.scanner.feed(&piece) {
-                return decide(config, field, self.read_bytes, self.client.as_deref());
+            let Some(field) = self.scanner.feed(&piece).cloned() else {
+                continue;
+            };
+            match self.admit(config, &field, Scanned::SoFar) {
+                Ok(true) => return BodyAction::Release(self.read_bytes),
+                Ok(false) => {}
+                Err(reply) => return BodyAction::Reject(reply),
             }
         }
         BodyAction::Buffer
     }
+
+    /// Admits the model and the efforts found so far; returns false if efforts that matter may follow.
+    fn admit(
+        &self,
+        config: &Config,
+        field: &ModelField,
+        scanned: Scanned,
+    ) -> Result<bool, LocalReply> {
+        let client = self.client.as_deref();
+        let allowed = client.and_then(|client| client.models.as_ref());
+        config.catalogue.admit(field, allowed)?;
+        let model = match field {
+            ModelField::Named(model) => Some(model),
+            ModelField::Missing | ModelField::Invalid(_) => config.catalogue.default_model.as_ref(),
+        };
+        let rule = allowed.and_then(|patterns| EffortRule::of(model?, patterns));
+        let (Some(rule), Some(efforts)) = (rule, self.scanner.efforts()) else {
+            return Ok(true);
+        };
+        rule.admit(efforts)?;
+        Ok(scanned == Scanned::Whole)
+    }
 }
 
-fn decide(
-    config: &Config,
-    field: &ModelField,
-    read_bytes: usize,
-    client: Option<&Client>,
-) -> BodyAction {
-    let allowed = client.and_then(|client| client.models.as_ref());
-    match config.catalogue.admit(field, allowed) {
-        Ok(()) => BodyAction::Release(read_bytes),
-        Err(reply) => BodyAction::Reject(reply),
-    }
+/// The part of the body that was scanned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scanned {
+    SoFar,
+    Whole,
 }
 
 #[cfg(test)]

@@ -47,6 +47,8 @@ pub struct RequestHead<'a> {
     pub method: &'a [u8],
     /// `:path` with its query; empty when it is missing.
     pub path: &'a [u8],
+    /// Whether the client sent several `host` headers, which Envoy joins with a comma; the name of a host has none.
+    pub has_repeated_host: bool,
     /// `authorization`: the credentials.
     pub authorization: SingleHeader<'a>,
     /// `origin`: the origin of the page that sends the request.
@@ -96,6 +98,7 @@ impl<'a> RequestHead<'a> {
         match &*lower(name) {
             ":method" => self.method = value,
             ":path" => self.path = value,
+            ":authority" | "host" => self.has_repeated_host |= value.contains(&b','),
             "authorization" => self.authorization.add(value),
             "origin" => self.origin.add(value),
             "access-control-request-method" => self.access_control_request_method.add(value),

@@ -13,6 +13,8 @@ pub enum Route {
     Generate,
     /// The forward-auth endpoint, answered by the filter itself.
     Verify,
+    /// Reads the usage: needs a key, and is rate limited, since it costs the upstream more than other reads.
+    Usage,
     /// Needs a key; the upstream decides whether the path exists.
     Guarded,
 }
@@ -28,6 +30,7 @@ impl Route {
             Path::Generate if method == b"POST" => Self::Generate,
             Path::Generate if method == b"HEAD" => Self::Open,
             Path::Verify => Self::Verify,
+            Path::Usage if method == b"GET" => Self::Usage,
             // Named one by one, so that a new path cannot become open by default.
             Path::Health
             | Path::Models
@@ -143,7 +146,10 @@ mod tests {
             ("GET", "/v1/chat/completions", Route::Guarded),
             ("GET", "/v1/responses/resp_1", Route::Guarded),
             ("POST", "/v1/responses/resp_1/cancel", Route::Guarded),
-            ("GET", "/v1/usage", Route::Guarded),
+            ("GET", "/v1/usage", Route::Usage),
+            ("GET", "/v1/usage/raw?limit=1", Route::Usage),
+            ("POST", "/v1/usage", Route::Guarded),
+            ("GET", "/v1/usage/raw/a", Route::Guarded),
             ("GET", "/verify", Route::Verify),
             ("POST", "/verify/v1/chat/completions", Route::Verify),
             ("GET", "/verifyx", Route::Guarded),

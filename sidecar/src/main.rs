@@ -210,7 +210,7 @@ fn open_logs(config: &Config, writers: &mut JoinSet<()>) -> io::Result<(UsageLog
     let Some(path) = &config.protocol_log else {
         return Ok((usage_log, ProtocolLog::default()));
     };
-    let (log, writer) = RotatingLog::open(path, config.usage_log.max_bytes)
+    let (log, writer) = RotatingLog::open(path, config.usage_log.max_bytes, ())
         .map_err(|error| with_path("PROTO_LOG_PATH", path, &error))?;
     writers.spawn_blocking(|| writer.run());
     warn!(path = %path.display(), "protocol log enabled");

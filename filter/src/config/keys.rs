@@ -10,6 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use super::fields::{ConfigError, Field, Object};
 use super::values::{DEFAULT_LIMIT, MAX_NAME_BYTES, read_limit, read_patterns};
 use crate::auth::{Client, KeyHash, Keyring, Profile};
+use crate::model::ModelPatterns;
 use crate::rate_limit::RateLimit;
 
 /// The fields of a key, as error messages list them.
@@ -79,6 +80,10 @@ pub(super) fn read_keys(
     Ok(keyring)
 }
 
+/// The most bytes of a key's model patterns together: they travel in a header of each request, and Envoy limits all
+/// headers of a request to 60 KiB by default.
+const MAX_MODELS_BYTES: usize = 8 << 10;
+
 fn read_client(
     object: &mut Object,
     default_limit: Option<RateLimit>,
@@ -97,12 +102,21 @@ fn read_client(
             .require("id")?
             .parsed("a name of letters, digits and ._@-", parse_id)?
             .to_owned(),
-        models: object.take("models").map(read_patterns).transpose()?,
+        models: object.take("models").map(read_models).transpose()?,
         limit: own_limit.unwrap_or(Ok(default_limit))?,
         expires_at: expires_at.transpose()?,
         admin: object.boolean("admin", false)?,
         profile: profile.transpose()?,
     })
+}
+
+fn read_models(field: Field) -> Result<ModelPatterns, ConfigError> {
+    let too_long = field.expected("at most 8192 bytes of patterns in all");
+    let patterns = read_patterns(field)?;
+    match patterns.as_str().len() {
+        0..=MAX_MODELS_BYTES => Ok(patterns),
+        _ => Err(too_long),
+    }
 }
 
 fn read_hash(

@@ -8,7 +8,8 @@ use super::environment::{self, Environment};
 use super::fields::{ConfigError, Field, Object};
 use super::keys::{KeyLength, read_keys};
 use super::values::{
-    DEFAULT_LIMIT, DEFAULT_UNAUTHENTICATED_LIMIT, read_cors, read_limit, read_model, read_patterns,
+    Auth, DEFAULT_LIMIT, DEFAULT_UNAUTHENTICATED_LIMIT, parse_auth, read_cors, read_limit,
+    read_model, read_patterns,
 };
 use crate::auth::{Client, Keyring};
 use crate::cors::CorsPolicy;
@@ -39,15 +40,6 @@ pub struct Config {
     pub max_body_bytes: u64,
     /// Warnings about a valid configuration, for the log.
     pub warnings: Vec<String>,
-}
-
-/// The requirement of API keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Auth {
-    /// Every route that is not open needs a key.
-    Keys,
-    /// No route needs a key, because another proxy guards this Envoy. A valid key still identifies its client.
-    None,
 }
 
 /// The fields of a configuration, as error messages list them.
@@ -97,10 +89,11 @@ impl Config {
         let unauthenticated_limit = root
             .take("unauthenticated_rate_limit")
             .unwrap_or_else(Field::empty_object);
+        let auth = root.take("auth").map_or(Ok(Auth::Keys), |field| {
+            field.parsed("\"keys\" or \"none\"", parse_auth)
+        })?;
         let config = Self {
-            auth: root.take("auth").map_or(Ok(Auth::Keys), |field| {
-                field.parsed("\"keys\" or \"none\"", parse_auth)
-            })?,
+            auth,
             keyring: read_keys(root.take("keys"), limit, key_length, &mut warnings)?,
             catalogue: Catalogue {
                 default_model: root
@@ -110,7 +103,7 @@ impl Config {
                 models: root.take("models").map(read_patterns).transpose()?,
             },
             protect_models: root.boolean("protect_models", false)?,
-            cors: read_cors(root.require("cors")?)?,
+            cors: read_cors(root.require("cors")?, auth)?,
             limit,
             unauthenticated_limit: read_limit(
                 unauthenticated_limit,
@@ -147,13 +140,5 @@ fn parse_root(json: &[u8]) -> Result<Map<String, Value>, ConfigError> {
             Ok(root)
         }
         other => Err(Field::new("configuration", other).expected("an object")),
-    }
-}
-
-fn parse_auth(text: &str) -> Option<Auth> {
-    match text {
-        "keys" => Some(Auth::Keys),
-        "none" => Some(Auth::None),
-        _ => None,
     }
 }

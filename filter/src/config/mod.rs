@@ -11,4 +11,5 @@ mod values;
 
 pub use environment::Environment;
 pub use fields::ConfigError;
-pub use load::{Auth, Config};
+pub use load::Config;
+pub use values::Auth;

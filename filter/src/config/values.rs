@@ -37,13 +37,35 @@ pub(super) fn read_limit(
     Ok(requests.map(|requests| RateLimit::new(requests, Duration::from_millis(window_ms))))
 }
 
+/// The requirement of API keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// Every route that is not open needs a key.
+    Keys,
+    /// No route needs a key, because another proxy guards this Envoy. A valid key still identifies its client.
+    None,
+}
+
 /// Reads `cors`.
-pub(super) fn read_cors(field: Field) -> Result<CorsPolicy, ConfigError> {
+///
+/// Without keys, the origin alone tells a page from the operator's own programs: pages need an explicit list then.
+pub(super) fn read_cors(field: Field, auth: Auth) -> Result<CorsPolicy, ConfigError> {
     let mut object = field.object()?;
     let is_enabled = object.boolean("enabled", true)?;
+    let place = object.place_of("allowed_origins");
+    let default = match auth {
+        Auth::Keys => CorsPolicy::Any,
+        Auth::None => CorsPolicy::Allow(Vec::new()),
+    };
     let origins = object
         .take("allowed_origins")
-        .map_or(Ok(CorsPolicy::Any), read_origins)?;
+        .map_or(Ok(default), read_origins)?;
+    if is_enabled && auth == Auth::None && matches!(origins, CorsPolicy::Any) {
+        return Err(ConfigError::new(
+            &place,
+            "with \"auth\": \"none\", list the origins of the pages instead of \"*\"",
+        ));
+    }
     object.end("enabled, allowed_origins")?;
     Ok(if is_enabled { origins } else { CorsPolicy::Off })
 }
@@ -80,4 +102,12 @@ pub(super) fn read_model(field: &Field) -> Result<String, ConfigError> {
 
 fn parse_name(text: &str) -> Option<&str> {
     (ModelPattern::parse(text).is_some() && text.len() <= MAX_NAME_BYTES).then_some(text)
+}
+
+pub(super) fn parse_auth(text: &str) -> Option<Auth> {
+    match text {
+        "keys" => Some(Auth::Keys),
+        "none" => Some(Auth::None),
+        _ => None,
+    }
 }

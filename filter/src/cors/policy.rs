@@ -19,7 +19,7 @@ const REQUEST_HEADERS: &str = "Authorization, Content-Type, Accept, Idempotency-
 /// The response headers that a page may read.
 const EXPOSED_HEADERS: &str = "x-request-id, retry-after, retry-after-ms, x-should-retry, openai-processing-ms, \
     x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, \
-    x-codex-edge-ignored, x-codex-edge-plan";
+    x-codex-edge-ignored, x-codex-edge-limit, x-codex-edge-plan";
 
 /// The request headers on which the response depends, for caches.
 const VARY: &str = "Origin, Access-Control-Request-Headers, Access-Control-Request-Method";
@@ -43,8 +43,8 @@ pub enum CorsPolicy {
 pub enum Cors {
     /// CORS is off; the upstream's headers pass.
     Off,
-    /// Any page may read the response; the request named no origin.
-    Any,
+    /// Any page may read the response, without credentials: the page of this origin, or none that the request named.
+    Any(Option<String>),
     /// Pages of this origin may read the response, with credentials.
     Origin(String),
     /// Pages may not read the response.
@@ -56,16 +56,16 @@ impl CorsPolicy {
     pub fn decide(&self, head: &RequestHead) -> Cors {
         let is_allowed = |origin: &str| match self {
             Self::Allow(patterns) => patterns.iter().any(|pattern| pattern.matches(origin)),
-            Self::Any => true,
-            Self::Off => false,
+            Self::Any | Self::Off => false, // Decided below.
         };
         match (self, head.origin) {
             (Self::Off, _) => Cors::Off,
             // Without an origin there is no page to name, and `*` excludes credentials.
-            (Self::Any, SingleHeader::Absent) => Cors::Any,
+            (Self::Any, SingleHeader::Absent) => Cors::Any(None),
             // A repeated or empty `origin` has no usable value and is disallowed.
-            _ => match head.origin.value().and_then(visible_ascii) {
-                Some(origin) if is_allowed(origin) => Cors::Origin(origin.to_owned()),
+            (policy, _) => match (policy, head.origin.value().and_then(visible_ascii)) {
+                (Self::Any, Some(origin)) => Cors::Any(Some(origin.to_owned())),
+                (_, Some(origin)) if is_allowed(origin) => Cors::Origin(origin.to_owned()),
                 _ => Cors::Disallowed,
             },
         }
@@ -78,7 +78,7 @@ impl Cors {
         let allow = |origin| HeaderMutation::set("access-control-allow-origin", origin);
         let (named, fixed): (_, &'static [HeaderMutation<'static>]) = match self {
             Self::Off => (None, &[]),
-            Self::Any => (Some(allow("*")), &ANY_ORIGIN),
+            Self::Any(origin) => (Some(allow(origin.as_deref().unwrap_or("*"))), &ANY_ORIGIN),
             Self::Origin(origin) => (Some(allow(origin)), &NAMED_ORIGIN),
             Self::Disallowed => (None, &DISALLOWED),
         };
@@ -87,7 +87,7 @@ impl Cors {
 
     /// The headers of the response to a preflight, besides [`Self::mutations`]; empty for a disallowed origin.
     pub fn preflight(&self, head: &RequestHead) -> Vec<(&'static str, String)> {
-        if !matches!(self, Self::Any | Self::Origin(_)) {
+        if !matches!(self, Self::Any(_) | Self::Origin(_)) {
             return Vec::new();
         }
         let requested = head
@@ -118,8 +118,9 @@ const REMOVE_CREDENTIALS: HeaderMutation =
 /// Appended, since the upstream may vary by other headers.
 const ADD_VARY: HeaderMutation = HeaderMutation::append("vary", VARY);
 
-/// Besides `access-control-allow-origin: *`, which browsers do not combine with credentials.
-static ANY_ORIGIN: [HeaderMutation; 2] = [REMOVE_CREDENTIALS, ADD_VARY];
+/// Besides the origin where any is allowed: a page that no operator has named gets no credentials of its visitor, such as
+/// the cookies of a proxy in front.
+static ANY_ORIGIN: [HeaderMutation; 3] = [REMOVE_CREDENTIALS, EXPOSE, ADD_VARY];
 
 /// Besides the origin in `access-control-allow-origin`.
 static NAMED_ORIGIN: [HeaderMutation; 3] = [SET_CREDENTIALS, EXPOSE, ADD_VARY];
@@ -166,9 +167,9 @@ mod tests {
             (
                 &CorsPolicy::Any,
                 "https://any.example",
-                Cors::Origin("https://any.example".to_owned()),
+                Cors::Any(Some("https://any.example".to_owned())),
             ),
-            (&CorsPolicy::Any, "null", Cors::Origin("null".to_owned())),
+            (&CorsPolicy::Any, "null", Cors::Any(Some("null".to_owned()))),
             (&CorsPolicy::Any, "", Cors::Disallowed),
             (&CorsPolicy::Any, "https://a\u{80}", Cors::Disallowed),
             (
@@ -187,12 +188,15 @@ mod tests {
             ..RequestHead::default()
         };
         assert_eq!(CorsPolicy::Any.decide(&repeated), Cors::Disallowed);
-        assert_eq!(CorsPolicy::Any.decide(&RequestHead::default()), Cors::Any);
+        assert_eq!(
+            CorsPolicy::Any.decide(&RequestHead::default()),
+            Cors::Any(None)
+        );
         assert_eq!(list.decide(&RequestHead::default()), Cors::Disallowed);
     }
 
     #[test]
-    fn credentials_are_allowed_for_a_named_origin_only() {
+    fn credentials_are_allowed_for_a_listed_origin_only() {
         let allow = |origin| HeaderMutation::set("access-control-allow-origin", origin);
         let named = Cors::Origin("https://app.example".to_owned());
         assert!(named.mutations().eq([
@@ -201,11 +205,14 @@ mod tests {
             EXPOSE,
             ADD_VARY
         ]));
-        assert!(
-            Cors::Any
-                .mutations()
-                .eq([allow("*"), REMOVE_CREDENTIALS, ADD_VARY])
-        );
+        for (any, value) in [
+            (None, "*"),
+            (Some("https://a.example"), "https://a.example"),
+        ] {
+            let cors = Cors::Any(any.map(str::to_owned));
+            let expected = [allow(value), REMOVE_CREDENTIALS, EXPOSE, ADD_VARY];
+            assert!(cors.mutations().eq(expected), "{any:?}");
+        }
         assert!(Cors::Disallowed.mutations().eq(DISALLOWED.clone()));
         assert!(Cors::Off.mutations().eq([]));
     }

@@ -13,7 +13,7 @@ pub(super) fn needs_key(config: &Config, route: Route) -> bool {
         && match route {
             Route::Open => false,
             Route::Models => config.protect_models,
-            Route::Generate | Route::Verify | Route::Guarded => true,
+            Route::Generate | Route::Usage | Route::Verify | Route::Guarded => true,
         }
 }
 

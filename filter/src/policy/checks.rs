@@ -90,6 +90,10 @@ fn check(
     client: Option<&Rc<Client>>,
     cors: &Cors,
 ) -> Result<Admitted, Answered> {
+    // First: no check below may hold for another host than the one that a server behind Envoy reads.
+    if head.has_repeated_host {
+        return Err(LocalReply::repeated_host().into());
+    }
     if head.method == b"OPTIONS" {
         return Err(options_reply(head, head.path, cors).into());
     }
@@ -100,9 +104,12 @@ fn check(
     if client.is_none() && needs_key(config, route) {
         return Err(reject_unauthenticated(config, host).into());
     }
+    if client.is_none() && is_foreign_page(head, route, cors) {
+        return Err(LocalReply::origin_not_allowed().into());
+    }
     // Charged before the length is checked: an oversized request counts against the rate of its client.
     let quota = match route {
-        Route::Generate => charge(config, host, client.map(Rc::as_ref))?,
+        Route::Generate | Route::Usage => charge(config, host, client.map(Rc::as_ref))?,
         Route::Open | Route::Models | Route::Verify | Route::Guarded => None,
     };
     if declared_length(head).is_some_and(|length| length > config.max_body_bytes) {
@@ -113,9 +120,18 @@ fn check(
         Route::Generate if head.has_encoded_body() => encoded_body(config, client.map(Rc::as_ref))
             .map_err(|reply| Answered { reply, quota })?,
         Route::Generate => Body::gated(client.cloned()),
-        Route::Open | Route::Models | Route::Verify | Route::Guarded => Body::passthrough(),
+        Route::Open | Route::Models | Route::Usage | Route::Verify | Route::Guarded => {
+            Body::passthrough()
+        }
     };
     Ok(Admitted { body, quota })
+}
+
+/// Whether a page that may not read the response sends the request: a browser sends a form or a text without asking
+/// first, and the turn would run. Routes that need a key elsewhere only: a page with a key is a client like any other.
+fn is_foreign_page(head: &RequestHead, route: Route, cors: &Cors) -> bool {
+    let costs = matches!(route, Route::Generate | Route::Usage | Route::Guarded);
+    costs && head.origin.is_present() && *cors == Cors::Disallowed
 }
 
 /// Returns a compressed body, which the filter cannot read: the upstream decodes and checks it.

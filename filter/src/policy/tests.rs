@@ -310,10 +310,9 @@ fn invalid_request_id_is_replaced() {
 }
 
 #[test]
-fn only_generating_requests_are_charged() {
+fn only_turns_and_reads_of_the_usage_are_charged() {
     let (config, host) = (load(CONFIG), FakeHost::default());
     for request in [
-        "GET /v1/usage",
         "GET /v1/models",
         "DELETE /v1/responses/r1",
         "POST /v1/responses/r1/cancel",
@@ -327,6 +326,11 @@ fn only_generating_requests_are_charged() {
             (describe(&decision), decision.response.quota),
             ("forward".to_owned(), None)
         );
+    }
+    for path in ["/v1/usage", "/v1/usage/raw?limit=1"] {
+        let read = format!("GET {path}\nauthorization: Bearer sk-bob");
+        let decision = decide(&config, &FakeHost::default(), &read);
+        assert!(decision.response.quota.is_some(), "{path}");
     }
     let post = "POST /v1/chat/completions\nauthorization: Bearer sk-bob";
     let first = decide(&config, &host, post);
@@ -401,7 +405,7 @@ fn preflight_response_has_allow_and_cors_headers() {
     assert_eq!(reply.body, None);
     assert_eq!(
         decision.response.cors,
-        Cors::Origin("https://app.example".to_owned())
+        Cors::Any(Some("https://app.example".to_owned()))
     );
 }
 
@@ -461,5 +465,66 @@ proptest! {
         }
         let identity = decision.added_headers().any(|(name, _)| name.starts_with("x-codex-edge-"));
         prop_assert!(!identity);
+    }
+}
+
+#[test]
+fn page_without_a_key_must_be_listed_where_no_key_is_needed() {
+    let listed = r#"{"auth": "none", "cors": {"allowed_origins": ["https://app.example"]}}"#;
+    for (config, origin, expected) in [
+        (r#"{"auth": "none"}"#, "", "forward"),
+        (r#"{"auth": "none"}"#, "https://app.example", "403"),
+        (listed, "https://app.example", "forward"),
+        (listed, "https://evil.example", "403"),
+        (listed, "null", "403"),
+        (
+            r#"{"auth": "none", "cors": {"enabled": false}}"#,
+            "https://a.example",
+            "forward",
+        ),
+        (CONFIG, "https://evil.example", "401"),
+    ] {
+        for request in [
+            "POST /v1/chat/completions",
+            "GET /v1/usage",
+            "DELETE /v1/responses/r",
+        ] {
+            let origin = match origin {
+                "" => String::new(),
+                origin => format!("\norigin: {origin}"),
+            };
+            let decision = decide(
+                &load(config),
+                &FakeHost::default(),
+                &format!("{request}{origin}"),
+            );
+            let described = describe(&decision).replace("gate", "forward");
+            assert!(
+                described.starts_with(expected),
+                "{config} {request}{origin}"
+            );
+        }
+        let health = format!("GET /healthz\norigin: {origin}.");
+        assert_eq!(
+            describe(&decide(&load(config), &FakeHost::default(), &health)),
+            "forward"
+        );
+    }
+}
+
+#[test]
+fn repeated_host_is_rejected_before_any_other_check() {
+    for request in [
+        "GET /healthz",
+        "OPTIONS /v1/models",
+        "GET /verify",
+        "POST /v1/responses",
+    ] {
+        let repeated = format!("{request}\n:authority: edge,other");
+        let decision = decide(&load(CONFIG), &FakeHost::default(), &repeated);
+        assert!(
+            describe(&decision).starts_with("400"),
+            "{request}: {decision:?}"
+        );
     }
 }

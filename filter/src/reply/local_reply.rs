@@ -101,6 +101,28 @@ impl LocalReply {
         Self::reject(RejectReason::ModelNotAllowed, &message)
     }
 
+    /// 403: the API key allows the model, but not with this reasoning effort.
+    pub fn effort_not_allowed(model: &str, effort: &str) -> Self {
+        let message = format!(
+            "This API key may not use the model {model} with the reasoning effort {effort}. `GET /v1/models` lists the \
+             models that it may use."
+        );
+        Self::reject(RejectReason::ModelNotAllowed, &message)
+    }
+
+    /// 403: a page that the operator has not listed, at a deployment without keys.
+    pub fn origin_not_allowed() -> Self {
+        let message = "Pages of this origin may not use this deployment, which has no API keys. The operator can add the \
+            origin to `cors.allowed_origins` or `PROXY_CORS_ALLOWED_ORIGINS`.";
+        Self::reject(RejectReason::OriginNotAllowed, message)
+    }
+
+    /// 400: several `host` headers, which servers read differently (RFC 9112, section 3.2).
+    pub fn repeated_host() -> Self {
+        let message = "Invalid `host` header: the request has several. Send one.";
+        Self::reject(RejectReason::RepeatedHost, message)
+    }
+
     /// 405 with the supported methods.
     pub fn method_not_allowed(allow: &'static str) -> Self {
         let message = format!("This method is not allowed here. Use one of {allow}.");

@@ -22,6 +22,10 @@ pub enum RejectReason {
     ModelNotFound,
     /// The API key does not allow `model`.
     ModelNotAllowed,
+    /// The page of the request is not in `cors.allowed_origins`, and no key tells it from other clients.
+    OriginNotAllowed,
+    /// The request has several `host` headers.
+    RepeatedHost,
     /// A method that `/verify` does not support.
     MethodNotAllowed,
     /// A host call failed.
@@ -43,7 +47,7 @@ pub struct ErrorSpec {
 
 impl RejectReason {
     /// Every reason, in the order of the discriminants.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::InvalidApiKey,
         Self::UnauthenticatedRateLimited,
         Self::RateLimited,
@@ -53,6 +57,8 @@ impl RejectReason {
         Self::InvalidModel,
         Self::ModelNotFound,
         Self::ModelNotAllowed,
+        Self::OriginNotAllowed,
+        Self::RepeatedHost,
         Self::MethodNotAllowed,
         Self::HostFailure,
     ];
@@ -70,6 +76,8 @@ impl RejectReason {
             Self::InvalidModel => "invalid_model",
             Self::ModelNotFound => "model_not_found",
             Self::ModelNotAllowed => "model_not_allowed",
+            Self::OriginNotAllowed => "origin_not_allowed",
+            Self::RepeatedHost => "repeated_host",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::HostFailure => "host_failure",
         }
@@ -98,6 +106,8 @@ impl RejectReason {
                 Some("model"),
             ),
             Self::ModelNotAllowed => (403, "permission_error", "model_not_allowed", Some("model")),
+            Self::OriginNotAllowed => (403, "permission_error", "origin_not_allowed", None),
+            Self::RepeatedHost => (400, "invalid_request_error", "invalid_request_error", None),
             Self::MethodNotAllowed => (405, "invalid_request_error", "method_not_allowed", None),
             Self::HostFailure => (500, "server_error", "internal_error", None),
         };

@@ -9,10 +9,13 @@
 //! sidecar, which parses the whole body strictly and responds with 400:
 //!
 //! - A second `model` may follow. The filter stops at the first one; the sidecar rejects duplicate keys.
+//! - Where the efforts matter (a key whose models name them), the scan goes on to the end of the body and collects each
+//!   effort, also of repeated fields.
 //! - Of a string that can be neither the key `model` nor its value, only the end is searched. Invalid escapes, control
 //!   characters and bytes that are not UTF-8 pass there, and so do numbers too large for an `f64`. They cannot move the
 //!   end of a string or of a value. Up to the model, everything else that serde_json rejects is rejected here.
 
+mod efforts;
 mod grammar;
 mod nesting;
 mod scanner;
@@ -20,4 +23,5 @@ mod scanner;
 mod tests;
 mod text;
 
+pub use efforts::EffortNames;
 pub use scanner::{ModelField, ModelScanner, ScanError};

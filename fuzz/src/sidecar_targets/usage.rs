@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::Value;
 use sidecar::codex::RateLimits;
 use sidecar::openai::usage::{self, UsageQuery, UsageReader};
-use sidecar::telemetry::{UsageRecord, UsageTotals};
+use sidecar::telemetry::{UsageRecord, UsageRow, UsageTotals};
 
 const CLIENT: &str = "alice";
 
@@ -41,7 +41,7 @@ fn respond(query: &[u8], records: &VecDeque<UsageRecord>, admin: bool) {
     assert!(admin || selected.iter().all(|record| record.client == CLIENT));
     let mut sums = UsageTotals::default();
     for record in &selected {
-        sums.add(record, query.group);
+        sums.add(UsageRow::from(record), query.group);
     }
     assert_eq!(sums.totals.requests, selected.len() as u64);
     let body = usage::totals_body(&query, &sums, &RateLimits::default());

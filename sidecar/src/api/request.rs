@@ -83,7 +83,9 @@ impl<'a> RequestContext<'a> {
 
     /// Returns the models that the caller's API key may use.
     pub(super) fn models(self, state: &AppState) -> ModelAccess<'a> {
-        let patterns = self.header(&EDGE_MODELS);
+        // A header that cannot be read allows no model.
+        let is_restricted = self.head.headers.contains_key(EDGE_MODELS);
+        let patterns = is_restricted.then(|| self.header(&EDGE_MODELS).unwrap_or_default());
         ModelAccess::new(state.backend.catalogue(), patterns).required(state.config.require_model)
     }
 

@@ -26,6 +26,8 @@ const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// Used share of the Codex plan's rate limits.
 const EDGE_PLAN: HeaderName = HeaderName::from_static("x-codex-edge-plan");
+/// The limit because of which a turn got no permit: `slots`, `client-share` or `queue`.
+const EDGE_LIMIT: HeaderName = HeaderName::from_static("x-codex-edge-limit");
 /// Request fields that were read and not honoured.
 const EDGE_IGNORED: HeaderName = HeaderName::from_static("x-codex-edge-ignored");
 
@@ -76,6 +78,9 @@ pub fn error_response(error: &ApiError) -> Response<BoxedBody> {
     let headers = response.headers_mut();
     if let Some(allow) = error.allow {
         headers.insert(ALLOW, HeaderValue::from_static(allow));
+    }
+    if let Some(reason) = error.not_admitted {
+        headers.insert(EDGE_LIMIT, HeaderValue::from_static(reason.limit()));
     }
     if let Some(wait) = error.retry_after {
         // Rounded up, so that a client does not retry too early. OpenAI's clients read the milliseconds first.

@@ -48,6 +48,20 @@ pub struct CatalogueId<'a> {
     pub is_listed: bool,
 }
 
+impl CatalogueId<'_> {
+    /// Returns the effort that the model uses for `effort`; `None` if the model does not have it.
+    pub fn used_effort<'e>(&'e self, effort: &'e Effort) -> Option<&'e Effort> {
+        let Some(efforts) = self.efforts else {
+            return Some(effort); // The provider decides.
+        };
+        if efforts.contains(effort) {
+            return Some(effort);
+        }
+        let lowest = efforts.first();
+        lowest.filter(|_| self.is_family && effort.is_below_low())
+    }
+}
+
 impl Catalogue {
     /// Builds the catalogue of a deployment whose only model is `name`, with every setting, for tests and benchmarks.
     #[cfg(any(test, feature = "harness"))]
@@ -176,6 +190,13 @@ impl Catalogue {
             is_family: entry.is_family,
             is_listed: entry.is_listed,
         }
+    }
+
+    /// Whether the deployment lists or accepts `id` by itself, not through the wildcard.
+    pub fn has(&self, id: &str) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| entry.id.eq_ignore_ascii_case(id))
     }
 
     /// Returns the id for a request without a model.

@@ -1,21 +1,20 @@
-//! Admission of turns: readiness, concurrency limit and queue, and the start of the workers.
+//! The children as the API sees them: readiness, admission of turns, and the start of the workers.
 //! A permit is a value that travels with its turn and is dropped with it, so that no code path can leak one.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::admission::Admission;
 use super::launch::sandbox::AgentSandbox;
 use super::launch::{Launch, Login, Protocol, watch_models};
 use super::login_watch::watch_login;
 use super::rate_limits::{RateLimits, SharedRateLimits};
 use super::readiness::Readiness;
-use super::turn_queue::{QueuedTurn, TurnPermit};
+use super::turn_queue::QueuedTurn;
 use super::workers::{GroupStart, WorkerGroup, WorkerSettings};
 use crate::catalogue::Catalogue;
 use crate::config::Limits;
@@ -26,10 +25,8 @@ use crate::turn::{Profile, Timers, Turn, TurnError, TurnRequest, channel};
 #[derive(Debug)]
 pub struct Backend {
     workers: ProfileWorkers,
-    /// A permit per concurrent turn; without a limit, the maximum of a semaphore.
-    permits: Arc<Semaphore>,
+    admission: Admission,
     limits: Limits,
-    queued: AtomicUsize,
     launch: Arc<Launch>,
     rate_limits: SharedRateLimits,
     login: watch::Receiver<Login>,
@@ -66,9 +63,8 @@ impl Backend {
         };
         Self {
             workers: ProfileWorkers::start(default, &settings, tasks),
-            permits: Arc::new(Semaphore::new(permits(limits))),
+            admission: Admission::new(limits),
             limits,
-            queued: AtomicUsize::new(0),
             launch: settings.launch,
             rate_limits: settings.rate_limits,
             login: settings.login,
@@ -94,10 +90,9 @@ impl Backend {
     pub fn status(&self) -> BackendStatus {
         BackendStatus {
             workers: self.workers.started(),
-            turns: permits(self.limits) - self.permits.available_permits(),
+            turns: self.admission.running(),
             turns_limit: self.limits.turns,
-            // `enqueue` counts a request before it rejects that request, so the counter may exceed the limit.
-            queued: self.queued.load(Ordering::Relaxed).min(self.limits.queue),
+            queued: self.admission.queued(),
             children: self.launch.registry().running(),
             child_starts: self.launch.registry().started(),
         }
@@ -118,12 +113,17 @@ impl Backend {
         self.launch.catalogue()
     }
 
-    /// Begins a turn as soon as it has a permit.
+    /// Begins a turn of `client` as soon as it has a permit.
     ///
     /// # Errors
     /// The turn is not admitted: no child is ready, this Codex does not support tools, the agent sandbox does not work,
-    /// the queue is full, `queue_timeout` has passed, or the workspace cannot be created.
-    pub async fn begin(&self, request: TurnRequest, timers: Timers) -> Result<Turn, TurnError> {
+    /// it gets no permit, or the workspace cannot be created.
+    pub async fn begin(
+        &self,
+        client: &str,
+        request: TurnRequest,
+        timers: Timers,
+    ) -> Result<Turn, TurnError> {
         let workers = self.workers.of(request.profile);
         if self.protocol() == Protocol::Proto && !request.tools.offered.is_empty() {
             return Err(TurnError::ToolsUnsupported(self.version().to_owned()));
@@ -134,7 +134,7 @@ impl Backend {
         };
         // Before the queue: a request that cannot be served must not wait for a permit first.
         workers.ready().await?;
-        let permit = self.acquire_permit().await?;
+        let permit = self.admission.permit(client).await?;
         let workspace = agent
             .map(AgentSandbox::workspace)
             .transpose()
@@ -153,32 +153,6 @@ impl Backend {
         };
         workers.enqueue(queued).await?;
         Ok(turn)
-    }
-
-    async fn acquire_permit(&self) -> Result<TurnPermit, TurnError> {
-        let permits = &self.permits;
-        if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
-            return Ok(permit);
-        }
-        // Held during the wait; its drop leaves the queue also when the client disconnects.
-        let _place = self.enqueue().ok_or(TurnError::QueueFull)?;
-        match timeout(
-            self.limits.queue_timeout,
-            Arc::clone(permits).acquire_owned(),
-        )
-        .await
-        {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => Err(TurnError::QueueTimeout),
-        }
-    }
-
-    /// Takes a place in the queue; `None` when the queue is full.
-    fn enqueue(&self) -> Option<QueuePlace<'_>> {
-        // Created first, so that its drop undoes the increment when the queue is full.
-        let place = QueuePlace(&self.queued);
-        let before = self.queued.fetch_add(1, Ordering::Relaxed);
-        (before < self.limits.queue).then_some(place)
     }
 }
 
@@ -228,19 +202,4 @@ pub struct BackendStatus {
     pub children: Vec<RunningChild>,
     /// Number of children started so far.
     pub child_starts: u64,
-}
-
-fn permits(limits: Limits) -> usize {
-    limits
-        .turns
-        .map_or(Semaphore::MAX_PERMITS, NonZeroUsize::get)
-}
-
-/// A place in the queue. Dropping it leaves the queue.
-struct QueuePlace<'a>(&'a AtomicUsize);
-
-impl Drop for QueuePlace<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }

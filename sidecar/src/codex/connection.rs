@@ -12,12 +12,13 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::codec::LinesCodecError;
 
+use super::admission::TurnPermit;
 use super::app_server::{AppServerError, AppServerSession, SessionOutput, SessionState, TurnKey};
 use super::launch::sandbox::Workspace;
 use super::protocol_log::ConnectionLog;
 use super::rate_limits::SharedRateLimits;
 use super::readiness::Readiness;
-use super::turn_queue::{QueuedTurn, TurnPermit};
+use super::turn_queue::QueuedTurn;
 use crate::process::{Lines, Pipes, Stderr, Stdin};
 use crate::turn::EventWriter;
 

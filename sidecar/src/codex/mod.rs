@@ -1,5 +1,6 @@
 //! Codex children: launch, admission of turns, workers, and the two protocols that children speak.
 
+mod admission;
 mod app_server;
 mod backend;
 mod connection;

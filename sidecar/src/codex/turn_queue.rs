@@ -1,9 +1,10 @@
 //! The queue between admission and the workers.
-//! It depends on neither, so that a child protocol need not know how turns are admitted.
+//! It knows the permit of a turn and nothing else of admission, so that a child protocol need not know how turns are
+//! admitted.
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
+use super::admission::TurnPermit;
 use super::launch::sandbox::Workspace;
 use crate::turn::{EventWriter, TurnRequest};
 
@@ -18,9 +19,6 @@ pub(super) struct QueuedTurn {
     /// The folder of an agent turn. Its drop removes the folder, so it is held as long as the permit.
     pub(super) workspace: Option<Workspace>,
 }
-
-/// The permit of one concurrent turn. Dropping it admits the next one.
-pub(super) type TurnPermit = OwnedSemaphorePermit;
 
 /// The consumers' end of the queue: the first ready child takes the next turn.
 pub(super) type TurnQueue = async_channel::Receiver<QueuedTurn>;

@@ -124,6 +124,14 @@ pub(super) struct TurnArgs {
         default_value_t = 4
     )]
     pub(super) sse_max_concurrency: usize,
+    /// Maximum number of concurrent turns of one client; 0 means all, or all but one while other clients are active.
+    #[arg(
+        long,
+        env = "PROXY_CLIENT_MAX_CONCURRENCY",
+        value_name = "TURNS",
+        default_value_t = 0
+    )]
+    pub(super) client_max_concurrency: usize,
     /// Maximum number of queued requests; further requests are rejected with 429.
     #[arg(
         long,

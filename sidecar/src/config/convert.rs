@@ -75,6 +75,7 @@ impl From<RawArgs> for Config {
                     ),
                 },
                 turns: max_turns,
+                client_turns: NonZeroUsize::new(turns.client_max_concurrency),
                 queue: turns.queue_max,
                 queue_timeout: Duration::from_millis(turns.queue_timeout_ms),
             },

@@ -123,6 +123,8 @@ pub struct Limits {
     pub proto_pool: NonZeroUsize,
     /// Maximum number of concurrent turns; `None` is unlimited.
     pub turns: Option<NonZeroUsize>,
+    /// Maximum number of concurrent turns of one client; `None` leaves one of `turns` to other active clients.
+    pub client_turns: Option<NonZeroUsize>,
     /// Maximum number of queued requests.
     pub queue: usize,
     /// Maximum time that a request is queued.

@@ -12,7 +12,7 @@ use super::response::error::ApiError;
 use super::response::id::unix_seconds;
 use super::response::json::to_json;
 use crate::catalogue::{Catalogue, CatalogueId};
-use crate::turn::Model;
+use crate::turn::{Effort, Model};
 
 /// The start of the sidecar, in seconds since the epoch: Codex does not say when a model was created, and clients show 0
 /// as a date.
@@ -98,8 +98,9 @@ impl<'a> ModelAccess<'a> {
     /// have are added to `ignored`.
     ///
     /// # Errors
-    /// 400 for a missing id and for an effort that the model does not have, 404 for an unknown id, 403 for one that the
-    /// client's key does not include. With Envoy in front, the filter has already rejected the last one.
+    /// 400 for a missing id and for an effort that the model does not have, 404 for an unknown id, 403 for an id, or an
+    /// effort with that id, that the client's key does not include. With Envoy in front, the filter has already rejected
+    /// the ids, and the efforts that it can judge by the name of the id.
     pub fn resolve(
         &self,
         requested: &RequestedModel<'_>,
@@ -110,7 +111,14 @@ impl<'a> ModelAccess<'a> {
             return Err(ApiError::invalid(text).at("model"));
         }
         let id = self.find(requested.id.unwrap_or(self.catalogue.default_id()))?;
-        Ok((id.id.to_owned(), requested.settings(&id, ignored)?))
+        let model = requested.settings(&id, ignored)?;
+        // Every field, not only the one that wins: the filter cannot know which one does.
+        for effort in &requested.efforts {
+            if !self.allows_effort(&id, &effort.value) {
+                return Err(ApiError::effort_not_allowed(id.id, effort.value.as_str()));
+            }
+        }
+        Ok((id.id.to_owned(), model))
     }
 
     fn find<'id>(&'id self, id: &'id str) -> Result<CatalogueId<'id>, ApiError> {
@@ -155,6 +163,26 @@ impl<'a> ModelAccess<'a> {
         self.catalogue.find(id)?.codex_model?.context_window
     }
 
+    /// Whether the client's key allows `effort` in a request for `id`: the pair is the id `<id>-<effort>`, and the effort
+    /// replaces one that `id` selects itself (`codex-5-low` with `high` is `codex-5-high`). A plain id without such a
+    /// variant in this deployment decides alone.
+    fn allows_effort(&self, id: &CatalogueId<'_>, effort: &Effort) -> bool {
+        let used = id.used_effort(effort);
+        let stem = match id.effort {
+            Some(own) if id.used_effort(own) == used => return true,
+            Some(own) => without_suffix(id.id, own.as_str()),
+            None => id.id,
+        };
+        // By both names, since an effort below the lowest means the lowest.
+        let mut variants = [Some(effort), used]
+            .into_iter()
+            .flatten()
+            .map(|effort| format!("{stem}-{}", effort.as_str()));
+        let is_alone =
+            id.effort.is_none() && !variants.clone().any(|variant| self.catalogue.has(&variant));
+        is_alone || variants.any(|variant| self.allows(&variant))
+    }
+
     fn allows(&self, id: &str) -> bool {
         let Some(patterns) = self.patterns else {
             return true;
@@ -164,6 +192,15 @@ impl<'a> ModelAccess<'a> {
         patterns
             .split(',')
             .any(|pattern| glob(&pattern.trim().to_ascii_lowercase(), &id))
+    }
+}
+
+/// Returns `id` without `-<effort>` at its end.
+fn without_suffix<'a>(id: &'a str, effort: &str) -> &'a str {
+    let stem = id.len().checked_sub(effort.len() + 1);
+    match stem.and_then(|at| id.split_at_checked(at)) {
+        Some((stem, end)) if end.starts_with('-') && end[1..].eq_ignore_ascii_case(effort) => stem,
+        Some(_) | None => id,
     }
 }
 
@@ -182,6 +219,8 @@ fn glob(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalogue::{CatalogueSettings, CodexModels, ModelOverride};
+    use crate::openai::request::model::efforts;
 
     #[test]
     fn patterns_decide_which_models_a_key_may_use() {
@@ -204,6 +243,61 @@ mod tests {
             let resolved = access.resolve(&requested, &mut IgnoredFields::default());
             assert_eq!(resolved.is_ok(), allowed, "{patterns:?} {id}");
             assert_eq!(access.one(id).is_ok(), allowed, "{patterns:?} {id}");
+        }
+    }
+
+    #[test]
+    fn an_effort_in_the_body_needs_the_id_that_stands_for_the_pair() {
+        let added = r#"{"fast": {"model": "gpt-5", "effort": "low"}, "plain": {"model": "gpt-5"}}"#;
+        let settings = CatalogueSettings {
+            overrides: ModelOverride::parse_all(added).unwrap(),
+            ..CatalogueSettings::default()
+        };
+        let names = ["low", "medium", "high"].into_iter();
+        let all = names.filter_map(Effort::parse).collect();
+        let models = CodexModels::without_list("gpt-5", all);
+        let catalogue = Arc::new(Catalogue::new(&settings, models));
+        for (patterns, id, effort, allowed) in [
+            (None, "codex-5-low", "high", true),
+            (Some("*-low"), "codex-5-low", "low", true),
+            (Some("*-low"), "codex-5-low", "LOW", true),
+            (Some("*-low"), "codex-5-low", "high", false),
+            (Some("*-low"), "CODEX-5-Low", "high", false),
+            (Some("*-low"), "codev-5-low", "medium", false),
+            (Some("*-low"), "codex-5-low", "minimal", true),
+            (Some("*-minimal"), "codex-5-minimal", "low", true),
+            (Some("*-minimal"), "codex-5-minimal", "none", true),
+            (Some("*-minimal"), "codex-5-minimal", "medium", false),
+            (Some("*-high"), "codex-5-high", "low", false),
+            (Some("*-low,*-high"), "codex-5-low", "high", true),
+            (Some("*-low,*-high"), "codex-5-low", "medium", false),
+            (Some("codex-5*"), "codex-5", "high", true),
+            (Some("codex-5"), "codex-5", "high", false),
+            (Some("codex-5,*-low"), "codex-5", "low", true),
+            (Some("codex-5,*-low"), "codex-5", "minimal", true),
+            (Some("codex-5,*-low"), "codex-5", "high", false),
+            (Some("gpt-5"), "gpt-5", "high", true),
+            (Some("fast"), "fast", "low", true),
+            (Some("fast"), "fast", "high", false),
+            (Some("fast,gpt-5"), "fast", "high", false),
+            (Some("fast*"), "fast", "high", true),
+            (Some("plain"), "plain", "high", true),
+        ] {
+            let access = ModelAccess::new(Arc::clone(&catalogue), patterns);
+            for field in ["reasoning_effort", "reasoning.effort"] {
+                let second = (field, Some(effort));
+                // The first field wins, and the second is checked too.
+                let own = catalogue.find(id).unwrap().effort.map(Effort::as_str);
+                for fields in [[(field, None), second], [(field, own), second]] {
+                    let requested = RequestedModel {
+                        id: Some(id),
+                        efforts: efforts(fields).unwrap(),
+                        ..RequestedModel::default()
+                    };
+                    let resolved = access.resolve(&requested, &mut IgnoredFields::default());
+                    assert_eq!(resolved.is_ok(), allowed, "{patterns:?} {id} {effort}");
+                }
+            }
         }
     }
 

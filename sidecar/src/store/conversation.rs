@@ -17,37 +17,41 @@ pub struct ConversationNode {
     pub(super) items: Vec<Item>,
     /// Items of the request.
     pub(super) input_len: usize,
-    pub(super) reservation: ByteReservation,
+    /// Towards the store and the client.
+    pub(super) _reservation: ByteReservation<2>,
 }
 
-/// Bytes that count towards a total until the reservation is dropped.
+/// A number of bytes that several reservations make up.
+pub(super) type ByteCounter = Arc<AtomicUsize>;
+
+/// Bytes that count towards these counters until the reservation is dropped: those of a node as long as any response or
+/// turn keeps its chain, also after its own response is gone.
 #[derive(Debug)]
-pub(super) struct ByteReservation {
+pub(super) struct ByteReservation<const N: usize> {
     bytes: usize,
-    total: Arc<AtomicUsize>,
+    counters: [ByteCounter; N],
 }
 
-impl ByteReservation {
-    /// Adds `bytes` and the overhead of an entry to `total`.
-    pub(super) fn new(content_bytes: usize, total: &Arc<AtomicUsize>) -> Self {
+impl<const N: usize> ByteReservation<N> {
+    /// Adds `bytes` and the overhead of an entry to the counters.
+    pub(super) fn new(content_bytes: usize, counters: [&ByteCounter; N]) -> Self {
         let bytes = content_bytes + OVERHEAD_BYTES;
-        // Relaxed: the total is only compared with a limit, and orders no other memory.
-        total.fetch_add(bytes, Ordering::Relaxed);
+        for counter in counters {
+            // Relaxed: the numbers are only compared, and order no other memory.
+            counter.fetch_add(bytes, Ordering::Relaxed);
+        }
         Self {
             bytes,
-            total: Arc::clone(total),
+            counters: counters.map(Arc::clone),
         }
-    }
-
-    /// Returns the bytes that the reservation added, with the overhead.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
     }
 }
 
-impl Drop for ByteReservation {
+impl<const N: usize> Drop for ByteReservation<N> {
     fn drop(&mut self) {
-        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+        for counter in &self.counters {
+            counter.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
     }
 }
 

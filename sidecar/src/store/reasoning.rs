@@ -64,7 +64,7 @@ struct CachedReasoning {
     items: Vec<ReasoningItem>,
     since: Instant,
     /// Frees the bytes when the entry is dropped.
-    _reservation: ByteReservation,
+    _reservation: ByteReservation<1>,
 }
 
 impl Default for ReasoningCache {
@@ -106,7 +106,7 @@ impl ReasoningCache {
         let entry = CachedReasoning {
             items,
             since: Instant::now(),
-            _reservation: ByteReservation::new(size, &self.bytes),
+            _reservation: ByteReservation::new(size, [&self.bytes]),
         };
         let mut entries = self.lock();
         entries.put((client.to_owned(), place), entry);

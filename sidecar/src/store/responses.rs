@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -16,10 +16,10 @@ use bytes::Bytes;
 use lru::LruCache;
 use tokio_util::sync::CancellationToken;
 
-use super::conversation::{ByteReservation, ConversationNode};
+use super::conversation::{ByteCounter, ByteReservation, ConversationNode};
 use crate::turn::Item;
 
-/// The limits of the store. Beyond them, the least recently used responses are evicted.
+/// The limits of the store. Beyond them, the least recently used responses of the client that keeps most are evicted.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreLimits {
     /// Responses of all clients; `None` stores no response.
@@ -34,7 +34,7 @@ pub struct StoreLimits {
 #[derive(Debug)]
 pub struct ResponseStore {
     limits: StoreLimits,
-    pub(super) bytes: Arc<AtomicUsize>,
+    pub(super) bytes: ByteCounter,
     inner: Mutex<StoreInner>,
 }
 
@@ -42,21 +42,54 @@ pub struct ResponseStore {
 struct StoreInner {
     stored: LruCache<ResponseKey, Arc<StoredResponse>>,
     running: HashMap<ResponseKey, RunningEntry>,
+    /// The bytes of each client that keeps any, under an id or in a chain that a response or a turn continues.
+    clients: HashMap<String, ByteCounter>,
 }
 
 impl StoreInner {
-    /// Evicts the least recently used response of the client with the most stored bytes, so that a client that fills
-    /// the store evicts its own responses first. Returns false when the store is empty.
-    fn evict(&mut self) -> bool {
-        let mut bytes_by_client: HashMap<&str, usize> = HashMap::new();
-        for ((client, _), stored) in &self.stored {
-            *bytes_by_client.entry(client).or_default() += stored.size();
+    /// Returns the counter of a client, and forgets those of clients without any bytes.
+    fn counter(&mut self, client: &str) -> ByteCounter {
+        self.clients.retain(|_, bytes| Arc::strong_count(bytes) > 1);
+        Arc::clone(self.clients.entry(client.to_owned()).or_default())
+    }
+
+    /// Evicts the least recently used response of the client with the most of them. Returns false when the store is
+    /// empty.
+    fn evict_for_count(&mut self) -> bool {
+        let mut responses: HashMap<&str, usize> = HashMap::new();
+        for ((client, _), _) in &self.stored {
+            *responses.entry(client).or_default() += 1;
         }
-        let Some((largest, _)) = bytes_by_client.into_iter().max_by_key(|(_, bytes)| *bytes) else {
+        let most = responses.into_iter().max_by_key(|(_, count)| *count);
+        let largest = most.map(|(client, _)| client.to_owned());
+        largest.is_some_and(|client| self.evict_of(&client))
+    }
+
+    /// Evicts the least recently used response of the client with the most bytes, so that a client that fills the store
+    /// makes room first. Returns false when no response may be evicted.
+    ///
+    /// Running turns may keep a chain whose responses are evicted already. Another client makes room for such a chain
+    /// only if it keeps more than an equal part of `max_bytes`.
+    fn evict_for_bytes(&mut self, max_bytes: usize) -> bool {
+        let bytes_of = |client: &String| {
+            let bytes = self.clients.get(client)?.load(Ordering::Relaxed);
+            Some((bytes, client.clone()))
+        };
+        let evictable = self
+            .stored
+            .iter()
+            .filter_map(|((client, _), _)| bytes_of(client));
+        let Some((bytes, client)) = evictable.max() else {
             return false;
         };
+        let largest = self.clients.keys().filter_map(bytes_of).max();
+        let is_largest = largest.is_none_or(|(most, _)| bytes >= most);
+        (is_largest || bytes > max_bytes / self.clients.len().max(1)) && self.evict_of(&client)
+    }
+
+    fn evict_of(&mut self, client: &str) -> bool {
         let mut oldest_first = self.stored.iter().rev().map(|(key, _)| key);
-        let evicted = oldest_first.find(|(client, _)| client == largest).cloned();
+        let evicted = oldest_first.find(|(owner, _)| owner == client).cloned();
         evicted.is_some_and(|key| self.stored.pop(&key).is_some())
     }
 }
@@ -74,14 +107,7 @@ pub struct StoredResponse {
     /// Whether a conversation can continue from it.
     pub continuable: bool,
     since: Instant,
-    reservation: ByteReservation,
-}
-
-impl StoredResponse {
-    /// Bytes of the document and of the items that it adds to its conversation.
-    fn size(&self) -> usize {
-        self.reservation.bytes() + self.node.reservation.bytes()
-    }
+    _reservation: ByteReservation<2>,
 }
 
 #[derive(Debug)]
@@ -102,6 +128,7 @@ impl ResponseStore {
             inner: Mutex::new(StoreInner {
                 stored: LruCache::unbounded(),
                 running: HashMap::new(),
+                clients: HashMap::new(),
             }),
         }
     }
@@ -192,17 +219,17 @@ impl ResponseStore {
         {
             inner.stored.pop_lru();
         }
-        while inner.stored.len() > max_responses
-            || self.bytes.load(Ordering::Relaxed) > self.limits.bytes
-        {
-            if !inner.evict() {
-                break;
-            }
-        }
+        while inner.stored.len() > max_responses && inner.evict_for_count() {}
+        let max_bytes = self.limits.bytes;
+        while self.bytes.load(Ordering::Relaxed) > max_bytes && inner.evict_for_bytes(max_bytes) {}
     }
 
-    fn reserve(&self, bytes: usize) -> ByteReservation {
-        ByteReservation::new(bytes, &self.bytes)
+    /// Returns the bytes that a client keeps.
+    #[cfg(test)]
+    pub(super) fn bytes_of(&self, client: &str) -> usize {
+        let inner = self.lock();
+        let bytes = inner.clients.get(client);
+        bytes.map_or(0, |bytes| bytes.load(Ordering::Relaxed))
     }
 
     fn lock(&self) -> MutexGuard<'_, StoreInner> {
@@ -248,15 +275,17 @@ impl RunningResponse {
     /// Stores the response, and ends it.
     pub fn store(self, record: ResponseRecord) {
         let size = record.items.iter().map(Item::size).sum();
+        let client = self.store.lock().counter(&self.key.0);
+        let reserve = |bytes| ByteReservation::new(bytes, [&self.store.bytes, &client]);
         let node = ConversationNode {
             previous: record.previous,
             items: record.items,
             input_len: record.input_len,
-            reservation: self.store.reserve(size),
+            _reservation: reserve(size),
         };
         let stored = StoredResponse {
             since: Instant::now(),
-            reservation: self.store.reserve(record.document.len()),
+            _reservation: reserve(record.document.len()),
             document: record.document,
             node: Arc::new(node),
             continuable: record.continuable,

@@ -142,6 +142,69 @@ fn responses_of_the_largest_client_are_evicted() {
     assert!(store.document("b", "huge").is_none());
 }
 
+#[test]
+fn chain_is_charged_to_its_client_after_its_responses_are_deleted() {
+    let store = store(100, 100_000, None);
+    insert(&store, "mine", None, 20_000);
+    // `b` keeps most of the store in a chain of which a single small response is left.
+    insert_for("b", &store, "b0", None, 60_000);
+    insert_for("b", &store, "b1", Some("b0"), 10);
+    assert!(store.delete("b", "b0"));
+    insert(&store, "more", None, 25_000);
+    assert!(has(&store, "mine") && has(&store, "more"));
+    assert!(
+        store.document("b", "b1").is_none(),
+        "the chain of `b` makes room"
+    );
+    assert!(store.bytes.load(Ordering::Relaxed) < 50_000);
+}
+
+#[test]
+fn chains_with_a_shared_prefix_are_charged_once_until_the_last_is_gone() {
+    let store = store(100, 1 << 20, None);
+    insert_for("b", &store, "root", None, 60_000);
+    for branch in ["left", "right"] {
+        insert_for("b", &store, branch, Some("root"), 10);
+    }
+    let bytes = || store.bytes_of("b");
+    let all = bytes();
+    assert!((60_000..65_000).contains(&all), "{all}");
+    assert!(store.delete("b", "root") && store.delete("b", "left"));
+    assert!((60_000..all).contains(&bytes()), "{}", bytes());
+    assert!(store.delete("b", "right"));
+    assert_eq!(bytes(), 0);
+}
+
+#[test]
+fn chain_of_a_running_turn_takes_no_room_from_others() {
+    let store = store(100, 100_000, None);
+    insert(&store, "mine", None, 30_000);
+    insert_for("b", &store, "b0", None, 65_000);
+    let running = store.stored("b", "b0").unwrap();
+    insert(&store, "more", None, 10_000);
+    assert!(store.document("b", "b0").is_none(), "`b` keeps most");
+    assert!(
+        has(&store, "mine") && has(&store, "more"),
+        "though that frees no bytes yet"
+    );
+    // A client beyond an equal part makes room for the chain.
+    insert(&store, "large", None, 20_000);
+    assert!(!has(&store, "mine") && has(&store, "more") && has(&store, "large"));
+    drop(running);
+    assert_eq!(store.bytes_of("b"), 0);
+}
+
+#[test]
+fn client_with_the_most_responses_makes_room_for_more() {
+    let store = store(3, 1 << 20, None);
+    insert(&store, "mine", None, 10_000);
+    for number in 0..5 {
+        insert_for("b", &store, &format!("b{number}"), None, 1);
+    }
+    assert!(has(&store, "mine"), "although it is the largest");
+    assert!(store.document("b", "b4").is_some() && store.document("b", "b2").is_none());
+}
+
 /// Observes a turn of `client` with a reasoning item of so many bytes before the call `call_id`.
 fn observe(cache: &Arc<ReasoningCache>, client: &str, call_id: &str, bytes: usize) {
     let mut collector = ReasoningCollector::new(Arc::clone(cache), client.to_owned());

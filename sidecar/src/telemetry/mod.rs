@@ -9,9 +9,10 @@ pub mod rotating_log;
 pub mod trace_context;
 mod usage_log;
 mod usage_record;
+mod usage_table;
 mod usage_totals;
 
 pub use gauges::{Gauges, RateLimitGauge};
 pub use usage_log::UsageLog;
 pub use usage_record::{TokenSource, UsageRecord};
-pub use usage_totals::{Interval, Totals, UsageFilter, UsageTotals};
+pub use usage_totals::{Interval, Totals, UsageFilter, UsageRow, UsageTotals};

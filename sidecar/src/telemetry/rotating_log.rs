@@ -2,7 +2,7 @@
 //! Lines are written whole, in one call. A partial line that a crash left is terminated, so that readers can skip it.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::num::NonZeroU64;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -16,8 +16,27 @@ use crate::private_dir;
 /// Capacity of the queue to the writer, in lines. A line that finds the queue full is dropped.
 const QUEUE: usize = 4096;
 
+/// Maximum length of a line that is read, in bytes; records have less than a thousand.
+const MAX_LINE: u64 = 64 << 10;
+
 /// Maximum number of lines in one write call.
 const BATCH: usize = 256;
+
+/// Observes the lines that the files hold: each one that is found at the start or written later, without its newline.
+pub trait LineObserver: std::fmt::Debug + Send {
+    /// Processes a line of the current file.
+    fn on_line(&mut self, line: &[u8]);
+
+    /// Processes a rotation: the lines so far are those of the rotated file, and the earlier rotated file is gone.
+    fn on_rotation(&mut self);
+}
+
+/// The observer of a log that needs none.
+impl LineObserver for () {
+    fn on_line(&mut self, _line: &[u8]) {}
+
+    fn on_rotation(&mut self) {}
+}
 
 /// A handle to the log. The writer ends when the last handle is dropped.
 #[derive(Debug, Clone)]
@@ -32,15 +51,21 @@ enum WriterCommand {
     Write(Vec<u8>),
     /// Open the files with everything written so far, oldest first.
     Read(oneshot::Sender<io::Result<Vec<File>>>),
+    /// Report that everything queued so far is written.
+    Flush(oneshot::Sender<()>),
 }
 
 impl RotatingLog {
     /// Opens the log and creates its directory. At `max_bytes` the file is renamed to `path` with the suffix `.1`,
-    /// replacing the previous one. Run the writer on its own thread.
+    /// replacing the previous one. Run the writer on its own thread; it also calls `observer`.
     ///
     /// # Errors
     /// The file cannot be opened for writing.
-    pub fn open(path: &Path, max_bytes: Option<NonZeroU64>) -> io::Result<(Self, LogWriter)> {
+    pub fn open<O: LineObserver>(
+        path: &Path,
+        max_bytes: Option<NonZeroU64>,
+        observer: O,
+    ) -> io::Result<(Self, LogWriter<O>)> {
         if let Some(directory) = path.parent() {
             private_dir::create(directory)?;
         }
@@ -53,6 +78,7 @@ impl RotatingLog {
         let writer = LogWriter {
             commands: received,
             file,
+            observer,
         };
         Ok((log, writer))
     }
@@ -78,18 +104,34 @@ impl RotatingLog {
             .map_err(|_| ended())?;
         files.await.map_err(|_| ended())?
     }
+
+    /// Waits until the lines that were queued before this call are written, and observed.
+    ///
+    /// # Errors
+    /// `BrokenPipe` when the writer has ended.
+    pub async fn flush(&self) -> io::Result<()> {
+        let ended = |()| io::Error::from(io::ErrorKind::BrokenPipe);
+        let (reply, written) = oneshot::channel();
+        let flush = WriterCommand::Flush(reply);
+        self.commands.send(flush).await.map_err(|_| ended(()))?;
+        written.await.map_err(|_| ended(()))
+    }
 }
 
 /// The writer of the log.
 #[derive(Debug)]
-pub struct LogWriter {
+pub struct LogWriter<O> {
     commands: mpsc::Receiver<WriterCommand>,
     file: LogFile,
+    observer: O,
 }
 
-impl LogWriter {
+impl<O: LineObserver> LogWriter<O> {
     /// Writes until the last handle is dropped. Blocks the thread.
     pub fn run(mut self) {
+        if let Err(error) = self.file.observe(&mut self.observer) {
+            tracing::error!(%error, path = %self.file.path.display(), "log read failed");
+        }
         let mut commands = Vec::with_capacity(BATCH);
         let mut lines = Vec::new();
         while self.commands.blocking_recv_many(&mut commands, BATCH) > 0 {
@@ -101,12 +143,16 @@ impl LogWriter {
                     }
                     WriterCommand::Read(reply) => {
                         // First the lines that were queued before this command.
-                        self.file.append(&mut lines);
+                        self.file.append(&mut lines, &mut self.observer);
                         reply.send(self.file.open_files()).ok(); // The reader may have left.
+                    }
+                    WriterCommand::Flush(reply) => {
+                        self.file.append(&mut lines, &mut self.observer);
+                        reply.send(()).ok(); // As above.
                     }
                 }
             }
-            self.file.append(&mut lines);
+            self.file.append(&mut lines, &mut self.observer);
         }
     }
 }
@@ -119,6 +165,8 @@ struct LogFile {
     bytes: u64,
     /// `None` also for a file that cannot be rotated, such as a device.
     max_bytes: Option<NonZeroU64>,
+    /// Whether lines can be read back; false for a device such as `/dev/null`.
+    is_regular: bool,
     /// Whether the file may end in a partial line, after a failed write or a crash.
     is_torn: bool,
 }
@@ -132,25 +180,33 @@ impl LogFile {
             path: path.to_owned(),
             bytes: metadata.len(),
             max_bytes: max_bytes.filter(|_| metadata.is_file()),
+            is_regular: metadata.is_file(),
             file,
             is_torn,
         })
     }
 
     /// Appends whole lines and clears `lines`. Lines of a failed write are dropped; a series of failures is logged once.
-    fn append(&mut self, lines: &mut Vec<u8>) {
+    fn append(&mut self, lines: &mut Vec<u8>, observer: &mut impl LineObserver) {
         if lines.is_empty() {
             return;
         }
         let full = self.bytes + lines.len() as u64;
         if self.bytes > 0 && self.max_bytes.is_some_and(|max| full > max.get()) {
-            self.rotate();
+            self.rotate(observer);
         }
         if self.is_torn {
             lines.insert(0, b'\n');
         }
         match self.file.write_all(lines) {
-            Ok(()) => self.is_torn = false,
+            Ok(()) => {
+                self.is_torn = false;
+                if self.is_regular {
+                    lines
+                        .split(|byte| *byte == b'\n')
+                        .for_each(|line| observer.on_line(line));
+                }
+            }
             Err(error) if !self.is_torn => {
                 tracing::error!(%error, path = %self.path.display(), "log write failed");
                 self.is_torn = true;
@@ -162,10 +218,12 @@ impl LogFile {
     }
 
     /// Renames the current file to `.1`, replacing the previous one, and opens a new file.
-    fn rotate(&mut self) {
-        let reopened =
-            std::fs::rename(&self.path, rotated(&self.path)).and_then(|()| open(&self.path));
-        match reopened {
+    fn rotate(&mut self, observer: &mut impl LineObserver) {
+        let renamed = std::fs::rename(&self.path, rotated(&self.path));
+        if renamed.is_ok() {
+            observer.on_rotation();
+        }
+        match renamed.and_then(|()| open(&self.path)) {
             Ok(file) => {
                 let rotated = std::mem::replace(&mut self.file, file);
                 rotated.sync_all().ok(); // Best effort: the lines are written, whatever a later crash keeps.
@@ -174,6 +232,20 @@ impl LogFile {
         }
         // After a failure too: the next attempt comes after another `max_bytes`, not with every line.
         self.bytes = 0;
+    }
+
+    /// Shows the lines of both files to the observer.
+    fn observe(&self, observer: &mut impl LineObserver) -> io::Result<()> {
+        if !self.is_regular {
+            return Ok(());
+        }
+        let mut files = self.open_files()?;
+        let current = files.pop();
+        files
+            .into_iter()
+            .try_for_each(|file| observe_lines(file, observer))?;
+        observer.on_rotation();
+        current.map_or(Ok(()), |file| observe_lines(file, observer))
     }
 
     /// Opens both files. The open files are not affected by a later rotation.
@@ -186,6 +258,31 @@ impl LogFile {
         let current = File::open(&self.path)?;
         Ok(older.into_iter().chain([current]).collect())
     }
+}
+
+/// Reads the lines of a file, each without its newline, until `on_line` fails. A line beyond [`MAX_LINE`] is read in
+/// pieces.
+pub(super) fn read_lines(
+    file: File,
+    mut on_line: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut file = BufReader::with_capacity(256 << 10, file);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = (&mut file).take(MAX_LINE).read_until(b'\n', &mut line)?;
+        if read == 0 {
+            return Ok(());
+        }
+        on_line(line.strip_suffix(b"\n").unwrap_or(&line))?;
+    }
+}
+
+fn observe_lines(file: File, observer: &mut impl LineObserver) -> io::Result<()> {
+    read_lines(file, |line| {
+        observer.on_line(line);
+        Ok(())
+    })
 }
 
 /// Opens the file with mode 0600, because the records show the activity of clients.
@@ -218,7 +315,7 @@ mod tests {
     /// Opens the log in `directory`, writes `lines`, and returns the text of all files.
     async fn write_and_read(directory: &Path, max_bytes: u64, lines: &[&str]) -> String {
         let path = directory.join("below/log");
-        let (log, writer) = RotatingLog::open(&path, NonZeroU64::new(max_bytes)).unwrap();
+        let (log, writer) = RotatingLog::open(&path, NonZeroU64::new(max_bytes), ()).unwrap();
         let writer = tokio::task::spawn_blocking(|| writer.run());
         for line in lines {
             log.write(line.as_bytes().to_vec());
@@ -277,7 +374,7 @@ mod tests {
     fn device_is_never_rotated() {
         let mut file = LogFile::open(Path::new("/dev/null"), NonZeroU64::new(1)).unwrap();
         for _ in 0..3 {
-            file.append(&mut b"line\n".to_vec());
+            file.append(&mut b"line\n".to_vec(), &mut ());
         }
         assert!(file.max_bytes.is_none() && !Path::new("/dev/null.1").exists());
     }

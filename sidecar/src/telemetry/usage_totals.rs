@@ -63,16 +63,43 @@ pub struct Totals {
     pub total_tokens: u64,
 }
 
+/// The numbers of a record that are added up.
+#[derive(Debug, Clone, Copy)]
+pub struct UsageRow {
+    /// Arrival of the request, in milliseconds since the Unix epoch.
+    pub(super) ts: u64,
+    is_failure: bool,
+    prompt_tokens: u64,
+    cached_tokens: u64,
+    completion_tokens: u64,
+    reasoning_tokens: u64,
+    total_tokens: u64,
+}
+
+impl From<&UsageRecord> for UsageRow {
+    fn from(record: &UsageRecord) -> Self {
+        Self {
+            ts: record.ts,
+            is_failure: record.is_failure(),
+            prompt_tokens: record.prompt_tokens,
+            cached_tokens: record.cached_tokens,
+            completion_tokens: record.completion_tokens,
+            reasoning_tokens: record.reasoning_tokens,
+            total_tokens: record.total_tokens,
+        }
+    }
+}
+
 impl Totals {
-    fn add(&mut self, record: &UsageRecord) {
+    fn add(&mut self, row: UsageRow) {
         self.requests += 1;
-        self.errors += u64::from(record.is_failure());
+        self.errors += u64::from(row.is_failure);
         for (sum, tokens) in [
-            (&mut self.prompt_tokens, record.prompt_tokens),
-            (&mut self.cached_tokens, record.cached_tokens),
-            (&mut self.completion_tokens, record.completion_tokens),
-            (&mut self.reasoning_tokens, record.reasoning_tokens),
-            (&mut self.total_tokens, record.total_tokens),
+            (&mut self.prompt_tokens, row.prompt_tokens),
+            (&mut self.cached_tokens, row.cached_tokens),
+            (&mut self.completion_tokens, row.completion_tokens),
+            (&mut self.reasoning_tokens, row.reasoning_tokens),
+            (&mut self.total_tokens, row.total_tokens),
         ] {
             // Saturating, because the log is a file that may have been edited.
             *sum = sum.saturating_add(tokens);
@@ -91,11 +118,11 @@ pub struct UsageTotals {
 
 impl UsageTotals {
     /// Adds a record to the totals and, with an `interval`, to its bucket.
-    pub fn add(&mut self, record: &UsageRecord, interval: Option<Interval>) {
-        self.totals.add(record);
+    pub fn add(&mut self, row: UsageRow, interval: Option<Interval>) {
+        self.totals.add(row);
         if let Some(length) = interval.map(Interval::length_ms) {
-            let bucket = record.ts - record.ts % length;
-            self.buckets.entry(bucket).or_default().add(record);
+            let bucket = row.ts - row.ts % length;
+            self.buckets.entry(bucket).or_default().add(row);
         }
     }
 }
@@ -142,7 +169,7 @@ mod tests {
         ] {
             let mut usage = UsageTotals::default();
             for ts in times {
-                usage.add(&record(ts, "alice", None), interval);
+                usage.add(UsageRow::from(&record(ts, "alice", None)), interval);
             }
             let requests = usage.buckets.iter().map(|(ts, sum)| (*ts, sum.requests));
             assert_eq!(requests.collect::<Vec<_>>(), expected, "{interval:?}");
@@ -163,7 +190,7 @@ mod tests {
             Some("interrupted"),
             Some("codex_failed"),
         ] {
-            usage.add(&record(1, "alice", error), None);
+            usage.add(UsageRow::from(&record(1, "alice", error)), None);
         }
         assert_eq!((usage.totals.requests, usage.totals.errors), (4, 1));
     }

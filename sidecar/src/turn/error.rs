@@ -84,16 +84,9 @@ pub enum TurnError {
     /// The provider failed, after Codex's own retries.
     #[error("the model provider failed before the answer was complete")]
     ProviderFailed,
-    /// The queue for permits is full.
-    #[error(
-        "all of this deployment's Codex slots are busy, and its queue is full; try again shortly, or ask the operator to raise `PROXY_QUEUE_MAX`"
-    )]
-    QueueFull,
-    /// The wait for a permit was too long.
-    #[error(
-        "all of this deployment's Codex slots stayed busy for as long as a request waits; try again shortly, or ask the operator to raise `PROXY_QUEUE_TIMEOUT_MS`"
-    )]
-    QueueTimeout,
+    /// The turn got no permit.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
     /// Codex takes no further turn at the moment.
     #[error("all of this deployment's Codex slots are busy; try again shortly")]
     Busy,
@@ -125,6 +118,47 @@ pub enum TurnError {
     /// A deadline passed.
     #[error("{0}")]
     Deadline(Deadline),
+}
+
+/// A turn that got no permit. `Display` is for the client and names the variable of the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdmitted {
+    /// All permits are in use, and the queue for them is full.
+    #[error(
+        "all of this deployment's Codex slots are busy, and its queue is full; try again shortly, or ask the operator to raise `PROXY_SSE_MAX_CONCURRENCY` or `PROXY_QUEUE_MAX`"
+    )]
+    QueueFull,
+    /// All permits stayed in use for as long as a request waits.
+    #[error(
+        "all of this deployment's Codex slots stayed busy for as long as a request waits; try again shortly, or ask the operator to raise `PROXY_SSE_MAX_CONCURRENCY` or `PROXY_QUEUE_TIMEOUT_MS`"
+    )]
+    QueueTimeout,
+    /// The client runs as many turns as it may, and the queue is full.
+    #[error(
+        "this client runs as many turns at once as one client may, and the queue is full; wait until one of them ends, or ask the operator to raise `PROXY_CLIENT_MAX_CONCURRENCY`"
+    )]
+    ShareAndQueueFull,
+    /// The client ran as many turns as it may for as long as a request waits.
+    #[error(
+        "this client ran as many turns at once as one client may for as long as a request waits; wait until one of them ends, or ask the operator to raise `PROXY_CLIENT_MAX_CONCURRENCY`"
+    )]
+    ShareTimeout,
+    /// A client with fewer queued requests took the place in the queue.
+    #[error(
+        "the queue is full, and the place of this request went to a client with fewer queued requests; send fewer at once, or ask the operator to raise `PROXY_QUEUE_MAX`"
+    )]
+    Displaced,
+}
+
+impl NotAdmitted {
+    /// Returns the name of the limit, for the header `x-codex-edge-limit`.
+    pub fn limit(self) -> &'static str {
+        match self {
+            Self::QueueTimeout => "slots",
+            Self::ShareAndQueueFull | Self::ShareTimeout => "client-share",
+            Self::QueueFull | Self::Displaced => "queue",
+        }
+    }
 }
 
 /// The kind of a passed deadline.

@@ -15,7 +15,7 @@ mod truncate;
 
 pub use channel::{EventWriter, Timers, Turn, channel};
 pub use client_turn::{ClientTurn, TurnObserver};
-pub use error::{Deadline, TurnError};
+pub use error::{Deadline, NotAdmitted, TurnError};
 pub use event::{Event, FinishReason, Outcome, Usage};
 pub use lazy_timer::LazyTimer;
 pub use model::{Effort, Model, Verbosity};

@@ -264,3 +264,53 @@ fn compressed_body_is_refused_wherever_models_are_restricted() {
         );
     }
 }
+
+/// A key for `*-low` may use neither another id nor another effort; the body is held until no effort can follow.
+#[test]
+fn effort_of_the_body_is_checked_with_the_model() {
+    let keys = json!([{"id": "low", "key": "sk-low", "models": ["*-low"]}]);
+    let config = base_with(json!({"models": null, "keys": keys}));
+    let mut hosts = Gateway::new(&config).0;
+    let refused = "403 model_not_allowed";
+    for (body, expected) in [
+        (r#"{"model":"codex-5-low"}"#, "forwarded"),
+        (
+            r#"{"model":"codex-5-low","reasoning_effort":"low"}"#,
+            "forwarded",
+        ),
+        (
+            r#"{"model":"codex-5-low","reasoning_effort":"high"}"#,
+            refused,
+        ),
+        (
+            r#"{"reasoning_effort":"high","model":"codex-5-low"}"#,
+            refused,
+        ),
+        (
+            r#"{"model":"codex-5-low","reasoningEffort":"High"}"#,
+            refused,
+        ),
+        (
+            r#"{"model":"codex-5-low","reasoning":{"effort":"high"}}"#,
+            refused,
+        ),
+        (
+            r#"{"reasoning_effort":"low","model":"codex-5-low","reasoning_effort":"high"}"#,
+            refused,
+        ),
+        (r#"{"model":"codex-5-low","messages":["#, "400 invalid_json"),
+    ] {
+        for pieces in [vec![body.as_bytes()], body.as_bytes().chunks(1).collect()] {
+            for path in ["/v1/chat/completions", "/v1/completions", "/v1/responses"] {
+                for host in &mut hosts {
+                    let request = Request::post(path)
+                        .header("authorization", "Bearer sk-low")
+                        .body_pieces(pieces.clone());
+                    let exchange = host.worker(0).exchange(request, upstream);
+                    assert_eq!(outcome(&exchange), expected, "{body}");
+                    check_upstream(&exchange, body.as_bytes());
+                }
+            }
+        }
+    }
+}

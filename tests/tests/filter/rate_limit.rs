@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tests::wasm_host::{Exchange, Host, Request, Worker};
 
-use crate::gateway::{Gateway, base, base_with, builder, chat, good_chat, outcome, upstream};
+use crate::gateway::{
+    ALICE, Gateway, base, base_with, builder, chat, good_chat, outcome, upstream,
+};
 
 /// `requests` a minute for each client, and as many rejections an hour for each unauthenticated address.
 fn limited(requests: u32) -> Value {
@@ -172,12 +174,12 @@ fn each_client_has_its_own_bucket_and_limit() {
 }
 
 #[test]
-fn only_generating_posts_are_charged() {
+fn other_reads_and_probes_are_not_charged() {
     let mut gateway = Gateway::new(&limited(1));
     let alice = |request: Request| request.header("authorization", "Bearer sk-alice");
     for _ in 0..3 {
         gateway.check(alice(Request::get("/v1/models")), "forwarded");
-        gateway.check(alice(Request::get("/v1/usage")), "forwarded");
+        gateway.check(alice(Request::get("/v1/responses/resp_1")), "forwarded");
         gateway.check(
             alice(Request::new("HEAD", "/v1/chat/completions")),
             "forwarded",
@@ -262,4 +264,26 @@ fn disabled_limits_charge_no_request() {
         gateway.check(good_chat(), "forwarded");
     }
     gateway.check(chat("{}"), "401 invalid_api_key");
+}
+
+/// Reads of the usage take tokens of the same bucket as turns.
+#[test]
+fn reads_of_the_usage_are_charged() {
+    let mut host = start(&limited(2), 1);
+    let worker = host.worker(0);
+    for (path, expected) in [
+        ("/v1/models", "forwarded"),
+        ("/v1/usage", "forwarded"),
+        ("/v1/usage/raw", "forwarded"),
+        ("/v1/usage", "429 rate_limited"),
+        ("/v1/models", "forwarded"),
+    ] {
+        let request = Request::get(path).header("authorization", ALICE);
+        assert_eq!(
+            outcome(&worker.exchange(request, upstream)),
+            expected,
+            "{path}"
+        );
+    }
+    assert_eq!(outcome(&send(worker)), "429 rate_limited");
 }

@@ -11,7 +11,6 @@ use crate::api::response::{BoxedBody, json};
 use crate::api::state::AppState;
 use crate::openai::ApiError;
 use crate::openai::usage::{self, UsageQuery, UsageReader};
-use crate::telemetry::UsageTotals;
 
 pub(in crate::api) async fn totals(
     state: &AppState,
@@ -42,15 +41,9 @@ impl AppState {
     /// # Errors
     /// The usage log cannot be read.
     pub async fn usage_totals(&self, query: &UsageQuery) -> Result<Vec<u8>, ApiError> {
-        let (filter, interval) = (query.filter.clone(), query.group);
-        let totals = self
-            .sinks
-            .log
-            .read(UsageTotals::default(), move |totals, record| {
-                if filter.matches(&record) {
-                    totals.add(&record, interval);
-                }
-            })
+        let log = &self.sinks.log;
+        let totals = log
+            .totals(&query.filter, query.group)
             .await
             .map_err(|error| unreadable(&error))?;
         Ok(usage::totals_body(

@@ -115,22 +115,19 @@ fn effort_of_model(
     id: &CatalogueId<'_>,
     ignored: &mut IgnoredFields,
 ) -> Result<Effort, ApiError> {
-    let Some(efforts) = id.efforts else {
-        return Ok(effort.clone()); // The provider decides.
+    let Some(used) = id.used_effort(effort) else {
+        let efforts = id.efforts.unwrap_or_default();
+        return Err(unsupported_effort(param, id, effort, efforts));
     };
-    match efforts.first() {
-        _ if efforts.contains(effort) => Ok(effort.clone()),
-        Some(lowest) if id.is_family && effort.is_below_low() => {
-            let field = if param == "model" {
-                "reasoning_effort"
-            } else {
-                param
-            };
-            ignored.add_if(&format!("{field}={}", effort.as_str()), true);
-            Ok(lowest.clone())
-        }
-        _ => Err(unsupported_effort(param, id, effort, efforts)),
+    if used != effort {
+        let field = if param == "model" {
+            "reasoning_effort"
+        } else {
+            param
+        };
+        ignored.add_if(&format!("{field}={}", effort.as_str()), true);
     }
+    Ok(used.clone())
 }
 
 fn unsupported_effort(

@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::field_names::FieldNames;
-use crate::turn::{Deadline, Outcome, RequestField, TurnError};
+use crate::turn::{Deadline, NotAdmitted, Outcome, RequestField, TurnError};
 
 /// Code for a conversation that is longer than the model's context.
 const CONTEXT_LENGTH_EXCEEDED: &str = "context_length_exceeded";
@@ -38,6 +38,8 @@ pub struct ApiError {
     pub retry: Retry,
     /// The allowed methods of the path, for a 405.
     pub allow: Option<&'static str>,
+    /// The reason for which a turn got no permit, for `x-codex-edge-limit`.
+    pub not_admitted: Option<NotAdmitted>,
     kind: &'static str,
     code: Cow<'static, str>,
     /// The part of the request that the error is about, until the wire format names it in `param`.
@@ -73,6 +75,7 @@ impl ApiError {
             retry_after: None,
             retry: Retry::Unspecified,
             allow: None,
+            not_admitted: None,
             kind,
             code: Cow::Borrowed(code),
             field: None,
@@ -141,6 +144,21 @@ impl ApiError {
     pub fn model_not_allowed(id: &str) -> Self {
         let message = format!(
             "This API key may not use the model {id}; GET /v1/models lists the models that it may use."
+        );
+        let error = Self::new(
+            StatusCode::FORBIDDEN,
+            "permission_error",
+            "model_not_allowed",
+            message,
+        );
+        error.at("model")
+    }
+
+    /// 403: the client's key includes the model, but not with this effort.
+    pub fn effort_not_allowed(id: &str, effort: &str) -> Self {
+        let message = format!(
+            "This API key may not use the model {id} with the reasoning effort {effort}; GET /v1/models lists the \
+             models that it may use."
         );
         let error = Self::new(
             StatusCode::FORBIDDEN,
@@ -368,7 +386,11 @@ impl From<TurnError> for ApiError {
             TurnError::ProviderRateLimited => {
                 limited("rate_limited", message).after(Duration::from_secs(5))
             }
-            TurnError::QueueFull | TurnError::QueueTimeout | TurnError::Busy => {
+            TurnError::NotAdmitted(reason) => Self {
+                not_admitted: Some(reason),
+                ..limited("concurrency_exceeded", message).after(Duration::from_secs(1))
+            },
+            TurnError::Busy => {
                 limited("concurrency_exceeded", message).after(Duration::from_secs(1))
             }
             TurnError::ProviderOverloaded
@@ -471,8 +493,11 @@ mod tests {
             (TurnError::SandboxFailed, 502, "codex_failed"),
             (quota, 429, "insufficient_quota"),
             (TurnError::Busy, 429, "concurrency_exceeded"),
-            (TurnError::QueueFull, 429, "concurrency_exceeded"),
-            (TurnError::QueueTimeout, 429, "concurrency_exceeded"),
+            (
+                TurnError::NotAdmitted(NotAdmitted::QueueFull),
+                429,
+                "concurrency_exceeded",
+            ),
             (TurnError::ChildExited, 502, "codex_failed"),
             (TurnError::Protocol, 502, "codex_failed"),
             (TurnError::ProviderFailed, 502, "codex_failed"),
@@ -518,11 +543,20 @@ mod tests {
                 Some("messages"),
                 "maximum context length is 5 tokens",
             ),
-            (TurnError::QueueFull.into(), None, "PROXY_QUEUE_MAX"),
             (
-                TurnError::QueueTimeout.into(),
+                TurnError::from(NotAdmitted::QueueFull).into(),
+                None,
+                "PROXY_QUEUE_MAX",
+            ),
+            (
+                TurnError::from(NotAdmitted::QueueTimeout).into(),
                 None,
                 "PROXY_QUEUE_TIMEOUT_MS",
+            ),
+            (
+                TurnError::from(NotAdmitted::ShareTimeout).into(),
+                None,
+                "PROXY_CLIENT_MAX_CONCURRENCY",
             ),
         ] {
             let fields = error.fields();

@@ -180,7 +180,7 @@ async fn rate_limit_applies_per_key_and_is_reported_in_headers() {
         let send = async |request| envoy.connect(version).await.send(request).await.unwrap();
         for (status, remaining) in [(200, "1"), (200, "0"), (429, "0"), (429, "0")] {
             // A request that does not start a turn takes no token from the bucket.
-            let response = send(bearer(get(GUARDED), "sk-carol")).await;
+            let response = send(bearer(get("/v1/responses/resp_1"), "sk-carol")).await;
             assert_eq!(
                 (
                     response.status.as_u16(),

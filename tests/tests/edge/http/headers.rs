@@ -179,3 +179,20 @@ async fn response_has_no_server_or_envoy_headers() {
         assert!(names.is_empty(), "{names:?} of {path}");
     }
 }
+
+/// RFC 9112, section 3.2: a request with several `host` headers is invalid, since servers differ in the one they read.
+/// Envoy drops an empty one, so that the other is the only host for every server.
+#[tokio::test]
+async fn repeated_host_is_400() {
+    let (upstream, envoy) = start().await;
+    for host in ["host: other", "host: edge", "Host: edge:443"] {
+        for path in [GUARDED, "/healthz", "/v1/models"] {
+            let line = format!("GET {path} HTTP/1.1");
+            let request = raw_request(&line, &format!("{host}\r\n"), "");
+            let response = raw(envoy.address(), &request).await;
+            let code = "invalid_request_error";
+            assert_error(&response, 400, "invalid_request_error", code);
+        }
+    }
+    assert_eq!(upstream.requests().len(), 0);
+}

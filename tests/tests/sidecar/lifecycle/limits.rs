@@ -1,7 +1,13 @@
 //! The limit of concurrent turns, the queue, and turns of a client that disconnects.
 
+use std::pin::pin;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use serde_json::json;
-use tests::http::post;
+use tests::http::{BufferedResponse, post, with};
+use tests::sidecar::Sidecar;
+use tests::sse::Events;
 
 use crate::stack::{SOON, ask, assert_error, chat, start_with, stream};
 
@@ -105,6 +111,137 @@ async fn requests_without_a_permit_are_queued_and_get_429_when_the_queue_is_full
     assert!(
         first
             .rest()
+            .await
+            .unwrap()
+            .last()
+            .unwrap()
+            .contains("[DONE]")
+    );
+}
+
+/// Starts a turn of `client` that streams until the model releases `hold`.
+async fn hold_slot(sidecar: &Sidecar, client: &str, hold: &str) -> Events {
+    let script = json!([{"text": "o", "open": true}, {"hold": hold}, {"text": "ne"}]);
+    let request = chat(&script, &json!({"stream": true}));
+    let mut connection = sidecar.connect().await;
+    let stream = connection
+        .stream(with(request, "x-codex-edge-client", client))
+        .await;
+    let mut events = Events::new(stream.expect("a response arrives"));
+    events.next_json().await;
+    events
+}
+
+/// Sends a short chat of `client`.
+async fn ask_as(sidecar: &Sidecar, client: &str) -> BufferedResponse {
+    let request = chat(&json!({"text": "Hi."}), &json!({}));
+    let mut connection = sidecar.connect().await;
+    let response = connection
+        .send(with(request, "x-codex-edge-client", client))
+        .await;
+    response.expect("a response arrives")
+}
+
+#[tokio::test]
+async fn client_with_long_turns_leaves_a_slot_to_another_client() {
+    let (model, sidecar) = start_with(|options| {
+        options
+            .env("PROXY_SSE_MAX_CONCURRENCY", "3")
+            .env("PROXY_QUEUE_TIMEOUT_MS", "300")
+    })
+    .await;
+    // Known as active from now on.
+    assert_eq!(ask_as(&sidecar, "small").await.status, 200);
+    let first = hold_slot(&sidecar, "large", "first").await;
+    let second = hold_slot(&sidecar, "large", "second").await;
+    let refused = ask_as(&sidecar, "large").await;
+    assert_error(&refused, 429, "concurrency_exceeded");
+    assert_eq!(refused.header("x-codex-edge-limit"), "client-share");
+    let message = refused.json()["error"]["message"].to_string();
+    assert!(
+        message.contains("PROXY_CLIENT_MAX_CONCURRENCY"),
+        "{message}"
+    );
+    for _ in 0..3 {
+        assert_eq!(ask_as(&sidecar, "small").await.status, 200);
+    }
+
+    let third = hold_slot(&sidecar, "small", "third").await;
+    let refused = ask_as(&sidecar, "small").await;
+    assert_error(&refused, 429, "concurrency_exceeded");
+    assert_eq!(refused.header("x-codex-edge-limit"), "slots");
+    for (name, mut events) in [("first", first), ("second", second), ("third", third)] {
+        model.release(name);
+        assert!(
+            events
+                .rest()
+                .await
+                .unwrap()
+                .last()
+                .unwrap()
+                .contains("[DONE]")
+        );
+    }
+}
+
+#[tokio::test]
+async fn number_of_turns_of_one_client_can_be_set() {
+    let (model, sidecar) = start_with(|options| {
+        options
+            .env("PROXY_SSE_MAX_CONCURRENCY", "4")
+            .env("PROXY_CLIENT_MAX_CONCURRENCY", "1")
+            .env("PROXY_QUEUE_MAX", "0")
+    })
+    .await;
+    let mut held = hold_slot(&sidecar, "large", "held").await;
+    let refused = ask_as(&sidecar, "large").await;
+    assert_error(&refused, 429, "concurrency_exceeded");
+    assert_eq!(refused.header("x-codex-edge-limit"), "client-share");
+    assert_eq!(ask_as(&sidecar, "small").await.status, 200);
+    model.release("held");
+    assert!(
+        held.rest()
+            .await
+            .unwrap()
+            .last()
+            .unwrap()
+            .contains("[DONE]")
+    );
+}
+
+#[tokio::test]
+async fn full_queue_has_a_place_for_another_client() {
+    let (model, sidecar) = start_with(|options| {
+        options
+            .env("PROXY_SSE_MAX_CONCURRENCY", "1")
+            .env("PROXY_QUEUE_MAX", "2")
+            .env("PROXY_QUEUE_TIMEOUT_MS", "60000")
+    })
+    .await;
+    let mut held = hold_slot(&sidecar, "large", "held").await;
+    let mut large: FuturesUnordered<_> = (0..3).map(|_| ask_as(&sidecar, "large")).collect();
+    let refused = large.next().await.expect("one of three has no place");
+    assert_error(&refused, 429, "concurrency_exceeded");
+    assert_eq!(refused.header("x-codex-edge-limit"), "queue");
+
+    let mut small = pin!(ask_as(&sidecar, "small"));
+    let displaced = tokio::select! {
+        displaced = large.next() => displaced.expect("a request of the larger client gives way"),
+        response = &mut small => panic!("the slot is busy: {response:?}"),
+    };
+    assert_error(&displaced, 429, "concurrency_exceeded");
+    assert_eq!(displaced.header("x-codex-edge-limit"), "queue");
+    let message = displaced.json()["error"]["message"].to_string();
+    assert!(message.contains("PROXY_QUEUE_MAX"), "{message}");
+
+    model.release("held");
+    let (rest, small) = tokio::join!(large.next(), small);
+    assert_eq!(
+        (rest.unwrap().status.as_u16(), small.status.as_u16()),
+        (200, 200)
+    );
+    assert!(
+        held.rest()
             .await
             .unwrap()
             .last()

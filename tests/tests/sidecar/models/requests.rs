@@ -6,7 +6,7 @@ use std::fs;
 use http::Request;
 use serde_json::{Value, json};
 use tests::codex_models::{default_model, efforts, visible_models};
-use tests::http::{Body, post};
+use tests::http::{Body, post, with};
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::{Sidecar, SidecarOptions};
 
@@ -142,6 +142,129 @@ async fn effort_below_the_lowest_means_the_lowest_for_public_ids() {
     let lowest = &efforts(default_model())[0];
     for request in model.requests() {
         assert_eq!(request.body["reasoning"]["effort"], lowest.as_str());
+    }
+}
+
+/// The filter sends the patterns of the key. With `*-low`, a key may use the lowest effort only, whatever the field that
+/// asks for another one and whatever the id.
+#[tokio::test]
+async fn effort_in_the_body_needs_a_key_that_may_use_the_pair() {
+    let added = r#"{"fast": {"model": "gpt-5.5", "effort": "low"}}"#;
+    let (model, sidecar) = start_with(|options| {
+        options
+            .env("CODEX_MODEL", "gpt-5.5")
+            .env("PROXY_MODELS", added)
+            .env("PROXY_REQUIRE_MODEL", "false")
+    })
+    .await;
+    let mut client = sidecar.connect().await;
+    let text = "[[model:{\"text\": \"Hi.\"}]]";
+    let request = |path: &str, fields: Value| {
+        let mut body = fields;
+        match path {
+            "/v1/chat/completions" => body["messages"] = json!([{"role": "user", "content": text}]),
+            "/v1/responses" => body["input"] = json!(text),
+            _ => body["prompt"] = json!(text),
+        }
+        post(path, body.to_string())
+    };
+    const CHAT: &str = "/v1/chat/completions";
+    for (patterns, path, fields, expected) in [
+        (
+            "*-low",
+            CHAT,
+            json!({"model": "codex-5-low", "reasoning_effort": "high"}),
+            None,
+        ),
+        (
+            "*-low",
+            CHAT,
+            json!({"reasoningEffort": "high", "model": "codex-5-low"}),
+            None,
+        ),
+        (
+            "*-low",
+            CHAT,
+            json!({"model": "codex-5-low", "reasoning": {"effort": "high"}}),
+            None,
+        ),
+        (
+            "*-low",
+            "/v1/responses",
+            json!({"model": "codex-5-low", "reasoning": {"effort": "high"}}),
+            None,
+        ),
+        (
+            "*-low",
+            "/v1/completions",
+            json!({"model": "codex-5-low", "reasoning_effort": "high"}),
+            // The field is ignored here, so the effort of the id is used.
+            Some("low"),
+        ),
+        (
+            "fast",
+            CHAT,
+            json!({"model": "fast", "reasoning_effort": "high"}),
+            None,
+        ),
+        (
+            "codex-5",
+            CHAT,
+            json!({"model": "codex-5", "reasoning_effort": "high"}),
+            None,
+        ),
+        (
+            "*-low",
+            CHAT,
+            json!({"model": "codex-5-low", "reasoning_effort": "low"}),
+            Some("low"),
+        ),
+        (
+            "*-low",
+            CHAT,
+            json!({"model": "codex-5-low", "reasoning_effort": "minimal"}),
+            Some("low"),
+        ),
+        (
+            "fast",
+            "/v1/responses",
+            json!({"model": "fast"}),
+            Some("low"),
+        ),
+        (
+            "codex-5*",
+            CHAT,
+            json!({"model": "codex-5", "reasoning_effort": "high"}),
+            Some("high"),
+        ),
+        // Without a model the default decides, and `gpt-5.5` has no variants of its own.
+        (
+            "gpt-5.5",
+            CHAT,
+            json!({"reasoning_effort": "high"}),
+            Some("high"),
+        ),
+        ("*-low", CHAT, json!({"reasoning_effort": "low"}), None),
+    ] {
+        let named = request(path, fields.clone());
+        let keyed = with(
+            with(named, "x-codex-edge-client", "a"),
+            "x-codex-edge-models",
+            patterns,
+        );
+        let before = model.requests().len();
+        let response = client.send(keyed).await.unwrap();
+        match expected {
+            None => {
+                assert_error(&response, 403, "model_not_allowed");
+                assert_eq!(model.requests().len(), before, "{fields}");
+            }
+            Some(effort) => {
+                assert_eq!(response.status, 200, "{fields}: {response:?}");
+                let sent = model.requests().pop().unwrap();
+                assert_eq!(sent.body["reasoning"]["effort"], effort, "{fields}");
+            }
+        }
     }
 }
 
