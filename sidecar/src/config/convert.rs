@@ -10,7 +10,7 @@ use super::types::{Config, Limits, RecycleLimits, TimerConfig, UsageLogConfig};
 use super::values::{ModelList, ProfileArg, StopMode};
 use crate::catalogue::CatalogueSettings;
 use crate::store::StoreLimits;
-use crate::turn::{Profile, ToolBlockTail};
+use crate::turn::{ImageLimits, Profile, ToolBlockTail};
 
 /// The size of a MiB in bytes.
 const MIB: u64 = 1 << 20;
@@ -24,6 +24,7 @@ impl From<RawArgs> for Config {
             workers,
             models,
             turns,
+            images,
             tool_tail,
             responses,
             records,
@@ -84,6 +85,11 @@ impl From<RawArgs> for Config {
                 buffered_idle: turns.proto_idle_ms.0,
                 stream_idle: turns.stream_idle_timeout_ms.0,
             },
+            images: ImageLimits {
+                images: NonZeroUsize::new(images.images_max),
+                pixels: megapixels(images.image_max_mpx),
+                request_pixels: megapixels(images.images_max_mpx),
+            },
             responses: StoreLimits {
                 responses: NonZeroUsize::new(responses.responses_max),
                 bytes: responses.responses_max_mib.saturating_mul(1 << 20),
@@ -100,6 +106,11 @@ impl From<RawArgs> for Config {
             require_model: models.require_model,
         }
     }
+}
+
+/// Returns the number of pixels.
+fn megapixels(count: u64) -> Option<NonZeroU64> {
+    NonZeroU64::new(count.saturating_mul(1_000_000))
 }
 
 /// Returns the truncation rule of the flags; `None` forwards all text.
