@@ -68,6 +68,7 @@ impl From<RawArgs> for Config {
                     max_turns.min(workers.codex_proto_pool)
                 }),
                 workers: workers.codex_workers,
+                child_bytes: NonZeroU64::new(workers.codex_child_max_mib.saturating_mul(MIB)),
                 recycle: RecycleLimits {
                     turns: NonZeroU64::new(workers.codex_worker_max_turns),
                     age: workers.codex_worker_max_age_ms.0,

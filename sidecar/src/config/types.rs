@@ -123,6 +123,8 @@ pub struct Limits {
     pub recycle: RecycleLimits,
     /// Number of idle `codex proto` children, each for one turn.
     pub proto_pool: NonZeroUsize,
+    /// Maximum memory of a child, in bytes; `None` is unlimited.
+    pub child_bytes: Option<NonZeroU64>,
     /// Maximum number of concurrent turns; `None` is unlimited.
     pub turns: Option<NonZeroUsize>,
     /// Maximum number of queued requests.

@@ -11,8 +11,11 @@ use tests::sidecar::Sidecar;
 
 use crate::stack::{assert_error, start, start_with};
 
-/// The four places of an image, with the route, the body around it, and `param` of an error about it.
-const PLACES: [(&str, fn(&str) -> Value, &str); 4] = [
+/// The route of a request, the body around an image, and `param` of an error about the image.
+type Place = (&'static str, fn(&str) -> Value, &'static str);
+
+/// The four places of an image.
+const PLACES: [Place; 4] = [
     (
         "/v1/chat/completions",
         |url| json!({"messages": [{"role": "system", "content": "Look."}, user(url)]}),

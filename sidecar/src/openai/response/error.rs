@@ -387,6 +387,16 @@ impl From<TurnError> for ApiError {
             TurnError::Unavailable | TurnError::SandboxUnavailable => {
                 Self::unavailable("codex_unavailable", message).after(Duration::from_secs(10))
             }
+            // `Never`: every attempt would end a child.
+            TurnError::OutOfMemory => Self {
+                retry: Retry::Never,
+                ..Self::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "invalid_request_error",
+                    "out_of_memory",
+                    message,
+                )
+            },
             TurnError::ProviderFailed
             | TurnError::BudgetExceeded
             | TurnError::TooManyDenials
@@ -468,6 +478,7 @@ mod tests {
             (TurnError::QueueFull, 429, "concurrency_exceeded"),
             (TurnError::QueueTimeout, 429, "concurrency_exceeded"),
             (TurnError::ChildExited, 502, "codex_failed"),
+            (TurnError::OutOfMemory, 413, "out_of_memory"),
             (TurnError::Protocol, 502, "codex_failed"),
             (TurnError::ProviderFailed, 502, "codex_failed"),
             (TurnError::Starting, 503, "codex_starting"),
