@@ -1,7 +1,9 @@
 //! The state that handlers and the admin listener share.
 
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::shared_login::SharedLogin;
@@ -22,6 +24,8 @@ pub struct AppState {
     pub(super) responses: Arc<ResponseStore>,
     pub(super) sinks: UsageSinks,
     pub(super) shared_login: SharedLogin,
+    /// Permits to decode images.
+    pub(super) image_checks: Arc<Semaphore>,
 }
 
 impl AppState {
@@ -41,6 +45,7 @@ impl AppState {
             reasoning: Arc::default(),
             sinks,
             shared_login: SharedLogin::default(),
+            image_checks: Arc::new(Semaphore::new(image_checks())),
         }
     }
 
@@ -60,4 +65,11 @@ impl AppState {
     pub fn metrics(&self) -> String {
         self.sinks.metrics.expose(&self.snapshot().gauges())
     }
+}
+
+/// Returns the number of concurrent checks of images. A check takes up to ten bytes a pixel, and a second of a core for the
+/// largest image. With two, a small image need not wait for a large one, but two cores must not both be taken.
+fn image_checks() -> usize {
+    let cores = available_parallelism().map_or(1, usize::from);
+    if cores > 2 { 2 } else { 1 }
 }

@@ -40,6 +40,7 @@ pub(super) fn check(config: &Config, dry_run: Result<&DryRun, &LaunchError>) -> 
                 diagnostics.push(login(config, dry_run));
             }
             diagnostics.push(sandbox(config, dry_run));
+            diagnostics.push(memory(config));
         }
         Err(error) => diagnostics.push(failed("codex", error)),
     }
@@ -168,6 +169,22 @@ fn login_instructions(home: &Path, codex: &Path) -> String {
     format!(
         "not logged in; the sidecar starts but is not ready until the operator runs `mkdir -p {home} && CODEX_HOME={home} {codex} login`"
     )
+}
+
+/// Names the limit on the memory of a child, and the means.
+fn memory(config: &Config) -> Diagnostic {
+    match config.limits.child_bytes {
+        Some(bytes) => {
+            let mib = bytes.get() >> 20;
+            let text =
+                format!("each child may allocate {mib} MiB, a limit of the kernel (RLIMIT_DATA)");
+            Diagnostic::new(Pass, "memory", text)
+        }
+        None => {
+            let text = "CODEX_CHILD_MAX_MIB=0: the memory of a child is not limited";
+            Diagnostic::new(Warn, "memory", text)
+        }
+    }
 }
 
 /// Checks the sandbox, which only the agent profile requires. A key in the filter may select that profile, so the check

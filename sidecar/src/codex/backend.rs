@@ -150,6 +150,7 @@ impl Backend {
             cancel,
             permit,
             workspace,
+            is_second_try: false,
         };
         workers.enqueue(queued).await?;
         Ok(turn)

@@ -11,6 +11,7 @@ use tokio::process::ChildStdout;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::codec::LinesCodecError;
+use tokio_util::sync::CancellationToken;
 
 use super::admission::TurnPermit;
 use super::app_server::{AppServerError, AppServerSession, SessionOutput, SessionState, TurnKey};
@@ -20,7 +21,7 @@ use super::rate_limits::SharedRateLimits;
 use super::readiness::Readiness;
 use super::turn_queue::QueuedTurn;
 use crate::process::{Lines, Pipes, Stderr, Stdin};
-use crate::turn::EventWriter;
+use crate::turn::{Event, EventWriter, Outcome, TurnError};
 
 /// Grace period in which interrupted turns may complete when the worker stops.
 const INTERRUPT_GRACE: Duration = Duration::from_secs(2);
@@ -59,8 +60,10 @@ pub(super) struct ChildConnection {
 /// The resources of a turn, held while the child keeps state of the turn. They are released when the session closes it.
 struct ActiveTurn {
     events: EventWriter,
-    _permit: TurnPermit,
-    _workspace: Option<Workspace>,
+    cancel: CancellationToken,
+    permit: TurnPermit,
+    workspace: Option<Workspace>,
+    is_second_try: bool,
 }
 
 impl ChildConnection {
@@ -141,15 +144,17 @@ impl ChildConnection {
         }
         let key = TurnKey(self.begun);
         self.begun += 1;
-        let cancelled = queued.cancel.cancelled_owned();
+        let cancelled = queued.cancel.clone().cancelled_owned();
         self.cancelled.push(cancelled.map(move |()| key).boxed());
         let output = self
             .session
             .begin(key, queued.request, queued.workspace.as_ref());
         let turn = ActiveTurn {
             events: queued.events,
-            _permit: queued.permit,
-            _workspace: queued.workspace,
+            cancel: queued.cancel,
+            permit: queued.permit,
+            workspace: queued.workspace,
+            is_second_try: queued.is_second_try,
         };
         // Before `apply`, which looks up the turn of each event.
         self.turns.insert(key, turn);
@@ -164,6 +169,34 @@ impl ChildConnection {
         }
         let completed = async { while self.has_turns() && self.step().await.is_ok() {} };
         let _ = timeout(INTERRUPT_GRACE, completed).await; // The rest fails when the connection is dropped.
+    }
+
+    /// Fails the turn whose large images the child was decoding, and takes the turns that may begin again on another
+    /// child: the model has not been asked for them, and no child has ended with them before. Called when this child has
+    /// ended. `error` is the failure of the former, if the child ended because of it.
+    pub(super) fn take_unasked(&mut self, error: Option<TurnError>) -> Vec<QueuedTurn> {
+        let decoding = self.session.decoding().zip(error);
+        if let Some((key, error)) = decoding
+            && let Some(turn) = self.turns.remove(&key)
+        {
+            // Fails only for a slow reader, and that turn has failed already.
+            turn.events
+                .write(Event::Finished(Outcome::Failed(error)))
+                .ok();
+        }
+        let mut unasked = Vec::new();
+        for (key, request) in self.session.take_unasked() {
+            let turn = self.turns.remove(&key).filter(|turn| !turn.is_second_try);
+            unasked.extend(turn.map(|turn| QueuedTurn {
+                request,
+                events: turn.events,
+                cancel: turn.cancel,
+                permit: turn.permit,
+                workspace: turn.workspace,
+                is_second_try: true,
+            }));
+        }
+        unasked
     }
 
     /// Advances the session's clock.

@@ -18,6 +18,8 @@ pub(super) struct QueuedTurn {
     pub(super) permit: TurnPermit,
     /// The folder of an agent turn. Its drop removes the folder, so it is held as long as the permit.
     pub(super) workspace: Option<Workspace>,
+    /// Whether a child has ended while it had the turn. No third child tries.
+    pub(super) is_second_try: bool,
 }
 
 /// The consumers' end of the queue: the first ready child takes the next turn.

@@ -33,6 +33,8 @@ pub(super) struct RawArgs {
     #[command(flatten)]
     pub(super) turns: TurnArgs,
     #[command(flatten)]
+    pub(super) images: ImageArgs,
+    #[command(flatten)]
     pub(super) tool_tail: ToolTailArgs,
     #[command(flatten)]
     pub(super) responses: ResponseArgs,
@@ -191,6 +193,36 @@ pub(super) struct TurnArgs {
         default_value_t = 0
     )]
     pub(super) max_prompt_tokens: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Images")]
+pub(super) struct ImageArgs {
+    // Codex 0.171 takes 11 bytes for each pixel of a large image, and 2.4 s of a core for 50 megapixels.
+    /// Maximum size of an image in megapixels, millions of pixels; 0 disables the limit.
+    #[arg(
+        long,
+        env = "PROXY_IMAGE_MAX_MPX",
+        value_name = "MPX",
+        default_value_t = 51
+    )]
+    pub(super) image_max_mpx: u64,
+    /// Maximum size of all images of a conversation together in megapixels; 0 disables the limit.
+    #[arg(
+        long,
+        env = "PROXY_IMAGES_MAX_MPX",
+        value_name = "MPX",
+        default_value_t = 102
+    )]
+    pub(super) images_max_mpx: u64,
+    /// Maximum number of images in a conversation; 0 disables the limit.
+    #[arg(
+        long,
+        env = "PROXY_IMAGES_MAX",
+        value_name = "IMAGES",
+        default_value_t = 64
+    )]
+    pub(super) images_max: usize,
 }
 
 #[derive(Debug, Args)]

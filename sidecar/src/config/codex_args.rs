@@ -116,6 +116,16 @@ pub(super) struct WorkerArgs {
         default_value_t = 1024
     )]
     pub(super) codex_worker_max_rss_mib: u64,
+    // Codex 0.171 starts with 200 MiB, needs less than 900 MiB for an image of 50 megapixels, and keeps some of that.
+    /// Memory in MiB that a child may allocate; one that needs more ends, and so does the turn with the images that it was
+    /// reading. 0 disables the limit.
+    #[arg(
+        long,
+        env = "CODEX_CHILD_MAX_MIB",
+        value_name = "MIB",
+        default_value_t = 2048
+    )]
+    pub(super) codex_child_max_mib: u64,
 }
 
 #[derive(Debug, Args)]

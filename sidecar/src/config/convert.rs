@@ -10,7 +10,7 @@ use super::types::{Config, Limits, RecycleLimits, TimerConfig, UsageLogConfig};
 use super::values::{ModelList, ProfileArg, StopMode};
 use crate::catalogue::CatalogueSettings;
 use crate::store::StoreLimits;
-use crate::turn::{Profile, ToolBlockTail};
+use crate::turn::{ImageLimits, Profile, ToolBlockTail};
 
 /// The size of a MiB in bytes.
 const MIB: u64 = 1 << 20;
@@ -24,6 +24,7 @@ impl From<RawArgs> for Config {
             workers,
             models,
             turns,
+            images,
             tool_tail,
             responses,
             records,
@@ -67,6 +68,7 @@ impl From<RawArgs> for Config {
                     max_turns.min(workers.codex_proto_pool)
                 }),
                 workers: workers.codex_workers,
+                child_bytes: NonZeroU64::new(workers.codex_child_max_mib.saturating_mul(MIB)),
                 recycle: RecycleLimits {
                     turns: NonZeroU64::new(workers.codex_worker_max_turns),
                     age: workers.codex_worker_max_age_ms.0,
@@ -85,6 +87,11 @@ impl From<RawArgs> for Config {
                 buffered_idle: turns.proto_idle_ms.0,
                 stream_idle: turns.stream_idle_timeout_ms.0,
             },
+            images: ImageLimits {
+                images: NonZeroUsize::new(images.images_max),
+                pixels: megapixels(images.image_max_mpx),
+                request_pixels: megapixels(images.images_max_mpx),
+            },
             responses: StoreLimits {
                 responses: NonZeroUsize::new(responses.responses_max),
                 bytes: responses.responses_max_mib.saturating_mul(1 << 20),
@@ -101,6 +108,11 @@ impl From<RawArgs> for Config {
             require_model: models.require_model,
         }
     }
+}
+
+/// Returns the number of pixels.
+fn megapixels(count: u64) -> Option<NonZeroU64> {
+    NonZeroU64::new(count.saturating_mul(1_000_000))
 }
 
 /// Returns the truncation rule of the flags; `None` forwards all text.

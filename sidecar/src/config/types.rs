@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use super::listen::Listen;
 use crate::catalogue::CatalogueSettings;
 use crate::store::StoreLimits;
-use crate::turn::{Profile, ToolBlockTail};
+use crate::turn::{ImageLimits, Profile, ToolBlockTail};
 
 /// The validated configuration.
 #[derive(Debug, Clone)]
@@ -48,6 +48,8 @@ pub struct Config {
     pub limits: Limits,
     /// Timeouts of a turn.
     pub timers: TimerConfig,
+    /// Limits on the images of a request.
+    pub images: ImageLimits,
     /// Limits on stored responses.
     pub responses: StoreLimits,
     /// Idle time of a stream after which a keepalive comment is sent; `None` disables keepalives.
@@ -121,6 +123,8 @@ pub struct Limits {
     pub recycle: RecycleLimits,
     /// Number of idle `codex proto` children, each for one turn.
     pub proto_pool: NonZeroUsize,
+    /// Maximum memory of a child, in bytes; `None` is unlimited.
+    pub child_bytes: Option<NonZeroU64>,
     /// Maximum number of concurrent turns; `None` is unlimited.
     pub turns: Option<NonZeroUsize>,
     /// Maximum number of concurrent turns of one client; `None` leaves one of `turns` to other active clients.

@@ -4,11 +4,13 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
@@ -32,6 +34,18 @@ pub struct Program {
     pub environment: Vec<(OsString, OsString)>,
     /// The working directory.
     pub directory: PathBuf,
+    /// The limits that the kernel enforces.
+    pub limits: ProcessLimits,
+}
+
+/// Limits of a child and of each process that it starts (setrlimit(2)); `None` inherits the sidecar's own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ProcessLimits {
+    /// Memory that a process may allocate, in bytes: heap, stacks of threads and private mappings (`RLIMIT_DATA`). The
+    /// address space (`RLIMIT_AS`) would also count files and reserved ranges, which take no memory.
+    pub data_bytes: Option<u64>,
+    /// Size of a file that a process may write, in bytes (`RLIMIT_FSIZE`).
+    pub file_bytes: Option<u64>,
 }
 
 impl Program {
@@ -48,16 +62,21 @@ impl Program {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        kill_with_parent(&mut command);
+        prepare(&mut command, self.limits);
         command
     }
 }
 
-/// Has the kernel kill the child when the sidecar is killed. The signal follows the *thread* that spawned the child,
+/// Sets the limits, and has the kernel kill the child when the sidecar is killed. The signal follows the *thread* that spawned the child,
 /// so children are spawned on runtime workers, which live as long as the process.
-fn kill_with_parent(command: &mut Command) {
+fn prepare(command: &mut Command, limits: ProcessLimits) {
     let parent = nix::unistd::getpid();
+    let set = |resource, limit: Option<u64>| {
+        limit.map_or(Ok(()), |limit| setrlimit(resource, limit, limit))
+    };
     let before_exec = move || {
+        set(Resource::RLIMIT_DATA, limits.data_bytes)?;
+        set(Resource::RLIMIT_FSIZE, limits.file_bytes)?;
         prctl::set_pdeathsig(Signal::SIGKILL)?;
         // Checked after prctl: a sidecar that was killed before that call sends no signal any more.
         if nix::unistd::getppid() == parent {
@@ -68,7 +87,7 @@ fn kill_with_parent(command: &mut Command) {
     };
     #[expect(
         unsafe_code,
-        reason = "between fork and exec it makes two system calls and allocates nothing"
+        reason = "between fork and exec it makes system calls and allocates nothing"
     )]
     unsafe {
         command.pre_exec(before_exec);
@@ -97,6 +116,7 @@ pub fn set_cloexec_on_inherited_descriptors() {
 pub struct ChildProcess {
     process: Child,
     group: Pid,
+    has_memory_limit: bool,
 }
 
 impl ChildProcess {
@@ -117,7 +137,12 @@ impl ChildProcess {
             process.stdout.take().ok_or_else(no_pipe)?,
             process.stderr.take().ok_or_else(no_pipe)?,
         );
-        Ok((Self { process, group }, pipes))
+        let child = Self {
+            process,
+            group,
+            has_memory_limit: program.limits.data_bytes.is_some(),
+        };
+        Ok((child, pipes))
     }
 
     /// Returns the child's process id, which is also the id of its process group.
@@ -128,6 +153,21 @@ impl ChildProcess {
     /// Returns the resident memory of the child in bytes; 0 after its exit.
     pub fn rss_bytes(&self) -> u64 {
         rss_bytes(self.pid())
+    }
+
+    /// Whether the child has ended as a program does that may not allocate any more: by SIGABRT, from Rust's and C++'s
+    /// allocators, or by SIGSEGV, for lack of a stack.
+    pub async fn ran_out_of_memory(&mut self) -> bool {
+        let exited = timeout(STOP_GRACE, self.process.wait()).await;
+        let signal = exited
+            .ok()
+            .and_then(Result::ok)
+            .and_then(|status| status.signal());
+        let is_failed_allocation = |signal| [Signal::SIGABRT, Signal::SIGSEGV].contains(&signal);
+        self.has_memory_limit
+            && signal
+                .and_then(|signal| Signal::try_from(signal).ok())
+                .is_some_and(is_failed_allocation)
     }
 
     /// Stops the child and its process group, and reaps the child: grace period, SIGTERM, grace period, SIGKILL.

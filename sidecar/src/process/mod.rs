@@ -7,7 +7,7 @@ mod owner;
 mod pipes;
 mod registry;
 
-pub use child::{ChildProcess, Program, set_cloexec_on_inherited_descriptors};
+pub use child::{ChildProcess, ProcessLimits, Program, set_cloexec_on_inherited_descriptors};
 pub use owner::LockOwner;
 pub use pipes::{Lines, Pipes, Stderr, Stdin};
 pub use registry::{ChildRegistry, Registration, RunningChild, open_descriptors, rss_bytes};

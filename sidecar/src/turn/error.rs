@@ -107,6 +107,11 @@ pub enum TurnError {
     /// The child exited during the turn.
     #[error("the Codex process ended before the answer was complete")]
     ChildExited,
+    /// The child exceeded its memory limit while it decoded the images of the turn.
+    #[error(
+        "Codex ran out of memory while it read the images of the request; send fewer or smaller ones, or ask the operator to raise `CODEX_CHILD_MAX_MIB`"
+    )]
+    OutOfMemory,
     /// The child violated its protocol, or did not respond.
     #[error("the Codex process broke its protocol")]
     Protocol,

@@ -6,6 +6,7 @@ mod client_turn;
 mod error;
 mod event;
 mod event_buffer;
+mod image;
 mod lazy_timer;
 mod model;
 mod open_message;
@@ -17,12 +18,13 @@ pub use channel::{EventWriter, Timers, Turn, channel};
 pub use client_turn::{ClientTurn, TurnObserver};
 pub use error::{Deadline, NotAdmitted, TurnError};
 pub use event::{Event, FinishReason, Outcome, Usage};
+pub use image::{Detail, Image, ImageLimits};
 pub use lazy_timer::LazyTimer;
 pub use model::{Effort, Model, Verbosity};
 pub use open_message::OpenMessage;
 pub use refusal::{Refusal, RequestField};
 pub use request::{
-    Content, Detail, Image, Item, Message, Phase, Profile, ReasoningItem, Role, Summary, Tool,
-    ToolCall, ToolKind, ToolNamespace, ToolOutput, Tools, TurnRequest,
+    Content, Item, Message, Phase, Profile, ReasoningItem, Role, Summary, Tool, ToolCall, ToolKind,
+    ToolNamespace, ToolOutput, Tools, TurnRequest,
 };
 pub use truncate::{ToolBlockTail, Truncated, TruncationRules, Truncator};

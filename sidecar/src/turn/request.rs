@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::image::Image;
 use super::model::Model;
 
 /// The request of a turn, independent of the route.
@@ -118,6 +119,11 @@ impl TurnRequest {
     pub fn prompt_chars(&self) -> usize {
         self.conversation.iter().map(Item::chars).sum()
     }
+
+    /// Returns the images of the conversation, oldest first.
+    pub fn images(&self) -> impl Iterator<Item = &Image> {
+        self.conversation.iter().flat_map(Item::images)
+    }
 }
 
 /// An item of the conversation.
@@ -143,6 +149,33 @@ impl Item {
             Self::Reasoning(item) => item.size(),
         };
         size_of::<Self>() + content
+    }
+
+    /// Returns the images of a message or of a tool output.
+    pub fn images(&self) -> impl Iterator<Item = &Image> {
+        let content = match self {
+            Self::Message(message) => message.content.as_slice(),
+            Self::ToolOutput(output) => &output.content,
+            Self::ToolCall(_) | Self::Reasoning(_) => &[],
+        };
+        content.iter().filter_map(|content| match content {
+            Content::Image(image) => Some(image),
+            Content::Text(_) => None,
+        })
+    }
+
+    /// Forgets the places of the images: they belong to an earlier request, which has checked them.
+    pub fn forget_places(&mut self) {
+        let content = match self {
+            Self::Message(message) => &mut message.content,
+            Self::ToolOutput(output) => &mut output.content,
+            Self::ToolCall(_) | Self::Reasoning(_) => return,
+        };
+        for part in content {
+            if let Content::Image(image) = part {
+                image.place = None;
+            }
+        }
     }
 
     fn chars(&self) -> usize {
@@ -288,45 +321,6 @@ pub enum Content {
     Text(String),
     /// An image.
     Image(Image),
-}
-
-/// An image for the model.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Image {
-    /// A data URL (RFC 2397).
-    pub url: String,
-    /// The requested detail; `None` is the provider's default.
-    pub detail: Option<Detail>,
-}
-
-impl fmt::Debug for Image {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Image([redacted], {:?})", self.detail)
-    }
-}
-
-/// The detail at which a model reads an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Detail {
-    /// The provider decides.
-    Auto,
-    /// A scaled-down copy.
-    Low,
-    /// The full resolution.
-    High,
-}
-
-impl Detail {
-    /// Parses a name.
-    pub fn parse(name: &str) -> Option<Self> {
-        match name {
-            "auto" => Some(Self::Auto),
-            "low" => Some(Self::Low),
-            "high" => Some(Self::High),
-            _ => None,
-        }
-    }
 }
 
 impl fmt::Debug for Content {

@@ -5,6 +5,7 @@ mod chats;
 mod encoded_bodies;
 mod error_words;
 mod errors;
+mod images;
 mod lifecycle;
 mod login;
 mod models;

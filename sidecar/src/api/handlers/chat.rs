@@ -3,6 +3,7 @@
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
+use super::check_images::check_images;
 use crate::api::request::RequestContext;
 use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json};
 use crate::api::start_turn::{check_prompt, hold_head, start_completion};
@@ -18,10 +19,11 @@ pub(in crate::api) async fn create(
     body: &mut Incoming,
 ) -> Result<Response<BoxedBody>, ApiError> {
     let body = context.read_body(state, body).await?;
-    let (turn, mut options) = parse(state, context, &body)?;
+    let (mut turn, mut options) = parse(state, context, &body)?;
     // The turn owns what it needs; a body may be 16 MiB and the turn may wait in the queue.
     drop(body);
     check_prompt(state, options.prompt_chars, "messages")?;
+    check_images(state, &mut turn).await?;
     options.truncation.tools = state.config.tool_tail;
     let mut turn = start_completion(state, context, turn, &options).await?;
     let mut response = match hold_head(state, options.delivery, &mut turn).await {

@@ -1,6 +1,7 @@
 //! Handlers, one file per resource: a request to its response.
 
 pub(super) mod chat;
+mod check_images;
 pub(super) mod completions;
 pub(super) mod health;
 pub(super) mod models;

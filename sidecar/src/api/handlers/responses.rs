@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::check_images::check_images;
 use crate::api::request::RequestContext;
 use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json};
 use crate::api::start_turn::{check_prompt, hold_head, start, turn_info};
@@ -31,11 +32,12 @@ pub(in crate::api) async fn create(
     let body = context.read_body(state, body).await?;
     let stored = stored_by(state, context);
     let models = context.models(state);
-    let (turn, spec) = responses::parse(&body, &models, context.profile(state), &stored)?;
+    let (mut turn, spec) = responses::parse(&body, &models, context.profile(state), &stored)?;
     // The turn owns what it needs; a body may be 16 MiB and the turn may wait in the queue.
     drop(body);
     let options = &spec.options;
     check_prompt(state, options.prompt_chars, "input")?;
+    check_images(state, &mut turn).await?;
     let (delivery, ignored) = (options.delivery, ignored_header(&options.ignored));
     let info =
         turn_info(context, &turn, &options.model_id, options.prompt_chars).with_delivery(delivery);

@@ -17,6 +17,10 @@ pub(super) const MAX_PENDING_CALLS: usize = 48;
 /// Timeout of a call. The slowest seen, `thread/start` among 256 others, took a second.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Timeout of a call with large images, which the child decodes and scales before it answers. Codex 0.171 took up to a
+/// second of a core for each of eight photos.
+const DECODE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// A call, and the turn that it is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Call {
@@ -91,10 +95,17 @@ impl Calls {
         Some(line)
     }
 
-    /// Takes the pending calls that have timed out.
-    pub(super) fn take_overdue(&mut self, now: Instant) -> Vec<Call> {
-        let is_overdue =
-            |_: &u64, (_, sent): &mut (Call, Instant)| now.duration_since(*sent) > CALL_TIMEOUT;
+    /// Takes the pending calls that have timed out. `decoding` is the turn whose images the child decodes.
+    pub(super) fn take_overdue(&mut self, now: Instant, decoding: Option<TurnKey>) -> Vec<Call> {
+        let is_overdue = |_: &u64, (call, sent): &mut (Call, Instant)| {
+            let decodes = decoding.is_some_and(|key| *call == Call::InjectItems(key));
+            let limit = if decodes {
+                DECODE_TIMEOUT
+            } else {
+                CALL_TIMEOUT
+            };
+            now.duration_since(*sent) > limit
+        };
         let overdue = self.pending.extract_if(is_overdue);
         overdue.map(|(_, (call, _))| call).collect()
     }

@@ -3,6 +3,7 @@
 
 mod calls;
 mod command_line;
+mod decoding;
 mod error;
 mod failure;
 mod ids;

@@ -47,7 +47,10 @@ impl AppServerSession {
                 self.keys.insert(thread.id.clone(), key);
                 self.advance(key, |this| this.on_thread_started(thread.id));
             }
-            Call::InjectItems(key) => self.advance(key, Thread::on_items_injected),
+            Call::InjectItems(key) => {
+                self.advance(key, Thread::on_items_injected);
+                self.finish_decoding(key);
+            }
             Call::TurnStart(key) => {
                 let wire::TurnStarted { turn } = parse_result(call, result)?;
                 self.output.events.push((key, Event::Heartbeat));

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::calls::{Call, Calls};
+use super::decoding::DecodeQueue;
 use super::error::AppServerError;
 use super::ids::{RequestId, ThreadId, TurnKey};
 use super::reaction::{Next, Reaction};
@@ -62,6 +63,8 @@ pub(in crate::codex) struct AppServerSession {
     threads: HashMap<TurnKey, Thread>,
     pub(super) keys: HashMap<ThreadId, TurnKey>,
     pub(super) stuck_threads: usize,
+    /// The turns with large images.
+    decoding: DecodeQueue,
     login_checked_at: Instant,
     /// The provider rejects the login. This child never reads another one; only its successor does.
     pub(super) login_revoked: bool,
@@ -82,6 +85,7 @@ impl AppServerSession {
             threads: HashMap::new(),
             keys: HashMap::new(),
             stuck_threads: 0,
+            decoding: DecodeQueue::default(),
             login_checked_at: now,
             login_revoked: false,
             rate_limits,
@@ -128,7 +132,7 @@ impl AppServerSession {
     /// The child cannot be used any longer.
     pub(in crate::codex) fn tick(&mut self, now: Instant) -> Result<SessionOutput, AppServerError> {
         self.now = now;
-        for call in self.calls.take_overdue(now) {
+        for call in self.calls.take_overdue(now, self.decoding.current()) {
             // Each overdue call frees a place for a queued one.
             self.send_queued();
             self.on_timeout(call)?;
@@ -312,6 +316,25 @@ impl AppServerSession {
         let finished = Event::Finished(Outcome::Failed(error));
         self.output.events.push((key, finished));
         self.advance(key, Thread::give_up);
+        self.finish_decoding(key);
+    }
+
+    /// Lets the next turn with large images go on.
+    pub(super) fn finish_decoding(&mut self, key: TurnKey) {
+        if let Some(next) = self.decoding.finish(key) {
+            self.advance(next, Thread::on_decoding_admitted);
+        }
+    }
+
+    /// Returns the turn whose large images the child decodes.
+    pub(in crate::codex) fn decoding(&self) -> Option<TurnKey> {
+        self.decoding.current()
+    }
+
+    /// Takes the turns that the child has not asked the model for, with their requests.
+    pub(in crate::codex) fn take_unasked(&mut self) -> Vec<(TurnKey, TurnRequest)> {
+        let unasked = self.threads.extract_if(|_, thread| thread.is_unasked());
+        unasked.map(|(key, thread)| (key, thread.request)).collect()
     }
 
     pub(super) fn advance(&mut self, key: TurnKey, transition: impl FnOnce(&mut Thread) -> Next) {
@@ -336,6 +359,7 @@ impl AppServerSession {
         let (calls, now) = (&mut self.calls, self.now);
         let line = match next {
             Next::Wait => None,
+            Next::InjectItems(_) if thread.has_large_images() && !self.decoding.admit(key) => None,
             Next::InjectItems(id) => {
                 calls.enqueue(Call::InjectItems(key), &thread.inject_items(&id), now)
             }
@@ -365,5 +389,6 @@ impl AppServerSession {
             }
             self.output.closed.push(key);
         }
+        self.finish_decoding(key);
     }
 }

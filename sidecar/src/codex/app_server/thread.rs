@@ -4,6 +4,7 @@
 
 use tokio::time::Instant;
 
+use super::decoding::LARGE_PIXELS;
 use super::ids::{RequestId, ThreadId, TurnId};
 use super::reaction::{Next, Reaction, TurnOutput};
 use super::wire;
@@ -75,6 +76,40 @@ impl Thread {
             | Phase::Preparing { .. }
             | Phase::Running { .. }
             | Phase::Closing { .. } => None,
+        }
+    }
+
+    /// Whether the child has not asked the model yet, so that the turn may begin again on another child.
+    pub(super) fn is_unasked(&self) -> bool {
+        match self.phase {
+            Phase::Starting { cancelled } | Phase::Preparing { cancelled, .. } => {
+                // Emptied before `turn/start`, which asks the model.
+                !cancelled && !self.request.conversation.is_empty()
+            }
+            Phase::Running { .. } | Phase::Interrupting { .. } | Phase::Closing { .. } => false,
+        }
+    }
+
+    /// Whether the child needs much memory and time for the images of the turn.
+    pub(super) fn has_large_images(&self) -> bool {
+        let pixels = self.request.images().map(|image| image.pixels);
+        pixels.sum::<u64>() > LARGE_PIXELS
+    }
+
+    /// Handles the turn's place at the head of those with large images.
+    pub(super) fn on_decoding_admitted(&mut self) -> Next {
+        match &self.phase {
+            Phase::Preparing {
+                thread,
+                cancelled: false,
+            } => Next::InjectItems(thread.clone()),
+            Phase::Preparing {
+                cancelled: true, ..
+            } => self.close(),
+            Phase::Starting { .. }
+            | Phase::Running { .. }
+            | Phase::Interrupting { .. }
+            | Phase::Closing { .. } => Next::Wait,
         }
     }
 

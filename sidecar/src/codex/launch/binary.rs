@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::error::LaunchError;
-use crate::process::Program;
+use crate::process::{ProcessLimits, Program};
 
 /// Time that a probe such as `codex --version` or `codex debug models` may take; a cold start took 0.3 s.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -21,6 +21,7 @@ pub(super) struct CodexBinary {
     pub(super) path: PathBuf,
     pub(super) environment: Vec<(OsString, OsString)>,
     pub(super) work_dir: PathBuf,
+    pub(super) limits: ProcessLimits,
 }
 
 impl CodexBinary {
@@ -31,6 +32,7 @@ impl CodexBinary {
             arguments,
             environment: self.environment.clone(),
             directory: self.work_dir.clone(),
+            limits: self.limits,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -22,7 +23,7 @@ use crate::catalogue::Catalogue;
 use crate::codex::protocol_log::ProtocolLog;
 use crate::codex::{app_server, proto, self_test};
 use crate::config::Config;
-use crate::process::{ChildRegistry, Program, orphans};
+use crate::process::{ChildRegistry, ProcessLimits, Program, orphans};
 use crate::turn::{Profile, TurnError};
 
 /// The folder of an app-server child: its databases, which grow with each turn, and the home of a child for chats.
@@ -72,6 +73,10 @@ impl Launch {
             path: config.codex_bin.clone(),
             environment: environment(&home, &temporary, &config.env_passthrough),
             work_dir,
+            limits: ProcessLimits {
+                data_bytes: config.limits.child_bytes.map(NonZeroU64::get),
+                file_bytes: None,
+            },
         };
         let version_line = binary.version_line().await?;
         let version = version::select_protocol(config.protocol, &config.codex_bin, &version_line)?;
@@ -115,6 +120,12 @@ impl Launch {
             protocol_log: ProtocolLog::default(),
         };
         let contents = HomeContents::read(&launch.home);
+        let child_mib = config.limits.child_bytes.map(|bytes| bytes.get() >> 20);
+        tracing::info!(
+            mib = child_mib,
+            means = "RLIMIT_DATA",
+            "codex child memory limited"
+        );
         tracing::info!(
             unused_by_chats = contents.unused_by_chats(),
             used_by_agents = contents.used_by_agents(),

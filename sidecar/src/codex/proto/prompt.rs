@@ -290,6 +290,8 @@ mod tests {
             Content::Image(Image {
                 url: format!("data:image/png;base64,{name}"),
                 detail: None,
+                pixels: 1,
+                place: None,
             })
         };
         let with = |role, content| {

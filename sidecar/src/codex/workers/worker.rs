@@ -16,11 +16,11 @@ use crate::codex::connection::{ChildConnection, ConnectionError};
 use crate::codex::launch::{ChildFolder, Launch};
 use crate::codex::rate_limits::SharedRateLimits;
 use crate::codex::readiness::Readiness;
-use crate::codex::turn_queue::TurnQueue;
+use crate::codex::turn_queue::{QueuedTurn, TurnQueue};
 use crate::config::RecycleLimits;
 use crate::error_chain;
 use crate::process::{ChildProcess, Registration};
-use crate::turn::Profile;
+use crate::turn::{Profile, TurnError};
 
 /// Time between two checks of deadlines and recycle limits.
 const TICK: Duration = Duration::from_secs(1);
@@ -65,6 +65,7 @@ impl Worker {
     pub(super) async fn run(self) {
         let mut retiring = JoinSet::new();
         let mut delay = BACKOFF.0;
+        let mut unasked = Vec::new();
         while !self.stop.is_cancelled() {
             let started = Instant::now();
             let mut process = match WorkerProcess::spawn(&self) {
@@ -77,7 +78,10 @@ impl Worker {
                 }
             };
             let span = process.span();
-            let exit = process.serve(&self).instrument(span.clone()).await;
+            let exit = process
+                .serve(&self, &mut unasked)
+                .instrument(span.clone())
+                .await;
             // Before the `match`, which logs the delay.
             if started.elapsed() > STABLE_AFTER {
                 delay = BACKOFF.0;
@@ -97,6 +101,7 @@ impl Worker {
                         tracing::error!(error = error_chain(&error), restart_in = ?delay, "codex child ended");
                     });
                     self.readiness.send_replace(Readiness::Starting);
+                    unasked.extend(process.take_unasked().instrument(span.clone()).await);
                 }
             }
             process.stop().instrument(span).await;
@@ -155,12 +160,18 @@ impl WorkerProcess {
     }
 
     /// Serves queued turns until the child fails or reaches a limit, or the worker is stopped.
-    async fn serve(&mut self, worker: &Worker) -> ExitReason {
+    /// The turns in `unasked`, which an earlier child has left, come first.
+    async fn serve(&mut self, worker: &Worker, unasked: &mut Vec<QueuedTurn>) -> ExitReason {
         let mut tick = interval(TICK);
         // Delayed ticks are not made up for: the session measures time by its clock, not by counting ticks.
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let is_ready = self.connection.is_ready();
+            if is_ready {
+                for turn in unasked.drain(..) {
+                    self.connection.begin(turn);
+                }
+            }
             // Every branch is cancel safe: a dropped `recv`, `tick` or `step` loses neither a turn nor a line.
             let result = tokio::select! {
                 () = worker.stop.cancelled() => return ExitReason::Stopped,
@@ -181,6 +192,17 @@ impl WorkerProcess {
                 return ExitReason::Failed(error);
             }
         }
+    }
+
+    /// Takes the turns that the next child may begin again, after the child has ended.
+    async fn take_unasked(&mut self) -> Vec<QueuedTurn> {
+        let error = if self.child.ran_out_of_memory().await {
+            tracing::error!("codex child exceeded its memory limit");
+            Some(TurnError::OutOfMemory)
+        } else {
+            None
+        };
+        self.connection.take_unasked(error)
     }
 
     fn must_recycle(&self, worker: &Worker) -> bool {
@@ -237,6 +259,8 @@ impl WorkerProcess {
                     error = error_chain(&error),
                     "recycled codex child ended early"
                 );
+                // Names the failure of a turn that took too much memory; the turns that are left fail.
+                drop(self.take_unasked().await);
                 break;
             }
         }

@@ -435,7 +435,5 @@ fn parse_part(part: ChatPart, param: &str) -> Result<Content, ApiError> {
 fn parse_image(image_url: ImageUrl, param: &str) -> Result<Content, ApiError> {
     let ImageUrl(ImageObject { url, detail }) = image_url;
     let detail = image::parse_detail(detail.as_deref(), param)?;
-    let image = image::parse_image(url, detail)
-        .map_err(|text| ApiError::unsupported(format!("{param}.url"), text))?;
-    Ok(Content::Image(image))
+    image::parse_image(url, detail, format!("{param}.url")).map(Content::Image)
 }

@@ -69,6 +69,8 @@ fn messages_keep_their_order_and_roles() {
     let image = Content::Image(Image {
         url: PIXEL.to_owned(),
         detail: crate::turn::Detail::parse("low"),
+        pixels: 1,
+        place: Some("messages[1].content[1].image_url.url".into()),
     });
     let expected = [
         (Role::Developer, vec![text("Be brief.")]),

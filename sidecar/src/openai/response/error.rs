@@ -409,6 +409,16 @@ impl From<TurnError> for ApiError {
             TurnError::Unavailable | TurnError::SandboxUnavailable => {
                 Self::unavailable("codex_unavailable", message).after(Duration::from_secs(10))
             }
+            // `Never`: every attempt would end a child.
+            TurnError::OutOfMemory => Self {
+                retry: Retry::Never,
+                ..Self::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "invalid_request_error",
+                    "out_of_memory",
+                    message,
+                )
+            },
             TurnError::ProviderFailed
             | TurnError::BudgetExceeded
             | TurnError::TooManyDenials
@@ -499,6 +509,7 @@ mod tests {
                 "concurrency_exceeded",
             ),
             (TurnError::ChildExited, 502, "codex_failed"),
+            (TurnError::OutOfMemory, 413, "out_of_memory"),
             (TurnError::Protocol, 502, "codex_failed"),
             (TurnError::ProviderFailed, 502, "codex_failed"),
             (TurnError::Starting, 503, "codex_starting"),

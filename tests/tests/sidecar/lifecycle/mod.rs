@@ -1,6 +1,7 @@
 //! Start, drain and end of the sidecar, its workers, and the stages of a turn at which each may happen.
 
 mod limits;
+mod memory;
 mod shutdown;
 mod turn_stages;
 mod unresponsive_child;

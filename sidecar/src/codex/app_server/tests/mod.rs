@@ -1,5 +1,6 @@
 //! Tests of the protocol: recorded transcripts of real children, and turns against a scripted peer.
 
+mod images;
 mod peer;
 mod session;
 mod tool_calls;

@@ -1,83 +1,99 @@
-//! The formats of images, and whether the data of one is whole: PNG (RFC 2083), JPEG (ITU-T T.81), GIF89a and WebP
-//! (RFC 9649).
+//! The data of an image, read with the crate `image`, as Codex does: its header, and its pixels as a whole.
 //!
-//! The provider rejects an image that it cannot decode, and Codex drops one that it cannot read without an error. The
-//! crate `image` decodes every pixel to find that out: a tenth of a second for a photo, and all of the memory that the
-//! picture claims to need, on a thread that also serves other clients. The containers show a file that was cut off.
+//! The provider rejects an image that it cannot decode, and Codex drops one that it cannot read without an error. Codex
+//! decodes the first picture of an animation only, and so does this module.
 
-/// A format that the OpenAI API accepts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ImageFormat {
-    Png,
-    Jpeg,
-    Gif,
-    WebP,
+use std::io::Cursor;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use image::{ImageDecoder, ImageFormat, ImageReader, ImageResult, Limits};
+
+use crate::openai::response::error::ApiError;
+use crate::turn::Image;
+
+/// Bytes that a decoder may allocate beside the pixels: 64 MiB, for a colour profile and the longest row of a PNG.
+const MAX_SIDE_BYTES: u64 = 64 << 20;
+
+/// Decodes an image whole.
+///
+/// # Errors
+/// 400 for data that is cut off or damaged.
+pub fn check_image_data(image: &Image) -> Result<(), ApiError> {
+    let checked = decode_url(&image.url).and_then(|bytes| {
+        let format = supported_format(&bytes).ok_or("Unsupported image format.")?;
+        let is_whole = decode(format, &bytes)
+            .inspect_err(|error| tracing::debug!(%error, "image decoding failed"))
+            .is_ok_and(|()| format != ImageFormat::Jpeg || jpeg_end(&bytes).is_some());
+        is_whole.then_some(()).ok_or_else(|| damaged(format))
+    });
+    let place = image.place.as_deref().unwrap_or_default();
+    checked.map_err(|text| ApiError::unsupported(place, text))
 }
 
-impl ImageFormat {
-    /// The format of the data itself, since the media type in the URL is only the client's claim.
-    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
-        let starts = |signature: &[u8]| bytes.starts_with(signature);
-        if starts(b"\x89PNG\r\n\x1a\n") {
-            Some(Self::Png)
-        } else if starts(b"\xff\xd8\xff") {
-            Some(Self::Jpeg)
-        } else if starts(b"GIF87a") || starts(b"GIF89a") {
-            Some(Self::Gif)
-        } else if starts(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
-            // RIFF also holds WAV and AVI; the form type follows after the size.
-            Some(Self::WebP)
-        } else {
-            None
-        }
-    }
-
-    /// Whether `bytes`, which are of this format, hold a whole picture.
-    pub(super) fn is_whole(self, bytes: &[u8]) -> bool {
-        let whole = match self {
-            Self::Png => png(bytes),
-            Self::Jpeg => jpeg(bytes),
-            Self::Gif => gif(bytes),
-            Self::WebP => webp(bytes),
-        };
-        whole.is_some()
-    }
-
-    /// The name in messages.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Png => "PNG",
-            Self::Jpeg => "JPEG",
-            Self::Gif => "GIF",
-            Self::WebP => "WebP",
-        }
-    }
+/// Returns the data in a URL.
+///
+/// # Errors
+/// The sentence for the client when it is not a data URL of an image in base64.
+pub(super) fn decode_url(url: &str) -> Result<Vec<u8>, String> {
+    let Some(rest) = url.strip_prefix("data:image/") else {
+        return Err("Unsupported image URL: only data URLs are accepted, data:image/png;base64,…. This server fetches no URLs for its clients.".to_owned());
+    };
+    let Some((_media_type, data)) = rest.split_once(";base64,") else {
+        return Err(
+            "Unsupported image encoding: the data URL must be base64, data:image/png;base64,…."
+                .to_owned(),
+        );
+    };
+    STANDARD
+        .decode(data)
+        .map_err(|error| format!("Invalid image: the data is not valid base64: {error}."))
 }
 
-/// Chunks of length, type, data and checksum: `IHDR` first, then `IDAT`, `IEND` last.
-fn png(bytes: &[u8]) -> Option<()> {
-    let (mut kind, mut rest) = png_chunk(bytes.get(8..)?)?;
-    if kind != *b"IHDR" {
-        return None;
-    }
-    let mut has_pixels = false;
-    while kind != *b"IEND" {
-        (kind, rest) = png_chunk(rest)?;
-        has_pixels |= kind == *b"IDAT";
-    }
-    has_pixels.then_some(())
+/// Returns the format of the data itself, since the media type in the URL is only the client's claim. `None` for a
+/// format that the OpenAI API does not accept.
+pub(super) fn supported_format(bytes: &[u8]) -> Option<ImageFormat> {
+    let format = image::guess_format(bytes).ok()?;
+    name(format).map(|_name| format)
 }
 
-/// Returns the type of the first chunk, and what follows after the chunk.
-fn png_chunk(bytes: &[u8]) -> Option<([u8; 4], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk()?;
-    let (kind, rest) = rest.split_first_chunk()?;
-    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-    Some((*kind, rest.get(length.checked_add(4)?..)?))
+/// Returns width times height, from the header.
+///
+/// # Errors
+/// The sentence for the client when the header is cut off or damaged.
+pub(super) fn pixels(format: ImageFormat, bytes: &[u8]) -> Result<u64, String> {
+    let decoder = decoder(format, bytes).map_err(|_unreadable| damaged(format))?;
+    let (width, height) = decoder.dimensions();
+    Ok(u64::from(width) * u64::from(height))
 }
 
-/// Segments of marker, length and data up to the start of the scan; then the scan, which the end marker follows.
-fn jpeg(bytes: &[u8]) -> Option<()> {
+fn decoder(format: ImageFormat, bytes: &[u8]) -> ImageResult<impl ImageDecoder + '_> {
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(memory(MAX_SIDE_BYTES));
+    reader.into_decoder()
+}
+
+fn decode(format: ImageFormat, bytes: &[u8]) -> ImageResult<()> {
+    let mut decoder = decoder(format, bytes)?;
+    let size = decoder.total_bytes();
+    // The picture of a GIF may be larger than the screen in the header, and is allocated in addition.
+    decoder.set_limits(memory(size.saturating_add(MAX_SIDE_BYTES)))?;
+    let mut allowed = memory(size);
+    allowed.reserve(size)?;
+    let mut pixels = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+    decoder.read_image(&mut pixels)
+}
+
+fn memory(bytes: u64) -> Limits {
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(bytes);
+    limits
+}
+
+/// Finds the end marker of a JPEG (ITU-T T.81, annex B): segments of marker, length and data up to the start of the
+/// scan, then the scan, which the end marker follows. `image` fills the missing part of a picture with grey instead of an
+/// error, and has no stricter mode.
+fn jpeg_end(bytes: &[u8]) -> Option<()> {
     const START_OF_SCAN: u8 = 0xda;
     const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
     let mut rest = bytes.get(2..)?;
@@ -100,59 +116,24 @@ fn jpeg(bytes: &[u8]) -> Option<()> {
     has_end.then_some(())
 }
 
-/// The screen and its colours, then extensions, then the first picture in blocks that an empty block ends.
-fn gif(bytes: &[u8]) -> Option<()> {
-    const EXTENSION: u8 = 0x21;
-    const PICTURE: u8 = 0x2c;
-    let mut rest = gif_colours(bytes.get(13..)?, *bytes.get(10)?)?;
-    loop {
-        match *rest.first()? {
-            EXTENSION => rest = gif_blocks(rest.get(2..)?)?,
-            PICTURE => {
-                let data = gif_colours(rest.get(10..)?, *rest.get(9)?)?;
-                return gif_blocks(data.get(1..)?).map(|_| ());
-            }
-            _ => return None,
-        }
+/// Returns the name of an accepted format.
+fn name(format: ImageFormat) -> Option<&'static str> {
+    match format {
+        ImageFormat::Png => Some("PNG"),
+        ImageFormat::Jpeg => Some("JPEG"),
+        ImageFormat::Gif => Some("GIF"),
+        ImageFormat::WebP => Some("WebP"),
+        _ => None,
     }
 }
 
-/// Returns what follows after the colour table that `flags` announce.
-fn gif_colours(bytes: &[u8], flags: u8) -> Option<&[u8]> {
-    let has_table = flags & 0x80 != 0;
-    let size = if has_table { 3 << ((flags & 7) + 1) } else { 0 };
-    bytes.get(size..)
-}
-
-/// Returns what follows after the blocks, each with its length in front.
-fn gif_blocks(mut bytes: &[u8]) -> Option<&[u8]> {
-    loop {
-        let (length, rest) = bytes.split_first()?;
-        bytes = rest.get(usize::from(*length)..)?;
-        if *length == 0 {
-            return Some(bytes);
-        }
-    }
-}
-
-/// A RIFF container as long as it says, with a picture in it.
-fn webp(bytes: &[u8]) -> Option<()> {
-    let size = u32::from_le_bytes(*bytes.get(4..)?.first_chunk()?);
-    let chunks = bytes.get(12..usize::try_from(size).ok()?.checked_add(8)?)?;
-    let kind = chunks.get(..4)?;
-    let length = u32::from_le_bytes(*chunks.get(4..)?.first_chunk()?);
-    let is_picture = [b"VP8 ", b"VP8L", b"VP8X"]
-        .iter()
-        .any(|known| kind == *known);
-    let is_inside = chunks.len().checked_sub(8)? >= usize::try_from(length).ok()?;
-    (is_picture && is_inside && length > 0).then_some(())
+fn damaged(format: ImageFormat) -> String {
+    let name = name(format).unwrap_or_default();
+    format!("Invalid image: the {name} data is cut off or damaged. Send the whole file.")
 }
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
-
     use super::*;
 
     /// One pixel in each format, as the crate `image` 0.25 writes it.
@@ -184,22 +165,37 @@ mod tests {
         "xcbHyMnK0tPU1dbX2Nna4uPk5ebn6Onq8vP09fb3+Pn6/9oADAMBAAIRAxEAPwDkK8U/TD//2Q==",
     );
 
+    fn is_whole(bytes: &[u8]) -> bool {
+        let image = Image {
+            url: format!("data:image/png;base64,{}", STANDARD.encode(bytes)),
+            detail: None,
+            pixels: 1,
+            place: Some("here".into()),
+        };
+        check_image_data(&image).is_ok()
+    }
+
     #[test]
     fn whole_images_are_accepted_and_cut_ones_are_not() {
         for (format, base64) in PIXELS {
             let bytes = STANDARD.decode(base64).unwrap();
-            assert_eq!(ImageFormat::of(&bytes), Some(format));
-            assert!(format.is_whole(&bytes), "{format:?}");
-            // The trailer of a GIF, its last byte, is not needed.
-            let last = bytes.len() - usize::from(format == ImageFormat::Gif);
-            for length in 0..last {
-                assert!(!format.is_whole(&bytes[..length]), "{format:?} {length}");
+            assert_eq!(supported_format(&bytes), Some(format));
+            assert_eq!(pixels(format, &bytes), Ok(1), "{format:?}");
+            assert!(is_whole(&bytes), "{format:?}");
+            // No decoder needs the trailer of a GIF, the padding of a WebP or the last chunk of a PNG.
+            let trailer = match format {
+                ImageFormat::Gif | ImageFormat::WebP => 1,
+                ImageFormat::Png => 12,
+                _ => 0,
+            };
+            for length in 0..bytes.len() - trailer {
+                assert!(!is_whole(&bytes[..length]), "{format:?} {length}");
             }
         }
     }
 
     #[test]
-    fn data_after_the_signature_must_be_of_the_format() {
+    fn damaged_data_is_rejected() {
         for bytes in [
             &b"\x89PNG\r\n\x1a\n...."[..],
             b"\x89PNG\r\n\x1a\n\0\0\0\0IEND\xae\x42\x60\x82",
@@ -210,11 +206,20 @@ mod tests {
             b"RIFF\x04\0\0\0WEBP",
             b"RIFF\xff\xff\xff\xffWEBPVP8 ",
         ] {
-            let format = ImageFormat::of(bytes).expect("the signature is known");
-            assert!(!format.is_whole(bytes), "{}", bytes.escape_ascii());
+            assert!(supported_format(bytes).is_some(), "the signature is known");
+            assert!(!is_whole(bytes), "{}", bytes.escape_ascii());
         }
         for bytes in [&b"RIFF\0\0\0\0WAVE"[..], b"BM", b""] {
-            assert_eq!(ImageFormat::of(bytes), None);
+            assert_eq!(supported_format(bytes), None);
         }
+    }
+
+    #[test]
+    fn picture_of_a_gif_that_is_larger_than_its_screen_is_rejected() {
+        let mut bytes = STANDARD.decode(PIXELS[2].1).unwrap();
+        let descriptor = bytes.iter().position(|byte| *byte == b',').unwrap();
+        // Width and height, little endian.
+        bytes[descriptor + 5..descriptor + 9].copy_from_slice(&[0xff; 4]);
+        assert!(!is_whole(&bytes));
     }
 }

@@ -2,23 +2,31 @@
 //! Codex drops an image that it cannot read without an error, so such an image is rejected here. The sidecar fetches
 //! no URL for a client: a client could otherwise reach addresses of the private network through it.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
-use super::data::ImageFormat;
+use super::data::{decode_url, pixels, supported_format};
 use crate::openai::response::error::ApiError;
 use crate::turn::{Content, Detail, Image};
 
 /// Bytes of the largest image; the limit of the OpenAI API.
 const MAX_IMAGE_BYTES: usize = 20 << 20;
 
-/// Checks a data URL, and returns its image.
+/// Checks a data URL and the header of its data, and returns the image; `place` is the field that holds the URL.
 ///
 /// # Errors
-/// The rejection as a sentence for the client.
-pub(in crate::openai) fn parse_image(url: String, detail: Option<Detail>) -> Result<Image, String> {
-    check(&url)?;
-    Ok(Image { url, detail })
+/// 400 for another URL, another format, and data without a whole header.
+pub(in crate::openai) fn parse_image(
+    url: String,
+    detail: Option<Detail>,
+    place: String,
+) -> Result<Image, ApiError> {
+    match check(&url) {
+        Ok(pixels) => Ok(Image {
+            url,
+            detail,
+            pixels,
+            place: Some(place.into()),
+        }),
+        Err(text) => Err(ApiError::unsupported(place, text)),
+    }
 }
 
 /// Checks that the content of an assistant message at `param` has no image. Without the check the provider's error would
@@ -55,48 +63,34 @@ pub(in crate::openai) fn parse_detail(
     Detail::parse(detail).ok_or_else(unknown).map(Some)
 }
 
-fn check(url: &str) -> Result<(), String> {
-    let Some(rest) = url.strip_prefix("data:image/") else {
-        return Err("Unsupported image URL: only data URLs are accepted, data:image/png;base64,…. This server fetches no URLs for its clients.".to_owned());
-    };
-    let Some((_media_type, data)) = rest.split_once(";base64,") else {
-        return Err(
-            "Unsupported image encoding: the data URL must be base64, data:image/png;base64,…."
-                .to_owned(),
-        );
-    };
-    let bytes = STANDARD
-        .decode(data)
-        .map_err(|error| format!("Invalid image: the data is not valid base64: {error}."))?;
+/// Returns the number of pixels.
+fn check(url: &str) -> Result<u64, String> {
+    let bytes = decode_url(url)?;
     if bytes.len() > MAX_IMAGE_BYTES {
         return Err(format!(
             "Invalid image: it has {} bytes, and at most {MAX_IMAGE_BYTES} are accepted.",
             bytes.len()
         ));
     }
-    let Some(format) = ImageFormat::of(&bytes) else {
+    let Some(format) = supported_format(&bytes) else {
         return Err("Unsupported image format: use PNG, JPEG, GIF or WebP.".to_owned());
     };
-    if format.is_whole(&bytes) {
-        Ok(())
-    } else {
-        Err(format!(
-            "Invalid image: the {} data is incomplete. Send the whole file.",
-            format.name()
-        ))
-    }
+    pixels(format, &bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     #[test]
-    fn whole_image_in_a_data_url_is_accepted() {
+    fn image_in_a_data_url_is_accepted() {
         let url = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAAAAACH5BAgAAAAALAAAAAABAAEAgMgeHgAAAAICRAEAOw==";
-        assert_eq!(check(url), Ok(()));
+        assert_eq!(check(url), Ok(1));
         // The media type is not compared with the data.
-        assert_eq!(check(&url.replace("gif", "png")), Ok(()));
+        assert_eq!(check(&url.replace("gif", "png")), Ok(1));
     }
 
     #[test]
@@ -116,7 +110,7 @@ mod tests {
             (wave.as_str(), "PNG, JPEG"),
             (
                 "data:image/png;base64,iVBORw0KGgo=",
-                "the PNG data is incomplete",
+                "the PNG data is cut off or damaged",
             ),
         ] {
             let error = check(url).unwrap_err();

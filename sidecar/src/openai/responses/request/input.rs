@@ -392,6 +392,8 @@ impl ItemParser<'_> {
             return Err(ApiError::invalid(text).at(self.param.as_str()));
         }
         self.referenced_bytes.set(bytes);
-        Ok(Some(item.clone()))
+        let mut item = item.clone();
+        item.forget_places();
+        Ok(Some(item))
     }
 }

@@ -107,10 +107,11 @@ fn resolve_input(
     ignored: &mut IgnoredFields,
 ) -> Result<ConversationInput, ApiError> {
     let previous = previous_response(body, responses)?;
-    let earlier_items = previous
+    let mut earlier_items = previous
         .as_deref()
         .map(ConversationNode::conversation)
         .unwrap_or_default();
+    earlier_items.iter_mut().for_each(Item::forget_places);
     let input = body.input.take().ok_or_else(|| {
         ApiError::invalid("`input` is required: a string or an array of items.").at("input")
     })?;

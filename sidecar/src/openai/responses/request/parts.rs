@@ -81,9 +81,7 @@ fn parse_part(part: InputPart, param: &str) -> Result<Content, ApiError> {
                 ApiError::unsupported(format!("{param}.image_url"), text)
             })?;
             let detail = image::parse_detail(part.detail.as_deref(), param)?;
-            let image = image::parse_image(url, detail)
-                .map_err(|text| ApiError::unsupported(format!("{param}.image_url"), text))?;
-            Ok(Content::Image(image))
+            image::parse_image(url, detail, format!("{param}.image_url")).map(Content::Image)
         }
         other => {
             let text =

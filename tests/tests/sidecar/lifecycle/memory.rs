@@ -1,0 +1,127 @@
+//! The memory limit of a child, `CODEX_CHILD_MAX_MIB`.
+
+use std::fs;
+use std::io::Cursor;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use image::{GrayImage, ImageFormat};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tests::http::{BufferedResponse, get, post};
+use tests::sidecar::Sidecar;
+use tests::sse;
+use tokio::time::{sleep, timeout};
+use xtask::tools::Tool;
+
+use crate::stack::{SOON, ask, assert_error, start_codex, stream};
+
+/// Sends a chat with an image of this size.
+async fn look(sidecar: &Sidecar, width: u32, height: u32) -> BufferedResponse {
+    let mut bytes = Cursor::new(Vec::new());
+    let picture = GrayImage::new(width, height);
+    picture
+        .write_to(&mut bytes, ImageFormat::Png)
+        .expect("PNG can be written");
+    let url = format!(
+        "data:image/png;base64,{}",
+        STANDARD.encode(bytes.into_inner())
+    );
+    let content = json!([
+        {"type": "text", "text": "[[model:{\"text\":\"Seen.\"}]]"},
+        {"type": "image_url", "image_url": {"url": url}},
+    ]);
+    let body = json!({"model": "codex-5", "messages": [{"role": "user", "content": content}]});
+    let mut client = sidecar.connect().await;
+    let response = client
+        .send(post("/v1/chat/completions", body.to_string()))
+        .await;
+    response.expect("a response arrives")
+}
+
+/// Waits until this number of turns runs.
+async fn wait_for_turns(sidecar: &Sidecar, turns: u64) {
+    let running = async || {
+        let mut client = sidecar.connect().await;
+        let response = client.send(get("/__test/conc")).await;
+        response.expect("a response arrives").json()["conc"].as_u64()
+    };
+    let wait = async {
+        while running().await != Some(turns) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, wait).await.expect("the turns are admitted");
+}
+
+#[tokio::test]
+async fn child_over_its_memory_limit_fails_the_turn_that_took_it() {
+    for codex in [Tool::Codex, Tool::CodexOldest] {
+        let (_model, mut sidecar) = start_codex(codex, |options| {
+            options
+                .env("CODEX_CHILD_MAX_MIB", "400")
+                .env("PROXY_IDLE_TIMEOUT_MS", "60000")
+                .env("PROXY_TEST_ENDPOINTS", "true")
+        })
+        .await;
+        let held = json!([{"text": "old", "open": true}, {"hold": "end"}, {"text": "est"}]);
+        let mut running = stream(&sidecar, held).await;
+        running.next_json().await;
+        // Stopped, so that the child has both turns before it decodes an image, in either order.
+        let child = Pid::from_raw(sidecar.children()[0]);
+        kill(child, Signal::SIGSTOP).unwrap();
+        let (over, under, ()) = tokio::join!(
+            look(&sidecar, 8_160, 6_144),
+            async {
+                wait_for_turns(&sidecar, 2).await;
+                look(&sidecar, 3_000, 3_000).await
+            },
+            async {
+                wait_for_turns(&sidecar, 3).await;
+                kill(child, Signal::SIGCONT).unwrap();
+            },
+        );
+        assert_error(&over, 413, "out_of_memory");
+        assert_eq!(over.headers["x-should-retry"], "false");
+        let message: Value = over.json()["error"]["message"].take();
+        assert!(
+            message.as_str().unwrap().contains("CODEX_CHILD_MAX_MIB"),
+            "{message}"
+        );
+        // A turn that waited for the larger image begins again on the next child.
+        assert_eq!(under.status, 200, "{under:?}");
+        // The model has begun its answer, which cannot be asked for a second time.
+        let events = running.rest().await.expect("the stream ends");
+        let last = sse::json(events.last().expect("the stream has an error event"));
+        assert_eq!(last["error"]["code"], "codex_failed");
+        sidecar.wait_until_ready().await;
+        let after = ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
+        assert_eq!(after.status, 200, "{after:?}");
+        assert!(
+            sidecar
+                .log()
+                .contains("codex child exceeded its memory limit"),
+            "{}",
+            sidecar.log()
+        );
+    }
+}
+
+#[tokio::test]
+async fn memory_of_each_kind_of_child_is_limited_unless_switched_off() {
+    for codex in [Tool::Codex, Tool::CodexProto] {
+        for (mib, bytes) in [("", "2147483648"), ("300", "314572800"), ("0", "unlimited")] {
+            let (_model, sidecar) =
+                start_codex(codex, |options| options.env("CODEX_CHILD_MAX_MIB", mib)).await;
+            let pid = sidecar.children()[0];
+            let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+            let line = limits
+                .lines()
+                .find(|line| line.starts_with("Max data size"));
+            let fields: Vec<_> = line.unwrap().split_whitespace().collect();
+            assert_eq!(fields[3..5], [bytes, bytes], "{limits}");
+        }
+    }
+}
