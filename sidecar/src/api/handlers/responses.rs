@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::api::body;
 use crate::api::request::RequestContext;
 use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json};
 use crate::api::start_turn::{check_prompt, hold_head, start, turn_info};
@@ -28,12 +29,14 @@ pub(in crate::api) async fn create(
     context: RequestContext<'_>,
     body: &mut Incoming,
 ) -> Result<Response<BoxedBody>, ApiError> {
-    let body = context.read_body(state, body).await?;
+    let body = body::read(state, context, body).await?;
     let stored = stored_by(state, context);
     let models = context.models(state);
-    let (turn, spec) = responses::parse(&body, &models, context.profile(state), &stored)?;
+    let (turn, mut spec) =
+        responses::parse(body.bytes(), &models, context.profile(state), &stored)?;
     // The turn owns what it needs; a body may be 16 MiB and the turn may wait in the queue.
-    drop(body);
+    let (turn, input) = body.into_turn(turn)?;
+    spec.memory = input;
     let options = &spec.options;
     check_prompt(state, options.prompt_chars, "input")?;
     let (delivery, ignored) = (options.delivery, ignored_header(&options.ignored));
