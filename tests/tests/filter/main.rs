@@ -10,6 +10,7 @@ mod exports;
 mod faults;
 mod fuel;
 mod gateway;
+mod in_flight;
 mod metrics;
 mod models;
 mod rate_limit;

@@ -4,6 +4,7 @@ mod bodies;
 mod buffers;
 mod connections;
 mod headers;
+mod held_bodies;
 mod malformed;
 mod paths;
 mod protocols;
