@@ -105,7 +105,8 @@ impl From<RawArgs> for Config {
 
 /// Returns a budget of `mib`, or the smallest that admits the largest body to an idle sidecar.
 fn body_memory_bytes(mib: usize, max_body_bytes: usize) -> usize {
-    // A compressed body is held beside its decoded form, which is charged twice; and one client gets half.
+    // A compressed body is held beside its decoded form, which is charged twice, and the input of a response beside its
+    // conversation and the line for the child; one client gets half.
     let smallest = max_body_bytes.saturating_mul(6);
     mib.saturating_mul(1 << 20).max(smallest)
 }

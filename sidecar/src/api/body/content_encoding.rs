@@ -9,7 +9,8 @@ use http::header::CONTENT_ENCODING;
 use ruzstd::decoding::StreamingDecoder;
 use tokio::task::spawn_blocking;
 
-use super::read::{RequestBody, ReservedBuffer};
+use super::buffer::ReservedBuffer;
+use super::request_body::RequestBody;
 use crate::openai::ApiError;
 use crate::turn::MemoryReservation;
 
@@ -81,6 +82,8 @@ impl ContentEncoding {
         limit: usize,
         mut memory: MemoryReservation,
     ) -> Result<RequestBody, ApiError> {
+        // The encoded body is no conversation, so that it is charged once.
+        memory.resize(body.capacity())?;
         let decoded = self.decode_all(&body, limit, &mut memory)?;
         drop(body);
         RequestBody::new(decoded, memory)
@@ -129,7 +132,7 @@ impl ContentEncoding {
         let mut piece = vec![0; PIECE_BYTES];
         loop {
             match reader.read(&mut piece) {
-                Ok(0) => return Ok(buffer.bytes),
+                Ok(0) => return Ok(buffer.into_bytes()),
                 Ok(length) => buffer.extend(&piece[..length])?,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return Err(self.invalid()),

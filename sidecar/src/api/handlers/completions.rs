@@ -20,7 +20,7 @@ pub(in crate::api) async fn create(
     let (turn, mut options, echo) =
         completions::parse(body.bytes(), &models, context.profile(state))?;
     // The turn owns what it needs; a body may be 16 MiB and the turn may wait in the queue.
-    let (turn, _) = body.into_turn(turn)?;
+    let turn = body.into_turn(turn)?;
     check_prompt(state, options.prompt_chars, "prompt")?;
     options.truncation.tools = state.config.tool_tail;
     let mut turn = start_completion(state, context, turn, &options).await?;

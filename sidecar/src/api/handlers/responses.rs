@@ -35,7 +35,7 @@ pub(in crate::api) async fn create(
     let (turn, mut spec) =
         responses::parse(body.bytes(), &models, context.profile(state), &stored)?;
     // The turn owns what it needs; a body may be 16 MiB and the turn may wait in the queue.
-    let (turn, input) = body.into_turn(turn)?;
+    let (turn, input) = body.into_turn_and_input(turn)?;
     spec.memory = input;
     let options = &spec.options;
     check_prompt(state, options.prompt_chars, "input")?;

@@ -4,7 +4,6 @@ mod bodies;
 mod buffers;
 mod connections;
 mod headers;
-mod held_bodies;
 mod malformed;
 mod paths;
 mod protocols;
