@@ -10,11 +10,11 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use serde_json::json;
-use tests::http::{Client, Version, bearer, get, post};
+use tests::http::{Client, DEADLINE, Version, bearer, get, post};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::codex::Workload;
 
@@ -116,7 +116,8 @@ impl Attack {
             Self::UnfinishedBodies => send_unfinished(envoy).await,
             Self::WholeBodies | Self::LargeImages => {
                 let request = bearer(post("/v1/chat/completions", body), ATTACKER);
-                connect(envoy).await.send(request).await?;
+                // Before the deadline of the client, which would panic.
+                timeout(DEADLINE / 2, connect(envoy).await.send(request)).await??;
                 Ok(())
             }
             Self::HeldPermits => {
