@@ -23,6 +23,7 @@ async fn quick_runs_fill_the_tables_and_figures_of_every_suite() {
         Suite::Codex,
         Suite::Chain,
         Suite::Overload,
+        Suite::Abuse,
         Suite::Peers,
     ] {
         let section = bench::run(suite, &settings).await.unwrap();

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::in_flight::Usage;
 use crate::model::ModelPatterns;
 use crate::rate_limit::RateLimit;
 
@@ -66,6 +67,8 @@ pub struct Client {
     pub admin: bool,
     /// The profile of its turns, if it is not the sidecar's default.
     pub profile: Option<Profile>,
+    /// The requests of the client in this worker.
+    pub in_flight: Rc<Usage>,
 }
 
 /// The mode in which Codex serves a client.
@@ -119,6 +122,19 @@ impl Keyring {
         self.0.values().map(Rc::as_ref)
     }
 
+    /// Continues the counts of the clients that a previous keyring has too: their requests are still in flight.
+    pub fn adopt_in_flight(&mut self, previous: &Self) {
+        let counts: HashMap<_, _> = previous
+            .clients()
+            .map(|client| (client.id.as_str(), &client.in_flight))
+            .collect();
+        for client in self.0.values_mut().filter_map(Rc::get_mut) {
+            if let Some(count) = counts.get(client.id.as_str()) {
+                client.in_flight = Rc::clone(count);
+            }
+        }
+    }
+
     /// Returns the client of the key in this `authorization` value. `now` is called only for a key that expires.
     pub fn client(
         &self,
@@ -159,6 +175,7 @@ mod tests {
             expires_at,
             admin: false,
             profile: None,
+            in_flight: Rc::default(),
         }
     }
 
@@ -234,6 +251,7 @@ mod tests {
             models: Some(models.into_iter().collect()),
             admin: true,
             profile: Some(Profile::Agent),
+            in_flight: Rc::default(),
             ..plain
         };
         let expected = [

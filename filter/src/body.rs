@@ -76,6 +76,16 @@ impl Body {
         })
     }
 
+    /// Whether Envoy holds all that has arrived so far.
+    pub fn is_held(&self) -> bool {
+        match self {
+            Self::Gated(_) => true,
+            // Short, and bounded by the connections.
+            Self::Draining(_) => false,
+            Self::Passthrough { .. } => false,
+        }
+    }
+
     /// Processes a callback that covers `size` bytes; `read(start, length)` returns part of them.
     pub fn on_data(
         &mut self,

@@ -11,6 +11,7 @@ use crate::body::{Body, BodyAction};
 use crate::config::Config;
 use crate::head::RequestHead;
 use crate::host::{self, Counters, ProxyWasmHost};
+use crate::in_flight::InFlight;
 use crate::metrics::RequestOutcome;
 use crate::policy::{self, ReplyEncoding, ResponseHeaders, Verdict};
 use crate::reply::LocalReply;
@@ -31,6 +32,8 @@ pub(crate) struct HttpStream {
     plugin: Rc<Plugin>,
     /// The state of the request body. While it is absent (before the decision, after a reply), no byte is forwarded.
     body: Option<Body>,
+    /// The place among the requests in flight, until the stream has ended or the filter has replied.
+    in_flight: Option<InFlight>,
     /// Absent until the head was decided on.
     response: Option<ResponseHeaders>,
     local_reply: LocalReplyState,
@@ -53,6 +56,7 @@ impl HttpStream {
         Self {
             plugin,
             body: None,
+            in_flight: None,
             response: None,
             local_reply: LocalReplyState::None,
         }
@@ -73,6 +77,7 @@ impl HttpContext for HttpStream {
         let decision = policy::on_request_head(&plugin.config, &head, &ProxyWasmHost);
         let applied = host::apply(MapType::HttpRequestHeaders, decision.request_mutations());
         self.response = Some(decision.response);
+        self.in_flight = decision.in_flight;
         match decision.verdict {
             // An internal header that the client sent and that could not be removed would forge an identity.
             _ if applied.is_err() => self.reply(&LocalReply::host_failure()),
@@ -91,10 +96,19 @@ impl HttpContext for HttpStream {
         let Some(body) = &mut self.body else {
             return Action::Pause;
         };
+        if let (true, Some(in_flight)) = (body.is_held(), &mut self.in_flight)
+            && let Err(reason) = in_flight.hold_at_least(size as u64)
+        {
+            return self.reply(&LocalReply::in_flight_exceeded(reason));
+        }
         let config = &self.plugin.config;
         let mut action = body.on_data(config, size, host::request_body);
         if end_of_stream && action == BodyAction::Buffer {
             action = body.on_end(config, host::request_body);
+        }
+        if let (BodyAction::Release(_), Some(in_flight)) = (&action, &mut self.in_flight) {
+            // What comes after this is streamed; what is released now, the upstream has yet to read.
+            let _ = in_flight.hold(size as u64); // Not more than before.
         }
         self.apply_to_body(action)
     }
@@ -109,6 +123,9 @@ impl HttpContext for HttpStream {
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        if let Some(in_flight) = &mut self.in_flight {
+            let _ = in_flight.hold(0); // The upstream has read the body; shrinking never fails.
+        }
         let Some(response) = &self.response else {
             return Action::Continue;
         };
@@ -160,6 +177,7 @@ impl HttpStream {
     /// Sends the filter's own response; from here on no part of the request is forwarded.
     fn reply(&mut self, reply: &LocalReply) -> Action {
         self.body = None;
+        self.in_flight = None;
         // Before `Sent`: in that state `record` counts nothing.
         self.record(reply.outcome);
         self.local_reply = LocalReplyState::Sent(reply.status);

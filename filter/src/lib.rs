@@ -1,7 +1,7 @@
 //! A proxy-wasm filter for Envoy in front of an OpenAI-compatible upstream: API keys, rate limits, models, CORS.
 //!
 //! The order of the checks is written once, in [`policy`]: internal headers are removed, then preflight, route, API
-//! key, request rate, body size and model. Envoy calls `root_context` and `http_context`, which call Envoy through
+//! key, request rate, body size, requests in flight and model. Envoy calls `root_context` and `http_context`, which call Envoy through
 //! `host`; these three are the only modules that name `proxy_wasm`, and all others are pure: no clock, no log, no host.
 
 #![deny(
@@ -19,6 +19,7 @@ pub mod head;
 pub mod header_mutation;
 mod host;
 mod http_context;
+pub mod in_flight;
 pub mod metrics;
 pub mod model;
 pub mod policy;

@@ -1,7 +1,8 @@
 //! The root context of a worker: loads the configuration and creates a context for each HTTP stream.
 //! `RootContext` of the proxy-wasm Rust SDK, ABI 0.2.1.
 
-use std::rc::Rc;
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{ContextType, LogLevel};
@@ -18,6 +19,12 @@ proxy_wasm::main! {{
     proxy_wasm::set_root_context(|_| Box::<FilterRoot>::default());
 }}
 
+thread_local! {
+    /// The plugin of the last configuration. Envoy configures a new root context in the same VM; streams of the previous
+    /// one keep their plugin, so that a weak reference finds it as long as any request is in flight.
+    static PREVIOUS: RefCell<Weak<Plugin>> = RefCell::default();
+}
+
 /// The filter in one worker.
 #[derive(Debug, Default)]
 struct FilterRoot {
@@ -29,8 +36,18 @@ impl Context for FilterRoot {}
 
 impl RootContext for FilterRoot {
     fn on_configure(&mut self, size: usize) -> bool {
-        self.plugin = configure(size).map(Rc::new);
-        self.plugin.is_some()
+        let Some(mut plugin) = configure(size) else {
+            self.plugin = None;
+            return false;
+        };
+        let previous = PREVIOUS.with_borrow(Weak::upgrade);
+        if let Some(previous) = previous {
+            plugin.config.adopt_in_flight(&previous.config);
+        }
+        let plugin = Rc::new(plugin);
+        PREVIOUS.set(Rc::downgrade(&plugin));
+        self.plugin = Some(plugin);
+        true
     }
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {

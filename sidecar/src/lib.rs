@@ -9,6 +9,7 @@
 //! [`config`] and [`catalogue`] the settings. [`admin`] is the operator's listener, [`check`] is `sidecar --check`.
 
 pub mod admin;
+pub mod allocator;
 pub mod api;
 pub mod catalogue;
 pub mod check;

@@ -15,7 +15,7 @@ use sidecar::server::Shutdown;
 use sidecar::server::listener::{Listener, SocketAccess};
 use sidecar::telemetry::UsageLog;
 use sidecar::telemetry::rotating_log::RotatingLog;
-use sidecar::{error_chain, process, server};
+use sidecar::{allocator, error_chain, process, server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -29,6 +29,7 @@ const UNUSABLE_CONFIGURATION: u8 = 64;
 const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
+    allocator::configure();
     let command = match Command::parse(std::env::args_os()) {
         Ok(command) => command,
         Err(error) => {

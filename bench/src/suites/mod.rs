@@ -1,5 +1,6 @@
 //! The suites; each starts its own peers and stops them at its end.
 
+mod abuse;
 mod chain;
 mod codex;
 mod envoy;

@@ -29,10 +29,18 @@ pub(super) struct CpuUsage {
 
 impl Stack {
     pub(super) async fn start(sidecar: sidecar::SidecarOptions, model: ScriptedModel) -> Self {
+        Self::start_with(sidecar, model, |envoy| envoy.env("PROXY_API_KEY", KEY)).await
+    }
+
+    /// Starts a stack whose Envoy has the options that `change` returns; they must include the keys.
+    pub(super) async fn start_with(
+        sidecar: sidecar::SidecarOptions,
+        model: ScriptedModel,
+        change: impl FnOnce(envoy::EnvoyOptions) -> envoy::EnvoyOptions,
+    ) -> Self {
         let sidecar = sidecar.start().await;
-        let options = discard_access_log(envoy::EnvoyOptions::new(sidecar.socket()))
-            .env("PROXY_API_KEY", KEY);
-        let envoy = Envoy::start(options).await;
+        let options = discard_access_log(envoy::EnvoyOptions::new(sidecar.socket()));
+        let envoy = Envoy::start(change(options)).await;
         Self {
             envoy,
             sidecar,

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::{chain, codex, envoy, overload, peers, sidecar};
+use super::{abuse, chain, codex, envoy, overload, peers, sidecar};
 use crate::report::Section;
 use crate::settings::Settings;
 
@@ -19,6 +19,8 @@ pub enum Suite {
     Chain,
     /// Ten times more requests than the sidecar can serve
     Overload,
+    /// Attacks of one key beside another client
+    Abuse,
     /// Other gateways for the Codex CLI
     Peers,
 }
@@ -31,6 +33,7 @@ impl Suite {
             Self::Codex => codex::run(settings).await,
             Self::Chain => chain::run(settings).await,
             Self::Overload => overload::run(settings).await,
+            Self::Abuse => abuse::run(settings).await,
             Self::Peers => peers::run(settings).await,
         }
     }

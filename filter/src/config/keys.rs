@@ -2,6 +2,7 @@
 //! Follows RFC 6750 for tokens and RFC 3339 for times.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use time::OffsetDateTime;
@@ -107,6 +108,7 @@ fn read_client(
         expires_at: expires_at.transpose()?,
         admin: object.boolean("admin", false)?,
         profile: profile.transpose()?,
+        in_flight: Rc::default(),
     })
 }
 

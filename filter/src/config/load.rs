@@ -1,5 +1,6 @@
 //! The configuration as a whole.
 
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use serde_json::{Map, Value};
@@ -13,6 +14,7 @@ use super::values::{
 };
 use crate::auth::{Client, Keyring};
 use crate::cors::CorsPolicy;
+use crate::in_flight::{InFlightAccount, InFlightLimits};
 use crate::model::Catalogue;
 use crate::rate_limit::RateLimit;
 
@@ -38,16 +40,24 @@ pub struct Config {
     pub hold_headers: bool,
     /// The longest request body in bytes.
     pub max_body_bytes: u64,
+    /// The limits of requests in flight, and the requests of this worker.
+    pub in_flight: InFlightAccount,
     /// Warnings about a valid configuration, for the log.
     pub warnings: Vec<String>,
 }
 
 /// The fields of a configuration, as error messages list them.
 pub(super) const KNOWN: &str = "auth, keys, models, default_model, protect_models, cors, rate_limit, \
-    unauthenticated_rate_limit, hold_headers, max_body_bytes";
+    unauthenticated_rate_limit, hold_headers, max_body_bytes, max_client_requests, max_held_body_bytes";
 
 /// The default of `max_body_bytes`: 16 MiB, the sidecar's own limit.
 pub(super) const DEFAULT_MAX_BODY_BYTES: u64 = 16 << 20;
+
+/// The default of `max_client_requests`: more than the sidecar runs and queues by default for all clients.
+pub(super) const DEFAULT_MAX_CLIENT_REQUESTS: u64 = 256;
+
+/// The default of `max_held_body_bytes`: 128 MiB, with four workers a quarter of the heap that `envoy.yaml` allows.
+pub(super) const DEFAULT_MAX_HELD_BODY_BYTES: u64 = 128 << 20;
 
 impl Config {
     /// Reads the plugin's JSON, completed from the environment. An empty text counts as `{}`; keys that have expired by
@@ -80,6 +90,13 @@ impl Config {
         Ok(config)
     }
 
+    /// Continues the counts of a previous configuration of this worker.
+    pub fn adopt_in_flight(&mut self, previous: &Self) {
+        self.in_flight.all = Rc::clone(&previous.in_flight.all);
+        self.in_flight.without_key = Rc::clone(&previous.in_flight.without_key);
+        self.keyring.adopt_in_flight(&previous.keyring);
+    }
+
     fn read(
         mut root: Object,
         key_length: KeyLength,
@@ -92,6 +109,11 @@ impl Config {
         let auth = root.take("auth").map_or(Ok(Auth::Keys), |field| {
             field.parsed("\"keys\" or \"none\"", parse_auth)
         })?;
+        let max_body_bytes = root.number(
+            "max_body_bytes",
+            DEFAULT_MAX_BODY_BYTES,
+            1..=u64::from(u32::MAX),
+        )?;
         let config = Self {
             auth,
             keyring: read_keys(root.take("keys"), limit, key_length, &mut warnings)?,
@@ -110,16 +132,31 @@ impl Config {
                 DEFAULT_UNAUTHENTICATED_LIMIT,
             )?,
             hold_headers: root.boolean("hold_headers", false)?,
-            max_body_bytes: root.number(
-                "max_body_bytes",
-                DEFAULT_MAX_BODY_BYTES,
-                1..=u64::from(u32::MAX),
-            )?,
+            max_body_bytes,
+            in_flight: InFlightAccount::new(read_in_flight(&mut root, max_body_bytes)?),
             warnings,
         };
         root.end(KNOWN)?;
         Ok(config)
     }
+}
+
+fn read_in_flight(root: &mut Object, max_body_bytes: u64) -> Result<InFlightLimits, ConfigError> {
+    let client_requests = root.number(
+        "max_client_requests",
+        DEFAULT_MAX_CLIENT_REQUESTS,
+        1..=1_000_000,
+    )?;
+    let held_bytes = root.number(
+        "max_held_body_bytes",
+        DEFAULT_MAX_HELD_BODY_BYTES,
+        1..=1 << 40,
+    )?;
+    Ok(InFlightLimits {
+        client_requests,
+        // The smallest that admits the largest body to an idle worker: one client gets half.
+        held_bytes: held_bytes.max(2 * max_body_bytes),
+    })
 }
 
 fn parse_root(json: &[u8]) -> Result<Map<String, Value>, ConfigError> {

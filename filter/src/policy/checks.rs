@@ -11,6 +11,7 @@ use crate::body::Body;
 use crate::config::Config;
 use crate::cors::Cors;
 use crate::head::RequestHead;
+use crate::in_flight::InFlight;
 use crate::metrics::RequestOutcome;
 use crate::rate_limit::{Quota, client_bucket};
 use crate::reply::LocalReply;
@@ -24,6 +25,8 @@ const MAX_DRAINED_BYTES: u64 = 64 << 10;
 /// A request that passed the checks on its head.
 struct Admitted {
     body: Body,
+    /// Present on the routes that are counted.
+    in_flight: Option<InFlight>,
     /// Present if the request was charged.
     quota: Option<Quota>,
 }
@@ -49,12 +52,16 @@ pub fn on_request_head<'a>(
 ) -> Decision<'a> {
     let cors = config.cors.decide(head);
     let client = authenticate(config, head, host);
-    let (quota, verdict) = match check(config, head, host, client.as_ref(), &cors) {
-        Ok(Admitted { body, quota }) => (quota, Verdict::Forward(body)),
+    let (quota, in_flight, verdict) = match check(config, head, host, client.as_ref(), &cors) {
+        Ok(Admitted {
+            body,
+            in_flight,
+            quota,
+        }) => (quota, in_flight, Verdict::Forward(body)),
         Err(Answered { reply, quota }) if drain_body_first(config, head, host, &reply) => {
-            (quota, Verdict::ReplyAfterBody(reply))
+            (quota, None, Verdict::ReplyAfterBody(reply))
         }
-        Err(Answered { reply, quota }) => (quota, Verdict::Reply(reply)),
+        Err(Answered { reply, quota }) => (quota, None, Verdict::Reply(reply)),
     };
     let request_id = RequestId::of(head, host);
     Decision {
@@ -70,6 +77,7 @@ pub fn on_request_head<'a>(
                 ReplyEncoding::Http
             },
         },
+        in_flight,
         verdict,
     }
 }
@@ -124,7 +132,36 @@ fn check(
             Body::passthrough()
         }
     };
-    Ok(Admitted { body, quota })
+    let declared = declared_length(head).filter(|_| matches!(body, Body::Gated(_)));
+    let in_flight = match route {
+        Route::Generate | Route::Usage | Route::Guarded => {
+            let admitted = admit(config, client, declared);
+            Some(admitted.map_err(|reply| Answered { reply, quota })?)
+        }
+        Route::Open | Route::Models | Route::Verify => None,
+    };
+    Ok(Admitted {
+        body,
+        in_flight,
+        quota,
+    })
+}
+
+/// Counts the request among those of its client, with the bytes that Envoy will hold while the filter reads the model.
+fn admit(
+    config: &Config,
+    client: Option<&Rc<Client>>,
+    held_bytes: Option<u64>,
+) -> Result<InFlight, LocalReply> {
+    let usage = client.map(|client| &client.in_flight);
+    config
+        .in_flight
+        .admit(usage)
+        .and_then(|mut in_flight| {
+            in_flight.hold(held_bytes.unwrap_or_default())?;
+            Ok(in_flight)
+        })
+        .map_err(LocalReply::in_flight_exceeded)
 }
 
 /// Whether a page that may not read the response sends the request: a browser sends a form or a text without asking
@@ -199,8 +236,7 @@ fn declared_length(head: &RequestHead) -> Option<u64> {
 /// Whether to read the body before rejecting ([`Verdict::ReplyAfterBody`]): only a short declared body, over HTTP/1, on
 /// a generating route.
 ///
-/// A proxy that asks `/verify` may declare the body of the original request and not send it. No body is buffered for an
-/// address that has exceeded `unauthenticated_rate_limit`.
+/// A proxy that asks `/verify` may declare the body of the original request and not send it.
 fn drain_body_first(
     config: &Config,
     head: &RequestHead,
@@ -208,10 +244,23 @@ fn drain_body_first(
     reply: &LocalReply,
 ) -> bool {
     let longest = MAX_DRAINED_BYTES.min(config.max_body_bytes);
-    let exceeded = RequestOutcome::Rejected(RejectReason::UnauthenticatedRateLimited);
     config.hold_headers
         && Route::of(head.method, head.path) == Route::Generate
-        && reply.outcome != exceeded
+        && !limits_memory(reply.outcome)
         && declared_length(head).is_some_and(|length| (1..=longest).contains(&length))
         && host.is_http1()
+}
+
+/// Whether the rejection exists to bound the memory of Envoy: an address beyond `unauthenticated_rate_limit`, or a client
+/// beyond a limit of requests in flight. No body is buffered for these.
+fn limits_memory(outcome: RequestOutcome) -> bool {
+    matches!(
+        outcome,
+        RequestOutcome::Rejected(
+            RejectReason::UnauthenticatedRateLimited
+                | RejectReason::ClientRequestsExceeded
+                | RejectReason::ClientMemoryExceeded
+                | RejectReason::MemoryExceeded
+        )
+    )
 }

@@ -8,6 +8,7 @@ use crate::auth::Client;
 use crate::body::Body;
 use crate::cors::Cors;
 use crate::header_mutation::HeaderMutation;
+use crate::in_flight::InFlight;
 use crate::rate_limit::Quota;
 use crate::reply::LocalReply;
 
@@ -20,6 +21,8 @@ pub struct Decision<'a> {
     pub client: Option<Rc<Client>>,
     /// The headers of the response, from the upstream or from the filter.
     pub response: ResponseHeaders,
+    /// The place of a forwarded request among those in flight, if it needs one.
+    pub in_flight: Option<InFlight>,
     /// The result of the checks.
     pub verdict: Verdict,
 }

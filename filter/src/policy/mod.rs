@@ -4,7 +4,8 @@
 //! 2. `/verify`: the request that the proxy asks about decides whether a key is needed.
 //! 3. Key: the route decides whether a key is needed, and the key decides which bucket is charged.
 //! 4. Rate, then declared length: an oversized request counts against the rate.
-//! 5. Model: last, since it needs the body.
+//! 5. Requests in flight and held bytes: a request that ends here counts against the rate, too.
+//! 6. Model: last, since it needs the body.
 //!
 //! No check reads an internal header of the client (`RequestHead::internal`); all of them are removed after the checks.
 

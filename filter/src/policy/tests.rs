@@ -441,6 +441,28 @@ fn rate_limited_address_gets_no_buffered_body() {
     }
 }
 
+#[test]
+fn client_beyond_a_bound_in_flight_gets_no_buffered_body() {
+    let bounds = r#"{"hold_headers": true, "max_client_requests": 2,"#;
+    let config = load(&CONFIG.replacen('{', bounds, 1));
+    let host = FakeHost::default();
+    let chat = |length: u64| {
+        format!(
+            "POST /v1/chat/completions\nauthorization: Bearer sk-alice\ncontent-length: {length}"
+        )
+    };
+    let mut decisions = Vec::new();
+    for (length, expected) in [(60 << 20, "413 body_too_large"), (9, "gate"), (9, "gate")] {
+        decisions.push(decide(&config, &host, &chat(length)));
+        assert_eq!(describe(&decisions[decisions.len() - 1]), expected);
+    }
+    let beyond = decide(&config, &host, &chat(9));
+    assert_eq!(describe(&beyond), "429 client_requests_exceeded");
+    assert!(!is_drained(&beyond));
+    drop(decisions);
+    assert_eq!(describe(&decide(&config, &host, &chat(9))), "gate");
+}
+
 proptest! {
     #[test]
     fn any_head_without_a_key_reaches_open_routes_only(

@@ -62,6 +62,26 @@ impl LocalReply {
             .with("retry-after-ms", millis.to_string())
     }
 
+    /// 429 or 503 for a request beyond a limit of [`crate::in_flight`], with the wait of a second that the sidecar
+    /// advises too.
+    pub fn in_flight_exceeded(reason: RejectReason) -> Self {
+        let message = match reason {
+            RejectReason::ClientRequestsExceeded => {
+                "This API key has as many requests in progress as the gateway allows. Wait until one of them has ended."
+            }
+            RejectReason::ClientMemoryExceeded => {
+                "The request bodies of this API key that the gateway holds use up its share. Send fewer at a time."
+            }
+            _ => "The gateway holds as many request bodies as it may. Try again shortly.",
+        };
+        let reply = Self::reject(reason, message).with("retry-after", "1".to_owned());
+        match reason {
+            // The request was not forwarded, so that a retry cannot run a turn twice.
+            RejectReason::MemoryExceeded => reply.with("x-should-retry", "true".to_owned()),
+            _ => reply,
+        }
+    }
+
     /// 413.
     pub fn body_too_large(max_body_bytes: u64) -> Self {
         let message =

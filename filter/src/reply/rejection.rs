@@ -12,6 +12,12 @@ pub enum RejectReason {
     RateLimited,
     /// The body is longer than `max_body_bytes`.
     BodyTooLarge,
+    /// The client has as many requests in flight as it may have.
+    ClientRequestsExceeded,
+    /// Envoy holds as much of the client's bodies as it may.
+    ClientMemoryExceeded,
+    /// Envoy holds as much of all bodies as it may.
+    MemoryExceeded,
     /// The body is compressed, and its model must be checked.
     EncodedBody,
     /// The body is not a JSON object.
@@ -47,11 +53,14 @@ pub struct ErrorSpec {
 
 impl RejectReason {
     /// Every reason, in the order of the discriminants.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::InvalidApiKey,
         Self::UnauthenticatedRateLimited,
         Self::RateLimited,
         Self::BodyTooLarge,
+        Self::ClientRequestsExceeded,
+        Self::ClientMemoryExceeded,
+        Self::MemoryExceeded,
         Self::EncodedBody,
         Self::InvalidJson,
         Self::InvalidModel,
@@ -71,6 +80,9 @@ impl RejectReason {
             Self::UnauthenticatedRateLimited => "stranger_rate_limited",
             Self::RateLimited => "rate_limited",
             Self::BodyTooLarge => "body_too_large",
+            Self::ClientRequestsExceeded => "client_requests_exceeded",
+            Self::ClientMemoryExceeded => "client_memory_exceeded",
+            Self::MemoryExceeded => "memory_exceeded",
             Self::EncodedBody => "encoded_body",
             Self::InvalidJson => "invalid_json",
             Self::InvalidModel => "invalid_model",
@@ -91,6 +103,11 @@ impl RejectReason {
                 (429, "rate_limit_error", "rate_limited", None)
             }
             Self::BodyTooLarge => (413, "invalid_request_error", "request_too_large", None),
+            Self::ClientRequestsExceeded => {
+                (429, "rate_limit_error", "client_requests_exceeded", None)
+            }
+            Self::ClientMemoryExceeded => (429, "rate_limit_error", "client_memory_exceeded", None),
+            Self::MemoryExceeded => (503, "server_error", "memory_exceeded", None),
             Self::EncodedBody => (415, "invalid_request_error", "unsupported_media_type", None),
             Self::InvalidJson => (400, "invalid_request_error", "invalid_json", None),
             Self::InvalidModel => (

@@ -49,7 +49,7 @@ pub async fn respond(
     async {
         let handled = dispatch(&state, context, &mut body).await;
         // A connection that closes with unread bytes may lose the response, so read the rest first.
-        discard(&mut body).await;
+        discard(&state, &mut body).await;
         let response = handled.unwrap_or_else(|error| error_response(&error));
         log.instrument(finish_headers(&state, &head, response), in_flight)
     }

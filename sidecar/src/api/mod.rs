@@ -4,7 +4,7 @@
 //! parse it, starts a turn in `codex`, and returns a response with a body that owns the turn.
 
 mod access_log;
-mod content_encoding;
+mod body;
 mod dispatch;
 mod handlers;
 mod request;

@@ -1,17 +1,15 @@
-//! The head of a request with the caller's identity, and its body.
+//! The head of a request with the caller's identity.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
-use super::content_encoding::ContentEncoding;
 use super::route::Route;
 use super::state::AppState;
 use crate::openai::ApiError;
@@ -30,7 +28,8 @@ const EDGE_ADMIN: HeaderName = HeaderName::from_static("x-codex-edge-admin");
 /// Longest recorded request id, in characters; the filter replaces a longer one with a new id.
 const MAX_REQUEST_ID: usize = 128;
 
-/// Limits for reading a body that its handler did not read. A body beyond them costs the connection.
+/// Limits for reading a body that its handler did not read, beyond `max_body_bytes`: a refused body is read and not kept.
+/// A body beyond them costs the connection.
 const UNREAD_BYTES: usize = 64 << 10;
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -112,27 +111,27 @@ impl<'a> RequestContext<'a> {
         }
     }
 
-    /// Reads and decodes the body of a request whose media type is JSON; the caller parses the body.
+    /// Accepts a body with the media type `application/json` or without one.
     ///
     /// # Errors
-    /// The media type is not JSON, the encoding unknown, or the body incomplete or larger than `max_body_bytes`, encoded
-    /// or decoded.
-    pub(super) async fn read_body(
-        self,
-        state: &AppState,
-        body: &mut Incoming,
-    ) -> Result<Bytes, ApiError> {
-        let encoding = ContentEncoding::of(&self.head.headers)?;
-        check_media_type(&self.head.headers)?;
-        let limit = state.config.max_body_bytes;
-        let encoded = match Limited::new(body, limit).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => {
-                return Err(ApiError::body_too_large(limit));
-            }
-            Err(_) => return Err(ApiError::body_incomplete()),
+    /// 415 for another media type.
+    pub(super) fn check_media_type(self) -> Result<(), ApiError> {
+        let Some(media_type) = self.head.headers.get(CONTENT_TYPE) else {
+            return Ok(());
         };
-        encoding.decode(encoded, limit).await
+        let essence = media_type
+            .to_str()
+            .unwrap_or_default()
+            .split(';')
+            .next()
+            .unwrap_or_default();
+        if essence.trim().eq_ignore_ascii_case("application/json") {
+            Ok(())
+        } else {
+            Err(ApiError::unsupported_media_type(
+                "Unsupported `content-type`; send the body as application/json.",
+            ))
+        }
     }
 }
 
@@ -143,28 +142,10 @@ pub(super) fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'
 
 /// Reads the rest of a body that the handler did not read. The kernel resets a connection that is closed with unread
 /// bytes, which may discard the response; Envoy would then report an unavailable upstream.
-pub(super) async fn discard(body: &mut Incoming) {
-    let rest = Limited::new(body, UNREAD_BYTES).collect();
+pub(super) async fn discard(state: &AppState, body: &mut Incoming) {
+    let limit = state.config.max_body_bytes.saturating_add(UNREAD_BYTES);
+    let mut rest = Limited::new(body, limit);
+    let read = async { while let Some(Ok(_)) = rest.frame().await {} };
     // Beyond the limits the connection is lost; the response is sent all the same.
-    timeout(UNREAD_TIMEOUT, rest).await.ok();
-}
-
-/// Accepts a body with the media type `application/json` or without one.
-fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
-    let Some(media_type) = headers.get(CONTENT_TYPE) else {
-        return Ok(());
-    };
-    let essence = media_type
-        .to_str()
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default();
-    if essence.trim().eq_ignore_ascii_case("application/json") {
-        Ok(())
-    } else {
-        Err(ApiError::unsupported_media_type(
-            "Unsupported `content-type`; send the body as application/json.",
-        ))
-    }
+    timeout(UNREAD_TIMEOUT, read).await.ok();
 }

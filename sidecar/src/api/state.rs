@@ -12,6 +12,7 @@ use super::turn_recorder::UsageSinks;
 use crate::codex::Backend;
 use crate::config::Config;
 use crate::store::{ReasoningCache, ResponseStore};
+use crate::turn::MemoryBudget;
 
 /// The state of one sidecar; requests share it by an `Arc`.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct AppState {
     pub(super) backend: Backend,
     /// Turns that continue without a client.
     pub(super) background: TaskTracker,
+    /// The memory of bodies and conversations that no child has yet.
+    pub(super) body_memory: MemoryBudget,
     pub(super) reasoning: Arc<ReasoningCache>,
     pub(super) responses: Arc<ResponseStore>,
     pub(super) sinks: UsageSinks,
@@ -38,6 +41,7 @@ impl AppState {
         sinks: UsageSinks,
     ) -> Self {
         Self {
+            body_memory: MemoryBudget::new(config.body_memory_bytes),
             responses: Arc::new(ResponseStore::new(config.responses)),
             config,
             backend,

@@ -56,6 +56,15 @@ pub(super) struct ServerArgs {
     /// Maximum size of a request body in bytes; Envoy has its own limit.
     #[arg(long, env = "PROXY_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 16 << 20)]
     pub(super) max_body_bytes: usize,
+    /// Maximum memory in MiB of request bodies and conversations that no child has yet, at least 6 times
+    /// PROXY_MAX_BODY_BYTES; a client may hold as much of it as it leaves free, half when it is alone.
+    #[arg(
+        long,
+        env = "PROXY_BODY_MEMORY_MIB",
+        value_name = "MIB",
+        default_value_t = 256
+    )]
+    pub(super) body_memory_mib: usize,
     // The default is a text, because `default_value_t` requires `Display`, which `Timer` has no other use for.
     /// Interval of `: keepalive` comments on an idle stream in milliseconds; 0 disables them.
     #[arg(

@@ -103,6 +103,7 @@ impl From<RawArgs> for Config {
             max_prompt_tokens: NonZeroU64::new(turns.max_prompt_tokens),
             tool_tail: tool_block_tail(&tool_tail),
             max_body_bytes: server.max_body_bytes,
+            body_memory_bytes: body_memory_bytes(server.body_memory_mib, server.max_body_bytes),
             drain: Duration::from_millis(server.drain_ms),
             protect_models: models.protect_models,
             require_model: models.require_model,
@@ -113,6 +114,14 @@ impl From<RawArgs> for Config {
 /// Returns the number of pixels.
 fn megapixels(count: u64) -> Option<NonZeroU64> {
     NonZeroU64::new(count.saturating_mul(1_000_000))
+}
+
+/// Returns a budget of `mib`, or the smallest that admits the largest body to an idle sidecar.
+fn body_memory_bytes(mib: usize, max_body_bytes: usize) -> usize {
+    // A compressed body is held beside its decoded form, which is charged twice, and the input of a response beside its
+    // conversation and the line for the child; one client gets half.
+    let smallest = max_body_bytes.saturating_mul(6);
+    mib.saturating_mul(1 << 20).max(smallest)
 }
 
 /// Returns the truncation rule of the flags; `None` forwards all text.

@@ -64,6 +64,8 @@ pub struct Config {
     pub tool_tail: Option<ToolBlockTail>,
     /// Maximum size of a request body, in bytes.
     pub max_body_bytes: usize,
+    /// Maximum memory of bodies and conversations that no child has yet, of all clients, in bytes.
+    pub body_memory_bytes: usize,
     /// Time for running turns to finish after SIGTERM.
     pub drain: Duration,
     /// Whether `/v1/models` requires a key. The filter enforces this; the sidecar only marks the response `private`.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::image::Image;
+use super::memory::MemoryHold;
 use super::model::Model;
 
 /// The request of a turn, independent of the route.
@@ -25,6 +26,8 @@ pub struct TurnRequest {
     pub schema: Option<Box<RawValue>>,
     /// The amount of reasoning summary that the client asked for.
     pub summary: Summary,
+    /// The memory of the conversation, held until a child has it.
+    pub memory: MemoryHold,
 }
 
 /// The capabilities of Codex for a client.
@@ -115,6 +118,16 @@ pub enum ToolKind {
 }
 
 impl TurnRequest {
+    /// Returns the approximate bytes that the conversation and the tools take in memory.
+    pub fn size(&self) -> usize {
+        let items: usize = self.conversation.iter().map(Item::size).sum();
+        let tool =
+            |tool: &Tool| size_of::<Tool>() + tool.description.len() + tool.parameters.get().len();
+        let tools: usize = self.tools.offered.iter().map(tool).sum();
+        let schema = self.schema.as_ref().map_or(0, |schema| schema.get().len());
+        items + tools + schema
+    }
+
     /// Returns the characters of text in the conversation.
     pub fn prompt_chars(&self) -> usize {
         self.conversation.iter().map(Item::chars).sum()

@@ -5,6 +5,7 @@
 mod auth;
 mod cors;
 mod error_shapes;
+mod held_bodies;
 mod http;
 mod models;
 mod observability;

@@ -262,11 +262,11 @@ fn each_mistake_is_reported_with_its_place() {
         ),
         (
             r#"{"kyes": []}"#,
-            "kyes: unknown field; known are auth, keys, models, default_model, protect_models, cors, rate_limit, unauthenticated_rate_limit, hold_headers, max_body_bytes",
+            "kyes: unknown field; known are auth, keys, models, default_model, protect_models, cors, rate_limit, unauthenticated_rate_limit, hold_headers, max_body_bytes, max_client_requests, max_held_body_bytes",
         ),
         (
             r#"{"sk-short-secret": {"id": "a"}}"#,
-            "[redacted]: unknown field; known are auth, keys, models, default_model, protect_models, cors, rate_limit, unauthenticated_rate_limit, hold_headers, max_body_bytes",
+            "[redacted]: unknown field; known are auth, keys, models, default_model, protect_models, cors, rate_limit, unauthenticated_rate_limit, hold_headers, max_body_bytes, max_client_requests, max_held_body_bytes",
         ),
         (
             r#"{"keys": "sk-secret"}"#,
@@ -453,5 +453,38 @@ proptest! {
         if let Ok(config) = load("", &[(name, &value)]) {
             prop_assert!(name == "PROXY_API_KEY" && config.keyring.clients().count() == 1);
         }
+    }
+}
+
+#[test]
+fn requests_in_flight_are_counted_on_across_configurations() {
+    let json = |limit: u32| {
+        format!(r#"{{"keys": [{{"id": "ann", "key": "sk-ann"}}], "max_client_requests": {limit}}}"#)
+    };
+    let first = load(&json(2), &[]).unwrap();
+    let admit = |config: &Config| {
+        let client = config
+            .keyring
+            .client(b"Bearer sk-ann", || Some(now()))
+            .unwrap();
+        config.in_flight.admit(Some(&client.in_flight))
+    };
+    let running = [admit(&first).unwrap(), admit(&first).unwrap()];
+    let mut second = load(&json(2), &[KEY]).unwrap();
+    second.adopt_in_flight(&first);
+    assert!(admit(&second).is_err());
+    drop((first, running));
+    assert!(admit(&second).is_ok());
+}
+
+#[test]
+fn held_bytes_admit_the_largest_body_to_an_idle_worker() {
+    for (json, expected) in [
+        ("{}", 128 << 20),
+        (r#"{"max_held_body_bytes": 1}"#, 32 << 20),
+        (r#"{"max_body_bytes": 100000000}"#, 200_000_000),
+    ] {
+        let config = load(json, &[KEY]).unwrap();
+        assert_eq!(config.in_flight.limits.held_bytes, expected, "{json}");
     }
 }

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use crate::config::keys;
-use crate::config::load::{DEFAULT_MAX_BODY_BYTES, KNOWN};
+use crate::config::load::{
+    DEFAULT_MAX_BODY_BYTES, DEFAULT_MAX_CLIENT_REQUESTS, DEFAULT_MAX_HELD_BODY_BYTES, KNOWN,
+};
 use crate::config::values::{DEFAULT_LIMIT, DEFAULT_UNAUTHENTICATED_LIMIT};
 
 fn section() -> &'static str {
@@ -75,6 +77,14 @@ fn readme_has_the_defaults_of_the_code() {
         (
             "max_body_bytes",
             format!("{} MiB", DEFAULT_MAX_BODY_BYTES >> 20),
+        ),
+        (
+            "max_client_requests",
+            DEFAULT_MAX_CLIENT_REQUESTS.to_string(),
+        ),
+        (
+            "max_held_body_bytes",
+            format!("{} MiB", DEFAULT_MAX_HELD_BODY_BYTES >> 20),
         ),
     ] {
         let rows = rows();

@@ -4,6 +4,7 @@ use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::check_images::check_images;
+use crate::api::body;
 use crate::api::request::RequestContext;
 use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json};
 use crate::api::start_turn::{check_prompt, hold_head, start_completion};
@@ -18,10 +19,10 @@ pub(in crate::api) async fn create(
     context: RequestContext<'_>,
     body: &mut Incoming,
 ) -> Result<Response<BoxedBody>, ApiError> {
-    let body = context.read_body(state, body).await?;
-    let (mut turn, mut options) = parse(state, context, &body)?;
+    let body = body::read(state, context, body).await?;
+    let (turn, mut options) = parse(state, context, body.bytes())?;
     // The turn owns what it needs; a body may be 16 MiB and the turn may wait in the queue.
-    drop(body);
+    let mut turn = body.into_turn(turn)?;
     check_prompt(state, options.prompt_chars, "messages")?;
     check_images(state, &mut turn).await?;
     options.truncation.tools = state.config.tool_tail;

@@ -3,6 +3,7 @@
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
+use crate::api::body;
 use crate::api::request::RequestContext;
 use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json};
 use crate::api::start_turn::{check_prompt, hold_head, start_completion};
@@ -14,11 +15,12 @@ pub(in crate::api) async fn create(
     context: RequestContext<'_>,
     body: &mut Incoming,
 ) -> Result<Response<BoxedBody>, ApiError> {
-    let body = context.read_body(state, body).await?;
+    let body = body::read(state, context, body).await?;
     let models = context.models(state);
-    let (turn, mut options, echo) = completions::parse(&body, &models, context.profile(state))?;
+    let (turn, mut options, echo) =
+        completions::parse(body.bytes(), &models, context.profile(state))?;
     // The turn owns what it needs; a body may be 16 MiB and the turn may wait in the queue.
-    drop(body);
+    let turn = body.into_turn(turn)?;
     check_prompt(state, options.prompt_chars, "prompt")?;
     options.truncation.tools = state.config.tool_tail;
     let mut turn = start_completion(state, context, turn, &options).await?;

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::check_images::check_images;
+use crate::api::body;
 use crate::api::request::RequestContext;
 use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json};
 use crate::api::start_turn::{check_prompt, hold_head, start, turn_info};
@@ -29,12 +30,14 @@ pub(in crate::api) async fn create(
     context: RequestContext<'_>,
     body: &mut Incoming,
 ) -> Result<Response<BoxedBody>, ApiError> {
-    let body = context.read_body(state, body).await?;
+    let body = body::read(state, context, body).await?;
     let stored = stored_by(state, context);
     let models = context.models(state);
-    let (mut turn, spec) = responses::parse(&body, &models, context.profile(state), &stored)?;
+    let (turn, mut spec) =
+        responses::parse(body.bytes(), &models, context.profile(state), &stored)?;
     // The turn owns what it needs; a body may be 16 MiB and the turn may wait in the queue.
-    drop(body);
+    let (mut turn, input) = body.into_turn_and_input(turn)?;
+    spec.memory = input;
     let options = &spec.options;
     check_prompt(state, options.prompt_chars, "input")?;
     check_images(state, &mut turn).await?;

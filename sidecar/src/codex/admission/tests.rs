@@ -27,6 +27,7 @@ fn limits(turns: usize, client_turns: usize, queue: usize) -> Limits {
         proto_pool: NonZeroUsize::MIN,
         turns: NonZeroUsize::new(turns),
         client_turns: NonZeroUsize::new(client_turns),
+        child_bytes: None,
         queue,
         queue_timeout: QUEUE_TIMEOUT,
     }

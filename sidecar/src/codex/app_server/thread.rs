@@ -151,6 +151,7 @@ impl Thread {
     pub(super) fn on_items_injected(&mut self) -> Next {
         // The child has the conversation now; a long one must not stay in memory for the length of the turn.
         self.request.conversation = Vec::new();
+        self.request.memory.release();
         match &self.phase {
             Phase::Preparing {
                 cancelled: true, ..

@@ -244,7 +244,9 @@ impl ProtoConnection {
         stop: &CancellationToken,
     ) {
         let output = self.session.begin(&request, Instant::now());
-        // The child has the conversation now; a long one must not stay in memory for the length of the turn.
+        // A long conversation must not stay in memory for the length of the turn. Its line does until the child has read
+        // it, so the reservation ends with the first event.
+        let mut memory = request.memory.clone();
         drop(request);
         self.apply(output);
         while self.session.phase() != ProtoPhase::Over {
@@ -261,6 +263,7 @@ impl ProtoConnection {
                 vec![Event::Finished(Outcome::Failed(error.into()))]
             });
             for event in new_events {
+                memory.release();
                 let is_last = matches!(event, Event::Finished(_));
                 if events.write(event).is_err() || is_last {
                     return;

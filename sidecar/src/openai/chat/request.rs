@@ -19,7 +19,7 @@ use crate::openai::request::schema::SchemaFormat;
 use crate::openai::request::{body, fields, model, validate};
 use crate::openai::response::options::ResponseOptions;
 use crate::openai::{ApiError, Delivery, IgnoredFields};
-use crate::turn::{Item, Profile, Summary, TruncationRules, TurnRequest};
+use crate::turn::{Item, MemoryHold, Profile, Summary, TruncationRules, TurnRequest};
 
 /// The fields that OpenAI documents. `null` counts as absent for each.
 #[derive(Deserialize)]
@@ -140,6 +140,7 @@ pub fn parse(
         tools: tools(offered, choice, body.parallel_tool_calls, &mut ignored)?,
         schema,
         summary: summary(&body)?,
+        memory: MemoryHold::default(),
     };
     let options = ResponseOptions {
         delivery: delivery(&body),

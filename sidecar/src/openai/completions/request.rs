@@ -15,7 +15,7 @@ use crate::openai::request::sampling::Sampling;
 use crate::openai::response::options::ResponseOptions;
 use crate::openai::{ApiError, Delivery, IgnoredFields};
 use crate::turn::{
-    Content, Item, Message, Profile, Role, Summary, Tools, TruncationRules, TurnRequest,
+    Content, Item, MemoryHold, Message, Profile, Role, Summary, Tools, TruncationRules, TurnRequest,
 };
 
 /// The prompt, if the client asked for it in front of the model's text with `echo`.
@@ -112,6 +112,7 @@ pub fn parse(
         tools: Tools::default(),
         schema: None,
         summary: Summary::None,
+        memory: MemoryHold::default(),
     };
     let options = ResponseOptions {
         delivery: delivery(&body),

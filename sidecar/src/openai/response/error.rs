@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::field_names::FieldNames;
-use crate::turn::{Deadline, NotAdmitted, Outcome, RequestField, TurnError};
+use crate::turn::{Deadline, MemoryExceeded, NotAdmitted, Outcome, RequestField, TurnError};
 
 /// Code for a conversation that is longer than the model's context.
 const CONTEXT_LENGTH_EXCEEDED: &str = "context_length_exceeded";
@@ -335,6 +335,28 @@ impl ApiError {
             error: self.fields(),
         };
         serde_json::to_vec(&body).expect("strings always serialise")
+    }
+}
+
+impl From<MemoryExceeded> for ApiError {
+    fn from(exceeded: MemoryExceeded) -> Self {
+        match exceeded {
+            MemoryExceeded::ClientShare => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limit_error",
+                "client_memory_exceeded",
+                "The requests of this API key that are still being received or queued hold its share of this deployment's memory; wait until one of them has started, or send fewer at a time.",
+            )
+            .after(Duration::from_secs(1)),
+            // `Safe`: the body was not read, so that a retry cannot run a turn twice.
+            MemoryExceeded::Total => Self {
+                retry: Retry::Safe,
+                ..Self::unavailable(
+                    "memory_exceeded",
+                    "The requests of all clients hold this deployment's memory for bodies; try again shortly, or ask the operator to raise `PROXY_BODY_MEMORY_MIB`.".to_owned(),
+                )
+            },
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::openai::response::id::unix_seconds;
 use crate::openai::response::options::REFUSAL_TEXT;
 use crate::openai::response::sse::EventFrames;
 use crate::store::{ConversationNode, ResponseRecord, ResponseStore, RunningResponse};
-use crate::turn::{ClientTurn, Event, FinishReason, Outcome, Usage};
+use crate::turn::{ClientTurn, Event, FinishReason, MemoryHold, Outcome, Usage};
 
 /// Writes the events of a response, and stores the response when its turn has ended.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub struct ResponseWriter {
     output: ResponseOutput,
     /// `None` for a response that is not stored, or has ended.
     running: Option<RunningResponse>,
+    /// The memory of the request's items in `output`, until they are the store's.
+    _memory: MemoryHold,
 }
 
 /// The end of a response.
@@ -59,6 +61,7 @@ impl ResponseWriter {
             previous: spec.previous,
             output: ResponseOutput::new(id.clone(), spec.input, spec.encrypted_reasoning),
             running: None,
+            _memory: spec.memory,
             id,
         };
         // Registered before the first event, so that the client can cancel or retrieve the id in `response.created`.

@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
 use tests::http::{DEADLINE, Version, bearer, post};
 use tests::upstream::Behavior;
 use tokio::time::{sleep, timeout};
@@ -25,7 +28,7 @@ async fn unstarted_request_is_retried_with_its_whole_body() {
     for version in [Version::H1, Version::H2] {
         let (upstream, envoy) = start_with(NOT_STARTED, |options| options).await;
         let mut client = envoy.connect(version).await;
-        let length = 8 << 20;
+        let length = 200 << 10;
         let ready = async {
             while upstream.requests().len() < 2 {
                 sleep(Duration::from_millis(10)).await;
@@ -43,6 +46,21 @@ async fn unstarted_request_is_retried_with_its_whole_body() {
                 retry.header("x-request-id"),
                 received[0].header("x-request-id")
             );
+        }
+    }
+}
+
+/// Envoy keeps a copy of what it may retry, so that it retries neither a large body nor one without a declared length.
+#[tokio::test]
+async fn large_and_chunked_bodies_are_not_kept_for_retries() {
+    for version in [Version::H1, Version::H2] {
+        let (upstream, envoy) = start_with(NOT_STARTED, |options| options).await;
+        let chunked = chat(1000)
+            .map(|body| StreamBody::new(body.into_data_stream().map_ok(Frame::data)).boxed());
+        for (sent, request) in [chat(300 << 10), chunked].into_iter().enumerate() {
+            let response = envoy.connect(version).await.send(request).await.unwrap();
+            assert_eq!(response.header("x-should-retry"), "true", "{version:?}");
+            assert_eq!(upstream.requests().len(), sent + 1, "{version:?}");
         }
     }
 }

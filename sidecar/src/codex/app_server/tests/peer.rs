@@ -7,8 +7,8 @@ use super::super::ids::TurnKey;
 use super::super::session::*;
 use crate::codex::rate_limits::SharedRateLimits;
 use crate::turn::{
-    Content, Effort, Event, Item, Message, Model, Outcome, Profile, Role, Summary, Tools,
-    TurnError, TurnRequest,
+    Content, Effort, Event, Item, MemoryHold, Message, Model, Outcome, Profile, Role, Summary,
+    Tools, TurnError, TurnRequest,
 };
 
 pub(super) const KEY: TurnKey = TurnKey(7);
@@ -25,6 +25,7 @@ pub(super) fn request() -> TurnRequest {
         tools: Tools::default(),
         schema: None,
         summary: Summary::None,
+        memory: MemoryHold::default(),
     }
 }
 

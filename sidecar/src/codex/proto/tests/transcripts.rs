@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use super::super::session::*;
 use crate::codex::rate_limits::SharedRateLimits;
 use crate::turn::{
-    Content, Effort, Event, FinishReason, Item, Message, Model, Outcome, Profile, Role, Summary,
-    Tools, TurnError, TurnRequest, Usage,
+    Content, Effort, Event, FinishReason, Item, MemoryHold, Message, Model, Outcome, Profile, Role,
+    Summary, Tools, TurnError, TurnRequest, Usage,
 };
 
 /// The result of a transcript: the client's view, and the lines for the child.
@@ -35,6 +35,7 @@ fn request() -> TurnRequest {
         tools: Tools::default(),
         schema: None,
         summary: Summary::Auto,
+        memory: MemoryHold::default(),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::openai::responses::echo::{
 use crate::openai::responses::scope::ClientResponses;
 use crate::openai::{ApiError, Delivery, IgnoredFields, ResponseOptions};
 use crate::store::ConversationNode;
-use crate::turn::{Item, Profile, Summary, Tools, TruncationRules, TurnRequest};
+use crate::turn::{Item, MemoryHold, Profile, Summary, Tools, TruncationRules, TurnRequest};
 
 /// The parts of a request that its response needs.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct ResponseSpec {
     pub(in crate::openai::responses) previous: Option<Arc<ConversationNode>>,
     /// The items of the request.
     pub(in crate::openai::responses) input: Vec<Item>,
+    /// The memory of `input`.
+    pub memory: MemoryHold,
 }
 
 /// Parses a request body. `responses` are the stored ones that the request may refer to.
@@ -64,6 +66,7 @@ pub fn parse(
         schema,
         summary,
         model,
+        memory: MemoryHold::default(),
     };
     let options = ResponseOptions {
         delivery: delivery(&body)?,
@@ -79,6 +82,7 @@ pub fn parse(
         encrypted_reasoning: includes_encrypted_reasoning(body.include.as_deref())?,
         previous: input.previous,
         input: input.items,
+        memory: MemoryHold::default(),
         echo: RequestEcho {
             service_tier: turn.model.service_tier.clone().unwrap_or_else(default_tier),
             reasoning: ReasoningEcho::new(turn.model.effort.as_ref(), summary),

@@ -1,20 +1,25 @@
 //! The encoding of a request body, RFC 9110, section 8.4: gzip (RFC 1952), zstd (RFC 8878), or identity.
 //! `ruzstd` rather than the crate `zstd`, which compiles the C library and would need a C compiler for every target.
 
-use std::io::{self, Read};
+use std::io::{ErrorKind, Read};
 
-use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 use ruzstd::decoding::StreamingDecoder;
 use tokio::task::spawn_blocking;
 
+use super::buffer::ReservedBuffer;
+use super::request_body::RequestBody;
 use crate::openai::ApiError;
+use crate::turn::MemoryReservation;
 
 /// Largest zstd window, in bytes, that a decoder of HTTP bodies must support (RFC 9659, section 3). A larger one is
 /// allowed up to the limit of a body: a frame in one segment has a window of its own length.
 const MIN_SUPPORTED_WINDOW: u64 = 8 << 20;
+
+/// Bytes that are decoded at a time.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// An encoding that the sidecar decodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,33 +56,95 @@ impl ContentEncoding {
         }
     }
 
-    /// Decodes a body, to at most `limit` bytes.
+    /// Decodes a body, to at most `limit` bytes; `memory` is that of `body`, and grows with what is decoded.
     ///
     /// # Errors
-    /// 413 when the decoded body is longer, 400 when the body does not have this encoding.
-    pub(super) async fn decode(self, body: Bytes, limit: usize) -> Result<Bytes, ApiError> {
+    /// 413 when the decoded body is longer, 400 when the body does not have this encoding, and the errors of a
+    /// reservation that cannot grow.
+    pub(super) async fn decode(
+        self,
+        body: Vec<u8>,
+        limit: usize,
+        memory: MemoryReservation,
+    ) -> Result<RequestBody, ApiError> {
         if self == Self::Identity {
-            return Ok(body);
+            return RequestBody::new(body, memory);
         }
-        // 16 MiB take tens of milliseconds, too long for a thread that serves other connections.
-        let decoded = spawn_blocking(move || self.decode_all(&body, limit)).await;
+        // 16 MiB take tens of milliseconds, too long for a thread that serves other connections. The memory goes along:
+        // the thread keeps decoding after the client has disconnected.
+        let decoded = spawn_blocking(move || self.decode_reserved(body, limit, memory)).await;
         decoded.unwrap_or_else(|_| Err(ApiError::internal("The decoder of the body failed.")))
     }
 
-    fn decode_all(self, body: &[u8], limit: usize) -> Result<Bytes, ApiError> {
-        let decoded = match self {
+    fn decode_reserved(
+        self,
+        body: Vec<u8>,
+        limit: usize,
+        mut memory: MemoryReservation,
+    ) -> Result<RequestBody, ApiError> {
+        // The encoded body is no conversation, so that it is charged once.
+        memory.resize(body.capacity())?;
+        let decoded = self.decode_all(&body, limit, &mut memory)?;
+        drop(body);
+        RequestBody::new(decoded, memory)
+    }
+
+    fn decode_all(
+        self,
+        body: &[u8],
+        limit: usize,
+        memory: &mut MemoryReservation,
+    ) -> Result<Vec<u8>, ApiError> {
+        let buffer = ReservedBuffer::new(limit, memory);
+        match self {
             Self::Identity => Ok(body.to_vec()),
-            Self::Gzip => read_bounded(&mut MultiGzDecoder::new(body), limit),
-            Self::Zstd => decode_zstd(body, limit),
-        };
-        match decoded {
-            Ok(decoded) if decoded.len() > limit => Err(ApiError::body_too_large(limit)),
-            Ok(decoded) => Ok(decoded.into()),
-            Err(_) => Err(ApiError::invalid(format!(
-                "Invalid `content-encoding`: the body is not complete and valid {}; send it again, or uncompressed.",
-                self.name()
-            ))),
+            Self::Gzip => self.read_all(&mut MultiGzDecoder::new(body), buffer),
+            Self::Zstd => self.decode_zstd(body, limit, buffer),
         }
+    }
+
+    /// Decodes one frame. Further frames are refused: each of them costs a window, and no HTTP client sends several.
+    fn decode_zstd(
+        self,
+        body: &[u8],
+        limit: usize,
+        buffer: ReservedBuffer<'_>,
+    ) -> Result<Vec<u8>, ApiError> {
+        let max_window = MIN_SUPPORTED_WINDOW.max(limit as u64);
+        let mut frame = StreamingDecoder::new_with_max_window_size(body, max_window)
+            .map_err(|_| self.invalid())?;
+        let decoded = self.read_all(&mut frame, buffer)?;
+        let (rest, decoder) = frame.into_parts();
+        let sum = decoder.get_checksum_from_data();
+        let is_intact = sum.is_none() || sum == decoder.get_calculated_checksum();
+        if rest.is_empty() && is_intact {
+            Ok(decoded)
+        } else {
+            Err(self.invalid())
+        }
+    }
+
+    fn read_all(
+        self,
+        reader: &mut impl Read,
+        mut buffer: ReservedBuffer<'_>,
+    ) -> Result<Vec<u8>, ApiError> {
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            match reader.read(&mut piece) {
+                Ok(0) => return Ok(buffer.into_bytes()),
+                Ok(length) => buffer.extend(&piece[..length])?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Err(self.invalid()),
+            }
+        }
+    }
+
+    fn invalid(self) -> ApiError {
+        ApiError::invalid(format!(
+            "Invalid `content-encoding`: the body is not complete and valid {}; send it again, or uncompressed.",
+            self.name()
+        ))
     }
 
     fn name(self) -> &'static str {
@@ -86,29 +153,6 @@ impl ContentEncoding {
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
         }
-    }
-}
-
-/// Reads at most one byte more than `limit`, which tells a body that is too long from one that just fits.
-fn read_bounded(reader: &mut impl Read, limit: usize) -> io::Result<Vec<u8>> {
-    let mut decoded = Vec::new();
-    reader.take(limit as u64 + 1).read_to_end(&mut decoded)?;
-    Ok(decoded)
-}
-
-/// Decodes one frame. Further frames are refused: each of them costs a window, and no HTTP client sends several.
-fn decode_zstd(body: &[u8], limit: usize) -> io::Result<Vec<u8>> {
-    let max_window = MIN_SUPPORTED_WINDOW.max(limit as u64);
-    let mut frame =
-        StreamingDecoder::new_with_max_window_size(body, max_window).map_err(io::Error::other)?;
-    let decoded = read_bounded(&mut frame, limit)?;
-    let (rest, decoder) = frame.into_parts();
-    let sum = decoder.get_checksum_from_data();
-    let is_intact = sum.is_none() || sum == decoder.get_calculated_checksum();
-    if decoded.len() > limit || (rest.is_empty() && is_intact) {
-        Ok(decoded)
-    } else {
-        Err(io::ErrorKind::InvalidData.into())
     }
 }
 
@@ -122,6 +166,7 @@ mod tests {
     use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
     use super::*;
+    use crate::turn::MemoryBudget;
 
     fn encode(encoding: ContentEncoding, body: &[u8]) -> Vec<u8> {
         match encoding {
@@ -133,6 +178,11 @@ mod tests {
             }
             ContentEncoding::Zstd => compress_to_vec(body, CompressionLevel::Fastest),
         }
+    }
+
+    fn decode(encoding: ContentEncoding, body: &[u8], limit: usize) -> Result<Vec<u8>, ApiError> {
+        let mut memory = MemoryBudget::new(usize::MAX).reservation("ann");
+        encoding.decode_all(body, limit, &mut memory)
     }
 
     const COMPRESSED: [ContentEncoding; 2] = [ContentEncoding::Gzip, ContentEncoding::Zstd];
@@ -164,10 +214,10 @@ mod tests {
             let body = vec![b'x'; 100_000];
             let encoded = encode(encoding, &body);
             assert!(encoded.len() < 5_000, "{encoding:?}: {}", encoded.len());
-            let fits = encoding.decode_all(&encoded, body.len()).unwrap();
+            let fits = decode(encoding, &encoded, body.len()).unwrap();
             assert_eq!(fits, body);
             for limit in [0, 1, body.len() - 1] {
-                let error = encoding.decode_all(&encoded, limit).unwrap_err();
+                let error = decode(encoding, &encoded, limit).unwrap_err();
                 assert_eq!(error.code(), "request_too_large", "{encoding:?} {limit}");
             }
         }
@@ -190,7 +240,7 @@ mod tests {
                 b"",
                 b"{}",
             ] {
-                let error = encoding.decode_all(body, 1 << 20).unwrap_err();
+                let error = decode(encoding, body, 1 << 20).unwrap_err();
                 assert_eq!(error.status.as_u16(), 400, "{encoding:?} {}", body.len());
             }
         }
@@ -201,9 +251,9 @@ mod tests {
         fn any_bytes_decode_or_are_rejected(body in prop::collection::vec(any::<u8>(), 0..300), limit in 0_usize..400) {
             for encoding in COMPRESSED {
                 let encoded = encode(encoding, &body);
-                let decoded = encoding.decode_all(&encoded, limit);
-                prop_assert_eq!(decoded.ok(), (body.len() <= limit).then(|| body.clone().into()));
-                let _ = encoding.decode_all(&body, limit); // Must not panic.
+                let decoded = decode(encoding, &encoded, limit);
+                prop_assert_eq!(decoded.ok(), (body.len() <= limit).then(|| body.clone()));
+                let _ = decode(encoding, &body, limit); // Must not panic.
             }
         }
     }

@@ -31,8 +31,8 @@ fn callbacks(exports: &BTreeSet<String>) -> BTreeSet<&str> {
 /// `proxy_on_request_headers`.
 fn implemented() -> BTreeSet<String> {
     let sources = [
-        include_str!("../../../filter/src/root_context.rs"),
-        include_str!("../../../filter/src/http_context.rs"),
+        include_str!("../../../../filter/src/root_context.rs"),
+        include_str!("../../../../filter/src/http_context.rs"),
     ];
     let methods = sources.iter().flat_map(|source| source.split("    fn on_"));
     let names = methods.filter_map(|rest| rest.split_once("(&mut self").map(|(name, _)| name));
