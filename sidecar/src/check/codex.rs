@@ -6,15 +6,13 @@ use std::path::Path;
 
 use super::report::Diagnostic;
 use super::report::Severity::{self, Fail, Pass, Warn};
+use super::variables::PUBLIC_HOST;
 use crate::codex::{
     ConfigToml, DryRun, HomeContents, LaunchError, Login, PERSONAL_LOGIN, Protocol,
 };
 use crate::config::{Config, SandboxMode};
 use crate::error_chain;
 use crate::turn::{Effort, Profile};
-
-/// The address of Envoy's public listener in the compose file and for `cargo xtask up`.
-const PUBLIC_HOST: &str = "PROXY_HOST";
 
 /// Checks the operator's files and the result of the dry run.
 pub(super) fn check(config: &Config, dry_run: Result<&DryRun, &LaunchError>) -> Vec<Diagnostic> {

@@ -15,11 +15,15 @@ use crate::process::orphans;
 /// Prefixes of this project's variables.
 const PREFIXES: [&str; 5] = ["CODEX_", "PROTO_LOG_", "PROXY_", "SIDECAR_", "TOKEN_LOG_"];
 
+/// The address of Envoy's public listener in the compose file and for `cargo xtask up`.
+pub(super) const PUBLIC_HOST: &str = "PROXY_HOST";
+
 /// Variables that the filter reads; Envoy may be started from the same environment file.
-const FILTER_VARIABLES: [&str; 7] = [
+const FILTER_VARIABLES: [&str; 8] = [
     "PROXY_API_KEY",
     "PROXY_CORS_ALLOWED_ORIGINS",
     "PROXY_ENABLE_CORS",
+    PUBLIC_HOST,
     "PROXY_PROTECT_MODELS",
     "PROXY_RATE_LIMIT_ENABLED",
     "PROXY_RATE_LIMIT_MAX",
@@ -27,12 +31,7 @@ const FILTER_VARIABLES: [&str; 7] = [
 ];
 
 /// Variables of the compose file and of `cargo xtask`, the credential that children inherit, and the mark of children.
-const OTHER_VARIABLES: [&str; 4] = [
-    "CODEX_ACCESS_TOKEN",
-    "CODEX_EDGE_TOOLS",
-    "PROXY_HOST",
-    orphans::OWNER_ENV,
-];
+const OTHER_VARIABLES: [&str; 3] = ["CODEX_ACCESS_TOKEN", "CODEX_EDGE_TOOLS", orphans::OWNER_ENV];
 
 /// Similarity, from 0 to 1, from which a known name is suggested for an unknown one.
 const SIMILARITY: f64 = 0.8;
@@ -48,8 +47,12 @@ pub(super) fn check_filter(set: &BTreeMap<String, String>, now: SystemTime) -> V
         .into_iter()
         .filter_map(|name| {
             let value = set.get(name)?;
-            // Alone, since the parser reports the first mistake only.
-            let environment = BTreeMap::from([(name.to_owned(), value.clone())]);
+            // Alone, since the parser reports the first mistake only; with the address, which decides on the length of keys.
+            let mut environment = BTreeMap::from([(name.to_owned(), value.clone())]);
+            environment.extend(
+                set.get_key_value(PUBLIC_HOST)
+                    .map(|(name, host)| (name.clone(), host.clone())),
+            );
             let error = FilterConfig::load(FILTER_JSON, &environment, now).err()?;
             Some(describe_rejected(name, &error.to_string()))
         })
@@ -192,6 +195,21 @@ mod tests {
             assert!(warning.text.contains(problem), "{warning:?}");
             assert!(!warning.text.contains("two words"), "{warning:?}");
         }
+    }
+
+    #[test]
+    fn short_key_is_reported_where_other_machines_can_connect() {
+        let check = |host: &str| {
+            let set = [("PROXY_API_KEY", "short"), (PUBLIC_HOST, host)];
+            let set = set.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            check_filter(&BTreeMap::from(set), SystemTime::now())
+        };
+        assert!(check("127.0.0.1").is_empty());
+        let reported = format!("{:?}", check("0.0.0.0"));
+        assert!(
+            reported.contains("shorter than 16 characters"),
+            "{reported}"
+        );
     }
 
     #[test]
