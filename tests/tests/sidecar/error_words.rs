@@ -1,9 +1,25 @@
 //! The words of error messages: those that clients search for, and the terms of JSON instead of those of the parser.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tests::http::{get, post};
+use tests::sidecar::Sidecar;
+use tokio::time::{sleep, timeout};
 
-use crate::stack::{ask, assert_error, start, start_with, stream};
+use crate::stack::{SOON, ask, assert_error, start, start_with, stream};
+
+/// Waits until no turn holds the only slot: a slot is free when the child has closed the turn, which may be after the end
+/// of its response.
+async fn wait_for_the_slot(sidecar: &Sidecar) {
+    let mut client = sidecar.connect().await;
+    let free = async {
+        while client.send(get("/__test/conc")).await.unwrap().json()["conc"] != 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, free).await.expect("the slot becomes free");
+}
 
 #[tokio::test]
 async fn full_queue_used_up_plan_and_long_conversation_have_the_words_that_clients_search_for() {
@@ -11,6 +27,7 @@ async fn full_queue_used_up_plan_and_long_conversation_have_the_words_that_clien
         options
             .env("PROXY_SSE_MAX_CONCURRENCY", "1")
             .env("PROXY_QUEUE_MAX", "0")
+            .env("PROXY_TEST_ENDPOINTS", "true")
             .env("CODEX_MODEL", "gpt-5.5")
     };
     let (model, sidecar) = start_with(small).await;
@@ -26,6 +43,7 @@ async fn full_queue_used_up_plan_and_long_conversation_have_the_words_that_clien
     assert!(message.contains("PROXY_QUEUE_MAX"), "{message}");
     model.release("end");
     first.rest().await.unwrap();
+    wait_for_the_slot(&sidecar).await;
     let limit = json!({"status": 429, "error": {"type": "usage_limit_reached"}});
     let quota = ask(&sidecar, limit, json!({})).await;
     assert_error(&quota, 429, "insufficient_quota");
@@ -43,6 +61,7 @@ async fn full_queue_used_up_plan_and_long_conversation_have_the_words_that_clien
     let words = format!("maximum context length is {window} tokens");
     let script = json!({"failed": "context_length_exceeded"});
     let more = json!({"model": "gpt-5.5"});
+    wait_for_the_slot(&sidecar).await;
     let long = ask(&sidecar, script.clone(), more.clone()).await;
     assert_error(&long, 400, "context_length_exceeded");
     assert!(
@@ -54,6 +73,7 @@ async fn full_queue_used_up_plan_and_long_conversation_have_the_words_that_clien
     );
     let body = json!({"model": "gpt-5.5", "input": format!("[[model:{script}]]")});
     let request = post("/v1/responses", body.to_string());
+    wait_for_the_slot(&sidecar).await;
     let long = sidecar.connect().await.send(request).await.unwrap();
     assert_error(&long, 400, "context_length_exceeded");
     assert!(

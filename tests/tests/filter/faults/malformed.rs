@@ -108,10 +108,13 @@ fn malformed_headers_never_admit_an_unauthenticated_request() {
         }
         for value in values() {
             let request = Request::get("/v1/usage").set_header(name, &value);
+            // A comma there stands for several `host` headers.
+            let is_repeated_host = [":authority", "host"].contains(&name) && value.contains(&b',');
+            let expected = if is_repeated_host { 400 } else { 401 };
             for exchange in gateway.send(request) {
                 assert_eq!(
                     exchange.status(),
-                    401,
+                    expected,
                     "{name}: {:?}",
                     value.escape_ascii().to_string().get(..50)
                 );
