@@ -98,7 +98,7 @@ async fn measure(
     let peak = sampler.peak();
     sleep(settings.pick(Duration::from_secs(30), Duration::ZERO)).await;
     let soon = processes.memory();
-    // Envoy's allocator waits a minute before it takes a page for unused.
+    // Envoy's allocator waits one to five minutes before it takes a page for unused.
     sleep(settings.pick(Duration::from_mins(1), Duration::ZERO)).await;
     let late = processes.memory();
     latencies.row(attack.name(), latency_cells(&idle, &during));
