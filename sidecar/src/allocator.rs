@@ -24,16 +24,3 @@ pub fn configure() {
         }
     }
 }
-
-/// Gives the free pages of all arenas back to the system; without effect with another C library than glibc.
-pub fn trim() {
-    #[cfg(target_env = "gnu")]
-    #[expect(
-        unsafe_code,
-        reason = "it takes a number, and locks each arena by itself"
-    )]
-    // Returns whether memory was given back.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}

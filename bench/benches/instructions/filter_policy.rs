@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::hint::black_box;
 use std::num::NonZeroU32;
+use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use filter::auth::{Client, KeyHash, Keyring};
@@ -126,6 +127,7 @@ fn client(number: usize) -> Client {
         expires_at: None,
         admin: false,
         profile: None,
+        in_flight: Rc::default(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::io::Write;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use futures_util::future::select;
 use futures_util::stream;
 use http::Request;
 use http_body_util::{BodyExt, StreamBody};
@@ -206,21 +207,27 @@ async fn queued_turn_holds_its_memory_until_a_child_has_the_conversation() {
     );
     let long = json!({"model": "codex-5", "stream": true, "messages": [{"role": "user", "content": prompt}]});
     let mut running: Client = sidecar.connect().await;
-    let stream = running
+    let mut stream = running
         .stream(of("ann", post(CHAT, long.to_string())))
         .await
         .unwrap();
-    // The running turn has given its memory back, so that the next body has room; it waits for a permit.
-    let mut queued: Client = sidecar.connect().await;
-    let waiting = queued.stream(of("ann", post(CHAT, large.clone())));
-    let mut waiting = Box::pin(waiting);
-    let refused = tokio::select! {
-        _ = &mut waiting => panic!("the permit is taken"),
-        refused = send_until(&sidecar, 429, || of("ann", post(CHAT, large.clone()))) => refused,
+    // The model has answered, so that the child has the conversation.
+    let mut text = String::new();
+    while !text.contains(r#""content":"a""#) {
+        let chunk = stream.next().await.unwrap().expect("the stream goes on");
+        text.push_str(&String::from_utf8_lossy(&chunk.data));
+    }
+    // It has given its memory back: one of two further bodies has room, and waits for the permit with its memory.
+    let send_large = async || {
+        let mut client = sidecar.connect().await;
+        let sent = client.send(of("ann", post(CHAT, large.clone()))).await;
+        sent.expect("a response arrives")
     };
+    let further = select(Box::pin(send_large()), Box::pin(send_large())).await;
+    let (refused, queued) = further.factor_first();
     assert_error(&refused, 429, "client_memory_exceeded");
     drop(stream);
     drop(running);
-    let served = waiting.await.unwrap().collect().await.unwrap();
+    let served = queued.await;
     assert_eq!(served.status, 200, "{served:?}");
 }

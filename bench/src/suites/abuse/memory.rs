@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::suites::stack::Stack;
@@ -52,24 +52,25 @@ impl Processes {
 #[derive(Debug)]
 pub(super) struct PeakSampler {
     peak: Arc<Mutex<Memory>>,
-    task: JoinHandle<()>,
+    /// Dropped, and so aborted, with the sampler.
+    _task: JoinSet<()>,
 }
 
 impl PeakSampler {
     pub(super) fn start(processes: Processes) -> Self {
         let peak = Arc::new(Mutex::new(Memory::default()));
         let highest = Arc::clone(&peak);
-        let task = tokio::spawn(async move {
+        let mut task = JoinSet::new();
+        task.spawn(async move {
             loop {
                 raise(&highest, processes.memory());
                 sleep(SAMPLE_INTERVAL).await;
             }
         });
-        Self { peak, task }
+        Self { peak, _task: task }
     }
 
     pub(super) fn peak(self) -> Memory {
-        self.task.abort();
         *self.peak.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,7 @@
 //! One key that leans on the service, and another client's small chats beside it.
 //!
 //! Idle and attack alternate in one run, so that both meet the same machine. Memory is sampled during the attack, and
-//! once more half a minute after it.
+//! twice more after it.
 
 mod attack;
 mod memory;

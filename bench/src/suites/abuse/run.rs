@@ -46,13 +46,16 @@ pub(in crate::suites) async fn run(settings: &Settings) -> anyhow::Result<Sectio
         &[
             "Envoy, MiB",
             "peak",
-            "after",
+            "30 s later",
+            "90 s later",
             "sidecar, MiB",
             "peak",
-            "after",
+            "30 s later",
+            "90 s later",
             "child, MiB",
             "peak",
-            "after",
+            "30 s later",
+            "90 s later",
         ],
     );
     for attack in Attack::ALL {
@@ -94,9 +97,12 @@ async fn measure(
     drop(attackers);
     let peak = sampler.peak();
     sleep(settings.pick(Duration::from_secs(30), Duration::ZERO)).await;
-    let after = processes.memory();
+    let soon = processes.memory();
+    // Envoy's allocator waits one to five minutes before it takes a page for unused.
+    sleep(settings.pick(Duration::from_mins(1), Duration::ZERO)).await;
+    let late = processes.memory();
     latencies.row(attack.name(), latency_cells(&idle, &during));
-    memory.row(attack.name(), memory_cells(before, peak, after));
+    memory.row(attack.name(), memory_cells([before, peak, soon, late]));
     Ok(())
 }
 
@@ -157,8 +163,8 @@ fn latency_cells(idle: &Load, during: &Load) -> Vec<Cell> {
     numbers.map(Cell::from).into()
 }
 
-fn memory_cells(before: Memory, peak: Memory, after: Memory) -> Vec<Cell> {
-    let of = |part: fn(Memory) -> f64| [before, peak, after].map(part);
+fn memory_cells(memory: [Memory; 4]) -> Vec<Cell> {
+    let of = |part: fn(Memory) -> f64| memory.map(part);
     [
         of(|memory| memory.envoy),
         of(|memory| memory.sidecar),
