@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::launch::sandbox::AgentSandbox;
+use super::launch::agent_clients::AgentPlaces;
 use super::launch::{Launch, Login, Protocol, watch_models};
 use super::login_watch::watch_login;
 use super::rate_limits::{RateLimits, SharedRateLimits};
@@ -26,6 +26,8 @@ use crate::turn::{Profile, Timers, Turn, TurnError, TurnRequest, channel};
 #[derive(Debug)]
 pub struct Backend {
     workers: ProfileWorkers,
+    /// The client whose agents run.
+    agents: AgentPlaces,
     /// A permit per concurrent turn; without a limit, the maximum of a semaphore.
     permits: Arc<Semaphore>,
     limits: Limits,
@@ -53,6 +55,7 @@ impl Backend {
         tasks: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) -> Self {
+        let hides_files = launch.hides_files_from_agents();
         let launch = Arc::new(launch);
         let (published, login) = watch::channel(launch.login_before_check());
         tasks.spawn(watch_login(Arc::clone(&launch), published, stop.clone()));
@@ -66,6 +69,7 @@ impl Backend {
         };
         Self {
             workers: ProfileWorkers::start(default, &settings, tasks),
+            agents: AgentPlaces::new(limits.agents.clients, hides_files),
             permits: Arc::new(Semaphore::new(permits(limits))),
             limits,
             queued: AtomicUsize::new(0),
@@ -118,25 +122,30 @@ impl Backend {
         self.launch.catalogue()
     }
 
-    /// Begins a turn as soon as it has a permit.
+    /// Begins a turn of `client` as soon as it has a permit.
     ///
     /// # Errors
     /// The turn is not admitted: no child is ready, this Codex does not support tools, the agent sandbox does not work,
     /// the queue is full, `queue_timeout` has passed, or the workspace cannot be created.
-    pub async fn begin(&self, request: TurnRequest, timers: Timers) -> Result<Turn, TurnError> {
+    pub async fn begin(
+        &self,
+        request: TurnRequest,
+        client: &str,
+        timers: Timers,
+    ) -> Result<Turn, TurnError> {
         let workers = self.workers.of(request.profile);
         if self.protocol() == Protocol::Proto && !request.tools.offered.is_empty() {
             return Err(TurnError::ToolsUnsupported(self.version().to_owned()));
         }
         let agent = match request.profile {
             Profile::Chat => None,
-            Profile::Agent => Some(self.launch.agent()?),
+            Profile::Agent => Some((self.launch.agent()?, self.agents.enter(client)?)),
         };
         // Before the queue: a request that cannot be served must not wait for a permit first.
         workers.ready().await?;
         let permit = self.acquire_permit().await?;
         let workspace = agent
-            .map(AgentSandbox::workspace)
+            .map(|(agent, place)| agent.workspace(place))
             .transpose()
             .map_err(|error| {
                 tracing::error!(%error, "workspace creation failed");
