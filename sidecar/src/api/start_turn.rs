@@ -72,7 +72,7 @@ pub(super) async fn start(
     let recorder = TurnRecorder::new(state.sinks.clone(), info);
     let timers = timers(state, turn.profile, delivery);
     state.shared_login.notice(&client, &state.backend.login());
-    let turn = match state.backend.begin(turn, &client, timers).await {
+    let turn = match state.backend.begin(&client, turn, timers).await {
         Ok(turn) => turn,
         Err(error) => {
             let error = ApiError::from(error);

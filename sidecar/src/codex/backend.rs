@@ -129,8 +129,8 @@ impl Backend {
     /// the queue is full, `queue_timeout` has passed, or the workspace cannot be created.
     pub async fn begin(
         &self,
-        request: TurnRequest,
         client: &str,
+        request: TurnRequest,
         timers: Timers,
     ) -> Result<Turn, TurnError> {
         let workers = self.workers.of(request.profile);
