@@ -26,7 +26,7 @@ use crate::turn::{Profile, Timers, Turn, TurnError, TurnRequest, channel};
 #[derive(Debug)]
 pub struct Backend {
     workers: ProfileWorkers,
-    /// The client whose agents run.
+    /// The client with running agents.
     agents: AgentPlaces,
     /// A permit per concurrent turn; without a limit, the maximum of a semaphore.
     permits: Arc<Semaphore>,

@@ -183,7 +183,7 @@ impl ChildConnection {
         let _ = timeout(INTERRUPT_GRACE, completed).await; // The rest fails when the connection is dropped.
     }
 
-    /// Fails the turn whose large images the child was decoding, and takes the turns that may begin again on another
+    /// Fails the turn with the large images that the child was decoding, and takes the turns that may begin again on another
     /// child: the model has not been asked for them, and no child has ended with them before. Called when this child has
     /// ended. `error` is the failure of the former, if the child ended because of it.
     pub(super) fn take_unasked(&mut self, error: Option<TurnError>) -> Vec<QueuedTurn> {

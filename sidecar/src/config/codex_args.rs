@@ -131,7 +131,7 @@ pub(super) struct WorkerArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Agents")]
 pub(super) struct AgentArgs {
-    /// Clients whose agents may run at the same time: those of one key, while others are rejected with 429, or of any; `auto`
+    /// Clients that may run agents at the same time: those of one key, while others are rejected with 429, or of any; `auto`
     /// allows any if the sandbox hides the files of one agent from another.
     #[arg(
         long,

@@ -140,11 +140,11 @@ pub struct Limits {
 pub struct AgentLimits {
     /// Maximum size of the folder of a turn, and of each file that an agent writes, in bytes; `None` is unlimited.
     pub folder_bytes: Option<NonZeroU64>,
-    /// Clients whose agents may run at the same time.
+    /// Clients that may run agents at the same time.
     pub clients: AgentClients,
 }
 
-/// Clients whose agents may run at the same time.
+/// Clients that may run agents at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum AgentClients {
     /// Those of any client where the sandbox hides the files of other turns, else those of one.

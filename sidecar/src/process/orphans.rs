@@ -36,7 +36,7 @@ pub fn reap() {
     reap_folders(&std::env::temp_dir(), FOLDER_PREFIX);
 }
 
-/// Removes the folders in `parent` whose names begin with `prefix` and the mark of an owner that has exited.
+/// Removes the folders in `parent` with names that begin with `prefix` and the mark of an owner that has exited.
 pub fn reap_folders(parent: &Path, prefix: &str) {
     for folder in orphaned_folders(parent, prefix) {
         tracing::warn!(folder = %folder.display(), "removed orphaned folder");

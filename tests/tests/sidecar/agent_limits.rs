@@ -112,7 +112,7 @@ async fn agents_cannot_read_the_home_the_logs_and_each_others_folders() {
                     .home_file("auth.json", "{\"secret\":1}")
             })
             .await;
-            // A turn whose folder another client's agent looks for.
+            // The folder of this turn is what the agent of another client looks for.
             let mut held = hold(&sidecar, "a").await;
             let command = format!(
                 "cat {home}/auth.json; ls {home}; cat {log}; ls -d {dir}/codex-edge-*/work/codex-edge-turns/turn-* 2>/dev/null; ls {dir}/codex-edge-*/child-*/home; echo mine > mine; cat mine; echo end",

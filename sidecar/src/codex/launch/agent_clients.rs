@@ -1,4 +1,4 @@
-//! The client whose agents run. Agents are processes of one user: where the sandbox hides no files, those of several clients
+//! The client with running agents. Agents are processes of one user: where the sandbox hides no files, those of several clients
 //! could read each other's folders while both run.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -105,11 +105,11 @@ impl AgentSandbox {
             paths.insert(path.to_string_lossy().into_owned(), access.into());
         };
         set(Path::new(":root"), "read");
-        let children = fs::read_dir(&hidden.private)
+        let entries = fs::read_dir(&hidden.private)
             .into_iter()
             .flatten()
             .flatten();
-        let children = children
+        let children = entries
             .filter(|entry| entry.file_name().to_string_lossy().starts_with("child-"))
             .map(|entry| entry.path());
         let mut masked: Vec<PathBuf> = Vec::new();
