@@ -20,7 +20,7 @@ pub struct ChildHarness {
 
 #[derive(Debug)]
 enum Session {
-    AppServer(AppServerSession),
+    AppServer(Box<AppServerSession>),
     /// With the number of the turn that was begun last.
     Proto(ProtoSession, u64),
 }
@@ -48,7 +48,7 @@ impl ChildHarness {
         let (session, first) = match protocol {
             Protocol::AppServer => {
                 let (session, output) = AppServerSession::start(SharedRateLimits::default(), now);
-                (Session::AppServer(session), output.into())
+                (Session::AppServer(Box::new(session)), output.into())
             }
             Protocol::Proto => {
                 let limits = SharedRateLimits::default();

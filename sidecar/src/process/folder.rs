@@ -173,7 +173,7 @@ mod tests {
         let read_only = Permissions::from_mode(0o400);
         fs::set_permissions(locked.join("deeper/file"), read_only).unwrap();
         for name in ["deeper/1", "deeper", "."] {
-            fs::set_permissions(locked.join(name), Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(locked.join(name), Permissions::from_mode(0o000)).unwrap();
         }
         let path = folder.path().to_owned();
         drop(folder);
