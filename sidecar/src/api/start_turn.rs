@@ -8,7 +8,7 @@ use super::state::AppState;
 use super::turn_recorder::{TurnInfo, TurnRecorder};
 use crate::openai::{ApiError, Delivery, ResponseOptions};
 use crate::store::ReasoningCollector;
-use crate::turn::{ClientTurn, Timers, TruncationRules, TurnObserver, TurnRequest, Usage};
+use crate::turn::{ClientTurn, Profile, Timers, TruncationRules, TurnObserver, TurnRequest, Usage};
 
 /// Rejects a prompt that is over the operator's own limit, before it takes a permit; `param` is the field that holds
 /// the prompt.
@@ -70,7 +70,7 @@ pub(super) async fn start(
     // Before the turn is queued, so that the recorded time includes the queue, and a rejection is recorded too.
     let client = info.client.clone();
     let recorder = TurnRecorder::new(state.sinks.clone(), info);
-    let timers = timers(state, delivery);
+    let timers = timers(state, turn.profile, delivery);
     state.shared_login.notice(&client, &state.backend.login());
     let turn = match state.backend.begin(&client, turn, timers).await {
         Ok(turn) => turn,
@@ -105,10 +105,13 @@ pub(super) async fn hold_head(
     delivery
 }
 
-fn timers(state: &AppState, delivery: Delivery) -> Timers {
+fn timers(state: &AppState, profile: Profile, delivery: Delivery) -> Timers {
     let timers = state.config.timers;
     Timers {
-        request: timers.request,
+        request: match profile {
+            Profile::Chat => timers.request,
+            Profile::Agent => timers.agent_request,
+        },
         first_event: timers.first_event,
         idle: match delivery {
             Delivery::Stream { .. } | Delivery::BackgroundStream => timers.stream_idle,

@@ -204,8 +204,13 @@ fn sandbox(config: &Config, dry_run: &DryRun) -> Diagnostic {
             Warn,
             format!("{mode}: agents have the full access of this user"),
         ),
+        Protocol::AppServer if launch.hides_files_from_agents() => {
+            let text = "is supported on this system, and hides CODEX_HOME, the logs and the folders of other turns";
+            (Pass, format!("{mode} {text}"))
+        }
         Protocol::AppServer if launch.accepts_agent_turns() => {
-            (Pass, format!("{mode} is supported on this system"))
+            let text = "is supported on this system, but agents can read CODEX_HOME, the logs, and each other's folders";
+            (unsupported, format!("{mode} {text}"))
         }
         Protocol::AppServer => (
             unsupported,

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::admission::Admission;
-use super::launch::sandbox::AgentSandbox;
+use super::launch::agent_clients::AgentPlaces;
 use super::launch::{Launch, Login, Protocol, watch_models};
 use super::login_watch::watch_login;
 use super::rate_limits::{RateLimits, SharedRateLimits};
@@ -26,6 +26,8 @@ use crate::turn::{Profile, Timers, Turn, TurnError, TurnRequest, channel};
 pub struct Backend {
     workers: ProfileWorkers,
     admission: Admission,
+    /// The client with running agents.
+    agents: AgentPlaces,
     limits: Limits,
     launch: Arc<Launch>,
     rate_limits: SharedRateLimits,
@@ -50,6 +52,7 @@ impl Backend {
         tasks: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) -> Self {
+        let hides_files = launch.hides_files_from_agents();
         let launch = Arc::new(launch);
         let (published, login) = watch::channel(launch.login_before_check());
         tasks.spawn(watch_login(Arc::clone(&launch), published, stop.clone()));
@@ -64,6 +67,7 @@ impl Backend {
         Self {
             workers: ProfileWorkers::start(default, &settings, tasks),
             admission: Admission::new(limits),
+            agents: AgentPlaces::new(limits.agents.clients, hides_files),
             limits,
             launch: settings.launch,
             rate_limits: settings.rate_limits,
@@ -130,13 +134,13 @@ impl Backend {
         }
         let agent = match request.profile {
             Profile::Chat => None,
-            Profile::Agent => Some(self.launch.agent()?),
+            Profile::Agent => Some((self.launch.agent()?, self.agents.enter(client)?)),
         };
         // Before the queue: a request that cannot be served must not wait for a permit first.
         workers.ready().await?;
         let permit = self.admission.permit(client).await?;
         let workspace = agent
-            .map(AgentSandbox::workspace)
+            .map(|(agent, place)| agent.workspace(place))
             .transpose()
             .map_err(|error| {
                 tracing::error!(%error, "workspace creation failed");

@@ -2,6 +2,7 @@
 //! turns.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -47,8 +48,9 @@ pub(super) struct ChildConnection {
     log: ConnectionLog,
     session: AppServerSession,
     turns: HashMap<TurnKey, ActiveTurn>,
-    /// A future per turn, ready when the turn is cancelled: its client disconnected, or a deadline passed.
-    cancelled: FuturesUnordered<BoxFuture<'static, TurnKey>>,
+    /// A future per turn, ready when the turn is cancelled: its client disconnected, or a deadline passed; with the error
+    /// if the folder of an agent has outgrown its limit.
+    cancelled: FuturesUnordered<BoxFuture<'static, (TurnKey, Option<TurnError>)>>,
     /// Number of turns begun on this child, and the key of the next one.
     begun: u64,
     /// Time of the last line from the child.
@@ -130,7 +132,8 @@ impl ChildConnection {
             written = self.stdin.write() => written.map_err(ConnectionError::Write),
             () = self.stderr.log() => Ok(()),
             // `next` returns `None` at once while there are no turns; the pattern then disables this branch.
-            Some(key) = self.cancelled.next() => {
+            Some((key, error)) = self.cancelled.next() => {
+                self.fail(key, error);
                 self.interrupt(key);
                 Ok(())
             }
@@ -145,7 +148,17 @@ impl ChildConnection {
         let key = TurnKey(self.begun);
         self.begun += 1;
         let cancelled = queued.cancel.clone().cancelled_owned();
-        self.cancelled.push(cancelled.map(move |()| key).boxed());
+        let outgrown = match &queued.workspace {
+            Some(workspace) => workspace.outgrown().boxed(),
+            None => pending().boxed(),
+        };
+        let cancelled = async move {
+            tokio::select! {
+                () = cancelled => (key, None),
+                () = outgrown => (key, Some(TurnError::WorkspaceFull)),
+            }
+        };
+        self.cancelled.push(cancelled.boxed());
         let output = self
             .session
             .begin(key, queued.request, queued.workspace.as_ref());
@@ -171,18 +184,14 @@ impl ChildConnection {
         let _ = timeout(INTERRUPT_GRACE, completed).await; // The rest fails when the connection is dropped.
     }
 
-    /// Fails the turn whose large images the child was decoding, and takes the turns that may begin again on another
+    /// Fails the turn with the large images that the child was decoding, and takes the turns that may begin again on another
     /// child: the model has not been asked for them, and no child has ended with them before. Called when this child has
     /// ended. `error` is the failure of the former, if the child ended because of it.
     pub(super) fn take_unasked(&mut self, error: Option<TurnError>) -> Vec<QueuedTurn> {
         let decoding = self.session.decoding().zip(error);
-        if let Some((key, error)) = decoding
-            && let Some(turn) = self.turns.remove(&key)
-        {
-            // Fails only for a slow reader, and that turn has failed already.
-            turn.events
-                .write(Event::Finished(Outcome::Failed(error)))
-                .ok();
+        if let Some((key, error)) = decoding {
+            self.fail(key, Some(error));
+            self.turns.remove(&key);
         }
         let mut unasked = Vec::new();
         for (key, request) in self.session.take_unasked() {
@@ -207,6 +216,16 @@ impl ChildConnection {
         let output = self.session.tick(now)?;
         self.apply(output);
         Ok(())
+    }
+
+    /// Tells the client of a turn the error that ends it.
+    fn fail(&self, key: TurnKey, error: Option<TurnError>) {
+        if let (Some(turn), Some(error)) = (self.turns.get(&key), error) {
+            // Fails only for a slow reader, and that turn has failed already.
+            turn.events
+                .write(Event::Finished(Outcome::Failed(error)))
+                .ok();
+        }
     }
 
     fn interrupt(&mut self, key: TurnKey) {

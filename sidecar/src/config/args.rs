@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser};
 
-use super::codex_args::{CodexArgs, ModelArgs, WorkerArgs};
+use super::codex_args::{AgentArgs, CodexArgs, ModelArgs, WorkerArgs};
 use super::help;
 use super::listen::Listen;
 use super::values::{StopMode, Timer};
@@ -28,6 +28,8 @@ pub(super) struct RawArgs {
     pub(super) codex: CodexArgs,
     #[command(flatten)]
     pub(super) workers: WorkerArgs,
+    #[command(flatten)]
+    pub(super) agents: AgentArgs,
     #[command(flatten)]
     pub(super) models: ModelArgs,
     #[command(flatten)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::types::{ProtocolChoice, SandboxMode};
+use super::types::{AgentClients, ProtocolChoice, SandboxMode};
 use super::values::{ModelList, ProfileArg, Timer, parse_models, parse_provider};
 
 #[derive(Debug, Args)]
@@ -126,6 +126,37 @@ pub(super) struct WorkerArgs {
         default_value_t = 2048
     )]
     pub(super) codex_child_max_mib: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Agents")]
+pub(super) struct AgentArgs {
+    /// Clients that may run agents at the same time: those of one key, while others are rejected with 429, or of any; `auto`
+    /// allows any if the sandbox hides the files of one agent from another.
+    #[arg(
+        long,
+        env = "PROXY_AGENT_CLIENTS",
+        value_name = "CLIENTS",
+        default_value = "auto",
+        ignore_case = true
+    )]
+    pub(super) agent_clients: AgentClients,
+    /// Timeout of a whole request of an agent in milliseconds; 0 disables it.
+    #[arg(
+        long,
+        env = "PROXY_AGENT_TIMEOUT_MS",
+        value_name = "MS",
+        default_value = "300000"
+    )]
+    pub(super) agent_timeout_ms: Timer,
+    /// Maximum size in MiB of the folder of an agent's turn, and of each file that an agent writes; 0 disables the limit.
+    #[arg(
+        long,
+        env = "PROXY_AGENT_FOLDER_MAX_MIB",
+        value_name = "MIB",
+        default_value_t = 1024
+    )]
+    pub(super) agent_folder_max_mib: u64,
 }
 
 #[derive(Debug, Args)]

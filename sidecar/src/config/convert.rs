@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::{RawArgs, ToolTailArgs};
-use super::types::{Config, Limits, RecycleLimits, TimerConfig, UsageLogConfig};
+use super::types::{AgentLimits, Config, Limits, RecycleLimits, TimerConfig, UsageLogConfig};
 use super::values::{ModelList, ProfileArg, StopMode};
 use crate::catalogue::CatalogueSettings;
 use crate::store::StoreLimits;
@@ -22,6 +22,7 @@ impl From<RawArgs> for Config {
             server,
             codex,
             workers,
+            agents,
             models,
             turns,
             images,
@@ -76,6 +77,10 @@ impl From<RawArgs> for Config {
                         workers.codex_worker_max_rss_mib.saturating_mul(MIB),
                     ),
                 },
+                agents: AgentLimits {
+                    folder_bytes: NonZeroU64::new(agents.agent_folder_max_mib.saturating_mul(MIB)),
+                    clients: agents.agent_clients,
+                },
                 turns: max_turns,
                 client_turns: NonZeroUsize::new(turns.client_max_concurrency),
                 queue: turns.queue_max,
@@ -83,6 +88,7 @@ impl From<RawArgs> for Config {
             },
             timers: TimerConfig {
                 request: turns.timeout_ms.0,
+                agent_request: agents.agent_timeout_ms.0,
                 first_event: turns.idle_timeout_ms.0,
                 buffered_idle: turns.proto_idle_ms.0,
                 stream_idle: turns.stream_idle_timeout_ms.0,

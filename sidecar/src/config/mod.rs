@@ -19,5 +19,6 @@ pub use command::Command;
 pub use listen::Listen;
 pub use settings::{Setting, SettingSource, variables};
 pub use types::{
-    Config, Limits, ProtocolChoice, RecycleLimits, SandboxMode, TimerConfig, UsageLogConfig,
+    AgentClients, AgentLimits, Config, Limits, ProtocolChoice, RecycleLimits, SandboxMode,
+    TimerConfig, UsageLogConfig,
 };

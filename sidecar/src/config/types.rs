@@ -127,6 +127,8 @@ pub struct Limits {
     pub proto_pool: NonZeroUsize,
     /// Maximum memory of a child, in bytes; `None` is unlimited.
     pub child_bytes: Option<NonZeroU64>,
+    /// Limits on agents.
+    pub agents: AgentLimits,
     /// Maximum number of concurrent turns; `None` is unlimited.
     pub turns: Option<NonZeroUsize>,
     /// Maximum number of concurrent turns of one client; `None` leaves one of `turns` to other active clients.
@@ -135,6 +137,26 @@ pub struct Limits {
     pub queue: usize,
     /// Maximum time that a request is queued.
     pub queue_timeout: Duration,
+}
+
+/// Limits on turns of the agent profile.
+#[derive(Debug, Clone, Copy)]
+pub struct AgentLimits {
+    /// Maximum size of the folder of a turn, and of each file that an agent writes, in bytes; `None` is unlimited.
+    pub folder_bytes: Option<NonZeroU64>,
+    /// Clients that may run agents at the same time.
+    pub clients: AgentClients,
+}
+
+/// Clients that may run agents at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AgentClients {
+    /// Those of any client where the sandbox hides the files of other turns, else those of one.
+    Auto,
+    /// Those of one client; others are rejected meanwhile.
+    One,
+    /// Those of any client, which can read each other's files.
+    Any,
 }
 
 /// Limits after which a long-lived child is replaced, without interrupting its turns; `None` disables a limit.
@@ -153,6 +175,8 @@ pub struct RecycleLimits {
 pub struct TimerConfig {
     /// Time for a whole request.
     pub request: Option<Duration>,
+    /// Time for a whole request of the agent profile.
+    pub agent_request: Option<Duration>,
     /// Time until the first event from the child.
     pub first_event: Option<Duration>,
     /// Idle time between events of a turn that is not streamed.

@@ -2,12 +2,14 @@
 //! Signals, process groups and pipes are POSIX's; the parent-death signal is Linux's prctl(2).
 
 mod child;
+mod folder;
 pub mod orphans;
 mod owner;
 mod pipes;
 mod registry;
 
 pub use child::{ChildProcess, ProcessLimits, Program, set_cloexec_on_inherited_descriptors};
+pub use folder::{OwnedFolder, folder_bytes, remove_folder};
 pub use owner::LockOwner;
 pub use pipes::{Lines, Pipes, Stderr, Stdin};
 pub use registry::{ChildRegistry, Registration, RunningChild, open_descriptors, rss_bytes};

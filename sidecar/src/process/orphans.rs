@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
+use super::folder::remove_folder;
+
 /// The variable in a child's environment that names the sidecar that owns the child.
 pub const OWNER_ENV: &str = "CODEX_EDGE_OWNER";
 
@@ -31,9 +33,20 @@ pub fn reap() {
         kill(Pid::from_raw(pid), Signal::SIGKILL).ok(); // Fails when the process has exited since.
     }
     // After the processes, which may still write into the folders.
-    for folder in orphaned_folders(&std::env::temp_dir()) {
+    reap_folders(&std::env::temp_dir(), FOLDER_PREFIX);
+}
+
+/// Removes the folders in `parent` with names that begin with `prefix` and the mark of an owner that has exited.
+pub fn reap_folders(parent: &Path, prefix: &str) {
+    for folder in orphaned_folders(parent, prefix) {
         tracing::warn!(folder = %folder.display(), "removed orphaned folder");
-        fs::remove_dir_all(folder).ok(); // A rest is removed at the next start.
+        remove(&folder);
+    }
+}
+
+fn remove(folder: &Path) {
+    if let Err(error) = remove_folder(folder) {
+        tracing::error!(%error, folder = %folder.display(), "folder removal failed");
     }
 }
 
@@ -59,21 +72,21 @@ fn owner_of(pid: i32) -> Option<String> {
     String::from_utf8(mark.to_vec()).ok()
 }
 
-fn orphaned_folders(parent: &Path) -> Vec<PathBuf> {
+fn orphaned_folders(parent: &Path, prefix: &str) -> Vec<PathBuf> {
     fs::read_dir(parent)
         .into_iter()
         .flatten()
         .flatten()
         .map(|entry| entry.path())
-        .filter(|folder| is_orphaned(folder))
+        .filter(|folder| is_orphaned(folder, prefix))
         .collect()
 }
 
-fn is_orphaned(folder: &Path) -> bool {
+fn is_orphaned(folder: &Path, prefix: &str) -> bool {
     let owner = folder
         .file_name()
         .and_then(|name| name.to_str())
-        .and_then(|name| name.strip_prefix(FOLDER_PREFIX))
+        .and_then(|name| name.strip_prefix(prefix))
         .and_then(|rest| rest.rsplit_once('-'));
     // Not followed: a symbolic link of another user must not lead the removal elsewhere.
     let is_own_folder = || {
@@ -151,7 +164,10 @@ mod tests {
             "",
         )
         .unwrap();
-        assert_eq!(orphaned_folders(parent.path()), [parent.path().join(dead)]);
+        assert_eq!(
+            orphaned_folders(parent.path(), FOLDER_PREFIX),
+            [parent.path().join(dead)]
+        );
     }
 
     #[test]

@@ -112,6 +112,16 @@ pub enum TurnError {
         "Codex ran out of memory while it read the images of the request; send fewer or smaller ones, or ask the operator to raise `CODEX_CHILD_MAX_MIB`"
     )]
     OutOfMemory,
+    /// The folder of an agent has outgrown its limit.
+    #[error(
+        "the agent's folder has outgrown this deployment's limit; ask for less output in files, or ask the operator to raise `PROXY_AGENT_FOLDER_MAX_MIB`"
+    )]
+    WorkspaceFull,
+    /// Agents of another client run.
+    #[error(
+        "agents of another API key are running, and this deployment runs those of one key at a time; try again shortly, or ask the operator about `PROXY_AGENT_CLIENTS`"
+    )]
+    AgentsBusy,
     /// The child violated its protocol, or did not respond.
     #[error("the Codex process broke its protocol")]
     Protocol,

@@ -81,7 +81,7 @@ fn encode(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// A picture whose data does not compress to a few bytes, so that each part of the file matters.
+/// A picture that does not compress to a few bytes, so that each part of the file matters.
 fn picture() -> DynamicImage {
     let pixel = |x: u32, y: u32| {
         let value = (x * 31 + y * 17) ^ (x * y);

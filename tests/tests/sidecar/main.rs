@@ -1,6 +1,7 @@
 //! Tests of the sidecar binary over its socket, as Envoy connects to it. Codex is real; the model service is scripted.
 
 mod agent;
+mod agent_limits;
 mod body_memory;
 mod chats;
 mod encoded_bodies;

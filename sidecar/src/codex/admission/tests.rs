@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::permit::{Admission, TurnPermit};
 use super::schedule::ACTIVE;
-use crate::config::{Limits, RecycleLimits};
+use crate::config::{AgentClients, AgentLimits, Limits, RecycleLimits};
 use crate::turn::NotAdmitted;
 
 const CLIENTS: [&str; 3] = ["a", "b", "c"];
@@ -28,6 +28,10 @@ fn limits(turns: usize, client_turns: usize, queue: usize) -> Limits {
         turns: NonZeroUsize::new(turns),
         client_turns: NonZeroUsize::new(client_turns),
         child_bytes: None,
+        agents: AgentLimits {
+            folder_bytes: None,
+            clients: AgentClients::Any,
+        },
         queue,
         queue_timeout: QUEUE_TIMEOUT,
     }

@@ -95,7 +95,7 @@ impl Calls {
         Some(line)
     }
 
-    /// Takes the pending calls that have timed out. `decoding` is the turn whose images the child decodes.
+    /// Takes the pending calls that have timed out. `decoding` is the turn with the images that the child decodes.
     pub(super) fn take_overdue(&mut self, now: Instant, decoding: Option<TurnKey>) -> Vec<Call> {
         let is_overdue = |_: &u64, (call, sent): &mut (Call, Instant)| {
             let decodes = decoding.is_some_and(|key| *call == Call::InjectItems(key));

@@ -1,4 +1,4 @@
-//! The turn whose large images the child decodes. Codex decodes the images of a turn one after the other, but those of
+//! The turn with the large images that the child decodes. Codex decodes the images of a turn one after the other, but those of
 //! several turns at once, each in 11 bytes a pixel; so that the child's memory is bounded, the turns take their turns.
 
 use std::collections::VecDeque;
@@ -9,7 +9,7 @@ use super::ids::TurnKey;
 /// of a second.
 pub(super) const LARGE_PIXELS: u64 = 8_000_000;
 
-/// The turn whose images the child decodes, and those that wait for it.
+/// The turn with the images that the child decodes, and those that wait for it.
 #[derive(Debug, Default)]
 pub(super) struct DecodeQueue {
     current: Option<TurnKey>,
@@ -17,7 +17,7 @@ pub(super) struct DecodeQueue {
 }
 
 impl DecodeQueue {
-    /// Returns the turn whose images the child decodes.
+    /// Returns the turn with the images that the child decodes.
     pub(super) fn current(&self) -> Option<TurnKey> {
         self.current
     }

@@ -326,7 +326,7 @@ impl AppServerSession {
         }
     }
 
-    /// Returns the turn whose large images the child decodes.
+    /// Returns the turn with the large images that the child decodes.
     pub(in crate::codex) fn decoding(&self) -> Option<TurnKey> {
         self.decoding.current()
     }

@@ -1,5 +1,6 @@
 //! Launch of a Codex child: binary, version, login, environment, command line, model catalogue and sandbox.
 
+pub(super) mod agent_clients;
 pub(super) mod arguments;
 mod binary;
 pub(super) mod config_toml;

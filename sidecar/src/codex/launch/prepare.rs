@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tempfile::TempDir;
-
 use super::arguments::{HOME_VARIABLE, environment, provider_settings};
 use super::binary::CodexBinary;
 use super::config_toml::ConfigToml;
@@ -23,13 +21,13 @@ use crate::catalogue::Catalogue;
 use crate::codex::protocol_log::ProtocolLog;
 use crate::codex::{app_server, proto, self_test};
 use crate::config::Config;
-use crate::process::{ChildRegistry, ProcessLimits, Program, orphans};
+use crate::process::{ChildRegistry, OwnedFolder, ProcessLimits, Program, orphans};
 use crate::turn::{Profile, TurnError};
 
 /// The folder of an app-server child: its databases, which grow with each turn, and the home of a child for chats.
 /// Dropping it removes the folder; the child must have exited by then.
 #[derive(Debug)]
-pub struct ChildFolder(#[expect(dead_code, reason = "dropping it is its use")] TempDir);
+pub struct ChildFolder(#[expect(dead_code, reason = "dropping it is its use")] OwnedFolder);
 
 /// A Codex that is ready to be started any number of times. Dropping it removes the private folder.
 #[derive(Debug)]
@@ -40,8 +38,10 @@ pub struct Launch {
     provider: Option<String>,
     /// `None` where the sandbox does not work, and with `proto`.
     agent: Option<AgentSandbox>,
+    /// Maximum size of a file that an agent writes.
+    agent_file_bytes: Option<u64>,
     models: ModelList,
-    private: TempDir,
+    private: OwnedFolder,
     registry: ChildRegistry,
     protocol_log: ProtocolLog,
 }
@@ -60,9 +60,7 @@ impl Launch {
         if let Some(forced) = &config.force_provider {
             config_toml.check_provider(&home, forced)?;
         }
-        let private = tempfile::Builder::new()
-            .prefix(&orphans::folder_prefix())
-            .tempdir()
+        let private = OwnedFolder::create_in(&std::env::temp_dir(), &orphans::folder_prefix())
             .map_err(|error| LaunchError::Folder(std::env::temp_dir(), error))?;
         let work_dir = match &config.workdir {
             Some(folder) => create_dir(folder)?,
@@ -94,11 +92,8 @@ impl Launch {
         let models = ModelList::read(config.models.clone(), source, private.path()).await?;
         let agent = match version.protocol {
             Protocol::AppServer => {
-                let catalogue = models::agent_path(private.path());
-                let agent =
-                    AgentSandbox::new(config.sandbox_mode, catalogue, binary.work_dir.clone());
-                let works = probe_sandbox(&binary, &agent, private.path()).await;
-                works.then_some(agent)
+                let agent = AgentSandbox::new(config, &binary.work_dir, private.path(), &home)?;
+                working_sandbox(&binary, agent, private.path()).await
             }
             Protocol::Proto => {
                 tracing::warn!(
@@ -114,6 +109,7 @@ impl Launch {
             home,
             provider: config.force_provider.clone(),
             agent,
+            agent_file_bytes: config.limits.agents.folder_bytes.map(NonZeroU64::get),
             models,
             private,
             registry: ChildRegistry::default(),
@@ -201,6 +197,11 @@ impl Launch {
         self.models.refresh(source).await
     }
 
+    /// Whether commands of agents cannot read the sidecar's files and those of other turns.
+    pub(crate) fn hides_files_from_agents(&self) -> bool {
+        self.agent.as_ref().is_some_and(AgentSandbox::hides_files)
+    }
+
     /// Whether turns of the `agent` profile are accepted, which needs a sandbox that works on this machine.
     pub fn accepts_agent_turns(&self) -> bool {
         self.agent.is_some()
@@ -220,9 +221,7 @@ impl Launch {
     /// # Errors
     /// The folder cannot be created, or the operator's `config.toml` is not valid any more.
     pub fn app_server(&self, profile: Profile) -> io::Result<(Program, ChildFolder)> {
-        let folder = tempfile::Builder::new()
-            .prefix("child-")
-            .tempdir_in(self.private.path())?;
+        let folder = OwnedFolder::create_in(self.private.path(), "child-")?;
         let arguments = app_server::arguments(
             &models::plain_path(self.private.path()),
             folder.path(),
@@ -242,7 +241,7 @@ impl Launch {
                     .push((HOME_VARIABLE.into(), home.into()));
             }
             // An agent uses the operator's home.
-            Profile::Agent => {}
+            Profile::Agent => program.limits.file_bytes = self.agent_file_bytes,
         }
         Ok((program, ChildFolder(folder)))
     }
@@ -342,10 +341,32 @@ fn native_program(binary: &Path, version: &str) -> Result<PathBuf, LaunchError> 
         .map_err(|error| LaunchError::NoBinary(binary.to_owned(), error))
 }
 
-/// Whether the configured sandbox confines a command on this machine.
+/// Returns the sandbox as far as it works on this machine: with hidden files, without, or not at all.
+async fn working_sandbox(
+    binary: &CodexBinary,
+    agent: AgentSandbox,
+    folder: &Path,
+) -> Option<AgentSandbox> {
+    if probe_sandbox(binary, &agent, folder).await {
+        return Some(agent);
+    }
+    let agent = agent.without_hidden_files();
+    if probe_sandbox(binary, &agent, folder).await {
+        tracing::warn!("agents can read the sidecar's files");
+        return Some(agent);
+    }
+    tracing::warn!(reason = "the sandbox probe failed", "agent turns disabled");
+    None
+}
+
+/// Whether the sandbox confines a command on this machine.
 async fn probe_sandbox(binary: &CodexBinary, agent: &AgentSandbox, folder: &Path) -> bool {
     let forbidden = folder.join("escaped");
-    let Some(command) = agent.probe_command(&forbidden) else {
+    // Any file in a folder that is hidden, as the homes of children are.
+    let hidden = folder.join("child-probe");
+    let secret = hidden.join("secret");
+    let written = std::fs::create_dir_all(&hidden).and_then(|()| std::fs::write(&secret, "read"));
+    let Some(command) = agent.probe_command(&forbidden, &secret) else {
         tracing::warn!(
             sandbox = agent.mode(),
             "agents run with all permissions of this user"
@@ -353,14 +374,12 @@ async fn probe_sandbox(binary: &CodexBinary, agent: &AgentSandbox, folder: &Path
         return true;
     };
     let arguments: Vec<&str> = command.iter().map(String::as_str).collect();
-    // Both conditions: the shell ran in the sandbox, and its write outside of the sandbox failed.
+    // All conditions: the shell ran in the sandbox, its write outside of the sandbox failed, and so did its read.
     let works = binary
         .output(&arguments)
         .await
         .is_ok_and(|output| output.stdout == b"ok\n")
         && !forbidden.exists();
-    if !works {
-        tracing::warn!(reason = "the sandbox probe failed", "agent turns disabled");
-    }
-    works
+    std::fs::remove_dir_all(hidden).ok(); // Removed with the folder otherwise.
+    works && written.is_ok()
 }

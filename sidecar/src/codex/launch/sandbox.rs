@@ -1,13 +1,22 @@
 //! The sandbox of turns of the `agent` profile, and the workspace folder of each such turn.
 //! In Codex 0.169 the `thread/start` call turns on, for one thread, the tools that the process's arguments turn off.
 
+use std::fs;
 use std::io;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
+use tokio::task::spawn_blocking;
+use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::SandboxMode;
+use super::agent_clients::AgentPlace;
+use super::directories::create_private_dir;
+use super::error::LaunchError;
+use super::models;
+use crate::config::{Config, SandboxMode};
+use crate::process::{OwnedFolder, folder_bytes, orphans};
 
 /// The sandbox of agent turns.
 #[derive(Debug, Clone)]
@@ -17,15 +26,111 @@ pub(in crate::codex) struct AgentSandbox {
     catalogue: PathBuf,
     /// Parent of the turns' workspace folders.
     parent: PathBuf,
+    /// Maximum size of a workspace folder.
+    max_bytes: Option<NonZeroU64>,
+    /// The files that commands must not read; `None` where the sandbox can hide none.
+    hidden: Option<HiddenFiles>,
 }
 
+/// The files of the sidecar that commands of agents must not read.
+#[derive(Debug, Clone)]
+struct HiddenFiles {
+    /// The operator's home, with the login, and the logs.
+    paths: Vec<PathBuf>,
+    /// The folder with the homes of the children.
+    private: PathBuf,
+}
+
+/// Name of the permission profile in Codex's configuration.
+const PERMISSIONS: &str = "codex-edge";
+
+/// Name of the folder of all workspaces in the working directory of the children.
+const TURNS: &str = "codex-edge-turns";
+
+/// The start of the name of a workspace folder; the mark of its owner follows.
+const FOLDER_PREFIX: &str = "turn-";
+
+/// Time between two measurements of a workspace folder. The kernel limits each single file at once.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
+
 impl AgentSandbox {
-    pub(in crate::codex) fn new(mode: SandboxMode, catalogue: PathBuf, parent: PathBuf) -> Self {
-        Self {
-            mode,
-            catalogue,
+    /// Returns the sandbox of the configuration, with the folders of its turns below `work_dir`, and removes the folders
+    /// that an earlier sidecar has left there. `private` is the folder of this process.
+    ///
+    /// # Errors
+    /// The folder of the turns cannot be created.
+    pub(in crate::codex) fn new(
+        config: &Config,
+        work_dir: &Path,
+        private: &Path,
+        home: &Path,
+    ) -> Result<Self, LaunchError> {
+        let parent = create_private_dir(&work_dir.join(TURNS))?;
+        orphans::reap_folders(&parent, FOLDER_PREFIX);
+        let logs = std::iter::once(&config.usage_log.path).chain(&config.protocol_log);
+        let hidden = HiddenFiles {
+            paths: std::iter::once(home.to_owned())
+                .chain(logs.flat_map(|log| [log.clone(), log.with_added_extension("1")]))
+                .collect(),
+            private: private.to_owned(),
+        };
+        Ok(Self {
+            mode: config.sandbox_mode,
+            catalogue: models::agent_path(private),
             parent,
+            max_bytes: config.limits.agents.folder_bytes,
+            hidden: (config.sandbox_mode != SandboxMode::DangerFullAccess).then_some(hidden),
+        })
+    }
+
+    /// Returns this sandbox without hidden files, for a system or a Codex that cannot hide any.
+    pub(in crate::codex) fn without_hidden_files(self) -> Self {
+        Self {
+            hidden: None,
+            ..self
         }
+    }
+
+    /// Whether commands cannot read the sidecar's files, and not those of other turns.
+    pub(in crate::codex) fn hides_files(&self) -> bool {
+        self.hidden.is_some()
+    }
+
+    /// Returns the permissions of commands in `own`, the folder of a turn. Codex masks the paths with `none` in a mount
+    /// namespace of each command. A folder inside a masked one is visible again only if it is writable; without
+    /// write access the folders of all turns stay empty, and need no mask.
+    fn permissions(&self, hidden: &HiddenFiles, own: Option<&Path>) -> Value {
+        let mut paths = serde_json::Map::new();
+        let mut set = |path: &Path, access: &str| {
+            paths.insert(path.to_string_lossy().into_owned(), access.into());
+        };
+        set(Path::new(":root"), "read");
+        let entries = fs::read_dir(&hidden.private)
+            .into_iter()
+            .flatten()
+            .flatten();
+        let children = entries
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with("child-"))
+            .map(|entry| entry.path());
+        let mut masked: Vec<PathBuf> = Vec::new();
+        for path in hidden.paths.iter().cloned().chain(children) {
+            // A link, such as that to a log on another disk, is not what a command opens.
+            let Ok(path) = path.canonicalize() else {
+                continue;
+            };
+            // Codex cannot mask a file in a folder that is masked already, such as a log in the home.
+            if !masked.iter().any(|folder| path.starts_with(folder)) {
+                set(&path, "none");
+                masked.push(path);
+            }
+        }
+        if self.mode == SandboxMode::WorkspaceWrite {
+            set(&self.parent, "none");
+            if let Some(own) = own {
+                set(own, "write");
+            }
+        }
+        json!({ PERMISSIONS: { "filesystem": paths } })
     }
 
     /// Returns Codex's name of the sandbox mode.
@@ -37,33 +142,52 @@ impl AgentSandbox {
     ///
     /// # Errors
     /// The folder cannot be created.
-    pub(in crate::codex) fn workspace(&self) -> io::Result<Workspace> {
-        let folder = tempfile::Builder::new()
-            .prefix("turn-")
-            .tempdir_in(&self.parent)?;
+    pub(in crate::codex) fn workspace(&self, place: AgentPlace) -> io::Result<Workspace> {
+        let prefix = format!("{FOLDER_PREFIX}{}-", orphans::owner());
+        let folder = OwnedFolder::create_in(&self.parent, &prefix)?;
         Ok(Workspace {
             folder,
             agent: self.clone(),
+            _place: place,
         })
     }
 
-    /// Returns the arguments of a command that prints `ok`, and tries to write to `forbidden`, which a working sandbox
-    /// prevents. `None` for `danger-full-access`.
-    pub(in crate::codex) fn probe_command(&self, forbidden: &Path) -> Option<Vec<String>> {
+    /// Returns the arguments of a command that prints `ok`, and tries to write to `forbidden` and to read `hidden`, which
+    /// a working sandbox prevents. `None` for `danger-full-access`.
+    pub(in crate::codex) fn probe_command(
+        &self,
+        forbidden: &Path,
+        hidden: &Path,
+    ) -> Option<Vec<String>> {
         if self.mode == SandboxMode::DangerFullAccess {
             return None;
         }
         let mut command = vec!["sandbox".to_owned()];
-        let mode = format!("sandbox_mode=\"{}\"", self.mode());
-        let settings = TMP_EXCLUSIONS.map(|name| format!("{name}=true"));
-        for setting in settings.into_iter().chain([mode]) {
+        let settings = match &self.hidden {
+            Some(files) => vec![
+                format!("default_permissions=\"{PERMISSIONS}\""),
+                format!("permissions={}", toml_value(&self.permissions(files, None))),
+            ],
+            None => TMP_EXCLUSIONS
+                .map(|name| format!("{name}=true"))
+                .into_iter()
+                .chain([format!("sandbox_mode=\"{}\"", self.mode())])
+                .collect(),
+        };
+        for setting in settings {
             command.extend(["-c".to_owned(), setting]);
         }
-        // The path is an argument of the shell, so that no character in the path is expanded.
-        let script = "echo ok; { : > \"$0\"; } 2>/dev/null && echo escaped";
+        // The paths are arguments of the shell, so that no character in a path is expanded.
+        let script = match &self.hidden {
+            Some(_) => {
+                "echo ok; { : > \"$0\"; } 2>/dev/null && echo escaped; cat \"$1\" 2>/dev/null"
+            }
+            None => "echo ok; { : > \"$0\"; } 2>/dev/null && echo escaped",
+        };
         let shell = ["--", "/bin/sh", "-c", script].map(str::to_owned);
         command.extend(shell);
-        command.push(forbidden.to_string_lossy().into_owned());
+        let paths = [forbidden, hidden].map(|path| path.to_string_lossy().into_owned());
+        command.extend(paths);
         Some(command)
     }
 }
@@ -78,8 +202,10 @@ const TMP_EXCLUSIONS: [&str; 2] = [
 /// The folder of one agent turn, and the settings of its thread.
 #[derive(Debug)]
 pub(in crate::codex) struct Workspace {
-    folder: TempDir,
+    // Before the place: the folder is removed first, so that the next client's agents do not find it.
+    folder: OwnedFolder,
     agent: AgentSandbox,
+    _place: AgentPlace,
 }
 
 impl Workspace {
@@ -88,15 +214,36 @@ impl Workspace {
         self.folder.path()
     }
 
-    /// Returns Codex's name of the sandbox mode.
-    pub(in crate::codex) fn sandbox(&self) -> &'static str {
-        self.agent.mode()
+    /// Completes when the folder exceeds its maximum size, or hides its size.
+    pub(in crate::codex) fn outgrown(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (path, max_bytes) = (self.folder().to_owned(), self.agent.max_bytes);
+        async move {
+            let Some(max) = max_bytes else {
+                return std::future::pending().await;
+            };
+            let mut tick = interval(MEASURE_INTERVAL);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tick.tick().await;
+                let path = path.clone();
+                let bytes = spawn_blocking(move || folder_bytes(&path)).await;
+                if !matches!(bytes, Ok(Ok(bytes)) if bytes <= max.get()) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Returns Codex's name of the sandbox mode; `None` if the settings have permissions, which Codex would ignore beside a
+    /// mode.
+    pub(in crate::codex) fn sandbox(&self) -> Option<&'static str> {
+        self.agent.hidden.is_none().then(|| self.agent.mode())
     }
 
     /// Returns the settings of the thread, which override those of the process.
     pub(in crate::codex) fn settings(&self) -> Value {
         let [slash_tmp, tmpdir] = TMP_EXCLUSIONS;
-        json!({
+        let mut settings = json!({
             "features.shell_tool": true,
             "features.unified_exec": true,
             "include_environment_context": true,
@@ -105,6 +252,27 @@ impl Workspace {
             "model_catalog_json": self.agent.catalogue.to_string_lossy(),
             slash_tmp: true,
             tmpdir: true,
-        })
+        });
+        if let Some(hidden) = &self.agent.hidden {
+            settings["default_permissions"] = PERMISSIONS.into();
+            settings["permissions"] = self.agent.permissions(hidden, Some(self.folder()));
+        }
+        settings
+    }
+}
+
+/// Writes a JSON object as an inline table of TOML. JSON's strings are strings of TOML too.
+fn toml_value(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let fields: Vec<_> = fields
+                .iter()
+                .map(|(name, value)| {
+                    format!("{} = {}", Value::from(name.as_str()), toml_value(value))
+                })
+                .collect();
+            format!("{{{}}}", fields.join(", "))
+        }
+        other => other.to_string(),
     }
 }

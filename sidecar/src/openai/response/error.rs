@@ -431,6 +431,11 @@ impl From<TurnError> for ApiError {
             TurnError::Unavailable | TurnError::SandboxUnavailable => {
                 Self::unavailable("codex_unavailable", message).after(Duration::from_secs(10))
             }
+            TurnError::AgentsBusy => limited("agents_busy", message).after(Duration::from_secs(5)),
+            TurnError::WorkspaceFull => Self {
+                retry: Retry::Never,
+                ..failed("agent_folder_full", message)
+            },
             // `Never`: every attempt would end a child.
             TurnError::OutOfMemory => Self {
                 retry: Retry::Never,
@@ -532,6 +537,8 @@ mod tests {
             ),
             (TurnError::ChildExited, 502, "codex_failed"),
             (TurnError::OutOfMemory, 413, "out_of_memory"),
+            (TurnError::WorkspaceFull, 502, "agent_folder_full"),
+            (TurnError::AgentsBusy, 429, "agents_busy"),
             (TurnError::Protocol, 502, "codex_failed"),
             (TurnError::ProviderFailed, 502, "codex_failed"),
             (TurnError::Starting, 503, "codex_starting"),

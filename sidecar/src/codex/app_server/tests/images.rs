@@ -1,4 +1,4 @@
-//! Turns with large images, whose decoding takes memory, and the turns that another child may begin again.
+//! Turns with large images, and the turns that another child may begin again.
 
 use serde_json::json;
 

@@ -55,7 +55,8 @@ pub(crate) struct ThreadStart<'a> {
     ephemeral: bool,
     model: &'a str,
     approval_policy: &'static str,
-    sandbox: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sandbox: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     dynamic_tools: Vec<DynamicTool<'a>>,
     /// Asks for the model's items as the provider sent them: calls with their arguments, reasoning, refusals.
@@ -103,7 +104,7 @@ impl<'a> ThreadStart<'a> {
             ephemeral: true,
             model: &request.model.name,
             approval_policy: "never",
-            sandbox: workspace.map_or("read-only", Workspace::sandbox),
+            sandbox: workspace.map_or(Some("read-only"), Workspace::sandbox),
             dynamic_tools: dynamic_tools(&request.tools.offered),
             experimental_raw_events: true,
             kind,
