@@ -14,7 +14,13 @@ use crate::stack::{SOON, ask, assert_error, start, start_with, stream};
 async fn wait_for_the_slot(sidecar: &Sidecar) {
     let mut client = sidecar.connect().await;
     let free = async {
-        while client.send(get("/__test/conc")).await.unwrap().json()["conc"] != 0 {
+        while client
+            .send(get("/__test/conc"))
+            .await
+            .expect("the sidecar responds")
+            .json()["conc"]
+            != 0
+        {
             sleep(Duration::from_millis(10)).await;
         }
     };
