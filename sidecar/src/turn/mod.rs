@@ -1,11 +1,10 @@
 //! A turn: a client's request to a model, and the events until its end.
 //! The domain between `openai` and `codex`. It has no wire format and imports no other module of the sidecar.
 
-mod channel;
 mod client_turn;
 mod error;
 mod event;
-mod event_buffer;
+mod event_channel;
 mod image;
 mod lazy_timer;
 mod memory;
@@ -15,10 +14,10 @@ mod refusal;
 mod request;
 mod truncate;
 
-pub use channel::{EventWriter, Timers, Turn, channel};
 pub use client_turn::{ClientTurn, TurnObserver};
 pub use error::{Deadline, NotAdmitted, TurnError};
 pub use event::{Event, FinishReason, Outcome, Usage};
+pub use event_channel::{EventWriter, Timers, Turn, channel};
 pub use image::{Detail, Image, ImageLimits};
 pub use lazy_timer::LazyTimer;
 pub use memory::{MemoryBudget, MemoryExceeded, MemoryHold, MemoryReservation};

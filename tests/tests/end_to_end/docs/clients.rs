@@ -51,10 +51,10 @@ const PIXEL: &str =
 #[tokio::test]
 async fn llm_sends_images_with_the_settings_of_its_section() {
     let page = sections(&read("docs/clients.md"));
-    let section = page.iter().find(|section| section.title == "llm");
-    let mut section = section.expect("llm has a section").clone();
-    let command = code_words(&section.prose).find(|code| code.contains(" -a photo.png"));
-    let command = command
+    let of_llm = page.iter().find(|section| section.title == "llm");
+    let mut section = of_llm.expect("llm has a section").clone();
+    let with_image = code_words(&section.prose).find(|code| code.contains(" -a photo.png"));
+    let command = with_image
         .expect("the section has a command with an image")
         .to_owned();
     let last = section.blocks.last_mut().expect("a block of `sh`");

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::event_buffer::EventBuffer;
-use super::lazy_timer::LazyTimer;
-use super::{Deadline, Event, Outcome, TurnError};
+use crate::turn::lazy_timer::LazyTimer;
+use crate::turn::{Deadline, Event, Outcome, TurnError};
 
 /// Time limits of a turn; `None` is unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -159,7 +159,7 @@ impl Turn {
     }
 
     /// Whether `Finished` was read.
-    pub(super) fn is_over(&self) -> bool {
+    pub(in crate::turn) fn is_over(&self) -> bool {
         self.is_over
     }
 

@@ -8,7 +8,7 @@ use std::fmt;
 
 use bytes::{Buf, BytesMut};
 
-use super::Event;
+use crate::turn::Event;
 
 /// Events in order.
 #[derive(Default)]
