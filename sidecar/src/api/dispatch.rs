@@ -80,7 +80,7 @@ fn finish_headers(
 }
 
 async fn dispatch(
-    state: &AppState,
+    state: &Arc<AppState>,
     context: RequestContext<'_>,
     body: &mut Incoming,
 ) -> Result<Response<BoxedBody>, ApiError> {

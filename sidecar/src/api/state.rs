@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::shared_login::SharedLogin;
@@ -11,8 +12,9 @@ use super::snapshot::Snapshot;
 use super::turn_recorder::UsageSinks;
 use crate::codex::Backend;
 use crate::config::Config;
+use crate::openai::ApiError;
 use crate::store::{ReasoningCache, ResponseStore};
-use crate::turn::MemoryBudget;
+use crate::turn::{MemoryBudget, TurnError};
 
 /// The state of one sidecar; requests share it by an `Arc`.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub struct AppState {
     pub(super) shared_login: SharedLogin,
     /// Permits to decode images.
     pub(super) image_checks: Arc<Semaphore>,
+    /// Permits to parse large bodies.
+    pub(super) large_bodies: Arc<Semaphore>,
 }
 
 impl AppState {
@@ -49,7 +53,23 @@ impl AppState {
             reasoning: Arc::default(),
             sinks,
             shared_login: SharedLogin::default(),
-            image_checks: Arc::new(Semaphore::new(image_checks())),
+            image_checks: Arc::new(Semaphore::new(spare_cores())),
+            large_bodies: Arc::new(Semaphore::new(spare_cores())),
+        }
+    }
+
+    /// Returns a permit for work beside the threads that serve requests.
+    ///
+    /// # Errors
+    /// 429 when none becomes free for as long as a request may wait.
+    pub(super) async fn permit(
+        &self,
+        permits: &Arc<Semaphore>,
+    ) -> Result<OwnedSemaphorePermit, ApiError> {
+        let waiting = Arc::clone(permits).acquire_owned();
+        match timeout(self.config.limits.queue_timeout, waiting).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => Err(TurnError::Busy.into()),
         }
     }
 
@@ -71,9 +91,10 @@ impl AppState {
     }
 }
 
-/// Returns the number of concurrent checks of images. A check takes up to ten bytes a pixel, and a second of a core for the
-/// largest image. With two, a small image need not wait for a large one, but two cores must not both be taken.
-fn image_checks() -> usize {
+/// Returns the number of concurrent checks of images, and of large bodies that are parsed. A check takes up to ten bytes a
+/// pixel, and a second of a core for the largest image. With two, a small one need not wait for a large one, but two cores
+/// must not both be taken.
+fn spare_cores() -> usize {
     let cores = available_parallelism().map_or(1, usize::from);
     if cores > 2 { 2 } else { 1 }
 }

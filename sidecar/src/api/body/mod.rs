@@ -6,3 +6,4 @@ mod read;
 mod request_body;
 
 pub(super) use read::read;
+pub(super) use request_body::RequestBody;

@@ -1,10 +1,13 @@
 //! `POST /v1/chat/completions`.
 
+use std::sync::Arc;
+
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::check_images::check_images;
-use crate::api::body;
+use super::parse_body::parse_body;
+use crate::api::body::{self, RequestBody};
 use crate::api::request::RequestContext;
 use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json};
 use crate::api::start_turn::{check_prompt, hold_head, start_completion};
@@ -15,14 +18,12 @@ use crate::openai::{ApiError, Delivery, ResponseOptions, chat, event_stream};
 use crate::turn::TurnRequest;
 
 pub(in crate::api) async fn create(
-    state: &AppState,
+    state: &Arc<AppState>,
     context: RequestContext<'_>,
     body: &mut Incoming,
 ) -> Result<Response<BoxedBody>, ApiError> {
     let body = body::read(state, context, body).await?;
-    let (turn, mut options) = parse(state, context, body.bytes())?;
-    // The turn owns what it needs; a body may be 16 MiB and the turn may wait in the queue.
-    let mut turn = body.into_turn(turn)?;
+    let (mut turn, mut options) = parse_body(state, context, body, parse).await?;
     check_prompt(state, options.prompt_chars, "messages")?;
     check_images(state, &mut turn).await?;
     options.truncation.tools = state.config.tool_tail;
@@ -45,7 +46,7 @@ pub(in crate::api) async fn create(
 fn parse(
     state: &AppState,
     context: RequestContext<'_>,
-    body: &[u8],
+    body: RequestBody,
 ) -> Result<(TurnRequest, ResponseOptions), ApiError> {
     let (models, profile) = (context.models(state), context.profile(state));
     let reasoning = ClientReasoning {
@@ -57,7 +58,11 @@ fn parse(
         client: context.client(),
     };
     // Tried second, since nearly every body is one of a chat.
-    chat::parse(body, &models, profile, reasoning).or_else(|error| {
-        chat::parse_response_body(body, &models, profile, &stored, reasoning).unwrap_or(Err(error))
-    })
+    let parsed = chat::parse(body.bytes(), &models, profile, reasoning).or_else(|error| {
+        chat::parse_response_body(body.bytes(), &models, profile, &stored, reasoning)
+            .unwrap_or(Err(error))
+    });
+    let (turn, options) = parsed?;
+    // The turn owns what it needs; a body may be 16 MiB and the turn may wait in the queue.
+    Ok((body.into_turn(turn)?, options))
 }

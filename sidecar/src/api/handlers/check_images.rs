@@ -2,16 +2,14 @@
 //! the threads that serve requests.
 
 use std::mem;
-use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::state::AppState;
 use crate::openai::{ApiError, check_image_data, check_image_limits};
-use crate::turn::{Item, TurnError, TurnRequest};
+use crate::turn::{Item, TurnRequest};
 
 /// Checks the images of `turn`. Dropping the future ends the check after the image that is being decoded.
 ///
@@ -23,11 +21,7 @@ pub(super) async fn check_images(state: &AppState, turn: &mut TurnRequest) -> Re
     if turn.images().all(|image| image.place.is_none()) {
         return Ok(());
     }
-    let waiting = Arc::clone(&state.image_checks).acquire_owned();
-    let permit = match timeout(state.config.limits.queue_timeout, waiting).await {
-        Ok(Ok(permit)) => permit,
-        Ok(Err(_)) | Err(_) => return Err(TurnError::Busy.into()),
-    };
+    let permit = state.permit(&state.image_checks).await?;
     let client_is_gone = CancellationToken::new();
     let _guard = client_is_gone.clone().drop_guard();
     let conversation = mem::take(&mut turn.conversation);

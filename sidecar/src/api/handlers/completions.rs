@@ -1,26 +1,27 @@
 //! `POST /v1/completions`, the legacy text completion.
 
+use std::sync::Arc;
+
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
-use crate::api::body;
+use super::parse_body::parse_body;
+use crate::api::body::{self, RequestBody};
 use crate::api::request::RequestContext;
 use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json};
 use crate::api::start_turn::{check_prompt, hold_head, start_completion};
 use crate::api::state::AppState;
-use crate::openai::{ApiError, Delivery, completions, event_stream};
+use crate::openai::completions::PromptEcho;
+use crate::openai::{ApiError, Delivery, ResponseOptions, completions, event_stream};
+use crate::turn::TurnRequest;
 
 pub(in crate::api) async fn create(
-    state: &AppState,
+    state: &Arc<AppState>,
     context: RequestContext<'_>,
     body: &mut Incoming,
 ) -> Result<Response<BoxedBody>, ApiError> {
     let body = body::read(state, context, body).await?;
-    let models = context.models(state);
-    let (turn, mut options, echo) =
-        completions::parse(body.bytes(), &models, context.profile(state))?;
-    // The turn owns what it needs; a body may be 16 MiB and the turn may wait in the queue.
-    let turn = body.into_turn(turn)?;
+    let (turn, mut options, echo) = parse_body(state, context, body, parse).await?;
     check_prompt(state, options.prompt_chars, "prompt")?;
     options.truncation.tools = state.config.tool_tail;
     let mut turn = start_completion(state, context, turn, &options).await?;
@@ -38,4 +39,15 @@ pub(in crate::api) async fn create(
         .headers_mut()
         .extend(ignored_header(&options.ignored));
     Ok(response)
+}
+
+fn parse(
+    state: &AppState,
+    context: RequestContext<'_>,
+    body: RequestBody,
+) -> Result<(TurnRequest, ResponseOptions, PromptEcho), ApiError> {
+    let models = context.models(state);
+    let (turn, options, echo) = completions::parse(body.bytes(), &models, context.profile(state))?;
+    // The turn owns what it needs; a body may be 16 MiB and the turn may wait in the queue.
+    Ok((body.into_turn(turn)?, options, echo))
 }

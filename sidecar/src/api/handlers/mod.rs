@@ -5,5 +5,6 @@ mod check_images;
 pub(super) mod completions;
 pub(super) mod health;
 pub(super) mod models;
+mod parse_body;
 pub(super) mod responses;
 pub(super) mod usage;

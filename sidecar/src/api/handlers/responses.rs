@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,30 +15,26 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::check_images::check_images;
-use crate::api::body;
+use super::parse_body::parse_body;
+use crate::api::body::{self, RequestBody};
 use crate::api::request::RequestContext;
 use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json};
 use crate::api::start_turn::{check_prompt, hold_head, start, turn_info};
 use crate::api::state::AppState;
-use crate::openai::responses::{self, ClientResponses, Page, ResponseWriter};
+use crate::openai::responses::{self, ClientResponses, Page, ResponseSpec, ResponseWriter};
 use crate::openai::{ApiError, Delivery, event_stream};
+use crate::turn::TurnRequest;
 
 /// Time that a cancelled response has to end. A response with a client that does not read its stream may take longer.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(in crate::api) async fn create(
-    state: &AppState,
+    state: &Arc<AppState>,
     context: RequestContext<'_>,
     body: &mut Incoming,
 ) -> Result<Response<BoxedBody>, ApiError> {
     let body = body::read(state, context, body).await?;
-    let stored = stored_by(state, context);
-    let models = context.models(state);
-    let (turn, mut spec) =
-        responses::parse(body.bytes(), &models, context.profile(state), &stored)?;
-    // The turn owns what it needs; a body may be 16 MiB and the turn may wait in the queue.
-    let (mut turn, input) = body.into_turn_and_input(turn)?;
-    spec.memory = input;
+    let (mut turn, spec) = parse_body(state, context, body, parse).await?;
     let options = &spec.options;
     check_prompt(state, options.prompt_chars, "input")?;
     check_images(state, &mut turn).await?;
@@ -46,7 +43,7 @@ pub(in crate::api) async fn create(
         turn_info(context, &turn, &options.model_id, options.prompt_chars).with_delivery(delivery);
     let rules = &options.truncation;
     let mut turn = start(state, turn, delivery, rules, info, Vec::new()).await?;
-    let writer = ResponseWriter::new(spec, &state.responses, stored.client);
+    let writer = ResponseWriter::new(spec, &state.responses, context.client());
     if let Some(cancelled) = writer.cancelled() {
         turn = turn.until(cancelled);
     }
@@ -67,6 +64,21 @@ pub(in crate::api) async fn create(
     };
     response.headers_mut().extend(ignored);
     Ok(response)
+}
+
+fn parse(
+    state: &AppState,
+    context: RequestContext<'_>,
+    body: RequestBody,
+) -> Result<(TurnRequest, ResponseSpec), ApiError> {
+    let stored = stored_by(state, context);
+    let models = context.models(state);
+    let (turn, mut spec) =
+        responses::parse(body.bytes(), &models, context.profile(state), &stored)?;
+    // The turn owns what it needs; a body may be 16 MiB and the turn may wait in the queue.
+    let (turn, input) = body.into_turn_and_input(turn)?;
+    spec.memory = input;
+    Ok((turn, spec))
 }
 
 /// Chunks of a stream in the background that its client has not read. The next chunk waits, as the turn does.
