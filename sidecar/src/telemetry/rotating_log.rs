@@ -1,10 +1,10 @@
 //! A log file of lines with one writer thread, rotation by size, and any number of readers.
 //! Lines are written whole, in one call. A partial line that a crash left is terminated, so that readers can skip it.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::num::NonZeroU64;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,8 @@ const MAX_LINE: u64 = 64 << 10;
 /// Maximum number of lines in one write call.
 const BATCH: usize = 256;
 
-/// Observes the lines that the files hold: each one that is found at the start or written later, without its newline.
+/// Observes the lines that the files hold: each one that is found at the start or later, without its newline. During an
+/// upgrade two sidecars write to one file.
 pub trait LineObserver: std::fmt::Debug + Send {
     /// Processes a line of the current file.
     fn on_line(&mut self, line: &[u8]);
@@ -129,9 +130,7 @@ pub struct LogWriter<O> {
 impl<O: LineObserver> LogWriter<O> {
     /// Writes until the last handle is dropped. Blocks the thread.
     pub fn run(mut self) {
-        if let Err(error) = self.file.observe(&mut self.observer) {
-            tracing::error!(%error, path = %self.file.path.display(), "log read failed");
-        }
+        self.file.observe(&mut self.observer);
         let mut commands = Vec::with_capacity(BATCH);
         let mut lines = Vec::new();
         while self.commands.blocking_recv_many(&mut commands, BATCH) > 0 {
@@ -148,6 +147,8 @@ impl<O: LineObserver> LogWriter<O> {
                     }
                     WriterCommand::Flush(reply) => {
                         self.file.append(&mut lines, &mut self.observer);
+                        self.file.follow(&mut self.observer);
+                        self.file.observe_new(&mut self.observer);
                         reply.send(()).ok(); // As above.
                     }
                 }
@@ -163,6 +164,8 @@ struct LogFile {
     path: PathBuf,
     file: File,
     bytes: u64,
+    /// Bytes at the start of the file whose lines the observer has seen.
+    observed: u64,
     /// `None` also for a file that cannot be rotated, such as a device.
     max_bytes: Option<NonZeroU64>,
     /// Whether lines can be read back; false for a device such as `/dev/null`.
@@ -179,6 +182,7 @@ impl LogFile {
         Ok(Self {
             path: path.to_owned(),
             bytes: metadata.len(),
+            observed: 0,
             max_bytes: max_bytes.filter(|_| metadata.is_file()),
             is_regular: metadata.is_file(),
             file,
@@ -191,6 +195,7 @@ impl LogFile {
         if lines.is_empty() {
             return;
         }
+        self.follow(observer);
         let full = self.bytes + lines.len() as u64;
         if self.bytes > 0 && self.max_bytes.is_some_and(|max| full > max.get()) {
             self.rotate(observer);
@@ -201,11 +206,7 @@ impl LogFile {
         match self.file.write_all(lines) {
             Ok(()) => {
                 self.is_torn = false;
-                if self.is_regular {
-                    lines
-                        .split(|byte| *byte == b'\n')
-                        .for_each(|line| observer.on_line(line));
-                }
+                self.observe_new(observer);
             }
             Err(error) if !self.is_torn => {
                 tracing::error!(%error, path = %self.path.display(), "log write failed");
@@ -219,12 +220,14 @@ impl LogFile {
 
     /// Renames the current file to `.1`, replacing the previous one, and opens a new file.
     fn rotate(&mut self, observer: &mut impl LineObserver) {
+        self.observe_new(observer);
         let renamed = std::fs::rename(&self.path, rotated(&self.path));
         if renamed.is_ok() {
             observer.on_rotation();
         }
         match renamed.and_then(|()| open(&self.path)) {
             Ok(file) => {
+                self.observed = 0;
                 let rotated = std::mem::replace(&mut self.file, file);
                 rotated.sync_all().ok(); // Best effort: the lines are written, whatever a later crash keeps.
             }
@@ -234,18 +237,72 @@ impl LogFile {
         self.bytes = 0;
     }
 
-    /// Shows the lines of both files to the observer.
-    fn observe(&self, observer: &mut impl LineObserver) -> io::Result<()> {
-        if !self.is_regular {
-            return Ok(());
+    /// Opens the file of this name if another process has rotated it: the predecessor, which drains during an upgrade.
+    fn follow(&mut self, observer: &mut impl LineObserver) {
+        let is_same =
+            |found: Metadata, own: Metadata| (found.dev(), found.ino()) == (own.dev(), own.ino());
+        let found = std::fs::metadata(&self.path)
+            .and_then(|found| Ok(is_same(found, self.file.metadata()?)));
+        if !self.is_regular || found.unwrap_or(true) {
+            return;
         }
-        let mut files = self.open_files()?;
-        let current = files.pop();
-        files
-            .into_iter()
-            .try_for_each(|file| observe_lines(file, observer))?;
+        self.observe_new(observer);
+        match Self::open(&self.path, self.max_bytes) {
+            Ok(file) => {
+                *self = file;
+                observer.on_rotation();
+                self.observe_new(observer);
+            }
+            Err(error) => tracing::error!(%error, path = %self.path.display(), "log open failed"),
+        }
+    }
+
+    /// Shows the lines of both files to the observer.
+    fn observe(&mut self, observer: &mut impl LineObserver) {
+        if !self.is_regular {
+            return;
+        }
+        match File::open(rotated(&self.path)) {
+            Ok(older) => self.report(read_lines(older, |line| {
+                observer.on_line(line);
+                Ok(())
+            })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => self.report(Err(error)),
+        }
         observer.on_rotation();
-        current.map_or(Ok(()), |file| observe_lines(file, observer))
+        self.observe_new(observer);
+    }
+
+    /// Shows the lines to the observer that were appended since the last call, by this process or another one.
+    fn observe_new(&mut self, observer: &mut impl LineObserver) {
+        if self.is_regular {
+            let read = self.read_new(observer);
+            self.report(read);
+        }
+    }
+
+    fn read_new(&mut self, observer: &mut impl LineObserver) -> io::Result<()> {
+        // Appending does not depend on the position.
+        self.file.seek(SeekFrom::Start(self.observed))?;
+        let mut reader = BufReader::new(&self.file);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let length = (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line)? as u64;
+            // The end of the file, or a line that is not whole yet.
+            if !line.ends_with(b"\n") && length < MAX_LINE {
+                return Ok(());
+            }
+            self.observed += length;
+            observer.on_line(line.strip_suffix(b"\n").unwrap_or(&line));
+        }
+    }
+
+    fn report(&self, read: io::Result<()>) {
+        if let Err(error) = read {
+            tracing::error!(%error, path = %self.path.display(), "log read failed");
+        }
     }
 
     /// Opens both files. The open files are not affected by a later rotation.
@@ -276,13 +333,6 @@ pub(super) fn read_lines(
         }
         on_line(line.strip_suffix(b"\n").unwrap_or(&line))?;
     }
-}
-
-fn observe_lines(file: File, observer: &mut impl LineObserver) -> io::Result<()> {
-    read_lines(file, |line| {
-        observer.on_line(line);
-        Ok(())
-    })
 }
 
 /// Opens the file with mode 0600, because the records show the activity of clients.

@@ -209,6 +209,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn sums_have_the_records_of_a_predecessor_that_writes_to_the_same_file() {
+        let directory = tempfile::tempdir().unwrap();
+        // About four records a file, so that both of them rotate it.
+        let config = config(directory.path(), 1500);
+        let open = || {
+            let (log, writer) = UsageLog::open(&config).unwrap();
+            (log, tokio::task::spawn_blocking(|| writer.run()))
+        };
+        let (predecessor, predecessor_writer) = open();
+        predecessor.write(&record(1, "a"));
+        check_sums(&predecessor).await;
+        let (successor, successor_writer) = open();
+        for ts in 1..20 {
+            predecessor.write(&record(ts, "a"));
+            check_sums(&predecessor).await;
+            check_sums(&successor).await;
+            successor.write(&record(ts, "b"));
+            check_sums(&successor).await;
+        }
+        drop(predecessor);
+        predecessor_writer.await.unwrap();
+        check_sums(&successor).await;
+        drop(successor);
+        successor_writer.await.unwrap();
+    }
+
+    #[tokio::test]
     async fn scan_holds_its_permit_and_ends_once_its_reader_has_left() {
         let directory = tempfile::tempdir().unwrap();
         let (log, writer) = UsageLog::open(&config(directory.path(), 1 << 20)).unwrap();

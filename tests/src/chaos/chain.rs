@@ -67,6 +67,8 @@ impl Chain {
             .expect("a loopback port is free");
         let options = SidecarOptions::new(&model)
             .env("PROXY_SSE_MAX_CONCURRENCY", &MAX_TURNS.to_string())
+            // The check of the permits holds all of them as one client, among others that were active.
+            .env("PROXY_CLIENT_MAX_CONCURRENCY", &MAX_TURNS.to_string())
             .env("CODEX_WORKERS", &PROFILE_WORKERS.to_string());
         let sidecar = SETTINGS
             .into_iter()
