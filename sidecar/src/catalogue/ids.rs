@@ -8,7 +8,7 @@ use crate::turn::Effort;
 /// Ids that stand for the default model; each also exists with the suffix `-<effort>`.
 const FAMILIES: [&str; 2] = ["codex-5", "codev-5"];
 
-/// The efforts of a family whose model is not in Codex's list; every reasoning model of OpenAI has them.
+/// The efforts of a family without a model in Codex's list; every reasoning model of OpenAI has them.
 const USUAL_EFFORTS: [&str; 3] = ["low", "medium", "high"];
 
 /// The model ids of a deployment, and the default id.

@@ -11,7 +11,7 @@ use crate::api::state::AppState;
 use crate::openai::ApiError;
 use crate::turn::MemoryReservation;
 
-/// Reads and decodes the body of a request whose media type is JSON, to at most `max_body_bytes`, encoded and decoded.
+/// Reads and decodes the body of a request with the media type JSON, to at most `max_body_bytes`, encoded and decoded.
 ///
 /// # Errors
 /// The media type or the encoding is not supported, the body is incomplete or too large, or its client or all clients
@@ -29,7 +29,7 @@ pub(in crate::api) async fn read(
     encoding.decode(encoded, limit, memory).await
 }
 
-/// Reads a body whose memory is reserved at once if its length is declared, else in steps.
+/// Reads a body. Its memory is reserved at once for a declared length, else in steps.
 async fn read_encoded(
     body: &mut Incoming,
     limit: usize,

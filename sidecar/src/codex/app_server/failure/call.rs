@@ -26,7 +26,7 @@ const TOOL_SCHEMA: &str = "dynamic tool input schema is not supported for ";
 const TOOL_RESERVED: &str = "dynamic tool name is reserved: ";
 const TOOL_DUPLICATE: &str = "duplicate dynamic tool name: ";
 
-/// Returns the error of a turn whose call failed.
+/// Returns the error of a turn after a failed call.
 pub(in crate::codex::app_server) fn call_error(call: Call, error: &wire::CallError) -> TurnError {
     if error.code == wire::OVERLOADED {
         return TurnError::Busy;

@@ -9,7 +9,7 @@ use crate::codex::launch::binary::CodexBinary;
 use crate::codex::launch::error::LaunchError;
 use crate::turn::Effort;
 
-/// The efforts of every model with `codex proto`, whose protocol knows no other.
+/// The efforts of every model with `codex proto`; its protocol knows no other.
 const PROTO_EFFORTS: [&str; 4] = ["minimal", "low", "medium", "high"];
 
 /// The default model of Codex 0.42, which reports no list.
