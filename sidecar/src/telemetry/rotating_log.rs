@@ -25,6 +25,9 @@ const BATCH: usize = 256;
 /// Observes the lines that the files hold: each one that is found at the start or later, without its newline. During an
 /// upgrade two sidecars write to one file.
 pub trait LineObserver: std::fmt::Debug + Send {
+    /// Whether the writer reads the lines back to show them.
+    const READS_LINES: bool = true;
+
     /// Processes a line of the current file.
     fn on_line(&mut self, line: &[u8]);
 
@@ -34,6 +37,8 @@ pub trait LineObserver: std::fmt::Debug + Send {
 
 /// The observer of a log that needs none.
 impl LineObserver for () {
+    const READS_LINES: bool = false;
+
     fn on_line(&mut self, _line: &[u8]) {}
 
     fn on_rotation(&mut self) {}
@@ -258,8 +263,8 @@ impl LogFile {
     }
 
     /// Shows the lines of both files to the observer.
-    fn observe(&mut self, observer: &mut impl LineObserver) {
-        if !self.is_regular {
+    fn observe<O: LineObserver>(&mut self, observer: &mut O) {
+        if !self.is_regular || !O::READS_LINES {
             return;
         }
         match File::open(rotated(&self.path)) {
@@ -275,8 +280,8 @@ impl LogFile {
     }
 
     /// Shows the lines to the observer that were appended since the last call, by this process or another one.
-    fn observe_new(&mut self, observer: &mut impl LineObserver) {
-        if self.is_regular {
+    fn observe_new<O: LineObserver>(&mut self, observer: &mut O) {
+        if self.is_regular && O::READS_LINES {
             let read = self.read_new(observer);
             self.report(read);
         }

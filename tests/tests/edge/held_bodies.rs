@@ -16,7 +16,7 @@ const OTHER_KEY: &str = "another-key-of-the-edge-tests";
 const LENGTH: usize = 16 << 20;
 /// `max_held_body_bytes` of a worker.
 const HELD_KIB: usize = 128 << 10;
-/// What Envoy may use beside the held bodies: connections, and the slices of its buffers.
+/// Memory that Envoy may take beside the held bodies, for connections and the slices of its buffers.
 const OVERHEAD_KIB: usize = 32 << 10;
 
 fn two_keys(options: EnvoyOptions) -> EnvoyOptions {

@@ -24,7 +24,7 @@ async fn run(sidecar: &Sidecar, command: &str) -> BufferedResponse {
 }
 
 /// The output of the command that Codex sent to the model.
-fn command_output(model: &ScriptedModel) -> String {
+pub(crate) fn command_output(model: &ScriptedModel) -> String {
     let requests = model.requests();
     let sent = &requests.last().expect("the model received a request").body["input"];
     let items = sent.as_array().into_iter().flatten();

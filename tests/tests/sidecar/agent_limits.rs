@@ -7,11 +7,11 @@ use http::Request;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tests::http::{Body, BufferedResponse, with};
-use tests::scripted_model::ScriptedModel;
 use tests::sidecar::{Sidecar, SidecarOptions};
 use tests::sse::Events;
 use xtask::tools::Tool;
 
+use crate::agent::command_output;
 use crate::stack::{assert_error, chat, eventually, start_codex, start_with};
 
 /// A request of a client with the agent profile.
@@ -41,15 +41,6 @@ async fn hold(sidecar: &Sidecar, client: &str) -> Events {
     );
     events.next_json().await;
     events
-}
-
-/// The output of the last command.
-fn command_output(model: &ScriptedModel) -> String {
-    let requests = model.requests();
-    let sent = &requests.last().expect("the model received a request").body["input"];
-    let items = sent.as_array().into_iter().flatten();
-    let outputs = items.filter(|item| item["type"] == "function_call_output");
-    outputs.filter_map(|item| item["output"].as_str()).collect()
 }
 
 fn turn_folders(parent: &Path) -> usize {

@@ -104,15 +104,18 @@ fn png(width: u32, height: u32) -> String {
     ))
 }
 
+/// The formats that Codex accepts.
+const FORMATS: [ImageFormat; 4] = [
+    ImageFormat::Png,
+    ImageFormat::Jpeg,
+    ImageFormat::Gif,
+    ImageFormat::WebP,
+];
+
 #[tokio::test]
 async fn image_that_is_cut_off_or_damaged_is_400_with_its_place() {
     let (model, sidecar) = start().await;
-    for format in [
-        ImageFormat::Png,
-        ImageFormat::Jpeg,
-        ImageFormat::Gif,
-        ImageFormat::WebP,
-    ] {
+    for format in FORMATS {
         let whole = encode(&picture(), format);
         let cut = whole[..whole.len() * 2 / 3].to_vec();
         let header_only = whole[..20].to_vec();
@@ -143,12 +146,7 @@ async fn image_that_is_cut_off_or_damaged_is_400_with_its_place() {
 #[tokio::test]
 async fn whole_image_of_each_format_reaches_the_model() {
     let (model, sidecar) = start().await;
-    for format in [
-        ImageFormat::Png,
-        ImageFormat::Jpeg,
-        ImageFormat::Gif,
-        ImageFormat::WebP,
-    ] {
+    for format in FORMATS {
         for (path, body, _) in PLACES {
             let response = send(&sidecar, path, body(&url(&encode(&picture(), format)))).await;
             assert_eq!(response.status, 200, "{format:?} {response:?}");

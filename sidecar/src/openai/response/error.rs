@@ -142,23 +142,19 @@ impl ApiError {
 
     /// 403: the client's key does not include the model.
     pub fn model_not_allowed(id: &str) -> Self {
-        let message = format!(
-            "This API key may not use the model {id}; GET /v1/models lists the models that it may use."
-        );
-        let error = Self::new(
-            StatusCode::FORBIDDEN,
-            "permission_error",
-            "model_not_allowed",
-            message,
-        );
-        error.at("model")
+        Self::not_allowed(&format!("the model {id}"))
     }
 
     /// 403: the client's key includes the model, but not with this effort.
     pub fn effort_not_allowed(id: &str, effort: &str) -> Self {
+        Self::not_allowed(&format!(
+            "the model {id} with the reasoning effort {effort}"
+        ))
+    }
+
+    fn not_allowed(use_of: &str) -> Self {
         let message = format!(
-            "This API key may not use the model {id} with the reasoning effort {effort}; GET /v1/models lists the \
-             models that it may use."
+            "This API key may not use {use_of}; GET /v1/models lists the models that it may use."
         );
         let error = Self::new(
             StatusCode::FORBIDDEN,

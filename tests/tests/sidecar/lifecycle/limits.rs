@@ -199,14 +199,8 @@ async fn number_of_turns_of_one_client_can_be_set() {
     assert_eq!(refused.header("x-codex-edge-limit"), "client-share");
     assert_eq!(ask_as(&sidecar, "small").await.status, 200);
     model.release("held");
-    assert!(
-        held.rest()
-            .await
-            .unwrap()
-            .last()
-            .unwrap()
-            .contains("[DONE]")
-    );
+    let events = held.rest().await.unwrap();
+    assert!(events.last().unwrap().contains("[DONE]"));
 }
 
 #[tokio::test]
@@ -240,14 +234,8 @@ async fn full_queue_has_a_place_for_another_client() {
         (rest.unwrap().status.as_u16(), small.status.as_u16()),
         (200, 200)
     );
-    assert!(
-        held.rest()
-            .await
-            .unwrap()
-            .last()
-            .unwrap()
-            .contains("[DONE]")
-    );
+    let events = held.rest().await.unwrap();
+    assert!(events.last().unwrap().contains("[DONE]"));
 }
 
 #[tokio::test]
