@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -15,14 +16,18 @@ use tokio_util::codec::LinesCodecError;
 use tokio_util::sync::CancellationToken;
 
 use super::admission::TurnPermit;
-use super::app_server::{AppServerError, AppServerSession, SessionOutput, SessionState, TurnKey};
+use super::app_server::{
+    AppServerError, AppServerSession, Continuation, KeptThread, SessionOutput, SessionState,
+    TurnKey,
+};
 use super::launch::sandbox::Workspace;
 use super::protocol_log::ConnectionLog;
 use super::rate_limits::SharedRateLimits;
 use super::readiness::Readiness;
 use super::turn_queue::QueuedTurn;
+use super::warm::{ContinuingTurns, WarmChild};
 use crate::process::{Lines, Pipes, Stderr, Stdin};
-use crate::turn::{Event, EventWriter, Outcome, TurnError};
+use crate::turn::{Event, EventWriter, Outcome, ThreadOrigin, TurnError, TurnRequest};
 
 /// Grace period in which interrupted turns may complete when the worker stops.
 const INTERRUPT_GRACE: Duration = Duration::from_secs(2);
@@ -57,10 +62,13 @@ pub(super) struct ChildConnection {
     last_activity: Instant,
     /// `None` once a successor publishes the worker's readiness.
     readiness: Option<watch::Sender<Readiness>>,
+    /// The threads that stay loaded, and the turns that continue them; `None` if none does.
+    warm: Option<(WarmChild, ContinuingTurns)>,
 }
 
 /// The resources of a turn, held while the child keeps state of the turn. They are released when the session closes it.
 struct ActiveTurn {
+    client: Arc<str>,
     events: EventWriter,
     cancel: CancellationToken,
     permit: TurnPermit,
@@ -74,8 +82,12 @@ impl ChildConnection {
         log: ConnectionLog,
         rate_limits: SharedRateLimits,
         readiness: watch::Sender<Readiness>,
+        warm: Option<(WarmChild, ContinuingTurns)>,
     ) -> Self {
-        let (session, first) = AppServerSession::start(rate_limits, Instant::now());
+        let (mut session, first) = AppServerSession::start(rate_limits, Instant::now());
+        if warm.is_some() {
+            session.keep_threads();
+        }
         let mut connection = Self {
             stdin: pipes.stdin,
             stdout: pipes.stdout,
@@ -87,6 +99,7 @@ impl ChildConnection {
             begun: 0,
             last_activity: Instant::now(),
             readiness: Some(readiness),
+            warm,
         };
         connection.apply(first);
         connection
@@ -137,7 +150,43 @@ impl ChildConnection {
                 self.interrupt(key);
                 Ok(())
             }
+            Some(turn) = next_turn(&mut self.warm) => {
+                self.begin(turn);
+                Ok(())
+            }
         }
+    }
+
+    fn give_up(&mut self, thread: TurnKey) {
+        let output = self.session.give_up(thread);
+        self.apply(output);
+    }
+
+    /// Gives up the older half of the threads that stay loaded, to free memory of the child.
+    pub(super) fn give_up_older_half(&mut self) {
+        let warm = self.warm.as_ref();
+        let threads = warm.map(|(warm, _)| warm.take_older_half());
+        threads
+            .into_iter()
+            .flatten()
+            .for_each(|thread| self.give_up(thread));
+    }
+
+    /// Takes no more turns for the threads that stay loaded, and begins those that were sent already.
+    pub(super) fn close_threads(&mut self) {
+        for turn in self.take_continuations() {
+            self.begin(turn);
+        }
+    }
+
+    /// Takes the turns that were sent to the threads that stay loaded; later ones do not reach this child.
+    pub(super) fn take_continuations(&mut self) -> Vec<QueuedTurn> {
+        let Some((_warm, mut turns)) = self.warm.take() else {
+            return Vec::new();
+        };
+        // A turn is either in the channel now, or its sender gets it back.
+        turns.close();
+        std::iter::from_fn(|| turns.try_recv().ok()).collect()
     }
 
     /// Begins a queued turn, unless the turn was cancelled in the queue.
@@ -159,10 +208,19 @@ impl ChildConnection {
             }
         };
         self.cancelled.push(cancelled.boxed());
-        let output = self
-            .session
-            .begin(key, queued.request, queued.workspace.as_ref());
+        let (origin, output) = match queued.continuation {
+            Some(continuation) => {
+                self.continue_thread(key, queued.request, continuation, queued.workspace.as_ref())
+            }
+            None => {
+                let workspace = queued.workspace.as_ref();
+                let output = self.session.begin(key, queued.request, workspace);
+                (ThreadOrigin::New, output)
+            }
+        };
+        queued.events.set_origin(origin);
         let turn = ActiveTurn {
+            client: queued.client,
             events: queued.events,
             cancel: queued.cancel,
             permit: queued.permit,
@@ -172,6 +230,27 @@ impl ChildConnection {
         // Before `apply`, which looks up the turn of each event.
         self.turns.insert(key, turn);
         self.apply(output);
+    }
+
+    /// Begins a turn on the thread of an earlier one, or on a thread of its own if the session has given the former up.
+    fn continue_thread(
+        &mut self,
+        key: TurnKey,
+        request: TurnRequest,
+        continuation: Continuation,
+        workspace: Option<&Workspace>,
+    ) -> (ThreadOrigin, SessionOutput) {
+        let begun = match self.session.continue_thread(key, request, continuation) {
+            Ok(output) => (ThreadOrigin::Warm, output),
+            Err(request) => {
+                let output = self.session.begin(key, request, workspace);
+                (ThreadOrigin::New, output)
+            }
+        };
+        if let Some((warm, _)) = &self.warm {
+            warm.count(begun.0);
+        }
+        begun
     }
 
     /// Interrupts all turns, and waits a grace period for them to complete.
@@ -197,7 +276,9 @@ impl ChildConnection {
         for (key, request) in self.session.take_unasked() {
             let turn = self.turns.remove(&key).filter(|turn| !turn.is_second_try);
             unasked.extend(turn.map(|turn| QueuedTurn {
+                client: turn.client,
                 request,
+                continuation: None,
                 events: turn.events,
                 cancel: turn.cancel,
                 permit: turn.permit,
@@ -215,6 +296,12 @@ impl ChildConnection {
     pub(super) fn on_tick(&mut self, now: Instant) -> Result<(), ConnectionError> {
         let output = self.session.tick(now)?;
         self.apply(output);
+        let warm = self.warm.as_ref();
+        let given_up = warm.map(|(warm, _)| warm.take_given_up(now));
+        given_up
+            .into_iter()
+            .flatten()
+            .for_each(|thread| self.give_up(thread));
         Ok(())
     }
 
@@ -248,6 +335,11 @@ impl ChildConnection {
 
     fn apply(&mut self, output: SessionOutput) {
         self.write(output.write);
+        // Before the events: the client may send its next request as soon as it has the last one.
+        let kept: Vec<_> = output.kept.iter().map(|thread| thread.key).collect();
+        for thread in output.kept {
+            self.keep(thread);
+        }
         for (key, event) in output.events {
             let is_too_slow = self
                 .turns
@@ -260,11 +352,29 @@ impl ChildConnection {
             }
         }
         // After the events, which include the last ones of the turns that are closed here.
+        for key in kept {
+            self.turns.remove(&key);
+        }
         for key in output.closed {
             self.turns.remove(&key);
+            if let Some((warm, _)) = &self.warm {
+                warm.remove(key);
+            }
         }
         if let Some(readiness) = &self.readiness {
             publish(readiness, self.session.state());
+        }
+    }
+
+    /// Keeps a thread for the next request of its client, or gives it up if this child takes no more of them.
+    fn keep(&mut self, thread: KeptThread) {
+        let turn = self.turns.get(&thread.key);
+        match (&self.warm, turn) {
+            (Some((warm, _)), Some(turn)) => warm.keep(&turn.client, thread),
+            (None, _) | (_, None) => {
+                let output = self.session.give_up(thread.key);
+                self.write(output.write);
+            }
         }
     }
 
@@ -273,6 +383,14 @@ impl ChildConnection {
             self.log.sent(&line);
             self.stdin.push(line);
         }
+    }
+}
+
+/// Returns the next turn that continues a thread; waits for ever where no thread stays loaded.
+async fn next_turn(warm: &mut Option<(WarmChild, ContinuingTurns)>) -> Option<QueuedTurn> {
+    match warm {
+        Some((_, turns)) => turns.recv().await,
+        None => pending().await,
     }
 }
 
