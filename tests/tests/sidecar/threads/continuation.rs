@@ -51,7 +51,8 @@ async fn edits_other_settings_and_other_clients_begin_new_threads() {
     let (model, sidecar) = start().await;
     let mut chat = Chat::new(&sidecar);
     chat.ask("one").await;
-    let edits: [(&str, fn(&mut Chat<'_>)); 8] = [
+    type Edit = fn(&mut Chat<'_>);
+    let edits: [(&str, Edit); 8] = [
         ("the instructions", |chat| {
             chat.messages[0]["content"] = json!("Be long.");
         }),
