@@ -26,6 +26,7 @@ pub(super) fn request() -> TurnRequest {
         schema: None,
         summary: Summary::None,
         memory: MemoryHold::default(),
+        hint: None,
         digest: ConversationDigest::default(),
     }
 }
