@@ -95,6 +95,16 @@ impl WarmThreads {
         Some(turn)
     }
 
+    /// Takes the thread that a request of `client` continues.
+    #[cfg(test)]
+    pub(super) fn take(
+        &self,
+        client: &str,
+        request: &TurnRequest,
+    ) -> Result<(mpsc::Sender<QueuedTurn>, Continuation), Miss> {
+        self.0.take(client, request)
+    }
+
     /// Returns the warm threads now, and the counts since the start.
     pub(in crate::codex) fn status(&self) -> WarmStatus {
         let list = self.0.lock();

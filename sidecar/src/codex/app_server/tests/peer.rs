@@ -37,6 +37,8 @@ pub(super) struct Peer {
     pub(super) sent: Vec<(String, Value)>,
     pub(super) events: Vec<Event>,
     pub(super) closed: usize,
+    /// The turn of the events.
+    pub(super) key: TurnKey,
 }
 
 impl Peer {
@@ -48,6 +50,7 @@ impl Peer {
             sent: Vec::new(),
             events: Vec::new(),
             closed: 0,
+            key: KEY,
         };
         peer.note(output);
         peer
@@ -91,7 +94,7 @@ impl Peer {
         }
         self.events
             .extend(output.events.into_iter().map(|(key, event)| {
-                assert_eq!(key, KEY);
+                assert_eq!(key, self.key);
                 event
             }));
         self.closed += output.closed.len();
