@@ -3,6 +3,7 @@
 mod images;
 mod peer;
 mod session;
+mod threads;
 mod tool_calls;
 mod transcripts;
 mod turns;
