@@ -149,6 +149,7 @@ impl Backend {
         let cancel = CancellationToken::new();
         let (events, turn) = channel(timers, cancel.clone());
         let queued = QueuedTurn {
+            client: client.into(),
             request,
             events,
             cancel,

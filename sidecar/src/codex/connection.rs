@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -10,12 +11,13 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::process::ChildStdout;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::codec::LinesCodecError;
 use tokio_util::sync::CancellationToken;
 
 use super::admission::TurnPermit;
 use super::app_server::{AppServerError, AppServerSession, SessionOutput, SessionState, TurnKey};
+use super::conversation::ChildConversations;
 use super::launch::sandbox::Workspace;
 use super::protocol_log::ConnectionLog;
 use super::rate_limits::SharedRateLimits;
@@ -26,6 +28,9 @@ use crate::turn::{Event, EventWriter, Outcome, TurnError};
 
 /// Grace period in which interrupted turns may complete when the worker stops.
 const INTERRUPT_GRACE: Duration = Duration::from_secs(2);
+
+/// Time between two looks at a rollout file for the end of a response, which Codex writes at once.
+const ROLLOUT_POLL: Duration = Duration::from_millis(10);
 
 /// A failure after which the child cannot serve turns any longer.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +53,11 @@ pub(super) struct ChildConnection {
     log: ConnectionLog,
     session: AppServerSession,
     turns: HashMap<TurnKey, ActiveTurn>,
+    /// `None` for a child whose threads are not rebuilt.
+    conversations: Option<ChildConversations>,
+    /// Turns that wait for the end of the child's proof.
+    held: Vec<QueuedTurn>,
+    rollout_poll: Interval,
     /// A future per turn, ready when the turn is cancelled: its client disconnected, or a deadline passed; with the error
     /// if the folder of an agent has outgrown its limit.
     cancelled: FuturesUnordered<BoxFuture<'static, (TurnKey, Option<TurnError>)>>,
@@ -61,6 +71,7 @@ pub(super) struct ChildConnection {
 
 /// The resources of a turn, held while the child keeps state of the turn. They are released when the session closes it.
 struct ActiveTurn {
+    client: Arc<str>,
     events: EventWriter,
     cancel: CancellationToken,
     permit: TurnPermit,
@@ -74,7 +85,10 @@ impl ChildConnection {
         log: ConnectionLog,
         rate_limits: SharedRateLimits,
         readiness: watch::Sender<Readiness>,
+        conversations: Option<ChildConversations>,
     ) -> Self {
+        let mut rollout_poll = interval(ROLLOUT_POLL);
+        rollout_poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (session, first) = AppServerSession::start(rate_limits, Instant::now());
         let mut connection = Self {
             stdin: pipes.stdin,
@@ -83,6 +97,9 @@ impl ChildConnection {
             log,
             session,
             turns: HashMap::new(),
+            conversations,
+            held: Vec::new(),
+            rollout_poll,
             cancelled: FuturesUnordered::new(),
             begun: 0,
             last_activity: Instant::now(),
@@ -99,7 +116,7 @@ impl ChildConnection {
 
     /// Whether the child still has active turns.
     pub(super) fn has_turns(&self) -> bool {
-        !self.turns.is_empty()
+        !self.turns.is_empty() || !self.held.is_empty()
     }
 
     /// Returns the number of turns begun on this child.
@@ -131,6 +148,13 @@ impl ChildConnection {
             line = self.stdout.next() => self.on_line(line),
             written = self.stdin.write() => written.map_err(ConnectionError::Write),
             () = self.stderr.log() => Ok(()),
+            line = next_of_proof(&mut self.conversations) => {
+                self.on_proof_line(line);
+                Ok(())
+            }
+            _now = self.rollout_poll.tick(), if self.awaits_rollout() => {
+                self.read_awaited_rollouts()
+            }
             // `next` returns `None` at once while there are no turns; the pattern then disables this branch.
             Some((key, error)) = self.cancelled.next() => {
                 self.fail(key, error);
@@ -143,6 +167,11 @@ impl ChildConnection {
     /// Begins a queued turn, unless the turn was cancelled in the queue.
     pub(super) fn begin(&mut self, queued: QueuedTurn) {
         if queued.cancel.is_cancelled() {
+            return;
+        }
+        let conversations = self.conversations.as_ref();
+        if conversations.is_some_and(|all| all.holds(&queued.client, &queued.request)) {
+            self.held.push(queued);
             return;
         }
         let key = TurnKey(self.begun);
@@ -159,10 +188,17 @@ impl ChildConnection {
             }
         };
         self.cancelled.push(cancelled.boxed());
-        let output = self
-            .session
-            .begin(key, queued.request, queued.workspace.as_ref());
+        let conversations = self.conversations.as_mut();
+        let rebuilt = conversations.and_then(|all| all.begin(key, &queued.client, &queued.request));
+        let output = match rebuilt {
+            Some(rebuilt) => self.session.begin_rebuilt(key, queued.request, rebuilt),
+            None => {
+                let workspace = queued.workspace.as_ref();
+                self.session.begin(key, queued.request, workspace)
+            }
+        };
         let turn = ActiveTurn {
+            client: queued.client,
             events: queued.events,
             cancel: queued.cancel,
             permit: queued.permit,
@@ -176,6 +212,11 @@ impl ChildConnection {
 
     /// Interrupts all turns, and waits a grace period for them to complete.
     pub(super) async fn interrupt_all(&mut self) {
+        for queued in self.held.drain(..) {
+            // Fails only for a slow reader, and that turn has failed already.
+            let interrupted = Event::Finished(Outcome::Interrupted);
+            queued.events.write(interrupted).ok();
+        }
         let keys: Vec<_> = self.turns.keys().copied().collect();
         for key in keys {
             self.interrupt(key);
@@ -193,10 +234,11 @@ impl ChildConnection {
             self.fail(key, Some(error));
             self.turns.remove(&key);
         }
-        let mut unasked = Vec::new();
+        let mut unasked = std::mem::take(&mut self.held);
         for (key, request) in self.session.take_unasked() {
             let turn = self.turns.remove(&key).filter(|turn| !turn.is_second_try);
             unasked.extend(turn.map(|turn| QueuedTurn {
+                client: turn.client,
                 request,
                 events: turn.events,
                 cancel: turn.cancel,
@@ -241,12 +283,78 @@ impl ChildConnection {
         self.last_activity = Instant::now();
         tracing::trace!(line, "codex line received");
         self.log.received(line.as_bytes());
+        if let Some(conversations) = &mut self.conversations {
+            if conversations.takes(&line) {
+                return Ok(());
+            }
+            if conversations.has_rollouts()
+                && let Some(key) = self.session.rollout_before(&line)
+            {
+                self.read_rollout(key)?;
+            }
+        }
         let output = self.session.read_line(&line)?;
         self.apply(output);
         Ok(())
     }
 
-    fn apply(&mut self, output: SessionOutput) {
+    /// Sends a line of the proof. At the end of the proof, which has an empty one, the turns begin that waited for it.
+    fn on_proof_line(&mut self, line: Vec<u8>) {
+        if !line.is_empty() {
+            self.write(vec![line]);
+            return;
+        }
+        for turn in std::mem::take(&mut self.held) {
+            self.begin(turn);
+        }
+    }
+
+    fn awaits_rollout(&self) -> bool {
+        let conversations = self.conversations.as_ref();
+        conversations.is_some_and(ChildConversations::has_rollouts)
+            && !self.session.awaited_rollouts().is_empty()
+    }
+
+    fn read_awaited_rollouts(&mut self) -> Result<(), ConnectionError> {
+        for key in self.session.awaited_rollouts() {
+            self.read_rollout(key)?;
+        }
+        Ok(())
+    }
+
+    /// Hands the session what Codex has added to the rollout file of a turn.
+    fn read_rollout(&mut self, key: TurnKey) -> Result<(), ConnectionError> {
+        if let Some(conversations) = &mut self.conversations {
+            let lines = conversations.read_rollout(key);
+            let output = self.session.read_rollout(key, &lines)?;
+            self.apply(output);
+        }
+        Ok(())
+    }
+
+    fn apply_to_conversations(&mut self, output: &mut SessionOutput) {
+        let Some(conversations) = &mut self.conversations else {
+            return;
+        };
+        for (key, thread) in output.started.drain(..) {
+            conversations.on_started(key, thread);
+        }
+        for (key, accepted) in output.rebuilt.drain(..) {
+            conversations.on_rebuilt(key, accepted);
+        }
+        for key in output.injected.drain(..) {
+            conversations.on_injected(key);
+        }
+        for key in &output.closed {
+            conversations.on_closed(*key);
+        }
+        if self.session.state() == SessionState::Ready {
+            conversations.prove();
+        }
+    }
+
+    fn apply(&mut self, mut output: SessionOutput) {
+        self.apply_to_conversations(&mut output);
         self.write(output.write);
         for (key, event) in output.events {
             let is_too_slow = self
@@ -273,6 +381,14 @@ impl ChildConnection {
             self.log.sent(&line);
             self.stdin.push(line);
         }
+    }
+}
+
+/// Returns the next line of the proof of a child. Cancel safe.
+async fn next_of_proof(conversations: &mut Option<ChildConversations>) -> Vec<u8> {
+    match conversations {
+        Some(conversations) => conversations.next_line().await,
+        None => pending().await,
     }
 }
 

@@ -4,6 +4,7 @@ mod admission;
 mod app_server;
 mod backend;
 mod connection;
+mod conversation;
 #[cfg(any(test, feature = "harness"))]
 mod harness;
 mod home;

@@ -2,6 +2,8 @@
 //! It knows the permit of a turn and nothing else of admission, so that a child protocol need not know how turns are
 //! admitted.
 
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
 
 use super::admission::TurnPermit;
@@ -11,6 +13,8 @@ use crate::turn::{EventWriter, TurnRequest};
 /// An admitted turn that waits for a child.
 #[derive(Debug)]
 pub(super) struct QueuedTurn {
+    /// The id of the client.
+    pub(super) client: Arc<str>,
     pub(super) request: TurnRequest,
     pub(super) events: EventWriter,
     pub(super) cancel: CancellationToken,

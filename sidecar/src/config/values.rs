@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::types::Secret;
 use crate::catalogue::ModelOverride;
 
 /// The default profile.
@@ -43,6 +44,18 @@ pub(super) fn parse_provider(name: &str) -> Result<String, String> {
         Ok(name.to_owned())
     } else {
         Err("expected the name of a [model_providers.NAME] table: letters, digits, - and _".into())
+    }
+}
+
+/// Characters of the shortest secret: 64 bits in hexadecimal.
+const MIN_SECRET_CHARS: usize = 16;
+
+/// Accepts a secret that cannot be guessed by its length.
+pub(super) fn parse_secret(text: &str) -> Result<Secret, String> {
+    if text.chars().count() >= MIN_SECRET_CHARS {
+        Ok(Secret(text.to_owned()))
+    } else {
+        Err(format!("expected at least {MIN_SECRET_CHARS} characters"))
     }
 }
 

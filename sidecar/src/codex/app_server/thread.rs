@@ -7,6 +7,8 @@ use tokio::time::Instant;
 use super::decoding::LARGE_PIXELS;
 use super::ids::{RequestId, ThreadId, TurnId};
 use super::reaction::{Next, Reaction, TurnOutput};
+use super::rebuilt::RebuiltThread;
+use super::record_queue::RecordQueue;
 use super::wire;
 use crate::turn::{Effort, Event, Outcome, TurnRequest};
 
@@ -39,6 +41,12 @@ pub(super) struct Thread {
     pub(super) output: TurnOutput,
     /// Time of the last `item/tool/call` request for a call that no raw item had announced.
     pub(super) unannounced_call_at: Option<Instant>,
+    /// The file that the thread is rebuilt from, until Codex has rejected it.
+    pub(super) rebuild: Option<RebuiltThread>,
+    /// Codex has rebuilt the thread.
+    pub(super) is_rebuilt: bool,
+    /// The records of its file that have not been handled.
+    pub(super) records: RecordQueue,
     /// The child's `item/tool/call` requests without a response.
     pub(super) open_requests: Vec<RequestId>,
     /// Time of the last notification about this thread.
@@ -52,6 +60,9 @@ impl Thread {
             phase: Phase::Starting { cancelled: false },
             output: TurnOutput::default(),
             unannounced_call_at: None,
+            rebuild: None,
+            is_rebuilt: false,
+            records: RecordQueue::default(),
             open_requests: Vec::new(),
             last_activity: now,
         }
@@ -88,6 +99,23 @@ impl Thread {
             }
             Phase::Running { .. } | Phase::Interrupting { .. } | Phase::Closing { .. } => false,
         }
+    }
+
+    /// Whether the turn was cancelled before it began.
+    pub(super) fn is_cancelled(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Starting { cancelled: true }
+                | Phase::Preparing {
+                    cancelled: true,
+                    ..
+                }
+        )
+    }
+
+    /// Whether Codex waits for the output of a tool call of a response whose end is not known.
+    pub(super) fn awaits_end_of_response(&self) -> bool {
+        matches!(self.phase, Phase::Running { .. }) && !self.open_requests.is_empty()
     }
 
     /// Whether the child needs much memory and time for the images of the turn.
