@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 use sidecar::codex::{ChildHarness, HarnessOutput, Protocol};
 use sidecar::turn::{
-    Content, Event, Item, MemoryHold, Message, Model, Profile, Role, Summary, Tool, ToolKind,
-    Tools, TurnRequest,
+    Content, ConversationDigest, Event, Item, MemoryHold, Message, Model, Profile, Role, Summary,
+    Tool, ToolKind, Tools, TurnRequest,
 };
 
 /// Maximum turns of one child; more do not reach new states.
@@ -134,5 +134,6 @@ fn request() -> TurnRequest {
         schema: Some(schema()),
         summary: Summary::Auto,
         memory: MemoryHold::default(),
+        digest: ConversationDigest::default(),
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::api::Snapshot;
+use crate::codex::WarmStatus;
 use crate::openai::usage::{PlanWindow, plan_windows};
 
 #[derive(Serialize)]
@@ -18,6 +19,7 @@ struct StatusDocument<'a> {
     turns_limit: Option<usize>,
     /// Requests in the queue.
     queued: usize,
+    threads: ThreadStatus,
     /// State of each worker.
     workers: Vec<&'static str>,
     children: Vec<ChildStatus>,
@@ -33,11 +35,40 @@ struct CodexStatus<'a> {
     login: &'static str,
 }
 
+/// Threads that stay loaded for the next request of their conversation.
+#[derive(Serialize)]
+struct ThreadStatus {
+    /// Maximum number; 0 if no thread stays loaded.
+    limit: usize,
+    /// Threads without a turn.
+    idle: usize,
+    /// Threads with a turn that waits for the outputs of its tool calls.
+    parked: usize,
+    /// Requests that continued a thread.
+    hits: u64,
+    /// Requests that began a thread, and could have continued one.
+    misses: u64,
+    /// Threads that were given up.
+    evictions: u64,
+}
+
 #[derive(Serialize)]
 struct ChildStatus {
     pid: i32,
     age_secs: u64,
     rss_bytes: u64,
+}
+
+fn threads(warm: &WarmStatus) -> ThreadStatus {
+    let sum = |counts: &[(&str, u64)]| counts.iter().map(|(_, count)| count).sum();
+    ThreadStatus {
+        limit: warm.limit,
+        idle: warm.idle,
+        parked: warm.parked,
+        hits: warm.hits,
+        misses: warm.misses_of_later_requests(),
+        evictions: sum(&warm.evictions),
+    }
 }
 
 /// Returns the status as JSON.
@@ -60,6 +91,7 @@ pub(super) fn write(snapshot: &Snapshot<'_>, uptime: Duration) -> Vec<u8> {
         turns: status.turns,
         turns_limit: status.turns_limit.map(std::num::NonZeroUsize::get),
         queued: status.queued,
+        threads: threads(&status.warm),
         workers: status
             .workers
             .iter()

@@ -15,6 +15,7 @@ use tracing::Span;
 use super::request::X_REQUEST_ID;
 use crate::codex::RateLimits;
 use crate::openai::{ApiError, IgnoredFields, Retry};
+use crate::turn::TurnOrigin;
 
 /// The body of a response: one document, or a stream of frames.
 pub type BoxedBody = UnsyncBoxBody<Bytes, Infallible>;
@@ -27,6 +28,7 @@ const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// Used share of the Codex plan's rate limits.
 const EDGE_PLAN: HeaderName = HeaderName::from_static("x-codex-edge-plan");
 /// The limit because of which a turn got no permit: `slots`, `client-share` or `queue`.
+const EDGE_THREAD: HeaderName = HeaderName::from_static("x-codex-edge-thread");
 const EDGE_LIMIT: HeaderName = HeaderName::from_static("x-codex-edge-limit");
 /// Request fields that were read and not honoured.
 const EDGE_IGNORED: HeaderName = HeaderName::from_static("x-codex-edge-ignored");
@@ -108,6 +110,12 @@ fn number(number: u128) -> HeaderValue {
 pub(super) fn ignored_header(ignored: &IgnoredFields) -> Option<(HeaderName, HeaderValue)> {
     let names = HeaderValue::from_str(&ignored.list()?).ok()?;
     Some((EDGE_IGNORED, names))
+}
+
+/// Returns `x-codex-edge-thread`; `None` until a child has the turn, and for a Codex without threads.
+pub(super) fn thread_header(origin: &TurnOrigin) -> Option<(HeaderName, HeaderValue)> {
+    let value = HeaderValue::from_static(origin.get()?.as_str());
+    Some((EDGE_THREAD, value))
 }
 
 /// Returns `x-codex-edge-plan`; `None` until Codex has reported rate limits.

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 use crate::codex::{BackendStatus, RateLimits, Readiness};
 use crate::telemetry::{Gauges, RateLimitGauge};
+use crate::turn::ThreadOrigin;
 
 /// A snapshot of one sidecar.
 #[derive(Debug)]
@@ -34,6 +35,9 @@ impl<'a> Snapshot<'a> {
             queued: status.queued,
             is_ready: self.readiness == Readiness::Ready,
             workers: self.workers_by_state(),
+            warm_threads: [("idle", status.warm.idle), ("parked", status.warm.parked)],
+            thread_origins: self.thread_origins(),
+            warm_evictions: status.warm.evictions.clone(),
             child_resident_bytes: status.children.iter().map(|child| child.rss_bytes).sum(),
             child_starts: status.child_starts,
             rate_limits: self.rate_limit_gauges(),
@@ -49,6 +53,16 @@ impl<'a> Snapshot<'a> {
         Readiness::ALL
             .into_iter()
             .map(|state| (state.as_str(), count(state)))
+            .collect()
+    }
+
+    /// Returns the turns by the origin of their thread; a hit has an empty reason.
+    fn thread_origins(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let warm = &self.status.warm;
+        let misses = warm.misses.iter();
+        misses
+            .map(|&(reason, count)| (ThreadOrigin::New.as_str(), reason, count))
+            .chain([(ThreadOrigin::Warm.as_str(), "", warm.hits)])
             .collect()
     }
 

@@ -15,6 +15,7 @@ use super::login_watch::watch_login;
 use super::rate_limits::{RateLimits, SharedRateLimits};
 use super::readiness::Readiness;
 use super::turn_queue::QueuedTurn;
+use super::warm::{WarmStatus, WarmThreads};
 use super::workers::{GroupStart, WorkerGroup, WorkerSettings};
 use crate::catalogue::Catalogue;
 use crate::config::Limits;
@@ -28,6 +29,7 @@ pub struct Backend {
     admission: Admission,
     /// The client with running agents.
     agents: AgentPlaces,
+    warm: WarmThreads,
     limits: Limits,
     launch: Arc<Launch>,
     rate_limits: SharedRateLimits,
@@ -57,7 +59,9 @@ impl Backend {
         let (published, login) = watch::channel(launch.login_before_check());
         tasks.spawn(watch_login(Arc::clone(&launch), published, stop.clone()));
         tasks.spawn(watch_models(Arc::clone(&launch), stop.clone()));
+        let warm = WarmThreads::new(limits.warm);
         let settings = WorkerSettings {
+            warm: warm.clone(),
             launch,
             login,
             rate_limits: SharedRateLimits::default(),
@@ -68,6 +72,7 @@ impl Backend {
             workers: ProfileWorkers::start(default, &settings, tasks),
             admission: Admission::new(limits),
             agents: AgentPlaces::new(limits.agents.clients, hides_files),
+            warm,
             limits,
             launch: settings.launch,
             rate_limits: settings.rate_limits,
@@ -97,6 +102,7 @@ impl Backend {
             turns: self.admission.running(),
             turns_limit: self.limits.turns,
             queued: self.admission.queued(),
+            warm: self.warm.status(),
             children: self.launch.registry().running(),
             child_starts: self.launch.registry().started(),
         }
@@ -151,13 +157,16 @@ impl Backend {
         let queued = QueuedTurn {
             client: client.into(),
             request,
+            continuation: None,
             events,
             cancel,
             permit,
             workspace,
             is_second_try: false,
         };
-        workers.enqueue(queued).await?;
+        if let Some(queued) = self.warm.continue_turn(queued) {
+            workers.enqueue(queued).await?;
+        }
         Ok(turn)
     }
 }
@@ -204,6 +213,8 @@ pub struct BackendStatus {
     pub turns_limit: Option<NonZeroUsize>,
     /// Requests that wait for a permit.
     pub queued: usize,
+    /// The threads that stay loaded.
+    pub warm: WarmStatus,
     /// The running children.
     pub children: Vec<RunningChild>,
     /// Number of children started so far.

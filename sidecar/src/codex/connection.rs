@@ -16,15 +16,19 @@ use tokio_util::codec::LinesCodecError;
 use tokio_util::sync::CancellationToken;
 
 use super::admission::TurnPermit;
-use super::app_server::{AppServerError, AppServerSession, SessionOutput, SessionState, TurnKey};
+use super::app_server::{
+    AppServerError, AppServerSession, Continuation, KeptThread, SessionOutput, SessionState,
+    TurnKey,
+};
 use super::conversation::ChildConversations;
 use super::launch::sandbox::Workspace;
 use super::protocol_log::ConnectionLog;
 use super::rate_limits::SharedRateLimits;
 use super::readiness::Readiness;
 use super::turn_queue::QueuedTurn;
+use super::warm::{ContinuingTurns, WarmChild};
 use crate::process::{Lines, Pipes, Stderr, Stdin};
-use crate::turn::{Event, EventWriter, Outcome, TurnError};
+use crate::turn::{Event, EventWriter, Outcome, ThreadOrigin, TurnError, TurnRequest};
 
 /// Grace period in which interrupted turns may complete when the worker stops.
 const INTERRUPT_GRACE: Duration = Duration::from_secs(2);
@@ -67,6 +71,8 @@ pub(super) struct ChildConnection {
     last_activity: Instant,
     /// `None` once a successor publishes the worker's readiness.
     readiness: Option<watch::Sender<Readiness>>,
+    /// The threads that stay loaded, and the turns that continue them; `None` if none does.
+    warm: Option<(WarmChild, ContinuingTurns)>,
 }
 
 /// The resources of a turn, held while the child keeps state of the turn. They are released when the session closes it.
@@ -86,10 +92,14 @@ impl ChildConnection {
         rate_limits: SharedRateLimits,
         readiness: watch::Sender<Readiness>,
         conversations: Option<ChildConversations>,
+        warm: Option<(WarmChild, ContinuingTurns)>,
     ) -> Self {
         let mut rollout_poll = interval(ROLLOUT_POLL);
         rollout_poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (session, first) = AppServerSession::start(rate_limits, Instant::now());
+        let (mut session, first) = AppServerSession::start(rate_limits, Instant::now());
+        if warm.is_some() {
+            session.keep_threads();
+        }
         let mut connection = Self {
             stdin: pipes.stdin,
             stdout: pipes.stdout,
@@ -104,6 +114,7 @@ impl ChildConnection {
             begun: 0,
             last_activity: Instant::now(),
             readiness: Some(readiness),
+            warm,
         };
         connection.apply(first);
         connection
@@ -161,7 +172,43 @@ impl ChildConnection {
                 self.interrupt(key);
                 Ok(())
             }
+            Some(turn) = next_turn(&mut self.warm) => {
+                self.begin(turn);
+                Ok(())
+            }
         }
+    }
+
+    fn give_up(&mut self, thread: TurnKey) {
+        let output = self.session.give_up(thread);
+        self.apply(output);
+    }
+
+    /// Gives up the older half of the threads that stay loaded, to free memory of the child.
+    pub(super) fn give_up_older_half(&mut self) {
+        let warm = self.warm.as_ref();
+        let threads = warm.map(|(warm, _)| warm.take_older_half());
+        threads
+            .into_iter()
+            .flatten()
+            .for_each(|thread| self.give_up(thread));
+    }
+
+    /// Takes no more turns for the threads that stay loaded, and begins those that were sent already.
+    pub(super) fn close_threads(&mut self) {
+        for turn in self.take_continuations() {
+            self.begin(turn);
+        }
+    }
+
+    /// Takes the turns that were sent to the threads that stay loaded; later ones do not reach this child.
+    pub(super) fn take_continuations(&mut self) -> Vec<QueuedTurn> {
+        let Some((_warm, mut turns)) = self.warm.take() else {
+            return Vec::new();
+        };
+        // A turn is either in the channel now, or its sender gets it back.
+        turns.close();
+        std::iter::from_fn(|| turns.try_recv().ok()).collect()
     }
 
     /// Begins a queued turn, unless the turn was cancelled in the queue.
@@ -170,7 +217,9 @@ impl ChildConnection {
             return;
         }
         let conversations = self.conversations.as_ref();
-        if conversations.is_some_and(|all| all.holds(&queued.client, &queued.request)) {
+        if queued.continuation.is_none()
+            && conversations.is_some_and(|all| all.holds(&queued.client, &queued.request))
+        {
             self.held.push(queued);
             return;
         }
@@ -188,15 +237,16 @@ impl ChildConnection {
             }
         };
         self.cancelled.push(cancelled.boxed());
-        let conversations = self.conversations.as_mut();
-        let rebuilt = conversations.and_then(|all| all.begin(key, &queued.client, &queued.request));
-        let output = match rebuilt {
-            Some(rebuilt) => self.session.begin_rebuilt(key, queued.request, rebuilt),
-            None => {
-                let workspace = queued.workspace.as_ref();
-                self.session.begin(key, queued.request, workspace)
+        let (client, workspace) = (&queued.client, queued.workspace.as_ref());
+        let (origin, output) = match queued.continuation {
+            Some(continuation) => {
+                self.continue_thread(key, client, queued.request, continuation, workspace)
             }
+            None => self.begin_thread(key, client, queued.request, workspace),
         };
+        if let Some(origin) = origin {
+            queued.events.set_origin(origin);
+        }
         let turn = ActiveTurn {
             client: queued.client,
             events: queued.events,
@@ -208,6 +258,50 @@ impl ChildConnection {
         // Before `apply`, which looks up the turn of each event.
         self.turns.insert(key, turn);
         self.apply(output);
+    }
+
+    /// Begins a turn on a thread of its own: a rebuilt one, if the conversation has had one.
+    fn begin_thread(
+        &mut self,
+        key: TurnKey,
+        client: &str,
+        request: TurnRequest,
+        workspace: Option<&Workspace>,
+    ) -> (Option<ThreadOrigin>, SessionOutput) {
+        let conversations = self.conversations.as_mut();
+        match conversations.and_then(|all| all.begin(key, client, &request)) {
+            // The origin is known once Codex has accepted the thread.
+            Some(rebuilt) => (None, self.session.begin_rebuilt(key, request, rebuilt)),
+            None => {
+                let output = self.session.begin(key, request, workspace);
+                (Some(ThreadOrigin::New), output)
+            }
+        }
+    }
+
+    /// Begins a turn on the thread of an earlier one, or on a thread of its own if the session has given the former up.
+    fn continue_thread(
+        &mut self,
+        key: TurnKey,
+        client: &str,
+        request: TurnRequest,
+        continuation: Continuation,
+        workspace: Option<&Workspace>,
+    ) -> (Option<ThreadOrigin>, SessionOutput) {
+        let earlier = continuation.thread;
+        let begun = match self.session.continue_thread(key, request, continuation) {
+            Ok(output) => {
+                if let Some(conversations) = &mut self.conversations {
+                    conversations.on_continued(earlier, key);
+                }
+                (Some(ThreadOrigin::Warm), output)
+            }
+            Err(request) => self.begin_thread(key, client, request, workspace),
+        };
+        if let Some((warm, _)) = &self.warm {
+            warm.count(begun.0 == Some(ThreadOrigin::Warm));
+        }
+        begun
     }
 
     /// Interrupts all turns, and waits a grace period for them to complete.
@@ -240,6 +334,7 @@ impl ChildConnection {
             unasked.extend(turn.map(|turn| QueuedTurn {
                 client: turn.client,
                 request,
+                continuation: None,
                 events: turn.events,
                 cancel: turn.cancel,
                 permit: turn.permit,
@@ -257,6 +352,12 @@ impl ChildConnection {
     pub(super) fn on_tick(&mut self, now: Instant) -> Result<(), ConnectionError> {
         let output = self.session.tick(now)?;
         self.apply(output);
+        let warm = self.warm.as_ref();
+        let given_up = warm.map(|(warm, _)| warm.take_given_up(now));
+        given_up
+            .into_iter()
+            .flatten()
+            .for_each(|thread| self.give_up(thread));
         Ok(())
     }
 
@@ -341,6 +442,13 @@ impl ChildConnection {
         }
         for (key, accepted) in output.rebuilt.drain(..) {
             conversations.on_rebuilt(key, accepted);
+            if let Some(turn) = self.turns.get(&key) {
+                turn.events.set_origin(if accepted {
+                    ThreadOrigin::Resumed
+                } else {
+                    ThreadOrigin::New
+                });
+            }
         }
         for key in output.injected.drain(..) {
             conversations.on_injected(key);
@@ -356,6 +464,11 @@ impl ChildConnection {
     fn apply(&mut self, mut output: SessionOutput) {
         self.apply_to_conversations(&mut output);
         self.write(output.write);
+        // Before the events: the client may send its next request as soon as it has the last one.
+        let kept: Vec<_> = output.kept.iter().map(|thread| thread.key).collect();
+        for thread in output.kept {
+            self.keep(thread);
+        }
         for (key, event) in output.events {
             let is_too_slow = self
                 .turns
@@ -368,11 +481,29 @@ impl ChildConnection {
             }
         }
         // After the events, which include the last ones of the turns that are closed here.
+        for key in kept {
+            self.turns.remove(&key);
+        }
         for key in output.closed {
             self.turns.remove(&key);
+            if let Some((warm, _)) = &self.warm {
+                warm.remove(key);
+            }
         }
         if let Some(readiness) = &self.readiness {
             publish(readiness, self.session.state());
+        }
+    }
+
+    /// Keeps a thread for the next request of its client, or gives it up if this child takes no more of them.
+    fn keep(&mut self, thread: KeptThread) {
+        let turn = self.turns.get(&thread.key);
+        match (&self.warm, turn) {
+            (Some((warm, _)), Some(turn)) => warm.keep(&turn.client, thread),
+            (None, _) | (_, None) => {
+                let output = self.session.give_up(thread.key);
+                self.write(output.write);
+            }
         }
     }
 
@@ -388,6 +519,14 @@ impl ChildConnection {
 async fn next_of_proof(conversations: &mut Option<ChildConversations>) -> Vec<u8> {
     match conversations {
         Some(conversations) => conversations.next_line().await,
+        None => pending().await,
+    }
+}
+
+/// Returns the next turn that continues a thread; waits for ever where no thread stays loaded.
+async fn next_turn(warm: &mut Option<(WarmChild, ContinuingTurns)>) -> Option<QueuedTurn> {
+    match warm {
+        Some((_, turns)) => turns.recv().await,
         None => pending().await,
     }
 }

@@ -17,6 +17,7 @@ mod rate_limits;
 mod readiness;
 mod self_test;
 mod turn_queue;
+mod warm;
 mod wire;
 mod workers;
 
@@ -32,3 +33,4 @@ pub use protocol_log::ProtocolLog;
 pub use rate_limits::{RateLimitWindow, RateLimits};
 pub use readiness::Readiness;
 pub use self_test::SelfTestError;
+pub use warm::WarmStatus;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::admission::TurnPermit;
+use super::app_server::Continuation;
 use super::launch::sandbox::Workspace;
 use crate::turn::{EventWriter, TurnRequest};
 
@@ -24,6 +25,16 @@ pub(super) struct QueuedTurn {
     pub(super) workspace: Option<Workspace>,
     /// Whether a child has ended while it had the turn. No third child tries.
     pub(super) is_second_try: bool,
+    /// The thread that the turn continues, on the child that it is sent to.
+    pub(super) continuation: Option<Continuation>,
+}
+
+impl QueuedTurn {
+    /// Returns the turn as one that begins a thread of its own.
+    pub(super) fn without_thread(mut self) -> Self {
+        self.continuation = None;
+        self
+    }
 }
 
 /// The consumers' end of the queue: the first ready child takes the next turn.

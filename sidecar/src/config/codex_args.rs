@@ -122,6 +122,23 @@ pub(super) struct WorkerArgs {
         default_value_t = 1024
     )]
     pub(super) codex_worker_max_rss_mib: u64,
+    /// Maximum number of threads that stay loaded for the next request of their conversation, so that the provider's prompt
+    /// cache hits; a client has at most half of them. 0 begins a new thread for each request.
+    #[arg(
+        long,
+        env = "PROXY_WARM_THREADS",
+        value_name = "THREADS",
+        default_value_t = 64
+    )]
+    pub(super) warm_threads: usize,
+    /// Time in milliseconds after which a thread without a request is given up.
+    #[arg(
+        long,
+        env = "PROXY_WARM_TTL_MS",
+        value_name = "MS",
+        default_value_t = 600_000
+    )]
+    pub(super) warm_ttl_ms: u64,
     // Codex 0.171 starts with 200 MiB, needs less than 900 MiB for an image of 50 megapixels, and keeps some of that.
     /// Memory in MiB that a child may allocate; one that needs more ends, and so does the turn with the images that it was
     /// reading. 0 disables the limit.

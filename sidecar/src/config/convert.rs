@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::{RawArgs, ToolTailArgs};
-use super::types::{AgentLimits, Config, Limits, RecycleLimits, TimerConfig, UsageLogConfig};
+use super::types::{
+    AgentLimits, Config, Limits, RecycleLimits, TimerConfig, UsageLogConfig, WarmLimits,
+};
 use super::values::{ModelList, ProfileArg, StopMode};
 use crate::catalogue::CatalogueSettings;
 use crate::store::StoreLimits;
@@ -87,6 +89,10 @@ impl From<RawArgs> for Config {
                 client_turns: NonZeroUsize::new(turns.client_max_concurrency),
                 queue: turns.queue_max,
                 queue_timeout: Duration::from_millis(turns.queue_timeout_ms),
+                warm: WarmLimits {
+                    threads: NonZeroUsize::new(workers.warm_threads),
+                    ttl: Duration::from_millis(workers.warm_ttl_ms),
+                },
             },
             timers: TimerConfig {
                 request: turns.timeout_ms.0,

@@ -20,5 +20,5 @@ pub use listen::Listen;
 pub use settings::{Setting, SettingSource, variables};
 pub use types::{
     AgentClients, AgentLimits, Config, Limits, ProtocolChoice, RecycleLimits, SandboxMode, Secret,
-    TimerConfig, UsageLogConfig,
+    TimerConfig, UsageLogConfig, WarmLimits,
 };

@@ -152,6 +152,17 @@ pub struct Limits {
     pub queue: usize,
     /// Maximum time that a request is queued.
     pub queue_timeout: Duration,
+    /// Limits on threads that stay loaded.
+    pub warm: WarmLimits,
+}
+
+/// Limits on the threads that stay loaded for the next request of their conversation.
+#[derive(Debug, Clone, Copy)]
+pub struct WarmLimits {
+    /// Maximum number of threads of all children; `None` keeps none.
+    pub threads: Option<NonZeroUsize>,
+    /// Time after which a thread is given up.
+    pub ttl: Duration,
 }
 
 /// Limits on turns of the agent profile.

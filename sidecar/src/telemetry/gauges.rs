@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
@@ -30,6 +30,12 @@ pub struct Gauges<'a> {
     pub is_ready: bool,
     /// Number of workers by state; a state without workers has 0.
     pub workers: Vec<(&'static str, usize)>,
+    /// Number of warm threads by state.
+    pub warm_threads: [(&'static str, usize); 2],
+    /// Turns by the origin of their thread, with the reason why they continue no warm thread, since the start.
+    pub thread_origins: Vec<(&'static str, &'static str, u64)>,
+    /// Warm threads that were given up, by reason, since the start.
+    pub warm_evictions: Vec<(&'static str, u64)>,
     /// Resident memory of all children, in bytes.
     pub child_resident_bytes: u64,
     /// Children started since the sidecar started.
@@ -55,6 +61,17 @@ struct StateLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OriginLabels {
+    thread: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WindowLabel {
     window: &'static str,
 }
@@ -65,6 +82,7 @@ pub(super) fn registry_of(gauges: &Gauges<'_>) -> Registry {
     let prefixed = registry.sub_registry_with_prefix("sidecar");
     register_turns(prefixed, gauges);
     register_children(prefixed, gauges);
+    register_threads(prefixed, gauges);
     prefixed.register(
         "build",
         "Versions of the sidecar and of Codex",
@@ -112,6 +130,35 @@ fn register_children(registry: &mut Registry, gauges: &Gauges<'_>) {
             .set(signed(count));
     }
     registry.register("workers", "Workers by state", workers);
+}
+
+fn register_threads(registry: &mut Registry, gauges: &Gauges<'_>) {
+    let warm = Family::<StateLabel, Gauge>::default();
+    for &(state, count) in &gauges.warm_threads {
+        warm.get_or_create(&StateLabel { state }).set(signed(count));
+    }
+    registry.register("warm_threads", "Warm Codex threads by state", warm);
+    let origins = Family::<OriginLabels, Counter>::default();
+    for &(thread, reason, count) in &gauges.thread_origins {
+        let labels = OriginLabels { thread, reason };
+        origins.get_or_create(&labels).inc_by(count);
+    }
+    registry.register(
+        "turn_threads",
+        "Turns by the origin of their Codex thread, with the reason of a new one",
+        origins,
+    );
+    let evictions = Family::<ReasonLabel, Counter>::default();
+    for &(reason, count) in &gauges.warm_evictions {
+        evictions
+            .get_or_create(&ReasonLabel { reason })
+            .inc_by(count);
+    }
+    registry.register(
+        "warm_thread_evictions",
+        "Warm Codex threads that were given up, by reason",
+        evictions,
+    );
 }
 
 fn build(gauges: &Gauges<'_>) -> Info<Vec<(&'static str, String)>> {

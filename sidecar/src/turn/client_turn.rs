@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::lazy_timer::LazyTimer;
-use super::{Event, FinishReason, Outcome, TruncationRules, Truncator, Turn};
+use super::{Event, FinishReason, Outcome, TruncationRules, Truncator, Turn, TurnOrigin};
 
 /// Receives every event of a turn that is sent to its client. Dropped before `Finished`: the client disconnected.
 pub trait TurnObserver: fmt::Debug + Send {
@@ -36,6 +36,7 @@ pub struct ClientTurn {
     ready: VecDeque<Event>,
     /// The observers, which move to the background with the turn.
     observers: Vec<Box<dyn TurnObserver>>,
+    origin: TurnOrigin,
 }
 
 impl ClientTurn {
@@ -50,6 +51,7 @@ impl ClientTurn {
         // Without rules there is no truncator, so that deltas pass without a copy.
         let truncates = *rules != TruncationRules::default();
         Self {
+            origin: turn.origin(),
             turn: Some(turn),
             background,
             truncator: truncates.then(|| Truncator::new(rules)),
@@ -65,6 +67,11 @@ impl ClientTurn {
     pub fn until(mut self, cancelled: CancellationToken) -> Self {
         self.cancelled = Some(cancelled);
         self
+    }
+
+    /// Returns the origin of the turn's thread.
+    pub fn origin(&self) -> TurnOrigin {
+        self.origin.clone()
     }
 
     /// Returns the next event, as [`Turn::next`]. At the end of a truncated text the turn is interrupted, and

@@ -2,6 +2,7 @@
 //! Texts come in the deltas of the child; tool calls and reasoning items come whole.
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use super::{Phase, ReasoningItem, ToolCall, TurnError};
 
@@ -58,6 +59,44 @@ impl fmt::Debug for Event {
             Self::ToolCall(call) => f.debug_tuple("ToolCall").field(call).finish(),
             Self::Finished(outcome) => f.debug_tuple("Finished").field(outcome).finish(),
         }
+    }
+}
+
+/// The origin of the Codex thread that a turn is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ThreadOrigin {
+    /// The turn has begun it.
+    New,
+    /// The conversation's last request has left it.
+    Warm,
+    /// Codex has rebuilt it, with the session id of the conversation.
+    Resumed,
+}
+
+impl ThreadOrigin {
+    /// Returns the value of the header `x-codex-edge-thread`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Warm => "warm",
+            Self::Resumed => "resumed",
+        }
+    }
+}
+
+/// The origin of a turn's thread, which is known once a child has the turn. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct TurnOrigin(Arc<OnceLock<ThreadOrigin>>);
+
+impl TurnOrigin {
+    /// Returns the origin, once a child has the turn.
+    pub fn get(&self) -> Option<ThreadOrigin> {
+        self.0.get().copied()
+    }
+
+    pub(super) fn set(&self, origin: ThreadOrigin) {
+        // A turn that begins again on another child keeps its first origin.
+        self.0.set(origin).ok();
     }
 }
 
@@ -125,6 +164,21 @@ impl Usage {
             cached_input_tokens: self.cached_input_tokens + other.cached_input_tokens,
             output_tokens: self.output_tokens + other.output_tokens,
             reasoning_tokens: self.reasoning_tokens + other.reasoning_tokens,
+        }
+    }
+
+    /// Returns the usage without that of `earlier`, a part of it.
+    #[must_use]
+    pub fn minus(self, earlier: Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens.saturating_sub(earlier.input_tokens),
+            cached_input_tokens: self
+                .cached_input_tokens
+                .saturating_sub(earlier.cached_input_tokens),
+            output_tokens: self.output_tokens.saturating_sub(earlier.output_tokens),
+            reasoning_tokens: self
+                .reasoning_tokens
+                .saturating_sub(earlier.reasoning_tokens),
         }
     }
 

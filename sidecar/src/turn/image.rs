@@ -37,6 +37,15 @@ pub enum Detail {
 }
 
 impl Detail {
+    /// Returns the name in OpenAI's API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Low => "low",
+            Self::High => "high",
+        }
+    }
+
     /// Parses a name.
     pub fn parse(name: &str) -> Option<Self> {
         match name {

@@ -2,6 +2,7 @@
 //! The domain between `openai` and `codex`. It has no wire format and imports no other module of the sidecar.
 
 mod client_turn;
+mod digest;
 mod error;
 mod event;
 mod event_channel;
@@ -15,8 +16,11 @@ mod request;
 mod truncate;
 
 pub use client_turn::{ClientTurn, TurnObserver};
+pub use digest::{
+    AnswerItem, ConversationDigest, Digest, ReasoningPlace, end_of_answer, reasoning_places,
+};
 pub use error::{Deadline, NotAdmitted, TurnError};
-pub use event::{Event, FinishReason, Outcome, Usage};
+pub use event::{Event, FinishReason, Outcome, ThreadOrigin, TurnOrigin, Usage};
 pub use event_channel::{EventWriter, Timers, Turn, channel};
 pub use image::{Detail, Image, ImageLimits};
 pub use lazy_timer::LazyTimer;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::digest::ConversationDigest;
 use super::image::Image;
 use super::memory::MemoryHold;
 use super::model::Model;
@@ -28,6 +29,8 @@ pub struct TurnRequest {
     pub summary: Summary,
     /// The memory of the conversation, held until a child has it.
     pub memory: MemoryHold,
+    /// The digests of the conversation; none for a request that continues no thread.
+    pub digest: ConversationDigest,
 }
 
 /// The capabilities of Codex for a client.

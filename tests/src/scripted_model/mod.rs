@@ -33,7 +33,7 @@
 //! | `"reasoning": ["...", ...]` | a reasoning item with these summary parts; options `raw` (text), `encrypted_content`, and the pace |
 //! | `"call": NAME` | a function call; options `arguments` (an object, or a text sent unchanged), `call_id`, `namespace`, and the pace |
 //! | `"custom_call": NAME` | a call of a free-form tool; options `input` (text), `call_id`, and the pace |
-//! | `"usage": {...}` | the usage in the last event: `input_tokens`, `cached_tokens`, `output_tokens`, `reasoning_tokens`; absent counts are computed at four bytes a token |
+//! | `"usage": {...}` | the usage in the last event: `input_tokens`, `cached_tokens`, `output_tokens`, `reasoning_tokens`; absent counts are computed, see below; with `input_tokens`, absent `cached_tokens` are 0 |
 //! | `"pause_ms": N` | a pause |
 //! | `"hold": NAME` | a pause until NAME is released; a name that is never released pauses for ever |
 //! | `"head": {...}` | sends the response head with these `headers` (an object) and `rate_limits` |
@@ -55,11 +55,21 @@
 //! `rate_limits` is `{"primary": WINDOW, "secondary": WINDOW}`, a WINDOW has `used_percent`, `window_minutes`,
 //! and `resets_at` (seconds since the epoch; Codex 0.169.0) or `resets_in_seconds` (Codex 0.42.0).
 //!
+//! # Usage and the prompt cache
+//!
+//! Computed counts take four bytes for a token. The input is the text that the model reads, as compact JSON: model,
+//! `text`, tools and instructions, then the items of `input` without their `id`. Other fields do not count.
+//!
+//! As the service does, the scripted model keeps the prompts of earlier requests under their `prompt_cache_key`.
+//! `cached_tokens` is the longest common start with one of them: 0 below 1,024 tokens, rounded down to 128. Prompts are
+//! kept from the start of a stream on, also of one that a script or the client cuts; those of the least recently used
+//! keys are dropped above 2^21 blocks of 128 tokens or 4,096 keys. Nothing is cached for a request without a key.
+//!
 //! # Control routes
 //!
 //! | route | effect |
 //! |---|---|
-//! | `GET /__control/requests` | returns the recorded requests with headers, body, `delivery`: `running`, `done`, `cut_by_client` |
+//! | `GET /__control/requests` | returns the recorded requests with headers, body, the computed `input_tokens` and `cached_tokens`, `delivery`: `running`, `done`, `cut_by_client` |
 //! | `DELETE /__control/requests` | deletes the recorded requests |
 //! | `POST /__control/scripts` | `{"enqueue":[SCRIPT, ...]}`, or `{"default":SCRIPT}` (null: the demo response) |
 //! | `DELETE /__control/scripts` | deletes queue, default and releases |
@@ -73,6 +83,6 @@ mod script;
 mod service;
 mod stream;
 
-pub use request::{Delivery, RecordedRequest, ServedModels};
+pub use request::{Delivery, PromptTokens, RecordedRequest, ServedModels};
 pub use script::Script;
 pub use service::ScriptedModel;

@@ -76,6 +76,7 @@ fn assert_exposed(response: &BufferedResponse, origin: &str) {
         "x-codex-edge-ignored",
         "x-codex-edge-limit",
         "x-codex-edge-plan",
+        "x-codex-edge-thread",
     ] {
         assert!(
             exposed.split(", ").any(|header| header == name),

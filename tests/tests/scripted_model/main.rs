@@ -4,6 +4,7 @@
 mod errors;
 mod limits;
 mod program;
+mod prompt_cache;
 mod record;
 mod steering;
 mod stream;

@@ -40,23 +40,6 @@ fn stable(mut event: Value) -> Value {
 }
 
 #[tokio::test]
-async fn default_usage_is_computed_from_bytes() {
-    let model = start().await;
-    let response = play(
-        &model,
-        &json!([{"reasoning": ["12345678"]}, {"text": "1234"}]),
-    )
-    .await;
-    let sent = model.requests()[0].body_bytes as u64;
-    let events = events(&response.body);
-    let usage = &events.last().expect("there are events")["response"]["usage"];
-    assert_eq!(usage["input_tokens"], sent.div_ceil(4));
-    assert_eq!(usage["output_tokens"], 3);
-    assert_eq!(usage["output_tokens_details"]["reasoning_tokens"], 2);
-    assert_eq!(usage["total_tokens"], sent.div_ceil(4) + 3);
-}
-
-#[tokio::test]
 async fn deltas_are_at_least_delay_ms_apart() {
     let model = start().await;
     let steps = json!({"text": "äöü!", "delta_chars": 1, "delay_ms": 40});

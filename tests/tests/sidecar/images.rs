@@ -97,7 +97,7 @@ fn url(bytes: &[u8]) -> String {
 }
 
 /// A grey PNG of this size.
-fn png(width: u32, height: u32) -> String {
+pub(crate) fn png(width: u32, height: u32) -> String {
     url(&encode(
         &GrayImage::new(width, height).into(),
         ImageFormat::Png,

@@ -17,3 +17,4 @@ mod proto;
 mod refusals;
 mod responses;
 mod stack;
+mod threads;

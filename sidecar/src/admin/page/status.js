@@ -37,6 +37,7 @@ export function showStatus(status) {
   showTurns(status);
   $('workers').replaceChildren(...status.workers.map(worker));
   showChildren(status.children, status.child_starts);
+  showThreads(status.threads);
   $('plan').replaceChildren(...status.plan.map(planWindow));
   $('plan-empty').hidden = status.plan.length > 0;
 }
@@ -79,6 +80,14 @@ function showChildren(children, starts) {
   $('children').tBodies[0].replaceChildren(...rows);
   const running = `${plural(children.length, 'process', 'processes')}, ${mebibytes(bytes)} in total`;
   $('starts').textContent = `${running}; ${count(starts)} started since the sidecar started.`;
+}
+
+function showThreads({ limit, idle, parked, hits, misses }) {
+  const later = hits + misses;
+  const rate = later === 0 ? '' : ` ${count(Math.round((100 * hits) / later))} % of ${plural(later, 'later request')} continued theirs.`;
+  $('threads').textContent = limit === 0
+    ? 'No thread stays loaded between requests.'
+    : `${count(idle + parked)} of ${count(limit)} warm threads, ${count(parked)} waiting for tool outputs.${rate}`;
 }
 
 function planWindow({ window: name, used_percent: used, length_secs: length, resets_at: resets }) {

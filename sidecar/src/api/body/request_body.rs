@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use crate::openai::ApiError;
-use crate::turn::{MemoryHold, MemoryReservation, TurnRequest};
+use crate::turn::{ConversationDigest, MemoryHold, MemoryReservation, TurnRequest};
 
 /// A decoded body and its memory.
 #[derive(Debug)]
@@ -64,6 +64,7 @@ impl RequestBody {
         memory.resize(turn_bytes + copied_bytes)?;
         let copy = memory.split(copied_bytes);
         turn.memory = memory.into();
+        turn.digest = ConversationDigest::of(&turn);
         Ok((turn, copy.into()))
     }
 }

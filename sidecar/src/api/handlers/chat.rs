@@ -9,7 +9,7 @@ use super::check_images::check_images;
 use super::parse_body::parse_body;
 use crate::api::body::{self, RequestBody};
 use crate::api::request::RequestContext;
-use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json};
+use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json, thread_header};
 use crate::api::start_turn::{check_prompt, hold_head, start_completion};
 use crate::api::state::AppState;
 use crate::openai::chat::ClientReasoning;
@@ -28,6 +28,7 @@ pub(in crate::api) async fn create(
     check_images(state, &mut turn).await?;
     options.truncation.tools = state.config.tool_tail;
     let mut turn = start_completion(state, context, turn, &options).await?;
+    let origin = turn.origin();
     let mut response = match hold_head(state, options.delivery, &mut turn).await {
         Delivery::Stream { .. } => {
             let chunks = chat::ChatChunkWriter::new(&options);
@@ -37,9 +38,9 @@ pub(in crate::api) async fn create(
             json(StatusCode::OK, chat::collect(&options, turn).await?)
         }
     };
-    response
-        .headers_mut()
-        .extend(ignored_header(&options.ignored));
+    let headers = response.headers_mut();
+    headers.extend(ignored_header(&options.ignored));
+    headers.extend(thread_header(&origin));
     Ok(response)
 }
 

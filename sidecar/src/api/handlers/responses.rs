@@ -18,7 +18,7 @@ use super::check_images::check_images;
 use super::parse_body::parse_body;
 use crate::api::body::{self, RequestBody};
 use crate::api::request::RequestContext;
-use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json};
+use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json, thread_header};
 use crate::api::start_turn::{check_prompt, hold_head, start, turn_info};
 use crate::api::state::AppState;
 use crate::openai::responses::{self, ClientResponses, Page, ResponseSpec, ResponseWriter};
@@ -47,6 +47,7 @@ pub(in crate::api) async fn create(
     if let Some(cancelled) = writer.cancelled() {
         turn = turn.until(cancelled);
     }
+    let origin = turn.origin();
     let mut response = match hold_head(state, delivery, &mut turn).await {
         Delivery::Stream { .. } => {
             event_stream_response(event_stream(turn, writer, context.keepalive(state)))
@@ -62,7 +63,9 @@ pub(in crate::api) async fn create(
             json(StatusCode::OK, begun)
         }
     };
-    response.headers_mut().extend(ignored);
+    let headers = response.headers_mut();
+    headers.extend(ignored);
+    headers.extend(thread_header(&origin));
     Ok(response)
 }
 

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::permit::{Admission, TurnPermit};
 use super::schedule::ACTIVE;
-use crate::config::{AgentClients, AgentLimits, Limits, RecycleLimits};
+use crate::config::{AgentClients, AgentLimits, Limits, RecycleLimits, WarmLimits};
 use crate::turn::NotAdmitted;
 
 const CLIENTS: [&str; 3] = ["a", "b", "c"];
@@ -34,6 +34,10 @@ fn limits(turns: usize, client_turns: usize, queue: usize) -> Limits {
         },
         queue,
         queue_timeout: QUEUE_TIMEOUT,
+        warm: WarmLimits {
+            threads: None,
+            ttl: Duration::ZERO,
+        },
     }
 }
 

@@ -63,7 +63,7 @@ impl AppServerSession {
         if !is_checked {
             self.call(Call::ThreadStart(key), &start);
         }
-        let mut thread = Thread::new(request, self.now);
+        let mut thread = Thread::new(request, self.keeps_threads, self.now);
         thread.rebuild = Some(rebuilt);
         self.threads.insert(key, thread);
         if is_checked {

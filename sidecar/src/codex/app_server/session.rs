@@ -11,9 +11,8 @@ use super::calls::{Call, Calls};
 use super::decoding::DecodeQueue;
 use super::error::AppServerError;
 use super::ids::{RequestId, ThreadId, TurnKey};
-use super::reaction::{Next, Reaction};
 use super::rebuilt::ToolsHash;
-use super::thread::Thread;
+use super::thread::{Continuation, KeptThread, Next, Reaction, Thread};
 use super::{requests, wire};
 use crate::codex::launch::sandbox::Workspace;
 use crate::codex::rate_limits::SharedRateLimits;
@@ -56,6 +55,8 @@ pub(in crate::codex) struct SessionOutput {
     pub(in crate::codex) rebuilt: Vec<(TurnKey, bool)>,
     /// Turns on rebuilt threads whose history Codex has.
     pub(in crate::codex) injected: Vec<TurnKey>,
+    /// Turns that have ended for their clients, with threads that stay loaded.
+    pub(in crate::codex) kept: Vec<KeptThread>,
     /// Turns that the child has no state of any more.
     pub(in crate::codex) closed: Vec<TurnKey>,
 }
@@ -67,6 +68,8 @@ pub(in crate::codex) struct AppServerSession {
     /// Time of the last `tick`; the session has no clock of its own.
     pub(super) now: Instant,
     pub(super) calls: Calls,
+    /// Whether threads stay loaded for the next request of their conversation.
+    pub(super) keeps_threads: bool,
     pub(super) threads: HashMap<TurnKey, Thread>,
     pub(super) keys: HashMap<ThreadId, TurnKey>,
     pub(super) stuck_threads: usize,
@@ -91,6 +94,7 @@ impl AppServerSession {
             state: SessionState::Starting,
             now,
             calls: Calls::default(),
+            keeps_threads: false,
             threads: HashMap::new(),
             keys: HashMap::new(),
             stuck_threads: 0,
@@ -104,6 +108,11 @@ impl AppServerSession {
         session.call(Call::Initialize, &wire::initialize());
         let output = session.take_output();
         (session, output)
+    }
+
+    /// Keeps threads loaded for the next request of their conversation.
+    pub(in crate::codex) fn keep_threads(&mut self) {
+        self.keeps_threads = true;
     }
 
     /// Returns the state of the session.
@@ -125,7 +134,60 @@ impl AppServerSession {
     ) -> SessionOutput {
         let start = wire::ThreadStart::new(&request, workspace);
         self.call(Call::ThreadStart(key), &start);
-        self.threads.insert(key, Thread::new(request, self.now));
+        let stays_loaded = self.keeps_threads && workspace.is_none();
+        let thread = Thread::new(request, stays_loaded, self.now);
+        self.threads.insert(key, thread);
+        self.take_output()
+    }
+
+    /// Begins a turn under a new `key`, on the thread of an earlier one.
+    ///
+    /// # Errors
+    /// The child has no such thread any more, or the thread cannot be continued; the request begins a thread of its own.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the caller goes on with the request"
+    )]
+    pub(in crate::codex) fn continue_thread(
+        &mut self,
+        key: TurnKey,
+        request: TurnRequest,
+        continuation: Continuation,
+    ) -> Result<SessionOutput, TurnRequest> {
+        let earlier = continuation.thread;
+        let Some(thread) = self.threads.remove(&earlier) else {
+            return Err(request);
+        };
+        let (thread, responses) = match thread.continue_with(request, continuation, self.now) {
+            Ok(continued) => continued,
+            Err((thread, request)) => {
+                self.threads.insert(earlier, thread);
+                let given_up = self.give_up(earlier);
+                self.output = given_up;
+                return Err(request);
+            }
+        };
+        let id = thread.id().cloned();
+        self.threads.insert(key, thread);
+        if let Some(id) = id {
+            self.keys.insert(id.clone(), key);
+            if responses.is_empty() {
+                self.perform(key, Next::InjectItems(id));
+            } else {
+                self.output.events.push((key, Event::Heartbeat));
+            }
+        }
+        let lines = responses
+            .iter()
+            .map(|(id, text)| requests::tool_output_line(id, text));
+        self.output.write.extend(lines);
+        Ok(self.take_output())
+    }
+
+    /// Gives up a thread that stays loaded, if it has not been continued.
+    pub(in crate::codex) fn give_up(&mut self, key: TurnKey) -> SessionOutput {
+        let now = self.now;
+        self.advance(key, |thread| thread.give_up_kept(now));
         self.take_output()
     }
 
@@ -391,6 +453,12 @@ impl AppServerSession {
                     thread_id: &thread_id,
                 };
                 calls.enqueue(call, &params, now)
+            }
+            Next::Keep => {
+                let thread = self.threads.get_mut(&key);
+                let kept = thread.and_then(|thread| thread.take_kept(key));
+                self.output.kept.extend(kept);
+                None
             }
             Next::Forget => {
                 self.close(key);

@@ -141,6 +141,16 @@ impl ChildConversations {
         }
     }
 
+    /// Takes the key of the next turn of a thread that stays loaded.
+    pub(in crate::codex) fn on_continued(&mut self, earlier: TurnKey, key: TurnKey) {
+        if let Some(conversation) = self.turns.remove(&earlier) {
+            self.turns.insert(key, conversation);
+        }
+        if let Some(rollout) = self.rollouts.remove(&earlier) {
+            self.rollouts.insert(key, rollout);
+        }
+    }
+
     /// Skips the records of the injected history.
     pub(in crate::codex) fn on_injected(&mut self, key: TurnKey) {
         if let Some(rollout) = self.rollouts.get_mut(&key) {

@@ -16,6 +16,7 @@ use crate::codex::proto::Pool;
 use crate::codex::rate_limits::SharedRateLimits;
 use crate::codex::readiness::Readiness;
 use crate::codex::turn_queue::{QueuedTurn, TurnQueue};
+use crate::codex::warm::WarmThreads;
 use crate::config::Limits;
 use crate::turn::{Event, Outcome, Profile, TurnError};
 
@@ -42,6 +43,7 @@ pub(in crate::codex) struct WorkerSettings {
     pub(in crate::codex) rate_limits: SharedRateLimits,
     pub(in crate::codex) login: watch::Receiver<Login>,
     pub(in crate::codex) limits: Limits,
+    pub(in crate::codex) warm: WarmThreads,
     pub(in crate::codex) stop: CancellationToken,
 }
 
@@ -151,6 +153,7 @@ impl WorkerSettings {
             rate_limits,
             login,
             limits,
+            warm,
             stop,
         } = self.clone();
         match launch.protocol() {
@@ -162,6 +165,8 @@ impl WorkerSettings {
                     turns,
                     readiness,
                     recycle_limits: limits.recycle,
+                    child_bytes: limits.child_bytes,
+                    warm,
                     stop,
                 };
                 let wanted = Arc::clone(wanted);

@@ -18,6 +18,7 @@ use crate::codex::launch::{ChildFolder, Launch};
 use crate::codex::rate_limits::SharedRateLimits;
 use crate::codex::readiness::Readiness;
 use crate::codex::turn_queue::{QueuedTurn, TurnQueue};
+use crate::codex::warm::WarmThreads;
 use crate::config::RecycleLimits;
 use crate::error_chain;
 use crate::process::{ChildProcess, Registration};
@@ -58,6 +59,9 @@ pub(super) struct Worker {
     pub(super) turns: TurnQueue,
     pub(super) readiness: watch::Sender<Readiness>,
     pub(super) recycle_limits: RecycleLimits,
+    /// Maximum memory that a child may allocate, in bytes.
+    pub(super) child_bytes: Option<NonZeroU64>,
+    pub(super) warm: WarmThreads,
     pub(super) stop: CancellationToken,
 }
 
@@ -89,11 +93,13 @@ impl Worker {
             }
             match exit {
                 ExitReason::Recycle => {
+                    process.connection.close_threads();
                     // A task of its own, so that the successor starts at once.
                     retiring.spawn(process.retire(self.stop.clone()).instrument(span));
                     continue;
                 }
                 ExitReason::Stopped => {
+                    process.connection.close_threads();
                     let interrupted = process.connection.interrupt_all();
                     interrupted.instrument(span.clone()).await;
                 }
@@ -103,6 +109,8 @@ impl Worker {
                     });
                     self.readiness.send_replace(Readiness::Starting);
                     unasked.extend(process.take_unasked().instrument(span.clone()).await);
+                    let sent = process.connection.take_continuations();
+                    unasked.extend(sent.into_iter().map(QueuedTurn::without_thread));
                 }
             }
             process.stop().instrument(span).await;
@@ -152,7 +160,14 @@ impl WorkerProcess {
         let (limits, readiness) = (worker.rate_limits.clone(), worker.readiness.clone());
         Ok(Self {
             child,
-            connection: ChildConnection::new(pipes, log, limits, readiness, conversations),
+            connection: ChildConnection::new(
+                pipes,
+                log,
+                limits,
+                readiness,
+                conversations,
+                worker.warm.add_child(),
+            ),
             started: Instant::now(),
             login_written,
             models_generation,
@@ -188,7 +203,7 @@ impl WorkerProcess {
                     yield_now().await;
                     Ok(())
                 }
-                now = tick.tick() => match self.connection.on_tick(now) {
+                now = tick.tick() => match self.on_tick(worker, now) {
                     Ok(()) if self.must_recycle(worker) => return ExitReason::Recycle,
                     result => result,
                 },
@@ -198,6 +213,18 @@ impl WorkerProcess {
                 return ExitReason::Failed(error);
             }
         }
+    }
+
+    fn on_tick(&mut self, worker: &Worker, now: Instant) -> Result<(), ConnectionError> {
+        self.connection.on_tick(now)?;
+        let limits = [worker.recycle_limits.rss_bytes, worker.child_bytes];
+        let lowest = limits.into_iter().flatten().min();
+        let is_close_to = |max: NonZeroU64| self.child.rss_bytes() >= max.get() / 4 * 3;
+        // Before the child is replaced, which would end all of its threads.
+        if lowest.is_some_and(is_close_to) {
+            self.connection.give_up_older_half();
+        }
+        Ok(())
     }
 
     /// Takes the turns that the next child may begin again, after the child has ended.

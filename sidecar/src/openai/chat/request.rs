@@ -19,7 +19,9 @@ use crate::openai::request::schema::SchemaFormat;
 use crate::openai::request::{body, fields, model, validate};
 use crate::openai::response::options::ResponseOptions;
 use crate::openai::{ApiError, Delivery, IgnoredFields};
-use crate::turn::{Item, MemoryHold, Profile, Summary, TruncationRules, TurnRequest};
+use crate::turn::{
+    ConversationDigest, Item, MemoryHold, Profile, Summary, TruncationRules, TurnRequest,
+};
 
 /// The fields that OpenAI documents. `null` counts as absent for each.
 #[derive(Deserialize)]
@@ -141,6 +143,7 @@ pub fn parse(
         schema,
         summary: summary(&body)?,
         memory: MemoryHold::default(),
+        digest: ConversationDigest::default(),
     };
     let options = ResponseOptions {
         delivery: delivery(&body),

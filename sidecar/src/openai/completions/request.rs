@@ -15,7 +15,8 @@ use crate::openai::request::sampling::Sampling;
 use crate::openai::response::options::ResponseOptions;
 use crate::openai::{ApiError, Delivery, IgnoredFields};
 use crate::turn::{
-    Content, Item, MemoryHold, Message, Profile, Role, Summary, Tools, TruncationRules, TurnRequest,
+    Content, ConversationDigest, Item, MemoryHold, Message, Profile, Role, Summary, Tools,
+    TruncationRules, TurnRequest,
 };
 
 /// The prompt, if the client asked for it in front of the model's text with `echo`.
@@ -113,6 +114,7 @@ pub fn parse(
         schema: None,
         summary: Summary::None,
         memory: MemoryHold::default(),
+        digest: ConversationDigest::default(),
     };
     let options = ResponseOptions {
         delivery: delivery(&body),

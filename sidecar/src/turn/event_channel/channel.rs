@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::event_buffer::EventBuffer;
 use crate::turn::lazy_timer::LazyTimer;
-use crate::turn::{Deadline, Event, Outcome, TurnError};
+use crate::turn::{Deadline, Event, Outcome, ThreadOrigin, TurnError, TurnOrigin};
 
 /// Time limits of a turn; `None` is unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,6 +31,7 @@ const MAX_UNREAD_BYTES: usize = 4 << 20;
 /// Returns the two ends of a turn. `cancel` fires when the `Turn` is dropped or passes a deadline.
 pub fn channel(timers: Timers, cancel: CancellationToken) -> (EventWriter, Turn) {
     let shared = Arc::new(Shared::default());
+    let origin = TurnOrigin::default();
     let now = Instant::now();
     let turn = Turn {
         shared: Arc::clone(&shared),
@@ -40,8 +41,9 @@ pub fn channel(timers: Timers, cancel: CancellationToken) -> (EventWriter, Turn)
         timer: LazyTimer::default(),
         is_over: false,
         cancel: Some(cancel.drop_guard()),
+        origin: origin.clone(),
     };
-    (EventWriter { shared }, turn)
+    (EventWriter { shared, origin }, turn)
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +67,7 @@ impl Shared {
 #[derive(Debug)]
 pub struct EventWriter {
     shared: Arc<Shared>,
+    origin: TurnOrigin,
 }
 
 impl EventWriter {
@@ -81,6 +84,11 @@ impl EventWriter {
             unread.push(event);
             Ok(())
         })
+    }
+
+    /// Sets the origin of the turn's thread.
+    pub fn set_origin(&self, origin: ThreadOrigin) {
+        self.origin.set(origin);
     }
 
     /// Makes a change, and wakes the reader.
@@ -140,6 +148,7 @@ pub struct Turn {
     timer: LazyTimer,
     is_over: bool,
     cancel: Option<DropGuard>,
+    origin: TurnOrigin,
 }
 
 impl Turn {
@@ -156,6 +165,11 @@ impl Turn {
             event = poll_fn(|context| self.shared.lock().poll_pop(context)) => self.on_event(event),
             () = self.timer.until(deadline) => self.expire(kind),
         })
+    }
+
+    /// Returns the origin of the turn's thread.
+    pub fn origin(&self) -> TurnOrigin {
+        self.origin.clone()
     }
 
     /// Whether `Finished` was read.

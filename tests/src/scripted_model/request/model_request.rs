@@ -5,6 +5,7 @@ use http::HeaderMap;
 use serde_json::{Map, Value, json};
 
 use super::limits::{self, ServedModels};
+use super::prompt::write_prompt;
 use crate::scripted_model::error::ApiError;
 use crate::scripted_model::script::EchoPart;
 
@@ -14,7 +15,6 @@ pub(crate) struct ModelRequest {
     pub(crate) model: String,
     headers: HeaderMap,
     body: Value,
-    body_bytes: usize,
 }
 
 impl ModelRequest {
@@ -27,7 +27,6 @@ impl ModelRequest {
         body: &[u8],
         served: &ServedModels,
     ) -> Result<Self, ApiError> {
-        let body_bytes = body.len();
         let body: Value = serde_json::from_slice(body).map_err(|error| {
             ApiError::invalid(format!("We could not parse the JSON body: {error}"))
         })?;
@@ -36,7 +35,6 @@ impl ModelRequest {
             model,
             headers,
             body,
-            body_bytes,
         })
     }
 
@@ -119,9 +117,14 @@ impl ModelRequest {
         }
     }
 
-    /// Input tokens, estimated at four bytes a token.
-    pub(crate) fn estimated_tokens(&self) -> u64 {
-        tokens_of(self.body_bytes)
+    /// The key under which the provider caches the prompt.
+    pub(crate) fn prompt_cache_key(&self) -> Option<&str> {
+        self.body["prompt_cache_key"].as_str()
+    }
+
+    /// The parts of the request that the model reads, in a text that begins as those of earlier requests did.
+    pub(crate) fn prompt(&self) -> Vec<u8> {
+        write_prompt(&self.body)
     }
 
     fn items(&self) -> &[Value] {
@@ -161,11 +164,6 @@ fn tools_in(holder: &Value) -> Vec<&Value> {
             None => vec![tool],
         })
         .collect()
-}
-
-/// Tokens in `bytes` bytes of text, rounded up.
-pub(crate) fn tokens_of(bytes: usize) -> u64 {
-    (bytes as u64).div_ceil(4)
 }
 
 /// Headers as a JSON object; octets that are not UTF-8 are replaced, repeated headers are joined.

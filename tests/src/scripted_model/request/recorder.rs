@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::model_request::{headers_json, is_additional_tools, offered_tools};
+use super::prompt::PromptTokens;
 
 /// A request as the model received it.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct RecordedRequest {
     pub body: Value,
     /// Size of the body on the wire.
     pub body_bytes: usize,
+    /// The token counts of its prompt; absent until a stream begins, and for a request that gets an error.
+    pub prompt: Option<PromptTokens>,
     /// Time at which the whole body had been received.
     pub at: SystemTime,
     /// The delivery of the response.
@@ -75,6 +78,8 @@ impl RecordedRequest {
             "headers": headers_json(&self.headers),
             "body": self.body,
             "body_bytes": self.body_bytes,
+            "input_tokens": self.prompt.map(|prompt| prompt.input),
+            "cached_tokens": self.prompt.map(|prompt| prompt.cached),
             "at_ms": epoch(self.at).as_millis(),
             "delivery": delivery,
             "cut_at_ms": cut_at.map(|at| epoch(at).as_millis()),
@@ -112,6 +117,7 @@ struct LogEntry {
     uri: Uri,
     headers: HeaderMap,
     body: Box<[u8]>,
+    prompt: Option<PromptTokens>,
     at: SystemTime,
     delivery: Delivery,
 }
@@ -126,6 +132,7 @@ impl Recorder {
             headers: head.headers.clone(),
             // A copy, because `Bytes` would keep the whole read buffer alive.
             body: body.into(),
+            prompt: None,
             at,
             delivery: Delivery::Running,
         };
@@ -224,6 +231,7 @@ impl LogEntry {
             headers: self.headers.clone(),
             body: serde_json::from_slice(&self.body).unwrap_or_default(),
             body_bytes: self.body.len(),
+            prompt: self.prompt,
             at: self.at,
             delivery: self.delivery,
         }
@@ -247,10 +255,19 @@ impl RecordingGuard {
         self.set(Delivery::Done);
     }
 
+    /// Records the token counts of the prompt.
+    pub(crate) fn set_prompt(&self, prompt: PromptTokens) {
+        self.update(|entry| entry.prompt = Some(prompt));
+    }
+
     fn set(&self, delivery: Delivery) {
+        self.update(|entry| entry.delivery = delivery);
+    }
+
+    fn update(&self, change: impl FnOnce(&mut LogEntry)) {
         self.log.entries.send_modify(|entries| {
             if let Some(entry) = entries.get_mut(self.number) {
-                entry.delivery = delivery;
+                change(entry);
             }
         });
     }

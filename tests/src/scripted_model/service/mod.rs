@@ -1,8 +1,10 @@
-//! The HTTP service: its handle for tests, its routes, and the choice of the script for a request.
+//! The HTTP service: its handle for tests, its routes, the choice of the script for a request, and the
+//! prompt cache.
 
 mod control;
 mod demo;
 mod handle;
+mod prompt_cache;
 mod server;
 mod state;
 

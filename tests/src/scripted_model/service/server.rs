@@ -137,9 +137,11 @@ async fn respond_as_model(
             buffered(error::scripted(status))
         }
         ScriptedResponse::Stream { head, actions, end } => {
+            let tokens = state.count_prompt(&request);
+            recording.set_prompt(tokens);
             let holds = state.holds.clone();
             let body = EventBody::new(|writer| {
-                Player::new(request, recording, writer, holds).play(actions, end)
+                Player::new(request, tokens, recording, writer, holds).play(actions, end)
             });
             streamed(&head, body)
         }

@@ -5,8 +5,11 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::demo;
+use super::prompt_cache::PromptCache;
 use crate::scripted_model::error::ApiError;
-use crate::scripted_model::request::{ModelRequest, Recorder, ServedModels};
+use crate::scripted_model::request::{
+    ModelRequest, PromptTokens, Recorder, ServedModels, tokens_of,
+};
 use crate::scripted_model::script::Script;
 use crate::scripted_model::script::directive;
 use crate::scripted_model::stream::Holds;
@@ -16,6 +19,7 @@ use crate::scripted_model::stream::Holds;
 pub(crate) struct ModelState {
     pub(crate) log: Recorder,
     pub(crate) holds: Holds,
+    cache: PromptCache,
     scripts: Mutex<PendingScripts>,
     /// The models that the service serves at its start.
     models: ServedModels,
@@ -65,6 +69,16 @@ impl ModelState {
     /// Scripts that do not come with a prompt.
     pub(crate) fn scripts(&self) -> MutexGuard<'_, PendingScripts> {
         self.scripts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts the prompt of a request, and keeps it in the prompt cache; a request without a key is not cached.
+    pub(crate) fn count_prompt(&self, request: &ModelRequest) -> PromptTokens {
+        let prompt = request.prompt();
+        let key = request.prompt_cache_key();
+        PromptTokens {
+            input: tokens_of(prompt.len()),
+            cached: key.map_or(0, |key| self.cache.cached_tokens(key, &prompt)),
+        }
     }
 
     /// The next script of the queue, else the directive of the prompt, else the default, else the demo response.

@@ -15,7 +15,7 @@ use super::items::{
     TextKind, TextPart,
 };
 use super::responses::{FinalEvent, ResponseState, TokenCounts};
-use crate::scripted_model::request::{ModelRequest, tokens_of};
+use crate::scripted_model::request::{ModelRequest, PromptTokens, tokens_of};
 use crate::scripted_model::request::{RecordingGuard, epoch};
 use crate::scripted_model::script::{
     CallStep, CustomCallStep, CutKind, MessageContent, MessageOptions, MessageStep, ModelAction,
@@ -25,6 +25,7 @@ use crate::scripted_model::script::{
 /// The state of a script that is being played.
 pub(crate) struct Player {
     request: ModelRequest,
+    prompt: PromptTokens,
     response: ResponseState,
     writer: EventWriter,
     holds: Holds,
@@ -49,6 +50,7 @@ impl Wait {
 impl Player {
     pub(crate) fn new(
         request: ModelRequest,
+        prompt: PromptTokens,
         recording: RecordingGuard,
         writer: EventWriter,
         holds: Holds,
@@ -57,6 +59,7 @@ impl Player {
         Self {
             response: ResponseState::new(recording.number, request.model.clone(), created_at),
             request,
+            prompt,
             recording,
             writer,
             holds,
@@ -257,11 +260,14 @@ impl Player {
 
     fn tokens(&self) -> TokenCounts {
         let usage = self.usage;
+        // The computed count of cached tokens is a part of the computed input only.
+        let cached = match usage.input_tokens {
+            Some(_) => 0,
+            None => self.prompt.cached,
+        };
         TokenCounts {
-            input: usage
-                .input_tokens
-                .unwrap_or_else(|| self.request.estimated_tokens()),
-            cached: usage.cached_tokens.unwrap_or(0),
+            input: usage.input_tokens.unwrap_or(self.prompt.input),
+            cached: usage.cached_tokens.unwrap_or(cached),
             output: usage
                 .output_tokens
                 .unwrap_or_else(|| tokens_of(self.output_bytes)),

@@ -7,8 +7,8 @@ use super::super::ids::TurnKey;
 use super::super::session::*;
 use crate::codex::rate_limits::SharedRateLimits;
 use crate::turn::{
-    Content, Effort, Event, Item, MemoryHold, Message, Model, Outcome, Profile, Role, Summary,
-    Tools, TurnError, TurnRequest,
+    Content, ConversationDigest, Effort, Event, Item, MemoryHold, Message, Model, Outcome, Profile,
+    Role, Summary, Tools, TurnError, TurnRequest,
 };
 
 pub(super) const KEY: TurnKey = TurnKey(7);
@@ -26,6 +26,7 @@ pub(super) fn request() -> TurnRequest {
         schema: None,
         summary: Summary::None,
         memory: MemoryHold::default(),
+        digest: ConversationDigest::default(),
     }
 }
 

@@ -67,12 +67,13 @@ pub(crate) enum HistorySummary<'a> {
     SummaryText { text: &'a str },
 }
 
-/// Returns the conversation as history items.
+/// Returns the conversation as history items, without the first `known` of them.
 ///
 /// Codex always sends `tool_choice: "auto"`, and has no field for another choice, so a required tool call is requested
 /// by a developer message at the end.
-pub(crate) fn history(request: &TurnRequest) -> Vec<HistoryItem<'_>> {
-    let items = request.conversation.iter().map(history_item);
+pub(crate) fn history(request: &TurnRequest, known: usize) -> Vec<HistoryItem<'_>> {
+    let new = request.conversation.iter().skip(known);
+    let items = new.map(history_item);
     items.chain(call_instruction(&request.tools)).collect()
 }
 

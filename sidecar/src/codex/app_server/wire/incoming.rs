@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::codex::app_server::ids::{ThreadId, TurnId};
 use crate::codex::wire::{RateLimits, TokenCounts};
-use crate::turn::{ReasoningItem, ToolCall, ToolKind};
+use crate::turn::{Phase, ReasoningItem, ToolCall, ToolKind};
 
 /// Any line of the child: a response, a request or a notification, distinguished by the fields that are present.
 #[derive(Deserialize)]
@@ -180,10 +181,42 @@ pub(crate) struct RawItemCompleted<'a> {
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum RawItem {
+    Message(RawMessage),
     FunctionCall(RawCall),
+    /// An output that the sidecar has sent.
+    FunctionCallOutput(IgnoredAny),
     Reasoning(RawReasoning),
     #[serde(other)]
     Other,
+}
+
+/// A message of the model.
+#[derive(Deserialize)]
+pub(crate) struct RawMessage {
+    phase: Option<String>,
+    #[serde(default)]
+    content: Vec<RawContent>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum RawContent {
+    OutputText {
+        text: String,
+    },
+    #[serde(other)]
+    Other,
+}
+
+impl RawMessage {
+    /// Returns the text and the phase of a message that is one text.
+    pub(crate) fn into_text(self) -> Option<(String, Option<Phase>)> {
+        let [RawContent::OutputText { text }] = <[RawContent; 1]>::try_from(self.content).ok()?
+        else {
+            return None;
+        };
+        Some((text, self.phase.as_deref().and_then(Phase::parse)))
+    }
 }
 
 #[derive(Deserialize)]

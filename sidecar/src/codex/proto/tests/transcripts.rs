@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use super::super::session::*;
 use crate::codex::rate_limits::SharedRateLimits;
 use crate::turn::{
-    Content, Effort, Event, FinishReason, Item, MemoryHold, Message, Model, Outcome, Profile, Role,
-    Summary, Tools, TurnError, TurnRequest, Usage,
+    Content, ConversationDigest, Effort, Event, FinishReason, Item, MemoryHold, Message, Model,
+    Outcome, Profile, Role, Summary, Tools, TurnError, TurnRequest, Usage,
 };
 
 /// The result of a transcript: the client's view, and the lines for the child.
@@ -36,6 +36,7 @@ fn request() -> TurnRequest {
         schema: None,
         summary: Summary::Auto,
         memory: MemoryHold::default(),
+        digest: ConversationDigest::default(),
     }
 }
 

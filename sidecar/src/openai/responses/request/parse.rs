@@ -18,7 +18,9 @@ use crate::openai::responses::echo::{
 use crate::openai::responses::scope::ClientResponses;
 use crate::openai::{ApiError, Delivery, IgnoredFields, ResponseOptions};
 use crate::store::ConversationNode;
-use crate::turn::{Item, MemoryHold, Profile, Summary, Tools, TruncationRules, TurnRequest};
+use crate::turn::{
+    ConversationDigest, Item, MemoryHold, Profile, Summary, Tools, TruncationRules, TurnRequest,
+};
 
 /// The parts of a request that its response needs.
 #[derive(Debug)]
@@ -67,6 +69,7 @@ pub fn parse(
         summary,
         model,
         memory: MemoryHold::default(),
+        digest: ConversationDigest::default(),
     };
     let options = ResponseOptions {
         delivery: delivery(&body)?,

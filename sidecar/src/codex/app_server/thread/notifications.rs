@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::failure;
-use super::ids::{CallId, RequestId};
-use super::reaction::Reaction;
-use super::thread::Thread;
-use super::wire::{self, custom, names};
+use super::phases::Thread;
+use super::reaction::{Next, Reaction};
+use crate::codex::app_server::failure;
+use crate::codex::app_server::ids::{CallId, RequestId};
+use crate::codex::app_server::wire::{self, custom, names};
 use crate::turn::{
-    Event, FinishReason, Outcome, Phase, Profile, ReasoningItem, ToolCall, ToolKind, TurnError,
-    Usage,
+    AnswerItem, Event, FinishReason, Outcome, Phase, Profile, ReasoningItem, ToolCall, ToolKind,
+    TurnError, Usage,
 };
 
 impl Thread {
@@ -19,7 +19,7 @@ impl Thread {
     ///
     /// # Errors
     /// The parameters do not have the shape of the protocol.
-    pub(super) fn on_notification(
+    pub(in crate::codex::app_server) fn on_notification(
         &mut self,
         method: &str,
         params: &str,
@@ -46,7 +46,7 @@ impl Thread {
     }
 
     /// Handles a delta of the model's text.
-    pub(super) fn on_text(&mut self, text: String, now: Instant) -> Event {
+    pub(in crate::codex::app_server) fn on_text(&mut self, text: String, now: Instant) -> Event {
         self.last_activity = now;
         self.output.text = true;
         self.output.open_message.push(&text);
@@ -99,18 +99,21 @@ impl Thread {
     ///
     /// A raw item has announced the call before. A later Codex may have no raw items; then the calls are complete once
     /// no further request comes for a while.
-    pub(super) fn on_tool_call(
+    pub(in crate::codex::app_server) fn on_tool_call(
         &mut self,
         request: RequestId,
         call: ToolCall,
         now: Instant,
     ) -> Option<Event> {
-        self.open_requests.push(request);
+        let call_id = CallId(call.call_id.clone());
+        self.open_requests.push((call_id, request));
         let is_announced = |known: &CallId| known.0 == call.call_id;
         if self.output.tool_calls.iter().any(is_announced) {
             return None;
         }
         let event = self.on_call(call)?;
+        // Its place among the items is not known.
+        self.output.differs = true;
         self.unannounced_call_at = Some(now);
         Some(event)
     }
@@ -118,24 +121,37 @@ impl Thread {
     /// Takes the open requests of a child that has been silent for `patience`.
     ///
     /// When a model response breaks off after a call, Codex reports the failure only after the call has an output.
-    pub(super) fn take_stale_requests(
+    pub(in crate::codex::app_server) fn take_stale_requests(
         &mut self,
         now: Instant,
         patience: Duration,
     ) -> Vec<RequestId> {
-        if now.duration_since(self.last_activity) < patience {
+        if self.is_parked() || now.duration_since(self.last_activity) < patience {
             return Vec::new();
         }
-        std::mem::take(&mut self.open_requests)
+        let open = std::mem::take(&mut self.open_requests);
+        open.into_iter().map(|(_, request)| request).collect()
     }
 
-    /// Finishes the turn with the client's tool calls: the client's next request brings their outputs.
-    pub(super) fn finish_with_calls(&mut self, usage: Option<Usage>, now: Instant) -> Reaction {
+    /// Finishes the turn with the client's tool calls: the client's next request brings their outputs. The turn waits for
+    /// them, if that request can continue it.
+    pub(in crate::codex::app_server) fn finish_with_calls(
+        &mut self,
+        usage: Option<Usage>,
+        now: Instant,
+    ) -> Reaction {
         self.unannounced_call_at = None;
+        self.output.usage = usage.or(self.output.usage);
         let outcome = Outcome::Completed {
             stop: FinishReason::ToolCalls,
-            usage: usage.or(self.output.usage),
+            usage: self.output.usage,
         };
+        if self.keep() {
+            return Reaction {
+                events: vec![Event::Finished(outcome)],
+                next: Next::Keep,
+            };
+        }
         self.finish_early(outcome, now)
     }
 
@@ -149,9 +165,21 @@ impl Thread {
             return Ok(Reaction::none());
         }
         let event = match serde_json::from_str(completed.item.get())? {
+            wire::RawItem::Message(message) => {
+                self.on_raw_message(message);
+                None
+            }
             wire::RawItem::FunctionCall(call) => self.on_call(call.into()),
-            wire::RawItem::Reasoning(item) => Some(Event::ReasoningItem(ReasoningItem::from(item))),
-            wire::RawItem::Other => None,
+            wire::RawItem::FunctionCallOutput(_) => None,
+            wire::RawItem::Reasoning(item) => {
+                let item = ReasoningItem::from(item);
+                self.output.answer.push(AnswerItem::reasoning(&item));
+                Some(Event::ReasoningItem(item))
+            }
+            wire::RawItem::Other => {
+                self.output.differs = true;
+                None
+            }
         };
         Ok(Reaction::events(Vec::from_iter(event)))
     }
@@ -160,7 +188,7 @@ impl Thread {
     ///
     /// # Errors
     /// The item does not have the shape of the protocol.
-    pub(super) fn on_record(
+    pub(in crate::codex::app_server) fn on_record(
         &mut self,
         record: wire::RolloutRecord<'_>,
         now: Instant,
@@ -173,6 +201,16 @@ impl Thread {
                 let usage = Some(usage);
                 Ok(self.on_response(wire::ResponseCompleted { turn_id, usage }, now))
             }
+        }
+    }
+
+    fn on_raw_message(&mut self, message: wire::RawMessage) {
+        match message.into_text() {
+            Some((text, phase)) => {
+                let item = AnswerItem::message(&text, phase);
+                self.output.answer.push(item);
+            }
+            None => self.output.differs = true,
         }
     }
 
@@ -200,6 +238,7 @@ impl Thread {
         }
         let is_surplus = tools.one_at_a_time && !self.output.tool_calls.is_empty();
         if !is_clients || is_surplus {
+            self.output.differs = true;
             return None;
         }
         self.output.tool_calls.push(CallId(call.call_id.clone()));
@@ -212,11 +251,18 @@ impl Thread {
                     .map(|namespace| namespace.name.clone());
                 call.kind = tool.kind;
             }
-            None => names::restore(&mut call),
+            None => {
+                // Codex answers such a call itself, and the turn goes on.
+                self.output.differs = true;
+                names::restore(&mut call);
+            }
         }
         if call.kind == ToolKind::Custom {
-            call.arguments = custom::parse_arguments(call.arguments);
+            let text = custom::parse_arguments(call.arguments.clone());
+            self.output.differs |= custom::write_arguments(&text) != call.arguments;
+            call.arguments = text;
         }
+        self.output.answer.push(AnswerItem::tool_call(&call));
         Some(Event::ToolCall(call))
     }
 
@@ -252,7 +298,7 @@ impl Thread {
     }
 
     fn on_usage(&mut self, updated: wire::TokenUsageUpdated) -> Reaction {
-        let usage = Usage::from(updated.token_usage.total);
+        let usage = self.usage_of(updated.token_usage.total.into());
         // After a failure the child reports zeros, which mean an unknown usage.
         self.output.usage = (usage.total_tokens() > 0).then_some(usage);
         Reaction::event(Event::Heartbeat)
@@ -283,7 +329,23 @@ impl Thread {
             // An error decides whatever the status: a response that the provider ended early comes as one, and its
             // outcome is `Completed`.
             (_, Some(error)) => failure::outcome(&error, self.output.usage, quota_reset),
-            ("completed", None) => self.completed(),
+            ("completed", None) => {
+                let outcome = self.completed();
+                let has_stopped = matches!(
+                    outcome,
+                    Outcome::Completed {
+                        stop: FinishReason::Stop,
+                        ..
+                    }
+                );
+                if has_stopped && self.keep() {
+                    return Reaction {
+                        events: vec![Event::Finished(outcome)],
+                        next: Next::Keep,
+                    };
+                }
+                outcome
+            }
             ("interrupted", None) => Outcome::Interrupted,
             (_, None) => Outcome::Failed(TurnError::ProviderFailed),
         };

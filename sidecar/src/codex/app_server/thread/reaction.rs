@@ -1,15 +1,15 @@
 //! The result of one step of a thread: an event for the client, the next call to Codex, and the output so far.
 
-use super::ids::{CallId, ThreadId, TurnId};
-use crate::turn::{Event, OpenMessage, Phase, Usage};
+use crate::codex::app_server::ids::{CallId, ThreadId, TurnId};
+use crate::turn::{AnswerItem, Event, OpenMessage, Phase, Usage};
 
 /// The result of one notification or state transition.
 #[derive(Debug)]
-pub(super) struct Reaction {
+pub(in crate::codex::app_server) struct Reaction {
     /// Events for the client.
-    pub(super) events: Vec<Event>,
+    pub(in crate::codex::app_server) events: Vec<Event>,
     /// The next call to Codex.
-    pub(super) next: Next,
+    pub(in crate::codex::app_server) next: Next,
 }
 
 impl Reaction {
@@ -37,13 +37,15 @@ impl Reaction {
 
 /// The call to Codex that a state transition asks for, with the ids that the call needs.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(in crate::codex::app_server) enum Next {
     /// No call.
     Wait,
     InjectItems(ThreadId),
     StartTurn(ThreadId),
     Interrupt(ThreadId, TurnId),
     Unsubscribe(ThreadId),
+    /// No call: the thread stays loaded.
+    Keep,
     /// No call, since Codex has not created the thread; the session drops the turn.
     Forget,
 }
@@ -65,4 +67,15 @@ pub(super) struct TurnOutput {
     /// The model called a tool although the client offered none.
     pub(super) unexpected_call: bool,
     pub(super) usage: Option<Usage>,
+    /// The items of the answer, as the thread has them.
+    pub(super) answer: Vec<AnswerItem>,
+    /// The thread has an item that the client does not, or has it in another form.
+    pub(super) differs: bool,
+}
+
+impl TurnOutput {
+    /// Whether a client that returns the whole answer returns what the thread has.
+    pub(super) fn is_repeatable(&self) -> bool {
+        !self.differs && self.answer.iter().any(|item| !item.is_reasoning())
+    }
 }

@@ -1,0 +1,7 @@
+//! Threads that stay loaded for the next request of their conversation.
+
+mod continuation;
+mod conversation;
+mod equality;
+mod limits;
+mod tool_calls;
