@@ -126,3 +126,64 @@ fn as_uuid(mut bytes: [u8; 16]) -> [u8; 16] {
     bytes[8] = (bytes[8] & 0x3f) | 0x80; // The variant of RFC 9562.
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codex::conversation::tests::{message, request};
+
+    fn id(secret: &str, client: &str, messages: &[(Role, &str)]) -> String {
+        let home = std::path::Path::new("/");
+        let secret = ConversationSecret::open(Some(secret), home).unwrap();
+        let conversation = messages.iter().map(|(role, text)| message(*role, text));
+        ConversationId::of(&secret, client, &request(conversation.collect())).to_string()
+    }
+
+    #[test]
+    fn id_stays_for_the_length_of_a_conversation() {
+        let first = [(Role::Developer, "Be brief."), (Role::User, "Hello.")];
+        let later = [
+            first[0],
+            first[1],
+            (Role::Assistant, "Hi."),
+            (Role::User, "More."),
+        ];
+        assert_eq!(id("s", "ann", &first), id("s", "ann", &later));
+    }
+
+    #[test]
+    fn id_differs_by_secret_client_and_beginning() {
+        let first = [(Role::Developer, "Be brief."), (Role::User, "Hello.")];
+        let ids = [
+            id("s", "ann", &first),
+            id("t", "ann", &first),
+            id("s", "bob", &first),
+            id(
+                "s",
+                "ann",
+                &[(Role::Developer, "Be brief"), (Role::User, ".Hello.")],
+            ),
+            id(
+                "s",
+                "ann",
+                &[(Role::User, "Be brief."), (Role::User, "Hello.")],
+            ),
+            id("s", "ann", &[first[0], (Role::User, "Hello!")]),
+        ];
+        let distinct: std::collections::HashSet<_> = ids.iter().collect();
+        assert_eq!(distinct.len(), ids.len(), "{ids:?}");
+    }
+
+    #[test]
+    fn id_is_a_uuid_of_version_4() {
+        for id in [id("s", "ann", &[]), ConversationId::random().to_string()] {
+            let parts: Vec<_> = id.split('-').map(str::len).collect();
+            assert_eq!(parts, [8, 4, 4, 4, 12], "{id}");
+            assert!(
+                id[14..].starts_with('4') && "89ab".contains(&id[19..20]),
+                "{id}"
+            );
+        }
+        assert_ne!(ConversationId::random(), ConversationId::random());
+    }
+}

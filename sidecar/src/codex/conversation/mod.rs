@@ -13,6 +13,8 @@ mod proof;
 mod rollout;
 mod secret;
 mod template;
+#[cfg(test)]
+mod tests;
 
 pub(in crate::codex) use child::ChildConversations;
 pub(in crate::codex) use conversations::Conversations;

@@ -158,3 +158,83 @@ impl RolloutLine {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = concat!(
+        r#"{"timestamp":"t0","ordinal":0,"type":"session_meta","payload":{"id":"a","session_id":"a","model_provider":"p","history_mode":"paginated","cwd":"/w","dynamic_tools":[1]}}"#,
+        "\n",
+        r#"{"timestamp":"t1","ordinal":1,"type":"world_state","payload":{"full":true,"state":{"model":"m"}}}"#,
+        "\n",
+        r#"{"timestamp":"t2","ordinal":2,"type":"turn_context","payload":{"model":"m","comp_hash":"1","collaboration_mode":{"settings":{"model":"m"}}}}"#,
+        "\n",
+        r#"{"timestamp":"t3","ordinal":3,"type":"response_item","payload":{}}"#,
+        "\n",
+    );
+
+    fn render(tools: Option<&str>) -> Vec<Value> {
+        let template = RolloutTemplate::parse(FILE).unwrap();
+        let tools = tools.map(|tools| serde_json::from_str::<Box<RawValue>>(tools).unwrap());
+        let text = template.render(&RolloutFields {
+            thread: "thread",
+            session: &SessionId("session".to_owned()),
+            model: "other",
+            provider: "ours",
+            tools: tools.as_deref(),
+        });
+        let text = String::from_utf8(text).unwrap();
+        assert!(!text.contains('m') || !text.contains("\"m\""), "{text}");
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn lines_get_the_ids_the_model_and_the_tools() {
+        let lines = render(Some(r#"[{"b":1,"a":2}]"#));
+        let numbers: Vec<_> = lines
+            .iter()
+            .map(|line| line["ordinal"].as_u64().unwrap())
+            .collect();
+        assert_eq!(numbers, [0, 1, 2]);
+        let meta = &lines[0]["payload"];
+        assert_eq!(
+            (&meta["id"], &meta["session_id"]),
+            (&"thread".into(), &"session".into())
+        );
+        assert_eq!(
+            (&meta["cwd"], &meta["model_provider"]),
+            (&"/w".into(), &"ours".into())
+        );
+        assert_eq!(meta["dynamic_tools"], serde_json::json!([{"a": 2, "b": 1}]));
+        assert_eq!(lines[1]["payload"]["state"]["model"], "other");
+        let context = &lines[2]["payload"];
+        assert_eq!(context["collaboration_mode"]["settings"]["model"], "other");
+        assert_eq!(
+            (&context["model"], context.get("comp_hash")),
+            (&"other".into(), None)
+        );
+        assert_eq!(render(None)[0]["payload"].get("dynamic_tools"), None);
+    }
+
+    #[test]
+    fn files_of_another_format_are_no_template() {
+        let lines: Vec<_> = FILE.lines().collect();
+        let incomplete = FILE.rsplit_once("{\"timestamp\":\"t2\"").unwrap().0;
+        for text in [
+            "",
+            "\n",
+            incomplete,
+            &FILE[..FILE.len() / 2],
+            &FILE.replace("session_meta", "meta"),
+            &FILE.replace("session_id", "session"),
+            &FILE.replace("\"history_mode\":\"paginated\",", ""),
+            &FILE.replace("\"state\":{\"model\"", "\"state\":{\"name\""),
+            &[lines[1], lines[0], lines[2], ""].join("\n"),
+        ] {
+            assert!(RolloutTemplate::parse(text).is_none(), "{text}");
+        }
+    }
+}

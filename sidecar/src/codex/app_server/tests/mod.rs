@@ -2,6 +2,7 @@
 
 mod images;
 mod peer;
+mod rebuilt;
 mod session;
 mod tool_calls;
 mod transcripts;
