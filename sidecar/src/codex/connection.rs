@@ -57,7 +57,7 @@ pub(super) struct ChildConnection {
     log: ConnectionLog,
     session: AppServerSession,
     turns: HashMap<TurnKey, ActiveTurn>,
-    /// `None` for a child whose threads are not rebuilt.
+    /// `None` for a child without rebuilt threads.
     conversations: Option<ChildConversations>,
     /// Turns that wait for the end of the child's proof.
     held: Vec<QueuedTurn>,

@@ -22,6 +22,7 @@ mod wire;
 mod workers;
 
 pub use backend::{Backend, BackendStatus};
+pub use conversation::RebuiltCounts;
 #[cfg(any(test, feature = "harness"))]
 pub use harness::{ChildHarness, HarnessError, HarnessOutput};
 pub use home::CodexHome;

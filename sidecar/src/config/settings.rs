@@ -6,7 +6,7 @@ use clap::{Arg, ArgMatches};
 
 use super::args;
 
-/// The flag whose value is a secret.
+/// The flag with a secret as its value.
 const SECRET: &str = "conversation_secret";
 
 /// The value of one flag.

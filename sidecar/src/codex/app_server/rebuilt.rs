@@ -1,8 +1,6 @@
 //! Threads that are rebuilt from a rollout file: `thread/resume` in place of `thread/start`, and the file in place of raw events,
 //! which Codex does not send for them.
 
-use std::path::PathBuf;
-
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
@@ -12,25 +10,11 @@ use super::ids::{ThreadId, TurnKey};
 use super::record_queue::RecordQueue;
 use super::session::{AppServerSession, SessionOutput};
 use super::thread::Thread;
-use super::wire;
+use super::wire::{self, RebuiltThread};
 use crate::turn::{Tool, TurnRequest};
 
 /// Sets of tools that are remembered as accepted, at 32 bytes each.
 pub(super) const ACCEPTED_TOOLS: usize = 256;
-
-/// A thread that is rebuilt from a rollout file.
-#[derive(Debug, Clone)]
-pub(in crate::codex) struct RebuiltThread {
-    /// The thread's own id. A random one: several threads of a child may have one session id.
-    pub(in crate::codex) id: String,
-    /// The session id, which the provider gets as `prompt_cache_key`.
-    pub(in crate::codex) session: String,
-    /// The rollout file.
-    pub(in crate::codex) path: PathBuf,
-}
-
-/// A hash of a set of tools.
-pub(super) type ToolsHash = [u8; 32];
 
 /// Returns the tools in the form of `thread/start`; `None` without tools.
 pub(in crate::codex) fn tools_json(offered: &[Tool]) -> Option<Box<RawValue>> {
@@ -41,7 +25,8 @@ pub(in crate::codex) fn tools_json(offered: &[Tool]) -> Option<Box<RawValue>> {
     Some(serde_json::value::to_raw_value(&tools).expect("the tools have string keys"))
 }
 
-fn hash_of(offered: &[Tool]) -> Option<ToolsHash> {
+/// Returns a SHA-256 hash of the tools; `None` without tools.
+fn hash_of(offered: &[Tool]) -> Option<[u8; 32]> {
     let tools = tools_json(offered)?;
     Some(Sha256::digest(tools.get()).into())
 }
@@ -129,7 +114,7 @@ impl AppServerSession {
         });
     }
 
-    /// Starts a new thread for a turn whose thread could not be rebuilt.
+    /// Starts a new thread in place of one that could not be rebuilt.
     pub(super) fn start_instead(&mut self, key: TurnKey) {
         self.output.rebuilt.push((key, false));
         let Some(thread) = self.threads.get_mut(&key) else {
@@ -141,14 +126,14 @@ impl AppServerSession {
         self.output.write.extend(line);
     }
 
-    /// Returns the turn whose rollout file has records that come before `line`.
+    /// Returns the turn with a rollout file that may have records from before `line`.
     pub(in crate::codex) fn rollout_before(&self, line: &str) -> Option<TurnKey> {
         let key = *self.keys.get(wire::thread_of(line)?.as_ref())?;
         let thread = self.threads.get(&key)?;
         thread.is_rebuilt.then_some(key)
     }
 
-    /// Returns the turns whose rollout files are about to have the end of a response, which Codex does not report while a tool
+    /// Returns the turns with rollout files that are about to have the end of a response, which Codex does not report while a tool
     /// call is open.
     pub(in crate::codex) fn awaited_rollouts(&self) -> Vec<TurnKey> {
         self.keys_of(|thread| thread.is_rebuilt && thread.awaits_end_of_response())

@@ -11,7 +11,7 @@ use super::wire;
 #[derive(Debug, Default)]
 pub(super) struct RecordQueue {
     waiting: VecDeque<String>,
-    /// The ids of the items whose `item/completed` has arrived.
+    /// The ids of the items with an `item/completed` so far.
     completed: HashSet<String>,
 }
 

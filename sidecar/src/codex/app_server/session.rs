@@ -11,7 +11,6 @@ use super::calls::{Call, Calls};
 use super::decoding::DecodeQueue;
 use super::error::AppServerError;
 use super::ids::{RequestId, ThreadId, TurnKey};
-use super::rebuilt::ToolsHash;
 use super::thread::{Continuation, KeptThread, Next, Reaction, Thread};
 use super::{requests, wire};
 use crate::codex::launch::sandbox::Workspace;
@@ -51,9 +50,9 @@ pub(in crate::codex) struct SessionOutput {
     pub(in crate::codex) events: Vec<(TurnKey, Event)>,
     /// Turns with a new thread, and Codex's id of it.
     pub(in crate::codex) started: Vec<(TurnKey, String)>,
-    /// Turns whose threads Codex has rebuilt, or has not.
+    /// Turns with a thread that Codex has rebuilt, or rejected.
     pub(in crate::codex) rebuilt: Vec<(TurnKey, bool)>,
-    /// Turns on rebuilt threads whose history Codex has.
+    /// Turns on rebuilt threads that have their history.
     pub(in crate::codex) injected: Vec<TurnKey>,
     /// Turns that have ended for their clients, with threads that stay loaded.
     pub(in crate::codex) kept: Vec<KeptThread>,
@@ -73,8 +72,8 @@ pub(in crate::codex) struct AppServerSession {
     pub(super) threads: HashMap<TurnKey, Thread>,
     pub(super) keys: HashMap<ThreadId, TurnKey>,
     pub(super) stuck_threads: usize,
-    /// The sets of tools that the child has accepted for rebuilt threads.
-    pub(super) accepted_tools: HashSet<ToolsHash>,
+    /// The hashes of the sets of tools that the child has accepted for rebuilt threads.
+    pub(super) accepted_tools: HashSet<[u8; 32]>,
     /// The turns with large images.
     decoding: DecodeQueue,
     login_checked_at: Instant,

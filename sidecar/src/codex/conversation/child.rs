@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::conversations::{Conversations, has_answer};
 use super::id::{ConversationId, SessionId};
-use super::proof::{Proof, ProofSettings};
+use super::proof::Proof;
 use super::rollout::{Rollout, RolloutPlace};
 use super::template::RolloutFields;
 use crate::codex::app_server::{RebuiltThread, TurnKey, tools_json};
@@ -49,10 +49,7 @@ impl ChildConversations {
     /// Starts the proof, if no child with the same list of models has ended one. The child has completed its handshake.
     pub(in crate::codex) fn prove(&mut self) {
         if self.proof.is_none() && self.shared.needs_proof(self.generation) {
-            let settings = ProofSettings {
-                home: self.home.clone(),
-            };
-            self.proof = Some(Proof::start(settings));
+            self.proof = Some(Proof::start(self.home.clone()));
         }
     }
 

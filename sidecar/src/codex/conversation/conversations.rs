@@ -17,7 +17,7 @@ use crate::turn::{Item, Profile, Role, TurnRequest};
 /// caching".
 const SMALLEST_CACHED_CHARS: usize = 1024 * 4;
 
-/// Conversations whose session ids are remembered, at about 150 bytes each.
+/// Session ids that are remembered, at about 150 bytes each.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
 /// Rejected threads after which no thread is rebuilt any more.
@@ -38,6 +38,16 @@ struct State {
     sessions: LruCache<ConversationId, SessionId>,
     /// Rebuilt threads that Codex has rejected in a row.
     rejected: u32,
+    counts: RebuiltCounts,
+}
+
+/// The threads that were rebuilt since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RebuiltCounts {
+    /// Threads that Codex has rebuilt.
+    pub accepted: u64,
+    /// Threads that Codex has rejected, so that the turn began a new one.
+    pub rejected: u64,
 }
 
 #[derive(Debug)]
@@ -59,11 +69,12 @@ impl Conversations {
                 template: Template::Unproven,
                 sessions: LruCache::new(REMEMBERED),
                 rejected: 0,
+                counts: RebuiltCounts::default(),
             }),
         }
     }
 
-    /// Returns the id of the conversation of `request`; `None` for one whose threads are not rebuilt.
+    /// Returns the id of the conversation of `request`; `None` for one without rebuilt threads.
     pub(in crate::codex) fn id(
         &self,
         client: &str,
@@ -128,7 +139,13 @@ impl Conversations {
     /// Takes the result of a rebuild. Codex that keeps rejecting threads is not asked any more.
     pub(in crate::codex) fn on_rebuilt(&self, accepted: bool) {
         let mut state = self.lock();
-        state.rejected = if accepted { 0 } else { state.rejected + 1 };
+        if accepted {
+            state.counts.accepted += 1;
+            state.rejected = 0;
+        } else {
+            state.counts.rejected += 1;
+            state.rejected += 1;
+        }
         if state.rejected >= MAX_REJECTED && !matches!(state.template, Template::Failed) {
             tracing::warn!(
                 rejected = state.rejected,
@@ -136,6 +153,11 @@ impl Conversations {
             );
             state.template = Template::Failed;
         }
+    }
+
+    /// Returns the number of threads that were rebuilt.
+    pub(in crate::codex) fn counts(&self) -> RebuiltCounts {
+        self.lock().counts
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

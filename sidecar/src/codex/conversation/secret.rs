@@ -43,11 +43,10 @@ impl ConversationSecret {
             Ok(()) => Ok(Self(hex(&secret).as_bytes().into())),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let text = fs::read_to_string(&path)?;
-                let text = text.trim();
-                if text.is_empty() {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "empty file"));
+                match text.trim() {
+                    "" => Err(io::Error::new(io::ErrorKind::InvalidData, "empty file")),
+                    secret => Ok(Self(secret.as_bytes().into())),
                 }
-                Ok(Self(text.as_bytes().into()))
             }
             Err(error) => Err(error),
         }

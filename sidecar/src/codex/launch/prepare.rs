@@ -119,7 +119,10 @@ impl Launch {
                 None
             }
         };
-        let conversations = Arc::new(Conversations::new(conversation_secret(config, &home)?));
+        let secret = match version.protocol {
+            Protocol::AppServer => conversation_secret(config, &home)?,
+            Protocol::Proto => None,
+        };
         let launch = Self {
             binary,
             version,
@@ -131,7 +134,7 @@ impl Launch {
             private,
             registry: ChildRegistry::default(),
             protocol_log: ProtocolLog::default(),
-            conversations,
+            conversations: Arc::new(Conversations::new(secret)),
         };
         let contents = HomeContents::read(&launch.home);
         let child_mib = config.limits.child_bytes.map(|bytes| bytes.get() >> 20);

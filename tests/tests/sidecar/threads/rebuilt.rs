@@ -1,4 +1,4 @@
-//! Conversations whose thread is gone: after a restart, on another sidecar, after an edit, after an interrupt.
+//! Conversations that have lost their thread: after a restart, on another sidecar, after an edit, after an interrupt.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ fn long(sidecar: &Sidecar) -> Chat<'_> {
     chat
 }
 
-/// Starts a chat whose first request another sidecar has answered.
+/// Starts a chat after a first request that another sidecar has answered.
 fn continued(sidecar: &Sidecar) -> Chat<'_> {
     let mut chat = long(sidecar);
     let answer = json!({"role": "assistant", "content": "Answered elsewhere."});

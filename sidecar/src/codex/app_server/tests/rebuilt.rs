@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::rebuilt::RebuiltThread;
+use super::super::wire::RebuiltThread;
 use super::peer::{KEY, Peer, request};
 use super::tool_calls::with_tools;
 use crate::turn::{Event, FinishReason, Outcome, ReasoningItem, TurnRequest};
@@ -72,10 +72,10 @@ fn is_tool_call(event: &Event) -> bool {
 }
 
 fn finish_reason(peer: &Peer) -> Option<FinishReason> {
-    match peer.events.last() {
-        Some(Event::Finished(Outcome::Completed { stop, .. })) => Some(*stop),
+    peer.events.iter().find_map(|event| match event {
+        Event::Finished(Outcome::Completed { stop, .. }) => Some(*stop),
         _ => None,
-    }
+    })
 }
 
 #[test]

@@ -11,7 +11,6 @@ use super::continuation::{Continuation, KeptThread, ParkedTurn};
 use super::reaction::{Next, Reaction, TurnOutput};
 use crate::codex::app_server::decoding::LARGE_PIXELS;
 use crate::codex::app_server::ids::{CallId, RequestId, ThreadId, TurnId, TurnKey};
-use crate::codex::app_server::rebuilt::RebuiltThread;
 use crate::codex::app_server::record_queue::RecordQueue;
 use crate::codex::app_server::wire;
 use crate::turn::{
@@ -63,7 +62,7 @@ pub(in crate::codex::app_server) struct Thread {
     /// Time of the last `item/tool/call` request for a call that no raw item had announced.
     pub(in crate::codex::app_server) unannounced_call_at: Option<Instant>,
     /// The file that the thread is rebuilt from, until Codex has rejected it.
-    pub(in crate::codex::app_server) rebuild: Option<RebuiltThread>,
+    pub(in crate::codex::app_server) rebuild: Option<wire::RebuiltThread>,
     /// Codex has rebuilt the thread.
     pub(in crate::codex::app_server) is_rebuilt: bool,
     /// The records of its file that have not been handled.
@@ -324,7 +323,7 @@ impl Thread {
         )
     }
 
-    /// Whether Codex waits for the output of a tool call of a response whose end is not known.
+    /// Whether Codex waits for the output of a tool call while the end of the response is not known.
     pub(in crate::codex::app_server) fn awaits_end_of_response(&self) -> bool {
         matches!(self.phase, Phase::Running { .. }) && !self.open_requests.is_empty()
     }

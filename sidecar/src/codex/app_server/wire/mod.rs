@@ -12,5 +12,5 @@ mod tools;
 pub(super) use history::history;
 pub(super) use incoming::*;
 pub(super) use outgoing::*;
-pub(in crate::codex) use rollout::RolloutRecord;
+pub(in crate::codex) use rollout::{RebuiltThread, RolloutRecord};
 pub(super) use tools::dynamic_tools;

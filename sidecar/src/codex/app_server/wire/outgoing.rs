@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::history::HistoryItem;
+use super::rollout::RebuiltThread;
 use super::tools::{DynamicTool, dynamic_tools};
 use crate::codex::app_server::ids::{ThreadId, TurnId};
-use crate::codex::app_server::rebuilt::RebuiltThread;
 use crate::codex::launch::sandbox::Workspace;
 use crate::turn::{TurnRequest, Verbosity};
 

@@ -1,13 +1,25 @@
-//! The records of a rollout file that a turn adds: what raw events have for a thread of `thread/start`, and Codex does not send
-//! for a resumed one.
+//! Threads that are rebuilt from a rollout file, and the records that a turn adds to the file: what raw events have for a thread
+//! of `thread/start`, and Codex does not send for a resumed one.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::codex::wire::TokenCounts;
+
+/// A thread that is rebuilt from a rollout file.
+#[derive(Debug, Clone)]
+pub(in crate::codex) struct RebuiltThread {
+    /// The thread's own id. A random one: several threads of a child may have one session id.
+    pub(in crate::codex) id: String,
+    /// The session id, which the provider gets as `prompt_cache_key`.
+    pub(in crate::codex) session: String,
+    /// The rollout file.
+    pub(in crate::codex) path: PathBuf,
+}
 
 /// A record of a turn.
 pub(in crate::codex) enum RolloutRecord<'a> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::script::ProofError;
+use super::error::ProofError;
 use crate::codex::json_line::json_line;
 
 /// Prefix of the ids of calls.
@@ -96,8 +96,9 @@ impl ProofClient {
     }
 
     async fn next(&mut self, method: &'static str) -> Result<Line, ProofError> {
-        let line = timeout(CALL_TIMEOUT, self.from_child.recv()).await;
-        let line = line.ok().flatten().ok_or(ProofError::Silent(method))?;
-        serde_json::from_str(&line).map_err(|_invalid| ProofError::Silent(method))
+        let received = timeout(CALL_TIMEOUT, self.from_child.recv()).await;
+        let line = received.ok().flatten();
+        line.and_then(|line| serde_json::from_str(&line).ok())
+            .ok_or(ProofError::Silent(method))
     }
 }

@@ -4,9 +4,10 @@
 //! used.
 
 mod client;
+mod error;
 mod provider;
 mod run;
 mod script;
 
-pub(in crate::codex) use run::{Proof, ProofSettings};
-pub(super) use script::ProofError;
+pub(super) use error::ProofError;
+pub(super) use run::Proof;

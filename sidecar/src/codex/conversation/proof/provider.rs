@@ -151,10 +151,11 @@ async fn read(request: Request<Incoming>, path: &str) -> Option<ModelRequest> {
         return None;
     }
     let session = head.headers.get("session-id");
-    let session = session.and_then(|value| Some(value.to_str().ok()?.to_owned()));
-    let body = Limited::new(body, MAX_BODY_BYTES).collect().await.ok()?;
-    let body = serde_json::from_slice(&body.to_bytes()).ok()?;
-    Some(ModelRequest { session, body })
+    let received = Limited::new(body, MAX_BODY_BYTES).collect().await.ok()?;
+    Some(ModelRequest {
+        session: session.and_then(|value| Some(value.to_str().ok()?.to_owned())),
+        body: serde_json::from_slice(&received.to_bytes()).ok()?,
+    })
 }
 
 fn response(status: StatusCode, events: String) -> Response<Full<Bytes>> {

@@ -9,18 +9,12 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::client::{ID_PREFIX, ProofClient};
-use super::script::{self, ProofError};
+use super::error::ProofError;
+use super::script;
 use crate::codex::conversation::template::RolloutTemplate;
 
 /// Lines that may wait for the proof; a turn of it has about 20, and the proof reads them at once.
 const CAPACITY: usize = 1024;
-
-/// What a proof needs to know about its child.
-#[derive(Debug, Clone)]
-pub(in crate::codex) struct ProofSettings {
-    /// The home of the child.
-    pub(in crate::codex) home: PathBuf,
-}
 
 /// A proof in progress. Dropping it ends the proof without a result.
 pub(in crate::codex) struct Proof {
@@ -58,12 +52,12 @@ struct IdentifiedThread {
 }
 
 impl Proof {
-    /// Starts a proof of a child that has completed its handshake.
-    pub(in crate::codex) fn start(settings: ProofSettings) -> Self {
+    /// Starts a proof of the child with this home, which has completed its handshake.
+    pub(in crate::codex) fn start(home: PathBuf) -> Self {
         let (to_child, lines) = mpsc::channel(CAPACITY);
         let (from_child, received) = mpsc::channel(CAPACITY);
         let client = ProofClient::new(to_child, received);
-        let result = tokio::spawn(script::run(settings, client));
+        let result = tokio::spawn(script::run(home, client));
         Self {
             lines,
             from_child,

@@ -2,7 +2,7 @@
 //! for, and what the rollout file has of an answer.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::client::ProofClient;
+use super::error::ProofError;
 use super::provider::{LocalProvider, ModelRequest};
-use super::run::ProofSettings;
 use crate::codex::app_server::RolloutRecord;
 use crate::codex::conversation::id::{ConversationId, SessionId};
 use crate::codex::conversation::rollout::{Rollout, RolloutPlace};
@@ -29,43 +29,22 @@ const FILE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time between two looks at a file.
 const FILE_POLL: Duration = Duration::from_millis(5);
 
-/// The reason why threads cannot be rebuilt.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::codex) enum ProofError {
-    #[error("`{method}` was rejected: {message}")]
-    Rejected {
-        method: &'static str,
-        message: String,
-    },
-    #[error("Codex was silent after {0}")]
-    Silent(&'static str),
-    #[error("{0}")]
-    Different(&'static str),
-    #[error("a file or port of the proof cannot be used")]
-    Io(#[from] io::Error),
-    #[error("the proof ended early")]
-    Ended,
-}
-
 struct ProofRun {
     client: ProofClient,
     provider: LocalProvider,
-    settings: ProofSettings,
+    home: PathBuf,
 }
 
-/// Runs a proof.
+/// Runs a proof of the child with this home.
 ///
 /// # Errors
 /// A rebuilt thread differs from a new one.
-pub(super) async fn run(
-    settings: ProofSettings,
-    client: ProofClient,
-) -> Result<RolloutTemplate, ProofError> {
+pub(super) async fn run(home: PathBuf, client: ProofClient) -> Result<RolloutTemplate, ProofError> {
     let provider = LocalProvider::start().await?;
     let mut run = ProofRun {
         client,
         provider,
-        settings,
+        home,
     };
     let (first, last) = run.models().await?;
     let template = run.template(&first).await?;
@@ -136,7 +115,7 @@ impl ProofRun {
         new: &ModelRequest,
     ) -> Result<(), ProofError> {
         let session = SessionId::from(ConversationId::random());
-        let place = RolloutPlace::new(&self.settings.home);
+        let place = RolloutPlace::new(&self.home);
         let thread = place.thread.clone();
         let tools: Box<RawValue> =
             serde_json::from_str(&tools().to_string()).map_err(io::Error::from)?;
