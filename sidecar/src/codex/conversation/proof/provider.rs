@@ -18,7 +18,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::codex::conversation::id::ConversationId;
 
@@ -40,7 +39,7 @@ pub(super) struct ModelRequest {
 pub(super) struct LocalProvider {
     url: String,
     requests: mpsc::Receiver<(ModelRequest, oneshot::Sender<String>)>,
-    _server: AbortOnDropHandle<()>,
+    _server: JoinSet<()>,
 }
 
 impl LocalProvider {
@@ -53,11 +52,12 @@ impl LocalProvider {
         let path = format!("/{}", ConversationId::random());
         let url = format!("http://{}{path}", listener.local_addr()?);
         let (sender, requests) = mpsc::channel(4);
-        let server = tokio::spawn(serve(listener, path, sender));
+        let mut server = JoinSet::new();
+        server.spawn(serve(listener, path, sender));
         Ok(Self {
             url,
             requests,
-            _server: AbortOnDropHandle::new(server),
+            _server: server,
         })
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
+use tokio::task::JoinSet;
 
 use super::client::{ID_PREFIX, ProofClient};
 use super::error::ProofError;
@@ -23,7 +23,8 @@ pub(in crate::codex) struct Proof {
     from_child: mpsc::Sender<String>,
     /// The ids of the threads of the proof.
     threads: HashSet<String>,
-    result: AbortOnDropHandle<Result<RolloutTemplate, ProofError>>,
+    /// The task of the script. Its end closes `lines`.
+    script: JoinSet<Result<RolloutTemplate, ProofError>>,
 }
 
 /// The fields by which a line is the proof's.
@@ -57,12 +58,13 @@ impl Proof {
         let (to_child, lines) = mpsc::channel(CAPACITY);
         let (from_child, received) = mpsc::channel(CAPACITY);
         let client = ProofClient::new(to_child, received);
-        let result = tokio::spawn(script::run(home, client));
+        let mut script = JoinSet::new();
+        script.spawn(script::run(home, client));
         Self {
             lines,
             from_child,
             threads: HashSet::new(),
-            result: AbortOnDropHandle::new(result),
+            script,
         }
     }
 
@@ -73,10 +75,10 @@ impl Proof {
         // The last lines come before the result, which closes the channel.
         match self.lines.recv().await {
             Some(line) => Ok(line),
-            None => {
-                let result = (&mut self.result).await;
-                Err(result.unwrap_or(Err(ProofError::Ended)))
-            }
+            None => Err(match self.script.join_next().await {
+                Some(Ok(result)) => result,
+                Some(Err(_)) | None => Err(ProofError::Ended),
+            }),
         }
     }
 
