@@ -22,6 +22,7 @@ async fn quick_runs_fill_the_tables_and_figures_of_every_suite() {
         Suite::Sidecar,
         Suite::Codex,
         Suite::Chain,
+        Suite::Conversations,
         Suite::Overload,
         Suite::Abuse,
         Suite::Peers,

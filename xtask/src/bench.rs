@@ -16,7 +16,7 @@ use crate::{build, workspace};
 /// Command line of `bench`.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// Suite to run: envoy, sidecar, codex, chain, overload, abuse or peers; may be repeated [default: all]
+    /// Suite to run: envoy, sidecar, codex, chain, conversations, overload, abuse or peers; may be repeated [default: all]
     #[arg(long)]
     only: Vec<String>,
     /// Smoke test with little load; the numbers are meaningless

@@ -3,6 +3,7 @@
 mod abuse;
 mod chain;
 mod codex;
+mod conversations;
 mod envoy;
 mod overload;
 mod peers;

@@ -2,6 +2,8 @@
 //!
 //! Envoy has the configuration in `envoy/`, with the API key of the run.
 
+use std::sync::Arc;
+
 use tests::envoy::{self, Envoy};
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::{self, Sidecar};
@@ -15,7 +17,8 @@ use crate::usage;
 pub(super) struct Stack {
     pub(super) envoy: Envoy,
     pub(super) sidecar: Sidecar,
-    pub(super) model: ScriptedModel,
+    /// Shared where several stacks have one provider.
+    pub(super) model: Arc<ScriptedModel>,
 }
 
 /// Processor time of the processes of a stack, in microseconds.
@@ -28,14 +31,17 @@ pub(super) struct CpuUsage {
 }
 
 impl Stack {
-    pub(super) async fn start(sidecar: sidecar::SidecarOptions, model: ScriptedModel) -> Self {
+    pub(super) async fn start(
+        sidecar: sidecar::SidecarOptions,
+        model: impl Into<Arc<ScriptedModel>>,
+    ) -> Self {
         Self::start_with(sidecar, model, |envoy| envoy.env("PROXY_API_KEY", KEY)).await
     }
 
     /// Starts a stack whose Envoy has the options that `change` returns; they must include the keys.
     pub(super) async fn start_with(
         sidecar: sidecar::SidecarOptions,
-        model: ScriptedModel,
+        model: impl Into<Arc<ScriptedModel>>,
         change: impl FnOnce(envoy::EnvoyOptions) -> envoy::EnvoyOptions,
     ) -> Self {
         let sidecar = sidecar.start().await;
@@ -44,7 +50,7 @@ impl Stack {
         Self {
             envoy,
             sidecar,
-            model,
+            model: model.into(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::{abuse, chain, codex, envoy, overload, peers, sidecar};
+use super::{abuse, chain, codex, conversations, envoy, overload, peers, sidecar};
 use crate::report::Section;
 use crate::settings::Settings;
 
@@ -17,6 +17,8 @@ pub enum Suite {
     Codex,
     /// Envoy, sidecar and real Codex with an increasing number of clients
     Chain,
+    /// Conversations of several requests: cached input, first token, Codex's processor time
+    Conversations,
     /// Ten times more requests than the sidecar can serve
     Overload,
     /// Attacks of one key beside another client
@@ -32,6 +34,7 @@ impl Suite {
             Self::Sidecar => sidecar::run(settings).await,
             Self::Codex => codex::run(settings).await,
             Self::Chain => chain::run(settings).await,
+            Self::Conversations => conversations::run(settings).await,
             Self::Overload => overload::run(settings).await,
             Self::Abuse => abuse::run(settings).await,
             Self::Peers => peers::run(settings).await,

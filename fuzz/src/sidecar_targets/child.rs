@@ -134,6 +134,7 @@ fn request() -> TurnRequest {
         schema: Some(schema()),
         summary: Summary::Auto,
         memory: MemoryHold::default(),
+        hint: None,
         digest: ConversationDigest::default(),
     }
 }

@@ -25,6 +25,15 @@ const EDGE_PROFILE: HeaderName = HeaderName::from_static("x-codex-edge-profile")
 const EDGE_MODELS: HeaderName = HeaderName::from_static("x-codex-edge-models");
 const EDGE_ADMIN: HeaderName = HeaderName::from_static("x-codex-edge-admin");
 
+/// The headers in which agents name a conversation; the first one that is present counts. Codex and others send
+/// `session-id` or `session_id`, opencode `x-session-affinity`.
+const SESSION_NAMES: [HeaderName; 4] = [
+    HeaderName::from_static("session-id"),
+    HeaderName::from_static("session_id"),
+    HeaderName::from_static("x-session-id"),
+    HeaderName::from_static("x-session-affinity"),
+];
+
 /// Longest recorded request id, in characters; the filter replaces a longer one with a new id.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -48,6 +57,12 @@ impl<'a> RequestContext<'a> {
 
     fn header(self, name: &HeaderName) -> Option<&'a str> {
         header(&self.head.headers, name)
+    }
+
+    /// Returns the client's name of the conversation, from the headers that agents send.
+    pub(super) fn session_name(self) -> Option<&'a str> {
+        let headers = &self.head.headers;
+        SESSION_NAMES.iter().find_map(|name| header(headers, name))
     }
 
     /// Returns the id of the client; empty when the filter did not authenticate the request.

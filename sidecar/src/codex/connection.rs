@@ -63,7 +63,7 @@ pub(super) struct ChildConnection {
     held: Vec<QueuedTurn>,
     rollout_poll: Interval,
     /// A future per turn, ready when the turn is cancelled: its client disconnected, or a deadline passed; with the error
-    /// if the folder of an agent has outgrown its limit.
+    /// if an agent has exceeded a limit.
     cancelled: FuturesUnordered<BoxFuture<'static, (TurnKey, Option<TurnError>)>>,
     /// Number of turns begun on this child, and the key of the next one.
     begun: u64,
@@ -226,14 +226,14 @@ impl ChildConnection {
         let key = TurnKey(self.begun);
         self.begun += 1;
         let cancelled = queued.cancel.clone().cancelled_owned();
-        let outgrown = match &queued.workspace {
-            Some(workspace) => workspace.outgrown().boxed(),
+        let exceeded = match &queued.workspace {
+            Some(workspace) => workspace.exceeded().boxed(),
             None => pending().boxed(),
         };
         let cancelled = async move {
             tokio::select! {
                 () = cancelled => (key, None),
-                () = outgrown => (key, Some(TurnError::WorkspaceFull)),
+                error = exceeded => (key, Some(error)),
             }
         };
         self.cancelled.push(cancelled.boxed());

@@ -180,6 +180,22 @@ pub(super) struct AgentArgs {
         default_value_t = 1024
     )]
     pub(super) agent_folder_max_mib: u64,
+    /// Maximum number of processes of an agent's turn; a turn that exceeds it ends. 0 disables the limit.
+    #[arg(
+        long,
+        env = "PROXY_AGENT_MAX_PROCESSES",
+        value_name = "NUMBER",
+        default_value_t = 256
+    )]
+    pub(super) agent_max_processes: usize,
+    /// Maximum memory in MiB of all processes of an agent's turn together; a turn that exceeds it ends. 0 disables the limit.
+    #[arg(
+        long,
+        env = "PROXY_AGENT_MEMORY_MAX_MIB",
+        value_name = "MIB",
+        default_value_t = 2048
+    )]
+    pub(super) agent_memory_max_mib: u64,
 }
 
 #[derive(Debug, Args)]

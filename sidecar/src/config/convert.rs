@@ -83,6 +83,8 @@ impl From<RawArgs> for Config {
                 },
                 agents: AgentLimits {
                     folder_bytes: NonZeroU64::new(agents.agent_folder_max_mib.saturating_mul(MIB)),
+                    processes: NonZeroUsize::new(agents.agent_max_processes),
+                    memory_bytes: NonZeroU64::new(agents.agent_memory_max_mib.saturating_mul(MIB)),
                     clients: agents.agent_clients,
                 },
                 turns: max_turns,

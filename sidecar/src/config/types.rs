@@ -170,6 +170,10 @@ pub struct WarmLimits {
 pub struct AgentLimits {
     /// Maximum size of the folder of a turn, and of each file that an agent writes, in bytes; `None` is unlimited.
     pub folder_bytes: Option<NonZeroU64>,
+    /// Maximum number of processes of a turn; `None` is unlimited.
+    pub processes: Option<NonZeroUsize>,
+    /// Maximum memory of the processes of a turn together, in bytes; `None` is unlimited.
+    pub memory_bytes: Option<NonZeroU64>,
     /// Clients that may run agents at the same time.
     pub clients: AgentClients,
 }

@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
 use super::folder::remove_folder;
+use super::process_table::{ProcessEntry, pids, started_with};
 
 /// The variable in a child's environment that names the sidecar that owns the child.
 pub const OWNER_ENV: &str = "CODEX_EDGE_OWNER";
@@ -52,24 +53,14 @@ fn remove(folder: &Path) {
 
 /// Returns the pids of this user's processes with the mark of an owner that has exited.
 fn orphaned_processes() -> Vec<i32> {
-    fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+    pids()
         .filter(|pid| owner_of(*pid).is_some_and(|owner| !is_running(&owner)))
         .collect()
 }
 
 /// Returns the owner mark of a process. `None` without a mark, and for other users' processes, which cannot be read.
 fn owner_of(pid: i32) -> Option<String> {
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let mark = environment.split(|byte| *byte == 0).find_map(|variable| {
-        variable
-            .strip_prefix(OWNER_ENV.as_bytes())?
-            .strip_prefix(b"=")
-    })?;
-    String::from_utf8(mark.to_vec()).ok()
+    String::from_utf8(started_with(pid, OWNER_ENV)?).ok()
 }
 
 fn orphaned_folders(parent: &Path, prefix: &str) -> Vec<PathBuf> {
@@ -114,10 +105,7 @@ fn is_running(owner: &str) -> bool {
 
 /// Returns the start time of a process, in clock ticks since boot.
 fn start_time(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // Field 2 is the name in parentheses, which may itself contain `) `; so the last one counts.
-    let (_, fields) = stat.rsplit_once(") ")?;
-    fields.split(' ').nth(19)?.parse().ok()
+    Some(ProcessEntry::read(pid)?.id.start)
 }
 
 #[cfg(test)]

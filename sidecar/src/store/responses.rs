@@ -1,10 +1,8 @@
 //! Stored responses, which clients retrieve, and the conversations that continue from them.
 //! OpenAI API reference, "Responses", `store` and `previous_response_id`.
 //!
-//! A conversation has no thread in a Codex child. Each request starts an ephemeral thread, so any child can serve the
-//! next turn, recycling a child loses no conversation, and an idle conversation takes no memory of a child. A kept
-//! thread would save little: with a model that answers at once, a turn took 28 ms alone and 32 ms after 19 earlier
-//! turns of 2 KB.
+//! The store keeps the conversation itself, so that any child can serve its next turn and recycling a child loses none. A
+//! thread that has stayed loaded (`codex::warm`) is found by the conversation, as for a chat.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;

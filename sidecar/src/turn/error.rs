@@ -117,6 +117,16 @@ pub enum TurnError {
         "the agent's folder has outgrown this deployment's limit; ask for less output in files, or ask the operator to raise `PROXY_AGENT_FOLDER_MAX_MIB`"
     )]
     WorkspaceFull,
+    /// An agent runs more processes than its limit.
+    #[error(
+        "the agent ran more processes at once than this deployment allows, and they were ended; ask for fewer at once, or ask the operator to raise `PROXY_AGENT_MAX_PROCESSES`"
+    )]
+    TooManyProcesses,
+    /// The processes of an agent need more memory than its limit.
+    #[error(
+        "the agent's processes together took more memory than this deployment allows, and they were ended; ask for less at once, or ask the operator to raise `PROXY_AGENT_MEMORY_MAX_MIB`"
+    )]
+    AgentMemory,
     /// Agents of another client run.
     #[error(
         "agents of another API key are running, and this deployment runs those of one key at a time; try again shortly, or ask the operator about `PROXY_AGENT_CLIENTS`"

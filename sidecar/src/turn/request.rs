@@ -12,6 +12,9 @@ use super::image::Image;
 use super::memory::MemoryHold;
 use super::model::Model;
 
+/// Longest name of a conversation, in bytes; OpenAI's `prompt_cache_key` has at most 64 characters.
+const MAX_HINT: usize = 256;
+
 /// The request of a turn, independent of the route.
 #[derive(Debug, Clone)]
 pub struct TurnRequest {
@@ -29,6 +32,8 @@ pub struct TurnRequest {
     pub summary: Summary,
     /// The memory of the conversation, held until a child has it.
     pub memory: MemoryHold,
+    /// The client's own name of the conversation: `prompt_cache_key`, or a header.
+    pub hint: Option<Box<str>>,
     /// The digests of the conversation; none for a request that continues no thread.
     pub digest: ConversationDigest,
 }
@@ -121,6 +126,16 @@ pub enum ToolKind {
 }
 
 impl TurnRequest {
+    /// Sets the client's own name of the conversation, unless it has one. An overlong name is left out.
+    #[must_use]
+    pub fn with_hint(self, name: Option<&str>) -> Self {
+        let name = name.filter(|name| name.len() <= MAX_HINT);
+        Self {
+            hint: self.hint.or_else(|| name.map(Box::from)),
+            ..self
+        }
+    }
+
     /// Returns the approximate bytes that the conversation and the tools take in memory.
     pub fn size(&self) -> usize {
         let items: usize = self.conversation.iter().map(Item::size).sum();

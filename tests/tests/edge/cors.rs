@@ -115,7 +115,7 @@ fn from(request: Request<Body>, origin: &str) -> Request<Body> {
     with(request, "origin", origin)
 }
 
-/// Requests that Envoy rejects before the filter runs (such as headers with underscores) are not covered here.
+/// Requests that Envoy rejects before the filter runs (such as an escaped slash in the path) are not covered here.
 #[tokio::test]
 async fn every_response_is_readable_only_by_allowed_origins() {
     let one_request = json!({"requests": 1, "window_ms": 86_400_000});

@@ -192,6 +192,95 @@ async fn folder_over_its_limit_ends_the_turn() {
     eventually("the folder is removed", || turn_folders(folder.path()) == 0).await;
 }
 
+/// The processes whose command line is `sleep SECONDS`.
+fn sleepers(seconds: &str) -> Vec<i32> {
+    let wanted = format!("sleep\0{seconds}\0");
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| {
+        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == wanted.as_bytes())
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn turn_with_too_many_processes_or_too_much_memory_ends() {
+    for codex in [Tool::Codex, Tool::CodexOldest] {
+        for mode in ["read-only", "danger-full-access"] {
+            let (model, sidecar) = start_codex(codex, |options| {
+                options
+                    .env("PROXY_SANDBOX_MODE", mode)
+                    .env("PROXY_AGENT_MAX_PROCESSES", "16")
+                    .env("PROXY_AGENT_MEMORY_MAX_MIB", "256")
+            })
+            .await;
+            let allowed = "for i in 1 2 3 4 5; do sleep 0.1 & done; wait; echo all";
+            let response = run(&sidecar, "a", allowed).await;
+            assert_eq!(response.status, 200, "{mode}: {response:?}");
+            assert!(command_output(&model).contains("all"));
+            // Without a sandbox, detached processes can be missed.
+            let many = match mode {
+                "read-only" => {
+                    "for i in $(seq 40); do (cd /; env -i setsid sh -c 'sleep 3001 &'); done"
+                }
+                _ => "for i in $(seq 40); do sleep 3001 & done; wait",
+            };
+            for (command, code, variable) in [
+                (
+                    many,
+                    "agent_processes_exceeded",
+                    "PROXY_AGENT_MAX_PROCESSES",
+                ),
+                // A line without an end, which `tail` keeps in memory.
+                (
+                    "{ head -c 400000000 /dev/zero; sleep 3001; } | tail -n 1",
+                    "agent_memory_exceeded",
+                    "PROXY_AGENT_MEMORY_MAX_MIB",
+                ),
+            ] {
+                // The model is silent once the command runs in the background, so that only the limit ends the turn.
+                let call = json!({"call": "exec_command", "arguments": {"cmd": command}});
+                let script = json!([[call], [{"hold": "never"}]]);
+                let mut connection = sidecar.connect().await;
+                let response = connection.send(agent("a", &script, &json!({}))).await;
+                let response = response.expect("a response arrives");
+                assert_error(&response, 502, code);
+                let message = response.json()["error"]["message"].to_string();
+                assert!(message.contains(variable), "{mode}: {message}");
+                eventually("the processes end", || sleepers("3001").is_empty()).await;
+            }
+            let after = run(&sidecar, "a", "echo still").await;
+            assert_eq!(after.status, 200, "{mode}: {after:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn processes_that_an_agent_leaves_behind_end_with_its_turn() {
+    let (model, sidecar) =
+        start_with(|options| options.env("PROXY_SANDBOX_MODE", "danger-full-access")).await;
+    for detached in [
+        "nohup setsid sleep 3002 >/dev/null 2>&1 &",
+        "(cd / && exec setsid sleep 3002) >/dev/null 2>&1 &",
+        "env -i setsid sleep 3002 >/dev/null 2>&1 &",
+    ] {
+        // Held, so that the process can be seen to run until the turn ends.
+        let call = json!({"call": "exec_command", "arguments": {"cmd": format!("{detached} sleep 0.3; echo left")}});
+        let script = json!([[call], [{"hold": "end"}, {"text": "done"}]]);
+        let mut connection = sidecar.connect().await;
+        let turn = tokio::spawn(async move {
+            let request = agent("a", &script, &json!({}));
+            connection.send(request).await.expect("a response arrives")
+        });
+        eventually("the process runs", || !sleepers("3002").is_empty()).await;
+        model.release("end");
+        let response = turn.await.unwrap();
+        assert_eq!(response.status, 200, "{response:?}");
+        assert!(command_output(&model).contains("left"));
+        eventually("the process ends", || sleepers("3002").is_empty()).await;
+    }
+}
+
 #[tokio::test]
 async fn agent_has_a_time_limit_of_its_own() {
     let (_model, sidecar) =

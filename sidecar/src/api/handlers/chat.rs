@@ -39,6 +39,7 @@ pub(in crate::api) async fn create(
         }
     };
     let headers = response.headers_mut();
+    options.ignored.on_thread(&origin);
     headers.extend(ignored_header(&options.ignored));
     headers.extend(thread_header(&origin));
     Ok(response)
@@ -64,6 +65,7 @@ fn parse(
             .unwrap_or(Err(error))
     });
     let (turn, options) = parsed?;
+    let turn = turn.with_hint(context.session_name());
     // The turn owns what it needs; a body may be 16 MiB and the turn may wait in the queue.
     Ok((body.into_turn(turn)?, options))
 }

@@ -38,7 +38,7 @@ pub(in crate::api) async fn create(
     let options = &spec.options;
     check_prompt(state, options.prompt_chars, "input")?;
     check_images(state, &mut turn).await?;
-    let (delivery, ignored) = (options.delivery, ignored_header(&options.ignored));
+    let (delivery, mut ignored) = (options.delivery, options.ignored.clone());
     let info =
         turn_info(context, &turn, &options.model_id, options.prompt_chars).with_delivery(delivery);
     let rules = &options.truncation;
@@ -64,7 +64,8 @@ pub(in crate::api) async fn create(
         }
     };
     let headers = response.headers_mut();
-    headers.extend(ignored);
+    ignored.on_thread(&origin);
+    headers.extend(ignored_header(&ignored));
     headers.extend(thread_header(&origin));
     Ok(response)
 }
@@ -78,6 +79,7 @@ fn parse(
     let models = context.models(state);
     let (turn, mut spec) =
         responses::parse(body.bytes(), &models, context.profile(state), &stored)?;
+    let turn = turn.with_hint(context.session_name());
     // The turn owns what it needs; a body may be 16 MiB and the turn may wait in the queue.
     let (turn, input) = body.into_turn_and_input(turn)?;
     spec.memory = input;

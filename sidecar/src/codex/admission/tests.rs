@@ -29,6 +29,8 @@ fn limits(turns: usize, client_turns: usize, queue: usize) -> Limits {
         client_turns: NonZeroUsize::new(client_turns),
         child_bytes: None,
         agents: AgentLimits {
+            processes: None,
+            memory_bytes: None,
             folder_bytes: None,
             clients: AgentClients::Any,
         },

@@ -23,8 +23,9 @@ pub(in crate::codex) struct SessionId(pub(in crate::codex) String);
 impl ConversationId {
     /// Returns the id of the conversation that `request` of `client` belongs to.
     ///
-    /// It covers the instructions at the beginning and the first message of the user: what every request of the conversation
-    /// repeats. Two conversations with one beginning have one id, and the same beginning in the provider's cache.
+    /// It covers the client's own name of the conversation; without one, the instructions at the beginning and the first message
+    /// of the user, which every request of the conversation repeats. Two conversations with one beginning have one id, and the
+    /// same beginning in the provider's cache.
     pub(in crate::codex) fn of(
         secret: &ConversationSecret,
         client: &str,
@@ -37,8 +38,12 @@ impl ConversationId {
             Profile::Chat => b"chat",
             Profile::Agent => b"agent",
         });
-        for message in beginning(&request.conversation) {
-            hash.message(message);
+        match &request.hint {
+            Some(hint) => {
+                hash.bytes(b"named");
+                hash.bytes(hint.as_bytes());
+            }
+            None => beginning(&request.conversation).for_each(|message| hash.message(message)),
         }
         Self(hash.finish())
     }
@@ -172,6 +177,19 @@ mod tests {
         ];
         let distinct: std::collections::HashSet<_> = ids.iter().collect();
         assert_eq!(distinct.len(), ids.len(), "{ids:?}");
+    }
+
+    #[test]
+    fn name_that_the_client_gives_decides() {
+        let secret = ConversationSecret::open(Some("s"), std::path::Path::new("/")).unwrap();
+        let named = |hint: Option<&str>, text: &str| {
+            let mut request = request(vec![message(Role::User, text)]);
+            request.hint = hint.map(Into::into);
+            ConversationId::of(&secret, "ann", &request)
+        };
+        assert_eq!(named(Some("n"), "a"), named(Some("n"), "b"));
+        assert_ne!(named(Some("n"), "a"), named(Some("m"), "a"));
+        assert_ne!(named(Some("n"), "a"), named(None, "a"));
     }
 
     #[test]

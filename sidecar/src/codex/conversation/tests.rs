@@ -31,6 +31,7 @@ pub(super) fn request(conversation: Vec<Item>) -> TurnRequest {
         schema: None,
         summary: Summary::None,
         memory: MemoryHold::default(),
+        hint: None,
         digest: crate::turn::ConversationDigest::default(),
     }
 }

@@ -2,21 +2,26 @@
 //! In Codex 0.169 the `thread/start` call turns on, for one thread, the tools that the process's arguments turn off.
 
 use std::fs;
+use std::future::pending;
 use std::io;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::agent_clients::AgentPlace;
 use super::directories::create_private_dir;
 use super::error::LaunchError;
 use super::models;
 use crate::config::{Config, SandboxMode};
-use crate::process::{OwnedFolder, folder_bytes, orphans};
+use crate::process::{
+    AgentProcessLimits, AgentProcesses, ExceededLimit, OwnedFolder, TURN_ENV, folder_bytes, orphans,
+};
+use crate::turn::TurnError;
 
 /// The sandbox of agent turns.
 #[derive(Debug, Clone)]
@@ -28,6 +33,8 @@ pub(in crate::codex) struct AgentSandbox {
     parent: PathBuf,
     /// Maximum size of a workspace folder.
     max_bytes: Option<NonZeroU64>,
+    /// The limits of the processes of a turn.
+    processes: AgentProcessLimits,
     /// The files that commands must not read; `None` where the sandbox can hide none.
     hidden: Option<HiddenFiles>,
 }
@@ -52,6 +59,10 @@ const FOLDER_PREFIX: &str = "turn-";
 
 /// Time between two measurements of a workspace folder. The kernel limits each single file at once.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time between two counts of the processes of a turn, each of which takes about a millisecond. The service manager's limit
+/// bounds what is started in between.
+const COUNT_INTERVAL: Duration = Duration::from_millis(250);
 
 impl AgentSandbox {
     /// Returns the sandbox of the configuration, with the folders of its turns below `work_dir`, and removes the folders
@@ -79,6 +90,10 @@ impl AgentSandbox {
             catalogue: models::agent_path(private),
             parent,
             max_bytes: config.limits.agents.folder_bytes,
+            processes: AgentProcessLimits {
+                processes: config.limits.agents.processes,
+                memory_bytes: config.limits.agents.memory_bytes,
+            },
             hidden: (config.sandbox_mode != SandboxMode::DangerFullAccess).then_some(hidden),
         })
     }
@@ -145,7 +160,9 @@ impl AgentSandbox {
     pub(in crate::codex) fn workspace(&self, place: AgentPlace) -> io::Result<Workspace> {
         let prefix = format!("{FOLDER_PREFIX}{}-", orphans::owner());
         let folder = OwnedFolder::create_in(&self.parent, &prefix)?;
+        let processes = Arc::new(AgentProcesses::of(folder.path()));
         Ok(Workspace {
+            processes: KilledOnDrop(processes),
             folder,
             agent: self.clone(),
             _place: place,
@@ -202,6 +219,8 @@ const TMP_EXCLUSIONS: [&str; 2] = [
 /// The folder of one agent turn, and the settings of its thread.
 #[derive(Debug)]
 pub(in crate::codex) struct Workspace {
+    // Before the folder, in which the processes may still write.
+    processes: KilledOnDrop,
     // Before the place: the folder is removed first, so that the next client's agents do not find it.
     folder: OwnedFolder,
     agent: AgentSandbox,
@@ -214,22 +233,17 @@ impl Workspace {
         self.folder.path()
     }
 
-    /// Completes when the folder exceeds its maximum size, or hides its size.
-    pub(in crate::codex) fn outgrown(&self) -> impl Future<Output = ()> + Send + use<> {
-        let (path, max_bytes) = (self.folder().to_owned(), self.agent.max_bytes);
+    /// Completes when the turn exceeds a limit of its folder or of its processes, which have then been killed.
+    pub(in crate::codex) fn exceeded(&self) -> impl Future<Output = TurnError> + Send + use<> {
+        let outgrown = outgrown(self.folder().to_owned(), self.agent.max_bytes);
+        let processes = exceeded(Arc::clone(&self.processes.0), self.agent.processes);
         async move {
-            let Some(max) = max_bytes else {
-                return std::future::pending().await;
-            };
-            let mut tick = interval(MEASURE_INTERVAL);
-            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                tick.tick().await;
-                let path = path.clone();
-                let bytes = spawn_blocking(move || folder_bytes(&path)).await;
-                if !matches!(bytes, Ok(Ok(bytes)) if bytes <= max.get()) {
-                    return;
-                }
+            tokio::select! {
+                () = outgrown => TurnError::WorkspaceFull,
+                limit = processes => match limit {
+                    ExceededLimit::Processes => TurnError::TooManyProcesses,
+                    ExceededLimit::Memory => TurnError::AgentMemory,
+                },
             }
         }
     }
@@ -253,12 +267,68 @@ impl Workspace {
             slash_tmp: true,
             tmpdir: true,
         });
+        settings[format!("shell_environment_policy.set.{TURN_ENV}")] =
+            self.processes.0.mark().into();
         if let Some(hidden) = &self.agent.hidden {
             settings["default_permissions"] = PERMISSIONS.into();
             settings["permissions"] = self.agent.permissions(hidden, Some(self.folder()));
         }
         settings
     }
+}
+
+/// The processes of a turn, which do not outlive the workspace.
+#[derive(Debug)]
+struct KilledOnDrop(Arc<AgentProcesses>);
+
+impl Drop for KilledOnDrop {
+    fn drop(&mut self) {
+        self.0.kill();
+    }
+}
+
+/// Completes when the folder at `path` exceeds its maximum size, or hides its size.
+async fn outgrown(path: PathBuf, max_bytes: Option<NonZeroU64>) {
+    let Some(max) = max_bytes else {
+        return pending().await;
+    };
+    let mut tick = regular(MEASURE_INTERVAL);
+    loop {
+        tick.tick().await;
+        let path = path.clone();
+        let bytes = spawn_blocking(move || folder_bytes(&path)).await;
+        if !matches!(bytes, Ok(Ok(bytes)) if bytes <= max.get()) {
+            return;
+        }
+    }
+}
+
+/// Completes when the processes exceed a limit, after they were killed.
+async fn exceeded(processes: Arc<AgentProcesses>, limits: AgentProcessLimits) -> ExceededLimit {
+    if limits.processes.is_none() && limits.memory_bytes.is_none() {
+        return pending().await;
+    }
+    let mut tick = regular(COUNT_INTERVAL);
+    loop {
+        tick.tick().await;
+        let processes = Arc::clone(&processes);
+        let limit = spawn_blocking(move || {
+            let limit = processes.exceeded(limits)?;
+            // Here rather than at the end of the turn, which Codex may be slow to reach among many processes.
+            processes.kill();
+            Some(limit)
+        });
+        if let Ok(Some(limit)) = limit.await {
+            return limit;
+        }
+    }
+}
+
+/// Returns an interval that makes up for no missed tick.
+fn regular(period: Duration) -> Interval {
+    let mut tick = interval(period);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick
 }
 
 /// Writes a JSON object as an inline table of TOML. JSON's strings are strings of TOML too.

@@ -3,6 +3,8 @@
 
 mod child;
 mod counts;
+#[cfg(test)]
+mod tests;
 mod threads;
 
 pub(super) use child::{ContinuingTurns, WarmChild};

@@ -95,6 +95,16 @@ impl WarmThreads {
         Some(turn)
     }
 
+    /// Takes the thread that a request of `client` continues.
+    #[cfg(test)]
+    pub(super) fn take(
+        &self,
+        client: &str,
+        request: &TurnRequest,
+    ) -> Result<(mpsc::Sender<QueuedTurn>, Continuation), Miss> {
+        self.0.take(client, request)
+    }
+
     /// Returns the warm threads now, and the counts since the start.
     pub(in crate::codex) fn status(&self) -> WarmStatus {
         let list = self.0.lock();
@@ -124,35 +134,45 @@ impl Shared {
         }
         let mut list = self.lock();
         let mut miss = Miss::NoThread;
+        let mut found = None;
         // Newest first: the thread of the last request, where several have the same beginning.
         for index in (0..list.threads.len()).rev() {
             let warm = &list.threads[index];
             if *warm.client != *client {
                 continue;
             }
-            let first_new = match first_new(&warm.thread, request) {
-                Ok(first_new) => first_new,
-                Err(None) => continue,
+            match first_new(&warm.thread, request) {
+                Ok(first_new) => {
+                    let has_hint = warm.thread.hint == request.hint;
+                    // Where the client names the conversation, its own thread comes first.
+                    if found.is_none() || has_hint {
+                        found = Some((index, first_new));
+                    }
+                    if has_hint {
+                        break;
+                    }
+                }
+                Err(None) => {}
                 Err(Some(reason)) => {
                     // The conversation has gone on, and does not come back to a turn that waits for outputs.
                     if reason == Miss::OtherOutputs {
                         list.give_up(index);
                         self.counts.evicted(Eviction::Superseded);
+                        found = found.map(|(place, first_new)| (place - 1, first_new));
                     }
                     miss = reason;
-                    continue;
                 }
-            };
-            let WarmThread { turns, thread, .. } = list.threads.remove(index);
-            let places = reasoning_places(thread.len, &thread.answer);
-            let continuation = Continuation {
-                thread: thread.key,
-                first_new,
-                reasoning: thread.reasoning.into_iter().chain(places).collect(),
-            };
-            return Ok((turns, continuation));
+            }
         }
-        Err(miss)
+        let (index, first_new) = found.ok_or(miss)?;
+        let WarmThread { turns, thread, .. } = list.threads.remove(index);
+        let places = reasoning_places(thread.len, &thread.answer);
+        let continuation = Continuation {
+            thread: thread.key,
+            first_new,
+            reasoning: thread.reasoning.into_iter().chain(places).collect(),
+        };
+        Ok((turns, continuation))
     }
 
     pub(super) fn insert(

@@ -143,8 +143,10 @@ pub fn parse(
         schema,
         summary: summary(&body)?,
         memory: MemoryHold::default(),
+        hint: None,
         digest: ConversationDigest::default(),
-    };
+    }
+    .with_hint(body.prompt_cache_key.as_deref());
     let options = ResponseOptions {
         delivery: delivery(&body),
         ignored,

@@ -114,6 +114,7 @@ pub fn parse(
         schema: None,
         summary: Summary::None,
         memory: MemoryHold::default(),
+        hint: None,
         digest: ConversationDigest::default(),
     };
     let options = ResponseOptions {

@@ -6,6 +6,8 @@ use std::fmt::Write;
 
 use serde_ignored::Path;
 
+use crate::turn::{ThreadOrigin, TurnOrigin};
+
 /// Paths in the list: bounds a header that the client's field names decide.
 const MAX_PATHS: usize = 32;
 
@@ -16,7 +18,7 @@ const MAX_PATH_BYTES: usize = 64;
 const CUT: &str = "and more";
 
 /// The paths of fields that have no effect.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct IgnoredFields {
     paths: BTreeSet<String>,
     is_cut: bool,
@@ -45,6 +47,16 @@ impl IgnoredFields {
         let mut text = String::new();
         write_path(path, &mut text);
         self.add_if(&text, true);
+    }
+
+    /// Removes the client's key of the prompt cache, if the turn is on a thread for which the provider has cached the prompt.
+    pub fn on_thread(&mut self, origin: &TurnOrigin) {
+        if origin
+            .get()
+            .is_some_and(|origin| origin != ThreadOrigin::New)
+        {
+            self.paths.remove("prompt_cache_key");
+        }
     }
 
     /// Returns the value of `x-codex-edge-ignored`, or `None` when every field has an effect.

@@ -432,6 +432,14 @@ impl From<TurnError> for ApiError {
                 retry: Retry::Never,
                 ..failed("agent_folder_full", message)
             },
+            TurnError::TooManyProcesses => Self {
+                retry: Retry::Never,
+                ..failed("agent_processes_exceeded", message)
+            },
+            TurnError::AgentMemory => Self {
+                retry: Retry::Never,
+                ..failed("agent_memory_exceeded", message)
+            },
             // `Never`: every attempt would end a child.
             TurnError::OutOfMemory => Self {
                 retry: Retry::Never,
@@ -534,6 +542,8 @@ mod tests {
             (TurnError::ChildExited, 502, "codex_failed"),
             (TurnError::OutOfMemory, 413, "out_of_memory"),
             (TurnError::WorkspaceFull, 502, "agent_folder_full"),
+            (TurnError::TooManyProcesses, 502, "agent_processes_exceeded"),
+            (TurnError::AgentMemory, 502, "agent_memory_exceeded"),
             (TurnError::AgentsBusy, 429, "agents_busy"),
             (TurnError::Protocol, 502, "codex_failed"),
             (TurnError::ProviderFailed, 502, "codex_failed"),

@@ -9,32 +9,19 @@ use tests::upstream::Behavior;
 use crate::stack::{GUARDED, assert_error, chat, keyed_get, raw_request, start, start_with};
 
 #[tokio::test]
-async fn header_name_with_an_underscore_is_rejected() {
+async fn identity_headers_with_underscores_are_removed_and_others_pass() {
     let (upstream, envoy) = start().await;
-    let request = || with(keyed_get(GUARDED), "x_codex_edge_client", "forged");
-    let response = envoy
-        .connect(Version::H1)
-        .await
-        .send(request())
-        .await
-        .unwrap();
-    let error = assert_error(
-        &response,
-        400,
-        "invalid_request_error",
-        "invalid_request_error",
-    );
-    assert!(error["message"].as_str().unwrap().contains("underscore"));
-    assert!(
-        envoy
-            .connect(Version::H2)
-            .await
-            .send(request())
-            .await
-            .is_err(),
-        "the stream is reset"
-    );
-    assert!(upstream.requests().is_empty());
+    for version in [Version::H1, Version::H2] {
+        let request = with(keyed_get(GUARDED), "x_codex_edge_client", "forged");
+        let request = with(request, "session_id", "s1");
+        let mut client = envoy.connect(version).await;
+        assert_eq!(client.send(request).await.unwrap().status, 200);
+        let requests = upstream.requests();
+        let received = requests.last().unwrap();
+        assert_eq!(received.header("x_codex_edge_client"), "");
+        assert_eq!(received.header("x-codex-edge-client"), "default");
+        assert_eq!(received.header("session_id"), "s1");
+    }
 }
 
 #[tokio::test]

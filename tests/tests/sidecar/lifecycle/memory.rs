@@ -91,10 +91,15 @@ async fn child_over_its_memory_limit_fails_the_turn_that_took_it() {
             "{message}"
         );
         // A turn that waited for the larger image begins again on the next child. Codex decides on the order of the two; a
-        // turn that came first may have asked the model, which cannot be asked for a second time.
+        // turn that came first was told to ask the model, which cannot be asked for a second time, and the child may have
+        // ended before it did.
         if under.status != 200 {
             assert_error(&under, 502, "codex_failed");
-            assert_eq!(model.requests().len(), 2, "the held turn, and this one");
+            let asked = model.requests().len();
+            assert!(
+                (1..=2).contains(&asked),
+                "the held turn, and this one: {asked}"
+            );
         }
         // The model has begun its answer, which cannot be asked for a second time.
         let events = running.rest().await.expect("the stream ends");

@@ -1,7 +1,7 @@
 //! Conversations without tools: what continues a thread, and what begins a new one.
 
 use serde_json::{Value, json};
-use tests::http::post;
+use tests::http::{post, with};
 
 use super::conversation::{Chat, cache_keys, comparable};
 use crate::stack::{start, start_with};
@@ -51,7 +51,8 @@ async fn edits_other_settings_and_other_clients_begin_new_threads() {
     let (model, sidecar) = start().await;
     let mut chat = Chat::new(&sidecar);
     chat.ask("one").await;
-    let edits: [(&str, fn(&mut Chat<'_>)); 8] = [
+    type Edit = fn(&mut Chat<'_>);
+    let edits: [(&str, Edit); 8] = [
         ("the instructions", |chat| {
             chat.messages[0]["content"] = json!("Be long.");
         }),
@@ -114,6 +115,51 @@ async fn one_of_several_continuations_gets_the_thread() {
     assert_eq!(warm, 1, "{answers:?}");
     let requests: Vec<_> = model.requests()[1..].iter().map(comparable).collect();
     assert_eq!(requests, vec![requests[0].clone(); 3]);
+}
+
+#[tokio::test]
+async fn names_of_conversations_choose_among_equal_threads_and_nothing_else() {
+    let (model, sidecar) = start().await;
+    let named = |name: &str| {
+        let mut chat = Chat::new(&sidecar);
+        chat.fields = json!({"prompt_cache_key": name});
+        chat
+    };
+    let (mut first, mut second) = (named("first"), named("second"));
+    first.ask("one").await;
+    second.ask("one").await;
+    assert_eq!(first.ask("two").await, "warm");
+    assert_eq!(second.ask("two").await, "warm");
+    let keys = cache_keys(&model);
+    assert_eq!([&keys[2], &keys[3]], [&keys[0], &keys[1]]);
+    second.fields = json!({"prompt_cache_key": "third"});
+    assert_eq!(
+        second.ask("three").await,
+        "warm",
+        "a new name is no new conversation"
+    );
+    first.messages[2]["content"] = json!("Edited.");
+    assert_eq!(first.ask("three").await, "new", "a name is no conversation");
+}
+
+#[tokio::test]
+async fn key_of_the_prompt_cache_is_honoured_on_a_warm_thread() {
+    let (model, sidecar) = start().await;
+    let mut messages =
+        vec![json!({"role": "user", "content": "one [[model:{\"text\": \"One.\"}]]"})];
+    let mut client = sidecar.connect().await;
+    for (name, ignored) in [("s1", "prompt_cache_key"), ("s1", "")] {
+        let body = json!({"model": "codex-5", "messages": messages, "prompt_cache_key": name});
+        let request = post("/v1/chat/completions", body.to_string());
+        let response = client
+            .send(with(request, "session_id", "s1"))
+            .await
+            .unwrap();
+        assert_eq!(response.header("x-codex-edge-ignored"), ignored);
+        messages.push(response.json()["choices"][0]["message"].clone());
+        messages.push(messages[0].clone());
+    }
+    assert_eq!(model.requests().len(), 2);
 }
 
 #[tokio::test]

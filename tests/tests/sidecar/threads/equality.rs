@@ -43,13 +43,13 @@ async fn play(chat: &mut Chat<'_>, seed: u64) -> Vec<String> {
             chat.user(&format!("message {number}"), &script);
         }
         origins.push(chat.send().await);
-        let calls = chat.messages.last().unwrap()["tool_calls"]
+        let calls = chat.messages[chat.messages.len() - 1]["tool_calls"]
             .as_array()
             .cloned();
         open = calls
             .unwrap_or_default()
             .iter()
-            .map(|call| call["id"].as_str().unwrap().to_owned())
+            .map(|call| call["id"].as_str().expect("an id").to_owned())
             .collect();
     }
     origins
@@ -60,7 +60,7 @@ fn change(chat: &mut Chat<'_>, numbers: &mut Numbers, is_free: bool) {
     match numbers.below(12) {
         0 => {
             chat.fields["reasoning_effort"] =
-                json!(["low", "medium", "high"][usize::try_from(numbers.below(3)).unwrap()])
+                json!(["low", "high"][usize::from(numbers.below(2) == 0)])
         }
         1 => {
             chat.fields["response_format"] = json!({"type": "json_schema", "json_schema": {"name": "a", "strict": true, "schema": {

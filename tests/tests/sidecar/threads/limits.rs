@@ -13,7 +13,12 @@ use crate::stack::{SOON, start, start_with};
 
 async fn threads(sidecar: &Sidecar) -> Value {
     let mut client = sidecar.connect_admin().await;
-    client.send(get("/status")).await.unwrap().json()["threads"].clone()
+    client
+        .send(get("/status"))
+        .await
+        .expect("a response")
+        .json()["threads"]
+        .clone()
 }
 
 async fn wait_for(sidecar: &Sidecar, expected: &Value) {
@@ -119,7 +124,7 @@ async fn waiting_turn_delays_no_drain() {
     let (_model, mut sidecar) = start().await;
     let before = {
         let chat = parked(&sidecar).await;
-        chat.messages.clone()
+        chat.messages
     };
     let started = tokio::time::Instant::now();
     sidecar.signal(Signal::SIGTERM);

@@ -51,7 +51,8 @@ async fn outputs_continue_the_turn_that_made_the_calls() {
 async fn outputs_that_codex_would_record_otherwise_begin_a_new_thread() {
     let image = json!({"type": "image_url", "image_url": {"url": crate::images::png(2, 2)}});
     let rounds = json!([[call("c1"), call("c2")], [call("c3")]]);
-    let edits: [(&str, Box<dyn Fn(&mut Chat<'_>)>); 6] = [
+    type Edit = Box<dyn Fn(&mut Chat<'_>)>;
+    let edits: [(&str, Edit); 6] = [
         (
             "in another order",
             Box::new(|chat| {

@@ -4,6 +4,7 @@ mod images;
 mod peer;
 mod rebuilt;
 mod session;
+mod threads;
 mod tool_calls;
 mod transcripts;
 mod turns;

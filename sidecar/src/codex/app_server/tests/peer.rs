@@ -26,6 +26,7 @@ pub(super) fn request() -> TurnRequest {
         schema: None,
         summary: Summary::None,
         memory: MemoryHold::default(),
+        hint: None,
         digest: ConversationDigest::default(),
     }
 }
@@ -36,6 +37,8 @@ pub(super) struct Peer {
     pub(super) sent: Vec<(String, Value)>,
     pub(super) events: Vec<Event>,
     pub(super) closed: usize,
+    /// The turn of the events.
+    pub(super) key: TurnKey,
 }
 
 impl Peer {
@@ -47,6 +50,7 @@ impl Peer {
             sent: Vec::new(),
             events: Vec::new(),
             closed: 0,
+            key: KEY,
         };
         peer.note(output);
         peer
@@ -90,7 +94,7 @@ impl Peer {
         }
         self.events
             .extend(output.events.into_iter().map(|(key, event)| {
-                assert_eq!(key, KEY);
+                assert_eq!(key, self.key);
                 event
             }));
         self.closed += output.closed.len();

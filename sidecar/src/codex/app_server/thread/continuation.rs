@@ -16,6 +16,8 @@ pub(in crate::codex) struct KeptThread {
     pub(in crate::codex) len: usize,
     /// The reasoning items that the thread has, without those of the answer.
     pub(in crate::codex) reasoning: HashSet<ReasoningPlace>,
+    /// The client's own name of the conversation.
+    pub(in crate::codex) hint: Option<Box<str>>,
     /// The model's answer.
     pub(in crate::codex) answer: Vec<AnswerItem>,
     /// The turn that waits for the outputs of its tool calls; `None` for a thread whose turn has ended.

@@ -236,6 +236,7 @@ impl Thread {
             end: digest.prefix(digest.len())?,
             len: digest.len(),
             reasoning: std::mem::take(&mut self.reasoning),
+            hint: self.request.hint.take(),
             answer: std::mem::take(&mut self.output.answer),
             parked: is_parked.then(|| ParkedTurn {
                 call_ids: call_ids.collect(),

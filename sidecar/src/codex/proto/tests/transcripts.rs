@@ -36,6 +36,7 @@ fn request() -> TurnRequest {
         schema: None,
         summary: Summary::Auto,
         memory: MemoryHold::default(),
+        hint: None,
         digest: ConversationDigest::default(),
     }
 }

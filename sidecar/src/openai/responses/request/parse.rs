@@ -69,8 +69,10 @@ pub fn parse(
         summary,
         model,
         memory: MemoryHold::default(),
+        hint: None,
         digest: ConversationDigest::default(),
-    };
+    }
+    .with_hint(body.prompt_cache_key.as_deref());
     let options = ResponseOptions {
         delivery: delivery(&body)?,
         ignored,
