@@ -38,6 +38,10 @@ impl<'a> Snapshot<'a> {
             warm_threads: [("idle", status.warm.idle), ("parked", status.warm.parked)],
             thread_origins: self.thread_origins(),
             warm_evictions: status.warm.evictions.clone(),
+            rebuilt_threads: [
+                ("accepted", status.rebuilt.accepted),
+                ("rejected", status.rebuilt.rejected),
+            ],
             child_resident_bytes: status.children.iter().map(|child| child.rss_bytes).sum(),
             child_starts: status.child_starts,
             rate_limits: self.rate_limit_gauges(),

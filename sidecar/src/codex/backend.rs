@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::admission::Admission;
+use super::conversation::RebuiltCounts;
 use super::launch::agent_clients::AgentPlaces;
 use super::launch::{Launch, Login, Protocol, watch_models};
 use super::login_watch::watch_login;
@@ -103,6 +104,7 @@ impl Backend {
             turns_limit: self.limits.turns,
             queued: self.admission.queued(),
             warm: self.warm.status(),
+            rebuilt: self.launch.conversations().counts(),
             children: self.launch.registry().running(),
             child_starts: self.launch.registry().started(),
         }
@@ -215,6 +217,8 @@ pub struct BackendStatus {
     pub queued: usize,
     /// The threads that stay loaded.
     pub warm: WarmStatus,
+    /// The threads that were rebuilt.
+    pub rebuilt: RebuiltCounts,
     /// The running children.
     pub children: Vec<RunningChild>,
     /// Number of children started so far.

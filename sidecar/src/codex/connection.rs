@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::process::ChildStdout;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::codec::LinesCodecError;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,7 @@ use super::app_server::{
     AppServerError, AppServerSession, Continuation, KeptThread, SessionOutput, SessionState,
     TurnKey,
 };
+use super::conversation::ChildConversations;
 use super::launch::sandbox::Workspace;
 use super::protocol_log::ConnectionLog;
 use super::rate_limits::SharedRateLimits;
@@ -31,6 +32,9 @@ use crate::turn::{Event, EventWriter, Outcome, ThreadOrigin, TurnError, TurnRequ
 
 /// Grace period in which interrupted turns may complete when the worker stops.
 const INTERRUPT_GRACE: Duration = Duration::from_secs(2);
+
+/// Time between two looks at a rollout file for the end of a response, which Codex writes at once.
+const ROLLOUT_POLL: Duration = Duration::from_millis(10);
 
 /// A failure after which the child cannot serve turns any longer.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +57,11 @@ pub(super) struct ChildConnection {
     log: ConnectionLog,
     session: AppServerSession,
     turns: HashMap<TurnKey, ActiveTurn>,
+    /// `None` for a child without rebuilt threads.
+    conversations: Option<ChildConversations>,
+    /// Turns that wait for the end of the child's proof.
+    held: Vec<QueuedTurn>,
+    rollout_poll: Interval,
     /// A future per turn, ready when the turn is cancelled: its client disconnected, or a deadline passed; with the error
     /// if an agent has exceeded a limit.
     cancelled: FuturesUnordered<BoxFuture<'static, (TurnKey, Option<TurnError>)>>,
@@ -82,8 +91,11 @@ impl ChildConnection {
         log: ConnectionLog,
         rate_limits: SharedRateLimits,
         readiness: watch::Sender<Readiness>,
+        conversations: Option<ChildConversations>,
         warm: Option<(WarmChild, ContinuingTurns)>,
     ) -> Self {
+        let mut rollout_poll = interval(ROLLOUT_POLL);
+        rollout_poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut session, first) = AppServerSession::start(rate_limits, Instant::now());
         if warm.is_some() {
             session.keep_threads();
@@ -95,6 +107,9 @@ impl ChildConnection {
             log,
             session,
             turns: HashMap::new(),
+            conversations,
+            held: Vec::new(),
+            rollout_poll,
             cancelled: FuturesUnordered::new(),
             begun: 0,
             last_activity: Instant::now(),
@@ -112,7 +127,7 @@ impl ChildConnection {
 
     /// Whether the child still has active turns.
     pub(super) fn has_turns(&self) -> bool {
-        !self.turns.is_empty()
+        !self.turns.is_empty() || !self.held.is_empty()
     }
 
     /// Returns the number of turns begun on this child.
@@ -144,6 +159,13 @@ impl ChildConnection {
             line = self.stdout.next() => self.on_line(line),
             written = self.stdin.write() => written.map_err(ConnectionError::Write),
             () = self.stderr.log() => Ok(()),
+            line = next_of_proof(&mut self.conversations) => {
+                self.on_proof_line(line);
+                Ok(())
+            }
+            _now = self.rollout_poll.tick(), if self.awaits_rollout() => {
+                self.read_awaited_rollouts()
+            }
             // `next` returns `None` at once while there are no turns; the pattern then disables this branch.
             Some((key, error)) = self.cancelled.next() => {
                 self.fail(key, error);
@@ -194,6 +216,13 @@ impl ChildConnection {
         if queued.cancel.is_cancelled() {
             return;
         }
+        let conversations = self.conversations.as_ref();
+        if queued.continuation.is_none()
+            && conversations.is_some_and(|all| all.holds(&queued.client, &queued.request))
+        {
+            self.held.push(queued);
+            return;
+        }
         let key = TurnKey(self.begun);
         self.begun += 1;
         let cancelled = queued.cancel.clone().cancelled_owned();
@@ -208,17 +237,16 @@ impl ChildConnection {
             }
         };
         self.cancelled.push(cancelled.boxed());
+        let (client, workspace) = (&queued.client, queued.workspace.as_ref());
         let (origin, output) = match queued.continuation {
             Some(continuation) => {
-                self.continue_thread(key, queued.request, continuation, queued.workspace.as_ref())
+                self.continue_thread(key, client, queued.request, continuation, workspace)
             }
-            None => {
-                let workspace = queued.workspace.as_ref();
-                let output = self.session.begin(key, queued.request, workspace);
-                (ThreadOrigin::New, output)
-            }
+            None => self.begin_thread(key, client, queued.request, workspace),
         };
-        queued.events.set_origin(origin);
+        if let Some(origin) = origin {
+            queued.events.set_origin(origin);
+        }
         let turn = ActiveTurn {
             client: queued.client,
             events: queued.events,
@@ -232,29 +260,57 @@ impl ChildConnection {
         self.apply(output);
     }
 
+    /// Begins a turn on a thread of its own: a rebuilt one, if the conversation has had one.
+    fn begin_thread(
+        &mut self,
+        key: TurnKey,
+        client: &str,
+        request: TurnRequest,
+        workspace: Option<&Workspace>,
+    ) -> (Option<ThreadOrigin>, SessionOutput) {
+        let conversations = self.conversations.as_mut();
+        match conversations.and_then(|all| all.begin(key, client, &request)) {
+            // The origin is known once Codex has accepted the thread.
+            Some(rebuilt) => (None, self.session.begin_rebuilt(key, request, rebuilt)),
+            None => {
+                let output = self.session.begin(key, request, workspace);
+                (Some(ThreadOrigin::New), output)
+            }
+        }
+    }
+
     /// Begins a turn on the thread of an earlier one, or on a thread of its own if the session has given the former up.
     fn continue_thread(
         &mut self,
         key: TurnKey,
+        client: &str,
         request: TurnRequest,
         continuation: Continuation,
         workspace: Option<&Workspace>,
-    ) -> (ThreadOrigin, SessionOutput) {
+    ) -> (Option<ThreadOrigin>, SessionOutput) {
+        let earlier = continuation.thread;
         let begun = match self.session.continue_thread(key, request, continuation) {
-            Ok(output) => (ThreadOrigin::Warm, output),
-            Err(request) => {
-                let output = self.session.begin(key, request, workspace);
-                (ThreadOrigin::New, output)
+            Ok(output) => {
+                if let Some(conversations) = &mut self.conversations {
+                    conversations.on_continued(earlier, key);
+                }
+                (Some(ThreadOrigin::Warm), output)
             }
+            Err(request) => self.begin_thread(key, client, request, workspace),
         };
         if let Some((warm, _)) = &self.warm {
-            warm.count(begun.0);
+            warm.count(begun.0 == Some(ThreadOrigin::Warm));
         }
         begun
     }
 
     /// Interrupts all turns, and waits a grace period for them to complete.
     pub(super) async fn interrupt_all(&mut self) {
+        for queued in self.held.drain(..) {
+            // Fails only for a slow reader, and that turn has failed already.
+            let interrupted = Event::Finished(Outcome::Interrupted);
+            queued.events.write(interrupted).ok();
+        }
         let keys: Vec<_> = self.turns.keys().copied().collect();
         for key in keys {
             self.interrupt(key);
@@ -272,7 +328,7 @@ impl ChildConnection {
             self.fail(key, Some(error));
             self.turns.remove(&key);
         }
-        let mut unasked = Vec::new();
+        let mut unasked = std::mem::take(&mut self.held);
         for (key, request) in self.session.take_unasked() {
             let turn = self.turns.remove(&key).filter(|turn| !turn.is_second_try);
             unasked.extend(turn.map(|turn| QueuedTurn {
@@ -328,12 +384,85 @@ impl ChildConnection {
         self.last_activity = Instant::now();
         tracing::trace!(line, "codex line received");
         self.log.received(line.as_bytes());
+        if let Some(conversations) = &mut self.conversations {
+            if conversations.takes(&line) {
+                return Ok(());
+            }
+            if conversations.has_rollouts()
+                && let Some(key) = self.session.rollout_before(&line)
+            {
+                self.read_rollout(key)?;
+            }
+        }
         let output = self.session.read_line(&line)?;
         self.apply(output);
         Ok(())
     }
 
-    fn apply(&mut self, output: SessionOutput) {
+    /// Sends a line of the proof. At the end of the proof, which has an empty one, the turns begin that waited for it.
+    fn on_proof_line(&mut self, line: Vec<u8>) {
+        if !line.is_empty() {
+            self.write(vec![line]);
+            return;
+        }
+        for turn in std::mem::take(&mut self.held) {
+            self.begin(turn);
+        }
+    }
+
+    fn awaits_rollout(&self) -> bool {
+        let conversations = self.conversations.as_ref();
+        conversations.is_some_and(ChildConversations::has_rollouts)
+            && !self.session.awaited_rollouts().is_empty()
+    }
+
+    fn read_awaited_rollouts(&mut self) -> Result<(), ConnectionError> {
+        for key in self.session.awaited_rollouts() {
+            self.read_rollout(key)?;
+        }
+        Ok(())
+    }
+
+    /// Hands the session what Codex has added to the rollout file of a turn.
+    fn read_rollout(&mut self, key: TurnKey) -> Result<(), ConnectionError> {
+        if let Some(conversations) = &mut self.conversations {
+            let lines = conversations.read_rollout(key);
+            let output = self.session.read_rollout(key, &lines)?;
+            self.apply(output);
+        }
+        Ok(())
+    }
+
+    fn apply_to_conversations(&mut self, output: &mut SessionOutput) {
+        let Some(conversations) = &mut self.conversations else {
+            return;
+        };
+        for (key, thread) in output.started.drain(..) {
+            conversations.on_started(key, thread);
+        }
+        for (key, accepted) in output.rebuilt.drain(..) {
+            conversations.on_rebuilt(key, accepted);
+            if let Some(turn) = self.turns.get(&key) {
+                turn.events.set_origin(if accepted {
+                    ThreadOrigin::Resumed
+                } else {
+                    ThreadOrigin::New
+                });
+            }
+        }
+        for key in output.injected.drain(..) {
+            conversations.on_injected(key);
+        }
+        for key in &output.closed {
+            conversations.on_closed(*key);
+        }
+        if self.session.state() == SessionState::Ready {
+            conversations.prove();
+        }
+    }
+
+    fn apply(&mut self, mut output: SessionOutput) {
+        self.apply_to_conversations(&mut output);
         self.write(output.write);
         // Before the events: the client may send its next request as soon as it has the last one.
         let kept: Vec<_> = output.kept.iter().map(|thread| thread.key).collect();
@@ -383,6 +512,14 @@ impl ChildConnection {
             self.log.sent(&line);
             self.stdin.push(line);
         }
+    }
+}
+
+/// Returns the next line of the proof of a child. Cancel safe.
+async fn next_of_proof(conversations: &mut Option<ChildConversations>) -> Vec<u8> {
+    match conversations {
+        Some(conversations) => conversations.next_line().await,
+        None => pending().await,
     }
 }
 

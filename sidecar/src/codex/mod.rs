@@ -4,6 +4,7 @@ mod admission;
 mod app_server;
 mod backend;
 mod connection;
+mod conversation;
 #[cfg(any(test, feature = "harness"))]
 mod harness;
 mod home;
@@ -21,6 +22,7 @@ mod wire;
 mod workers;
 
 pub use backend::{Backend, BackendStatus};
+pub use conversation::RebuiltCounts;
 #[cfg(any(test, feature = "harness"))]
 pub use harness::{ChildHarness, HarnessError, HarnessOutput};
 pub use home::CodexHome;

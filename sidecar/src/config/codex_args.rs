@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::types::{AgentClients, ProtocolChoice, SandboxMode};
-use super::values::{ModelList, ProfileArg, Timer, parse_models, parse_provider};
+use super::types::{AgentClients, ProtocolChoice, SandboxMode, Secret};
+use super::values::{ModelList, ProfileArg, Timer, parse_models, parse_provider, parse_secret};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Codex")]
@@ -42,6 +42,12 @@ pub(super) struct CodexArgs {
     /// Model provider from CODEX_HOME/config.toml to use instead of OpenAI.
     #[arg(long, env = "CODEX_FORCE_PROVIDER", value_name = "NAME", value_parser = parse_provider)]
     pub(super) codex_force_provider: Option<String>,
+    /// Rebuild the Codex thread of a conversation under the conversation's own id, so that the provider's prompt cache hits.
+    #[arg(long, env = "PROXY_CONVERSATION_IDS", value_name = "BOOL", default_value = "true", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
+    pub(super) conversation_ids: bool,
+    /// Secret of the ids of conversations, the same for all sidecars of a service; defaults to a random one in CODEX_HOME.
+    #[arg(long, env = "PROXY_CONVERSATION_SECRET", value_name = "SECRET", value_parser = parse_secret)]
+    pub(super) conversation_secret: Option<Secret>,
     /// Additional environment variables to pass to Codex children, separated by commas.
     #[arg(
         long,

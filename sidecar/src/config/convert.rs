@@ -53,6 +53,8 @@ impl From<RawArgs> for Config {
             codex_home: codex.codex_home,
             codex_home_max_bytes: codex.codex_home_max_mib.saturating_mul(MIB),
             force_provider: codex.codex_force_provider,
+            conversation_ids: codex.conversation_ids,
+            conversation_secret: codex.conversation_secret,
             workdir: codex.codex_workdir,
             env_passthrough: codex.codex_env_passthrough,
             sandbox_mode: codex.sandbox_mode,

@@ -19,6 +19,6 @@ pub use command::Command;
 pub use listen::Listen;
 pub use settings::{Setting, SettingSource, variables};
 pub use types::{
-    AgentClients, AgentLimits, Config, Limits, ProtocolChoice, RecycleLimits, SandboxMode,
+    AgentClients, AgentLimits, Config, Limits, ProtocolChoice, RecycleLimits, SandboxMode, Secret,
     TimerConfig, UsageLogConfig, WarmLimits,
 };

@@ -6,6 +6,9 @@ use clap::{Arg, ArgMatches};
 
 use super::args;
 
+/// The flag with a secret as its value.
+const SECRET: &str = "conversation_secret";
+
 /// The value of one flag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
@@ -56,7 +59,10 @@ fn read_one(argument: &Arg, matches: &ArgMatches) -> Option<Setting> {
     Some(Setting {
         group: argument.get_help_heading().unwrap_or_default().to_owned(),
         variable: variable(argument)?,
-        value: raw_value(matches, id),
+        value: raw_value(matches, id).map(|value| match id {
+            SECRET => "[redacted]".to_owned(),
+            _ => value,
+        }),
         source: match matches.value_source(id) {
             Some(ValueSource::CommandLine) => SettingSource::Flag,
             Some(ValueSource::EnvVariable) => SettingSource::Variable,

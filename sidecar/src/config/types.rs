@@ -1,5 +1,6 @@
 //! The configuration as the rest of the sidecar uses it: parsed, validated, with units in the types.
 
+use std::fmt;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,6 +35,10 @@ pub struct Config {
     pub codex_home_max_bytes: u64,
     /// A model provider from the `config.toml` in the home directory, instead of OpenAI.
     pub force_provider: Option<String>,
+    /// Whether threads are rebuilt under the ids of their conversations.
+    pub conversation_ids: bool,
+    /// The secret of these ids; `None` uses a random one.
+    pub conversation_secret: Option<Secret>,
     /// Working directory of the children; `None` uses a private temporary directory.
     pub workdir: Option<PathBuf>,
     /// Names of additional environment variables to pass to a child.
@@ -72,6 +77,16 @@ pub struct Config {
     pub protect_models: bool,
     /// Whether each request must name a model; otherwise a missing model becomes the default.
     pub require_model: bool,
+}
+
+/// A secret of the operator. It tells nothing about its value.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
 }
 
 /// The protocol to speak with Codex.

@@ -1,10 +1,12 @@
 //! The values of flags that need a parser or a type of their own.
 
+use std::convert::Infallible;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::types::Secret;
 use crate::catalogue::ModelOverride;
 
 /// The default profile.
@@ -44,6 +46,11 @@ pub(super) fn parse_provider(name: &str) -> Result<String, String> {
     } else {
         Err("expected the name of a [model_providers.NAME] table: letters, digits, - and _".into())
     }
+}
+
+/// Accepts any text. An error would print it.
+pub(super) fn parse_secret(text: &str) -> Result<Secret, Infallible> {
+    Ok(Secret(text.to_owned()))
 }
 
 /// The model ids of one flag value; clap would read a bare `Vec` as a flag that may be repeated.

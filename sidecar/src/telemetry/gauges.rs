@@ -36,6 +36,8 @@ pub struct Gauges<'a> {
     pub thread_origins: Vec<(&'static str, &'static str, u64)>,
     /// Warm threads that were given up, by reason, since the start.
     pub warm_evictions: Vec<(&'static str, u64)>,
+    /// Threads that were rebuilt for a conversation that had lost its own, by result, since the start.
+    pub rebuilt_threads: [(&'static str, u64); 2],
     /// Resident memory of all children, in bytes.
     pub child_resident_bytes: u64,
     /// Children started since the sidecar started.
@@ -53,6 +55,11 @@ pub struct RateLimitGauge {
     pub used_ratio: f64,
     /// Time at which the window resets.
     pub resets_at: Option<SystemTime>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -158,6 +165,15 @@ fn register_threads(registry: &mut Registry, gauges: &Gauges<'_>) {
         "warm_thread_evictions",
         "Warm Codex threads that were given up, by reason",
         evictions,
+    );
+    let rebuilt = Family::<ResultLabel, Counter>::default();
+    for &(result, count) in &gauges.rebuilt_threads {
+        rebuilt.get_or_create(&ResultLabel { result }).inc_by(count);
+    }
+    registry.register(
+        "rebuilt_threads",
+        "Codex threads that were rebuilt with the session id of their conversation, by result",
+        rebuilt,
     );
 }
 

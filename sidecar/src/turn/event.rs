@@ -69,6 +69,8 @@ pub enum ThreadOrigin {
     New,
     /// The conversation's last request has left it.
     Warm,
+    /// Codex has rebuilt it, with the session id of the conversation.
+    Resumed,
 }
 
 impl ThreadOrigin {
@@ -77,6 +79,7 @@ impl ThreadOrigin {
         match self {
             Self::New => "new",
             Self::Warm => "warm",
+            Self::Resumed => "resumed",
         }
     }
 }
@@ -92,7 +95,7 @@ impl TurnOrigin {
     }
 
     pub(super) fn set(&self, origin: ThreadOrigin) {
-        // A turn that begins again on another child keeps its first origin: `New`, since only turns without a thread do.
+        // A turn that begins again on another child keeps its first origin.
         self.0.set(origin).ok();
     }
 }

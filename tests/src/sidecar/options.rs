@@ -51,6 +51,15 @@ impl SidecarOptions {
         self
     }
 
+    /// Changes a variable that was set before.
+    #[must_use]
+    pub fn map_env(mut self, name: &str, change: impl Fn(&str) -> String) -> Self {
+        for (_, value) in self.env.iter_mut().filter(|(known, _)| known == name) {
+            *value = change(value);
+        }
+        self
+    }
+
     /// Writes a file into Codex's home before the start; a `config.toml` replaces the one that names the provider.
     #[must_use]
     pub fn home_file(mut self, name: &str, text: &str) -> Self {

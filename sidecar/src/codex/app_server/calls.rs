@@ -28,10 +28,15 @@ pub(super) enum Call {
     AuthStatus,
     AccountRead,
     ThreadStart(TurnKey),
+    ThreadResume(TurnKey),
     InjectItems(TurnKey),
     TurnStart(TurnKey),
     TurnInterrupt(TurnKey),
     ThreadUnsubscribe(TurnKey),
+    /// Ends a rebuilt thread, and removes its file.
+    ThreadDelete(TurnKey),
+    /// Ends a thread without a turn.
+    Discard,
 }
 
 impl Call {
@@ -42,10 +47,12 @@ impl Call {
             Self::AuthStatus => "getAuthStatus",
             Self::AccountRead => "account/read",
             Self::ThreadStart(_) => "thread/start",
+            Self::ThreadResume(_) => "thread/resume",
             Self::InjectItems(_) => "thread/inject_items",
             Self::TurnStart(_) => "turn/start",
             Self::TurnInterrupt(_) => "turn/interrupt",
-            Self::ThreadUnsubscribe(_) => "thread/unsubscribe",
+            Self::ThreadUnsubscribe(_) | Self::Discard => "thread/unsubscribe",
+            Self::ThreadDelete(_) => "thread/delete",
         }
     }
 }

@@ -44,10 +44,25 @@ impl AppServerSession {
             Call::AccountRead => self.on_account(&parse_result(call, result)?),
             Call::ThreadStart(key) => {
                 let wire::ThreadStarted { thread } = parse_result(call, result)?;
+                if self.on_tools_checked(key, &thread.id) {
+                    return Ok(());
+                }
+                self.output.started.push((key, thread.id.0.clone()));
                 self.keys.insert(thread.id.clone(), key);
                 self.advance(key, |this| this.on_thread_started(thread.id));
             }
+            Call::ThreadResume(key) => {
+                let wire::ThreadResumed { thread } = parse_result(call, result)?;
+                self.on_thread_resumed(key, thread);
+            }
             Call::InjectItems(key) => {
+                if self
+                    .threads
+                    .get(&key)
+                    .is_some_and(|thread| thread.is_rebuilt)
+                {
+                    self.output.injected.push(key);
+                }
                 self.advance(key, Thread::on_items_injected);
                 self.finish_decoding(key);
             }
@@ -57,8 +72,8 @@ impl AppServerSession {
                 let now = self.now;
                 self.advance(key, |thread| thread.on_turn_started(turn.id, now));
             }
-            Call::TurnInterrupt(_) => {} // `turn/completed` ends the turn, not this result.
-            Call::ThreadUnsubscribe(key) => self.close(key),
+            Call::TurnInterrupt(_) | Call::Discard => {} // `turn/completed` ends the turn, not this result.
+            Call::ThreadUnsubscribe(key) | Call::ThreadDelete(key) => self.close(key),
         }
         Ok(())
     }
@@ -98,8 +113,18 @@ impl AppServerSession {
             }
             // `account/read` needs the network, which may be what made the turn fail: the login is not known to be bad.
             Call::AccountRead => Ok(()),
-            Call::TurnInterrupt(_) => Ok(()), // The turn was over first; its `turn/completed` is on the way.
-            Call::ThreadUnsubscribe(key) => {
+            Call::ThreadResume(key) => {
+                tracing::warn!(
+                    code = error.code,
+                    reason = error.message,
+                    "thread not rebuilt"
+                );
+                self.start_instead(key);
+                Ok(())
+            }
+            // The turn was over first; its `turn/completed` is on the way.
+            Call::TurnInterrupt(_) | Call::Discard => Ok(()),
+            Call::ThreadUnsubscribe(key) | Call::ThreadDelete(key) => {
                 self.close(key);
                 Ok(())
             }
@@ -115,11 +140,13 @@ impl AppServerSession {
             Call::Initialize | Call::AuthStatus => {
                 return Err(AppServerError::Timeout(call.method()));
             }
-            Call::ThreadStart(key) | Call::InjectItems(key) | Call::TurnStart(key) => {
-                self.fail(key, TurnError::Protocol)
-            }
+            Call::ThreadStart(key)
+            | Call::ThreadResume(key)
+            | Call::InjectItems(key)
+            | Call::TurnStart(key) => self.fail(key, TurnError::Protocol),
             Call::TurnInterrupt(key) => self.fail(key, TurnError::Protocol),
-            Call::ThreadUnsubscribe(key) => self.close(key),
+            Call::ThreadUnsubscribe(key) | Call::ThreadDelete(key) => self.close(key),
+            Call::Discard => {}
             Call::AccountRead => return Ok(()), // Waits for the network, and holds no thread.
         }
         tracing::warn!(method = call.method(), "call timed out");

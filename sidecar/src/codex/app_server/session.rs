@@ -1,6 +1,6 @@
 //! The session with one `codex app-server` process: handshake, login, calls, and the threads of its turns.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -48,6 +48,12 @@ pub(in crate::codex) struct SessionOutput {
     pub(in crate::codex) write: Vec<Vec<u8>>,
     /// Events by turn.
     pub(in crate::codex) events: Vec<(TurnKey, Event)>,
+    /// Turns with a new thread, and Codex's id of it.
+    pub(in crate::codex) started: Vec<(TurnKey, String)>,
+    /// Turns with a thread that Codex has rebuilt, or rejected.
+    pub(in crate::codex) rebuilt: Vec<(TurnKey, bool)>,
+    /// Turns on rebuilt threads that have their history.
+    pub(in crate::codex) injected: Vec<TurnKey>,
     /// Turns that have ended for their clients, with threads that stay loaded.
     pub(in crate::codex) kept: Vec<KeptThread>,
     /// Turns that the child has no state of any more.
@@ -62,10 +68,12 @@ pub(in crate::codex) struct AppServerSession {
     pub(super) now: Instant,
     pub(super) calls: Calls,
     /// Whether threads stay loaded for the next request of their conversation.
-    keeps_threads: bool,
-    threads: HashMap<TurnKey, Thread>,
+    pub(super) keeps_threads: bool,
+    pub(super) threads: HashMap<TurnKey, Thread>,
     pub(super) keys: HashMap<ThreadId, TurnKey>,
     pub(super) stuck_threads: usize,
+    /// The hashes of the sets of tools that the child has accepted for rebuilt threads.
+    pub(super) accepted_tools: HashSet<[u8; 32]>,
     /// The turns with large images.
     decoding: DecodeQueue,
     login_checked_at: Instant,
@@ -89,6 +97,7 @@ impl AppServerSession {
             threads: HashMap::new(),
             keys: HashMap::new(),
             stuck_threads: 0,
+            accepted_tools: HashSet::new(),
             decoding: DecodeQueue::default(),
             login_checked_at: now,
             login_revoked: false,
@@ -234,11 +243,11 @@ impl AppServerSession {
         Ok(self.take_output())
     }
 
-    fn take_output(&mut self) -> SessionOutput {
+    pub(super) fn take_output(&mut self) -> SessionOutput {
         std::mem::take(&mut self.output)
     }
 
-    fn call(&mut self, call: Call, params: &impl Serialize) {
+    pub(super) fn call(&mut self, call: Call, params: &impl Serialize) {
         let line = self.calls.enqueue(call, params, self.now);
         self.output.write.extend(line);
     }
@@ -271,7 +280,7 @@ impl AppServerSession {
         }
     }
 
-    fn keys_of(&self, is_wanted: impl Fn(&Thread) -> bool) -> Vec<TurnKey> {
+    pub(super) fn keys_of(&self, is_wanted: impl Fn(&Thread) -> bool) -> Vec<TurnKey> {
         self.threads
             .iter()
             .filter(|(_, thread)| is_wanted(thread))
@@ -330,6 +339,7 @@ impl AppServerSession {
         let Some(&key) = self.keys.get(thread_id.as_ref()) else {
             return Ok(());
         };
+        self.handle_records_before(key, method)?;
         let (now, quota_reset) = (self.now, self.rate_limits.read().resets_in());
         let Some(thread) = self.threads.get_mut(&key) else {
             return Ok(());
@@ -342,7 +352,7 @@ impl AppServerSession {
             self.check_account();
         }
         self.apply(key, reaction);
-        Ok(())
+        self.handle_records_after(key, method, params)
     }
 
     fn on_rate_limits(&self, params: &str) {
@@ -407,7 +417,7 @@ impl AppServerSession {
         self.perform(key, next);
     }
 
-    fn apply(&mut self, key: TurnKey, reaction: Reaction) {
+    pub(super) fn apply(&mut self, key: TurnKey, reaction: Reaction) {
         let events = reaction.events.into_iter().map(|event| (key, event));
         self.output.events.extend(events);
         self.perform(key, reaction.next);
@@ -433,8 +443,15 @@ impl AppServerSession {
                 calls.enqueue(Call::TurnInterrupt(key), &params, now)
             }
             Next::Unsubscribe(thread_id) => {
-                let params = wire::ThreadUnsubscribe { thread_id };
-                calls.enqueue(Call::ThreadUnsubscribe(key), &params, now)
+                let call = if thread.is_rebuilt {
+                    Call::ThreadDelete(key)
+                } else {
+                    Call::ThreadUnsubscribe(key)
+                };
+                let params = wire::AboutOneThread {
+                    thread_id: &thread_id,
+                };
+                calls.enqueue(call, &params, now)
             }
             Next::Keep => {
                 let thread = self.threads.get_mut(&key);

@@ -56,11 +56,16 @@ pub(in crate::codex) fn toml_string(path: &Path) -> String {
     Value::from(path.to_string_lossy()).to_string()
 }
 
+/// Returns the name of the provider `forced`, or of the sidecar's own.
+pub(super) fn provider_name(forced: Option<&str>) -> &str {
+    forced.unwrap_or(DEFAULT_PROVIDER)
+}
+
 /// Returns the settings of the provider `forced`, or of the sidecar's own.
 ///
 /// Codex retries requests that fail before their first byte. It must not retry streams, because a retry repeats text.
 pub(super) fn provider_settings(forced: Option<&str>) -> Vec<(String, String)> {
-    let name = forced.unwrap_or(DEFAULT_PROVIDER);
+    let name = provider_name(forced);
     let key = |field: &str| format!("model_providers.{name}.{field}");
     let mut settings = vec![
         ("model_provider".to_owned(), format!("\"{name}\"")),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::arguments::{HOME_VARIABLE, environment, provider_settings};
+use super::arguments::{HOME_VARIABLE, environment, provider_name, provider_settings};
 use super::binary::CodexBinary;
 use super::config_toml::ConfigToml;
 use super::directories::{create_dir, create_private_dir};
@@ -18,16 +18,31 @@ use super::plain_home::{HomeContents, write_plain_home};
 use super::sandbox::AgentSandbox;
 use super::version::{self, Protocol, SelectedVersion};
 use crate::catalogue::Catalogue;
+use crate::codex::conversation::{ConversationSecret, Conversations};
 use crate::codex::protocol_log::ProtocolLog;
 use crate::codex::{app_server, proto, self_test};
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::process::{ChildRegistry, OwnedFolder, ProcessLimits, Program, orphans};
 use crate::turn::{Profile, TurnError};
+
+/// The name of the home in the folder of a child for chats.
+const PLAIN_HOME: &str = "home";
 
 /// The folder of an app-server child: its databases, which grow with each turn, and the home of a child for chats.
 /// Dropping it removes the folder; the child must have exited by then.
 #[derive(Debug)]
-pub struct ChildFolder(#[expect(dead_code, reason = "dropping it is its use")] OwnedFolder);
+pub struct ChildFolder {
+    folder: OwnedFolder,
+    /// Whether the child has a home of its own.
+    is_plain: bool,
+}
+
+impl ChildFolder {
+    /// Returns the home of a child for chats.
+    pub(in crate::codex) fn plain_home(&self) -> Option<PathBuf> {
+        self.is_plain.then(|| self.folder.path().join(PLAIN_HOME))
+    }
+}
 
 /// A Codex that is ready to be started any number of times. Dropping it removes the private folder.
 #[derive(Debug)]
@@ -44,6 +59,7 @@ pub struct Launch {
     private: OwnedFolder,
     registry: ChildRegistry,
     protocol_log: ProtocolLog,
+    conversations: Arc<Conversations>,
 }
 
 impl Launch {
@@ -103,6 +119,10 @@ impl Launch {
                 None
             }
         };
+        let secret = match version.protocol {
+            Protocol::AppServer => conversation_secret(config, &home)?,
+            Protocol::Proto => None,
+        };
         let launch = Self {
             binary,
             version,
@@ -114,6 +134,7 @@ impl Launch {
             private,
             registry: ChildRegistry::default(),
             protocol_log: ProtocolLog::default(),
+            conversations: Arc::new(Conversations::new(secret)),
         };
         let contents = HomeContents::read(&launch.home);
         let child_mib = config.limits.child_bytes.map(|bytes| bytes.get() >> 20);
@@ -230,7 +251,7 @@ impl Launch {
         let mut program = self.program(arguments);
         match profile {
             Profile::Chat => {
-                let home = folder.path().join("home");
+                let home = folder.path().join(PLAIN_HOME);
                 std::fs::create_dir(&home)?;
                 self.write_plain_home(&home)?;
                 program
@@ -243,7 +264,8 @@ impl Launch {
             // An agent uses the operator's home.
             Profile::Agent => program.limits.file_bytes = self.agent_file_bytes,
         }
-        Ok((program, ChildFolder(folder)))
+        let is_plain = profile == Profile::Chat;
+        Ok((program, ChildFolder { folder, is_plain }))
     }
 
     /// Writes the home of a child that serves chats into `folder`.
@@ -252,6 +274,16 @@ impl Launch {
     /// The folder is not writable, or the operator's `config.toml` is not valid any more.
     pub(in crate::codex) fn write_plain_home(&self, folder: &Path) -> io::Result<()> {
         write_plain_home(folder, &self.home, self.provider.as_deref())
+    }
+
+    /// Returns what the children share about conversations.
+    pub(in crate::codex) fn conversations(&self) -> &Arc<Conversations> {
+        &self.conversations
+    }
+
+    /// Returns the name of the provider in the configuration of the children.
+    pub(in crate::codex) fn provider_name(&self) -> String {
+        provider_name(self.provider.as_deref()).to_owned()
     }
 
     /// Returns the registry of the running children.
@@ -327,6 +359,20 @@ impl Launch {
     pub(in crate::codex) fn agent(&self) -> Result<&AgentSandbox, TurnError> {
         self.agent.as_ref().ok_or(TurnError::SandboxUnavailable)
     }
+}
+
+/// Returns the secret of the ids of conversations; `None` if threads are not rebuilt.
+fn conversation_secret(
+    config: &Config,
+    home: &Path,
+) -> Result<Option<ConversationSecret>, LaunchError> {
+    if !config.conversation_ids {
+        return Ok(None);
+    }
+    let operators = config.conversation_secret.as_ref();
+    ConversationSecret::open(operators.map(|Secret(text)| text.as_str()), home)
+        .map(Some)
+        .map_err(|error| LaunchError::Folder(home.to_owned(), error))
 }
 
 /// Returns the native program to run for `codex proto`. A confined child may start no other program, so a launcher

@@ -9,7 +9,6 @@ use super::counts::{Eviction, Miss};
 use super::threads::{ChildId, Shared, WarmThreads};
 use crate::codex::app_server::{KeptThread, TurnKey};
 use crate::codex::turn_queue::QueuedTurn;
-use crate::turn::ThreadOrigin;
 
 /// Turns that may wait for the connection of a child, which takes one within microseconds.
 const CAPACITY: usize = 64;
@@ -57,10 +56,11 @@ impl WarmChild {
     }
 
     /// Counts a turn that was sent to this child, by whether it continues a thread.
-    pub(in crate::codex) fn count(&self, origin: ThreadOrigin) {
-        match origin {
-            ThreadOrigin::Warm => self.shared.counts().hit(),
-            ThreadOrigin::New => self.shared.counts().miss(Miss::Lost),
+    pub(in crate::codex) fn count(&self, is_continued: bool) {
+        if is_continued {
+            self.shared.counts().hit();
+        } else {
+            self.shared.counts().miss(Miss::Lost);
         }
     }
 }

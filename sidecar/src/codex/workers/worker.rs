@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, info_span};
 
 use crate::codex::connection::{ChildConnection, ConnectionError};
+use crate::codex::conversation::ChildConversations;
 use crate::codex::launch::{ChildFolder, Launch};
 use crate::codex::rate_limits::SharedRateLimits;
 use crate::codex::readiness::Readiness;
@@ -148,6 +149,11 @@ impl WorkerProcess {
         let login_written = worker.launch.login_written();
         let models_generation = worker.launch.models_generation();
         let (program, folder) = worker.launch.app_server(worker.profile)?;
+        let conversations = folder.plain_home().map(|home| {
+            let launch = &worker.launch;
+            let shared = Arc::clone(launch.conversations());
+            ChildConversations::new(shared, home, launch.provider_name(), models_generation)
+        });
         let (child, pipes) = ChildProcess::spawn(&program)?;
         let registration = worker.launch.registry().register(child.pid());
         let log = worker.launch.protocol_log().connection(child.pid());
@@ -159,6 +165,7 @@ impl WorkerProcess {
                 log,
                 limits,
                 readiness,
+                conversations,
                 worker.warm.add_child(),
             ),
             started: Instant::now(),

@@ -4,4 +4,5 @@ mod continuation;
 mod conversation;
 mod equality;
 mod limits;
+mod rebuilt;
 mod tool_calls;

@@ -2,6 +2,7 @@
 
 mod images;
 mod peer;
+mod rebuilt;
 mod session;
 mod threads;
 mod tool_calls;

@@ -12,7 +12,7 @@ use crate::turn::{
     TurnError, TurnRequest, Usage,
 };
 
-fn with_tools(change: impl FnOnce(&mut Tools)) -> TurnRequest {
+pub(super) fn with_tools(change: impl FnOnce(&mut Tools)) -> TurnRequest {
     let mut request = request();
     request.tools.offered = ["look", "go"]
         .map(|name| Tool {

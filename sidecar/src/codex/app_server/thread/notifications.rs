@@ -184,6 +184,26 @@ impl Thread {
         Ok(Reaction::events(Vec::from_iter(event)))
     }
 
+    /// Handles a record of the rollout file, which a rebuilt thread has in place of raw events.
+    ///
+    /// # Errors
+    /// The item does not have the shape of the protocol.
+    pub(in crate::codex::app_server) fn on_record(
+        &mut self,
+        record: wire::RolloutRecord<'_>,
+        now: Instant,
+    ) -> Result<Reaction, serde_json::Error> {
+        match record {
+            wire::RolloutRecord::Item { turn_id, item } => {
+                self.on_raw_item(&wire::RawItemCompleted { turn_id, item })
+            }
+            wire::RolloutRecord::ResponseEnd { turn_id, usage } => {
+                let usage = Some(usage);
+                Ok(self.on_response(wire::ResponseCompleted { turn_id, usage }, now))
+            }
+        }
+    }
+
     fn on_raw_message(&mut self, message: wire::RawMessage) {
         match message.into_text() {
             Some((text, phase)) => {
@@ -197,6 +217,15 @@ impl Thread {
     /// Handles a call of the model. In the chat profile Codex has no tools of its own, so each call is the client's,
     /// under any name; a call without offered tools fails the turn.
     fn on_call(&mut self, mut call: ToolCall) -> Option<Event> {
+        // The request of a call may come before its record.
+        if self
+            .output
+            .tool_calls
+            .iter()
+            .any(|known| known.0 == call.call_id)
+        {
+            return None;
+        }
         let tools = &self.request.tools;
         let called = tools
             .offered

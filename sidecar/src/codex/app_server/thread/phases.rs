@@ -11,6 +11,7 @@ use super::continuation::{Continuation, KeptThread, ParkedTurn};
 use super::reaction::{Next, Reaction, TurnOutput};
 use crate::codex::app_server::decoding::LARGE_PIXELS;
 use crate::codex::app_server::ids::{CallId, RequestId, ThreadId, TurnId, TurnKey};
+use crate::codex::app_server::record_queue::RecordQueue;
 use crate::codex::app_server::wire;
 use crate::turn::{
     Content, Effort, Event, Image, Item, Outcome, ReasoningPlace, TurnRequest, Usage,
@@ -60,6 +61,12 @@ pub(in crate::codex::app_server) struct Thread {
     pub(super) output: TurnOutput,
     /// Time of the last `item/tool/call` request for a call that no raw item had announced.
     pub(in crate::codex::app_server) unannounced_call_at: Option<Instant>,
+    /// The file that the thread is rebuilt from, until Codex has rejected it.
+    pub(in crate::codex::app_server) rebuild: Option<wire::RebuiltThread>,
+    /// Codex has rebuilt the thread.
+    pub(in crate::codex::app_server) is_rebuilt: bool,
+    /// The records of its file that have not been handled.
+    pub(in crate::codex::app_server) records: RecordQueue,
     /// The child's `item/tool/call` requests without a response.
     pub(super) open_requests: Vec<(CallId, RequestId)>,
     /// Time of the last notification about this thread.
@@ -87,6 +94,9 @@ impl Thread {
             phase,
             output: TurnOutput::default(),
             unannounced_call_at: None,
+            rebuild: None,
+            is_rebuilt: false,
+            records: RecordQueue::default(),
             open_requests: Vec::new(),
             last_activity: now,
         }
@@ -131,6 +141,8 @@ impl Thread {
         let mut next = Self {
             known_items: first_new,
             usage_before: self.usage_before.plus(used),
+            is_rebuilt: self.is_rebuilt,
+            records: self.records,
             ..Self::in_phase(phase, request, self.stays_loaded, now)
         };
         next.reasoning.extend(reasoning);
@@ -298,6 +310,23 @@ impl Thread {
             | Phase::Parked { .. }
             | Phase::Closing { .. } => false,
         }
+    }
+
+    /// Whether the turn was cancelled before it began.
+    pub(in crate::codex::app_server) fn is_cancelled(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Starting { cancelled: true }
+                | Phase::Preparing {
+                    cancelled: true,
+                    ..
+                }
+        )
+    }
+
+    /// Whether Codex waits for the output of a tool call while the end of the response is not known.
+    pub(in crate::codex::app_server) fn awaits_end_of_response(&self) -> bool {
+        matches!(self.phase, Phase::Running { .. }) && !self.open_requests.is_empty()
     }
 
     /// Whether the child needs much memory and time for the images of the turn.

@@ -89,6 +89,18 @@ pub(crate) struct ThreadStarted {
 }
 
 #[derive(Deserialize)]
+pub(crate) struct ThreadResumed {
+    pub(crate) thread: ResumedThread,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ResumedThread {
+    pub(crate) id: ThreadId,
+    pub(crate) session_id: Option<String>,
+}
+
+#[derive(Deserialize)]
 pub(crate) struct TurnStarted {
     pub(crate) turn: Identified<TurnId>,
 }
@@ -99,6 +111,23 @@ pub(crate) struct TurnStarted {
 pub(crate) struct AboutThread<'a> {
     #[serde(borrow)]
     pub(crate) thread_id: Cow<'a, str>,
+}
+
+/// `item/completed`, reduced to the id of the item.
+#[derive(Deserialize)]
+pub(crate) struct CompletedItemId {
+    pub(crate) item: Identified<String>,
+}
+
+/// Returns the id of the thread that a notification or request is about, unless it is a delta, which changes nothing that the
+/// rollout file of the thread has.
+pub(crate) fn thread_of(line: &str) -> Option<Cow<'_, str>> {
+    let incoming: Incoming<'_> = serde_json::from_str(line).ok()?;
+    if incoming.method?.ends_with("elta") {
+        return None;
+    }
+    let about: AboutThread<'_> = serde_json::from_str(incoming.params?.get()).ok()?;
+    Some(about.thread_id)
 }
 
 #[derive(Deserialize)]

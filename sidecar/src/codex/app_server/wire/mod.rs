@@ -6,8 +6,11 @@ mod history;
 mod incoming;
 pub(super) mod names;
 mod outgoing;
+mod rollout;
 mod tools;
 
 pub(super) use history::history;
 pub(super) use incoming::*;
 pub(super) use outgoing::*;
+pub(in crate::codex) use rollout::{RebuiltThread, RolloutRecord};
+pub(super) use tools::dynamic_tools;

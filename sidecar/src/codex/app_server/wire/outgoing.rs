@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::history::HistoryItem;
+use super::rollout::RebuiltThread;
 use super::tools::{DynamicTool, dynamic_tools};
 use crate::codex::app_server::ids::{ThreadId, TurnId};
 use crate::codex::launch::sandbox::Workspace;
@@ -87,7 +88,7 @@ impl<'a> ThreadStart<'a> {
             None => ThreadKind::Plain {
                 base_instructions: "",
                 environments: [],
-                config: verbosity.map_or(Value::Null, |verbosity| json!({VERBOSITY: verbosity})),
+                config: plain_config(request),
             },
             Some(workspace) => {
                 let mut config = workspace.settings();
@@ -140,8 +141,46 @@ pub(crate) struct TurnInterrupt {
     pub(crate) turn_id: TurnId,
 }
 
+/// The parameters of `thread/resume`. What `thread/start` takes beside them comes from the rollout file.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct ThreadUnsubscribe {
-    pub(crate) thread_id: ThreadId,
+pub(crate) struct ThreadResume<'a> {
+    thread_id: &'a str,
+    path: &'a Path,
+    /// The result has no history, which the sidecar does not read.
+    exclude_turns: bool,
+    model: &'a str,
+    approval_policy: &'static str,
+    sandbox: &'static str,
+    base_instructions: &'static str,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    config: Value,
+}
+
+impl<'a> ThreadResume<'a> {
+    pub(crate) fn new(request: &'a TurnRequest, rebuilt: &'a RebuiltThread) -> Self {
+        Self {
+            thread_id: &rebuilt.id,
+            path: &rebuilt.path,
+            exclude_turns: true,
+            model: &request.model.name,
+            approval_policy: "never",
+            sandbox: "read-only",
+            base_instructions: "",
+            config: plain_config(request),
+        }
+    }
+}
+
+/// The parameters of `thread/unsubscribe` and `thread/delete`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AboutOneThread<'a> {
+    pub(crate) thread_id: &'a ThreadId,
+}
+
+/// Returns the settings of a thread of a plain model; null for none.
+fn plain_config(request: &TurnRequest) -> Value {
+    let verbosity = request.model.verbosity.map(Verbosity::as_str);
+    verbosity.map_or(Value::Null, |verbosity| json!({VERBOSITY: verbosity}))
 }
