@@ -159,6 +159,7 @@ impl Backend {
         let queued = QueuedTurn {
             client: client.into(),
             request,
+            is_served_elsewhere: false,
             continuation: None,
             events,
             cancel,
@@ -166,7 +167,8 @@ impl Backend {
             workspace,
             is_second_try: false,
         };
-        if let Some(queued) = self.warm.continue_turn(queued) {
+        let is_rebuilt_elsewhere = self.launch.conversations().are_rebuilt();
+        if let Some(queued) = self.warm.continue_turn(queued, is_rebuilt_elsewhere) {
             workers.enqueue(queued).await?;
         }
         Ok(turn)

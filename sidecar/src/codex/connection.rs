@@ -97,8 +97,9 @@ impl ChildConnection {
         let mut rollout_poll = interval(ROLLOUT_POLL);
         rollout_poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut session, first) = AppServerSession::start(rate_limits, Instant::now());
-        if warm.is_some() {
+        if let Some((warm, _)) = &warm {
             session.keep_threads();
+            session.start_threads_ahead(warm.threads_ahead());
         }
         let mut connection = Self {
             stdin: pipes.stdin,
@@ -223,6 +224,11 @@ impl ChildConnection {
             self.held.push(queued);
             return;
         }
+        if queued.is_served_elsewhere
+            && let Some(conversations) = conversations
+        {
+            conversations.forget_session(&queued.client, &queued.request);
+        }
         let key = TurnKey(self.begun);
         self.begun += 1;
         let cancelled = queued.cancel.clone().cancelled_owned();
@@ -340,6 +346,7 @@ impl ChildConnection {
                 permit: turn.permit,
                 workspace: turn.workspace,
                 is_second_try: true,
+                is_served_elsewhere: false,
             }));
         }
         unasked

@@ -25,6 +25,8 @@ pub(super) struct QueuedTurn {
     pub(super) workspace: Option<Workspace>,
     /// Whether a child has ended while it had the turn. No third child tries.
     pub(super) is_second_try: bool,
+    /// Whether another sidecar has answered an earlier request of the conversation since this one did.
+    pub(super) is_served_elsewhere: bool,
     /// The thread that the turn continues, on the child that it is sent to.
     pub(super) continuation: Option<Continuation>,
 }

@@ -139,6 +139,15 @@ pub(super) struct WorkerArgs {
         default_value_t = 600_000
     )]
     pub(super) warm_ttl_ms: u64,
+    /// Maximum number of threads that each child starts ahead, one for each set of settings (model, tools) that new threads
+    /// have had repeatedly. 0 starts none, and so does 0 for PROXY_WARM_THREADS.
+    #[arg(
+        long,
+        env = "PROXY_THREADS_AHEAD",
+        value_name = "THREADS",
+        default_value_t = 4
+    )]
+    pub(super) threads_ahead: usize,
     // Codex 0.171 starts with 200 MiB, needs less than 900 MiB for an image of 50 megapixels, and keeps some of that.
     /// Memory in MiB that a child may allocate; one that needs more ends, and so does the turn with the images that it was
     /// reading. 0 disables the limit.

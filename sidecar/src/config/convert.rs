@@ -94,6 +94,7 @@ impl From<RawArgs> for Config {
                 warm: WarmLimits {
                     threads: NonZeroUsize::new(workers.warm_threads),
                     ttl: Duration::from_millis(workers.warm_ttl_ms),
+                    ahead: workers.threads_ahead,
                 },
             },
             timers: TimerConfig {

@@ -163,6 +163,8 @@ pub struct WarmLimits {
     pub threads: Option<NonZeroUsize>,
     /// Time after which a thread is given up.
     pub ttl: Duration,
+    /// Maximum number of threads of a child that are started ahead.
+    pub ahead: usize,
 }
 
 /// Limits on turns of the agent profile.

@@ -39,6 +39,7 @@ fn limits(turns: usize, client_turns: usize, queue: usize) -> Limits {
         warm: WarmLimits {
             threads: None,
             ttl: Duration::ZERO,
+            ahead: 0,
         },
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::ids::TurnKey;
 use super::wire;
 use crate::codex::json_line::json_line;
+use crate::turn::Digest;
 
 /// Calls that may wait for a response at a time. The child was seen to drop some of 200, and never one of 160.
 pub(super) const MAX_PENDING_CALLS: usize = 48;
@@ -28,6 +29,8 @@ pub(super) enum Call {
     AuthStatus,
     AccountRead,
     ThreadStart(TurnKey),
+    /// `thread/start` ahead of a turn with these settings.
+    StartAhead(Digest),
     ThreadResume(TurnKey),
     InjectItems(TurnKey),
     TurnStart(TurnKey),
@@ -46,7 +49,7 @@ impl Call {
             Self::Initialize => "initialize",
             Self::AuthStatus => "getAuthStatus",
             Self::AccountRead => "account/read",
-            Self::ThreadStart(_) => "thread/start",
+            Self::ThreadStart(_) | Self::StartAhead(_) => "thread/start",
             Self::ThreadResume(_) => "thread/resume",
             Self::InjectItems(_) => "thread/inject_items",
             Self::TurnStart(_) => "turn/start",

@@ -1,6 +1,7 @@
 //! The protocol of `codex app-server` as a state machine without IO: lines in; lines, events and closed turns out.
 //! Protocol v2 of Codex 0.169. Each turn has an ephemeral thread, and one child runs many turns at once.
 
+mod ahead;
 mod calls;
 mod command_line;
 mod decoding;

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use super::calls::Call;
 use super::error::AppServerError;
 use super::failure::call_error;
+use super::ids::{ThreadId, TurnKey};
 use super::session::{AppServerSession, SessionState};
 use super::thread::Thread;
 use super::wire;
@@ -47,9 +48,11 @@ impl AppServerSession {
                 if self.on_tools_checked(key, &thread.id) {
                     return Ok(());
                 }
-                self.output.started.push((key, thread.id.0.clone()));
-                self.keys.insert(thread.id.clone(), key);
-                self.advance(key, |this| this.on_thread_started(thread.id));
+                self.on_thread_started(key, thread.id);
+            }
+            Call::StartAhead(settings) => {
+                let wire::ThreadStarted { thread } = parse_result(call, result)?;
+                self.on_started_ahead(settings, thread.id);
             }
             Call::ThreadResume(key) => {
                 let wire::ThreadResumed { thread } = parse_result(call, result)?;
@@ -76,6 +79,13 @@ impl AppServerSession {
             Call::ThreadUnsubscribe(key) | Call::ThreadDelete(key) => self.close(key),
         }
         Ok(())
+    }
+
+    /// Begins the turn on its thread.
+    pub(super) fn on_thread_started(&mut self, key: TurnKey, thread: ThreadId) {
+        self.output.started.push((key, thread.0.clone()));
+        self.keys.insert(thread.clone(), key);
+        self.advance(key, |this| this.on_thread_started(thread));
     }
 
     fn on_auth_status(&mut self, status: &wire::AuthStatus) {
@@ -122,6 +132,10 @@ impl AppServerSession {
                 self.start_instead(key);
                 Ok(())
             }
+            Call::StartAhead(settings) => {
+                self.on_ahead_failed(settings);
+                Ok(())
+            }
             // The turn was over first; its `turn/completed` is on the way.
             Call::TurnInterrupt(_) | Call::Discard => Ok(()),
             Call::ThreadUnsubscribe(key) | Call::ThreadDelete(key) => {
@@ -147,6 +161,7 @@ impl AppServerSession {
             Call::TurnInterrupt(key) => self.fail(key, TurnError::Protocol),
             Call::ThreadUnsubscribe(key) | Call::ThreadDelete(key) => self.close(key),
             Call::Discard => {}
+            Call::StartAhead(settings) => self.on_ahead_failed(settings),
             Call::AccountRead => return Ok(()), // Waits for the network, and holds no thread.
         }
         tracing::warn!(method = call.method(), "call timed out");

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use super::ahead::ThreadsAhead;
 use super::calls::{Call, Calls};
 use super::decoding::DecodeQueue;
 use super::error::AppServerError;
@@ -74,6 +75,7 @@ pub(in crate::codex) struct AppServerSession {
     pub(super) stuck_threads: usize,
     /// The hashes of the sets of tools that the child has accepted for rebuilt threads.
     pub(super) accepted_tools: HashSet<[u8; 32]>,
+    pub(super) ahead: ThreadsAhead,
     /// The turns with large images.
     decoding: DecodeQueue,
     login_checked_at: Instant,
@@ -98,6 +100,7 @@ impl AppServerSession {
             keys: HashMap::new(),
             stuck_threads: 0,
             accepted_tools: HashSet::new(),
+            ahead: ThreadsAhead::default(),
             decoding: DecodeQueue::default(),
             login_checked_at: now,
             login_revoked: false,
@@ -131,6 +134,13 @@ impl AppServerSession {
         request: TurnRequest,
         workspace: Option<&Workspace>,
     ) -> SessionOutput {
+        let request = match workspace {
+            None => match self.begin_ahead(key, request) {
+                Ok(()) => return self.take_output(),
+                Err(request) => *request,
+            },
+            Some(_) => request,
+        };
         let start = wire::ThreadStart::new(&request, workspace);
         self.call(Call::ThreadStart(key), &start);
         let stays_loaded = self.keeps_threads && workspace.is_none();
@@ -457,7 +467,8 @@ impl AppServerSession {
                 let thread = self.threads.get_mut(&key);
                 let kept = thread.and_then(|thread| thread.take_kept(key));
                 self.output.kept.extend(kept);
-                None
+                self.start_next_ahead();
+                return;
             }
             Next::Forget => {
                 self.close(key);
@@ -474,6 +485,7 @@ impl AppServerSession {
             }
             self.output.closed.push(key);
         }
+        self.start_next_ahead();
         self.finish_decoding(key);
     }
 }

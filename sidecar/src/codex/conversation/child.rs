@@ -78,6 +78,14 @@ impl ChildConversations {
         self.proof.is_some() && has_answer(request) && self.shared.id(client, request).is_some()
     }
 
+    /// Forgets the session id of the conversation's last thread here, since another sidecar has rebuilt the thread under the
+    /// conversation's own id.
+    pub(in crate::codex) fn forget_session(&self, client: &str, request: &TurnRequest) {
+        if let Some(conversation) = self.shared.id(client, request) {
+            self.shared.forget(conversation);
+        }
+    }
+
     /// Prepares a turn. Returns the thread to rebuild, if the conversation has had one.
     pub(in crate::codex) fn begin(
         &mut self,

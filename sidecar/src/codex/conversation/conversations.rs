@@ -131,6 +131,16 @@ impl Conversations {
         remembered.unwrap_or_else(|| id.into())
     }
 
+    /// Whether a sidecar rebuilds the threads that it does not have.
+    pub(in crate::codex) fn are_rebuilt(&self) -> bool {
+        self.secret.is_some() && matches!(self.lock().template, Template::Proven(..))
+    }
+
+    /// Forgets the session id of a thread of the conversation, so that a rebuilt thread gets the conversation's own id.
+    pub(in crate::codex) fn forget(&self, id: ConversationId) {
+        self.lock().sessions.pop(&id);
+    }
+
     /// Remembers the session id of a new thread of the conversation.
     pub(in crate::codex) fn remember(&self, id: ConversationId, session: SessionId) {
         self.lock().sessions.put(id, session);

@@ -34,6 +34,11 @@ impl WarmThreads {
 }
 
 impl WarmChild {
+    /// Returns the maximum number of threads that are started ahead.
+    pub(in crate::codex) fn threads_ahead(&self) -> usize {
+        self.shared.threads_ahead()
+    }
+
     /// Keeps a thread of `client` for its next request.
     pub(in crate::codex) fn keep(&self, client: &Arc<str>, thread: KeptThread) {
         self.shared.insert(self.id, &self.turns, client, thread);

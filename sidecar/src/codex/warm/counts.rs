@@ -14,17 +14,21 @@ pub(super) enum Miss {
     OtherAnswer,
     /// The turn that waits for the outputs of its calls cannot go on with what follows them.
     OtherOutputs,
+    /// The conversation has answers that the thread does not have: another sidecar has served it, under the conversation's own
+    /// id, under which the provider has more of it in its cache.
+    ServedElsewhere,
     /// The child of the thread ended, or gave the thread up, before the request reached it.
     Lost,
 }
 
 impl Miss {
     /// All reasons.
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::FirstRequest,
         Self::NoThread,
         Self::OtherAnswer,
         Self::OtherOutputs,
+        Self::ServedElsewhere,
         Self::Lost,
     ];
 
@@ -35,6 +39,7 @@ impl Miss {
             Self::NoThread => "no_thread",
             Self::OtherAnswer => "other_answer",
             Self::OtherOutputs => "other_outputs",
+            Self::ServedElsewhere => "served_elsewhere",
             Self::Lost => "lost",
         }
     }

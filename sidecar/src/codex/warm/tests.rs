@@ -24,6 +24,7 @@ fn threads(limit: usize) -> WarmThreads {
     WarmThreads::new(WarmLimits {
         threads: NonZeroUsize::new(limit),
         ttl: TTL,
+        ahead: 0,
     })
 }
 

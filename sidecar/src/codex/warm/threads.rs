@@ -72,11 +72,20 @@ impl WarmThreads {
     }
 
     /// Sends the turn to the child with its thread. Returns the turn if no thread has its conversation.
-    pub(in crate::codex) fn continue_turn(&self, mut turn: QueuedTurn) -> Option<QueuedTurn> {
+    ///
+    /// `is_rebuilt_elsewhere`: whether a sidecar without the thread rebuilds it under the conversation's own id.
+    pub(in crate::codex) fn continue_turn(
+        &self,
+        mut turn: QueuedTurn,
+        is_rebuilt_elsewhere: bool,
+    ) -> Option<QueuedTurn> {
         if self.0.limits.threads.is_none() || turn.workspace.is_some() {
             return Some(turn);
         }
-        let miss = match self.0.take(&turn.client, &turn.request) {
+        let miss = match self
+            .0
+            .take(&turn.client, &turn.request, is_rebuilt_elsewhere)
+        {
             Ok((turns, continuation)) => {
                 turn.continuation = Some(continuation);
                 match turns.try_send(turn) {
@@ -90,6 +99,7 @@ impl WarmThreads {
             Err(miss) => miss,
         };
         self.0.counts.miss(miss);
+        turn.is_served_elsewhere = miss == Miss::ServedElsewhere;
         Some(turn)
     }
 
@@ -100,7 +110,7 @@ impl WarmThreads {
         client: &str,
         request: &TurnRequest,
     ) -> Result<(mpsc::Sender<QueuedTurn>, Continuation), Miss> {
-        self.0.take(client, request)
+        self.0.take(client, request, true)
     }
 
     /// Returns the warm threads now, and the counts since the start.
@@ -126,6 +136,7 @@ impl Shared {
         &self,
         client: &str,
         request: &TurnRequest,
+        is_rebuilt_elsewhere: bool,
     ) -> Result<(mpsc::Sender<QueuedTurn>, Continuation), Miss> {
         if !request.conversation.iter().any(is_answer) {
             return Err(Miss::FirstRequest);
@@ -139,7 +150,11 @@ impl Shared {
             if *warm.client != *client {
                 continue;
             }
+            let is_behind = |first_new: usize| {
+                is_rebuilt_elsewhere && request.conversation[first_new..].iter().any(is_answer)
+            };
             match first_new(&warm.thread, request) {
+                Ok(first_new) if is_behind(first_new) => miss = Miss::ServedElsewhere,
                 Ok(first_new) => {
                     let has_hint = warm.thread.hint == request.hint;
                     // Where the client names the conversation, its own thread comes first.
@@ -258,6 +273,10 @@ impl Shared {
         });
         taken.iter().for_each(|_| self.counts.evicted(reason));
         taken
+    }
+
+    pub(super) fn threads_ahead(&self) -> usize {
+        self.limits.ahead
     }
 
     pub(super) fn counts(&self) -> &WarmCounts {

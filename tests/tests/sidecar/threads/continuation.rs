@@ -232,3 +232,34 @@ async fn zero_warm_threads_turn_them_off() {
     let keys = cache_keys(&model);
     assert_ne!(keys[0], keys[1]);
 }
+
+#[tokio::test]
+async fn threads_are_started_ahead_for_settings_that_come_again() {
+    let (model, sidecar) = start_with(|options| options.env("PROXY_LOG_PROTO", "true")).await;
+    let mut answers = Vec::new();
+    for number in 0..4 {
+        for fields in [
+            json!({}),
+            json!({"tools": [super::conversation::tool("look")]}),
+        ] {
+            let mut chat = Chat::new(&sidecar);
+            chat.fields = fields;
+            chat.messages[0]["content"] = json!(format!("Conversation {number}."));
+            answers.push(chat.ask("one").await);
+        }
+    }
+    assert_eq!(answers, vec!["new"; 8]);
+    let requests = model.requests();
+    let keys: std::collections::HashSet<_> = cache_keys(&model).into_iter().collect();
+    assert_eq!(keys.len(), 8, "each conversation has a thread of its own");
+    for pair in requests.chunks(2) {
+        assert!(pair[0].offered_tools().is_empty());
+        assert_eq!(pair[1].offered_tools().len(), 1);
+    }
+    let log = sidecar.dir().join("codex-home/codex-proto-events.ndjson");
+    let starts = std::fs::read_to_string(&log)
+        .unwrap()
+        .matches("thread/start")
+        .count();
+    assert!(starts > 8, "{starts} threads for 8 conversations");
+}

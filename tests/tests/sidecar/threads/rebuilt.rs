@@ -140,6 +140,28 @@ async fn sidecars_that_share_the_secret_share_the_key_of_a_conversation() {
 }
 
 #[tokio::test]
+async fn conversation_over_two_sidecars_in_turn_has_one_key_from_the_second_request_on() {
+    let (model, first) = start_with(|options| options.env(SECRET, "shared by the two")).await;
+    let options = SidecarOptions::with_codex(codex_tool(), &model).env(SECRET, "shared by the two");
+    let second = options.start().await;
+    let mut messages = long(&first).messages;
+    let mut threads = Vec::new();
+    for (number, sidecar) in [&first, &second, &first, &second, &first]
+        .into_iter()
+        .enumerate()
+    {
+        let mut chat = long(sidecar);
+        chat.messages = messages;
+        threads.push(chat.ask(&format!("Question {number}")).await);
+        messages = chat.messages;
+    }
+    assert_eq!(threads, ["new", "resumed", "resumed", "resumed", "resumed"]);
+    let keys = cache_keys(&model);
+    assert_eq!(keys[1..], vec![keys[1].clone(); 4]);
+    assert_ne!(keys[0], keys[1], "a first request has a thread of Codex's");
+}
+
+#[tokio::test]
 async fn edited_conversation_keeps_the_key_of_its_first_thread() {
     let (model, sidecar) = start().await;
     let mut chat = long(&sidecar);
