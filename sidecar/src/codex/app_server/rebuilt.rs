@@ -126,6 +126,15 @@ impl AppServerSession {
         self.output.write.extend(line);
     }
 
+    /// Ends a rebuilt thread that Codex does not delete. The sidecar removes its file.
+    pub(super) fn unsubscribe_instead(&mut self, key: TurnKey) {
+        let id = self.threads.get(&key).and_then(Thread::id).cloned();
+        if let Some(id) = id {
+            let params = wire::AboutOneThread { thread_id: &id };
+            self.call(Call::ThreadUnsubscribe(key), &params);
+        }
+    }
+
     /// Returns the turn with a rollout file that may have records from before `line`.
     pub(in crate::codex) fn rollout_before(&self, line: &str) -> Option<TurnKey> {
         let key = *self.keys.get(wire::thread_of(line)?.as_ref())?;

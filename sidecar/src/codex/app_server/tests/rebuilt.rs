@@ -96,6 +96,17 @@ fn thread_is_resumed_from_its_file_and_deleted_at_the_end() {
 }
 
 #[test]
+fn thread_that_codex_does_not_delete_is_unsubscribed() {
+    let mut peer = begin(request());
+    run(&mut peer);
+    peer.completes("completed", &json!(null));
+    peer.reject("thread/delete", -32600);
+    assert_eq!(peer.closed, 0);
+    peer.respond("thread/unsubscribe", &json!({}));
+    assert_eq!(peer.closed, 1);
+}
+
+#[test]
 fn tools_are_checked_by_a_thread_that_is_given_up_once() {
     let mut peer = begin(with_tools(|_| {}));
     assert!(!peer.methods().contains(&"thread/resume"));
