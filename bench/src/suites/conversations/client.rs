@@ -71,6 +71,7 @@ impl<'a> Conversation<'a> {
             self.step,
             self.turn
         );
+        // Before what follows the reply, so that the history is in order.
         self.echo(reply);
         if calls.is_none() {
             ensure!(!reply.text.is_empty(), "{}: empty answer", self.shape.name);
@@ -120,6 +121,7 @@ impl<'a> Conversation<'a> {
                 self.push(assistant(reply, &json!(reply.text)));
             }
             Dialect::ResponsesInput => self.history.extend_from_slice(&reply.items),
+            // The sidecar has the items so far, the reply included.
             Dialect::ResponsesStored => {
                 self.history.clear();
                 self.previous = Some(reply.id.clone());
@@ -144,6 +146,7 @@ impl<'a> Conversation<'a> {
             tool["type"] = "function".into();
             tool
         };
+        // With `previous_response_id` too: neither instructions nor tools are part of the stored conversation.
         json!({
             "model": MODEL, "stream": true, "instructions": self.shape.instructions, "input": self.history,
             "tools": self.shape.tools.iter().map(tool).collect::<Value>(),

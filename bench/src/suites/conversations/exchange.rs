@@ -54,6 +54,7 @@ impl Exchange {
     ) -> anyhow::Result<Self> {
         let sent_at = Instant::now();
         let stream = client.stream(request).await?;
+        // `Events` panics on the body of an error.
         if stream.status != 200 {
             let error = stream.collect().await?;
             bail!("{}: {}", error.status, String::from_utf8_lossy(&error.body));
@@ -129,6 +130,7 @@ impl Reply {
             }
             _ => {}
         }
+        // Not the event that announces an item, which is sent before the model has said anything.
         let is_token = matches!(
             kind,
             "response.output_text.delta" | "response.function_call_arguments.delta"

@@ -115,6 +115,7 @@ impl Reference {
                 sample.answer = Some(started_at.elapsed());
             }
         }
+        // After the last line the process still writes its files, which is a part of its cost.
         sample.cpu = cpu_of_ended(&mut child).await?;
         ensure!(
             child.wait().await?.success() && sample.answer.is_some(),
@@ -146,6 +147,7 @@ impl Reference {
 /// Waits for the end of `child`, and returns its processor time before it is reaped.
 async fn cpu_of_ended(child: &mut Child) -> anyhow::Result<Duration> {
     let pid = i32::try_from(child.id().context("the child was not reaped")?)?;
+    // tokio reaps a child only in `wait`; the clock of a process is gone once it is reaped.
     tokio::task::spawn_blocking(move || {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
         waitid(Id::Pid(Pid::from_raw(pid)), flags)?;

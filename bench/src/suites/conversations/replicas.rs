@@ -110,6 +110,7 @@ impl Replicas {
 
 /// Replaces the sidecar by a new process with the same settings and folders.
 async fn restart(stack: &mut Stack) {
+    // Not a stop and a start: Envoy would reject requests between the two.
     let predecessor = stack.sidecar.upgrade().await;
     predecessor.wait().await;
     stack.sidecar.wait_until_ready().await;

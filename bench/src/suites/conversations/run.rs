@@ -129,6 +129,7 @@ impl Served {
 
     /// Runs the conversation; returns its numbers, and its kinds of threads.
     async fn measure(&self, shape: &Shape) -> anyhow::Result<(Numbers, String)> {
+        // The prompt cache stays, as the provider's would.
         self.stack.model.clear();
         let before = self.stack.cpu_usage();
         let exchanges = self.converse(shape).await?;

@@ -61,10 +61,11 @@ pub(super) fn threads(exchanges: &[Exchange]) -> String {
             .entry(exchange.thread.as_deref().unwrap_or("not named"))
             .or_default() += 1;
     }
-    let kinds = kinds
+    kinds
         .iter()
-        .map(|(kind, number)| format!("{number} {kind}"));
-    kinds.collect::<Vec<_>>().join(", ")
+        .map(|(kind, number)| format!("{number} {kind}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// A count of tokens for arithmetic.

@@ -74,6 +74,7 @@ impl Shape {
     /// The first `turns` turns, with the model's first and last request of each.
     pub(super) fn shortened(mut self, turns: usize) -> Self {
         self.turns.truncate(turns);
+        // One step is enough for a call and its output.
         for turn in &mut self.turns {
             turn.steps.truncate(1);
         }

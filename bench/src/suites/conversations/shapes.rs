@@ -46,9 +46,11 @@ pub(super) fn all() -> Vec<Shape> {
 
 /// The shapes of a smoke test: each API, with and without tools.
 pub(super) fn quick() -> Vec<Shape> {
-    let loops = all().split_off(2).into_iter();
-    let loops = loops.map(|shape| shape.shortened(1));
-    [chat().shortened(3)].into_iter().chain(loops).collect()
+    let loops = all().into_iter().skip(2);
+    [chat().shortened(3)]
+        .into_iter()
+        .chain(loops.map(|shape| shape.shortened(1)))
+        .collect()
 }
 
 /// A session of a coding agent: 20 requests in 4 turns.
@@ -139,14 +141,15 @@ fn step(words: &'static str, calls: Vec<ToolCall>) -> ToolStep {
 }
 
 fn call(tool: &'static str, number: usize, output_bytes: usize) -> ToolCall {
-    let parameters = AGENT_TOOLS.iter().chain(&LOOP_TOOLS);
-    let parameters = parameters
-        .filter(|(name, _)| *name == tool)
-        .flat_map(|(_, parameters)| parameters.iter());
     let argument = |name: &&str| ((*name).to_owned(), json!(format!("{name}-{number}")));
     ToolCall {
         tool,
-        arguments: parameters.map(argument).collect(),
+        arguments: AGENT_TOOLS
+            .iter()
+            .chain(&LOOP_TOOLS)
+            .filter(|(name, _)| *name == tool)
+            .flat_map(|(_, parameters)| parameters.iter().map(argument))
+            .collect(),
         output_bytes,
     }
 }

@@ -29,12 +29,14 @@ pub(super) enum Variant {
 impl Variant {
     /// The sidecar with these settings and the real Codex.
     pub(super) fn sidecar(self, settings: &Settings, model: &ScriptedModel) -> SidecarOptions {
-        // Without recycling: the processor time of a child that ended is lost.
-        let options = settings.sidecar(model).env("CODEX_WORKER_MAX_TURNS", "0");
-        let options = options.env(
-            CONVERSATION_SECRET,
-            "the-secret-that-all-replicas-of-the-run-share",
-        );
+        let options = settings
+            .sidecar(model)
+            // Without recycling: the processor time of a child that ended is lost.
+            .env("CODEX_WORKER_MAX_TURNS", "0")
+            .env(
+                CONVERSATION_SECRET,
+                "the-secret-that-all-replicas-of-the-run-share",
+            );
         match self {
             Self::WarmThreads => options,
             Self::NewThreads => options

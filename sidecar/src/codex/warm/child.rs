@@ -6,27 +6,32 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::counts::{Eviction, Miss};
-use super::threads::Shared;
+use super::threads::{ChildId, Shared, WarmThreads};
 use crate::codex::app_server::{KeptThread, TurnKey};
 use crate::codex::turn_queue::QueuedTurn;
 
 /// Turns that may wait for the connection of a child, which takes one within microseconds.
-pub(super) const CAPACITY: usize = 64;
-
-/// The id of a child among the warm threads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct ChildId(pub(super) u64);
+const CAPACITY: usize = 64;
 
 /// The warm threads of one child. Its drop removes them, so that no turn is sent to a child that has ended.
 #[derive(Debug)]
 pub(in crate::codex) struct WarmChild {
-    pub(super) shared: Arc<Shared>,
-    pub(super) id: ChildId,
-    pub(super) turns: mpsc::Sender<QueuedTurn>,
+    shared: Arc<Shared>,
+    id: ChildId,
+    turns: mpsc::Sender<QueuedTurn>,
 }
 
 /// The turns that continue a thread of a child.
 pub(in crate::codex) type ContinuingTurns = mpsc::Receiver<QueuedTurn>;
+
+impl WarmThreads {
+    /// Adds a child; `None` if no thread stays loaded.
+    pub(in crate::codex) fn add_child(&self) -> Option<(WarmChild, ContinuingTurns)> {
+        let (shared, id) = self.new_child()?;
+        let (turns, receiver) = mpsc::channel(CAPACITY);
+        Some((WarmChild { shared, id, turns }, receiver))
+    }
+}
 
 impl WarmChild {
     /// Keeps a thread of `client` for its next request.

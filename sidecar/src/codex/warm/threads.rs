@@ -13,7 +13,6 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
-use super::child::{CAPACITY, ChildId, ContinuingTurns, WarmChild};
 use super::counts::{Eviction, Miss, WarmCounts, WarmStatus};
 use crate::codex::app_server::{Continuation, KeptThread, ParkedTurn, TurnKey};
 use crate::codex::turn_queue::QueuedTurn;
@@ -21,6 +20,10 @@ use crate::config::WarmLimits;
 use crate::turn::{
     Content, Item, ReasoningPlace, Role, TurnRequest, end_of_answer, reasoning_places,
 };
+
+/// The id of a child among the warm threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct ChildId(u64);
 
 /// The warm threads of all children. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -61,16 +64,11 @@ impl WarmThreads {
         }))
     }
 
-    /// Adds a child; `None` if no thread stays loaded.
-    pub(in crate::codex) fn add_child(&self) -> Option<(WarmChild, ContinuingTurns)> {
+    /// Returns the list and the id of another child; `None` if no thread stays loaded.
+    pub(super) fn new_child(&self) -> Option<(Arc<Shared>, ChildId)> {
         self.0.limits.threads?;
-        let (turns, receiver) = mpsc::channel(CAPACITY);
-        let child = WarmChild {
-            shared: Arc::clone(&self.0),
-            id: ChildId(self.0.children.fetch_add(1, Ordering::Relaxed)),
-            turns,
-        };
-        Some((child, receiver))
+        let id = ChildId(self.0.children.fetch_add(1, Ordering::Relaxed));
+        Some((Arc::clone(&self.0), id))
     }
 
     /// Sends the turn to the child with its thread. Returns the turn if no thread has its conversation.

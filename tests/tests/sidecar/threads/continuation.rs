@@ -136,10 +136,14 @@ async fn names_of_conversations_choose_among_equal_threads_and_nothing_else() {
     assert_eq!(
         second.ask("three").await,
         "warm",
-        "a new name is no new conversation"
+        "another name changes nothing"
     );
     first.messages[2]["content"] = json!("Edited.");
-    assert_eq!(first.ask("three").await, "new", "a name is no conversation");
+    assert_eq!(
+        first.ask("three").await,
+        "new",
+        "the name alone finds nothing"
+    );
 }
 
 #[tokio::test]

@@ -174,10 +174,10 @@ fn outputs_answer_the_calls_of_a_waiting_turn() {
     peer.note(later.unwrap());
     assert!(!peer.methods().contains(&"response"), "the turn waits");
     let outputs = next(&first, message(Role::Assistant, "calls"), &["c1", "c2"]);
-    let output = peer
+    let continued = peer
         .session
         .continue_thread(NEXT, outputs, continuation(&thread, 2));
-    let output = output.expect("both calls are open");
+    let output = continued.expect("both calls are open");
     assert_eq!(output.events, [(NEXT, Event::Heartbeat)]);
     let lines: Vec<Value> = output
         .write

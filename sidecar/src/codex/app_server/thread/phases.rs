@@ -154,14 +154,14 @@ impl Thread {
 
     /// Takes the request of Codex for each of these outputs, with the text of the output. `None` if one is missing.
     fn take_responses(&mut self, outputs: &[Item]) -> Option<Vec<ToolResponse>> {
-        let texts = outputs.iter().map(|item| match item {
+        let each = outputs.iter().map(|item| match item {
             Item::ToolOutput(output) => match output.content.as_slice() {
                 [Content::Text(text)] => Some((output.call_id.as_str(), text)),
                 _ => None,
             },
             Item::Message(_) | Item::ToolCall(_) | Item::Reasoning(_) => None,
         });
-        let texts: Vec<_> = texts.collect::<Option<_>>()?;
+        let texts: Vec<_> = each.collect::<Option<_>>()?;
         let is_open = |(call_id, _): &(&str, &String)| {
             self.open_requests
                 .iter()
