@@ -7,7 +7,6 @@ use sha2::{Digest as _, Sha256};
 use super::calls::Call;
 use super::error::AppServerError;
 use super::ids::{ThreadId, TurnKey};
-use super::record_queue::RecordQueue;
 use super::session::{AppServerSession, SessionOutput};
 use super::thread::Thread;
 use super::wire::{self, RebuiltThread};
@@ -126,6 +125,15 @@ impl AppServerSession {
         self.output.write.extend(line);
     }
 
+    /// Ends a rebuilt thread that Codex does not delete. The sidecar removes its file.
+    pub(super) fn unsubscribe_instead(&mut self, key: TurnKey) {
+        let id = self.threads.get(&key).and_then(Thread::id).cloned();
+        if let Some(id) = id {
+            let params = wire::AboutOneThread { thread_id: &id };
+            self.call(Call::ThreadUnsubscribe(key), &params);
+        }
+    }
+
     /// Returns the turn with a rollout file that may have records from before `line`.
     pub(in crate::codex) fn rollout_before(&self, line: &str) -> Option<TurnKey> {
         let key = *self.keys.get(wire::thread_of(line)?.as_ref())?;
@@ -151,7 +159,7 @@ impl AppServerSession {
         if let Some(thread) = self.threads.get_mut(&key) {
             thread.records.push(lines);
         }
-        self.handle_records(key, RecordQueue::take_ready)?;
+        self.handle_records(key, take_ready)?;
         Ok(self.take_output())
     }
 
@@ -164,7 +172,7 @@ impl AppServerSession {
         // Codex sends these after the last notification about an item of the response.
         match method {
             "thread/tokenUsage/updated" | "turn/completed" => {
-                self.handle_records(key, RecordQueue::take)
+                self.handle_records(key, |thread| thread.records.take())
             }
             _ => Ok(()),
         }
@@ -189,17 +197,35 @@ impl AppServerSession {
                 serde_json::from_str(params).map_err(AppServerError::InvalidMessage)?;
             thread.records.on_completed(completed.item.id);
         }
-        self.handle_records(key, RecordQueue::take_ready)
+        self.handle_records(key, take_ready)
+    }
+
+    /// Handles the records that have waited for the request of a tool call.
+    ///
+    /// # Errors
+    /// An item does not have the shape of the protocol.
+    pub(super) fn on_call_requested(
+        &mut self,
+        key: TurnKey,
+        call_id: &str,
+    ) -> Result<(), AppServerError> {
+        match self.threads.get_mut(&key) {
+            Some(thread) if thread.is_rebuilt => {
+                thread.records.on_completed(call_id.to_owned());
+                self.handle_records(key, take_ready)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn handle_records(
         &mut self,
         key: TurnKey,
-        next: impl Fn(&mut RecordQueue) -> Option<String>,
+        next: impl Fn(&mut Thread) -> Option<String>,
     ) -> Result<(), AppServerError> {
         let now = self.now;
         while let Some(thread) = self.threads.get_mut(&key)
-            && let Some(line) = next(&mut thread.records)
+            && let Some(line) = next(thread)
         {
             if let Some(record) = wire::RolloutRecord::parse(&line) {
                 let reaction = thread
@@ -210,4 +236,8 @@ impl AppServerSession {
         }
         Ok(())
     }
+}
+
+fn take_ready(thread: &mut Thread) -> Option<String> {
+    thread.records.take_ready(&thread.request.tools.offered)
 }

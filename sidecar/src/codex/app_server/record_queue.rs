@@ -6,12 +6,13 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::wire;
+use crate::turn::Tool;
 
 /// The records of a turn, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct RecordQueue {
     waiting: VecDeque<String>,
-    /// The ids of the items with an `item/completed` so far.
+    /// The ids of the items with an `item/completed`, and of the calls with an `item/tool/call`, so far.
     completed: HashSet<String>,
 }
 
@@ -21,17 +22,17 @@ impl RecordQueue {
         self.waiting.extend(lines.lines().map(str::to_owned));
     }
 
-    /// Notes that the notifications about an item have arrived.
-    pub(super) fn on_completed(&mut self, item: String) {
-        self.completed.insert(item);
+    /// Notes that the last notification about an item, or the request of a call, has arrived.
+    pub(super) fn on_completed(&mut self, id: String) {
+        self.completed.insert(id);
     }
 
-    /// Takes the next line, if the notifications before it have arrived.
-    pub(super) fn take_ready(&mut self) -> Option<String> {
+    /// Takes the next line, if the notifications before it have arrived. `offered` are the tools of the turn.
+    pub(super) fn take_ready(&mut self, offered: &[Tool]) -> Option<String> {
         let awaited = wire::RolloutRecord::parse(self.waiting.front()?)
-            .and_then(|record| record.awaited_item());
+            .and_then(|record| record.awaited_id(offered));
         match awaited {
-            Some(item) if !self.completed.contains(item.as_str()) => None,
+            Some(id) if !self.completed.contains(id.as_str()) => None,
             Some(_) | None => self.waiting.pop_front(),
         }
     }

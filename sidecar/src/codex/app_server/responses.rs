@@ -138,8 +138,17 @@ impl AppServerSession {
             }
             // The turn was over first; its `turn/completed` is on the way.
             Call::TurnInterrupt(_) | Call::Discard => Ok(()),
-            Call::ThreadUnsubscribe(key) | Call::ThreadDelete(key) => {
+            Call::ThreadUnsubscribe(key) => {
                 self.close(key);
+                Ok(())
+            }
+            Call::ThreadDelete(key) => {
+                tracing::warn!(
+                    code = error.code,
+                    reason = error.message,
+                    "thread not deleted"
+                );
+                self.unsubscribe_instead(key);
                 Ok(())
             }
         }

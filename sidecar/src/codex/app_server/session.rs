@@ -16,7 +16,7 @@ use super::thread::{Continuation, KeptThread, Next, Reaction, Thread};
 use super::{requests, wire};
 use crate::codex::launch::sandbox::Workspace;
 use crate::codex::rate_limits::SharedRateLimits;
-use crate::turn::{Event, Outcome, TurnError, TurnRequest};
+use crate::turn::{Event, Outcome, ToolCall, TurnError, TurnRequest};
 
 /// Time that a turn may run on after its interrupt; Codex took 2 to 5 ms.
 pub(super) const INTERRUPT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -245,7 +245,7 @@ impl AppServerSession {
         let incoming: wire::Incoming<'_> =
             serde_json::from_str(line).map_err(AppServerError::InvalidMessage)?;
         match (incoming.method.as_deref(), incoming.id) {
-            (Some(method), Some(id)) => self.on_request(method, id, incoming.params),
+            (Some(method), Some(id)) => self.on_request(method, id, incoming.params)?,
             (Some(method), None) => self.on_notification(method, incoming.params)?,
             (None, Some(id)) => self.on_response(id, incoming.result, incoming.error)?,
             (None, None) => {}
@@ -372,7 +372,12 @@ impl AppServerSession {
     }
 
     /// Handles a request of the child: a call of a client's tool stays open, every other request is declined.
-    fn on_request(&mut self, method: &str, id: &RawValue, params: Option<&RawValue>) {
+    fn on_request(
+        &mut self,
+        method: &str,
+        id: &RawValue,
+        params: Option<&RawValue>,
+    ) -> Result<(), AppServerError> {
         let params = params.map_or("null", RawValue::get);
         let id = RequestId(id.get().to_owned());
         let tool_call: Option<wire::ToolCallRequest> = match method {
@@ -385,12 +390,15 @@ impl AppServerSession {
             tracing::warn!(method, "request of codex declined");
             let line = requests::response_line(&id, requests::decline(method));
             self.output.write.push(line);
-            return;
+            return Ok(());
         };
+        let call = ToolCall::from(call);
+        self.on_call_requested(key, &call.call_id)?;
         if let Some(thread) = self.threads.get_mut(&key) {
-            let event = thread.on_tool_call(id, call.into(), self.now);
+            let event = thread.on_tool_call(id, call, self.now);
             self.output.events.extend(event.map(|event| (key, event)));
         }
+        Ok(())
     }
 
     pub(super) fn fail(&mut self, key: TurnKey, error: TurnError) {

@@ -22,6 +22,8 @@ pub(in crate::codex) struct ChildConversations {
     /// The generation of the list of models that the child has read.
     generation: u64,
     proof: Option<Proof>,
+    /// Whether the child has started its only proof.
+    has_tried: bool,
     /// The conversations of turns.
     turns: HashMap<TurnKey, ConversationId>,
     /// The files of turns on rebuilt threads.
@@ -41,6 +43,7 @@ impl ChildConversations {
             provider,
             generation,
             proof: None,
+            has_tried: false,
             turns: HashMap::new(),
             rollouts: HashMap::new(),
         }
@@ -48,7 +51,8 @@ impl ChildConversations {
 
     /// Starts the proof, if no child with the same list of models has ended one. The child has completed its handshake.
     pub(in crate::codex) fn prove(&mut self) {
-        if self.proof.is_none() && self.shared.needs_proof(self.generation) {
+        if !self.has_tried && self.shared.needs_proof(self.generation) {
+            self.has_tried = true;
             self.proof = Some(Proof::start(self.home.clone()));
         }
     }

@@ -56,7 +56,7 @@ enum Template {
     Unproven,
     /// The template holds for children that have read this generation of the list of models.
     Proven(u64, Arc<RolloutTemplate>),
-    /// Codex has not passed the proof.
+    /// A rebuilt thread differs from a new one, or Codex rejects rebuilt threads.
     Failed,
 }
 
@@ -108,7 +108,15 @@ impl Conversations {
                     error = error_chain(&error),
                     "threads are not rebuilt: the provider's prompt cache misses after a restart"
                 );
-                Template::Failed
+                match error {
+                    ProofError::Different(_) => Template::Failed,
+                    // Another child may prove it.
+                    ProofError::Rejected { .. }
+                    | ProofError::Silent(_)
+                    | ProofError::Unreachable
+                    | ProofError::Io(_)
+                    | ProofError::Ended => return,
+                }
             }
         };
         self.lock().template = template;

@@ -122,6 +122,8 @@ fn template_holds_for_the_list_of_models_that_it_was_proven_with() {
 fn failed_proof_and_repeated_rejections_end_the_rebuilding() {
     let all = conversations();
     all.on_proof(1, Err(ProofError::Ended));
+    assert!(all.needs_proof(1), "by another child");
+    all.on_proof(1, Err(ProofError::Different("other")));
     assert!(!all.needs_proof(1) && all.template(1).is_none());
     let all = conversations();
     all.on_proof(1, Ok(template()));

@@ -62,6 +62,13 @@ fn end_of_response() -> String {
     format!("{record}\n")
 }
 
+/// Asks for the output of a call.
+fn ask(peer: &mut Peer, call_id: &str) {
+    let params = json!({"threadId": "T", "callId": call_id, "tool": "look", "arguments": {}});
+    let asked = json!({"id": call_id, "method": "item/tool/call", "params": params});
+    peer.sends(&asked.to_string());
+}
+
 fn read(peer: &mut Peer, lines: &[String]) {
     let output = peer.session.read_rollout(KEY, &lines.concat()).unwrap();
     peer.note(output);
@@ -92,6 +99,17 @@ fn thread_is_resumed_from_its_file_and_deleted_at_the_end() {
     assert!(!peer.methods().contains(&"thread/unsubscribe"));
     assert_eq!(peer.closed, 0);
     peer.respond("thread/delete", &json!({}));
+    assert_eq!(peer.closed, 1);
+}
+
+#[test]
+fn thread_that_codex_does_not_delete_is_unsubscribed() {
+    let mut peer = begin(request());
+    run(&mut peer);
+    peer.completes("completed", &json!(null));
+    peer.reject("thread/delete", -32600);
+    assert_eq!(peer.closed, 0);
+    peer.respond("thread/unsubscribe", &json!({}));
     assert_eq!(peer.closed, 1);
 }
 
@@ -157,8 +175,10 @@ fn records_of_the_file_finish_a_turn_with_calls() {
     let reasoning =
         json!({"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": "e"});
     read(&mut peer, &[item(reasoning), call("c1"), call("c2")]);
-    assert_eq!(finish_reason(&peer), None);
+    ask(&mut peer, "c1");
     read(&mut peer, &[end_of_response()]);
+    assert_eq!(finish_reason(&peer), None, "the outputs need both requests");
+    ask(&mut peer, "c2");
     let [
         Event::ReasoningItem(ReasoningItem {
             encrypted_content, ..
@@ -190,12 +210,27 @@ fn records_wait_for_the_text_that_comes_before_them() {
     peer.delta("text");
     assert!(!peer.events.iter().any(is_tool_call));
     peer.message_ends("text");
+    ask(&mut peer, "c1");
     let place = |wanted: &dyn Fn(&Event) -> bool| peer.events.iter().position(wanted);
     let text = place(&|event| *event == Event::Text("text".to_owned()));
     assert!(
         text.is_some() && text < place(&is_tool_call),
         "{:?}",
         peer.events
+    );
+    assert_eq!(finish_reason(&peer), Some(FinishReason::ToolCalls));
+}
+
+#[test]
+fn calls_that_codex_answers_itself_are_not_waited_for() {
+    let mut peer = running_with_tools();
+    let unknown =
+        json!({"type": "function_call", "call_id": "c1", "name": "unknown", "arguments": "{ }"});
+    let invalid =
+        json!({"type": "function_call", "call_id": "c2", "name": "look", "arguments": "no JSON"});
+    read(
+        &mut peer,
+        &[item(unknown), item(invalid), end_of_response()],
     );
     assert_eq!(finish_reason(&peer), Some(FinishReason::ToolCalls));
 }
@@ -219,8 +254,7 @@ fn end_of_the_turn_does_not_wait_for_notifications() {
 #[test]
 fn call_that_its_request_has_announced_is_sent_once() {
     let mut peer = running_with_tools();
-    let asked = json!({"id": 0, "method": "item/tool/call", "params": {"threadId": "T", "callId": "c1", "tool": "look", "arguments": {}}});
-    peer.sends(&asked.to_string());
+    ask(&mut peer, "c1");
     assert_eq!(peer.session.awaited_rollouts(), [KEY]);
     read(&mut peer, &[call("c1"), end_of_response()]);
     let calls = peer

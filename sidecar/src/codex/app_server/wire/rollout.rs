@@ -8,7 +8,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::incoming::RawItem;
+use super::names;
 use crate::codex::wire::TokenCounts;
+use crate::turn::{Tool, ToolCall};
 
 /// A thread that is rebuilt from a rollout file.
 #[derive(Debug, Clone)]
@@ -97,19 +100,34 @@ impl<'a> RolloutRecord<'a> {
 }
 
 impl RolloutRecord<'_> {
-    /// Returns the id of the item, if Codex sends notifications about it as the provider streams it.
-    pub(in crate::codex::app_server) fn awaited_item(&self) -> Option<String> {
+    /// Returns the id of the item, or of the call, if Codex sends a line about it that belongs before the record: the end of a
+    /// streamed item, or the request for the output of a call of an offered tool.
+    pub(in crate::codex::app_server) fn awaited_id(&self, offered: &[Tool]) -> Option<String> {
         let Self::Item { item, .. } = self else {
             return None;
         };
-        let item: AnnouncedItem = serde_json::from_str(item.get()).ok()?;
-        let is_announced = match item.kind.as_str() {
-            "message" => true,
-            "reasoning" => !item.summary.is_empty(),
-            _ => false,
-        };
-        item.id.filter(|_| is_announced)
+        let announced: AnnouncedItem = serde_json::from_str(item.get()).ok()?;
+        match announced.kind.as_str() {
+            "message" => announced.id,
+            "reasoning" => announced.id.filter(|_| !announced.summary.is_empty()),
+            "function_call" => requested_call(item, offered),
+            _ => None,
+        }
     }
+}
+
+/// Returns the id of a call if Codex asks for its output. Codex answers a call of an unknown tool, or with arguments that are
+/// not JSON, itself.
+fn requested_call(item: &RawValue, offered: &[Tool]) -> Option<String> {
+    let RawItem::FunctionCall(call) = serde_json::from_str(item.get()).ok()? else {
+        return None;
+    };
+    let call = ToolCall::from(call);
+    let is_offered = offered
+        .iter()
+        .any(|tool| names::is_call_of(&call, &tool.name, tool.namespace.as_deref()));
+    let is_json = serde_json::from_str::<IgnoredAny>(&call.arguments).is_ok();
+    (is_offered && is_json).then_some(call.call_id)
 }
 
 #[cfg(test)]

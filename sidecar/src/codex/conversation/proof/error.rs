@@ -12,6 +12,8 @@ pub(in crate::codex) enum ProofError {
     },
     #[error("Codex was silent after {0}")]
     Silent(&'static str),
+    #[error("Codex cannot reach a provider on a loopback port: NO_PROXY must have 127.0.0.1")]
+    Unreachable,
     #[error("{0}")]
     Different(&'static str),
     #[error("a file or port of the proof cannot be used")]

@@ -25,7 +25,7 @@ use crate::codex::conversation::id::ConversationId;
 const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// Time that Codex has for a request to the provider after the start of a turn; it took 20 ms.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A request of Codex to the model.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ const PROVIDER: &str = "codex-edge-proof";
 const ARGUMENTS: &str = "{ \"city\":  \"Oslo\", \"n\": 1.0 }";
 
 /// Time for a file of Codex to appear or to be complete; it took some milliseconds.
-const FILE_TIMEOUT: Duration = Duration::from_secs(2);
+const FILE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Time between two looks at a file.
 const FILE_POLL: Duration = Duration::from_millis(5);
@@ -100,7 +100,7 @@ impl ProofRun {
         let text = json!({"type": "output_text", "text": "ok"});
         let message =
             json!({"type": "message", "role": "assistant", "id": "msg_1", "content": [text]});
-        let request = self.answer(&[message]).await?;
+        let request = self.answer(&thread, &[message]).await?;
         self.client.wait_for("turn/completed", &thread).await?;
         let params = json!({"threadId": thread});
         self.client.call("thread/unsubscribe", params).await?;
@@ -139,7 +139,7 @@ impl ProofRun {
         self.inject(&thread).await?;
         rollout.skip();
         let turn = self.start_turn(&thread).await?;
-        let request = self.answer(&answer_with_call()).await?;
+        let request = self.answer(&thread, &answer_with_call()).await?;
         if !asks_for_same(new, &request, &session) {
             return Err(ProofError::Different(
                 "a rebuilt thread asks the model for something else",
@@ -159,11 +159,18 @@ impl ProofRun {
         Ok(())
     }
 
-    async fn answer(&mut self, items: &[Value]) -> Result<ModelRequest, ProofError> {
-        let request = self.provider.answer(items).await;
-        request.ok_or(ProofError::Silent(
-            "`turn/start`: the sidecar's provider was not asked",
-        ))
+    /// Answers the request of a thread's turn.
+    async fn answer(&mut self, thread: &str, items: &[Value]) -> Result<ModelRequest, ProofError> {
+        // Both are cancel safe: a turn that the provider has not answered sends nothing that the proof reads later.
+        tokio::select! {
+            request = self.provider.answer(items) => {
+                request.ok_or(ProofError::Silent("`turn/start`: the sidecar's provider was not asked"))
+            }
+            ended = self.client.wait_for("turn/completed", thread) => {
+                ended?;
+                Err(ProofError::Unreachable)
+            }
+        }
     }
 
     async fn inject(&mut self, thread: &str) -> Result<(), ProofError> {
