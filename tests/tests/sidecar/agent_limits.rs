@@ -192,7 +192,7 @@ async fn folder_over_its_limit_ends_the_turn() {
     eventually("the folder is removed", || turn_folders(folder.path()) == 0).await;
 }
 
-/// The processes whose command line is `sleep SECONDS`.
+/// The processes with the command line `sleep SECONDS`.
 fn sleepers(seconds: &str) -> Vec<i32> {
     let wanted = format!("sleep\0{seconds}\0");
     let entries = fs::read_dir("/proc").unwrap().flatten();
