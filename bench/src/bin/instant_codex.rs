@@ -144,7 +144,9 @@ fn on_call(call: &Call<'_>, workloads: &mut Workloads, threads: &mut u64, output
         "turn/start" => {
             let turn = format!("turn-of-{thread}");
             output.respond(id, &json!({"turn": {"id": turn, "status": "inProgress"}}));
-            let workload = workloads.get(thread).copied().unwrap_or_default();
+            let injected = workloads.get(thread).copied();
+            // Callers that inject no items give the text of the turn.
+            let workload = injected.unwrap_or_else(|| Workload::from_input(&call.params["input"]));
             spawn_local(run_turn(
                 thread.to_owned(),
                 turn,
