@@ -127,7 +127,9 @@ impl BareLoop {
 
     async fn initialize(&mut self) -> anyhow::Result<()> {
         let client = json!({"name": "bench", "title": "bench", "version": "0"});
-        let params = json!({"clientInfo": client, "capabilities": {"experimentalApi": true}});
+        let unwanted = json!(["thread/status/changed"]);
+        let capabilities = json!({"experimentalApi": true, "optOutNotificationMethods": unwanted});
+        let params = json!({"clientInfo": client, "capabilities": capabilities});
         self.call(0, "initialize", &params).await?;
         self.lines
             .next_line()
