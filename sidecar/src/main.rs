@@ -194,6 +194,8 @@ async fn serve(
     };
     let background = shutdown.background.clone();
     let state = Arc::new(AppState::new(config, backend, background, sinks));
+    let trim = allocator::trim_when_idle(state.body_memory(), shutdown.drain.clone());
+    tasks.spawn(trim);
     if let Some(listener) = admin_listener {
         let admin = Admin::new(Arc::clone(&state));
         // Ends with the start of the drain, so that a successor can bind the address.

@@ -13,6 +13,10 @@ use crate::command::{cargo, output, run};
 use crate::tools::{Tool, Tools};
 use crate::{build, workspace};
 
+/// The pinned peers, and the folder of their environment among the tools.
+const REQUIREMENTS: &str = "bench/peers/requirements.txt";
+const PEERS: &str = "bench-peers";
+
 /// Command line of `bench`.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
@@ -61,23 +65,36 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
     ] {
         bench.args(is_set.then_some(flag));
     }
-    if args.only.is_empty() || args.only.iter().any(|suite| suite == "peers") {
-        bench.arg("--peers").arg(peers(tools.dir(), &args.python)?);
+    let peers = if args.only.is_empty() || args.only.iter().any(|suite| suite == "peers") {
+        Some(install_peers(tools.dir(), &args.python)?)
+    } else {
+        // Another suite that compares peers does without them.
+        installed_peers(tools.dir())?
+    };
+    if let Some(python) = peers {
+        bench.arg("--peers").arg(python);
     }
     run(&mut bench)
 }
 
-/// Returns the Python interpreter of an environment with the pinned peers, and creates the environment if necessary.
-fn peers(tools: &Path, python: &Path) -> Result<PathBuf> {
-    let requirements = workspace::root().join("bench/peers/requirements.txt");
-    let pinned = fs::read(&requirements)?;
-    let dir = tools.join("bench-peers");
-    let own = dir.join("bin/python");
-    let installed = dir.join("requirements.txt");
+/// Returns the Python interpreter of the environment with the pinned peers, if it exists.
+fn installed_peers(tools: &Path) -> Result<Option<PathBuf>> {
+    let pinned = fs::read(workspace::root().join(REQUIREMENTS))?;
+    let dir = tools.join(PEERS);
     // Written last: a copy of the pinned list marks the environment as complete.
-    if fs::read(&installed).is_ok_and(|installed| installed == pinned) {
-        return Ok(own);
+    let is_complete =
+        fs::read(dir.join("requirements.txt")).is_ok_and(|installed| installed == pinned);
+    Ok(is_complete.then(|| dir.join("bin/python")))
+}
+
+/// Returns the Python interpreter of an environment with the pinned peers, and creates the environment if necessary.
+fn install_peers(tools: &Path, python: &Path) -> Result<PathBuf> {
+    if let Some(installed) = installed_peers(tools)? {
+        return Ok(installed);
     }
+    let requirements = workspace::root().join(REQUIREMENTS);
+    let dir = tools.join(PEERS);
+    let own = dir.join("bin/python");
     eprintln!("installing the peers");
     output(
         Command::new(python)
@@ -92,6 +109,6 @@ fn peers(tools: &Path, python: &Path) -> Result<PathBuf> {
             .arg(&requirements),
     )
     .context("cannot install the peers, which need Python 3.12 or newer (--python)")?;
-    fs::write(installed, pinned)?;
+    fs::copy(requirements, dir.join("requirements.txt"))?;
     Ok(own)
 }

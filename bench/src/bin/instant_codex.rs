@@ -5,7 +5,7 @@
 //! `{"deltas": 100, "pause_us": 20000}`. The text of each delta is the time of its write, so that a client can compute
 //! the delay of the delta.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,6 +25,9 @@ use tokio::time::{Instant, sleep_until};
 
 /// Deltas of a turn without pauses between two yields, so that concurrent turns alternate.
 const DELTAS_PER_YIELD: u32 = 64;
+
+/// The notification that a thread is idle, for which some gateways wait at the end of a turn.
+const STATUS: &str = "thread/status/changed";
 
 /// Output of `--version`: the version of Codex with the protocol of this program.
 const VERSION: &str = "codex-cli 0.169.0";
@@ -68,6 +71,8 @@ fn main() -> io::Result<()> {
 struct Output {
     pending: RefCell<Vec<u8>>,
     added: Notify,
+    /// Whether the client has opted out of [`STATUS`].
+    omits_status: Cell<bool>,
 }
 
 impl Output {
@@ -130,6 +135,12 @@ fn on_call(call: &Call<'_>, workloads: &mut Workloads, threads: &mut u64, output
     };
     let thread = call.params["threadId"].as_str().unwrap_or_default();
     match call.method {
+        "initialize" => {
+            let unwanted = call.params["capabilities"]["optOutNotificationMethods"].as_array();
+            let omits = unwanted.is_some_and(|names| names.iter().any(|name| name == STATUS));
+            output.omits_status.set(omits);
+            output.respond(id, &json!({}));
+        }
         "getAuthStatus" => output.respond(id, &json!({"requiresOpenaiAuth": false})),
         "thread/start" => {
             *threads += 1;
@@ -144,7 +155,9 @@ fn on_call(call: &Call<'_>, workloads: &mut Workloads, threads: &mut u64, output
         "turn/start" => {
             let turn = format!("turn-of-{thread}");
             output.respond(id, &json!({"turn": {"id": turn, "status": "inProgress"}}));
-            let workload = workloads.get(thread).copied().unwrap_or_default();
+            let injected = workloads.get(thread).copied();
+            // Callers that inject no items give the text of the turn.
+            let workload = injected.unwrap_or_else(|| Workload::from_input(&call.params["input"]));
             spawn_local(run_turn(
                 thread.to_owned(),
                 turn,
@@ -188,6 +201,12 @@ async fn run_turn(thread: String, turn: String, workload: Workload, output: Rc<O
     output.notify("thread/tokenUsage/updated", &params_with(usage));
     let completed = json!({"turn": {"id": turn, "items": [], "status": "completed"}});
     output.notify("turn/completed", &params_with(completed));
+    if !output.omits_status.get() {
+        output.notify(
+            STATUS,
+            &json!({"threadId": thread, "status": {"type": "idle"}}),
+        );
+    }
 }
 
 /// Returns the line of a delta, with the length of a line from Codex.

@@ -43,6 +43,8 @@ pub(crate) enum Pacing {
 #[derive(Debug)]
 pub(crate) struct BareLoop {
     _child: Child,
+    /// Stored, because tokio forgets the id of a child that has exited.
+    pid: i32,
     stdin: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
 }
@@ -107,7 +109,9 @@ impl BareLoop {
         let stdin = child.stdin.take().context("stdin is piped")?;
         let stdout = child.stdout.take().context("stdout is piped")?;
         let lines = BufReader::with_capacity(1 << 16, stdout).lines();
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
         let mut bare_loop = Self {
+            pid: pid.context("Codex has exited")?,
             _child: child,
             stdin,
             lines,
@@ -116,9 +120,16 @@ impl BareLoop {
         Ok(bare_loop)
     }
 
+    /// Returns the process id of the child.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+
     async fn initialize(&mut self) -> anyhow::Result<()> {
         let client = json!({"name": "bench", "title": "bench", "version": "0"});
-        let params = json!({"clientInfo": client, "capabilities": {"experimentalApi": true}});
+        let unwanted = json!(["thread/status/changed"]);
+        let capabilities = json!({"experimentalApi": true, "optOutNotificationMethods": unwanted});
+        let params = json!({"clientInfo": client, "capabilities": capabilities});
         self.call(0, "initialize", &params).await?;
         self.lines
             .next_line()

@@ -27,6 +27,16 @@ impl Workload {
             .and_then(|text| serde_json::from_str(text).ok())
             .unwrap_or_default()
     }
+
+    /// Returns the workload in the input of `turn/start`, or an empty workload. Gateways put text around a message.
+    pub fn from_input(input: &Value) -> Self {
+        let text = input[0]["text"].as_str().unwrap_or_default();
+        let object = text.find('{').zip(text.rfind('}'));
+        object
+            .and_then(|(start, end)| text.get(start..=end))
+            .and_then(|object| serde_json::from_str(object).ok())
+            .unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
@@ -46,5 +56,11 @@ mod tests {
         let workload = Workload::from_items(&json!([message("hello"), message(&prompt)]));
         assert_eq!((workload.deltas, workload.pause_us), (3, 7));
         assert_eq!(Workload::from_items(&json!([message("hello")])).deltas, 0);
+        let input = |text: &str| json!([{"type": "text", "text": text}]);
+        let wrapped = format!("<user>{prompt}</user>");
+        assert_eq!(Workload::from_input(&input(&wrapped)).deltas, 3);
+        for empty in [json!([]), input("hello"), input("}{")] {
+            assert_eq!(Workload::from_input(&empty).deltas, 0);
+        }
     }
 }

@@ -58,6 +58,11 @@ impl AppState {
         }
     }
 
+    /// Returns the budget for the memory of bodies and conversations.
+    pub fn body_memory(&self) -> MemoryBudget {
+        self.body_memory.clone()
+    }
+
     /// Returns a permit for work beside the threads that serve requests.
     ///
     /// # Errors

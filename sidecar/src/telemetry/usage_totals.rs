@@ -42,6 +42,11 @@ impl Interval {
             Self::Day => 86_400_000,
         }
     }
+
+    /// Returns the start of the bucket of a time in milliseconds since the Unix epoch.
+    pub(super) fn start(self, ts: u64) -> u64 {
+        ts - ts % self.length_ms()
+    }
 }
 
 /// The totals of a set of records.
@@ -90,19 +95,37 @@ impl From<&UsageRecord> for UsageRow {
     }
 }
 
+impl From<UsageRow> for Totals {
+    fn from(row: UsageRow) -> Self {
+        Self {
+            requests: 1,
+            errors: u64::from(row.is_failure),
+            prompt_tokens: row.prompt_tokens,
+            cached_tokens: row.cached_tokens,
+            completion_tokens: row.completion_tokens,
+            reasoning_tokens: row.reasoning_tokens,
+            total_tokens: row.total_tokens,
+        }
+    }
+}
+
 impl Totals {
-    fn add(&mut self, row: UsageRow) {
-        self.requests += 1;
-        self.errors += u64::from(row.is_failure);
-        for (sum, tokens) in [
-            (&mut self.prompt_tokens, row.prompt_tokens),
-            (&mut self.cached_tokens, row.cached_tokens),
-            (&mut self.completion_tokens, row.completion_tokens),
-            (&mut self.reasoning_tokens, row.reasoning_tokens),
-            (&mut self.total_tokens, row.total_tokens),
+    pub(super) fn add(&mut self, row: UsageRow) {
+        self.add_sums(&row.into());
+    }
+
+    fn add_sums(&mut self, other: &Self) {
+        for (sum, more) in [
+            (&mut self.requests, other.requests),
+            (&mut self.errors, other.errors),
+            (&mut self.prompt_tokens, other.prompt_tokens),
+            (&mut self.cached_tokens, other.cached_tokens),
+            (&mut self.completion_tokens, other.completion_tokens),
+            (&mut self.reasoning_tokens, other.reasoning_tokens),
+            (&mut self.total_tokens, other.total_tokens),
         ] {
             // Saturating, because the log is a file that may have been edited.
-            *sum = sum.saturating_add(tokens);
+            *sum = sum.saturating_add(more);
         }
     }
 }
@@ -119,10 +142,15 @@ pub struct UsageTotals {
 impl UsageTotals {
     /// Adds a record to the totals and, with an `interval`, to its bucket.
     pub fn add(&mut self, row: UsageRow, interval: Option<Interval>) {
-        self.totals.add(row);
-        if let Some(length) = interval.map(Interval::length_ms) {
-            let bucket = row.ts - row.ts % length;
-            self.buckets.entry(bucket).or_default().add(row);
+        self.add_sums(&row.into(), row.ts, interval);
+    }
+
+    /// Adds the sums of records to the totals and, with an `interval`, to the bucket of `ts`, which is that of them all.
+    pub(super) fn add_sums(&mut self, sums: &Totals, ts: u64, interval: Option<Interval>) {
+        self.totals.add_sums(sums);
+        if let Some(interval) = interval {
+            let bucket = self.buckets.entry(interval.start(ts)).or_default();
+            bucket.add_sums(sums);
         }
     }
 }

@@ -21,6 +21,8 @@ struct Account {
 #[derive(Debug, Default)]
 struct Held {
     bytes: usize,
+    /// The most that was held since the last call of [`MemoryBudget::take_peak`].
+    peak_bytes: usize,
     /// Only clients that hold memory.
     by_client: HashMap<String, usize>,
 }
@@ -71,6 +73,13 @@ impl MemoryBudget {
     /// Returns the memory that is held, in bytes.
     pub fn held_bytes(&self) -> usize {
         self.0.lock().bytes
+    }
+
+    /// Returns the most memory that was held since the last call, in bytes.
+    pub fn take_peak(&self) -> usize {
+        let mut held = self.0.lock();
+        let now = held.bytes;
+        std::mem::replace(&mut held.peak_bytes, now)
     }
 }
 
@@ -156,6 +165,7 @@ impl Held {
             });
         }
         self.bytes = all;
+        self.peak_bytes = self.peak_bytes.max(all);
         self.by_client.insert(client.to_owned(), of_client);
         Ok(())
     }
@@ -185,6 +195,18 @@ mod tests {
         let mut reservation = budget.reservation(client);
         reservation.resize(bytes)?;
         Ok(reservation)
+    }
+
+    #[test]
+    fn peak_is_the_most_that_was_held_since_it_was_taken() {
+        let budget = MemoryBudget::new(1000);
+        assert_eq!(budget.take_peak(), 0);
+        let kept = reserve(&budget, "ann", 100).unwrap();
+        drop(reserve(&budget, "bob", 200).unwrap());
+        assert_eq!(budget.take_peak(), 300);
+        assert_eq!(budget.take_peak(), 100, "what is held still");
+        drop(kept);
+        assert_eq!((budget.take_peak(), budget.take_peak()), (100, 0));
     }
 
     #[test]

@@ -3,12 +3,13 @@
 
 use serde_json::json;
 use tests::envoy::{Envoy, EnvoyOptions};
-use tests::http::{BufferedResponse, Version, bearer, post};
+use tests::http::{BufferedResponse, DEADLINE, Version, bearer, post};
 use tests::processes::resident_kib;
 use tests::upstream::Behavior;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::stack::{CHAT, KEY, assert_error, start_with};
 
@@ -101,4 +102,16 @@ async fn unfinished_bodies_of_one_key_are_bounded_while_another_key_is_served() 
     );
     let served = envoy.connect(Version::H1).await.send(body).await.unwrap();
     assert_eq!(served.status, 200);
+    // Without the soft limit of its allocator, Envoy keeps the memory for minutes.
+    let given_back = async {
+        while resident_kib(envoy.pid()) > idle + idle / 10 {
+            assert_eq!(small_chat(&envoy, OTHER_KEY).await.status, 200);
+        }
+    };
+    let given_back = timeout(DEADLINE, given_back).await;
+    assert!(
+        given_back.is_ok(),
+        "{idle} KiB idle, {} KiB kept",
+        resident_kib(envoy.pid())
+    );
 }

@@ -192,10 +192,15 @@ async fn folder_over_its_limit_ends_the_turn() {
     eventually("the folder is removed", || turn_folders(folder.path()) == 0).await;
 }
 
-/// The processes whose command line is `sleep SECONDS`.
+/// A number of seconds that no other run of the tests sleeps for.
+fn own_seconds(kind: u32) -> String {
+    (kind * 10_000_000 + std::process::id()).to_string()
+}
+
+/// The processes with the command line `sleep SECONDS`.
 fn sleepers(seconds: &str) -> Vec<i32> {
     let wanted = format!("sleep\0{seconds}\0");
-    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter(|pid| {
         fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == wanted.as_bytes())
@@ -205,6 +210,7 @@ fn sleepers(seconds: &str) -> Vec<i32> {
 
 #[tokio::test]
 async fn turn_with_too_many_processes_or_too_much_memory_ends() {
+    let seconds = own_seconds(1);
     for codex in [Tool::Codex, Tool::CodexOldest] {
         for mode in ["read-only", "danger-full-access"] {
             let (model, sidecar) = start_codex(codex, |options| {
@@ -221,9 +227,11 @@ async fn turn_with_too_many_processes_or_too_much_memory_ends() {
             // Without a sandbox, detached processes can be missed.
             let many = match mode {
                 "read-only" => {
-                    "for i in $(seq 40); do (cd /; env -i setsid sh -c 'sleep 3001 &'); done"
+                    format!(
+                        "for i in $(seq 40); do (cd /; env -i setsid sh -c 'sleep {seconds} &'); done"
+                    )
                 }
-                _ => "for i in $(seq 40); do sleep 3001 & done; wait",
+                _ => format!("for i in $(seq 40); do sleep {seconds} & done; wait"),
             };
             for (command, code, variable) in [
                 (
@@ -233,7 +241,7 @@ async fn turn_with_too_many_processes_or_too_much_memory_ends() {
                 ),
                 // A line without an end, which `tail` keeps in memory.
                 (
-                    "{ head -c 400000000 /dev/zero; sleep 3001; } | tail -n 1",
+                    format!("{{ head -c 400000000 /dev/zero; sleep {seconds}; }} | tail -n 1"),
                     "agent_memory_exceeded",
                     "PROXY_AGENT_MEMORY_MAX_MIB",
                 ),
@@ -247,7 +255,7 @@ async fn turn_with_too_many_processes_or_too_much_memory_ends() {
                 assert_error(&response, 502, code);
                 let message = response.json()["error"]["message"].to_string();
                 assert!(message.contains(variable), "{mode}: {message}");
-                eventually("the processes end", || sleepers("3001").is_empty()).await;
+                eventually("the processes end", || sleepers(&seconds).is_empty()).await;
             }
             let after = run(&sidecar, "a", "echo still").await;
             assert_eq!(after.status, 200, "{mode}: {after:?}");
@@ -257,27 +265,33 @@ async fn turn_with_too_many_processes_or_too_much_memory_ends() {
 
 #[tokio::test]
 async fn processes_that_an_agent_leaves_behind_end_with_its_turn() {
+    let seconds = own_seconds(2);
     let (model, sidecar) =
         start_with(|options| options.env("PROXY_SANDBOX_MODE", "danger-full-access")).await;
-    for detached in [
-        "nohup setsid sleep 3002 >/dev/null 2>&1 &",
-        "(cd / && exec setsid sleep 3002) >/dev/null 2>&1 &",
-        "env -i setsid sleep 3002 >/dev/null 2>&1 &",
-    ] {
+    for (number, detached) in [
+        format!("nohup setsid sleep {seconds} >/dev/null 2>&1 &"),
+        format!("(cd / && exec setsid sleep {seconds}) >/dev/null 2>&1 &"),
+        format!("env -i setsid sleep {seconds} >/dev/null 2>&1 &"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
         // Held, so that the process can be seen to run until the turn ends.
-        let call = json!({"call": "exec_command", "arguments": {"cmd": format!("{detached} sleep 0.3; echo left")}});
-        let script = json!([[call], [{"hold": "end"}, {"text": "done"}]]);
+        let end = format!("end-{number}");
+        let command = format!("{detached} sleep 0.3; echo left");
+        let call = json!({"call": "exec_command", "arguments": {"cmd": command}});
+        let script = json!([[call], [{"hold": end}, {"text": "done"}]]);
         let mut connection = sidecar.connect().await;
-        let turn = tokio::spawn(async move {
-            let request = agent("a", &script, &json!({}));
-            connection.send(request).await.expect("a response arrives")
-        });
-        eventually("the process runs", || !sleepers("3002").is_empty()).await;
-        model.release("end");
-        let response = turn.await.unwrap();
+        let turn = connection.send(agent("a", &script, &json!({})));
+        let release = async {
+            eventually("the process runs", || !sleepers(&seconds).is_empty()).await;
+            model.release(&end);
+        };
+        let (response, ()) = tokio::join!(turn, release);
+        let response = response.expect("a response arrives");
         assert_eq!(response.status, 200, "{response:?}");
         assert!(command_output(&model).contains("left"));
-        eventually("the process ends", || sleepers("3002").is_empty()).await;
+        eventually("the process ends", || sleepers(&seconds).is_empty()).await;
     }
 }
 

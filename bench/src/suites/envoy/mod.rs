@@ -10,3 +10,4 @@ mod upstream;
 mod variant;
 
 pub(super) use suite::run;
+pub(super) use upstream::Upstream;

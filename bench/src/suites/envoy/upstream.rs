@@ -15,7 +15,7 @@ const RESPONSE: &[u8] =
 
 /// A running upstream. Its threads end with their connections, or with the process.
 #[derive(Debug)]
-pub(super) struct Upstream {
+pub(in crate::suites) struct Upstream {
     dir: TempDir,
 }
 
@@ -24,7 +24,7 @@ impl Upstream {
     ///
     /// # Errors
     /// When the socket cannot be created in a temporary folder.
-    pub(super) fn start() -> io::Result<Self> {
+    pub(in crate::suites) fn start() -> io::Result<Self> {
         let dir = TempDir::new()?;
         let listener = UnixListener::bind(dir.path().join("up.sock"))?;
         thread::spawn(move || {
@@ -35,7 +35,7 @@ impl Upstream {
         Ok(Self { dir })
     }
 
-    pub(super) fn socket(&self) -> PathBuf {
+    pub(in crate::suites) fn socket(&self) -> PathBuf {
         self.dir.path().join("up.sock")
     }
 }

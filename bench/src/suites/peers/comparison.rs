@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use anyhow::Context;
 use tests::codex_models::default_model;
+use xtask::tools::{Tool, Tools};
 
 use super::observe::{Gateway, Observed, observe};
 use super::peer::{PEERS, Peer, PeerSpec};
@@ -91,7 +93,9 @@ async fn observe_peer(
 ) -> anyhow::Result<Observed> {
     let model = start_model().await?;
     let home = create_home(&model)?;
-    let peer = Peer::start(spec, python, home.path()).await?;
+    let codex = Tools::open().executable(Tool::Codex)?;
+    let programs = codex.parent().context("Codex is not in a directory")?;
+    let peer = Peer::start(spec, python, home.path(), programs).await?;
     let gateway = Gateway {
         target: Target::Tcp(peer.address()),
         model: default_model(),

@@ -7,3 +7,4 @@ mod observe;
 mod peer;
 
 pub(super) use comparison::run;
+pub(super) use peer::{PEERS, Peer, PeerSpec};

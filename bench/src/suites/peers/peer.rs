@@ -15,7 +15,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 use xtask::command::bound_to_parent;
-use xtask::tools::{Tool, Tools};
 
 use crate::client::KEY;
 
@@ -24,9 +23,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Package and command line of a peer.
 #[derive(Debug)]
-pub(super) struct PeerSpec {
-    pub(super) package: &'static str,
-    pub(super) version: &'static str,
+pub(in crate::suites) struct PeerSpec {
+    pub(in crate::suites) package: &'static str,
+    pub(in crate::suites) version: &'static str,
     /// Argument of `python -m`.
     module: &'static str,
     /// Arguments of the module; `PORT` is replaced with the port.
@@ -36,7 +35,7 @@ pub(super) struct PeerSpec {
 }
 
 /// The packages on PyPI that run the Codex CLI. Packages that call the model's API themselves are not comparable.
-pub(super) const PEERS: [PeerSpec; 3] = [
+pub(in crate::suites) const PEERS: [PeerSpec; 3] = [
     PeerSpec {
         package: "codex-gateway",
         version: "0.1.2",
@@ -66,7 +65,7 @@ pub(super) const PEERS: [PeerSpec; 3] = [
 
 /// A running peer. Its process group is killed when the value is dropped.
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(in crate::suites) struct Peer {
     process: Child,
     /// Stored, because tokio forgets the id of a child that has exited.
     pid: Pid,
@@ -74,11 +73,17 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Starts the peer with `home` as its `CODEX_HOME`, and waits until it accepts connections.
+    /// Starts the peer with `home` as its `CODEX_HOME` and the program `codex` in the folder `programs`, and waits until it
+    /// accepts connections.
     ///
     /// # Errors
     /// When the process exits first, with the last line of its log.
-    pub(super) async fn start(spec: &PeerSpec, python: &Path, home: &Path) -> anyhow::Result<Self> {
+    pub(in crate::suites) async fn start(
+        spec: &PeerSpec,
+        python: &Path,
+        home: &Path,
+        programs: &Path,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         // Released for the peer, which cannot choose a free port itself.
@@ -91,7 +96,7 @@ impl Peer {
             .args(["-m", spec.module])
             .args(spec.arguments.iter().map(|text| fill(text)))
             .env_clear()
-            .env("PATH", path_with_codex()?)
+            .env("PATH", path_with(programs)?)
             .env("HOME", home)
             .env("CODEX_HOME", home)
             .envs(
@@ -120,11 +125,11 @@ impl Peer {
         Ok(peer)
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(in crate::suites) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(super) fn pid(&self) -> i32 {
+    pub(in crate::suites) fn pid(&self) -> i32 {
         self.pid.as_raw()
     }
 
@@ -149,12 +154,10 @@ impl Drop for Peer {
     }
 }
 
-/// Returns `PATH` with the pinned Codex first; the peers start `codex` by name.
-fn path_with_codex() -> anyhow::Result<OsString> {
-    let codex = Tools::open().executable(Tool::Codex)?;
-    let directory = codex.parent().context("Codex is not in a directory")?;
+/// Returns `PATH` with `programs` first; the peers start `codex` by name.
+fn path_with(programs: &Path) -> anyhow::Result<OsString> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     Ok(std::env::join_paths(
-        std::iter::once(directory.to_owned()).chain(std::env::split_paths(&path)),
+        std::iter::once(programs.to_owned()).chain(std::env::split_paths(&path)),
     )?)
 }

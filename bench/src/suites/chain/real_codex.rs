@@ -4,15 +4,15 @@
 
 use std::time::Duration;
 
-use super::real_codex::{PROMPT, start_model};
-use super::stack::Stack;
 use crate::client::{chat, closed_loop};
 use crate::plot::{Figure, Series};
-use crate::report::{Cell, Section, Table};
+use crate::report::{Cell, Table};
 use crate::settings::Settings;
 use crate::stats::{count, medians};
+use crate::suites::real_codex::{PROMPT, start_model};
+use crate::suites::stack::Stack;
 
-pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
+pub(super) async fn run(settings: &Settings) -> anyhow::Result<(Table, Figure)> {
     let columns = [
         "turns/s",
         "first token p50, ms",
@@ -47,11 +47,7 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
         groups: None,
         series: vec![Series::new("p50", p50), Series::new("p95", p95)],
     };
-    Ok(Section {
-        name: "chain",
-        tables: vec![table],
-        figures: vec![figure],
-    })
+    Ok((table, figure))
 }
 
 /// Returns one number per column of the table.
