@@ -6,12 +6,8 @@ use std::collections::VecDeque;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::calls::Call;
-use super::ids::{ThreadId, TurnKey};
-use super::session::AppServerSession;
-use super::thread::Thread;
-use super::wire;
-use crate::turn::{Digest, TurnRequest};
+use super::ids::ThreadId;
+use crate::turn::Digest;
 
 /// New threads whose settings are remembered. Settings that two of them have get a thread ahead.
 const RECENT: usize = 16;
@@ -42,8 +38,21 @@ enum AheadState {
 }
 
 impl ThreadsAhead {
+    /// Starts at most `limit` threads.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            ..Self::default()
+        }
+    }
+
+    /// Forgets settings with which no thread can be started. A turn with them gets the reason.
+    pub(super) fn forget(&mut self, settings: Digest) {
+        self.ahead.retain(|ahead| ahead.settings != settings);
+    }
+
     /// Takes the thread with these settings, and wants another one.
-    fn take(&mut self, settings: Digest) -> Option<ThreadId> {
+    pub(super) fn take(&mut self, settings: Digest) -> Option<ThreadId> {
         let index = self.index(settings)?;
         let mut ahead = self.ahead.remove(index)?;
         let state = std::mem::replace(&mut ahead.state, AheadState::Wanted);
@@ -61,7 +70,7 @@ impl ThreadsAhead {
     }
 
     /// Notes the settings of a new thread. Returns a thread that makes room for them.
-    fn note(&mut self, settings: Digest, start: &impl Serialize) -> Option<ThreadId> {
+    pub(super) fn note(&mut self, settings: Digest, start: &impl Serialize) -> Option<ThreadId> {
         if self.limit == 0 {
             return None;
         }
@@ -88,7 +97,7 @@ impl ThreadsAhead {
     }
 
     /// Returns the next thread to start, unless one is being started.
-    fn next(&mut self) -> Option<(Digest, Box<RawValue>)> {
+    pub(super) fn next(&mut self) -> Option<(Digest, Box<RawValue>)> {
         let is_starting = |ahead: &ThreadAhead| matches!(ahead.state, AheadState::Starting);
         if self.ahead.iter().any(is_starting) {
             return None;
@@ -100,7 +109,7 @@ impl ThreadsAhead {
     }
 
     /// Takes a thread that was started, or returns it if its settings are not wanted any more.
-    fn on_started(&mut self, settings: Digest, thread: ThreadId) -> Option<ThreadId> {
+    pub(super) fn on_started(&mut self, settings: Digest, thread: ThreadId) -> Option<ThreadId> {
         match self.index(settings) {
             Some(index) => {
                 self.ahead[index].state = AheadState::Started(thread);
@@ -113,59 +122,5 @@ impl ThreadsAhead {
     fn index(&self, settings: Digest) -> Option<usize> {
         let mut all = self.ahead.iter();
         all.position(|ahead| ahead.settings == settings)
-    }
-}
-
-impl AppServerSession {
-    /// Starts at most `limit` threads ahead.
-    pub(in crate::codex) fn start_threads_ahead(&mut self, limit: usize) {
-        self.ahead.limit = limit;
-    }
-
-    /// Begins a turn of the chat profile on a thread that was started ahead. Returns the request if there is none.
-    pub(super) fn begin_ahead(
-        &mut self,
-        key: TurnKey,
-        request: TurnRequest,
-    ) -> Result<(), Box<TurnRequest>> {
-        let Some(settings) = request.digest.prefix(0) else {
-            return Err(Box::new(request));
-        };
-        let thread = self.ahead.take(settings);
-        let start = wire::ThreadStart::new(&request, None);
-        let given_up = self.ahead.note(settings, &start);
-        self.discard(given_up.as_ref());
-        let Some(id) = thread else {
-            return Err(Box::new(request));
-        };
-        let started = Thread::new(request, self.keeps_threads, self.now);
-        self.threads.insert(key, started);
-        self.on_thread_started(key, id);
-        Ok(())
-    }
-
-    /// Starts the next thread ahead, at the end of a turn, so that it does not delay one.
-    pub(super) fn start_next_ahead(&mut self) {
-        if let Some((settings, start)) = self.ahead.next() {
-            self.call(Call::StartAhead(settings), &start);
-        }
-    }
-
-    /// Handles a thread that was started ahead.
-    pub(super) fn on_started_ahead(&mut self, settings: Digest, thread: ThreadId) {
-        let given_up = self.ahead.on_started(settings, thread);
-        self.discard(given_up.as_ref());
-        self.start_next_ahead();
-    }
-
-    /// Forgets settings with which no thread can be started. A turn with them gets the reason.
-    pub(super) fn on_ahead_failed(&mut self, settings: Digest) {
-        self.ahead.ahead.retain(|ahead| ahead.settings != settings);
-    }
-
-    fn discard(&mut self, thread: Option<&ThreadId>) {
-        if let Some(thread_id) = thread {
-            self.call(Call::Discard, &wire::AboutOneThread { thread_id });
-        }
     }
 }

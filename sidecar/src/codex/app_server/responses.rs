@@ -133,7 +133,7 @@ impl AppServerSession {
                 Ok(())
             }
             Call::StartAhead(settings) => {
-                self.on_ahead_failed(settings);
+                self.ahead.forget(settings);
                 Ok(())
             }
             // The turn was over first; its `turn/completed` is on the way.
@@ -170,7 +170,7 @@ impl AppServerSession {
             Call::TurnInterrupt(key) => self.fail(key, TurnError::Protocol),
             Call::ThreadUnsubscribe(key) | Call::ThreadDelete(key) => self.close(key),
             Call::Discard => {}
-            Call::StartAhead(settings) => self.on_ahead_failed(settings),
+            Call::StartAhead(settings) => self.ahead.forget(settings),
             Call::AccountRead => return Ok(()), // Waits for the network, and holds no thread.
         }
         tracing::warn!(method = call.method(), "call timed out");

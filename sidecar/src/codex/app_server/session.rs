@@ -16,7 +16,7 @@ use super::thread::{Continuation, KeptThread, Next, Reaction, Thread};
 use super::{requests, wire};
 use crate::codex::launch::sandbox::Workspace;
 use crate::codex::rate_limits::SharedRateLimits;
-use crate::turn::{Event, Outcome, ToolCall, TurnError, TurnRequest};
+use crate::turn::{Digest, Event, Outcome, ToolCall, TurnError, TurnRequest};
 
 /// Time that a turn may run on after its interrupt; Codex took 2 to 5 ms.
 pub(super) const INTERRUPT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -147,6 +147,50 @@ impl AppServerSession {
         let thread = Thread::new(request, stays_loaded, self.now);
         self.threads.insert(key, thread);
         self.take_output()
+    }
+
+    /// Starts at most `limit` threads ahead.
+    pub(in crate::codex) fn start_threads_ahead(&mut self, limit: usize) {
+        self.ahead = ThreadsAhead::new(limit);
+    }
+
+    /// Begins a turn of the chat profile on a thread that was started ahead. Returns the request if no such
+    /// thread is there.
+    fn begin_ahead(&mut self, key: TurnKey, request: TurnRequest) -> Result<(), Box<TurnRequest>> {
+        let Some(settings) = request.digest.prefix(0) else {
+            return Err(Box::new(request));
+        };
+        let thread = self.ahead.take(settings);
+        let start = wire::ThreadStart::new(&request, None);
+        let given_up = self.ahead.note(settings, &start);
+        self.discard(given_up.as_ref());
+        let Some(id) = thread else {
+            return Err(Box::new(request));
+        };
+        let started = Thread::new(request, self.keeps_threads, self.now);
+        self.threads.insert(key, started);
+        self.on_thread_started(key, id);
+        Ok(())
+    }
+
+    /// Starts the next thread ahead, at the end of a turn, so that it does not delay one.
+    fn start_next_ahead(&mut self) {
+        if let Some((settings, start)) = self.ahead.next() {
+            self.call(Call::StartAhead(settings), &start);
+        }
+    }
+
+    /// Handles a thread that was started ahead.
+    pub(super) fn on_started_ahead(&mut self, settings: Digest, thread: ThreadId) {
+        let given_up = self.ahead.on_started(settings, thread);
+        self.discard(given_up.as_ref());
+        self.start_next_ahead();
+    }
+
+    fn discard(&mut self, thread: Option<&ThreadId>) {
+        if let Some(thread_id) = thread {
+            self.call(Call::Discard, &wire::AboutOneThread { thread_id });
+        }
     }
 
     /// Begins a turn under a new `key`, on the thread of an earlier one.
