@@ -24,8 +24,9 @@ pub(super) const ATTACKER: &str = "the-key-of-the-attacker-of-the-bench-run";
 /// Length of a body that is never finished: the limit of Envoy and the sidecar.
 const BODY_BYTES: usize = 16 << 20;
 
-/// Length of a chat in short messages.
+/// Length of a long chat, and the number of its messages: a little fewer than the sidecar accepts.
 const LONG_CHAT_BYTES: usize = 8 << 20;
+const LONG_CHAT_MESSAGES: usize = 16_000;
 
 /// Width and height of the image, in pixels.
 const IMAGE_SIDE: u32 = 16_000;
@@ -38,7 +39,7 @@ const REFUSAL_PAUSE: Duration = Duration::from_millis(50);
 pub(super) enum Attack {
     /// Chats of 16 MiB without their last octet.
     UnfinishedBodies,
-    /// Whole chats of 8 MiB in short messages, which take a multiple of their JSON in memory.
+    /// Whole chats of 8 MiB in many messages, which a child reads to their ends.
     WholeBodies,
     /// Chats with an image that is small in bytes and large in pixels.
     LargeImages,
@@ -178,8 +179,10 @@ async fn send_unfinished(envoy: SocketAddr) -> anyhow::Result<()> {
 
 /// A chat of 8 MiB with its model at the end. The last message asks the instant child for an answer.
 fn long_chat() -> Bytes {
-    let message = json!({"role": "user", "content": "a"});
-    let mut messages = vec![message; LONG_CHAT_BYTES / r#"{"role":"user","content":"a"},"#.len()];
+    let text_bytes =
+        LONG_CHAT_BYTES / LONG_CHAT_MESSAGES - r#"{"role":"user","content":""},"#.len();
+    let message = json!({"role": "user", "content": "a".repeat(text_bytes)});
+    let mut messages = vec![message; LONG_CHAT_MESSAGES];
     messages.push(json!({"role": "user", "content": Workload::default().prompt()}));
     let body = json!({"messages": messages, "model": "codex-5"});
     body.to_string().into()
