@@ -151,6 +151,11 @@ impl TurnRequest {
         self.conversation.iter().map(Item::chars).sum()
     }
 
+    /// Whether the conversation has output of the model: an earlier request of it has been answered.
+    pub fn has_answer(&self) -> bool {
+        self.conversation.iter().any(Item::is_answer)
+    }
+
     /// Returns the images of the conversation, oldest first.
     pub fn images(&self) -> impl Iterator<Item = &Image> {
         self.conversation.iter().flat_map(Item::images)
@@ -193,6 +198,15 @@ impl Item {
             Content::Image(image) => Some(image),
             Content::Text(_) => None,
         })
+    }
+
+    /// Whether the model made the item.
+    pub fn is_answer(&self) -> bool {
+        match self {
+            Self::Message(message) => message.role == Role::Assistant,
+            Self::ToolCall(_) => true,
+            Self::ToolOutput(_) | Self::Reasoning(_) => false,
+        }
     }
 
     /// Forgets the places of the images: they belong to an earlier request, which has checked them.

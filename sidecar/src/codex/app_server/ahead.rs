@@ -70,7 +70,11 @@ impl ThreadsAhead {
     }
 
     /// Notes the settings of a new thread. Returns a thread that makes room for them.
-    pub(super) fn note(&mut self, settings: Digest, start: &impl Serialize) -> Option<ThreadId> {
+    pub(super) fn note<P: Serialize>(
+        &mut self,
+        settings: Digest,
+        start: impl FnOnce() -> P,
+    ) -> Option<ThreadId> {
         if self.limit == 0 {
             return None;
         }
@@ -84,7 +88,7 @@ impl ThreadsAhead {
         }
         self.ahead.push_back(ThreadAhead {
             settings,
-            start: to_raw_value(start).expect("the parameters have string keys"),
+            start: to_raw_value(&start()).expect("the parameters have string keys"),
             state: AheadState::Wanted,
         });
         if self.ahead.len() <= self.limit {

@@ -70,8 +70,7 @@ impl AppServerSession {
             }
             self.accepted_tools.insert(tools);
         }
-        let params = wire::AboutOneThread { thread_id: checked };
-        self.call(Call::Discard, &params);
+        self.discard(checked);
         self.resume(key);
         true
     }
@@ -100,8 +99,7 @@ impl AppServerSession {
             id.0 == expected.id && session_id.as_ref() == Some(&expected.session)
         });
         if !is_ours {
-            let params = wire::AboutOneThread { thread_id: &id };
-            self.call(Call::Discard, &params);
+            self.discard(&id);
             self.start_instead(key);
             return;
         }

@@ -161,9 +161,10 @@ impl AppServerSession {
             return Err(Box::new(request));
         };
         let thread = self.ahead.take(settings);
-        let start = wire::ThreadStart::new(&request, None);
-        let given_up = self.ahead.note(settings, &start);
-        self.discard(given_up.as_ref());
+        let start = || wire::ThreadStart::new(&request, None);
+        if let Some(given_up) = self.ahead.note(settings, start) {
+            self.discard(&given_up);
+        }
         let Some(id) = thread else {
             return Err(Box::new(request));
         };
@@ -182,15 +183,15 @@ impl AppServerSession {
 
     /// Handles a thread that was started ahead.
     pub(super) fn on_started_ahead(&mut self, settings: Digest, thread: ThreadId) {
-        let given_up = self.ahead.on_started(settings, thread);
-        self.discard(given_up.as_ref());
+        if let Some(given_up) = self.ahead.on_started(settings, thread) {
+            self.discard(&given_up);
+        }
         self.start_next_ahead();
     }
 
-    fn discard(&mut self, thread: Option<&ThreadId>) {
-        if let Some(thread_id) = thread {
-            self.call(Call::Discard, &wire::AboutOneThread { thread_id });
-        }
+    /// Ends a thread without a turn in Codex.
+    pub(super) fn discard(&mut self, thread_id: &ThreadId) {
+        self.call(Call::Discard, &wire::AboutOneThread { thread_id });
     }
 
     /// Begins a turn under a new `key`, on the thread of an earlier one.
@@ -215,8 +216,8 @@ impl AppServerSession {
             Ok(continued) => continued,
             Err((thread, request)) => {
                 self.threads.insert(earlier, thread);
-                let given_up = self.give_up(earlier);
-                self.output = given_up;
+                let now = self.now;
+                self.advance(earlier, |thread| thread.give_up_kept(now));
                 return Err(request);
             }
         };

@@ -5,7 +5,7 @@ use std::future::pending;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::conversations::{Conversations, has_answer};
+use super::conversations::Conversations;
 use super::id::{ConversationId, SessionId};
 use super::proof::Proof;
 use super::rollout::{Rollout, RolloutPlace};
@@ -79,7 +79,7 @@ impl ChildConversations {
 
     /// Whether the turn waits for the end of the proof, which decides about its thread.
     pub(in crate::codex) fn holds(&self, client: &str, request: &TurnRequest) -> bool {
-        self.proof.is_some() && has_answer(request) && self.shared.id(client, request).is_some()
+        self.proof.is_some() && request.has_answer() && self.shared.id(client, request).is_some()
     }
 
     /// Forgets the session id of the conversation's last thread here, since another sidecar has rebuilt the thread under the
@@ -99,7 +99,7 @@ impl ChildConversations {
     ) -> Option<RebuiltThread> {
         let conversation = self.shared.id(client, request)?;
         self.turns.insert(key, conversation);
-        if !has_answer(request) {
+        if !request.has_answer() {
             return None;
         }
         let (thread, rollout) = self.write_rollout(conversation, request)?;

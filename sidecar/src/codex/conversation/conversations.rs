@@ -11,7 +11,7 @@ use super::proof::ProofError;
 use super::secret::ConversationSecret;
 use super::template::RolloutTemplate;
 use crate::error_chain;
-use crate::turn::{Item, Profile, Role, TurnRequest};
+use crate::turn::{Profile, TurnRequest};
 
 /// Characters of a prompt below which the provider caches nothing: 1,024 tokens of four characters. OpenAI API, "Prompt
 /// caching".
@@ -182,15 +182,6 @@ impl Conversations {
         // A panic while the state is locked leaves it usable: each change is one assignment.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether the conversation has output of the model: an earlier request of it has been answered.
-pub(in crate::codex) fn has_answer(request: &TurnRequest) -> bool {
-    request.conversation.iter().any(|item| match item {
-        Item::Message(message) => message.role == Role::Assistant,
-        Item::ToolCall(_) => true,
-        Item::ToolOutput(_) | Item::Reasoning(_) => false,
-    })
 }
 
 /// Whether the prompt is long enough for the provider's cache.

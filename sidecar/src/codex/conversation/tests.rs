@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::value::RawValue;
 
-use super::conversations::{Conversations, has_answer};
+use super::conversations::Conversations;
 use super::id::SessionId;
 use super::proof::ProofError;
 use super::secret::ConversationSecret;
@@ -92,9 +92,9 @@ fn answers_of_the_model_make_a_request_a_later_one() {
         kind: ToolKind::Function,
         arguments: String::new(),
     });
-    assert!(!has_answer(&long()));
-    assert!(has_answer(&request(vec![message(Role::Assistant, "Hi.")])));
-    assert!(has_answer(&request(vec![call])));
+    assert!(!long().has_answer());
+    assert!(request(vec![message(Role::Assistant, "Hi.")]).has_answer());
+    assert!(request(vec![call]).has_answer());
 }
 
 #[test]

@@ -17,9 +17,7 @@ use super::counts::{Eviction, Miss, WarmCounts, WarmStatus};
 use crate::codex::app_server::{Continuation, KeptThread, ParkedTurn, TurnKey};
 use crate::codex::turn_queue::QueuedTurn;
 use crate::config::WarmLimits;
-use crate::turn::{
-    Content, Item, ReasoningPlace, Role, TurnRequest, end_of_answer, reasoning_places,
-};
+use crate::turn::{Content, Item, ReasoningPlace, TurnRequest, end_of_answer, reasoning_places};
 
 /// The id of a child among the warm threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -138,7 +136,7 @@ impl Shared {
         request: &TurnRequest,
         is_rebuilt_elsewhere: bool,
     ) -> Result<(mpsc::Sender<QueuedTurn>, Continuation), Miss> {
-        if !request.conversation.iter().any(is_answer) {
+        if !request.has_answer() {
             return Err(Miss::FirstRequest);
         }
         let mut list = self.lock();
@@ -151,7 +149,10 @@ impl Shared {
                 continue;
             }
             let is_behind = |first_new: usize| {
-                is_rebuilt_elsewhere && request.conversation[first_new..].iter().any(is_answer)
+                is_rebuilt_elsewhere
+                    && request.conversation[first_new..]
+                        .iter()
+                        .any(Item::is_answer)
             };
             match first_new(&warm.thread, request) {
                 Ok(first_new) if is_behind(first_new) => miss = Miss::ServedElsewhere,
@@ -333,13 +334,4 @@ fn goes_on_with(parked: &ParkedTurn, request: &TurnRequest, new: &[Item]) -> boo
         && request.digest.turn_settings() == parked.settings
         // The model is asked for a call by a message at the end, which a turn that waits cannot get.
         && !request.tools.required
-}
-
-/// Whether the model made the item.
-fn is_answer(item: &Item) -> bool {
-    match item {
-        Item::Message(message) => message.role == Role::Assistant,
-        Item::ToolCall(_) => true,
-        Item::ToolOutput(_) | Item::Reasoning(_) => false,
-    }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tests::http::{post, with};
 
-use super::conversation::{Chat, cache_keys, comparable};
+use super::conversation::{Chat, assert_each_input_begins_with_the_last, cache_keys, comparable};
 use crate::stack::{start, start_with};
 
 #[tokio::test]
@@ -22,14 +22,7 @@ async fn chat_stays_on_its_thread_and_its_prompt_is_cached() {
     let cached = usage["prompt_tokens_details"]["cached_tokens"].as_u64();
     let prompt = usage["prompt_tokens"].as_u64();
     assert!(cached.unwrap() * 10 >= prompt.unwrap() * 9, "{usage}");
-    let inputs: Vec<_> = model
-        .requests()
-        .iter()
-        .map(|request| request.body["input"].as_array().unwrap().clone())
-        .collect();
-    for pair in inputs.windows(2) {
-        assert_eq!(pair[0], pair[1][..pair[0].len()], "ids included");
-    }
+    assert_each_input_begins_with_the_last(&model);
 }
 
 #[tokio::test]

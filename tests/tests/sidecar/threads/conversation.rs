@@ -72,6 +72,17 @@ pub(super) fn cache_keys(model: &ScriptedModel) -> Vec<String> {
     model.requests().iter().map(key).collect()
 }
 
+/// Asserts that the input of each request begins with the whole input of the request before, ids included.
+#[track_caller]
+pub(super) fn assert_each_input_begins_with_the_last(model: &ScriptedModel) {
+    let input =
+        |request: &RecordedRequest| request.body["input"].as_array().expect("a list").clone();
+    let inputs: Vec<_> = model.requests().iter().map(input).collect();
+    for pair in inputs.windows(2) {
+        assert_eq!(pair[0], pair[1][..pair[0].len()], "ids included");
+    }
+}
+
 /// A request to the model without what differs between two threads of one conversation: ids, and the model's reasoning.
 pub(super) fn comparable(request: &RecordedRequest) -> Value {
     let mut body = request.body.clone();

@@ -3,7 +3,9 @@
 use serde_json::json;
 use tests::http::post;
 
-use super::conversation::{Chat, cache_keys, call, comparable, tool};
+use super::conversation::{
+    Chat, assert_each_input_begins_with_the_last, cache_keys, call, comparable, tool,
+};
 use crate::stack::{assert_error, start};
 
 /// Starts a chat with the tools `look` and `go`, and a script of rounds.
@@ -37,14 +39,7 @@ async fn outputs_continue_the_turn_that_made_the_calls() {
     );
     let keys = cache_keys(&model);
     assert_eq!(keys, vec![keys[0].clone(); 4]);
-    let inputs: Vec<_> = model
-        .requests()
-        .iter()
-        .map(|request| request.body["input"].as_array().unwrap().clone())
-        .collect();
-    for pair in inputs.windows(2) {
-        assert_eq!(pair[0], pair[1][..pair[0].len()], "ids included");
-    }
+    assert_each_input_begins_with_the_last(&model);
 }
 
 #[tokio::test]
