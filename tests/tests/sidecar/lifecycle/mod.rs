@@ -2,6 +2,7 @@
 
 mod limits;
 mod memory;
+mod orphans;
 mod shutdown;
 mod turn_stages;
 mod unresponsive_child;

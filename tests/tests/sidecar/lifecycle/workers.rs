@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::http::get;
 use tests::scripted_model::ScriptedModel;
-use tests::sidecar::{Sidecar, SidecarOptions, is_running, wait_until_gone};
+use tests::sidecar::{Sidecar, SidecarOptions, wait_until_gone};
 use xtask::command::write_program;
 use xtask::tools::{Tool, Tools};
 
@@ -101,27 +100,6 @@ async fn worker_exit_fails_its_own_turns_only() {
     );
     sidecar.wait_until_ready().await;
     wait_for_children(&sidecar, 2).await;
-}
-
-#[tokio::test]
-async fn start_ends_orphans_of_a_killed_predecessor() {
-    // The owner `1-1` (pid and start time) is not a running sidecar, so this process is an orphan.
-    let mut orphan = Command::new("sleep")
-        .arg("600")
-        .env("CODEX_EDGE_OWNER", "1-1")
-        .spawn()
-        .unwrap();
-    let pid = i32::try_from(orphan.id()).unwrap();
-    let (_model, _sidecar) = start_with(|options| options).await;
-    let exit = async {
-        while is_running(pid) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(SOON, exit)
-        .await
-        .expect("the sidecar ends the orphan");
-    orphan.wait().unwrap();
 }
 
 /// A Codex binary in which the script `fault` replaces one command; `"$REAL" "$@"` in `fault` runs the real command.
