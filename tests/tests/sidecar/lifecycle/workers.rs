@@ -14,7 +14,7 @@ use tests::sidecar::{Sidecar, SidecarOptions, wait_until_gone};
 use xtask::command::write_program;
 use xtask::tools::{Tool, Tools};
 
-use crate::stack::{SOON, ask, start_with, stream};
+use crate::stack::{SOON, ask, eventually, start_with, stream};
 
 #[tokio::test]
 async fn recycled_worker_is_replaced_without_interrupting_a_turn() {
@@ -182,6 +182,41 @@ async fn broken_children_are_restarted_and_readiness_stays_503() {
         assert_eq!(sidecar.wait().await, Some(0), "{fault}: {}", sidecar.log());
         wait_until_gone(&children).await;
     }
+}
+
+#[tokio::test]
+async fn reason_of_a_childs_end_is_one_line_without_what_a_turn_may_have_written() {
+    let model = ScriptedModel::start().await.unwrap();
+    let faulty = FaultyCodex::new("echo 'the disk is full' >&2; exit 3");
+    let mut sidecar = faulty.options(&model).spawn();
+    let ended = |sidecar: &Sidecar| -> Option<Value> {
+        let log = sidecar.log();
+        let line = log
+            .lines()
+            .find(|line| line.contains("codex child ended"))?;
+        serde_json::from_str(line).ok()
+    };
+    eventually("the end is logged", || ended(&sidecar).is_some()).await;
+    let line = ended(&sidecar).unwrap();
+    assert_eq!(
+        (&line["level"], &line["status"], &line["stderr"]),
+        (
+            &json!("ERROR"),
+            &json!("exit status: 3"),
+            &json!("the disk is full")
+        ),
+        "{line}"
+    );
+    sidecar.signal(Signal::SIGTERM);
+    assert_eq!(sidecar.wait().await, Some(0), "{}", sidecar.log());
+
+    let (_model, sidecar) = start_with(|options| options).await;
+    ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
+    kill(Pid::from_raw(sidecar.children()[0]), Signal::SIGKILL).unwrap();
+    eventually("the end is logged", || ended(&sidecar).is_some()).await;
+    let line = ended(&sidecar).unwrap();
+    assert_eq!(line["status"], "signal: 9 (SIGKILL)", "{line}");
+    assert!(line.get("stderr").is_none(), "{line}");
 }
 
 /// The processes of the process group with the leader `leader`.
