@@ -9,6 +9,7 @@ pub mod counts;
 pub mod envoy_config;
 pub mod fuzz;
 pub mod image;
+pub mod preflight;
 pub mod stress;
 pub mod test;
 pub mod tools;
