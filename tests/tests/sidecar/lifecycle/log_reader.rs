@@ -1,4 +1,4 @@
-//! A log whose reader goes away or blocks: the sidecar serves, drains and ends as always.
+//! A log with a reader that goes away or blocks: the sidecar serves, drains and ends as always.
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;

@@ -75,7 +75,7 @@ async fn start_ends_orphans_of_a_killed_predecessor_and_leaves_what_it_cannot_ju
 #[derive(Debug, Clone, Copy)]
 enum ContainerProc {
     Own,
-    /// Its `/proc` is that of the host, whose pids are not the container's.
+    /// Its `/proc` is that of the host, which counts other pids.
     OfHost,
 }
 
