@@ -140,10 +140,11 @@ where
     })
 }
 
-/// Starts `requests` requests in an open loop, one per `interval_between`, and waits for all responses.
+/// Starts `requests` requests in an open loop, one per `interval_between`, and waits for all responses. A request whose
+/// connection breaks is sent once more on a new one.
 ///
 /// # Errors
-/// As [`closed_loop`].
+/// When a connection is refused, or breaks on the second try of a request.
 pub(crate) async fn open_loop<R>(
     target: &Target,
     interval_between: Duration,
@@ -151,8 +152,9 @@ pub(crate) async fn open_loop<R>(
     request: R,
 ) -> anyhow::Result<Load>
 where
-    R: Fn() -> Request<Body>,
+    R: Fn() -> Request<Body> + Send + Sync + 'static,
 {
+    let request = Arc::new(request);
     let idle_clients = Arc::new(Mutex::new(Vec::new()));
     let started = Instant::now();
     let mut tasks = JoinSet::new();
@@ -161,8 +163,11 @@ where
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     for _ in 0..requests {
         ticks.tick().await;
-        let (target, request, idle_clients) =
-            (target.clone(), request(), Arc::clone(&idle_clients));
+        let (target, request, idle_clients) = (
+            target.clone(),
+            Arc::clone(&request),
+            Arc::clone(&idle_clients),
+        );
         tasks.spawn(async move {
             // Popped in a statement of its own, so that the lock is not held while a connection is opened.
             let idle = idle_clients.lock().await.pop();
@@ -170,7 +175,13 @@ where
                 Some(client) => client,
                 None => target.connect().await?,
             };
-            let sample = RequestSample::measure(&mut client, request).await?;
+            // The server may close an idle connection, also while a request is on its way.
+            let mut sample = RequestSample::measure(&mut client, request()).await;
+            if sample.is_err() {
+                client = target.connect().await?;
+                sample = RequestSample::measure(&mut client, request()).await;
+            }
+            let sample = sample?;
             idle_clients.lock().await.push(client);
             anyhow::Ok(sample)
         });

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tests::codex_models::default_model;
 use tests::scripted_model::ScriptedModel;
 
-use crate::client::{Load, Target, chat, closed_loop, open_loop};
+use crate::client::{KEY, Load, Target, chat, closed_loop, open_loop};
 use crate::codex::{BareLoop, Pacing, Workload};
 use crate::report::{Cell, Table};
 use crate::settings::Settings;
@@ -53,7 +53,13 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Vec<Table>> {
     let home = TempDir::new()?;
     let mut bare_loop = BareLoop::start(&settings.instant_codex, &[], home.path()).await?;
     let model = ScriptedModel::start().await?;
-    let stack = Stack::start(settings.instant_sidecar(&model), model).await;
+    // An open loop has as many requests in progress as the chain falls behind.
+    let stack = Stack::start_with(settings.instant_sidecar(&model), model, |envoy| {
+        envoy
+            .env("PROXY_API_KEY", KEY)
+            .filter("max_client_requests", 1_000_000.into())
+    })
+    .await;
     let mut tables = Vec::new();
     for pace in [
         Pace::Connections(1),
