@@ -11,14 +11,11 @@ use anyhow::{Result, ensure};
 use crate::command::{cargo, output, run};
 use crate::{build, workspace};
 
-/// The programs and the arguments of the build of each. Each is built alone, so that it has no features that another needs.
-const PROGRAMS: &[(&str, &[&str])] = &[
-    ("codex-edge", &["--package=codex-edge"]),
-    ("sidecar", &["--package=sidecar"]),
-    (
-        "scripted-model",
-        &["--package=tests", "--no-default-features"],
-    ),
+/// The programs and the packages of each. Each is built alone, so that it has no features that another needs.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("codex-edge", "codex-edge"),
+    ("sidecar", "sidecar"),
+    ("scripted-model", "tests"),
 ];
 
 /// A target of the compiler.
@@ -46,17 +43,28 @@ impl LinuxTarget {
     }
 }
 
-/// Builds the programs, and returns their paths.
-pub(super) fn build(target: &LinuxTarget, profile: &str) -> Result<Vec<PathBuf>> {
+/// Builds the programs as they are released, and returns their paths.
+pub(super) fn build_static(target: &LinuxTarget) -> Result<Vec<PathBuf>> {
     build::add_target(&target.name)?;
-    // Cargo's profile `dev` has the folder `debug`.
-    let folder = if profile == "dev" { "debug" } else { profile };
-    let folder = workspace::target_dir().join(&target.name).join(folder);
+    let folder = workspace::target_dir().join(&target.name).join("dist");
     let mut programs = Vec::new();
     for (name, package) in PROGRAMS {
         eprintln!("building {name}");
-        let mut build = cargo(&["build", "--locked", "--target", &target.name]);
-        build.args(["--profile", profile, "--bin", name]);
+        // Without default features, the package of the scripted model has no wasm engine.
+        let mut build = cargo(&[
+            "build",
+            "--locked",
+            "--profile=dist",
+            "--no-default-features",
+        ]);
+        build.args([
+            "--target",
+            &target.name,
+            "--package",
+            package,
+            "--bin",
+            name,
+        ]);
         // With an explicit target, the flags are not those of build scripts and macros, which must be dynamic.
         build.env(
             target.variable("RUSTFLAGS"),
@@ -65,10 +73,28 @@ pub(super) fn build(target: &LinuxTarget, profile: &str) -> Result<Vec<PathBuf>>
         if let Some(linker) = &target.cross_linker {
             build.env(target.variable("LINKER"), linker);
         }
-        run(build.args(*package))?;
+        run(&mut build)?;
         let program = folder.join(name);
         ensure_static(&program)?;
         programs.push(program);
+    }
+    Ok(programs)
+}
+
+/// Builds the programs as the tests do, which have built most of their parts.
+pub(super) fn build_debug() -> Result<Vec<PathBuf>> {
+    let folder = workspace::target_dir().join("debug");
+    let mut programs = Vec::new();
+    for (name, package) in PROGRAMS {
+        run(&mut cargo(&[
+            "build",
+            "--locked",
+            "--package",
+            package,
+            "--bin",
+            name,
+        ]))?;
+        programs.push(folder.join(name));
     }
     Ok(programs)
 }

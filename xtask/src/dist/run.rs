@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::archive::{self, gzip};
 use super::bundle::Bundle;
@@ -25,9 +25,18 @@ pub struct DistArgs {
     /// package gcc-aarch64-linux-gnu or gcc-x86-64-linux-gnu)
     #[arg(long, default_value = ARCH, value_parser = ["x86_64", "aarch64"])]
     arch: String,
-    /// Cargo profile of the programs
-    #[arg(long, default_value = "dist", value_name = "NAME")]
-    profile: String,
+    /// Build of the programs
+    #[arg(long, value_enum, default_value_t = ProgramBuild::Static)]
+    programs: ProgramBuild,
+}
+
+/// A build of the programs.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ProgramBuild {
+    /// As released: optimised, and without a dynamic linker
+    Static,
+    /// Debug builds for this machine alone, to test the rest of a release in seconds
+    Debug,
 }
 
 /// Builds the programs and the filter, and writes the files of a release into an empty folder.
@@ -41,7 +50,10 @@ pub fn dist(args: &DistArgs) -> Result<()> {
     };
     build::filter()?;
     let target = LinuxTarget::of(&args.arch);
-    let programs = programs::build(&target, &args.profile)?;
+    let programs = match args.programs {
+        ProgramBuild::Static => programs::build_static(&target)?,
+        ProgramBuild::Debug => programs::build_debug()?,
+    };
     empty(&out)?;
     let arch = &args.arch;
     let name = format!("codex-edge-{VERSION}-{arch}-linux");
