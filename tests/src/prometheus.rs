@@ -184,7 +184,8 @@ fn spawn(dir: &Path, address: SocketAddr) -> Child {
         .kill_on_drop(true);
     bound_to_parent(command.as_std_mut(), Signal::SIGKILL);
     let process = command.spawn();
-    process.expect("Prometheus is installed: `apt-get install prometheus`, as .ci/run does")
+    process
+        .expect("Prometheus is installed: `apt-get install prometheus`, as `cargo xtask test` does")
 }
 
 /// Percent-encodes a value for a query (RFC 3986, section 2.1).

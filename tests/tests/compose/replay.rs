@@ -133,7 +133,10 @@ fn envoy_accepts_the_command_of_its_image() {
     let image = TempDir::new().unwrap();
     let mut placement = Placement::in_dir(image.path(), "127.0.0.1:11435".parse().unwrap());
     placement.filter_wasm = tests::filter_wasm::filter_wasm().to_owned();
-    placement.write(&image.path().join("envoy.yaml")).unwrap();
+    let bootstrap = image.path().join("envoy.yaml");
+    placement
+        .write(&workspace::configuration(), &bootstrap)
+        .unwrap();
     let command = Dockerfile::read().command("envoy");
     let (program, arguments) = command.split_first().unwrap();
     assert_eq!(program, "envoy");
