@@ -1,4 +1,4 @@
-//! `cargo xtask test`: installs what is missing, fetches the peers, then runs the style check, the instruction counts and
+//! `cargo xtask test`: installs missing programs, fetches the peers, then runs the style check, the instruction counts and
 //! every test, and the core of the tests with Codex twice more: with the oldest Codex that has an app-server, and without
 //! warm threads.
 //! The runner is `cargo test`, and its summary is the last output of a run.

@@ -1,4 +1,4 @@
-//! Installation of what is missing, by apt-get on Debian.
+//! Installation of the missing programs, by apt-get on Debian.
 //! Debian starts the services that it installs unless `policy-rc.d` exits with 101; the tests start their servers themselves.
 
 use std::process::Command;
@@ -28,7 +28,7 @@ pub struct InstallArgs {
     /// Install missing packages with sudo; root installs them in any case
     #[arg(long)]
     install: bool,
-    /// Leave out the tests of these parts, and what they need
+    /// Leave out the tests of these parts, and the programs that they need
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PARTS")]
     pub(crate) without: Vec<Part>,
 }
@@ -41,7 +41,7 @@ impl InstallArgs {
     }
 }
 
-/// Finds what is missing and installs it, where this user may.
+/// Finds the missing programs and installs them, where this user may.
 ///
 /// # Errors
 /// When the installation fails, or this user may not install; the message then has the command that does.

@@ -162,8 +162,8 @@ mod tests {
             for (binary, path) in part.tests() {
                 let (module, test) = path.rsplit_once("::").expect("a path of a module");
                 let file = format!("tests/tests/{binary}/{}.rs", module.replace("::", "/"));
-                let text = std::fs::read_to_string(workspace::root().join(&file));
-                let text = text.unwrap_or_else(|error| panic!("{file}: {error}"));
+                let text = std::fs::read_to_string(workspace::root().join(&file))
+                    .unwrap_or_else(|error| panic!("{file}: {error}"));
                 assert!(text.contains(&format!("fn {test}")), "{file} {test}");
             }
         }
