@@ -35,7 +35,7 @@ pub struct DistArgs {
 enum ProgramBuild {
     /// As released: optimised, and without a dynamic linker
     Static,
-    /// Debug builds for this machine alone, to test the rest of a release in seconds
+    /// Debug builds for this machine alone, to test the rest of a release without the optimised build
     Debug,
 }
 

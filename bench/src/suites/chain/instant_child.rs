@@ -57,7 +57,7 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Vec<Table>> {
     let home = TempDir::new()?;
     let mut bare_loop = BareLoop::start(&settings.instant_codex, &[], home.path()).await?;
     let model = ScriptedModel::start().await?;
-    // An open loop has as many requests in progress as the chain falls behind.
+    // The backlog of the open loop is in progress too, and would meet the key's limit.
     let stack = Stack::start_with(settings.instant_sidecar(&model), model, |envoy| {
         envoy
             .env("PROXY_API_KEY", KEY)
