@@ -8,9 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use xtask::command::output;
 
-use crate::stack::Stack;
-
-const CONFIG: &str = "deploy/docker/config";
+use crate::stack::{CONFIG, Stack};
 
 /// Writes a filter.yaml with further keys into the folder of the operator, in place.
 pub(crate) fn write_keys(stack: &Stack<'_>, keys: &Value) {

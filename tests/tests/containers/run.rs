@@ -20,11 +20,18 @@ fn images_build_and_the_stack_answers_survives_and_stops() {
     let mut failed = Vec::new();
     let mut run = |name: &'static str, part: &dyn Fn()| {
         let began = Instant::now();
-        if catch_unwind(AssertUnwindSafe(part)).is_err() {
+        // Each part begins with the demo as it ships, whatever an earlier one has left.
+        let from_the_start = || {
+            stack.reset();
+            part();
+        };
+        if catch_unwind(AssertUnwindSafe(from_the_start)).is_err() {
             for service in ["envoy", "sidecar-demo", "sidecar"] {
                 let log = stack.try_compose(&["logs", "--tail", "30", service]);
                 eprintln!("{}", log.unwrap_or_default());
             }
+            let down = ["--profile", "*", "down", "--timeout", "0"];
+            eprintln!("{:?}", stack.try_compose(&down));
             failed.push(name);
         }
         report(name, began);

@@ -25,6 +25,9 @@ const POLL: Duration = Duration::from_millis(200);
 /// The compose file that puts the stand-ins into the place of images from a registry.
 const STANDINS: &str = "standins.yml";
 
+/// The folder of the operator's files.
+pub(crate) const CONFIG: &str = "deploy/docker/config";
+
 /// The services that need an image of this repository.
 const BUILT: &[&str] = &["envoy", "sidecar", "sidecar-demo", "model", "admin"];
 
@@ -83,6 +86,16 @@ impl<'a> Stack<'a> {
         )
         .expect("writes to memory do not fail");
         fs::write(self.path(".env"), text).expect("the folder is writable");
+    }
+
+    /// Starts the demo without files of the operator. The containers that fit stay.
+    pub(crate) fn reset(&self) {
+        for file in ["filter.yaml", "envoy.yaml", "tls.crt", "tls.key"] {
+            let _ = fs::remove_file(self.path(CONFIG).join(file)); // Mostly absent.
+        }
+        self.choose("demo", &[]);
+        self.compose(&["up", "--detach", "--remove-orphans"]);
+        self.client().wait_for_chat();
     }
 
     pub(crate) fn path(&self, file: &str) -> std::path::PathBuf {

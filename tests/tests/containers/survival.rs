@@ -17,6 +17,7 @@ pub(crate) const HEALTHY: &[&str] = &[
 ];
 
 pub(crate) fn first_answer(stack: &Stack<'_>) {
+    stack.compose(&["down"]);
     let started = Instant::now();
     stack.compose(&["up", "--detach"]);
     stack.client().wait_for_chat();
