@@ -150,7 +150,7 @@ fn place(dir: &Path, scraped: SocketAddr) {
     let mut text = fs::read_to_string(shipped_config_dir().join("prometheus.yml"))
         .expect("the file is in the tree");
     for (literal, value) in [
-        ("127.0.0.1:9464", scraped.to_string()),
+        ("admin:9464", scraped.to_string()),
         ("interval: 15s", "interval: 1s".into()),
     ] {
         assert_eq!(text.matches(literal).count(), 2, "`{literal}` occurs twice");

@@ -28,7 +28,7 @@ async fn start_with_pipe(folder: &Path) -> (ScriptedModel, Sidecar, File) {
         .custom_flags(nix::libc::O_NONBLOCK)
         .open(&pipe)
         .expect("the pipe can be read");
-    let model = ScriptedModel::start().await.unwrap();
+    let model = ScriptedModel::start().await.expect("the model starts");
     let options = SidecarOptions::new(&model)
         .program(program)
         .env("RUST_LOG", "trace");
@@ -44,13 +44,19 @@ async fn assert_serves_and_drains(model: &ScriptedModel, mut sidecar: Sidecar) {
         assert_eq!(response.status, 200, "{response:?}");
     }
     let mut admin = sidecar.connect_admin().await;
-    let metrics = admin.send(get("/metrics")).await.unwrap();
-    let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
+    let metrics = admin
+        .send(get("/metrics"))
+        .await
+        .expect("the sidecar answers");
+    let metrics = String::from_utf8_lossy(&metrics.body);
     let dropped = metrics
         .lines()
         .find_map(|line| line.strip_prefix("sidecar_log_lines_dropped_total "))
         .expect("the metric exists");
-    assert!(dropped.parse::<f64>().unwrap() > 0.0, "{dropped}");
+    assert!(
+        dropped.parse::<f64>().is_ok_and(|lines| lines > 0.0),
+        "{dropped}"
+    );
     let children = sidecar.children();
     let script = json!([{"text": "par", "open": true}, {"hold": "end"}, {"text": "ty"}]);
     let mut events = stream(&sidecar, script).await;
@@ -58,7 +64,7 @@ async fn assert_serves_and_drains(model: &ScriptedModel, mut sidecar: Sidecar) {
     sidecar.signal(Signal::SIGTERM);
     model.release("end");
     let rest = events.rest().await.expect("the stream ends");
-    assert_eq!(rest.last().unwrap(), "data: [DONE]");
+    assert_eq!(rest.last().map(String::as_str), Some("data: [DONE]"));
     drop(events);
     assert_eq!(sidecar.wait().await, Some(0));
     wait_until_gone(&children).await;

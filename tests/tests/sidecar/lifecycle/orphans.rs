@@ -28,7 +28,7 @@ impl MarkedProcess {
     }
 
     fn is_running(&self) -> bool {
-        is_running(i32::try_from(self.0.id()).unwrap())
+        is_running(self.0.id().cast_signed())
     }
 }
 
@@ -43,7 +43,8 @@ impl Drop for MarkedProcess {
 /// Returns the owner mark of the sidecar's children.
 fn mark_of(sidecar: &Sidecar) -> String {
     let child = sidecar.children()[0];
-    let environment = fs::read_to_string(format!("/proc/{child}/environ")).unwrap();
+    let environment =
+        fs::read_to_string(format!("/proc/{child}/environ")).expect("the child lives");
     let mark = environment
         .split('\0')
         .find_map(|entry| entry.strip_prefix("CODEX_EDGE_OWNED_BY="));
@@ -103,7 +104,7 @@ fn sharing(folder: &Path, options: SidecarOptions) -> SidecarOptions {
 }
 
 fn private_folders(folder: &Path) -> usize {
-    let entries = fs::read_dir(folder).unwrap().flatten();
+    let entries = fs::read_dir(folder).expect("the folder exists").flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     names.filter(|name| name.starts_with("codex-edge-")).count()
 }
