@@ -69,9 +69,10 @@ pub fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
 /// # Errors
 /// When the program cannot be run.
 pub fn version(program: &Path) -> Result<String> {
-    Ok(output(Command::new(program).arg("--version"))?
-        .trim()
-        .to_owned())
+    let mut command = Command::new(program);
+    // Codex makes its home for any command, and in this place it cannot.
+    command.arg("--version").env("CODEX_HOME", "/dev/null");
+    Ok(output(&mut command)?.trim().to_owned())
 }
 
 /// Whether the file is an ELF program and not a script.

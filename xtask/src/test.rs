@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::Result;
 use clap::Args;
 
+use crate::build;
 use crate::check::{StyleArgs, style};
 use crate::command::{cargo, run};
 use crate::counts::{CountsArgs, counts};
@@ -82,9 +83,7 @@ fn test_all(mut tests: Command, left_out: &[Part]) -> Result<()> {
     tools.fetch(&Tool::of_tests())?;
     tools.fetch_clients()?;
     // The end-to-end tests start these; `cargo test` builds them only where a package tests its own.
-    run(&mut cargo(&[
-        "build", "-p", "sidecar", "-p", "tests", "--bins",
-    ]))?;
+    build::programs_of_tests()?;
     // A changed count is reported after the tests, so that one run shows both.
     let counted = if left_out.contains(&Part::Valgrind) {
         Ok(())

@@ -107,6 +107,19 @@ pub fn scripted_model() -> Result<()> {
     run(build.args(["--no-default-features", "--bin", "scripted-model"]))
 }
 
+/// Builds the programs that tests start, as cargo's debug builds. One command, so that their packages are built with the same
+/// features each time.
+///
+/// # Errors
+/// When one does not compile.
+pub fn programs_of_tests() -> Result<()> {
+    let mut build = cargo(&["build", "--locked", "--bins"]);
+    for package in ["codex-edge", "sidecar", "tests"] {
+        build.args(["--package", package]);
+    }
+    run(&mut build)
+}
+
 /// Adds a target of the compiler if it is missing.
 ///
 /// # Errors
