@@ -7,7 +7,9 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, MapType};
 
+use crate::auth::Client;
 use crate::body::{Body, BodyAction};
+use crate::budget;
 use crate::config::Config;
 use crate::head::RequestHead;
 use crate::host::{self, Counters, ProxyWasmHost};
@@ -37,6 +39,8 @@ pub(crate) struct HttpStream {
     /// Absent until the head was decided on.
     response: Option<ResponseHeaders>,
     local_reply: LocalReplyState,
+    /// The client, if it has a budget: the upstream may report it as spent.
+    budgeted: Option<Rc<Client>>,
 }
 
 /// The state of the filter's own response.
@@ -59,6 +63,7 @@ impl HttpStream {
             in_flight: None,
             response: None,
             local_reply: LocalReplyState::None,
+            budgeted: None,
         }
     }
 }
@@ -78,6 +83,7 @@ impl HttpContext for HttpStream {
         let applied = host::apply(MapType::HttpRequestHeaders, decision.request_mutations());
         self.response = Some(decision.response);
         self.in_flight = decision.in_flight;
+        self.budgeted = decision.client.filter(|client| client.budget.is_some());
         match decision.verdict {
             // An internal header that the client sent and that could not be removed would forge an identity.
             _ if applied.is_err() => self.reply(&LocalReply::host_failure()),
@@ -125,6 +131,12 @@ impl HttpContext for HttpStream {
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
         if let Some(in_flight) = &mut self.in_flight {
             let _ = in_flight.hold(0); // The upstream has read the body; shrinking never fails.
+        }
+        if let (Some(client), LocalReplyState::None) = (&self.budgeted, self.local_reply)
+            && let Some(end) = host::take_response_header(budget::SPENT_HEADER)
+        {
+            let fingerprint = self.plugin.config.fingerprint;
+            budget::store_spent(&ProxyWasmHost, &client.id, &end, fingerprint);
         }
         let Some(response) = &self.response else {
             return Action::Continue;

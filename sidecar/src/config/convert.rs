@@ -9,9 +9,10 @@ use super::args::{RawArgs, ToolTailArgs};
 use super::types::{
     AgentLimits, Config, Limits, RecycleLimits, TimerConfig, UsageLogConfig, WarmLimits,
 };
-use super::values::{ModelList, ProfileArg, StopMode};
+use super::values::{ModelList, ProfileArg, StateArg, StopMode};
 use crate::catalogue::CatalogueSettings;
 use crate::store::StoreLimits;
+use crate::store::ledger::LedgerPlace;
 use crate::turn::{ImageLimits, Profile, ToolBlockTail};
 
 /// The size of a MiB in bytes.
@@ -43,6 +44,11 @@ impl From<RawArgs> for Config {
             usage_log: UsageLogConfig {
                 path: in_home(records.token_log_path, "usage.ndjson"),
                 max_bytes: NonZeroU64::new(records.token_log_max_mib.saturating_mul(MIB)),
+            },
+            ledger: match records.state {
+                Some(StateArg::Memory) => LedgerPlace::Memory,
+                Some(StateArg::File(path)) => LedgerPlace::File(path),
+                None => LedgerPlace::File(codex.codex_home.join("state.sqlite3")),
             },
             protocol_log: records
                 .log_proto

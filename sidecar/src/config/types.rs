@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use super::listen::Listen;
 use crate::catalogue::CatalogueSettings;
 use crate::store::StoreLimits;
+use crate::store::ledger::LedgerPlace;
 use crate::turn::{ImageLimits, Profile, ToolBlockTail};
 
 /// The validated configuration.
@@ -21,6 +22,8 @@ pub struct Config {
     pub admin_listen: Option<Listen>,
     /// The usage log.
     pub usage_log: UsageLogConfig,
+    /// Place of the ledger of budgets.
+    pub ledger: LedgerPlace,
     /// File for each line between the sidecar and Codex; `None` disables the protocol log.
     pub protocol_log: Option<PathBuf>,
     /// Whether the endpoints for tests of a deployment are enabled.

@@ -1,6 +1,7 @@
 //! The values of flags that need a parser or a type of their own.
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -35,6 +36,25 @@ impl FromStr for Timer {
         Ok(Self(
             (milliseconds > 0).then(|| Duration::from_millis(milliseconds)),
         ))
+    }
+}
+
+/// The place of the sidecar's state.
+#[derive(Debug, Clone)]
+pub(super) enum StateArg {
+    Memory,
+    File(PathBuf),
+}
+
+impl FromStr for StateArg {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match (text, text.strip_prefix("sqlite:")) {
+            ("memory", _) => Ok(Self::Memory),
+            (_, Some(path)) if !path.is_empty() => Ok(Self::File(path.into())),
+            _ => Err("expected memory, or sqlite: and the path of a file"),
+        }
     }
 }
 

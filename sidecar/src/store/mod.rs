@@ -1,6 +1,7 @@
-//! State that outlives a turn: stored responses with their conversations, and reasoning items.
+//! State that outlives a turn: stored responses with their conversations, reasoning items, and the ledger of budgets.
 
 mod conversation;
+pub mod ledger;
 mod reasoning;
 mod responses;
 #[cfg(test)]

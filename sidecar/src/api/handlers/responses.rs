@@ -40,7 +40,7 @@ pub(in crate::api) async fn create(
     check_images(state, &mut turn).await?;
     let (delivery, mut ignored) = (options.delivery, options.ignored.clone());
     let info =
-        turn_info(context, &turn, &options.model_id, options.prompt_chars).with_delivery(delivery);
+        turn_info(context, &turn, &options.model_id, options.prompt_chars)?.with_delivery(delivery);
     let rules = &options.truncation;
     let mut turn = start(state, turn, delivery, rules, info, Vec::new()).await?;
     let writer = ResponseWriter::new(spec, &state.responses, context.client());

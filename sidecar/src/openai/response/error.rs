@@ -401,6 +401,18 @@ impl From<TurnError> for ApiError {
                 kind: INSUFFICIENT_QUOTA,
                 ..limited(INSUFFICIENT_QUOTA, message)
             },
+            TurnError::KeyBudgetSpent { retry_after, .. } => Self {
+                retry_after: Some(retry_after),
+                retry: Retry::Never,
+                kind: INSUFFICIENT_QUOTA,
+                ..limited(INSUFFICIENT_QUOTA, message)
+            },
+            TurnError::KeyBudgetReserved(_) => {
+                limited("budget_reserved", message).after(Duration::from_secs(1))
+            }
+            TurnError::LedgerUnavailable => {
+                Self::unavailable("budget_unavailable", message).after(Duration::from_secs(5))
+            }
             TurnError::ProviderRateLimited => {
                 limited("rate_limited", message).after(Duration::from_secs(5))
             }

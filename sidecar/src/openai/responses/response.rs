@@ -168,7 +168,12 @@ impl ResponseWriter {
         match end.reason {
             Some(FinishReason::Refused) => self.output.on_refusal(REFUSAL_TEXT, out),
             Some(FinishReason::Stop) => self.output.on_empty_answer(out),
-            Some(FinishReason::ToolCalls | FinishReason::Length | FinishReason::ContentFilter)
+            Some(
+                FinishReason::ToolCalls
+                | FinishReason::Length
+                | FinishReason::Budget(_)
+                | FinishReason::ContentFilter,
+            )
             | None => {}
         }
     }
