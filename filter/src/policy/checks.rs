@@ -189,7 +189,7 @@ fn encoded_body(config: &Config, client: Option<&Client>) -> Result<Body, LocalR
     }
 }
 
-/// Rejects a client whose budget the upstream has reported as spent.
+/// Rejects a client with a budget that the upstream has reported as spent.
 fn check_budget(
     config: &Config,
     host: &impl PolicyHost,

@@ -62,7 +62,7 @@ impl LocalReply {
             .with("retry-after-ms", millis.to_string())
     }
 
-    /// 429 for a client whose token budget is spent, with the time until it is open again.
+    /// 429 for a client with a spent token budget, with the time until it is open again.
     pub fn budget_spent(retry_after: Duration) -> Self {
         let millis = retry_after.as_nanos().div_ceil(1_000_000).max(1);
         let seconds = millis.div_ceil(1000);

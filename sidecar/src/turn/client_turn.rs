@@ -9,8 +9,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::allowance::{AllowanceEnd, OutputAllowance};
 use super::lazy_timer::LazyTimer;
-use super::output_allowance::{AllowanceEnd, OutputAllowance};
 use super::{
     Event, FinishReason, Outcome, TruncationRules, Truncator, Turn, TurnError, TurnOrigin,
 };

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::budget::SpentLimit;
+use super::allowance::SpentLimit;
 use super::refusal::Refusal;
 
 /// The failure of a turn. `Display` is for the client and never quotes the child's output.
@@ -41,7 +41,7 @@ pub enum TurnError {
         "the token budget in Codex's configuration ended the turn; shorten the request, or ask the operator to raise `features.rollout_budget`"
     )]
     BudgetExceeded,
-    /// The request does not fit into what is left of the key's budget.
+    /// The request does not fit into the rest of the key's budget.
     #[error(
         "the request does not fit into what is left of this API key's token budget (`{}`); wait until the budget resets, or ask the operator to raise it", limit.name
     )]
@@ -51,7 +51,7 @@ pub enum TurnError {
         /// The time until it resets.
         retry_after: Duration,
     },
-    /// What is left of the key's budget is promised to its running turns.
+    /// The rest of the key's budget is promised to its running turns.
     #[error(
         "the running requests of this API key hold what is left of its token budget (`{}`); wait until one of them has ended", .0.name
     )]

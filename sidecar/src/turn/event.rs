@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use super::budget::SpentLimit;
+use super::allowance::SpentLimit;
 use super::{Phase, ReasoningItem, ToolCall, TurnError};
 
 /// An event of a turn. `Finished` comes once and last.

@@ -1,7 +1,7 @@
 //! A turn: a client's request to a model, and the events until its end.
 //! The domain between `openai` and `codex`. It has no wire format and imports no other module of the sidecar.
 
-mod budget;
+mod allowance;
 mod client_turn;
 mod digest;
 mod error;
@@ -12,12 +12,13 @@ mod lazy_timer;
 mod memory;
 mod model;
 mod open_message;
-mod output_allowance;
 mod refusal;
 mod request;
 mod truncate;
 
-pub use budget::{LimitName, Period, Scope, SpentLimit};
+pub use allowance::{
+    AllowanceEnd, Grant, LimitName, OutputAllowance, OutputBudget, Period, Scope, SpentLimit,
+};
 pub use client_turn::{ClientTurn, TurnObserver};
 pub use digest::{
     AnswerItem, ConversationDigest, Digest, ReasoningPlace, end_of_answer, reasoning_places,
@@ -30,7 +31,6 @@ pub use lazy_timer::LazyTimer;
 pub use memory::{MemoryBudget, MemoryExceeded, MemoryHold, MemoryReservation};
 pub use model::{Effort, Model, Verbosity};
 pub use open_message::OpenMessage;
-pub use output_allowance::{AllowanceEnd, Grant, OutputAllowance, OutputBudget};
 pub use refusal::{Refusal, RequestField};
 pub use request::{
     Content, Item, Message, Phase, Profile, ReasoningItem, Role, Summary, Tool, ToolCall, ToolKind,

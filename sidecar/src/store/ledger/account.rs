@@ -12,7 +12,7 @@ const MAX_SLICE: u64 = 256;
 /// The smallest slice of output in tokens, unless less is left.
 const MIN_SLICE: u64 = 16;
 
-/// The part of what is left that a slice takes, so that parallel turns each get some.
+/// The part of the remaining tokens that a slice takes, so that parallel turns each get some.
 const SLICE_PART: u64 = 16;
 
 /// The state of one limit.

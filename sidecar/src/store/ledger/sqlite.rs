@@ -1,7 +1,7 @@
 //! The ledger's file: SQLite with a write-ahead log.
 //!
 //! A committed change survives the death of the process. Two sidecars may have the file open while one hands over to the
-//! other: each change is made in a transaction that first reads what the other has changed.
+//! other: each change is made in a transaction that first reads the changes of the other.
 
 use std::collections::HashMap;
 use std::fs::{self, File};

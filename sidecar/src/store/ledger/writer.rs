@@ -21,7 +21,7 @@ const MAX_BATCH: usize = 256;
 /// The place of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LedgerPlace {
-    /// The memory of the process: a restart forgets what was spent.
+    /// The memory of the process: a restart forgets the spent tokens.
     Memory,
     /// A file.
     File(PathBuf),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::Event;
-use super::budget::SpentLimit;
+use super::limit::SpentLimit;
+use crate::turn::Event;
 
 /// Longest wait for a slice. A ledger on a local disk answers within milliseconds; one that hangs must not hold a stream.
 const GRANT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -67,7 +67,7 @@ impl OutputAllowance {
     }
 
     /// Returns the part of an event that may be written now, and the rest, which waits for [`Self::more`].
-    pub(super) fn split(&mut self, event: Event) -> (Option<Event>, Option<Event>) {
+    pub(in crate::turn) fn split(&mut self, event: Event) -> (Option<Event>, Option<Event>) {
         match event {
             Event::Text(text) => self.split_text(text, Event::Text),
             Event::Reasoning(text) => self.split_text(text, Event::Reasoning),
@@ -114,7 +114,7 @@ impl OutputAllowance {
     }
 
     /// Waits for the next slice. The future may be dropped before it is ready: no slice is lost.
-    pub(super) async fn more(&mut self) -> Result<(), AllowanceEnd> {
+    pub(in crate::turn) async fn more(&mut self) -> Result<(), AllowanceEnd> {
         let asked = self.asked.get_or_insert_with(|| self.budget.ask());
         let grant = match timeout(GRANT_TIMEOUT, asked).await {
             Ok(Ok(grant)) => grant,
