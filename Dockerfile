@@ -1,7 +1,14 @@
 # The images of docker-compose.yml. tests/tests/compose checks that the versions are those of the tests, and runs the
-# commands of this file as far as possible without a container engine. Needs BuildKit.
+# commands of this file; tests/tests/containers builds and runs the images. Needs BuildKit.
 
-FROM rust:1.95.0-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1 AS build
+# The base images. A build argument replaces one, for a registry of your own: --build-arg DEBIAN_IMAGE=...
+ARG RUST_IMAGE=rust:1.95.0-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1
+ARG NODE_IMAGE=node:22.22.0-bookworm-slim@sha256:dd9d21971ec4395903fa6143c2b9267d048ae01ca6d3ea96f16cb30df6187d94
+# The tag is an exact version. The digest was not available when this was written.
+ARG ENVOY_IMAGE=envoyproxy/envoy:v1.40.0
+ARG DEBIAN_IMAGE=debian:bookworm-slim@sha256:7b140f374b289a7c2befc338f42ebe6441b7ea838a042bbd5acbfca6ec875818
+
+FROM ${RUST_IMAGE} AS build
 WORKDIR /src
 # A layer of its own, because the toolchain changes less often than the code.
 COPY rust-toolchain.toml ./
@@ -17,7 +24,7 @@ RUN --mount=type=cache,id=codex-edge-registry,target=/usr/local/cargo/registry \
  && install -D --target-directory=/out /target/release/sidecar /target/release/scripted-model
 
 # The same archives and checksums as in xtask/src/tools/pins.rs. Codex's voice files are not needed.
-FROM node:22.22.0-bookworm-slim@sha256:dd9d21971ec4395903fa6143c2b9267d048ae01ca6d3ea96f16cb30df6187d94 AS codex
+FROM ${NODE_IMAGE} AS codex
 ARG TARGETARCH
 WORKDIR /codex
 RUN case "$TARGETARCH" in \
@@ -32,18 +39,24 @@ RUN case "$TARGETARCH" in \
       --exclude='*/voice' --wildcards 'package/vendor/*' \
  && rm sums "openai-codex-0.171.0-$platform.tgz"
 
-# The tag is an exact version. The digest was not available when this was written.
-FROM envoyproxy/envoy:v1.40.0 AS envoy
-COPY envoy/envoy.yaml envoy/filter.yaml /etc/codex-edge/
+FROM ${ENVOY_IMAGE} AS envoy
+# curl sends the requests of the drain and of the health check to Unix sockets. DL3008 wants pinned versions, but Debian and
+# Ubuntu keep only the latest version of a package.
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends curl \
+ && rm -rf /var/lib/apt/lists/* \
+ # A new volume takes owner and mode from the folder on which it is first mounted.
+ && install --directory --owner=10001 --group=10001 --mode=0770 /run/codex-edge
+COPY deploy/docker/envoy.sh /usr/local/bin/codex-edge-envoy
+COPY deploy/systemd/drain.sh /usr/local/lib/codex-edge/drain.sh
+COPY envoy/envoy.yaml envoy/filter.yaml deploy/docker/admin.yaml /etc/codex-edge/
 COPY --from=build /out/filter.wasm /etc/codex-edge/filter.wasm
-# A new volume takes owner and mode from the folder on which it is first mounted.
-RUN install --directory --owner=10001 --group=10001 --mode=0770 /run/codex-edge
 USER 10001:10001
-ENTRYPOINT ["envoy"]
+ENTRYPOINT ["codex-edge-envoy"]
 CMD ["--config-path", "/etc/codex-edge/envoy.yaml", "--reject-unknown-dynamic-fields", "--disable-hot-restart"]
 
-FROM debian:bookworm-slim@sha256:7b140f374b289a7c2befc338f42ebe6441b7ea838a042bbd5acbfca6ec875818 AS sidecar
-# DL3008 wants pinned versions, but Debian keeps only the latest version of a package.
+FROM ${DEBIAN_IMAGE} AS sidecar
 # hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends bubblewrap ca-certificates curl \
@@ -58,15 +71,16 @@ ENV CODEX_HOME=/var/lib/codex-edge \
     SIDECAR_ADMIN_LISTEN=unix:/run/codex-edge/sidecar-admin.sock \
     HOME=/tmp
 USER 10001:10001
-ENTRYPOINT ["sidecar"]
+# A stream needs two descriptors, and an engine may start with 1024: raises the soft limit as far as the hard one allows.
+ENTRYPOINT ["sh", "-c", "ulimit -S -n \"${NOFILE:-65536}\" 2>/dev/null || ulimit -S -n \"$(ulimit -H -n)\"; exec sidecar \"$@\"", "sidecar"]
 
 # Uses the scripted model as the provider.
 FROM sidecar AS sidecar-demo
 COPY --chown=10001:10001 deploy/demo/config.toml /var/lib/codex-edge/config.toml
 CMD ["--codex-force-provider", "demo"]
 
-FROM debian:bookworm-slim@sha256:7b140f374b289a7c2befc338f42ebe6441b7ea838a042bbd5acbfca6ec875818 AS model
+FROM ${DEBIAN_IMAGE} AS model
 COPY --from=build /out/scripted-model /usr/local/bin/scripted-model
 USER 10001:10001
 ENTRYPOINT ["scripted-model"]
-CMD ["--listen", "127.0.0.1:8080"]
+CMD ["--listen", "0.0.0.0:8080", "--allow-remote"]

@@ -14,8 +14,8 @@ use sidecar::process::orphans;
 use sidecar::server::Shutdown;
 use sidecar::server::listener::{Listener, SocketAccess};
 use sidecar::store::ledger::{Clock, Ledger};
-use sidecar::telemetry::UsageLog;
 use sidecar::telemetry::rotating_log::RotatingLog;
+use sidecar::telemetry::{StderrLog, UsageLog};
 use sidecar::{allocator, error_chain, process, server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -28,6 +28,9 @@ const UNUSABLE_CONFIGURATION: u8 = 64;
 
 /// Time for the log writers to write their queues at exit; a disk that hangs must not keep the process.
 const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time for the last lines of the log to reach the reader of stderr.
+const STDERR_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     allocator::configure();
@@ -42,12 +45,22 @@ fn main() -> ExitCode {
             };
         }
     };
-    // The report of `--check` is for people; log lines would only disturb it.
-    if let Command::Serve(_) = command {
-        subscribe();
-    }
-    // Before the runtime: its threads could start a child that inherits a descriptor.
+    // Before the first thread, which could start a child that inherits a descriptor.
     process::set_cloexec_on_inherited_descriptors();
+    // The report of `--check` is for people; log lines would only disturb it.
+    let log = match command {
+        Command::Serve(_) => subscribe(),
+        Command::Check(..) => None,
+    };
+    let code = start(command);
+    if let Some(log) = log {
+        log.flush(STDERR_FLUSH_TIMEOUT);
+    }
+    code
+}
+
+/// Runs the command to its end.
+fn start(command: Command) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -70,17 +83,23 @@ fn main() -> ExitCode {
     code
 }
 
-/// Logs JSON lines, or text on a terminal; `RUST_LOG` sets the level.
-fn subscribe() {
+/// Logs JSON lines, or text on a terminal; `RUST_LOG` sets the level. `None` where the log cannot be started, for lack of a
+/// descriptor or a thread, of which the sidecar needs more.
+fn subscribe() -> Option<StderrLog> {
+    let stderr = StderrLog::start().ok()?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(stderr.clone())
+        // They would be written to stderr directly.
+        .log_internal_errors(false);
     if std::io::stderr().is_terminal() {
         log.init();
     } else {
         log.json().flatten_event(true).with_span_list(false).init();
     }
+    StderrLog::log_panics();
+    Some(stderr)
 }
 
 /// Prints the report of `--check`.

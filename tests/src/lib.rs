@@ -16,6 +16,7 @@ pub mod sidecar;
 pub mod soak;
 pub mod sse;
 pub mod traefik;
+pub mod up;
 pub mod upstream;
 #[cfg(feature = "wasm-host")]
 pub mod wasm_host;

@@ -126,5 +126,5 @@ fn spawn(dir: &Path) -> Child {
         .kill_on_drop(true);
     bound_to_parent(command.as_std_mut(), Signal::SIGKILL);
     let process = command.spawn();
-    process.expect("nginx is installed: `apt-get install nginx`, as .ci/run does")
+    process.expect("nginx is installed: `apt-get install nginx`, as `cargo xtask test` does")
 }

@@ -80,7 +80,7 @@ pub fn marked_processes(folder: &Path) -> Vec<i32> {
     let is_marked = |pid: &i32| {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         let environment = String::from_utf8_lossy(&environment);
-        environment.contains("CODEX_EDGE_OWNER=") && environment.contains(&*folder)
+        environment.contains("CODEX_EDGE_OWNED_BY=") && environment.contains(&*folder)
     };
     fs::read_dir("/proc")
         .into_iter()

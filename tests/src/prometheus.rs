@@ -150,7 +150,7 @@ fn place(dir: &Path, scraped: SocketAddr) {
     let mut text = fs::read_to_string(shipped_config_dir().join("prometheus.yml"))
         .expect("the file is in the tree");
     for (literal, value) in [
-        ("127.0.0.1:9464", scraped.to_string()),
+        ("admin:9464", scraped.to_string()),
         ("interval: 15s", "interval: 1s".into()),
     ] {
         assert_eq!(text.matches(literal).count(), 2, "`{literal}` occurs twice");
@@ -184,7 +184,8 @@ fn spawn(dir: &Path, address: SocketAddr) -> Child {
         .kill_on_drop(true);
     bound_to_parent(command.as_std_mut(), Signal::SIGKILL);
     let process = command.spawn();
-    process.expect("Prometheus is installed: `apt-get install prometheus`, as .ci/run does")
+    process
+        .expect("Prometheus is installed: `apt-get install prometheus`, as `cargo xtask test` does")
 }
 
 /// Percent-encodes a value for a query (RFC 3986, section 2.1).

@@ -6,11 +6,14 @@ pub mod build;
 pub mod check;
 pub mod command;
 pub mod counts;
-pub mod envoy_config;
+pub mod dist;
 pub mod fuzz;
 pub mod image;
+pub mod preflight;
 pub mod stress;
 pub mod test;
 pub mod tools;
 pub mod up;
 pub mod workspace;
+
+pub use codex_edge::envoy_config;

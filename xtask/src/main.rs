@@ -9,6 +9,7 @@ use xtask::bench::BenchArgs;
 use xtask::build::FilterArgs;
 use xtask::check::CheckArgs;
 use xtask::counts::CountsArgs;
+use xtask::dist::DistArgs;
 use xtask::fuzz::FuzzArgs;
 use xtask::image::ImageArgs;
 use xtask::stress::{ChaosArgs, SoakArgs};
@@ -32,6 +33,8 @@ enum Command {
     Filter(FilterArgs),
     /// Write the filter as an OCI image, for Istio and Envoy Gateway
     Image(ImageArgs),
+    /// Build the files of a release: static programs, the filter, a Python wheel, sums and bills of materials
+    Dist(DistArgs),
     /// Count the instructions of the hot paths and compare them with the baseline
     Counts(CountsArgs),
     /// Fuzz every parser of external input under libFuzzer
@@ -64,6 +67,7 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Soak(args) => xtask::stress::soak(args)?,
         Command::Filter(args) => xtask::build::build_filter(args)?,
         Command::Image(args) => xtask::image::image(args)?,
+        Command::Dist(args) => xtask::dist::dist(args)?,
         Command::Counts(args) => xtask::counts::counts(args)?,
         Command::Fuzz(args) => xtask::fuzz::fuzz(args)?,
         Command::Bench(args) => xtask::bench::bench(args)?,

@@ -1,6 +1,9 @@
-//! `cargo xtask test`: fetches the peers, then runs the style check, the instruction counts and every test, and the core
-//! of the tests with Codex once more with the oldest Codex that has an app-server.
+//! `cargo xtask test`: installs missing programs, fetches the peers, then runs the style check, the instruction counts and
+//! every test, and the core of the tests with Codex twice more: with the oldest Codex that has an app-server, and without
+//! warm threads.
 //! The runner is `cargo test`, and its summary is the last output of a run.
+
+use std::process::Command;
 
 use anyhow::Result;
 use clap::Args;
@@ -8,6 +11,7 @@ use clap::Args;
 use crate::check::{StyleArgs, style};
 use crate::command::{cargo, run};
 use crate::counts::{CountsArgs, counts};
+use crate::preflight::{self, InstallArgs, Part};
 use crate::tools::{Tool, Tools};
 
 /// The integration tests that need neither Envoy nor Codex nor a client.
@@ -15,6 +19,9 @@ const FAST: &[&str] = &["filter", "scripted_model", "wasm_host"];
 
 /// The variable that makes the tests run the sidecar with the oldest supported app-server.
 pub const OLDEST_CODEX: &str = "CODEX_EDGE_TEST_OLDEST_CODEX";
+
+/// The variable of the sidecar that the tests pass on to it.
+pub const WARM_THREADS: &str = "PROXY_WARM_THREADS";
 
 /// The core of the tests with Codex: a test binary and the modules of it that depend on the protocol.
 const CORE: &[(&str, &[&str])] = &[
@@ -38,15 +45,20 @@ pub struct TestArgs {
     /// Skip tests that need Envoy, Codex, the SDK clients or Valgrind
     #[arg(long)]
     fast: bool,
+    #[command(flatten)]
+    install: InstallArgs,
 }
 
 /// Runs every test, also after a failure.
 ///
 /// # Errors
-/// When a style figure is outside its limit, a peer cannot be fetched, a test fails, or the instruction count of a hot path
-/// differs from the baseline.
+/// When a program is missing, a style figure is outside its limit, a peer cannot be fetched, a test fails, or the
+/// instruction count of a hot path differs from the baseline.
 pub fn test(args: &TestArgs) -> Result<()> {
-    // First, since the check takes seconds and the tests take minutes.
+    // First, since these take seconds and the tests take minutes.
+    if !args.fast {
+        preflight::prepare(&args.install)?;
+    }
     style(&StyleArgs::default())?;
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     if args.fast {
@@ -56,6 +68,16 @@ pub fn test(args: &TestArgs) -> Result<()> {
         }
         return run(&mut tests);
     }
+    let tested = test_all(tests, &args.install.without);
+    // The last line, so that a run without some parts is not taken for a whole one.
+    if let Some(left_out) = args.install.left_out() {
+        eprintln!("{left_out}");
+    }
+    tested
+}
+
+/// Runs all tests but those of the parts `left_out`.
+fn test_all(mut tests: Command, left_out: &[Part]) -> Result<()> {
     let tools = Tools::open();
     tools.fetch(&Tool::of_tests())?;
     tools.fetch_clients()?;
@@ -64,20 +86,30 @@ pub fn test(args: &TestArgs) -> Result<()> {
         "build", "-p", "sidecar", "-p", "tests", "--bins",
     ]))?;
     // A changed count is reported after the tests, so that one run shows both.
-    let counted = counts(&CountsArgs::default());
+    let counted = if left_out.contains(&Part::Valgrind) {
+        Ok(())
+    } else {
+        counts(&CountsArgs::default())
+    };
+    tests.arg("--");
+    for (_binary, path) in left_out.iter().flat_map(|part| part.tests()) {
+        tests.args(["--skip", path]);
+    }
     let tested = run(tests.env("CODEX_EDGE_TOOLS", tools.dir()));
-    let core = core_with_oldest_codex(&tools);
-    tested.and(core).and(counted)
+    let oldest = format!("Codex {}", Tool::CodexOldest.version()?);
+    let with_oldest = core_with(&oldest, OLDEST_CODEX, "1", &tools);
+    let without_threads = core_with("no warm threads", WARM_THREADS, "0", &tools);
+    tested.and(with_oldest).and(without_threads).and(counted)
 }
 
-/// Runs [`CORE`] with the oldest Codex that has an app-server, also after a failure.
-fn core_with_oldest_codex(tools: &Tools) -> Result<()> {
-    let version = Tool::CodexOldest.version()?;
+/// Runs [`CORE`] with `variable` in the environment, also after a failure.
+fn core_with(title: &str, variable: &str, value: &str, tools: &Tools) -> Result<()> {
     let mut result = Ok(());
     for (binary, modules) in CORE {
-        eprintln!("running the core of {binary} with Codex {version}");
-        let mut tests = cargo(&["test", "-p", "tests", "--test", binary, "--"]);
-        tests.args(*modules).env(OLDEST_CODEX, "1");
+        eprintln!("running the core of {binary} with {title}");
+        // The packages of the first run: with others, their dependencies would be built again with other features.
+        let mut tests = cargo(&["test", "--workspace", "--test", binary, "--"]);
+        tests.args(*modules).env(variable, value);
         result = result.and(run(tests.env("CODEX_EDGE_TOOLS", tools.dir())));
     }
     result

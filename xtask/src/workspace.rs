@@ -4,6 +4,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+pub(crate) use codex_edge::program::absolute;
+
 /// The folder of the workspace's `Cargo.toml`.
 pub fn root() -> &'static Path {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -30,13 +32,12 @@ pub fn built_filter_wasm() -> PathBuf {
     target_dir().join("wasm32-wasip1/wasm/filter.wasm")
 }
 
+/// The folder of the configurations that ship.
+pub fn configuration() -> PathBuf {
+    root().join("envoy")
+}
+
 /// A binary of the release profile.
 pub fn release_binary(name: &str) -> PathBuf {
     target_dir().join("release").join(name)
-}
-
-/// Makes `path` absolute, from the current directory.
-pub(crate) fn absolute(path: PathBuf) -> PathBuf {
-    // Fails only for an empty path or without a current directory; the caller's error then names the path as given.
-    std::path::absolute(&path).unwrap_or(path)
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 use http::Request;
 use tests::http::Body;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -140,10 +140,10 @@ where
     })
 }
 
-/// Starts `requests` requests in an open loop, one per `interval_between`, and waits for all responses.
+/// Runs an open loop as [`open_loop_on`] does, on as many connections as it needs.
 ///
 /// # Errors
-/// As [`closed_loop`].
+/// As [`open_loop_on`].
 pub(crate) async fn open_loop<R>(
     target: &Target,
     interval_between: Duration,
@@ -151,26 +151,54 @@ pub(crate) async fn open_loop<R>(
     request: R,
 ) -> anyhow::Result<Load>
 where
-    R: Fn() -> Request<Body>,
+    R: Fn() -> Request<Body> + Send + Sync + 'static,
 {
+    open_loop_on(target, usize::MAX, interval_between, requests, request).await
+}
+
+/// Starts `requests` requests in an open loop, one per `interval_between`, on at most `connections` connections, and waits
+/// for all responses. A request without a free connection waits for one; its times count from the start that the rate sets
+/// for it. A request whose connection breaks is sent once more on a new one.
+///
+/// # Errors
+/// When a connection is refused, or breaks on the second try of a request.
+pub(crate) async fn open_loop_on<R>(
+    target: &Target,
+    connections: usize,
+    interval_between: Duration,
+    requests: usize,
+    request: R,
+) -> anyhow::Result<Load>
+where
+    R: Fn() -> Request<Body> + Send + Sync + 'static,
+{
+    let request = Arc::new(request);
     let idle_clients = Arc::new(Mutex::new(Vec::new()));
+    let free = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
     let started = Instant::now();
     let mut tasks = JoinSet::new();
     let mut ticks = interval(interval_between);
     // A late tick must not lower the rate: the loop would no longer be open.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     for _ in 0..requests {
-        ticks.tick().await;
-        let (target, request, idle_clients) =
-            (target.clone(), request(), Arc::clone(&idle_clients));
+        let due = ticks.tick().await;
+        let (target, request) = (target.clone(), Arc::clone(&request));
+        let (idle_clients, free) = (Arc::clone(&idle_clients), Arc::clone(&free));
         tasks.spawn(async move {
+            let _connection = free.acquire().await?;
             // Popped in a statement of its own, so that the lock is not held while a connection is opened.
             let idle = idle_clients.lock().await.pop();
             let mut client = match idle {
                 Some(client) => client,
                 None => target.connect().await?,
             };
-            let sample = RequestSample::measure(&mut client, request).await?;
+            let mut stream = client.stream(request()).await;
+            // The server may close an idle connection, also while a request is on its way.
+            if stream.is_err() {
+                client = target.connect().await?;
+                stream = client.stream(request()).await;
+            }
+            let sample = RequestSample::read(stream?, due).await?;
             idle_clients.lock().await.push(client);
             anyhow::Ok(sample)
         });

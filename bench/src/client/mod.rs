@@ -5,6 +5,6 @@ mod load;
 mod sample;
 mod target;
 
-pub(crate) use load::{Load, closed_loop, open_loop};
+pub(crate) use load::{Load, closed_loop, open_loop, open_loop_on};
 pub(crate) use sample::RequestSample;
 pub(crate) use target::{KEY, Target, chat};

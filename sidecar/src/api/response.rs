@@ -27,8 +27,9 @@ const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// Used share of the Codex plan's rate limits.
 const EDGE_PLAN: HeaderName = HeaderName::from_static("x-codex-edge-plan");
-/// The limit because of which a turn got no permit: `slots`, `client-share` or `queue`.
+/// The origin of the Codex thread that a turn is on: `new`, `warm` or `resumed`.
 const EDGE_THREAD: HeaderName = HeaderName::from_static("x-codex-edge-thread");
+/// The limit because of which a turn got no permit: `slots`, `client-share` or `queue`.
 const EDGE_LIMIT: HeaderName = HeaderName::from_static("x-codex-edge-limit");
 /// Request fields that were read and not honoured.
 const EDGE_IGNORED: HeaderName = HeaderName::from_static("x-codex-edge-ignored");

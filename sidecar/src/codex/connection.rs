@@ -136,6 +136,11 @@ impl ChildConnection {
         self.begun
     }
 
+    /// Returns the line of the child's stderr that names the reason of its end.
+    pub(super) async fn last_words(&mut self) -> Option<String> {
+        self.stderr.last_words(self.begun > 0).await
+    }
+
     /// Returns the number of threads that the child did not end when asked to.
     pub(super) fn stuck_threads(&self) -> usize {
         self.session.stuck_threads()

@@ -34,8 +34,11 @@ const LINKS_LOCK: &str = ".lock";
 /// Age at which a folder of links without a lock is abandoned. A child creates and removes one within milliseconds.
 const LINKS_MAX_AGE: Duration = Duration::from_secs(60);
 
-/// The file that is locked; the sidecar with the lock writes its pid into the file.
+/// The file that is locked; the sidecar with the lock writes its owner mark into the file.
 const LOCK_FILE: &str = ".codex-edge.lock";
+
+/// Maximum length of an owner mark in the lock file: two numbers and a hash of 16 digits.
+const MAX_MARK_BYTES: u64 = 64;
 
 /// Time between two prunings.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(10 * 60);
@@ -76,7 +79,7 @@ impl CodexHome {
 
     fn try_lock(folder: &Path, max_bytes: u64) -> io::Result<Self> {
         private_dir::create(folder)?;
-        // Not truncated: the file has the current owner's pid until the lock is taken.
+        // Not truncated: the file has the current owner's mark until the lock is taken.
         let file = fs::File::options()
             .create(true)
             .truncate(false)
@@ -85,7 +88,7 @@ impl CodexHome {
             .open(folder.join(LOCK_FILE))?;
         let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(lock_error)?;
         lock.set_len(0)?;
-        write!(&*lock, "{}", std::process::id())?;
+        write!(&*lock, "{}", LockOwner::own_text())?;
         Ok(Self {
             folder: folder.to_owned(),
             max_bytes,
@@ -173,13 +176,11 @@ fn is_abandoned(entry: &fs::DirEntry) -> bool {
     entry.metadata().is_ok_and(is_old) && !entry.path().join(LINKS_LOCK).exists()
 }
 
-/// Reads the pid from the lock file.
+/// Reads the owner from the lock file.
 fn read_owner(lock: &fs::File) -> LockOwner {
-    let mut pid = String::new();
-    lock.take(20).read_to_string(&mut pid).ok(); // An unreadable pid is an unknown one.
-    LockOwner {
-        pid: pid.parse().ok(),
-    }
+    let mut text = String::new();
+    lock.take(MAX_MARK_BYTES).read_to_string(&mut text).ok(); // An unreadable mark is an unknown owner.
+    LockOwner::parse(&text)
 }
 
 fn lock_error((lock, error): (fs::File, Errno)) -> io::Error {

@@ -155,14 +155,16 @@ impl ChildProcess {
         rss_bytes(self.pid())
     }
 
+    /// Waits a grace period for the exit of a child that has failed; `None` while the child still runs.
+    pub async fn exit_status(&mut self) -> Option<ExitStatus> {
+        let exited = timeout(STOP_GRACE, self.process.wait()).await;
+        exited.ok().and_then(Result::ok)
+    }
+
     /// Whether the child has ended as a program does that may not allocate any more: by SIGABRT, from Rust's and C++'s
     /// allocators, or by SIGSEGV, for lack of a stack.
-    pub async fn ran_out_of_memory(&mut self) -> bool {
-        let exited = timeout(STOP_GRACE, self.process.wait()).await;
-        let signal = exited
-            .ok()
-            .and_then(Result::ok)
-            .and_then(|status| status.signal());
+    pub fn ran_out_of_memory(&self, status: Option<ExitStatus>) -> bool {
+        let signal = status.and_then(|status| status.signal());
         let is_failed_allocation = |signal| [Signal::SIGABRT, Signal::SIGSEGV].contains(&signal);
         self.has_memory_limit
             && signal

@@ -10,16 +10,23 @@ use std::path::{Path, PathBuf};
 
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// Bytes that an entry of a folder counts at least, so that empty files count too: a block of most file systems.
 const ENTRY_BYTES: u64 = 4096;
 
-/// A folder with mode 0700. Dropping it removes the folder.
+/// Number of folders that are created, one after the other, if another sidecar removes each before it is locked.
+const CREATE_ATTEMPTS: usize = 10;
+
+/// A folder with mode 0700, locked as long as its owner runs. Dropping it removes the folder.
 #[derive(Debug)]
-pub struct OwnedFolder(PathBuf);
+pub struct OwnedFolder {
+    path: PathBuf,
+    /// `None` on a file system without locks, where no sidecar judges the folder.
+    _lock: Option<FolderLock>,
+}
 
 impl OwnedFolder {
     /// Creates a folder in `parent` with a random name after `prefix`.
@@ -27,21 +34,51 @@ impl OwnedFolder {
     /// # Errors
     /// `parent` is not writable.
     pub fn create_in(parent: &Path, prefix: &str) -> io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(parent)?;
-        Ok(Self(folder.keep()))
+        for _ in 0..CREATE_ATTEMPTS {
+            let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(parent)?;
+            let path = folder.keep();
+            let lock = FolderLock::take(&path);
+            // A sidecar that starts meanwhile may find the folder before the lock, and remove it as an orphan.
+            if path.is_dir() && !matches!(lock, Err(Errno::EWOULDBLOCK)) {
+                let lock = lock.ok();
+                return Ok(Self { path, _lock: lock });
+            }
+        }
+        Err(io::Error::other("another process removes new folders"))
     }
 
     /// Returns the path.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
 impl Drop for OwnedFolder {
     fn drop(&mut self) {
-        if let Err(error) = remove_folder(&self.0) {
-            tracing::error!(%error, folder = %self.0.display(), "folder removal failed");
+        if let Err(error) = remove_folder(&self.path) {
+            tracing::error!(%error, folder = %self.path.display(), "folder removal failed");
         }
+    }
+}
+
+/// The lock of a folder (flock(2)). The kernel releases it when the process with the lock ends, also in another pid namespace;
+/// children do not inherit its descriptor.
+#[derive(Debug)]
+pub(super) struct FolderLock {
+    _lock: Flock<OwnedFd>,
+}
+
+impl FolderLock {
+    /// Locks the folder for this process.
+    ///
+    /// # Errors
+    /// `EWOULDBLOCK` if another process has the lock; others if the file system has no locks, or the folder cannot be read.
+    pub(super) fn take(folder: &Path) -> Result<Self, Errno> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let folder = openat(AT_FDCWD, folder, flags, Mode::empty())?;
+        let lock = Flock::lock(folder, FlockArg::LockExclusiveNonblock);
+        lock.map(|lock| Self { _lock: lock })
+            .map_err(|(_folder, error)| error)
     }
 }
 

@@ -1,25 +1,30 @@
-//! Orphans of a killed sidecar: its children and private folders, found by an owner mark and removed at the next start.
-//! An owner is a pid with its start time (field 22 of `/proc/PID/stat`, proc(5)), because the kernel reuses pids.
+//! Orphans of a killed sidecar: its children and private folders, removed at the next start.
+//!
+//! A process is an orphan if its environment has the mark of an owner that has exited. A folder is an orphan if its name has a
+//! mark and its lock is free: the kernel judges a lock for all pid namespaces, and releases it when the owner ends. What
+//! cannot be judged stays: children of a sidecar in a container or of an earlier version, and folders on a file system
+//! without locks.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
-use super::folder::remove_folder;
-use super::process_table::{ProcessEntry, pids, started_with};
+use super::folder::{FolderLock, remove_folder};
+use super::owner::{OwnerMark, OwnerState, own_mark};
+use super::process_table::{is_own_proc, pids, started_with};
 
-/// The variable in a child's environment that names the sidecar that owns the child.
-pub const OWNER_ENV: &str = "CODEX_EDGE_OWNER";
+/// The variable in a child's environment that names the sidecar that owns the child. Earlier versions have used
+/// `CODEX_EDGE_OWNER`, and kill each process whose value for that they cannot parse.
+pub const OWNER_ENV: &str = "CODEX_EDGE_OWNED_BY";
 
 const FOLDER_PREFIX: &str = "codex-edge-";
 
-/// Returns the owner mark of this process, `PID-START_TIME`.
+/// Returns the owner mark of this process.
 pub fn owner() -> String {
-    let pid = nix::unistd::getpid().as_raw();
-    format!("{pid}-{}", start_time(pid).unwrap_or_default())
+    own_mark()
 }
 
 /// Returns the prefix of the names of this process's private folders.
@@ -29,6 +34,9 @@ pub fn folder_prefix() -> String {
 
 /// Kills orphaned processes and removes orphaned folders.
 pub fn reap() {
+    if !is_own_proc() {
+        tracing::warn!("processes not listed, /proc belongs to another pid namespace");
+    }
     for pid in orphaned_processes() {
         tracing::warn!(pid, "killed orphaned child");
         kill(Pid::from_raw(pid), Signal::SIGKILL).ok(); // Fails when the process has exited since.
@@ -37,75 +45,45 @@ pub fn reap() {
     reap_folders(&std::env::temp_dir(), FOLDER_PREFIX);
 }
 
-/// Removes the folders in `parent` with names that begin with `prefix` and the mark of an owner that has exited.
+/// Removes the folders in `parent` with names that begin with `prefix` and a mark, and whose owner has exited.
 pub fn reap_folders(parent: &Path, prefix: &str) {
-    for folder in orphaned_folders(parent, prefix) {
-        tracing::warn!(folder = %folder.display(), "removed orphaned folder");
-        remove(&folder);
-    }
-}
-
-fn remove(folder: &Path) {
-    if let Err(error) = remove_folder(folder) {
-        tracing::error!(%error, folder = %folder.display(), "folder removal failed");
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    for folder in entries.map(|entry| entry.path()) {
+        // The lock is kept until the folder is removed, so that two starts do not remove the same folder.
+        let Some(_lock) = lock_orphan(&folder, prefix) else {
+            continue;
+        };
+        match remove_folder(&folder) {
+            Ok(()) => tracing::warn!(folder = %folder.display(), "removed orphaned folder"),
+            Err(error) => {
+                tracing::error!(%error, folder = %folder.display(), "folder removal failed");
+            }
+        }
     }
 }
 
 /// Returns the pids of this user's processes with the mark of an owner that has exited.
 fn orphaned_processes() -> Vec<i32> {
+    let has_exited = |mark: OwnerMark| mark.state() == OwnerState::Exited;
     pids()
-        .filter(|pid| owner_of(*pid).is_some_and(|owner| !is_running(&owner)))
+        .filter(|pid| owner_of(*pid).is_some_and(has_exited))
         .collect()
 }
 
 /// Returns the owner mark of a process. `None` without a mark, and for other users' processes, which cannot be read.
-fn owner_of(pid: i32) -> Option<String> {
-    String::from_utf8(started_with(pid, OWNER_ENV)?).ok()
+fn owner_of(pid: i32) -> Option<OwnerMark> {
+    OwnerMark::parse(std::str::from_utf8(&started_with(pid, OWNER_ENV)?).ok()?)
 }
 
-fn orphaned_folders(parent: &Path, prefix: &str) -> Vec<PathBuf> {
-    fs::read_dir(parent)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|folder| is_orphaned(folder, prefix))
-        .collect()
-}
-
-fn is_orphaned(folder: &Path, prefix: &str) -> bool {
-    let owner = folder
-        .file_name()
-        .and_then(|name| name.to_str())
-        .and_then(|name| name.strip_prefix(prefix))
-        .and_then(|rest| rest.rsplit_once('-'));
+/// Locks a folder if it is an orphan.
+fn lock_orphan(folder: &Path, prefix: &str) -> Option<FolderLock> {
+    let name = folder.file_name()?.to_str()?.strip_prefix(prefix)?;
+    let (mark, _random) = name.rsplit_once('-')?;
+    OwnerMark::parse(mark)?;
     // Not followed: a symbolic link of another user must not lead the removal elsewhere.
-    let is_own_folder = || {
-        fs::symlink_metadata(folder)
-            .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == Uid::current().as_raw())
-    };
-    owner.is_some_and(|(owner, _random)| is_owner_mark(owner) && !is_running(owner))
-        && is_own_folder()
-}
-
-/// Whether `text` has the form of an owner mark. Folders without a valid mark are left alone.
-fn is_owner_mark(text: &str) -> bool {
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.split_once('-')
-        .is_some_and(|(pid, start)| is_number(pid) && is_number(start))
-}
-
-/// Whether the process that `owner` marks is still running.
-fn is_running(owner: &str) -> bool {
-    owner
-        .split_once('-')
-        .and_then(|(pid, start)| Some((pid.parse().ok()?, start.parse::<u64>().ok()?)))
-        .is_some_and(|(pid, start)| start_time(pid) == Some(start))
-}
-
-/// Returns the start time of a process, in clock ticks since boot.
-fn start_time(pid: i32) -> Option<u64> {
-    Some(ProcessEntry::read(pid)?.id.start)
+    let metadata = fs::symlink_metadata(folder).ok()?;
+    let is_own = metadata.is_dir() && metadata.uid() == Uid::current().as_raw();
+    is_own.then(|| FolderLock::take(folder).ok()).flatten()
 }
 
 #[cfg(test)]
@@ -114,53 +92,52 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::process::OwnedFolder;
 
-    /// A running pid with a start time that is not its own.
-    fn dead_owner() -> String {
-        format!("{}-1", nix::unistd::getpid())
+    /// The mark of an owner that has exited: this process's pid with another start time.
+    fn exited_owner() -> String {
+        let own = owner();
+        let parts: Vec<_> = own.splitn(3, '-').collect();
+        format!("{}-1-{}", parts[0], parts[2])
     }
 
     #[test]
-    fn owner_is_running_only_with_its_own_start_time() {
-        assert!(is_owner_mark(&owner()) && is_running(&owner()));
-        for exited in [
-            dead_owner(),
-            "0-0".to_owned(),
-            "x".to_owned(),
-            String::new(),
-        ] {
-            assert!(!is_running(&exited), "{exited}");
-        }
-    }
-
-    #[test]
-    fn only_folders_of_exited_owners_are_orphaned() {
+    fn only_marked_folders_with_a_free_lock_are_removed() {
         let parent = tempfile::tempdir().unwrap();
-        let dead = format!("{FOLDER_PREFIX}{}-a1B2", dead_owner());
-        for name in [
-            dead.clone(),
-            format!("{}a1B2", folder_prefix()),
+        let own = OwnedFolder::create_in(parent.path(), &folder_prefix()).unwrap();
+        // Such as a container with the same folder: the lock counts, and the mark says nothing here.
+        let elsewhere = format!("{FOLDER_PREFIX}7-145743-0123456789abcdef-");
+        let locked = OwnedFolder::create_in(parent.path(), &elsewhere).unwrap();
+        let exited = format!("{FOLDER_PREFIX}{}-", exited_owner());
+        let orphans = [format!("{exited}a1B2"), format!("{elsewhere}a1B2")];
+        let others = [
+            format!("{FOLDER_PREFIX}7-145743-a1B2"),
             format!("{FOLDER_PREFIX}0-31999"),
             "other".to_owned(),
-        ] {
+        ];
+        for name in orphans.iter().chain(&others) {
             fs::create_dir(parent.path().join(name)).unwrap();
         }
-        fs::write(
-            parent
-                .path()
-                .join(format!("{FOLDER_PREFIX}{}-file", dead_owner())),
-            "",
-        )
-        .unwrap();
-        assert_eq!(
-            orphaned_folders(parent.path(), FOLDER_PREFIX),
-            [parent.path().join(dead)]
-        );
+        fs::write(parent.path().join(format!("{exited}file")), "").unwrap();
+        std::os::unix::fs::symlink(own.path(), parent.path().join(format!("{exited}link")))
+            .unwrap();
+        reap_folders(parent.path(), FOLDER_PREFIX);
+        assert!(own.path().exists() && locked.path().exists());
+        for name in &orphans {
+            assert!(!parent.path().join(name).exists(), "{name}");
+        }
+        for name in others {
+            assert!(parent.path().join(&name).exists(), "{name}");
+        }
+        let path = own.path().to_owned();
+        std::mem::forget(own); // A killed owner removes nothing, but the kernel would free its lock.
+        reap_folders(parent.path(), FOLDER_PREFIX);
+        assert!(path.exists(), "the lock is held as long as its owner runs");
     }
 
     #[test]
     fn only_processes_of_exited_owners_are_orphaned() {
-        let start = |owner: String| {
+        let start = |owner: &str| {
             let mut command = Command::new("sleep");
             command
                 .arg("60")
@@ -169,21 +146,30 @@ mod tests {
                 .process_group(0);
             command.spawn().unwrap()
         };
-        let mut children = [start(dead_owner()), start(owner())];
+        let marks = [
+            exited_owner(),
+            owner(),
+            // Of a container, of an earlier version, and of a process that did not know its place.
+            "7-145743-0123456789abcdef".to_owned(),
+            "7-145743".to_owned(),
+            "7-unknown".to_owned(),
+        ];
+        let mut children = marks.each_ref().map(|mark| start(mark));
         let pids = children
             .each_ref()
             .map(|child| i32::try_from(child.id()).unwrap());
         // Between fork and exec a child still has the environment of the test process.
-        while owner_of(pids[0]).is_none() || owner_of(pids[1]).is_none() {
+        while pids
+            .iter()
+            .any(|pid| started_with(*pid, OWNER_ENV).is_none())
+        {
             std::thread::yield_now();
         }
         let orphans = orphaned_processes();
         for child in &mut children {
             child.kill().and_then(|()| child.wait()).unwrap();
         }
-        assert!(
-            orphans.contains(&pids[0]) && !orphans.contains(&pids[1]),
-            "{orphans:?}"
-        );
+        let found = pids.map(|pid| orphans.contains(&pid));
+        assert_eq!(found, [true, false, false, false, false], "{marks:?}");
     }
 }

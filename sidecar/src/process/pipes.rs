@@ -3,11 +3,13 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+use tokio::time::timeout;
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 
 /// Longest line that is read from a child's stdout: 64 MiB. Codex echoes injected images whole, and a request body
@@ -16,6 +18,12 @@ const MAX_LINE_BYTES: usize = 64 << 20;
 
 /// Longest line that is read from a child's stderr: 64 KiB, since the lines go to the log only.
 const MAX_STDERR_LINE_BYTES: usize = 64 << 10;
+
+/// Maximum length of the line that is logged as the reason of a child's end, in characters.
+const MAX_LAST_WORDS: usize = 400;
+
+/// Time for the rest of the stderr of a child that has ended.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The sidecar's ends of a child's pipes.
 #[derive(Debug)]
@@ -36,7 +44,10 @@ impl Pipes {
                 unwritten: VecDeque::new(),
             },
             stdout: Lines::new(stdout, MAX_LINE_BYTES),
-            stderr: Stderr(Some(Lines::new(stderr, MAX_STDERR_LINE_BYTES))),
+            stderr: Stderr {
+                lines: Some(Lines::new(stderr, MAX_STDERR_LINE_BYTES)),
+                last_words: LastWords::default(),
+            },
         }
     }
 }
@@ -103,27 +114,100 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     }
 }
 
-/// A child's stderr; `None` after its end.
+/// A child's stderr.
 #[derive(Debug)]
-pub struct Stderr(Option<Lines<ChildStderr>>);
+pub struct Stderr {
+    /// `None` after the end of the pipe.
+    lines: Option<Lines<ChildStderr>>,
+    last_words: LastWords,
+}
+
+/// The lines of a child's stderr that may name the reason of its end.
+#[derive(Debug, Default)]
+struct LastWords {
+    last: Option<String>,
+    /// The last line that a runtime writes before it ends a process. It names a place in the program or a size, and
+    /// quotes nothing.
+    fatal: Option<String>,
+}
+
+impl LastWords {
+    fn read(&mut self, line: &str) {
+        if line.trim().is_empty() {
+            return;
+        }
+        let short: String = line.chars().take(MAX_LAST_WORDS).collect();
+        if is_fatal(line) {
+            self.fatal = Some(short.clone());
+        }
+        self.last = Some(short);
+    }
+}
+
+/// Whether a line is of Rust's runtime: `thread 'main' (7) panicked at src/main.rs:1:2:`, whose next line has the message; or
+/// one without a message.
+fn is_fatal(line: &str) -> bool {
+    let is_panic =
+        line.starts_with("thread '") && line.contains(" panicked at ") && line.ends_with(':');
+    is_panic
+        || line.starts_with("memory allocation of ")
+        || line.starts_with("fatal runtime error: ")
+}
 
 impl Stderr {
     /// Logs the next line; pending for ever after the end of the pipe. Cancel safe.
     ///
     /// The level is `debug`, which is off by default, because a line may quote a client's request.
     pub async fn log(&mut self) {
-        let Some(lines) = &mut self.0 else {
+        let Some(lines) = &mut self.lines else {
             return std::future::pending().await;
         };
         match lines.next().await {
-            Some(Ok(line)) => tracing::debug!(line, "codex stderr"),
+            Some(Ok(line)) => {
+                tracing::debug!(line, "codex stderr");
+                self.last_words.read(&line);
+            }
             Some(Err(LinesCodecError::MaxLineLengthExceeded)) => {
                 tracing::debug!(
                     max_bytes = MAX_STDERR_LINE_BYTES,
                     "codex stderr line skipped"
                 );
             }
-            Some(Err(LinesCodecError::Io(_))) | None => self.0 = None,
+            Some(Err(LinesCodecError::Io(_))) | None => self.lines = None,
+        }
+    }
+
+    /// Returns the line that names the reason of the child's end best. A line of a child that has had a turn may quote a
+    /// request, unless it comes from the runtime.
+    pub async fn last_words(&mut self, had_turns: bool) -> Option<String> {
+        let rest = async {
+            while self.lines.is_some() {
+                self.log().await
+            }
+        };
+        let _ = timeout(LAST_WORDS_TIMEOUT, rest).await; // Processes that the child started may hold the pipe.
+        let LastWords { last, fatal } = std::mem::take(&mut self.last_words);
+        fatal.or(last.filter(|_| !had_turns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lines_of_the_runtime_are_fatal() {
+        for (line, expected) in [
+            ("thread 'main' (7) panicked at core/src/main.rs:10:5:", true),
+            ("memory allocation of 1048576 bytes failed", true),
+            ("fatal runtime error: stack overflow, aborting", true),
+            (
+                "thread 'main' panicked at 'a prompt', src/main.rs:10:5",
+                false,
+            ),
+            ("ERROR codex_core: a prompt", false),
+        ] {
+            assert_eq!(is_fatal(line), expected, "{line}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
 
 use nix::unistd::{SysconfVar, Uid, sysconf};
 
@@ -56,10 +57,28 @@ pub(super) fn own_processes() -> Vec<ProcessEntry> {
         .collect()
 }
 
-/// Returns the pids of all processes.
+/// Returns the pids of all processes; without a pid if `/proc` belongs to another pid namespace, whose pids name other
+/// processes for kill(2).
 pub(super) fn pids() -> impl Iterator<Item = i32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let table = is_own_proc().then(|| fs::read_dir("/proc"));
+    let entries = table.into_iter().flatten().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Whether `/proc` counts processes as this process's pid namespace does.
+pub(super) fn is_own_proc() -> bool {
+    static IS_OWN: OnceLock<bool> = OnceLock::new();
+    *IS_OWN.get_or_init(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        status.lines().any(is_single_pid)
+    })
+}
+
+/// Whether a line of `/proc/self/status` has the only pid of this process: `NSpid` lists a pid for each namespace, from that of
+/// `/proc` down to the process's own (proc(5)).
+fn is_single_pid(line: &str) -> bool {
+    line.strip_prefix("NSpid:")
+        .is_some_and(|pids| pids.split_whitespace().count() == 1)
 }
 
 /// Returns the value of a variable in the environment that a process was started with. `None` without the variable, and
@@ -88,4 +107,22 @@ fn page_bytes() -> u64 {
     bytes
         .and_then(|bytes| u64::try_from(bytes).ok())
         .unwrap_or(4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proc_of_an_outer_namespace_is_told_by_its_list_of_pids() {
+        assert!(is_own_proc());
+        for (line, is_own) in [
+            ("NSpid:\t4711", true),
+            ("NSpid:\t4711\t1", false),
+            ("NSpid:", false),
+            ("Pid:\t4711", false),
+        ] {
+            assert_eq!(is_single_pid(line), is_own, "{line}");
+        }
+    }
 }

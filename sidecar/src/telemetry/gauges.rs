@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::stderr_log;
 use crate::process;
 
 /// The values of one exposition.
@@ -96,6 +97,11 @@ pub(super) fn registry_of(gauges: &Gauges<'_>) -> Registry {
         build(gauges),
     );
     register_rate_limits(prefixed, &gauges.rate_limits);
+    prefixed.register(
+        "log_lines_dropped",
+        "Lines of the log that the reader of stderr did not take",
+        ConstCounter::<u64>::new(stderr_log::dropped_lines()),
+    );
     // Without the prefix of the sidecar, as dashboards for any process expect these names.
     register_process(&mut registry);
     registry

@@ -6,6 +6,7 @@
 mod gauges;
 pub mod metrics;
 pub mod rotating_log;
+mod stderr_log;
 pub mod trace_context;
 mod usage_log;
 mod usage_record;
@@ -13,6 +14,7 @@ mod usage_table;
 mod usage_totals;
 
 pub use gauges::{Gauges, RateLimitGauge};
+pub use stderr_log::StderrLog;
 pub use usage_log::UsageLog;
 pub use usage_record::{TokenSource, UsageRecord};
 pub use usage_totals::{Interval, Totals, UsageFilter, UsageRow, UsageTotals};

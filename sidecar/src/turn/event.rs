@@ -2,7 +2,7 @@
 //! Texts come in the deltas of the child; tool calls and reasoning items come whole.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::allowance::SpentLimit;
 use super::{Phase, ReasoningItem, ToolCall, TurnError};
@@ -87,17 +87,16 @@ impl ThreadOrigin {
 
 /// The origin of a turn's thread, which is known once a child has the turn. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct TurnOrigin(Arc<OnceLock<ThreadOrigin>>);
+pub struct TurnOrigin(Arc<Mutex<Option<ThreadOrigin>>>);
 
 impl TurnOrigin {
-    /// Returns the origin, once a child has the turn.
+    /// Returns the origin, once a child has the turn. A turn that begins again on another child may change it.
     pub fn get(&self) -> Option<ThreadOrigin> {
-        self.0.get().copied()
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn set(&self, origin: ThreadOrigin) {
-        // A turn that begins again on another child keeps its first origin.
-        self.0.set(origin).ok();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(origin);
     }
 }
 

@@ -82,8 +82,9 @@ impl Browser {
         bound_to_parent(command.as_std_mut(), Signal::SIGKILL);
         let process = command.spawn();
         Self {
-            process: process
-                .expect("Chromium is there: `apt-get install chromium`, as .ci/run does"),
+            process: process.expect(
+                "Chromium is there: `apt-get install chromium`, as `cargo xtask test` does",
+            ),
             _profile: profile,
         }
     }

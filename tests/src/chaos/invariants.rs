@@ -43,7 +43,7 @@ pub(crate) async fn check(mut chain: Chain, descriptors: usize, report: &mut Rep
     expect(report, "descriptors of the sidecar", descriptors, open).await;
     stop(&mut sidecar, report).await;
     check_leftovers(&sidecar, report).await;
-    if sidecar.log().contains("panicked at") {
+    if sidecar.log().contains("thread panicked") {
         report.add_violation("a sidecar panicked, see its log");
     }
 }

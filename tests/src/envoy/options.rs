@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use xtask::envoy_config::Placement;
 use xtask::tools::Tool;
+use xtask::workspace;
 
 use crate::filter_wasm::filter_wasm;
 use crate::http::DEADLINE;
@@ -135,7 +136,7 @@ pub(super) fn place(dir: &Path, options: &EnvoyOptions) -> Placement {
     placement.filter_wasm = filter_wasm().to_owned();
     let bootstrap = dir.join(BOOTSTRAP);
     placement
-        .write(&bootstrap)
+        .write(&workspace::configuration(), &bootstrap)
         .expect("the shipped configuration can be rendered");
     if let Some(text) = options.bootstrap {
         rewrite(&bootstrap, |_| with_paths(text, dir, &options.upstream));

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 use xtask::command::bound_to_parent;
+use xtask::test::WARM_THREADS;
 
 use crate::http::{BufferedResponse, Client, DEADLINE, get};
 use crate::processes::children_of;
@@ -225,6 +226,7 @@ fn run_in(dir: &Path, program: &Path, env: &[(String, String)]) -> Child {
             "SIDECAR_ADMIN_LISTEN",
             format!("unix:{}", dir.join("admin.sock").display()),
         )
+        .envs(std::env::var_os(WARM_THREADS).map(|threads| (WARM_THREADS, threads)))
         // Last, so that a test can override each variable above.
         .envs(env.iter().cloned())
         .process_group(0)

@@ -54,17 +54,25 @@ async fn demo_completes_a_chat_without_an_account() {
 /// Writes the Codex home of the image, with the model at `base_url`.
 fn place_home(dir: &Path, base_url: &str) {
     let model = Dockerfile::read().command("model");
-    assert_eq!(model[..2], ["scripted-model", "--listen"]);
+    assert_eq!(
+        model,
+        [
+            "scripted-model",
+            "--listen",
+            "0.0.0.0:8080",
+            "--allow-remote"
+        ]
+    );
     let shipped = fs::read_to_string(workspace::root().join("deploy/demo/config.toml"))
         .expect("the demo's configuration is in the tree");
-    let url = format!("http://{}/v1", model[2]);
+    let url = "http://model:8080/v1";
     assert_eq!(
-        shipped.matches(&url).count(),
+        shipped.matches(url).count(),
         1,
         "Codex is configured with the address of the model"
     );
     fs::create_dir(dir.join("home")).expect("the folder is writable");
-    let config = shipped.replace(&url, base_url);
+    let config = shipped.replace(url, base_url);
     fs::write(dir.join("home/config.toml"), config).expect("the folder is writable");
 }
 

@@ -64,14 +64,34 @@ impl Dockerfile {
         words
     }
 
-    /// Returns the name and the base image of each stage.
+    /// Returns the build arguments before the first stage, which are the base images, with their defaults.
+    pub(crate) fn base_images(&self) -> Vec<(String, String)> {
+        let parsed = parse_dockerfile::parse(&self.0).expect("the Dockerfile is valid");
+        let mut images = Vec::new();
+        for arg in parsed.global_args() {
+            let (name, image) = arg.arguments.value.split_once('=').expect("a default");
+            images.push((name.to_owned(), image.to_owned()));
+        }
+        images
+    }
+
+    /// Returns the name and the base image of each stage, a build argument as its default.
     fn bases(&self) -> Vec<(String, String)> {
         let parsed = parse_dockerfile::parse(&self.0).expect("the Dockerfile is valid");
+        let images = self.base_images();
         parsed
             .stages()
             .map(|stage| {
                 let (_, name) = stage.from.as_.as_ref().expect("every stage has a name");
-                (name.value.to_string(), stage.from.image.value.to_string())
+                let base = stage.from.image.value.to_string();
+                let argument = base
+                    .strip_prefix("${")
+                    .and_then(|base| base.strip_suffix('}'));
+                let image = argument.and_then(|argument| {
+                    let mut images = images.iter();
+                    images.find_map(|(name, image)| (name == argument).then(|| image.clone()))
+                });
+                (name.value.to_string(), image.unwrap_or(base))
             })
             .collect()
     }
@@ -154,7 +174,7 @@ fn copied_paths_exist_and_are_in_the_build_context() {
             }
         });
     }
-    assert_eq!(copied, 5);
+    assert_eq!(copied, 8);
 }
 
 #[test]

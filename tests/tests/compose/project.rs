@@ -11,6 +11,10 @@ use xtask::workspace;
 pub(crate) const MAIN: &[&str] = &["docker-compose.yml"];
 /// The files for development of codex-edge.
 pub(crate) const DEV: &[&str] = &["docker-compose.yml", "docker-compose.dev.yml"];
+/// The files for agents.
+pub(crate) const AGENTS: &[&str] = &["docker-compose.yml", "deploy/docker/agents.yaml"];
+/// The files for one rate limit over several Envoys.
+pub(crate) const RATE_LIMIT: &[&str] = &["docker-compose.yml", "deploy/ratelimit/compose.yaml"];
 /// The only variable that a user must set.
 pub(crate) const KEY: &[(&str, &str)] = &[("PROXY_API_KEY", "sk-of-the-compose-tests")];
 

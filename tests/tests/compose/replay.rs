@@ -3,8 +3,9 @@
 //! left out.
 
 use std::env::consts::ARCH;
+use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -133,13 +134,17 @@ fn envoy_accepts_the_command_of_its_image() {
     let image = TempDir::new().unwrap();
     let mut placement = Placement::in_dir(image.path(), "127.0.0.1:11435".parse().unwrap());
     placement.filter_wasm = tests::filter_wasm::filter_wasm().to_owned();
-    placement.write(&image.path().join("envoy.yaml")).unwrap();
+    let bootstrap = image.path().join("envoy.yaml");
+    placement
+        .write(&workspace::configuration(), &bootstrap)
+        .unwrap();
     let command = Dockerfile::read().command("envoy");
     let (program, arguments) = command.split_first().unwrap();
-    assert_eq!(program, "envoy");
+    assert_eq!(program, "codex-edge-envoy");
     let folder = image.path().display().to_string();
-    let mut envoy = Command::new(envoy());
+    let mut envoy = Command::new(workspace::root().join("deploy/docker/envoy.sh"));
     envoy
+        .env("PATH", path_with_envoy())
         .args(
             arguments
                 .iter()
@@ -176,8 +181,26 @@ fn sources_of(dep_info: &Path) -> Vec<String> {
         .collect()
 }
 
-fn envoy() -> PathBuf {
-    Tools::open()
+/// Returns `PATH` with the folder of the pinned Envoy in front.
+fn path_with_envoy() -> OsString {
+    let envoy = Tools::open()
         .executable(Tool::Envoy)
-        .expect("Envoy was fetched: `cargo xtask fetch`")
+        .expect("Envoy was fetched: `cargo xtask fetch`");
+    let mut path = envoy.parent().expect("a folder").as_os_str().to_owned();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    path
+}
+
+/// The configuration of the service `admin` is complete: Envoy loads it.
+#[test]
+fn envoy_accepts_the_configuration_for_operators() {
+    let config = workspace::root().join("deploy/docker/admin.yaml");
+    let mut envoy = Command::new("envoy");
+    envoy
+        .arg("--config-path")
+        .arg(config)
+        .args(["--disable-hot-restart", "--mode", "validate"])
+        .env("PATH", path_with_envoy());
+    output(&mut envoy).unwrap();
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use xtask::workspace;
 
 use crate::dockerfile::Dockerfile;
-use crate::project::{DEV, KEY, MAIN, compose, project, services};
+use crate::project::{AGENTS, DEV, KEY, MAIN, RATE_LIMIT, compose, project, services};
 
 #[test]
 fn profiles_select_the_expected_services() {
@@ -16,12 +16,13 @@ fn profiles_select_the_expected_services() {
         (vec!["demo"], "envoy model sidecar-demo"),
         (
             vec!["live", "observability"],
-            "envoy grafana prometheus sidecar",
+            "admin envoy grafana prometheus sidecar",
         ),
         (
             vec!["demo", "observability"],
-            "envoy grafana model prometheus sidecar-demo",
+            "admin envoy grafana model prometheus sidecar-demo",
         ),
+        (vec!["live", "status"], "admin envoy sidecar"),
         // A profile is required; Envoy alone could not serve a request.
         (vec![], ""),
     ] {
@@ -75,8 +76,8 @@ fn containers_run_without_privileges() {
 #[test]
 fn ports_are_published_on_loopback_by_default() {
     for (files, expected) in [
-        (MAIN, "envoy:11435 grafana:3000"),
-        (DEV, "envoy:11435 envoy:9090 grafana:3000"),
+        (MAIN, "admin:11436 envoy:11435 grafana:3000"),
+        (DEV, "admin:11436 envoy:11435 grafana:3000 prometheus:9090"),
     ] {
         let project = project(files, &["*"], KEY);
         let mut published = BTreeSet::new();
@@ -131,10 +132,78 @@ fn envoy_and_sidecar_share_only_the_socket_volume() {
             );
         }
     }
-    assert_eq!(
-        project["services"]["prometheus"]["network_mode"],
-        "service:envoy"
-    );
+}
+
+/// A container that shares the network of another one loses it when the engine restarts the other one.
+#[test]
+fn services_reach_each_other_over_networks() {
+    let project = project(MAIN, &["*"], KEY);
+    let mut members = BTreeSet::new();
+    for (name, service) in services(&project) {
+        assert_eq!(service["network_mode"], Value::Null, "{name}");
+        let networks = service["networks"].as_object().expect("networks");
+        members.extend(networks.keys().map(|network| format!("{network}: {name}")));
+    }
+    let expected = [
+        "edge: envoy",
+        "model: model",
+        "model: sidecar-demo",
+        "operators: admin",
+        "operators: grafana",
+        "operators: prometheus",
+        "outbound: sidecar",
+    ];
+    assert_eq!(members.into_iter().collect::<Vec<_>>(), expected);
+    assert_eq!(project["networks"]["model"]["internal"], true);
+}
+
+#[test]
+fn containers_have_bounds_on_memory_processes_and_logs() {
+    for files in [MAIN, DEV, RATE_LIMIT] {
+        let project = project(files, &["*"], KEY);
+        for (name, service) in services(&project) {
+            assert!(service["mem_limit"].is_string(), "{name}");
+            assert_eq!(service["pids_limit"], 512, "{name}");
+            let logging =
+                json!({"driver": "json-file", "options": {"max-size": "20m", "max-file": "5"}});
+            assert_eq!(service["logging"], logging, "{name}");
+            // A hard limit below this value would keep the container from its start.
+            assert_eq!(service["ulimits"], Value::Null, "{name}");
+        }
+    }
+}
+
+#[test]
+fn envoy_stops_first_and_has_time_for_its_streams() {
+    let project = project(MAIN, &["*"], KEY);
+    let service = |name: &str| &project["services"][name];
+    for sidecar in ["sidecar", "sidecar-demo"] {
+        assert_eq!(service("envoy")["depends_on"][sidecar]["required"], false);
+    }
+    assert!(service("sidecar-demo")["depends_on"]["model"].is_object());
+    assert_eq!(service("envoy")["stop_grace_period"], "5m30s");
+    let drain = std::fs::read_to_string(workspace::root().join("deploy/systemd/drain.sh")).unwrap();
+    assert!(drain.contains("seq 300"), "shorter than 5m30s");
+}
+
+#[test]
+fn project_has_one_name_wherever_the_checkout_is() {
+    assert_eq!(project(MAIN, &["*"], KEY)["name"], "codex-edge");
+}
+
+#[test]
+fn agents_get_a_seccomp_profile_and_keep_the_other_restrictions() {
+    let project = project(AGENTS, &["*"], KEY);
+    let expected = json!([
+        "no-new-privileges:true",
+        "seccomp=deploy/docker/seccomp-agents.json",
+        "apparmor=unconfined"
+    ]);
+    for (name, service) in services(&project) {
+        let is_sidecar = name.starts_with("sidecar");
+        assert_eq!(service["security_opt"] == expected, is_sidecar, "{name}");
+        assert_eq!(service["cap_drop"], json!(["ALL"]), "{name}");
+    }
 }
 
 #[test]

@@ -22,6 +22,9 @@ const SET_BY_THE_IMAGE: &[&str] = &[
     "SIDECAR_LISTEN",
     "TOKEN_LOG_PATH",
 ];
+/// Variables of the entry points, which are not settings of the sidecar or the filter.
+const READ_BY_THE_IMAGE: &[&str] = &["BASE_URL", "ENVOY_CONCURRENCY", "NOFILE"];
+
 /// The log filter, which the sidecar reads without a flag, so that `--help` does not list this variable.
 const LOG_FILTER: &str = "RUST_LOG";
 
@@ -57,7 +60,8 @@ fn compose_passes_every_sidecar_variable() {
     }
     expected.extend([LOG_FILTER, ACCESS_TOKEN]);
     for sidecar in ["sidecar", "sidecar-demo"] {
-        let passed_on = variables(&project["services"][sidecar]);
+        let mut passed_on = variables(&project["services"][sidecar]);
+        passed_on.retain(|name| !READ_BY_THE_IMAGE.contains(name));
         assert_eq!(passed_on, expected, "{sidecar}");
     }
 }
@@ -72,15 +76,22 @@ fn compose_passes_every_filter_variable() {
         .collect();
     assert!(keys.contains("PROXY_API_KEY"));
     let project = project(MAIN, &["*"], KEY);
-    assert_eq!(variables(&project["services"]["envoy"]), keys);
+    let mut passed_on = variables(&project["services"]["envoy"]);
+    passed_on.retain(|name| !READ_BY_THE_IMAGE.contains(name));
+    assert_eq!(passed_on, keys);
 }
 
 #[test]
 fn values_reach_the_containers_and_the_api_key_only_envoy() {
     let names = documented();
+    // These are not text.
+    let is_text = |name: &&String| {
+        !["COMPOSE_PROFILES", "CONFIG_DIR", "SIDECAR_MEMORY"].contains(&name.as_str())
+            && !name.ends_with("PORT")
+    };
     let set: Vec<_> = names
         .keys()
-        .filter(|name| *name != "COMPOSE_PROFILES" && !name.ends_with("PORT"))
+        .filter(is_text)
         .map(|name| {
             (
                 name.as_str(),
@@ -129,8 +140,18 @@ fn env_example_shows_the_defaults() {
     };
     let documented = documented();
     assert_eq!(published("envoy", 0), documented["PORT"]);
-    assert_eq!(published("envoy", 1), documented["PROMETHEUS_PORT"]);
+    assert_eq!(published("prometheus", 0), documented["PROMETHEUS_PORT"]);
+    assert_eq!(published("admin", 0), documented["STATUS_PORT"]);
     assert_eq!(published("grafana", 0), documented["GRAFANA_PORT"]);
+    // Compose writes bytes.
+    let memory = &project["services"]["sidecar"]["mem_limit"];
+    assert_eq!(documented["SIDECAR_MEMORY"], "3g");
+    assert_eq!(memory, &(3_u64 << 30).to_string());
+    let command = project["services"]["admin"]["command"].as_array();
+    assert!(command.is_some_and(|words| words.contains(&Value::from("warning"))));
+    let script = fs::read_to_string(workspace::root().join("deploy/docker/envoy.sh")).unwrap();
+    let default = format!("${{NOFILE:-{}}}", documented["NOFILE"]);
+    assert!(script.contains(&default), "{default}");
 }
 
 /// Returns the variables of `.env.example` with their values, including those that are commented out.

@@ -265,8 +265,8 @@ fn images_contain_the_files_and_programs_the_pod_uses() {
         assert!(files.contains(&format!("/etc/codex-edge/{file}")) && copies(file));
     }
     for words in [
-        "ENTRYPOINT [\"envoy\"]",
-        "ENTRYPOINT [\"sidecar\"]",
+        "ENTRYPOINT [\"codex-edge-envoy\"]",
+        "exec sidecar \\\"$@\\\"\", \"sidecar\"]",
         "USER 10001:10001",
         // The probes and the preStop hook use curl.
         " curl",

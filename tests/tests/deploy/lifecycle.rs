@@ -119,7 +119,7 @@ fn outer_stop_timeouts_exceed_inner_ones() {
         digits.and_then(|digits| digits.parse().ok()).expect(before)
     };
     let script = drain_script();
-    let streams = number(&script, "sleep ") + number(&script, "seq ");
+    let streams = number(&script, "sleep \"${1:-") + number(&script, "seq ");
     let help = output(std::process::Command::new(sidecar_binary()).arg("--help"))
         .expect("`sidecar --help` succeeds");
     let default_of =

@@ -53,9 +53,9 @@ fn analyze(dir: &Path, arguments: &[&str], units: &[&str]) -> String {
         .args(units.iter().map(|unit| dir.join(unit)))
         // The units of this folder and their drop-ins take precedence over those of the system.
         .env("SYSTEMD_UNIT_PATH", format!("{}:", dir.display()));
-    let output = analyze
-        .output()
-        .expect("systemd-analyze is installed: `apt-get install systemd`, as .ci/run does");
+    let output = analyze.output().expect(
+        "systemd-analyze is installed: `apt-get install systemd`, as `cargo xtask test` does",
+    );
     let findings = String::from_utf8_lossy(&output.stderr);
     match output.status.success() {
         true => findings.into_owned(),

@@ -6,7 +6,10 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tests::http::{Client, Version, get};
+use serde_json::json;
+use tests::http::{Client, Version, get, post};
+
+use crate::{body, directive};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_scripted-model");
 
@@ -43,4 +46,31 @@ fn binary_rejects_an_address_that_is_not_loopback() {
     assert!(!output.status.success());
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("not a loopback address"), "{stderr}");
+}
+
+#[tokio::test]
+async fn sigterm_lets_a_running_response_end_also_on_an_address_that_is_not_loopback() {
+    let mut child = Command::new(PROGRAM)
+        .args(["--listen", "0.0.0.0:0", "--allow-remote"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+    let line = lines.next().expect("a first line").expect("a line of text");
+    let (_, port) = line
+        .strip_suffix("/v1")
+        .and_then(|rest| rest.rsplit_once(':'))
+        .unwrap_or_else(|| panic!("{line}"));
+    let address = format!("127.0.0.1:{port}").parse().expect("an address");
+    let script = json!({"text": "a b c d", "delta_chars": 2, "delay_ms": 200});
+    let mut client = Client::connect(address, Version::H1).await;
+    let request = post("/v1/responses", body(&directive(&script)).to_string());
+    let mut response = client.stream(request).await.expect("a response");
+    let first = response.next().await.expect("a chunk").expect("a stream");
+    let pid = i32::try_from(child.id()).expect("a pid");
+    kill(Pid::from_raw(pid), Signal::SIGTERM).expect("the binary runs");
+    let rest = response.collect().await.expect("the stream is not cut");
+    let events = String::from_utf8_lossy(&[&first.data[..], &rest.body[..]].concat()).into_owned();
+    assert!(events.contains("response.completed"), "{events}");
+    assert!(child.wait().expect("the binary exits").success());
 }

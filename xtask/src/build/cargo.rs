@@ -50,7 +50,7 @@ pub fn build_filter(args: &FilterArgs) -> Result<()> {
 /// # Errors
 /// When the target cannot be added, the filter does not compile, or a file cannot be written.
 pub fn filter() -> Result<()> {
-    add_wasm_target()?;
+    add_target(WASM_TARGET)?;
     eprintln!("building the filter");
     run(&mut filter_build())?;
     ship_filter()
@@ -107,15 +107,19 @@ pub fn scripted_model() -> Result<()> {
     run(build.args(["--no-default-features", "--bin", "scripted-model"]))
 }
 
-fn add_wasm_target() -> Result<()> {
+/// Adds a target of the compiler if it is missing.
+///
+/// # Errors
+/// When the target cannot be added.
+pub fn add_target(target: &str) -> Result<()> {
     let mut rustc = Command::new("rustc");
-    rustc.args(["--print", "target-libdir", "--target", WASM_TARGET]);
+    rustc.args(["--print", "target-libdir", "--target", target]);
     let libraries = output(rustc.current_dir(workspace::root()))?;
     if Path::new(libraries.trim()).is_dir() {
         return Ok(());
     }
     let mut rustup = Command::new("rustup");
-    rustup.args(["target", "add", WASM_TARGET]);
+    rustup.args(["target", "add", target]);
     run(rustup.current_dir(workspace::root()))
-        .with_context(|| format!("the compiler lacks the target {WASM_TARGET}"))
+        .with_context(|| format!("the compiler lacks the target {target}"))
 }

@@ -4,6 +4,7 @@ mod cargo;
 mod exports;
 
 pub use cargo::{
-    FilterArgs, build_filter, filter, filter_build, scripted_model, ship_filter, sidecar,
+    FilterArgs, add_target, build_filter, filter, filter_build, scripted_model, ship_filter,
+    sidecar,
 };
 pub use exports::{CALLBACKS, drop_default_callbacks};

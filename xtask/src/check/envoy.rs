@@ -1,43 +1,16 @@
-//! Validates the Envoy configuration that ships, with the filter and its plugin configuration.
-//! `envoy --mode validate` does not load discovered resources, so `filter.yaml` is also validated inside a listener.
+//! Validates the Envoy configuration that ships, alone and with the overlay of a shared rate limit.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result};
+use codex_edge::envoy_check;
+use codex_edge::envoy_config::Placement;
 
-use crate::command::output;
-use crate::envoy_config::Placement;
 use crate::tools::{Tool, Tools};
 use crate::{build, workspace};
 
 /// The overlay on `envoy.yaml` for Envoys that share a rate limit.
 const SHARED_LIMIT: &str = "deploy/ratelimit/envoy.yaml";
-
-/// A listener up to the name of the filter; the filter's `typed_config` follows.
-const LISTENER: &str = r#"
-static_resources:
-  listeners:
-  - name: check
-    address: { socket_address: { address: 127.0.0.1, port_value: 0 } }
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: check
-          route_config: {}
-          http_filters:
-          - name: codex_edge
-"#;
-/// The end of every filter chain.
-const ROUTER: &str = r#"
-          - name: envoy.filters.http.router
-            typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
-"#;
-/// Indentation of the filter's `typed_config` below its name in [`LISTENER`], in addition to that of `filter.yaml`.
-const INDENT: &str = "          ";
 
 pub(super) fn configuration(tools: &Tools) -> Result<()> {
     build::filter()?;
@@ -46,62 +19,16 @@ pub(super) fn configuration(tools: &Tools) -> Result<()> {
     let mut placement = Placement::in_dir(&dir, "127.0.0.1:11435".parse()?);
     placement.filter_wasm = workspace::filter_wasm();
     let bootstrap = dir.join("envoy.yaml");
-    placement.write(&bootstrap)?;
+    placement.write(&workspace::configuration(), &bootstrap)?;
     let envoy = tools.executable(Tool::Envoy)?;
-    validate(&envoy, &bootstrap, &[])?;
+    envoy_check::bootstrap(&envoy, &bootstrap, &[])?;
     let overlay = workspace::root().join(SHARED_LIMIT);
     let overlay = fs::read_to_string(&overlay)
         .with_context(|| format!("cannot read {}", overlay.display()))?;
-    validate(&envoy, &bootstrap, &["--config-yaml", &overlay])?;
-
-    let filter = fs::read_to_string(&placement.filter_yaml)?;
-    let with_filter = dir.join("with-filter.yaml");
-    fs::write(&with_filter, inlined(&filter)?)?;
-    validate(&envoy, &with_filter, &[])
-}
-
-fn validate(envoy: &Path, bootstrap: &Path, more: &[&str]) -> Result<()> {
-    let mut command = Command::new(envoy);
-    command.args(["--mode", "validate", "--log-level", "warning", "-c"]);
-    // The filter rejects a configuration without a key; any key will do.
-    output(
-        command
-            .arg(bootstrap)
-            .args(more)
-            .env("PROXY_API_KEY", "any"),
-    )?;
-    Ok(())
-}
-
-/// A bootstrap with the filter of `filter_yaml` in a listener.
-fn inlined(filter_yaml: &str) -> Result<String> {
-    let mut text = LISTENER.to_owned();
-    let mut lines = filter_yaml
-        .lines()
-        .skip_while(|line| *line != "  typed_config:")
-        .peekable();
-    lines
-        .peek()
-        .context("filter.yaml has no line `  typed_config:`")?;
-    for line in lines {
-        text.push_str(INDENT);
-        text.push_str(line);
-        text.push('\n');
-    }
-    text.push_str(ROUTER);
-    Ok(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_typed_config_is_indented_below_the_filter_name() {
-        let text = inlined("resources:\n- name: x\n  typed_config:\n    a: b\n").unwrap();
-        let expected =
-            "          - name: codex_edge\n            typed_config:\n              a: b\n";
-        assert!(text.contains(expected), "{text}");
-        assert!(inlined("resources: []\n").is_err());
-    }
+    envoy_check::bootstrap(&envoy, &bootstrap, &["--config-yaml", &overlay])?;
+    envoy_check::filter(
+        &envoy,
+        &placement.filter_yaml,
+        &dir.join("with-filter.yaml"),
+    )
 }

@@ -10,7 +10,7 @@ mod store;
 mod tool;
 mod tool_dir;
 
-pub use choice::{Chosen, choose};
+pub use choice::choose;
 pub use newer::report_newer;
 pub use pins::Tool;
 pub use tool_dir::Tools;

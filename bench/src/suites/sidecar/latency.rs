@@ -112,7 +112,7 @@ async fn measure_sidecar(settings: &Settings, streams: usize) -> anyhow::Result<
     let sidecar = settings.instant_sidecar(&model).start().await;
     let target = Target::Unix(sidecar.socket());
     let before = usage::cpu_time(sidecar.pid());
-    let request = || chat("codex-5", &workload.prompt());
+    let request = move || chat("codex-5", &workload.prompt());
     let load = open_loop(&target, interval, turns, request)
         .await?
         .require_complete()?;
@@ -142,7 +142,7 @@ async fn measure_burst(settings: &Settings) -> anyhow::Result<Table> {
     let (mut rates, mut costs) = (Vec::new(), Vec::new());
     for _ in 0..settings.rounds() + 1 {
         let before = usage::cpu_time(sidecar.pid());
-        let request = || chat("codex-5", &workload.prompt());
+        let request = move || chat("codex-5", &workload.prompt());
         let load = open_loop(&target, Duration::from_secs(1), 1, request)
             .await?
             .require_complete()?;

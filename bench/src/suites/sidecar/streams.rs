@@ -113,7 +113,7 @@ async fn measure(
     let before = usage::cpu_time(pid);
     let ramp = settings.pick(Duration::from_secs(3), Duration::from_millis(400));
     let interval = ramp / u32::try_from(streams)?;
-    let running = open_loop(&target, interval, streams, || {
+    let running = open_loop(&target, interval, streams, move || {
         chat("codex-5", &workload.prompt())
     });
     tokio::pin!(running);

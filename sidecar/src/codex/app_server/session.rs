@@ -12,7 +12,9 @@ use super::calls::{Call, Calls};
 use super::decoding::DecodeQueue;
 use super::error::AppServerError;
 use super::ids::{RequestId, ThreadId, TurnKey};
-use super::thread::{Continuation, KeptThread, Next, Reaction, Thread};
+use super::thread::{
+    CallRequested, Continuation, KeptThread, NewItems, Next, Reaction, Thread, ToolResponse,
+};
 use super::{requests, wire};
 use crate::codex::launch::sandbox::Workspace;
 use crate::codex::rate_limits::SharedRateLimits;
@@ -212,7 +214,7 @@ impl AppServerSession {
         let Some(thread) = self.threads.remove(&earlier) else {
             return Err(request);
         };
-        let (thread, responses) = match thread.continue_with(request, continuation, self.now) {
+        let (thread, items) = match thread.continue_with(request, continuation, self.now) {
             Ok(continued) => continued,
             Err((thread, request)) => {
                 self.threads.insert(earlier, thread);
@@ -225,17 +227,23 @@ impl AppServerSession {
         self.threads.insert(key, thread);
         if let Some(id) = id {
             self.keys.insert(id.clone(), key);
-            if responses.is_empty() {
-                self.perform(key, Next::InjectItems(id));
-            } else {
-                self.output.events.push((key, Event::Heartbeat));
+            match items {
+                NewItems::Injected => self.perform(key, Next::InjectItems(id)),
+                NewItems::Outputs(responses) => {
+                    self.output.events.push((key, Event::Heartbeat));
+                    self.respond(&responses);
+                }
             }
         }
+        Ok(self.take_output())
+    }
+
+    /// Answers `item/tool/call` requests.
+    fn respond(&mut self, responses: &[ToolResponse]) {
         let lines = responses
             .iter()
             .map(|(id, text)| requests::tool_output_line(id, text));
         self.output.write.extend(lines);
-        Ok(self.take_output())
     }
 
     /// Gives up a thread that stays loaded, if it has not been continued.
@@ -440,8 +448,12 @@ impl AppServerSession {
         let call = ToolCall::from(call);
         self.on_call_requested(key, &call.call_id)?;
         if let Some(thread) = self.threads.get_mut(&key) {
-            let event = thread.on_tool_call(id, call, self.now);
-            self.output.events.extend(event.map(|event| (key, event)));
+            match thread.on_tool_call(id, call, self.now) {
+                CallRequested::Answered(response) => self.respond(&[response]),
+                CallRequested::Open(event) => {
+                    self.output.events.extend(event.map(|event| (key, event)));
+                }
+            }
         }
         Ok(())
     }

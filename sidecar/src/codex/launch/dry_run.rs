@@ -7,8 +7,6 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
-
 use super::config_toml::{self, ConfigToml};
 use super::error::LaunchError;
 use super::login::{self, Login};
@@ -16,7 +14,7 @@ use super::prepare::Launch;
 use super::version::Protocol;
 use crate::codex::proto;
 use crate::config::Config;
-use crate::process::orphans;
+use crate::process::{OwnedFolder, orphans};
 use crate::turn::Profile;
 
 /// The findings of a dry run. Dropping it removes the temporary home.
@@ -24,7 +22,7 @@ use crate::turn::Profile;
 pub struct DryRun {
     launch: Launch,
     login: Login,
-    temporary_home: TempDir,
+    temporary_home: OwnedFolder,
     operators_home: PathBuf,
 }
 
@@ -35,9 +33,7 @@ impl DryRun {
     /// Those of `Launch::prepare`, except for errors of the operator's own folders and files, which have their own
     /// checks.
     pub async fn run(config: &Config) -> Result<Self, LaunchError> {
-        let home = tempfile::Builder::new()
-            .prefix(&orphans::folder_prefix())
-            .tempdir()
+        let home = OwnedFolder::create_in(&std::env::temp_dir(), &orphans::folder_prefix())
             .map_err(|error| LaunchError::Folder(std::env::temp_dir(), error))?;
         let operators_home = std::path::absolute(&config.codex_home)
             .map_err(|error| LaunchError::Folder(config.codex_home.clone(), error))?;

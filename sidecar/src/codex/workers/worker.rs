@@ -3,6 +3,7 @@
 //! child reaches a recycle limit, the worker starts the successor at once and stops the child after its last turn.
 
 use std::num::NonZeroU64;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -104,11 +105,12 @@ impl Worker {
                     interrupted.instrument(span.clone()).await;
                 }
                 ExitReason::Failed(error) => {
-                    span.in_scope(|| {
-                        tracing::error!(error = error_chain(&error), restart_in = ?delay, "codex child ended");
-                    });
                     self.readiness.send_replace(Readiness::Starting);
-                    unasked.extend(process.take_unasked().instrument(span.clone()).await);
+                    let end = process.end().instrument(span.clone()).await;
+                    span.in_scope(|| {
+                        tracing::error!(error = error_chain(&error), status = end.status_text(), stderr = end.last_words, restart_in = ?delay, "codex child ended");
+                        unasked.extend(process.take_unasked(&end));
+                    });
                     let sent = process.connection.take_continuations();
                     unasked.extend(sent.into_iter().map(QueuedTurn::without_thread));
                 }
@@ -140,6 +142,20 @@ struct WorkerProcess {
     models_generation: u64,
     _folder: ChildFolder,
     _registration: Registration,
+}
+
+/// The end of a child that has failed.
+struct ChildEnd {
+    /// `None` if the child still runs.
+    status: Option<ExitStatus>,
+    last_words: Option<String>,
+}
+
+impl ChildEnd {
+    fn status_text(&self) -> String {
+        self.status
+            .map_or_else(|| "running".to_owned(), |status| status.to_string())
+    }
 }
 
 impl WorkerProcess {
@@ -227,9 +243,17 @@ impl WorkerProcess {
         Ok(())
     }
 
+    /// Waits for the end of a child that has failed.
+    async fn end(&mut self) -> ChildEnd {
+        ChildEnd {
+            status: self.child.exit_status().await,
+            last_words: self.connection.last_words().await,
+        }
+    }
+
     /// Takes the turns that the next child may begin again, after the child has ended.
-    async fn take_unasked(&mut self) -> Vec<QueuedTurn> {
-        let error = if self.child.ran_out_of_memory().await {
+    fn take_unasked(&mut self, end: &ChildEnd) -> Vec<QueuedTurn> {
+        let error = if self.child.ran_out_of_memory(end.status) {
             tracing::error!("codex child exceeded its memory limit");
             Some(TurnError::OutOfMemory)
         } else {
@@ -288,12 +312,15 @@ impl WorkerProcess {
                 result = self.connection.step() => result,
             };
             if let Err(error) = result {
+                let end = self.end().await;
                 tracing::warn!(
                     error = error_chain(&error),
+                    status = end.status_text(),
+                    stderr = end.last_words,
                     "recycled codex child ended early"
                 );
                 // Names the failure of a turn that took too much memory; the turns that are left fail.
-                drop(self.take_unasked().await);
+                drop(self.take_unasked(&end));
                 break;
             }
         }

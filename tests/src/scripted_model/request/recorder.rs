@@ -183,6 +183,14 @@ impl Recorder {
         .await
     }
 
+    /// Waits until no kept request has a response in progress.
+    pub(crate) async fn wait_for_idle(&self) {
+        let is_running = |entry: &LogEntry| matches!(entry.delivery, Delivery::Running);
+        let mut watched = self.entries.subscribe();
+        let idle = watched.wait_for(|entries| !entries.kept.iter().any(is_running));
+        idle.await.expect("`self` holds the sender");
+    }
+
     async fn wait_for(
         &self,
         deadline: Duration,

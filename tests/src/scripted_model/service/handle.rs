@@ -6,23 +6,23 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use xtask::tools::Tool;
 
-use super::server;
+use super::server::{self, Shutdown};
 use super::state::ModelState;
 use crate::codex::codex_tool;
 use crate::codex_models::CodexModels;
 use crate::scripted_model::request::{RecordedRequest, ServedModels};
 use crate::scripted_model::script::Script;
 
-/// A scripted model on a loopback port; stopped when dropped.
+/// A scripted model on a port; stopped when dropped.
 #[derive(Debug)]
 pub struct ScriptedModel {
     address: SocketAddr,
     state: Arc<ModelState>,
-    stop: CancellationToken,
+    shutdown: Shutdown,
     tasks: JoinSet<()>,
 }
 
@@ -44,21 +44,25 @@ impl ScriptedModel {
         Self::listen((Ipv4Addr::LOCALHOST, 0).into(), models).await
     }
 
-    /// Starts a service for `models` on a loopback address.
+    /// Starts a service for `models` on an address.
     ///
     /// # Errors
-    /// Fails if the address cannot be bound or is not a loopback address.
+    /// Fails if the address cannot be bound.
     pub async fn listen(address: SocketAddr, models: ServedModels) -> io::Result<Self> {
-        let listener = server::listen(address).await?;
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let state = Arc::new(ModelState::new(models));
-        let stop = CancellationToken::new();
+        let shutdown = Shutdown::default();
         let mut tasks = JoinSet::new();
-        tasks.spawn(server::serve(listener, Arc::clone(&state), stop.clone()));
+        tasks.spawn(server::serve(
+            listener,
+            Arc::clone(&state),
+            shutdown.clone(),
+        ));
         Ok(Self {
             address,
             state,
-            stop,
+            shutdown,
             tasks,
         })
     }
@@ -130,9 +134,16 @@ impl ScriptedModel {
         self.state.log.wait_for_disconnects(count, deadline).await
     }
 
+    /// Serves until no response runs, and then closes the connections; no response is cut.
+    pub async fn drain(&mut self) {
+        self.state.log.wait_for_idle().await;
+        self.shutdown.drain.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+
     /// Stops listening and aborts running responses.
     pub async fn stop(mut self) {
-        self.stop.cancel();
+        self.shutdown.abort.cancel();
         while self.tasks.join_next().await.is_some() {}
     }
 }

@@ -1,9 +1,8 @@
 //! The HTTP server: accepts connections, routes requests, starts responses.
-//! It listens on loopback addresses only, because it requires no credentials.
+//! It requires no credentials, so the program listens on loopback addresses unless it is told otherwise.
 
 use std::convert::Infallible;
-use std::io;
-use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,37 +37,38 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(20);
 
 type ResponseBody = Either<Full<Bytes>, EventBody>;
 
-/// Binds a loopback address.
-pub(crate) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    if address.ip().is_loopback() {
-        TcpListener::bind(address).await
-    } else {
-        Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("{address} is not a loopback address"),
-        ))
-    }
+/// The two ways in which a service ends.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shutdown {
+    /// Closes each connection after its running response.
+    pub(crate) drain: CancellationToken,
+    /// Aborts running responses.
+    pub(crate) abort: CancellationToken,
 }
 
-/// Serves until cancelled; running responses are then aborted.
-pub(crate) async fn serve(listener: TcpListener, state: Arc<ModelState>, stop: CancellationToken) {
+/// Accepts connections until a shutdown, and returns when none is left.
+pub(crate) async fn serve(listener: TcpListener, state: Arc<ModelState>, shutdown: Shutdown) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(serve_connection(stream, Arc::clone(&state)));
+                    let drain = shutdown.drain.clone();
+                    connections.spawn(serve_connection(stream, Arc::clone(&state), drain));
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_RETRY).await,
             },
             Some(_) = connections.join_next() => {}
-            () = stop.cancelled() => break,
+            () = shutdown.drain.cancelled() => break,
+            () = shutdown.abort.cancelled() => break,
         }
     }
+    let drained = async { while connections.join_next().await.is_some() {} };
+    shutdown.abort.run_until_cancelled(drained).await;
     connections.shutdown().await;
 }
 
-async fn serve_connection(stream: TcpStream, state: Arc<ModelState>) {
+async fn serve_connection(stream: TcpStream, state: Arc<ModelState>, drain: CancellationToken) {
     // Nagle's algorithm would hold a delta back until the previous one is acknowledged. Fails on a closed socket, which
     // the first read reports.
     let _ = stream.set_nodelay(true);
@@ -76,10 +76,14 @@ async fn serve_connection(stream: TcpStream, state: Arc<ModelState>) {
         let state = Arc::clone(&state);
         async move { Ok::<_, Infallible>(respond(&state, request).await) }
     });
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
     // An error means that the client disconnected or that a script aborts; the recorder tells them apart.
-    let _ = http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let ended = drain.run_until_cancelled(connection.as_mut()).await;
+    if ended.is_none() {
+        connection.as_mut().graceful_shutdown();
+        let _ = connection.await;
+    }
 }
 
 async fn respond(state: &ModelState, request: Request<Incoming>) -> Response<ResponseBody> {

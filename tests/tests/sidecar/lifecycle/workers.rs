@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -11,11 +10,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::http::get;
 use tests::scripted_model::ScriptedModel;
-use tests::sidecar::{Sidecar, SidecarOptions, is_running, wait_until_gone};
+use tests::sidecar::{Sidecar, SidecarOptions, wait_until_gone};
 use xtask::command::write_program;
 use xtask::tools::{Tool, Tools};
 
-use crate::stack::{SOON, ask, start_with, stream};
+use crate::stack::{SOON, ask, eventually, start_with, stream};
 
 #[tokio::test]
 async fn recycled_worker_is_replaced_without_interrupting_a_turn() {
@@ -103,27 +102,6 @@ async fn worker_exit_fails_its_own_turns_only() {
     wait_for_children(&sidecar, 2).await;
 }
 
-#[tokio::test]
-async fn start_ends_orphans_of_a_killed_predecessor() {
-    // The owner `1-1` (pid and start time) is not a running sidecar, so this process is an orphan.
-    let mut orphan = Command::new("sleep")
-        .arg("600")
-        .env("CODEX_EDGE_OWNER", "1-1")
-        .spawn()
-        .unwrap();
-    let pid = i32::try_from(orphan.id()).unwrap();
-    let (_model, _sidecar) = start_with(|options| options).await;
-    let exit = async {
-        while is_running(pid) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(SOON, exit)
-        .await
-        .expect("the sidecar ends the orphan");
-    orphan.wait().unwrap();
-}
-
 /// A Codex binary in which the script `fault` replaces one command; `"$REAL" "$@"` in `fault` runs the real command.
 pub(crate) struct FaultyCodex {
     _dir: TempDir,
@@ -204,6 +182,41 @@ async fn broken_children_are_restarted_and_readiness_stays_503() {
         assert_eq!(sidecar.wait().await, Some(0), "{fault}: {}", sidecar.log());
         wait_until_gone(&children).await;
     }
+}
+
+#[tokio::test]
+async fn reason_of_a_childs_end_is_one_line_without_what_a_turn_may_have_written() {
+    let model = ScriptedModel::start().await.unwrap();
+    let faulty = FaultyCodex::new("echo 'the disk is full' >&2; exit 3");
+    let mut sidecar = faulty.options(&model).spawn();
+    let ended = |sidecar: &Sidecar| -> Option<Value> {
+        let log = sidecar.log();
+        let line = log
+            .lines()
+            .find(|line| line.contains("codex child ended"))?;
+        serde_json::from_str(line).ok()
+    };
+    eventually("the end is logged", || ended(&sidecar).is_some()).await;
+    let line = ended(&sidecar).unwrap();
+    assert_eq!(
+        (&line["level"], &line["status"], &line["stderr"]),
+        (
+            &json!("ERROR"),
+            &json!("exit status: 3"),
+            &json!("the disk is full")
+        ),
+        "{line}"
+    );
+    sidecar.signal(Signal::SIGTERM);
+    assert_eq!(sidecar.wait().await, Some(0), "{}", sidecar.log());
+
+    let (_model, sidecar) = start_with(|options| options).await;
+    ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
+    kill(Pid::from_raw(sidecar.children()[0]), Signal::SIGKILL).unwrap();
+    eventually("the end is logged", || ended(&sidecar).is_some()).await;
+    let line = ended(&sidecar).unwrap();
+    assert_eq!(line["status"], "signal: 9 (SIGKILL)", "{line}");
+    assert!(line.get("stderr").is_none(), "{line}");
 }
 
 /// The processes of the process group with the leader `leader`.

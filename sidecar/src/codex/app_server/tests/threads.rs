@@ -191,23 +191,48 @@ fn outputs_answer_the_calls_of_a_waiting_turn() {
             (&lines[1]["id"], text(&lines[1]))
         ],
         [
-            (&json!(2), json!("output \"c1\"")),
-            (&json!(1), json!("output \"c2\""))
+            (&json!(1), json!("output \"c2\"")),
+            (&json!(2), json!("output \"c1\""))
         ]
     );
 }
 
 #[test]
-fn waiting_turn_without_a_request_for_each_call_is_given_up() {
+fn outputs_that_come_before_the_requests_of_codex_answer_them_later() {
     let first = with_tool();
     let mut peer = keeping(first.clone());
     let thread = park(&mut peer);
     asks_for(&mut peer, 1, "c1");
     let outputs = next(&first, message(Role::Assistant, "calls"), &["c1", "c2"]);
+    let continued = peer
+        .session
+        .continue_thread(NEXT, outputs, continuation(&thread, 2));
+    peer.key = NEXT;
+    peer.note(continued.expect("the turn waits for both"));
+    assert_eq!(peer.last("response")["id"], 1);
+    peer.events.clear();
+    asks_for(&mut peer, 2, "c2");
+    let response = peer.last("response");
+    assert_eq!(response["id"], 2);
+    let text = &response["result"]["contentItems"][0]["text"];
+    assert_eq!(text, "output \"c2\"");
+    assert!(peer.events.is_empty(), "the client has the call already");
+}
+
+#[test]
+fn waiting_turn_is_given_up_by_a_request_with_other_items() {
+    let first = with_tool();
+    let mut peer = keeping(first.clone());
+    let thread = park(&mut peer);
+    let outputs = next(
+        &first,
+        message(Role::Assistant, "calls"),
+        &["c1", "unknown"],
+    );
     let refused = peer
         .session
         .continue_thread(NEXT, outputs, continuation(&thread, 2));
-    let request = refused.expect_err("a call is not open");
+    let request = refused.expect_err("the turn has no such call");
     assert_eq!(request.conversation.len(), 4, "the request is whole");
     let output = peer.session.begin(NEXT, request, None);
     peer.note(output);

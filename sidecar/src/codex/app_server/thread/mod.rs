@@ -6,5 +6,5 @@ mod phases;
 mod reaction;
 
 pub(in crate::codex) use continuation::{Continuation, KeptThread, ParkedTurn};
-pub(super) use phases::Thread;
+pub(super) use phases::{CallRequested, NewItems, Thread, ToolResponse};
 pub(super) use reaction::{Next, Reaction};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::phases::Thread;
+use super::phases::{CallRequested, Thread};
 use super::reaction::{Next, Reaction};
 use crate::codex::app_server::failure;
 use crate::codex::app_server::ids::{CallId, RequestId};
@@ -95,7 +95,8 @@ impl Thread {
         Ok(Reaction::events(events))
     }
 
-    /// Handles an `item/tool/call` request. The response stays open, since a response makes the model go on.
+    /// Handles an `item/tool/call` request. The response stays open, since a response makes the model go on, unless the
+    /// client has sent the output already.
     ///
     /// A raw item has announced the call before. A later Codex may have no raw items; then the calls are complete once
     /// no further request comes for a while.
@@ -104,18 +105,24 @@ impl Thread {
         request: RequestId,
         call: ToolCall,
         now: Instant,
-    ) -> Option<Event> {
+    ) -> CallRequested {
         let call_id = CallId(call.call_id.clone());
+        let request = match self.respond(&call_id, request) {
+            Ok(response) => return CallRequested::Answered(response),
+            Err(request) => request,
+        };
+        let is_announced = self.output.tool_calls.contains(&call_id);
         self.open_requests.push((call_id, request));
-        let is_announced = |known: &CallId| known.0 == call.call_id;
-        if self.output.tool_calls.iter().any(is_announced) {
-            return None;
+        if is_announced {
+            return CallRequested::Open(None);
         }
-        let event = self.on_call(call)?;
-        // Its place among the items is not known.
-        self.output.differs = true;
-        self.unannounced_call_at = Some(now);
-        Some(event)
+        let event = self.on_call(call);
+        if event.is_some() {
+            // Its place among the items is not known.
+            self.output.differs = true;
+            self.unannounced_call_at = Some(now);
+        }
+        CallRequested::Open(event)
     }
 
     /// Takes the open requests of a child that has been silent for `patience`.

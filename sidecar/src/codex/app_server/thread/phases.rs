@@ -43,6 +43,24 @@ enum Phase {
 /// The request of Codex for the output of a tool call, and the text of the output.
 pub(in crate::codex::app_server) type ToolResponse = (RequestId, String);
 
+/// The items that a request adds to its thread.
+#[derive(Debug)]
+pub(in crate::codex::app_server) enum NewItems {
+    /// They are injected, and begin a turn.
+    Injected,
+    /// They are the outputs that the turn waits for, and these are the responses that Codex has asked for so far.
+    Outputs(Vec<ToolResponse>),
+}
+
+/// The state of an `item/tool/call` request after its arrival.
+#[derive(Debug)]
+pub(in crate::codex::app_server) enum CallRequested {
+    /// The client had sent the output before.
+    Answered(ToolResponse),
+    /// The request stays open; the event of a call that no raw item had announced.
+    Open(Option<Event>),
+}
+
 /// A thread and its current turn.
 #[derive(Debug)]
 pub(in crate::codex::app_server) struct Thread {
@@ -69,6 +87,9 @@ pub(in crate::codex::app_server) struct Thread {
     pub(in crate::codex::app_server) records: RecordQueue,
     /// The child's `item/tool/call` requests without a response.
     pub(super) open_requests: Vec<(CallId, RequestId)>,
+    /// The outputs of the client that Codex has not asked for yet: it reports the end of a response before it sends the
+    /// `item/tool/call` requests for the calls in it.
+    outputs: Vec<(CallId, String)>,
     /// Time of the last notification about this thread.
     pub(super) last_activity: Instant,
 }
@@ -98,36 +119,37 @@ impl Thread {
             is_rebuilt: false,
             records: RecordQueue::default(),
             open_requests: Vec::new(),
+            outputs: Vec::new(),
             last_activity: now,
         }
     }
 
-    /// Continues the thread with the next request of its conversation. Returns the responses to the tool calls that its
-    /// turn waits for.
+    /// Continues the thread with the next request of its conversation. Returns what Codex gets of that request.
     ///
     /// # Errors
-    /// The thread is not one that stays loaded, or Codex has not asked for all of the outputs. Both are unchanged.
+    /// The thread is not one that stays loaded, or the request has other items than one text for each tool call that its
+    /// turn waits for. Both are unchanged.
     #[expect(clippy::result_large_err, reason = "the caller goes on with both")]
     pub(in crate::codex::app_server) fn continue_with(
-        mut self,
+        self,
         request: TurnRequest,
         continuation: Continuation,
         now: Instant,
-    ) -> Result<(Self, Vec<ToolResponse>), (Self, TurnRequest)> {
+    ) -> Result<(Self, NewItems), (Self, TurnRequest)> {
         let Continuation {
             first_new,
             reasoning,
             ..
         } = continuation;
-        let (phase, responses) = match &self.phase {
+        let (phase, outputs) = match &self.phase {
             Phase::Idle { thread } => {
                 let (thread, cancelled) = (thread.clone(), false);
-                (Phase::Preparing { thread, cancelled }, Vec::new())
+                (Phase::Preparing { thread, cancelled }, None)
             }
             Phase::Parked { thread, turn } => {
                 let (thread, turn) = (thread.clone(), turn.clone());
-                match self.take_responses(&request.conversation[first_new..]) {
-                    Some(responses) => (Phase::Running { thread, turn }, responses),
+                match self.outputs_among(&request.conversation[first_new..]) {
+                    Some(outputs) => (Phase::Running { thread, turn }, Some(outputs)),
                     None => return Err((self, request)),
                 }
             }
@@ -146,36 +168,44 @@ impl Thread {
             ..Self::in_phase(phase, request, self.stays_loaded, now)
         };
         next.reasoning.extend(reasoning);
-        if !responses.is_empty() {
-            next.drop_conversation();
-        }
-        Ok((next, responses))
+        let Some(outputs) = outputs else {
+            return Ok((next, NewItems::Injected));
+        };
+        next.drop_conversation();
+        next.outputs = outputs;
+        let requests = self.open_requests.into_iter();
+        let responses = requests.filter_map(|(call, request)| next.respond(&call, request).ok());
+        let responses = responses.collect();
+        Ok((next, NewItems::Outputs(responses)))
     }
 
-    /// Takes the request of Codex for each of these outputs, with the text of the output. `None` if one is missing.
-    fn take_responses(&mut self, outputs: &[Item]) -> Option<Vec<ToolResponse>> {
-        let each = outputs.iter().map(|item| match item {
+    /// Returns the text of each of these outputs. `None` if an item is anything else than one text for a call of the turn.
+    fn outputs_among(&self, items: &[Item]) -> Option<Vec<(CallId, String)>> {
+        let each = items.iter().map(|item| match item {
             Item::ToolOutput(output) => match output.content.as_slice() {
-                [Content::Text(text)] => Some((output.call_id.as_str(), text)),
+                [Content::Text(text)] => Some((CallId(output.call_id.clone()), text.clone())),
                 _ => None,
             },
             Item::Message(_) | Item::ToolCall(_) | Item::Reasoning(_) => None,
         });
-        let texts: Vec<_> = each.collect::<Option<_>>()?;
-        let is_open = |(call_id, _): &(&str, &String)| {
-            self.open_requests
-                .iter()
-                .any(|(open, _)| open.0 == *call_id)
-        };
-        if !texts.iter().all(is_open) {
-            return None;
+        let outputs: Vec<_> = each.collect::<Option<_>>()?;
+        let is_call = |(call, _): &(CallId, String)| self.output.tool_calls.contains(call);
+        outputs.iter().all(is_call).then_some(outputs)
+    }
+
+    /// Answers a request of Codex with the output of its call, which the client has sent already.
+    ///
+    /// # Errors
+    /// The client has not; the request is returned.
+    pub(super) fn respond(
+        &mut self,
+        call: &CallId,
+        request: RequestId,
+    ) -> Result<ToolResponse, RequestId> {
+        match self.outputs.iter().position(|(of, _)| of == call) {
+            Some(index) => Ok((request, self.outputs.swap_remove(index).1)),
+            None => Err(request),
         }
-        let open = &mut self.open_requests;
-        let responses = texts.into_iter().filter_map(|(call_id, text)| {
-            let index = open.iter().position(|(open, _)| open.0 == call_id)?;
-            Some((open.swap_remove(index).1, text.clone()))
-        });
-        Some(responses.collect())
     }
 
     /// Keeps the thread for the next request of its conversation, if such a request can continue it: the turn has ended by

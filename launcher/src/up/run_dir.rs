@@ -18,7 +18,7 @@ const SOCKET_NAME: &str = "/envoy-admin.sock";
 
 /// A claimed folder; dropping the value removes the folder.
 #[derive(Debug)]
-pub(super) struct RunDir {
+pub(crate) struct RunDir {
     path: PathBuf,
     _lock: Flock<File>,
 }
@@ -29,7 +29,7 @@ impl RunDir {
     /// # Errors
     /// When another process has claimed the folder (the message has its pid), or the folder is a link, belongs to another
     /// user, or is accessible to other users.
-    pub(super) fn claim(path: &Path) -> Result<Self> {
+    pub(crate) fn claim(path: &Path) -> Result<Self> {
         ensure!(
             path.as_os_str().len() + SOCKET_NAME.len() <= SOCKET_PATH_MAX,
             "{} is too long for sockets inside: set TMPDIR to a shorter path",
@@ -49,7 +49,7 @@ impl RunDir {
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

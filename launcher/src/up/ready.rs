@@ -1,5 +1,5 @@
 //! The readiness check of a running stack, through Envoy as a client would send it.
-//! A check is one HTTP/1.1 exchange (RFC 9112) on its own connection. xtask sends no other request, so no client crate is used.
+//! A check is one HTTP/1.1 exchange (RFC 9112) on its own connection. `up` sends no other request, so no client crate is used.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};

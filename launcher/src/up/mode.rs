@@ -2,6 +2,7 @@
 //! The sources are `codex login status` and Codex's `config.toml` (`model_providers`).
 
 use std::env;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,14 +12,16 @@ use nix::sys::signal::Signal;
 
 use super::login::LoginKind;
 use crate::command::bound_to_parent;
-use crate::workspace;
+use crate::program::absolute;
 
 /// The provider behind Codex.
 #[derive(Debug)]
-pub(super) enum Mode {
+pub enum Mode {
     /// The provider of the account in this Codex home.
     Live {
+        /// Folder with the login.
         codex_home: PathBuf,
+        /// The credential of the login.
         login: LoginKind,
     },
     /// The scripted model on loopback.
@@ -26,11 +29,11 @@ pub(super) enum Mode {
 }
 
 impl Mode {
-    /// Live if Codex is logged in; otherwise prints how to log in, and returns the demo mode.
-    pub(super) fn of_login(codex: &Path) -> Self {
+    /// Live if Codex is logged in in `CODEX_HOME` or else `home`; otherwise prints how to log in, and returns the demo mode.
+    pub(crate) fn of_login(codex: &Path, home: PathBuf) -> Self {
         let codex_home = match env::var_os("CODEX_HOME").filter(|home| !home.is_empty()) {
-            Some(home) => workspace::absolute(home.into()),
-            None => workspace::root().join(".codex-api"),
+            Some(home) => absolute(home.into()),
+            None => home,
         };
         let mut status = Command::new(codex);
         status
@@ -53,6 +56,21 @@ impl Mode {
         );
         eprintln!("  mkdir -p {home} && CODEX_HOME={home} {codex} login");
         Self::Demo
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Live { codex_home, login } => {
+                write!(
+                    f,
+                    "live, with the login in {} ({login})",
+                    codex_home.display()
+                )
+            }
+            Self::Demo => f.write_str("demo: the real Codex, answered by a scripted model"),
+        }
     }
 }
 

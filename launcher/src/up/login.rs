@@ -14,9 +14,12 @@ const DEFAULT_CLIENT: &str = "default";
 
 /// The credential that turns are billed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LoginKind {
+pub enum LoginKind {
+    /// A person's ChatGPT plan.
     ChatGpt,
+    /// An access token of a ChatGPT workspace.
     AccessToken,
+    /// A key of the OpenAI API.
     ApiKey,
 }
 

@@ -1,11 +1,10 @@
-//! The order in which `up` fetches, builds, starts and stops.
+//! The order in which `up` finds, starts and stops the parts of the stack.
 
 use std::env;
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -20,10 +19,10 @@ use super::banner::Banner;
 use super::mode::Mode;
 use super::run_dir::RunDir;
 use super::services::Services;
+use super::source::Source;
 use super::stack::{Reason, Stack};
 use super::{admin, ready};
-use crate::build;
-use crate::tools::{self, Tool, Tools};
+use crate::key::new_key;
 
 /// Time from the last start until the stack must be ready; Codex's first handshake takes seconds where the disk is slow.
 const READY: Duration = Duration::from_secs(60);
@@ -36,40 +35,49 @@ const MIN_PUBLIC_KEY: usize = 16;
 pub struct UpArgs {
     /// Run the real Codex against the scripted model, login or not
     #[arg(long)]
-    demo: bool,
+    pub(crate) demo: bool,
     /// Port of the public listener
     #[arg(long, env = "PORT", default_value_t = 11435, value_parser = value_parser!(u16).range(1..))]
-    port: u16,
+    pub(crate) port: u16,
     /// IPv4 address of the public listener
     #[arg(long, env = "PROXY_HOST", default_value_t = Ipv4Addr::LOCALHOST)]
-    host: Ipv4Addr,
+    pub(crate) host: Ipv4Addr,
     /// Envoy's worker threads; as many as cores by default
     #[arg(long, env = "ENVOY_CONCURRENCY")]
     concurrency: Option<NonZeroU32>,
 }
 
-/// Fetches, builds and starts the stack, follows its logs, and stops on a signal.
+impl UpArgs {
+    /// The address of the public listener.
+    pub(crate) fn listen(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.host, self.port)
+    }
+
+    /// The mode of a stack with this Codex.
+    pub(crate) fn mode(&self, codex: &Path, source: &dyn Source) -> Result<Mode> {
+        match self.demo {
+            true => Ok(Mode::Demo),
+            false => Ok(Mode::of_login(codex, source.codex_home()?)),
+        }
+    }
+}
+
+/// Starts the stack with the programs and files of `source`, follows its logs, and stops on a signal.
 ///
 /// # Errors
 /// When the stack cannot be started; the message names the missing part.
-pub fn up(args: &UpArgs) -> Result<ExitCode> {
-    let listen = SocketAddrV4::new(args.host, args.port);
+pub fn up(args: &UpArgs, source: &dyn Source) -> Result<ExitCode> {
+    let listen = args.listen();
     let run_path = run_path(args.port);
     let key = api_key(args.host)?;
     // Reported before the long build, and claimed for good after it, so that a signal during the build leaves no trace.
     drop(RunDir::claim(&run_path)?);
     drop(bind_public(listen)?);
 
-    let tools = Tools::open();
-    let envoy = tools::choose(&tools, Tool::Envoy, "ENVOY_BIN")?;
-    let codex = tools::choose(&tools, Tool::Codex, "CODEX_BIN")?;
+    let (envoy, codex) = (source.envoy()?, source.codex()?);
     eprintln!("envoy: {}\ncodex: {}", envoy.why, codex.why);
-    let mode = if args.demo {
-        Mode::Demo
-    } else {
-        Mode::of_login(&codex.path)
-    };
-    build_for(&mode)?;
+    let mode = args.mode(&codex.path, source)?;
+    let files = source.files(&mode)?;
 
     // From here on signals are messages, so that `stack` is stopped and `run_dir` removed.
     let signals = signals()?;
@@ -83,6 +91,7 @@ pub fn up(args: &UpArgs) -> Result<ExitCode> {
         envoy: envoy.path,
         codex: codex.path,
         mode,
+        files,
     };
     let mut stack = Stack::new(signals);
     let reason = serve(&services, &mut stack);
@@ -97,7 +106,7 @@ pub fn up(args: &UpArgs) -> Result<ExitCode> {
 }
 
 /// Returns the key in `PROXY_API_KEY`, or a new one.
-fn api_key(host: Ipv4Addr) -> Result<String> {
+pub(crate) fn api_key(host: Ipv4Addr) -> Result<String> {
     match env::var("PROXY_API_KEY") {
         // The filter refuses this key too, and Envoy would answer every request with 503.
         Ok(key) if is_too_short(&key) && !host.is_loopback() => bail!(
@@ -110,15 +119,6 @@ fn api_key(host: Ipv4Addr) -> Result<String> {
 
 fn is_too_short(key: &str) -> bool {
     (1..MIN_PUBLIC_KEY).contains(&key.len())
-}
-
-fn build_for(mode: &Mode) -> Result<()> {
-    build::filter()?;
-    build::sidecar()?;
-    match mode {
-        Mode::Demo => build::scripted_model(),
-        Mode::Live { .. } => Ok(()),
-    }
 }
 
 /// Starts the services, and returns the reason to stop.
@@ -153,7 +153,7 @@ fn serve(services: &Services<'_>, stack: &mut Stack) -> Result<Reason> {
 }
 
 /// Binds the public address, which another process may have.
-fn bind_public(listen: SocketAddrV4) -> Result<TcpListener> {
+pub(crate) fn bind_public(listen: SocketAddrV4) -> Result<TcpListener> {
     TcpListener::bind(listen)
         .with_context(|| format!("cannot listen on {listen}; PORT chooses another port"))
 }
@@ -161,18 +161,6 @@ fn bind_public(listen: SocketAddrV4) -> Result<TcpListener> {
 /// The run folder of a user and port, so that a second `up` finds the first one.
 fn run_path(port: u16) -> PathBuf {
     env::temp_dir().join(format!("codex-edge-{}-{port}", unistd::geteuid()))
-}
-
-/// A new random API key.
-fn new_key() -> Result<String> {
-    let mut random = [0; 16];
-    File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut random))
-        .context("cannot make a key from /dev/urandom")?;
-    Ok(format!(
-        "sk-codex-edge-{:032x}",
-        u128::from_ne_bytes(random)
-    ))
 }
 
 /// Turns SIGINT, SIGTERM and SIGHUP into messages; the signals no longer end this process.
@@ -191,20 +179,4 @@ fn signals() -> Result<Receiver<Signal>> {
         }
     });
     Ok(receiver)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_long_and_differs_each_time() {
-        let keys = [new_key().unwrap(), new_key().unwrap()];
-        assert!(
-            keys.iter()
-                .all(|key| key.len() == "sk-codex-edge-".len() + 32),
-            "{keys:?}"
-        );
-        assert_ne!(keys[0], keys[1]);
-    }
 }

@@ -20,16 +20,10 @@ pub(super) struct Banner<'a> {
 
 impl fmt::Display for Banner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mode = match self.mode {
-            Mode::Live { codex_home, login } => {
-                format!("live, with the login in {} ({login})", codex_home.display())
-            }
-            Mode::Demo => "demo: the real Codex, answered by a scripted model".to_owned(),
-        };
         writeln!(f, "\ncodex-edge is ready; Ctrl-C stops it\n")?;
         writeln!(f, "  base URL  {}", self.base_url)?;
         writeln!(f, "  API key   {}", self.key)?;
-        writeln!(f, "  mode      {mode}")?;
+        writeln!(f, "  mode      {}", self.mode)?;
         writeln!(f, "  status    {}", self.status_page)?;
         if let Some(warning) = &self.warning {
             writeln!(f, "  warning   {warning}")?;

@@ -12,26 +12,27 @@ use anyhow::{Context, Result};
 use super::admin;
 use super::login::enabled_keys;
 use super::mode::{self, Mode};
+use super::source::StackFiles;
 use crate::envoy_config::Placement;
-use crate::workspace;
 
 /// The settings of a run, from which the commands are built.
 #[derive(Debug)]
-pub(super) struct Services<'a> {
-    pub(super) run_dir: &'a Path,
-    pub(super) listen: SocketAddrV4,
+pub(crate) struct Services<'a> {
+    pub(crate) run_dir: &'a Path,
+    pub(crate) listen: SocketAddrV4,
     /// Address of the sidecar's status page.
-    pub(super) admin_listen: String,
-    pub(super) concurrency: Option<NonZeroU32>,
-    pub(super) key: String,
-    pub(super) envoy: PathBuf,
-    pub(super) codex: PathBuf,
-    pub(super) mode: Mode,
+    pub(crate) admin_listen: String,
+    pub(crate) concurrency: Option<NonZeroU32>,
+    pub(crate) key: String,
+    pub(crate) envoy: PathBuf,
+    pub(crate) codex: PathBuf,
+    pub(crate) mode: Mode,
+    pub(crate) files: StackFiles,
 }
 
 impl Services<'_> {
     /// Address of the public listener for a client on this machine.
-    pub(super) fn reachable(&self) -> SocketAddrV4 {
+    pub(crate) fn reachable(&self) -> SocketAddrV4 {
         let mut edge = self.listen;
         if edge.ip().is_unspecified() {
             edge.set_ip(Ipv4Addr::LOCALHOST);
@@ -39,8 +40,8 @@ impl Services<'_> {
         edge
     }
 
-    pub(super) fn model(&self) -> Command {
-        let mut model = Command::new(workspace::release_binary("scripted-model"));
+    pub(crate) fn model(&self) -> Command {
+        let mut model = Command::new(&self.files.scripted_model);
         model.args(["--listen", "127.0.0.1:0"]);
         // As strict as the service: it serves the models that this Codex lists, and no other.
         model.arg("--codex").arg(&self.codex);
@@ -48,14 +49,14 @@ impl Services<'_> {
     }
 
     /// Creates the demo's Codex home from the first line of the scripted model.
-    pub(super) fn write_demo_home(&self, first_line: &str) -> Result<()> {
+    pub(crate) fn write_demo_home(&self, first_line: &str) -> Result<()> {
         let base_url = mode::announced_url(first_line)
             .with_context(|| format!("the scripted model announced no URL: {first_line}"))?;
         mode::write_demo_home(&self.demo_home(), base_url)
     }
 
-    pub(super) fn sidecar(&self) -> Command {
-        let mut sidecar = Command::new(workspace::release_binary("sidecar"));
+    pub(crate) fn sidecar(&self) -> Command {
+        let mut sidecar = Command::new(&self.files.sidecar);
         let socket = self.placement().sidecar_socket;
         sidecar
             .env("SIDECAR_LISTEN", format!("unix:{}", socket.display()))
@@ -75,12 +76,12 @@ impl Services<'_> {
     }
 
     /// Writes Envoy's configuration, with a copy of the filter that a later build does not change.
-    pub(super) fn envoy(&self) -> Result<Command> {
+    pub(crate) fn envoy(&self) -> Result<Command> {
         let placement = self.placement();
-        fs::copy(workspace::filter_wasm(), &placement.filter_wasm)
+        fs::copy(&self.files.filter_wasm, &placement.filter_wasm)
             .context("cannot copy the compiled filter")?;
-        let bootstrap = self.run_dir.join("envoy.yaml");
-        placement.write(&bootstrap)?;
+        let bootstrap = self.bootstrap();
+        placement.write(&self.files.configuration, &bootstrap)?;
         let mut envoy = Command::new(&self.envoy);
         envoy.arg("-c").arg(bootstrap);
         // Hot restart would leave shared memory behind; below the level of warnings only access logs are useful.
@@ -96,7 +97,7 @@ impl Services<'_> {
     }
 
     /// Returns a warning if others can use a ChatGPT login.
-    pub(super) fn login_warning(&self) -> Result<Option<String>> {
+    pub(crate) fn login_warning(&self) -> Result<Option<String>> {
         let Mode::Live { login, .. } = self.mode else {
             return Ok(None);
         };
@@ -105,8 +106,13 @@ impl Services<'_> {
         Ok(login.warning(*self.listen.ip(), enabled_keys(&filter)))
     }
 
-    fn placement(&self) -> Placement {
+    pub(crate) fn placement(&self) -> Placement {
         Placement::in_dir(self.run_dir, self.listen)
+    }
+
+    /// The rendered `envoy.yaml`.
+    pub(crate) fn bootstrap(&self) -> PathBuf {
+        self.run_dir.join("envoy.yaml")
     }
 
     fn demo_home(&self) -> PathBuf {

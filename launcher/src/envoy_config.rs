@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::workspace;
-
 const SIDECAR_SOCKET: &str = "/run/codex-edge/sidecar.sock";
 const ADMIN_SOCKET: &str = "/run/codex-edge/envoy-admin.sock";
 const SIDECAR_ADMIN_SOCKET: &str = "/run/codex-edge/sidecar-admin.sock";
@@ -51,16 +49,20 @@ impl Placement {
         }
     }
 
-    /// Writes the rendered `filter.yaml`, and Envoy's bootstrap to the file `bootstrap`.
+    /// Renders the files that ship, which are in the folder `shipped`: `filter.yaml` to its place, and Envoy's bootstrap to
+    /// the file `bootstrap`.
     ///
     /// # Errors
     /// When a shipped file cannot be read, lacks a literal, or the result cannot be written.
-    pub fn write(&self, bootstrap: &Path) -> Result<()> {
+    pub fn write(&self, shipped: &Path, bootstrap: &Path) -> Result<()> {
         write(
             &self.filter_yaml,
-            &self.render_filter(&shipped("filter.yaml")?)?,
+            &self.render_filter(&read(shipped, "filter.yaml")?)?,
         )?;
-        write(bootstrap, &self.render_bootstrap(&shipped("envoy.yaml")?)?)
+        write(
+            bootstrap,
+            &self.render_bootstrap(&read(shipped, "envoy.yaml")?)?,
+        )
     }
 
     /// Renders the text of `envoy/envoy.yaml`.
@@ -120,8 +122,8 @@ fn plain(path: &Path) -> Result<&str> {
     }
 }
 
-fn shipped(name: &str) -> Result<String> {
-    let path = workspace::root().join("envoy").join(name);
+fn read(folder: &Path, name: &str) -> Result<String> {
+    let path = folder.join(name);
     fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 
@@ -178,12 +180,13 @@ mod tests {
     #[test]
     fn the_shipped_files_contain_every_literal() {
         let placement = placement("/tmp/r");
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../envoy");
         let bootstrap = placement
-            .render_bootstrap(&shipped("envoy.yaml").unwrap())
+            .render_bootstrap(&read(&shipped, "envoy.yaml").unwrap())
             .unwrap();
         assert!(!bootstrap.contains("/run/codex-edge/") && !bootstrap.contains("/etc/codex-edge/"));
         let filter = placement
-            .render_filter(&shipped("filter.yaml").unwrap())
+            .render_filter(&read(&shipped, "filter.yaml").unwrap())
             .unwrap();
         assert!(filter.contains("/tmp/r/filter.wasm"));
     }

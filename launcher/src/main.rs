@@ -1,0 +1,41 @@
+//! The command line of `codex-edge`.
+//! Each subcommand is a module of the library.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use codex_edge::installed::Installed;
+use codex_edge::key::KeyArgs;
+use codex_edge::up::UpArgs;
+use codex_edge::{check, key, up};
+
+/// Serve the Codex CLI as an OpenAI-compatible API behind Envoy
+#[derive(Debug, Parser)]
+#[command(name = "codex-edge", version)]
+enum Command {
+    /// Start the stack, print how to use it, and follow its logs until Ctrl-C
+    Up(UpArgs),
+    /// Check the needs of `up`, one line each with the remedy, without starting anything
+    Check(UpArgs),
+    /// Make an API key, and print the entry of filter.yaml that admits it
+    Key(KeyArgs),
+}
+
+fn main() -> ExitCode {
+    match run(&Command::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<ExitCode> {
+    match command {
+        Command::Up(args) => up::up(args, &Installed::of_this_program()?),
+        Command::Check(args) => check::check(args, &Installed::of_this_program()?),
+        Command::Key(args) => key::key(args).map(|()| ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,12 @@
+//! `cargo xtask dist`: the files of a release for this machine's architecture, without a toolchain on the user's side.
+
+mod archive;
+mod bundle;
+mod file;
+mod programs;
+mod run;
+mod sbom;
+mod sums;
+mod wheel;
+
+pub use run::{DistArgs, dist};

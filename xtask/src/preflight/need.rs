@@ -1,0 +1,171 @@
+//! The needs of the tests: a probe, and the packages of Debian that meet it.
+
+use std::process::{Command, Stdio};
+
+use clap::ValueEnum;
+
+/// A part of the tests that can be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// The pages and the web client in Chromium
+    Browser,
+    /// The filter's OCI image, read by skopeo
+    Image,
+    /// nginx in front of Envoy, and as the service that checks keys
+    Nginx,
+    /// The alerts and the scrape configuration, in Prometheus
+    Prometheus,
+    /// The units, verified by systemd-analyze
+    Systemd,
+    /// The instruction counts, under Valgrind
+    Valgrind,
+}
+
+impl Part {
+    /// Returns the name on the command line.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Browser => "browser",
+            Self::Image => "image",
+            Self::Nginx => "nginx",
+            Self::Prometheus => "prometheus",
+            Self::Systemd => "systemd",
+            Self::Valgrind => "valgrind",
+        }
+    }
+
+    /// Returns the tests of the part, as test binary and start of the path in it.
+    pub(crate) fn tests(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Browser => &[
+                ("end_to_end", "clients::browser::"),
+                ("end_to_end", "status_page::"),
+            ],
+            Self::Image => &[
+                ("deploy", "image::manifest_has_the_media_types"),
+                ("deploy", "image::modified_layer_fails"),
+            ],
+            Self::Nginx => &[
+                ("edge", "auth::forward_auth::"),
+                ("end_to_end", "docs::deployment::"),
+            ],
+            Self::Prometheus => &[("compose", "prometheus::")],
+            Self::Systemd => &[("deploy", "systemd::")],
+            Self::Valgrind => &[],
+        }
+    }
+}
+
+/// A probe, which is a command that succeeds where the need is met.
+#[derive(Debug)]
+pub(super) struct Need {
+    probe: &'static [&'static str],
+    /// The packages of Debian.
+    pub(super) packages: &'static [&'static str],
+    /// `None` for a need of every part.
+    part: Option<Part>,
+}
+
+const NEEDS: &[Need] = &[
+    need(&["cc", "--version"], &["gcc", "libc6-dev"], None),
+    need(&["tar", "--version"], &["tar"], None),
+    need(&["curl", "--version"], &["curl"], None),
+    need(&["openssl", "version"], &["openssl"], None),
+    need(&["npm", "--version"], &["nodejs", "npm"], None),
+    need(
+        &["python3", "-m", "pip", "--version"],
+        &["python3", "python3-pip"],
+        None,
+    ),
+    // Debian's module `venv` alone cannot create an environment with pip.
+    need(
+        &["python3", "-c", "import venv, ensurepip"],
+        &["python3-venv"],
+        None,
+    ),
+    need(
+        &["valgrind", "--version"],
+        &["valgrind"],
+        Some(Part::Valgrind),
+    ),
+    need(&["nginx", "-v"], &["nginx"], Some(Part::Nginx)),
+    need(
+        &["chromium", "--version"],
+        &["chromium"],
+        Some(Part::Browser),
+    ),
+    need(&["skopeo", "--version"], &["skopeo"], Some(Part::Image)),
+    need(
+        &["systemd-analyze", "--version"],
+        &["systemd"],
+        Some(Part::Systemd),
+    ),
+    need(
+        &["promtool", "--version"],
+        &["prometheus"],
+        Some(Part::Prometheus),
+    ),
+];
+
+const fn need(
+    probe: &'static [&'static str],
+    packages: &'static [&'static str],
+    part: Option<Part>,
+) -> Need {
+    Need {
+        probe,
+        packages,
+        part,
+    }
+}
+
+/// Returns the needs that this machine does not meet, without those of the parts `left_out`.
+pub(super) fn missing(left_out: &[Part]) -> Vec<&'static Need> {
+    let is_wanted = |need: &&Need| need.part.is_none_or(|part| !left_out.contains(&part));
+    let wanted = NEEDS.iter().filter(is_wanted);
+    wanted.filter(|need| !need.is_met()).collect()
+}
+
+impl Need {
+    fn is_met(&self) -> bool {
+        let [program, arguments @ ..] = self.probe else {
+            return true;
+        };
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    }
+
+    /// Returns the program with the part that needs it.
+    pub(super) fn title(&self) -> String {
+        let program = self.probe.join(" ");
+        let part = self.part.map(|part| format!(" (part {})", part.name()));
+        format!("`{program}`{}", part.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace;
+
+    /// A filter that matches no test would leave out nothing.
+    #[test]
+    fn tests_of_each_part_exist() {
+        for part in Part::value_variants() {
+            let clap_name = part.to_possible_value().expect("every part has a name");
+            assert_eq!(clap_name.get_name(), part.name());
+            for (binary, path) in part.tests() {
+                let (module, test) = path.rsplit_once("::").expect("a path of a module");
+                let file = format!("tests/tests/{binary}/{}.rs", module.replace("::", "/"));
+                let text = std::fs::read_to_string(workspace::root().join(&file))
+                    .unwrap_or_else(|error| panic!("{file}: {error}"));
+                assert!(text.contains(&format!("fn {test}")), "{file} {test}");
+            }
+        }
+    }
+}
