@@ -163,8 +163,8 @@ async fn acquire(config: &Config, writers: &mut JoinSet<()>) -> Result<Resources
         error!(%error, "log file open failed");
         UNUSABLE_CONFIGURATION
     })?;
-    let (ledger, writer) = Ledger::open(&config.ledger, Clock::system()).map_err(|error| {
-        error!(%error, state = ?config.ledger, "ledger open failed");
+    let (ledger, writer) = Ledger::open(&config.state, Clock::system()).map_err(|error| {
+        error!(%error, state = ?config.state, "ledger open failed");
         UNUSABLE_CONFIGURATION
     })?;
     writers.spawn_blocking(|| writer.run());

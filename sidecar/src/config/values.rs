@@ -9,6 +9,7 @@ use clap::ValueEnum;
 
 use super::types::Secret;
 use crate::catalogue::ModelOverride;
+use crate::store::{RedisAddress, RedisAddressError};
 
 /// The default profile.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -44,6 +45,9 @@ impl FromStr for Timer {
 pub(super) enum StateArg {
     Memory,
     File(PathBuf),
+    Redis(RedisAddress),
+    /// An error of its own, since clap's would print the password.
+    Invalid(RedisAddressError),
 }
 
 impl FromStr for StateArg {
@@ -53,9 +57,19 @@ impl FromStr for StateArg {
         match (text, text.strip_prefix("sqlite:")) {
             ("memory", _) => Ok(Self::Memory),
             (_, Some(path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            _ => Err("expected memory, or sqlite: and the path of a file"),
+            _ if RedisAddress::is_meant_by(text) => {
+                Ok(text.parse().map_or_else(Self::Invalid, Self::Redis))
+            }
+            _ => Err("expected memory, sqlite: and the path of a file, or redis://HOST"),
         }
     }
+}
+
+/// The treatment of keys with a budget while the state is away.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(super) enum UnavailableArg {
+    Reject,
+    Allow,
 }
 
 /// Accepts a bare TOML key only, because the name becomes part of a dotted key in an argument of Codex.

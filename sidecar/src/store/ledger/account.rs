@@ -7,7 +7,7 @@ use super::window::{Window, kept_buckets};
 use crate::turn::{Grant, LimitName, Period, Scope, SpentLimit};
 
 /// The largest slice of output in tokens. A stream asks for one every few seconds, and a crash loses as much at most.
-const MAX_SLICE: u64 = 256;
+pub(super) const MAX_SLICE: u64 = 256;
 
 /// The smallest slice of output in tokens, unless less is left.
 const MIN_SLICE: u64 = 16;

@@ -20,6 +20,7 @@ pub(super) enum Command {
     },
     Extend {
         id: i64,
+        client: Arc<str>,
         budget: Arc<Budget>,
         reply: oneshot::Sender<Grant>,
     },
@@ -64,6 +65,7 @@ impl Reservation {
         Box::new(SliceSource {
             commands: self.commands.clone(),
             id: self.id,
+            client: Arc::clone(&self.client),
             budget: Arc::clone(&self.budget),
         })
     }
@@ -103,6 +105,7 @@ impl Drop for Reservation {
 struct SliceSource {
     commands: mpsc::Sender<Command>,
     id: i64,
+    client: Arc<str>,
     budget: Arc<Budget>,
 }
 
@@ -111,6 +114,7 @@ impl OutputBudget for SliceSource {
         let (reply, answer) = oneshot::channel();
         let command = Command::Extend {
             id: self.id,
+            client: Arc::clone(&self.client),
             budget: Arc::clone(&self.budget),
             reply,
         };

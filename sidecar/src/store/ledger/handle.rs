@@ -11,7 +11,8 @@ use super::budget::Budget;
 use super::clock::Clock;
 use super::command::{Command, Reservation};
 use super::ratios::TokenRatios;
-use super::writer::{LedgerOpenError, LedgerPlace, LedgerWriter};
+use super::writer::{LedgerOpenError, LedgerWriter};
+use crate::store::state::StatePlace;
 
 /// Longest wait for the writer. One that hangs on its disk must not hold a request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -32,10 +33,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The file cannot be opened.
-    pub fn open(
-        place: &LedgerPlace,
-        clock: Clock,
-    ) -> Result<(Self, LedgerWriter), LedgerOpenError> {
+    pub fn open(place: &StatePlace, clock: Clock) -> Result<(Self, LedgerWriter), LedgerOpenError> {
         let (commands, received) = mpsc::channel(WAITING_COMMANDS);
         let writer = LedgerWriter::open(place, clock, received, commands.downgrade())?;
         let ledger = Self {

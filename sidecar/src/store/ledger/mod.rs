@@ -1,7 +1,7 @@
 //! The ledger: the tokens that each key has spent, and those that are promised to its turns.
 //!
 //! A turn reserves its tokens before it spends them, so that parallel turns cannot together promise more than is left.
-//! With a file, a reservation is written before it is granted. After a crash, those that are open count as spent.
+//! With a file or Redis, a reservation is written before it is granted. After a crash, those that are open count as spent.
 
 mod account;
 mod books;
@@ -10,6 +10,7 @@ mod clock;
 mod command;
 mod handle;
 mod ratios;
+mod redis;
 mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -22,4 +23,6 @@ pub use clock::Clock;
 pub use command::Reservation;
 pub use handle::Ledger;
 pub use ratios::TokenRatios;
-pub use writer::{LedgerOpenError, LedgerPlace, LedgerWriter};
+pub use writer::{LedgerOpenError, LedgerWriter};
+
+pub use super::state::StatePlace as LedgerPlace;

@@ -211,21 +211,13 @@ impl LedgerFile {
                 )?
                 .execute(params![
                     client.as_ref(),
-                    number(*period),
+                    period.number(),
                     signed(*bucket),
                     signed(tokens.input),
                     signed(tokens.output)
                 ]),
         }?;
         Ok(())
-    }
-}
-
-fn number(period: Period) -> i64 {
-    match period {
-        Period::Day => 0,
-        Period::Month => -1,
-        Period::Rolling(seconds) => seconds.into(),
     }
 }
 

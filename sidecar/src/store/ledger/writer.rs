@@ -2,9 +2,9 @@
 //! Commands that wait together share one transaction.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::account::ReserveError;
@@ -12,29 +12,74 @@ use super::books::{Books, Row};
 use super::budget::{Budget, Tokens};
 use super::clock::Clock;
 use super::command::{Command, Reservation};
+use super::redis::RedisWriter;
 use super::sqlite::LedgerFile;
+use crate::store::redis::RedisKeeper;
+use crate::store::state::StatePlace;
 use crate::turn::Grant;
 
 /// The most commands in one transaction, so that the first of them does not wait for long.
 const MAX_BATCH: usize = 256;
 
-/// The place of the ledger.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LedgerPlace {
-    /// The memory of the process: a restart forgets the spent tokens.
-    Memory,
-    /// A file.
-    File(PathBuf),
-}
-
-/// The ledger's file cannot be opened.
+/// The ledger cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct LedgerOpenError(#[from] rusqlite::Error);
+pub enum LedgerOpenError {
+    /// The file cannot be opened.
+    #[error(transparent)]
+    File(#[from] rusqlite::Error),
+    /// A connection to Redis needs a runtime.
+    #[error(transparent)]
+    Runtime(#[from] tokio::runtime::TryCurrentError),
+    /// The process needs a name in Redis.
+    #[error("no random source: {0}")]
+    Random(#[from] getrandom::Error),
+}
 
 /// The writer. Run it on a thread of its own.
 #[derive(Debug)]
-pub struct LedgerWriter {
+pub struct LedgerWriter(Writer);
+
+#[derive(Debug)]
+enum Writer {
+    Local(Box<LocalWriter>),
+    Redis(Box<RedisWriter>),
+}
+
+impl LedgerWriter {
+    pub(super) fn open(
+        place: &StatePlace,
+        clock: Clock,
+        received: mpsc::Receiver<Command>,
+        commands: mpsc::WeakSender<Command>,
+    ) -> Result<Self, LedgerOpenError> {
+        let file = match place {
+            StatePlace::Memory => None,
+            StatePlace::File(path) => Some(LedgerFile::open(path)?),
+            StatePlace::Redis(address, unavailable) => {
+                let owner = format!("{:016x}", getrandom::u64()?);
+                let link = RedisKeeper::new(address, owner.into());
+                let runtime = Handle::try_current()?;
+                let writer =
+                    RedisWriter::new(runtime, link, clock, *unavailable, received, commands);
+                return Ok(Self(Writer::Redis(Box::new(writer))));
+            }
+        };
+        let writer = LocalWriter::open(file, clock, received, commands)?;
+        Ok(Self(Writer::Local(Box::new(writer))))
+    }
+
+    /// Carries out commands until the last handle is dropped.
+    pub fn run(self) {
+        match self.0 {
+            Writer::Local(writer) => writer.run(),
+            Writer::Redis(writer) => writer.run(),
+        }
+    }
+}
+
+/// The writer of a ledger in memory or in a file.
+#[derive(Debug)]
+struct LocalWriter {
     books: Books,
     /// `None` keeps the ledger in memory.
     file: Option<LedgerFile>,
@@ -55,19 +100,16 @@ enum Answer {
     None,
 }
 
-impl LedgerWriter {
-    pub(super) fn open(
-        place: &LedgerPlace,
+impl LocalWriter {
+    fn open(
+        file: Option<LedgerFile>,
         clock: Clock,
         received: mpsc::Receiver<Command>,
         commands: mpsc::WeakSender<Command>,
-    ) -> Result<Self, LedgerOpenError> {
+    ) -> Result<Self, rusqlite::Error> {
         let mut writer = Self {
             books: Books::default(),
-            file: match place {
-                LedgerPlace::Memory => None,
-                LedgerPlace::File(path) => Some(LedgerFile::open(path)?),
-            },
+            file,
             clock,
             received,
             commands,
@@ -80,8 +122,7 @@ impl LedgerWriter {
         Ok(writer)
     }
 
-    /// Carries out commands until the last handle is dropped.
-    pub fn run(mut self) {
+    fn run(mut self) {
         while let Some(first) = self.received.blocking_recv() {
             let mut batch = vec![first];
             while batch.len() < MAX_BATCH
@@ -185,7 +226,12 @@ impl LedgerWriter {
                 };
                 Answer::Pending(Box::new(reply), undo)
             }
-            Command::Extend { id, budget, reply } => {
+            Command::Extend {
+                id,
+                budget,
+                reply,
+                client: _,
+            } => {
                 let undo = self.books.undo(id);
                 let grant = self.extend(id, &budget, now, rows);
                 let reply = move |is_written| {
@@ -243,8 +289,8 @@ impl LedgerWriter {
         rows: &mut Vec<Row>,
     ) -> Result<Reservation, ReserveError> {
         let commands = self.commands.upgrade().ok_or(ReserveError::Unavailable)?;
-        let id = getrandom::u64().map_err(|_| ReserveError::Unavailable)?;
-        let id = id.cast_signed();
+        let random = getrandom::u64().map_err(|_| ReserveError::Unavailable)?;
+        let id = random.cast_signed();
         let row = Row::Reserve {
             id,
             client: Arc::clone(&client),

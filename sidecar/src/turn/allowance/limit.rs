@@ -43,6 +43,17 @@ pub struct SpentLimit {
     pub resets_at_ms: u64,
 }
 
+impl Period {
+    /// Returns the number of the period in a store: the seconds of a rolling window, 0 for a day, -1 for a month.
+    pub fn number(self) -> i64 {
+        match self {
+            Self::Day => 0,
+            Self::Month => -1,
+            Self::Rolling(seconds) => seconds.into(),
+        }
+    }
+}
+
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
