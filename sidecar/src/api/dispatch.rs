@@ -101,9 +101,11 @@ async fn dispatch(
         Route::Chat => chat::create(state, context, body).await,
         Route::Completions => completions::create(state, context, body).await,
         Route::Responses => responses::create(state, context, body).await,
-        Route::Response(id) if method == Method::DELETE => responses::delete(state, context, id),
-        Route::Response(id) => responses::retrieve(state, context, id),
-        Route::InputItems(id) => responses::input_items(state, context, id),
+        Route::Response(id) if method == Method::DELETE => {
+            responses::delete(state, context, id).await
+        }
+        Route::Response(id) => responses::retrieve(state, context, id).await,
+        Route::InputItems(id) => responses::input_items(state, context, id).await,
         Route::Cancel(id) => responses::cancel(state, context, id).await,
         Route::Usage => usage::totals(state, context).await,
         Route::UsageRecords => usage::records(state, context).await,

@@ -8,6 +8,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::field_names::FieldNames;
+use crate::store::ArchiveError;
 use crate::turn::{Deadline, MemoryExceeded, NotAdmitted, Outcome, RequestField, TurnError};
 
 /// Code for a conversation that is longer than the model's context.
@@ -280,6 +281,12 @@ impl ApiError {
         .after(Duration::from_secs(1))
     }
 
+    /// The archive of stored responses does not answer.
+    pub fn archive_unavailable() -> Self {
+        let message = "The store of responses does not answer; try again in some seconds.";
+        Self::unavailable("state_unavailable", message.to_owned()).after(Duration::from_secs(5))
+    }
+
     /// Sets `param`, the path of the invalid field, such as `messages[3].content`.
     #[must_use]
     pub fn at(mut self, param: impl Into<String>) -> Self {
@@ -353,6 +360,12 @@ impl From<MemoryExceeded> for ApiError {
                 )
             },
         }
+    }
+}
+
+impl From<ArchiveError> for ApiError {
+    fn from(_: ArchiveError) -> Self {
+        Self::archive_unavailable()
     }
 }
 

@@ -12,6 +12,7 @@ use super::clock::Clock;
 use super::command::{Command, Reservation};
 use super::ratios::TokenRatios;
 use super::writer::{LedgerOpenError, LedgerWriter};
+use crate::store::redis::RedisLink;
 use crate::store::state::StatePlace;
 
 /// Longest wait for the writer. One that hangs on its disk must not hold a request.
@@ -26,6 +27,8 @@ const WAITING_COMMANDS: usize = 1 << 16;
 pub struct Ledger {
     commands: mpsc::Sender<Command>,
     ratios: TokenRatios,
+    /// The connection to Redis, if the ledger is there.
+    link: Option<RedisLink>,
 }
 
 impl Ledger {
@@ -39,8 +42,13 @@ impl Ledger {
         let ledger = Self {
             commands,
             ratios: TokenRatios::default(),
+            link: writer.link().cloned(),
         };
         Ok((ledger, writer))
+    }
+
+    pub(in crate::store) fn link(&self) -> Option<&RedisLink> {
+        self.link.as_ref()
     }
 
     /// Returns the characters per token of each model.

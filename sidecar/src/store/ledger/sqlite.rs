@@ -86,7 +86,7 @@ impl LedgerFile {
     /// Begins a change. Returns the content of the file if another process has changed it since the last call.
     ///
     /// # Errors
-    /// The file cannot be read, or another process writes for longer than half a second.
+    /// The file cannot be read, or another process writes for longer than the busy timeout.
     pub(super) fn begin(&mut self, now: u64) -> Result<Option<Books>, Error> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let version = self

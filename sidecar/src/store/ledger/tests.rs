@@ -335,6 +335,9 @@ async fn two_sidecars_on_one_file_share_the_budget_during_a_handover() {
         stream_to_the_end(&second.ledger, limits)
     );
     assert_eq!(one + other, 5000);
+    // Each writer has written its settlement before it answers.
+    first.spent(limits).await;
+    second.spent(limits).await;
     assert_eq!(first.spent(limits).await, 5000);
     assert_eq!(second.spent(limits).await, 5000);
     first.close();

@@ -14,7 +14,7 @@ use super::clock::Clock;
 use super::command::{Command, Reservation};
 use super::redis::RedisWriter;
 use super::sqlite::LedgerFile;
-use crate::store::redis::RedisKeeper;
+use crate::store::redis::{RedisKeeper, RedisLink};
 use crate::store::state::StatePlace;
 use crate::turn::Grant;
 
@@ -66,6 +66,13 @@ impl LedgerWriter {
         };
         let writer = LocalWriter::open(file, clock, received, commands)?;
         Ok(Self(Writer::Local(Box::new(writer))))
+    }
+
+    pub(super) fn link(&self) -> Option<&RedisLink> {
+        match &self.0 {
+            Writer::Local(_) => None,
+            Writer::Redis(writer) => Some(writer.link()),
+        }
     }
 
     /// Carries out commands until the last handle is dropped.

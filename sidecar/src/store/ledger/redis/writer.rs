@@ -89,6 +89,10 @@ impl RedisWriter {
         }
     }
 
+    pub(in crate::store::ledger) fn link(&self) -> &RedisLink {
+        &self.shared.link
+    }
+
     /// Carries out commands until the last handle is dropped.
     pub(in crate::store::ledger) fn run(self) {
         let runtime = self.runtime.clone();
