@@ -87,6 +87,19 @@ async fn stream_ends_at_the_budget_and_the_next_request_is_rejected_also_after_a
 }
 
 #[tokio::test]
+async fn stream_that_uses_up_the_budget_says_so_in_a_trailer() {
+    let (_model, sidecar) = start().await;
+    for (budget, is_spent) in [("day.output=300", true), ("day.output=100000", false)] {
+        let request = of_ann(chat(&long_text(), &json!({"stream": true})), budget);
+        let response = send(&sidecar, with(request, "te", "trailers")).await;
+        assert_eq!(response.status, 200, "{response:?}");
+        assert_eq!(response.header("trailer"), "x-codex-edge-budget-spent");
+        let trailer = response.trailers.get("x-codex-edge-budget-spent");
+        assert_eq!(trailer.is_some(), is_spent, "{budget} {response:?}");
+    }
+}
+
+#[tokio::test]
 async fn response_at_the_budget_is_incomplete_and_names_the_limit() {
     let (_model, sidecar) = start().await;
     let input = format!("[[model:{}]]", long_text());
