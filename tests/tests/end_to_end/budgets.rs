@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Request;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tests::http::{Body, BufferedResponse, Version, bearer, get, post, with};
 use tokio::time::{sleep, timeout};
 
@@ -225,9 +225,8 @@ async fn turn_ends_at_the_budget_in_each_dialect_and_envoy_rejects_the_next_requ
 async fn logged_ids(chain: &Chain, last: &str) -> Vec<String> {
     let ids = async {
         loop {
-            let lines = chain.requests_logged();
-            let ids = lines.iter().filter_map(|line| line["span"]["id"].as_str());
-            let ids: Vec<_> = ids.map(str::to_owned).collect();
+            let id = |line: &Value| line["span"]["id"].as_str().map(str::to_owned);
+            let ids: Vec<_> = chain.requests_logged().iter().filter_map(id).collect();
             if ids.iter().any(|id| id == last) {
                 return ids;
             }
@@ -284,9 +283,8 @@ async fn new_window_raised_budget_and_changed_keys_reopen_a_spent_budget() {
     opens().await;
     let rewrite = async |keys: &[(String, &str)]| {
         let reloads = chain.envoy.stat(RELOADED).await;
-        let fields = json!({"keys": keys_of(keys)});
-        let fields = fields.as_object().expect("an object");
-        let text = chain.envoy.filter_yaml(fields);
+        let fields = Map::from_iter([("keys".to_owned(), keys_of(keys))]);
+        let text = chain.envoy.filter_yaml(&fields);
         chain.envoy.write_filter_yaml(&text);
         chain.envoy.wait_for_stat(RELOADED, reloads + 1).await;
     };

@@ -1,4 +1,4 @@
-//! Characters per token of each model's output, learned from turns whose tokens Codex has reported.
+//! Characters per token of each model's output, learned from turns with tokens that Codex has reported.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

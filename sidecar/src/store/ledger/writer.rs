@@ -243,8 +243,8 @@ impl LedgerWriter {
         rows: &mut Vec<Row>,
     ) -> Result<Reservation, ReserveError> {
         let commands = self.commands.upgrade().ok_or(ReserveError::Unavailable)?;
-        let id = getrandom::u64().map_err(|_| ReserveError::Unavailable)?;
-        let id = id.cast_signed();
+        let random = getrandom::u64().map_err(|_| ReserveError::Unavailable)?;
+        let id = random.cast_signed();
         let row = Row::Reserve {
             id,
             client: Arc::clone(&client),
