@@ -102,6 +102,8 @@ impl Client {
                 "x-codex-edge-budget",
                 self.budget.as_ref().map(Budget::as_str),
             ),
+            // The upstream reports a budget that a stream has used up in a trailer; one that was not asked for is not sent.
+            ("te", self.budget.as_ref().map(|_| "trailers")),
         ];
         headers
             .into_iter()
@@ -269,6 +271,7 @@ mod tests {
             ("x-codex-edge-admin", "true"),
             ("x-codex-edge-models", "codex-5*,gpt-5"),
             ("x-codex-edge-budget", "day=9"),
+            ("te", "trailers"),
         ];
         assert!(full.identity().eq(expected));
     }

@@ -88,9 +88,8 @@ pub(crate) fn apply<'a>(
         })
 }
 
-/// Takes a header out of the response.
-pub(crate) fn take_response_header(name: &str) -> Option<Vec<u8>> {
-    let map = MapType::HttpResponseHeaders;
+/// Takes a header out of a map.
+pub(crate) fn take(map: MapType, name: &str) -> Option<Vec<u8>> {
     let value = hostcalls::get_map_value_bytes(map, name).ok().flatten()?;
     let _ = hostcalls::remove_map_value(map, name); // Only a number would reach the client.
     Some(value)

@@ -132,11 +132,10 @@ impl HttpContext for HttpStream {
         if let Some(in_flight) = &mut self.in_flight {
             let _ = in_flight.hold(0); // The upstream has read the body; shrinking never fails.
         }
-        if let (Some(client), LocalReplyState::None) = (&self.budgeted, self.local_reply)
-            && let Some(end) = host::take_response_header(budget::SPENT_HEADER)
-        {
-            let fingerprint = self.plugin.config.fingerprint;
-            budget::store_spent(&ProxyWasmHost, &client.id, &end, fingerprint);
+        if self.budgeted.is_some() && matches!(self.local_reply, LocalReplyState::None) {
+            self.read_spent(MapType::HttpResponseHeaders);
+            // It names a trailer that the client does not get.
+            let _ = host::take(MapType::HttpResponseHeaders, "trailer");
         }
         let Some(response) = &self.response else {
             return Action::Continue;
@@ -158,9 +157,24 @@ impl HttpContext for HttpStream {
             (Err(_), Some(_), ReplyEncoding::Grpc) => Action::Pause,
         }
     }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        self.read_spent(MapType::HttpResponseTrailers);
+        Action::Continue
+    }
 }
 
 impl HttpStream {
+    /// Remembers that the client's budget is spent, if the upstream says so.
+    fn read_spent(&self, map: MapType) {
+        if let Some(client) = &self.budgeted
+            && let Some(end) = host::take(map, budget::SPENT_HEADER)
+        {
+            let fingerprint = self.plugin.config.fingerprint;
+            budget::store_spent(&ProxyWasmHost, &client.id, &end, fingerprint);
+        }
+    }
+
     /// Forwards the head, or holds it until the model in the body is known, if the plugin may hold it.
     fn forward(&mut self, config: &Config, mut body: Body, end_of_stream: bool) -> Action {
         let action = match body {

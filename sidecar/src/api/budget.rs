@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::TRAILER;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http_body::Body as _;
+use http_body_util::BodyExt;
 
 use super::request::RequestContext;
+use super::response::BoxedBody;
 use super::state::AppState;
 use crate::openai::ApiError;
 use crate::store::ledger::{Budget, Clock, LimitStatus, Reservation, ReserveError};
@@ -76,8 +80,35 @@ pub(super) async fn limits(state: &AppState, context: RequestContext<'_>) -> Vec
     }
 }
 
+/// Adds the headers about the limits of the caller's key. A stream ends with those of the limits at its end as trailers,
+/// so that the filter learns of a spent budget before the key's next request.
+pub(super) async fn with_budget(
+    state: &AppState,
+    context: RequestContext<'_>,
+    mut response: Response<BoxedBody>,
+) -> Response<BoxedBody> {
+    let limits = limits(state, context).await;
+    response.headers_mut().extend(budget_headers(&limits));
+    let is_stream = response.body().size_hint().exact().is_none();
+    let Some(budget) = context.budget().ok().flatten().filter(|_| is_stream) else {
+        return response;
+    };
+    // hyper sends no trailer that the head has not announced.
+    let name = HeaderValue::from(EDGE_BUDGET_SPENT);
+    response.headers_mut().insert(TRAILER, name);
+    let (ledger, client) = (state.sinks.ledger.clone(), context.client().to_owned());
+    response.map(|body| {
+        // Polled after the last frame: the turn was settled when its stream ended.
+        let trailers = async move {
+            let limits = ledger.status(&client, budget).await?;
+            spent_header(&limits).map(|header| Ok(HeaderMap::from_iter([header])))
+        };
+        body.with_trailers(trailers).boxed_unsync()
+    })
+}
+
 /// Returns the headers about the limits of a key.
-pub(super) fn budget_headers(limits: &[LimitStatus]) -> HeaderMap {
+fn budget_headers(limits: &[LimitStatus]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let mut insert = |name, value: String| {
         if let Ok(value) = HeaderValue::from_str(&value) {
@@ -93,9 +124,13 @@ pub(super) fn budget_headers(limits: &[LimitStatus]) -> HeaderMap {
         insert(EDGE_BUDGET_REMAINING, limit.left().to_string());
         insert(EDGE_BUDGET_RESET, seconds.to_string());
     }
-    let spent = limits.iter().filter(|limit| limit.is_spent());
-    if let Some(end) = spent.map(|limit| limit.resets_at_ms).max() {
-        insert(EDGE_BUDGET_SPENT, end.to_string());
-    }
+    headers.extend(spent_header(limits));
     headers
+}
+
+/// Returns the header for the filter, if a limit is used up.
+fn spent_header(limits: &[LimitStatus]) -> Option<(HeaderName, HeaderValue)> {
+    let spent = limits.iter().filter(|limit| limit.is_spent());
+    let end = spent.map(|limit| limit.resets_at_ms).max()?;
+    Some((EDGE_BUDGET_SPENT, HeaderValue::from(end)))
 }

@@ -9,7 +9,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{Instrument, info_span};
 
 use super::access_log::{AccessLog, InstrumentedBody, LogClass};
-use super::budget::{budget_headers, limits};
+use super::budget::with_budget;
 use super::handlers::{chat, completions, health, models, responses, usage};
 use super::request::{EDGE_CLIENT, RequestContext, X_REQUEST_ID, discard, header};
 use super::response::{
@@ -77,8 +77,7 @@ async fn finish_headers(
     if context.head.method == Method::POST {
         let header = rate_limit_header(&state.backend.rate_limits());
         response.headers_mut().extend(header);
-        let limits = limits(state, context).await;
-        response.headers_mut().extend(budget_headers(&limits));
+        response = with_budget(state, context, response).await;
     }
     response
 }

@@ -70,7 +70,7 @@ impl Budget {
         &self.limits
     }
 
-    /// Returns a budget without limits, for tokens of a key whose budget is not known.
+    /// Returns a budget without limits, for tokens of a key without a known budget.
     pub(super) fn unlimited() -> Self {
         Self {
             limits: Vec::new(),
