@@ -13,6 +13,7 @@ use sidecar::config::{Command, Config, Setting};
 use sidecar::process::orphans;
 use sidecar::server::Shutdown;
 use sidecar::server::listener::{Listener, SocketAccess};
+use sidecar::store::ledger::{Clock, Ledger};
 use sidecar::telemetry::rotating_log::RotatingLog;
 use sidecar::telemetry::{StderrLog, UsageLog};
 use sidecar::{allocator, error_chain, process, server};
@@ -142,6 +143,7 @@ async fn run(config: Config) -> ExitCode {
 struct Resources {
     home: CodexHome,
     usage_log: UsageLog,
+    ledger: Ledger,
     launch: Launch,
     listener: Listener,
     admin_listener: Option<Listener>,
@@ -161,6 +163,11 @@ async fn acquire(config: &Config, writers: &mut JoinSet<()>) -> Result<Resources
         error!(%error, "log file open failed");
         UNUSABLE_CONFIGURATION
     })?;
+    let (ledger, writer) = Ledger::open(&config.state, Clock::system()).map_err(|error| {
+        error!(%error, state = ?config.state, "ledger open failed");
+        UNUSABLE_CONFIGURATION
+    })?;
+    writers.spawn_blocking(|| writer.run());
     let launch = Launch::prepare(config).await.map_err(|error| {
         error!(
             error = error_chain(&error),
@@ -175,6 +182,7 @@ async fn acquire(config: &Config, writers: &mut JoinSet<()>) -> Result<Resources
     Ok(Resources {
         home,
         usage_log,
+        ledger,
         launch: launch.with_protocol_log(protocol_log),
         listener,
         admin_listener,
@@ -191,6 +199,7 @@ async fn serve(
     let Resources {
         home,
         usage_log,
+        ledger,
         launch,
         listener,
         admin_listener,
@@ -210,6 +219,7 @@ async fn serve(
     let sinks = UsageSinks {
         log: usage_log,
         metrics: Arc::default(),
+        ledger,
     };
     let background = shutdown.background.clone();
     let state = Arc::new(AppState::new(config, backend, background, sinks));

@@ -98,7 +98,7 @@ impl Admin {
                 Ok(document(JSON, status))
             }
             "/usage" => {
-                let totals = self.state.usage_totals(&parse_query(request)?).await?;
+                let totals = self.state.usage_totals(&parse_query(request)?, &[]).await?;
                 Ok(document(JSON, totals))
             }
             "/usage/raw" => {

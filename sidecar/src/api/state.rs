@@ -13,7 +13,7 @@ use super::turn_recorder::UsageSinks;
 use crate::codex::Backend;
 use crate::config::Config;
 use crate::openai::ApiError;
-use crate::store::{ReasoningCache, ResponseStore};
+use crate::store::{ReasoningCache, ResponseStore, SharedResponses};
 use crate::turn::{MemoryBudget, TurnError};
 
 /// The state of one sidecar; requests share it by an `Arc`.
@@ -44,9 +44,10 @@ impl AppState {
         background: TaskTracker,
         sinks: UsageSinks,
     ) -> Self {
+        let archive = SharedResponses::beside(&sinks.ledger, config.responses, background.clone());
         Self {
             body_memory: MemoryBudget::new(config.body_memory_bytes),
-            responses: Arc::new(ResponseStore::new(config.responses)),
+            responses: Arc::new(ResponseStore::new(config.responses).archived_in(archive)),
             config,
             backend,
             background,

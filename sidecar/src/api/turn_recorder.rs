@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 use crate::openai::{ApiError, Delivery, Retry, finish_reason};
+use crate::store::ledger::{Budget, Ledger, Reservation};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{TokenSource, UsageLog, UsageRecord};
-use crate::turn::{Event, Outcome, TurnObserver, Usage};
+use crate::turn::{Event, FinishReason, Outcome, TurnObserver, Usage};
 
 /// The destinations of usage records.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub struct UsageSinks {
     pub log: UsageLog,
     /// Counters of all turns.
     pub metrics: Arc<Metrics>,
+    /// The tokens of keys with a budget.
+    pub ledger: Ledger,
 }
 
 /// The facts about a turn that are known before it starts.
@@ -37,6 +40,8 @@ pub(super) struct TurnInfo {
     pub(super) stream: bool,
     /// Characters of the prompt, for an estimate of tokens that Codex does not report.
     pub(super) prompt_chars: usize,
+    /// Budget of the caller's API key.
+    pub(super) budget: Option<Budget>,
 }
 
 impl TurnInfo {
@@ -58,6 +63,10 @@ pub(super) struct TurnRecorder {
     started: Instant,
     first_token: Option<Duration>,
     output_chars: usize,
+    /// Characters of text and tool calls, without summaries of reasoning.
+    visible_chars: usize,
+    /// The reserved tokens of a key with a budget.
+    reservation: Option<Reservation>,
     /// The status was sent before the turn has ended, so that it is 200 for a failed turn too.
     status_sent: bool,
     end: TurnEnd,
@@ -84,9 +93,16 @@ impl TurnRecorder {
             started: Instant::now(),
             first_token: None,
             output_chars: 0,
+            visible_chars: 0,
+            reservation: None,
             status_sent: false,
             end: TurnEnd::Open,
         }
+    }
+
+    /// Settles the turn against `reservation` when it has ended.
+    pub(super) fn reserve(&mut self, reservation: Option<Reservation>) {
+        self.reservation = reservation;
     }
 
     /// Records a turn that was rejected. A rejection that Envoy retries is not recorded; its retry is.
@@ -108,7 +124,15 @@ impl TurnRecorder {
     }
 
     fn estimate(&self) -> (Usage, TokenSource) {
-        let usage = Usage::estimate(self.info.prompt_chars, self.output_chars);
+        let (prompt_chars, output_chars) = (self.info.prompt_chars, self.output_chars);
+        let usage = match self.reservation {
+            // As the budget counted the stream.
+            Some(_) => {
+                let ratios = self.sinks.ledger.ratios();
+                ratios.estimate(&self.info.effective_model, prompt_chars, output_chars)
+            }
+            None => Usage::estimate(prompt_chars, output_chars),
+        };
         (usage, TokenSource::Estimated)
     }
 
@@ -173,7 +197,7 @@ impl TurnRecorder {
     }
 
     /// Writes the record and counts the turn. Called by `drop`, which is the only event that every end of a turn shares.
-    fn finish(&self) {
+    fn finish(&mut self) {
         // Envoy retries a request that was not started; the retry has the record.
         if let TurnEnd::Rejected(error) = &self.end
             && error.retry == Retry::Safe
@@ -182,6 +206,7 @@ impl TurnRecorder {
         }
         let duration = self.started.elapsed();
         let (usage, source) = self.usage();
+        self.settle(&usage, source);
         let metrics = &self.sinks.metrics;
         match &self.end {
             // A disconnected client and an interrupted turn are one outcome in the metrics.
@@ -191,6 +216,38 @@ impl TurnRecorder {
             TurnEnd::Rejected(_) => {}
         }
         self.sinks.log.write(&self.record(&usage, source, duration));
+    }
+
+    /// Spends the tokens of the turn, and learns from those that Codex reported.
+    fn settle(&mut self, usage: &Usage, source: TokenSource) {
+        let Some(reservation) = self.reservation.take() else {
+            return;
+        };
+        let info = &self.info;
+        if source == TokenSource::Reported {
+            let ratios = self.sinks.ledger.ratios();
+            ratios.learn(&info.effective_model, self.visible_chars, usage);
+        }
+        match &self.end {
+            TurnEnd::Finished(Outcome::Completed {
+                stop: FinishReason::Budget(_),
+                ..
+            }) => reservation.settle_used_up(usage),
+            // The provider may have read the prompt before the client left.
+            TurnEnd::Open | TurnEnd::Finished(Outcome::Interrupted)
+                if source == TokenSource::None =>
+            {
+                reservation.settle(&Usage::estimate(info.prompt_chars, 0));
+            }
+            TurnEnd::Open | TurnEnd::Finished(_) | TurnEnd::Rejected(_) => {
+                reservation.settle(usage);
+            }
+        }
+    }
+
+    fn add_visible(&mut self, chars: usize) {
+        self.output_chars += chars;
+        self.visible_chars += chars;
     }
 
     fn record_first_token(&mut self) {
@@ -207,13 +264,17 @@ impl TurnRecorder {
 impl TurnObserver for TurnRecorder {
     fn on_event(&mut self, event: &Event) {
         match event {
-            Event::Text(text) | Event::Reasoning(text) => {
+            Event::Text(text) => {
+                self.record_first_token();
+                self.add_visible(text.chars().count());
+            }
+            Event::Reasoning(text) => {
                 self.record_first_token();
                 self.output_chars += text.chars().count();
             }
             Event::ToolCall(call) => {
                 self.record_first_token();
-                self.output_chars += call.name.chars().count() + call.arguments.chars().count();
+                self.add_visible(call.name.chars().count() + call.arguments.chars().count());
             }
             Event::ReasoningItem(_) => self.record_first_token(),
             Event::Finished(outcome) => self.end = TurnEnd::Finished(outcome.clone()),
@@ -243,6 +304,7 @@ fn millis(time: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::config::UsageLogConfig;
+    use crate::store::ledger::{Clock, LedgerPlace};
     use crate::turn::TurnError;
 
     fn info() -> TurnInfo {
@@ -254,6 +316,7 @@ mod tests {
             effective_model: "gpt-5".into(),
             stream: false,
             prompt_chars: 4,
+            budget: None,
         }
     }
 
@@ -270,6 +333,9 @@ mod tests {
         let sinks = UsageSinks {
             log: log.clone(),
             metrics: Arc::default(),
+            ledger: Ledger::open(&LedgerPlace::Memory, Clock::system())
+                .unwrap()
+                .0,
         };
         for error in [TurnError::Starting, TurnError::Busy] {
             TurnRecorder::new(sinks.clone(), info()).reject(&error.into());

@@ -3,10 +3,12 @@
 use std::ffi::OsString;
 
 use clap::FromArgMatches;
+use clap::error::ErrorKind;
 
 use super::args;
 use super::settings::{self, Setting};
 use super::types::Config;
+use super::values::StateArg;
 
 /// The command that the arguments select.
 #[derive(Debug)]
@@ -25,6 +27,10 @@ impl Command {
     pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let matches = args::command().try_get_matches_from(args)?;
         let raw = args::RawArgs::from_arg_matches(&matches)?;
+        if let Some(StateArg::Invalid(error)) = &raw.records.state {
+            let text = format!("invalid value for '--state <PLACE>' or PROXY_STATE: {error}");
+            return Err(args::command().error(ErrorKind::ValueValidation, text));
+        }
         Ok(if raw.check {
             // From the matches: the configuration no longer has the source of a value.
             Self::Check(raw.into(), settings::read(&matches))

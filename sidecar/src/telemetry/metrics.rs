@@ -84,7 +84,7 @@ impl From<&Outcome> for TurnOutcome {
                 FinishReason::Stop => Self::completed,
                 FinishReason::Refused => Self::refused,
                 FinishReason::ToolCalls => Self::tool_calls,
-                FinishReason::Length => Self::length,
+                FinishReason::Length | FinishReason::Budget(_) => Self::length,
                 FinishReason::ContentFilter => Self::content_filter,
             },
             Outcome::Interrupted => Self::interrupted,

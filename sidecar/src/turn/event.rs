@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::allowance::SpentLimit;
 use super::{Phase, ReasoningItem, ToolCall, TurnError};
 
 /// An event of a turn. `Finished` comes once and last.
@@ -126,6 +127,8 @@ pub enum FinishReason {
     ToolCalls,
     /// The token limit was reached.
     Length,
+    /// A limit of the key's budget was reached.
+    Budget(SpentLimit),
     /// The provider's content filter ended the output.
     ContentFilter,
 }

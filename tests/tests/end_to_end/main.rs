@@ -1,5 +1,6 @@
 //! Tests of the whole chain: real clients, Envoy with the filter, the sidecar, Codex, and the scripted model.
 
+mod budgets;
 mod clients;
 mod docs;
 mod lifecycle;

@@ -15,6 +15,8 @@ pub enum Part {
     Nginx,
     /// The alerts and the scrape configuration, in Prometheus
     Prometheus,
+    /// Redis as the store of several sidecars
+    Redis,
     /// The units, verified by systemd-analyze
     Systemd,
     /// The instruction counts, under Valgrind
@@ -29,6 +31,7 @@ impl Part {
             Self::Image => "image",
             Self::Nginx => "nginx",
             Self::Prometheus => "prometheus",
+            Self::Redis => "redis",
             Self::Systemd => "systemd",
             Self::Valgrind => "valgrind",
         }
@@ -50,11 +53,15 @@ impl Part {
                 ("end_to_end", "docs::deployment::"),
             ],
             Self::Prometheus => &[("compose", "prometheus::")],
+            Self::Redis => &[(SIDECAR_LIB, "store::ledger::redis::tests::")],
             Self::Systemd => &[("deploy", "systemd::")],
             Self::Valgrind => &[],
         }
     }
 }
+
+/// The unit tests of the sidecar.
+const SIDECAR_LIB: &str = "sidecar (lib)";
 
 /// A probe, which is a command that succeeds where the need is met.
 #[derive(Debug)]
@@ -95,6 +102,11 @@ const NEEDS: &[Need] = &[
         Some(Part::Browser),
     ),
     need(&["skopeo", "--version"], &["skopeo"], Some(Part::Image)),
+    need(
+        &["redis-server", "--version"],
+        &["redis-server"],
+        Some(Part::Redis),
+    ),
     need(
         &["systemd-analyze", "--version"],
         &["systemd"],
@@ -161,7 +173,11 @@ mod tests {
             assert_eq!(clap_name.get_name(), part.name());
             for (binary, path) in part.tests() {
                 let (module, test) = path.rsplit_once("::").expect("a path of a module");
-                let file = format!("tests/tests/{binary}/{}.rs", module.replace("::", "/"));
+                let folder = match *binary {
+                    SIDECAR_LIB => "sidecar/src".to_owned(),
+                    binary => format!("tests/tests/{binary}"),
+                };
+                let file = format!("{folder}/{}.rs", module.replace("::", "/"));
                 let text = std::fs::read_to_string(workspace::root().join(&file))
                     .unwrap_or_else(|error| panic!("{file}: {error}"));
                 assert!(text.contains(&format!("fn {test}")), "{file} {test}");

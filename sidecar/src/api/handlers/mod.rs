@@ -7,4 +7,5 @@ pub(super) mod health;
 pub(super) mod models;
 mod parse_body;
 pub(super) mod responses;
+mod sync_references;
 pub(super) mod usage;

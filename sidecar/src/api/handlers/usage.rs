@@ -6,18 +6,24 @@ use std::time::SystemTime;
 
 use http::{Response, StatusCode};
 
+use crate::api::budget::limits;
 use crate::api::request::RequestContext;
 use crate::api::response::{BoxedBody, json};
 use crate::api::state::AppState;
 use crate::openai::ApiError;
 use crate::openai::usage::{self, UsageQuery, UsageReader};
+use crate::store::ledger::LimitStatus;
 
 pub(in crate::api) async fn totals(
     state: &AppState,
     context: RequestContext<'_>,
 ) -> Result<Response<BoxedBody>, ApiError> {
     let query = UsageQuery::parse(context.query(), reader(context), SystemTime::now())?;
-    Ok(json(StatusCode::OK, state.usage_totals(&query).await?))
+    let budget = limits(state, context).await;
+    Ok(json(
+        StatusCode::OK,
+        state.usage_totals(&query, &budget).await?,
+    ))
 }
 
 pub(in crate::api) async fn records(
@@ -36,11 +42,15 @@ fn reader(context: RequestContext<'_>) -> UsageReader<'_> {
 }
 
 impl AppState {
-    /// Returns the totals that `query` asks for, as JSON.
+    /// Returns the totals that `query` asks for, and the limits of the caller's key, as JSON.
     ///
     /// # Errors
     /// The usage log cannot be read.
-    pub async fn usage_totals(&self, query: &UsageQuery) -> Result<Vec<u8>, ApiError> {
+    pub async fn usage_totals(
+        &self,
+        query: &UsageQuery,
+        budget: &[LimitStatus],
+    ) -> Result<Vec<u8>, ApiError> {
         let log = &self.sinks.log;
         let totals = log
             .totals(&query.filter, query.group)
@@ -50,6 +60,7 @@ impl AppState {
             query,
             &totals,
             &self.backend.rate_limits(),
+            budget,
         ))
     }
 

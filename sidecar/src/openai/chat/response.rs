@@ -4,6 +4,7 @@
 use bytes::BytesMut;
 use serde::Serialize;
 
+use crate::openai::response::budget::SpentBudget;
 use crate::openai::response::chunk::{
     ChunkFrames, CompletionIdentity, CompletionObject, CompletionUsage, MessageText,
     collect_object, finish_reason,
@@ -32,6 +33,8 @@ struct ChunkChoice<D> {
     index: u64,
     delta: D,
     finish_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<SpentBudget>,
 }
 
 /// The part of the message that a chunk adds.
@@ -65,6 +68,7 @@ impl ChatChunkWriter {
             index: 0,
             delta,
             finish_reason: None,
+            budget: None,
         };
         self.frames.write(&choice, out);
     }
@@ -78,6 +82,7 @@ impl ChatChunkWriter {
             index: 0,
             delta: EmptyDelta {},
             finish_reason: Some(finish_reason(reason)),
+            budget: SpentBudget::of(reason),
         };
         self.frames.write(&choice, out);
         self.frames.write_end(usage, &self.text, out);
@@ -131,6 +136,8 @@ struct ChatChoice {
     message: AssistantMessage,
     logprobs: Option<()>,
     finish_reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<SpentBudget>,
 }
 
 #[derive(Serialize)]
@@ -228,6 +235,7 @@ impl CompletionObject for BufferedChat {
                 },
                 logprobs: None,
                 finish_reason: finish_reason(reason),
+                budget: SpentBudget::of(reason),
             }],
             usage: self.text.usage(usage, options.prompt_chars),
         })

@@ -1,5 +1,6 @@
 //! Responses: options, delivery, errors, ids, server-sent events, and the chunks that both completion routes share.
 
+pub(super) mod budget;
 pub(super) mod chunk;
 pub(super) mod delivery;
 pub(super) mod error;

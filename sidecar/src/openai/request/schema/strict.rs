@@ -43,7 +43,7 @@ const FORMATS: &[&str] = &[
     "uuid",
 ];
 
-/// Checks a schema; its depth was checked before.
+/// Checks a schema after the check of its depth.
 ///
 /// # Errors
 /// The first deviation, as a sentence with its place, for example `$.properties.a`.

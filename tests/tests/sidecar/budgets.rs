@@ -1,0 +1,160 @@
+//! Token budgets of keys: the turn that crosses one is ended, later ones are rejected, and a restart forgets nothing.
+
+use http::Request;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tests::http::{Body, BufferedResponse, get, post, with};
+use tests::sidecar::Sidecar;
+use tests::sse::{self, Events};
+
+use crate::stack::{assert_error, chat, content, start};
+
+/// A text of 4,000 characters, about 1,000 tokens, in small deltas.
+fn long_text() -> Value {
+    json!([{"text": "0123456789".repeat(400), "delta_chars": 7}])
+}
+
+/// A request of the client `ann` with this budget, as the filter sends it.
+fn of_ann(request: Request<Body>, budget: &str) -> Request<Body> {
+    let request = with(request, "x-codex-edge-client", "ann");
+    with(request, "x-codex-edge-budget", budget)
+}
+
+async fn send(sidecar: &Sidecar, request: Request<Body>) -> BufferedResponse {
+    let mut client = sidecar.connect().await;
+    client.send(request).await.expect("a response arrives")
+}
+
+/// Returns the limits of the key in `/v1/usage`.
+async fn limits(sidecar: &Sidecar, budget: &str) -> Value {
+    let usage = send(sidecar, of_ann(get("/v1/usage"), budget)).await;
+    usage.json()["budget"].clone()
+}
+
+#[tokio::test]
+async fn stream_ends_at_the_budget_and_the_next_request_is_rejected_also_after_a_restart() {
+    const BUDGET: &str = "day.output=300,month=1000000";
+    let (_model, mut sidecar) = start().await;
+    let mut client = sidecar.connect().await;
+    let request = of_ann(chat(&long_text(), &json!({"stream": true})), BUDGET);
+    let stream = client.stream(request).await.expect("a response arrives");
+    let events = Events::new(stream).rest().await.expect("the stream ends");
+    assert_eq!(events.last().map(String::as_str), Some("data: [DONE]"));
+    let chunks: Vec<_> = events[..events.len() - 1]
+        .iter()
+        .map(|event| sse::json(event))
+        .collect();
+    let text: String = chunks.iter().map(content).collect();
+    assert_eq!(
+        text.len(),
+        300 * 4,
+        "four characters a token, until a turn has taught otherwise"
+    );
+    let end = &chunks.last().expect("a chunk")["choices"][0];
+    assert_eq!(end["finish_reason"], "length");
+    assert_eq!(end["budget"]["limit"], "day.output");
+    let day = &limits(&sidecar, BUDGET).await[0];
+    assert_eq!((&day["spent"], &day["reserved"]), (&json!(300), &json!(0)));
+    assert_eq!(day["resets_at"], end["budget"]["resets_at"]);
+    for is_restarted in [false, true] {
+        if is_restarted {
+            sidecar.signal(Signal::SIGKILL);
+            sidecar.wait().await;
+            sidecar.restart();
+            sidecar.wait_until_ready().await;
+        }
+        let refused = send(&sidecar, of_ann(chat(&long_text(), &json!({})), BUDGET)).await;
+        assert_error(&refused, 429, "insufficient_quota");
+        assert_eq!(refused.json()["error"]["type"], "insufficient_quota");
+        assert_eq!(refused.header("x-should-retry"), "false");
+        let seconds: u64 = refused.header("retry-after").parse().expect("seconds");
+        assert!((1..=86_400).contains(&seconds), "{refused:?}");
+        assert_eq!(
+            refused.header("x-codex-edge-budget-limit"),
+            "day.output=300"
+        );
+        assert_eq!(refused.header("x-codex-edge-budget-remaining"), "0");
+        assert!(refused.headers.contains_key("x-codex-edge-budget-spent"));
+    }
+    // A raised budget opens at once, and so does a key without one.
+    let raised = of_ann(
+        chat(&json!([{"text": "Hi."}]), &json!({})),
+        "day.output=100000",
+    );
+    assert_eq!(send(&sidecar, raised).await.status, 200);
+    let other = chat(&json!([{"text": "Hi."}]), &json!({}));
+    assert_eq!(send(&sidecar, other).await.status, 200);
+}
+
+#[tokio::test]
+async fn stream_that_uses_up_the_budget_says_so_in_a_trailer() {
+    let (_model, sidecar) = start().await;
+    for (budget, is_spent) in [("day.output=300", true), ("day.output=100000", false)] {
+        let request = of_ann(chat(&long_text(), &json!({"stream": true})), budget);
+        let response = send(&sidecar, with(request, "te", "trailers")).await;
+        assert_eq!(response.status, 200, "{response:?}");
+        assert_eq!(response.header("trailer"), "x-codex-edge-budget-spent");
+        let trailer = response.trailers.get("x-codex-edge-budget-spent");
+        assert_eq!(trailer.is_some(), is_spent, "{budget} {response:?}");
+    }
+}
+
+#[tokio::test]
+async fn response_at_the_budget_is_incomplete_and_names_the_limit() {
+    let (_model, sidecar) = start().await;
+    let input = format!("[[model:{}]]", long_text());
+    let body = json!({"model": "codex-5", "input": input});
+    let request = post("/v1/responses", body.to_string());
+    let response = send(&sidecar, of_ann(request, "5h.output=50")).await;
+    let document = response.json();
+    assert_eq!(document["status"], "incomplete", "{document}");
+    let details = &document["incomplete_details"];
+    assert_eq!(details["reason"], "max_output_tokens");
+    assert_eq!(details["budget"]["limit"], "5h.output");
+    // The head of a buffered response is sent after its settlement, so that the filter learns of the end with it.
+    assert!(response.headers.contains_key("x-codex-edge-budget-spent"));
+}
+
+#[tokio::test]
+async fn settlement_is_the_usage_that_codex_reports_with_its_weights() {
+    let (_model, sidecar) = start().await;
+    let usage = json!({"input_tokens": 100, "cached_tokens": 50, "output_tokens": 30, "reasoning_tokens": 10});
+    let script = json!([{"text": "Hi."}, {"usage": usage}]);
+    let budget = "day.input=100000,day.output=1000,cached=0.1,reasoning=2";
+    let response = send(&sidecar, of_ann(chat(&script, &json!({})), budget)).await;
+    assert_eq!(
+        response.json()["usage"]["prompt_tokens"],
+        100,
+        "{response:?}"
+    );
+    let limits = limits(&sidecar, budget).await;
+    assert_eq!(
+        (&limits[0]["spent"], &limits[1]["spent"]),
+        (&json!(55), &json!(40))
+    );
+}
+
+#[tokio::test]
+async fn parallel_streams_together_deliver_no_more_than_the_budget() {
+    const TOKENS: usize = 2000;
+    let budget = format!("day.output={TOKENS}");
+    let (_model, sidecar) = start().await;
+    let streams = (0..16).map(|_| async {
+        let mut client = sidecar.connect().await;
+        let request = of_ann(chat(&long_text(), &json!({"stream": true})), &budget);
+        let stream = client.stream(request).await.expect("a response arrives");
+        let events = Events::new(stream).rest().await.expect("the stream ends");
+        let chunks = events.iter().filter(|event| event.contains("\"delta\""));
+        chunks
+            .map(|event| content(&sse::json(event)).len())
+            .sum::<usize>()
+    });
+    let delivered: usize = futures_util::future::join_all(streams)
+        .await
+        .into_iter()
+        .sum();
+    assert!(delivered <= TOKENS * 4 * 102 / 100, "{delivered}");
+    assert!(delivered >= TOKENS * 4 * 9 / 10, "{delivered}");
+    let refused = send(&sidecar, of_ann(chat(&long_text(), &json!({})), &budget)).await;
+    assert_eq!(refused.status, 429);
+}
