@@ -11,6 +11,7 @@ pub mod http;
 pub mod nginx;
 pub mod processes;
 pub mod prometheus;
+pub mod redis;
 pub mod scripted_model;
 pub mod sidecar;
 pub mod soak;

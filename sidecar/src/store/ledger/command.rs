@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::account::{LimitStatus, ReserveError};
 use super::budget::{Budget, Tokens};
+use crate::store::usage::{UsageCount, UsageHour};
 use crate::turn::{Grant, OutputBudget, Usage};
 
 /// A command to the writer.
@@ -36,6 +37,13 @@ pub(super) enum Command {
         client: Arc<str>,
         budget: Arc<Budget>,
         reply: oneshot::Sender<Vec<LimitStatus>>,
+    },
+    /// Adds a turn to the usage of a client, where several sidecars share it.
+    CountUsage(UsageCount),
+    Usage {
+        /// `None` is all clients.
+        client: Option<Arc<str>>,
+        reply: oneshot::Sender<Vec<UsageHour>>,
     },
     StatusOfAll {
         reply: oneshot::Sender<Vec<(Arc<str>, Vec<LimitStatus>)>>,
