@@ -158,3 +158,54 @@ async fn parallel_streams_together_deliver_no_more_than_the_budget() {
     let refused = send(&sidecar, of_ann(chat(&long_text(), &json!({})), &budget)).await;
     assert_eq!(refused.status, 429);
 }
+
+#[tokio::test]
+async fn operator_sees_the_budgets_of_all_keys() {
+    let (_model, sidecar) = start().await;
+    for (key, budget) in [("ann", "day.output=300"), ("bob", "5h=100000,day=5000")] {
+        let request = with(chat(&long_text(), &json!({})), "x-codex-edge-client", key);
+        let response = send(&sidecar, with(request, "x-codex-edge-budget", budget)).await;
+        assert_eq!(response.status, 200, "{response:?}");
+    }
+    let mut admin = sidecar.connect_admin().await;
+    let status = admin
+        .send(get("/status"))
+        .await
+        .expect("a response arrives");
+    let budgets = &status.json()["budgets"];
+    let ann = &budgets[0];
+    assert_eq!(ann["client"], "ann", "{budgets}");
+    let day = &ann["limits"][0];
+    assert_eq!(day["limit"], "day.output", "{budgets}");
+    for (field, expected) in [
+        ("tokens", 300),
+        ("spent", 300),
+        ("reserved", 0),
+        ("remaining", 0),
+    ] {
+        assert_eq!(day[field], expected, "{field} {budgets}");
+    }
+    assert_eq!(budgets[1]["client"], "bob", "{budgets}");
+    assert_eq!(
+        budgets[1]["limits"].as_array().map(Vec::len),
+        Some(2),
+        "{budgets}"
+    );
+    let metrics = admin
+        .send(get("/metrics"))
+        .await
+        .expect("a response arrives");
+    let text = String::from_utf8(metrics.body.to_vec()).expect("metrics are text");
+    for line in [
+        "sidecar_budget_tokens{client=\"ann\",limit=\"day.output\"} 300",
+        "sidecar_budget_spent_tokens{client=\"ann\",limit=\"day.output\"} 300",
+        "sidecar_budget_reserved_tokens{client=\"ann\",limit=\"day.output\"} 0",
+        "sidecar_budget_tokens{client=\"bob\",limit=\"5h\"} 100000",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in {text}");
+    }
+    assert!(
+        text.contains("sidecar_budget_reset_timestamp_seconds{client=\"bob\",limit=\"day\"}"),
+        "{text}"
+    );
+}
