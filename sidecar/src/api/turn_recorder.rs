@@ -282,6 +282,7 @@ impl TurnObserver for TurnRecorder {
             Event::ReasoningItem(_) => self.record_first_token(),
             Event::Finished(outcome) => self.end = TurnEnd::Finished(outcome.clone()),
             Event::Heartbeat
+            | Event::Used(_)
             | Event::MessagePhase(_)
             | Event::MessageEnded
             | Event::ReasoningPartAdded => {}

@@ -63,6 +63,16 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// Returns the client of the turn.
+    pub fn client(&self) -> &str {
+        &self.client
+    }
+
+    /// Returns the budget that the turn is reserved against.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// Returns the tokens of output that are granted with the reservation.
     pub fn first_output(&self) -> u64 {
         self.first_output
