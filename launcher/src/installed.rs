@@ -33,6 +33,14 @@ impl Installed {
         Ok(Self { folder })
     }
 
+    /// The path of the sidecar.
+    ///
+    /// # Errors
+    /// When it is not in the folder.
+    pub fn sidecar(&self) -> Result<PathBuf> {
+        self.file("sidecar")
+    }
+
     fn file(&self, name: &str) -> Result<PathBuf> {
         let file = self.folder.join(name);
         ensure!(
@@ -87,7 +95,7 @@ impl Source for Installed {
         self.file("envoy.yaml")?;
         self.file("filter.yaml")?;
         Ok(StackFiles {
-            sidecar: self.file("sidecar")?,
+            sidecar: self.sidecar()?,
             scripted_model,
             filter_wasm: self.file("filter.wasm")?,
             configuration: self.folder.clone(),

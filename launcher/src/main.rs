@@ -18,7 +18,7 @@ enum Command {
     Up(UpArgs),
     /// Check the needs of `up`, one line each with the remedy, without starting anything
     Check(UpArgs),
-    /// Make an API key, and print the entry of filter.yaml that admits it
+    /// Make API keys, and list and disable those of a filter.yaml
     Key(KeyArgs),
 }
 
@@ -36,6 +36,8 @@ fn run(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Up(args) => up::up(args, &Installed::of_this_program()?),
         Command::Check(args) => check::check(args, &Installed::of_this_program()?),
-        Command::Key(args) => key::key(args).map(|()| ExitCode::SUCCESS),
+        Command::Key(args) => {
+            key::key(args, &Installed::of_this_program()?).map(|()| ExitCode::SUCCESS)
+        }
     }
 }

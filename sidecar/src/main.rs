@@ -10,6 +10,7 @@ use sidecar::admin::Admin;
 use sidecar::api::{AppState, UsageSinks};
 use sidecar::codex::{Backend, CodexHome, Launch, ProtocolLog};
 use sidecar::config::{Command, Config, Setting};
+use sidecar::keys::{self, KeyCommand};
 use sidecar::process::orphans;
 use sidecar::server::Shutdown;
 use sidecar::server::listener::{Listener, SocketAccess};
@@ -50,17 +51,35 @@ fn main() -> ExitCode {
     // The report of `--check` is for people; log lines would only disturb it.
     let log = match command {
         Command::Serve(_) => subscribe(),
-        Command::Check(..) => None,
+        Command::Check(..) | Command::Key(_) => None,
     };
-    let code = start(command);
+    let code = match command {
+        Command::Serve(config) => start(run(config)),
+        Command::Check(config, settings) => start(check(config, settings)),
+        Command::Key(command) => key(&command),
+    };
     if let Some(log) = log {
         log.flush(STDERR_FLUSH_TIMEOUT);
     }
     code
 }
 
-/// Runs the command to its end.
-fn start(command: Command) -> ExitCode {
+/// Prints the result of `sidecar key`.
+fn key(command: &KeyCommand) -> ExitCode {
+    match keys::run(command) {
+        Ok(text) => match io::stdout().write_all(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE, // A closed pipe: a new key would be lost.
+        },
+        Err(error) => {
+            writeln!(io::stderr(), "error: {error}").ok(); // The terminal may be gone.
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a command to its end.
+fn start(command: impl Future<Output = ExitCode> + Send + 'static) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -73,10 +92,7 @@ fn start(command: Command) -> ExitCode {
     };
     // On a task instead of `block_on` itself: a child is killed when the thread that spawned it ends, and a worker
     // thread of the runtime outlives this call.
-    let running = match command {
-        Command::Serve(config) => runtime.spawn(run(config)),
-        Command::Check(config, settings) => runtime.spawn(check(config, settings)),
-    };
+    let running = runtime.spawn(command);
     let code = runtime.block_on(running).unwrap_or(ExitCode::FAILURE);
     // Does not wait for blocking threads: a log writer may hang on its disk.
     runtime.shutdown_background();

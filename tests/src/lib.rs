@@ -13,6 +13,7 @@ pub mod processes;
 pub mod prometheus;
 #[cfg(feature = "rate-limit")]
 pub mod rate_limit;
+pub mod redis;
 pub mod scripted_model;
 pub mod sidecar;
 pub mod soak;

@@ -2,17 +2,22 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::header::TRAILER;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use tokio::sync::oneshot;
 
 use super::request::RequestContext;
 use super::response::BoxedBody;
 use super::state::AppState;
 use crate::openai::ApiError;
-use crate::store::ledger::{Budget, Clock, LimitStatus, Reservation, ReserveError};
-use crate::turn::{OutputAllowance, SpentLimit, TurnError, Usage};
+use crate::store::ledger::{Budget, Clock, Ledger, LimitStatus, Reservation, ReserveError};
+use crate::turn::{
+    Grant, OutputAllowance, OutputBudget, Profile, Scope, SpentLimit, TurnError, Usage,
+};
 
 /// For the filter: the end of the window, in milliseconds since the Unix epoch, before which no turn of the key can begin.
 /// The filter removes the header.
@@ -58,15 +63,68 @@ fn until(limit: SpentLimit) -> Duration {
 pub(super) fn allowance(
     state: &AppState,
     model: &str,
+    profile: Profile,
     reservation: Option<&Reservation>,
 ) -> Option<OutputAllowance> {
     let reservation = reservation?;
-    let chars_per_token = state.sinks.ledger.ratios().chars_per_token(model);
+    let ledger = &state.sinks.ledger;
+    let slices = reservation.output_budget();
+    let budget: Box<dyn OutputBudget> = match profile {
+        Profile::Chat => slices,
+        Profile::Agent => Box::new(AgentBudget {
+            slices,
+            ledger: ledger.clone(),
+            client: reservation.client().to_owned(),
+            budget: reservation.budget().clone(),
+        }),
+    };
     Some(OutputAllowance::new(
-        reservation.output_budget(),
+        budget,
         reservation.first_output(),
-        chars_per_token,
+        ledger.ratios().chars_per_token(model),
     ))
+}
+
+/// The budget of an agent, whose model requests have inputs that no reservation foresees: it is compared with the tokens
+/// that Codex reports after each of them.
+#[derive(Debug)]
+struct AgentBudget {
+    slices: Box<dyn OutputBudget>,
+    ledger: Ledger,
+    client: String,
+    budget: Budget,
+}
+
+impl OutputBudget for AgentBudget {
+    fn ask(&mut self) -> oneshot::Receiver<Grant> {
+        self.slices.ask()
+    }
+
+    fn check(&mut self, used: &Usage) -> Option<BoxFuture<'static, Grant>> {
+        let (ledger, client) = (self.ledger.clone(), self.client.clone());
+        let (budget, used) = (self.budget.clone(), self.budget.weigh(used));
+        let check = async move {
+            let Some(limits) = ledger.status(&client, budget).await else {
+                return Grant::Unavailable;
+            };
+            let spent = limits.into_iter().filter(|limit| {
+                let used = match limit.name.scope {
+                    Scope::All => used.input.saturating_add(used.output),
+                    Scope::Input => used.input,
+                    Scope::Output => used.output,
+                };
+                limit.spent.saturating_add(used) >= limit.limit
+            });
+            let last = spent.max_by_key(|limit| limit.resets_at_ms);
+            last.map_or(Grant::Tokens(0), |limit| {
+                Grant::Spent(SpentLimit {
+                    name: limit.name,
+                    resets_at_ms: limit.resets_at_ms,
+                })
+            })
+        };
+        Some(check.boxed())
+    }
 }
 
 /// Returns the limits of the caller's key; none for a key without a budget, or if the ledger does not answer.

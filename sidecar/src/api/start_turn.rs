@@ -80,7 +80,7 @@ pub(super) async fn start(
     state.shared_login.notice(&client, &state.backend.login());
     let allowance = match reserve(state, &client, budget, prompt_chars).await {
         Ok(reservation) => {
-            let allowance = allowance(state, &model, reservation.as_ref());
+            let allowance = allowance(state, &model, turn.profile, reservation.as_ref());
             recorder.reserve(reservation);
             allowance
         }

@@ -79,8 +79,8 @@ impl AppState {
         }
     }
 
-    /// Returns a snapshot of children, turns and rate limits, for metrics and the status page.
-    pub fn snapshot(&self) -> Snapshot<'_> {
+    /// Returns a snapshot of children, turns, rate limits and budgets, for metrics and the status page.
+    pub async fn snapshot(&self) -> Snapshot<'_> {
         Snapshot {
             codex_version: self.backend.version(),
             protocol: self.backend.protocol().as_str(),
@@ -88,12 +88,14 @@ impl AppState {
             status: self.backend.status(),
             readiness: self.backend.readiness(),
             rate_limits: self.backend.rate_limits(),
+            budgets: self.sinks.ledger.status_of_all().await,
         }
     }
 
     /// Returns all counters and gauges in the OpenMetrics text format.
-    pub fn metrics(&self) -> String {
-        self.sinks.metrics.expose(&self.snapshot().gauges())
+    pub async fn metrics(&self) -> String {
+        let snapshot = self.snapshot().await;
+        self.sinks.metrics.expose(&snapshot.gauges())
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::openai::{ApiError, Delivery, Retry, finish_reason};
 use crate::store::ledger::{Budget, Ledger, Reservation};
+use crate::store::{UsageCount, UsageSums};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{TokenSource, UsageLog, UsageRecord};
 use crate::turn::{Event, FinishReason, Outcome, TurnObserver, Usage};
@@ -215,7 +216,9 @@ impl TurnRecorder {
             // Not a turn; the request counts by its status.
             TurnEnd::Rejected(_) => {}
         }
-        self.sinks.log.write(&self.record(&usage, source, duration));
+        let record = self.record(&usage, source, duration);
+        self.sinks.ledger.count_usage(count_of(&record));
+        self.sinks.log.write(&record);
     }
 
     /// Spends the tokens of the turn, and learns from those that Codex reported.
@@ -279,6 +282,7 @@ impl TurnObserver for TurnRecorder {
             Event::ReasoningItem(_) => self.record_first_token(),
             Event::Finished(outcome) => self.end = TurnEnd::Finished(outcome.clone()),
             Event::Heartbeat
+            | Event::Used(_)
             | Event::MessagePhase(_)
             | Event::MessageEnded
             | Event::ReasoningPartAdded => {}
@@ -293,6 +297,22 @@ impl TurnObserver for TurnRecorder {
 impl Drop for TurnRecorder {
     fn drop(&mut self) {
         self.finish();
+    }
+}
+
+fn count_of(record: &UsageRecord) -> UsageCount {
+    UsageCount {
+        client: record.client.as_str().into(),
+        ts: record.ts,
+        sums: UsageSums {
+            requests: 1,
+            errors: record.is_failure().into(),
+            prompt_tokens: record.prompt_tokens,
+            cached_tokens: record.cached_tokens,
+            completion_tokens: record.completion_tokens,
+            reasoning_tokens: record.reasoning_tokens,
+            total_tokens: record.total_tokens,
+        },
     }
 }
 

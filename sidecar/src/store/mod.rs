@@ -13,6 +13,7 @@ mod state;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub use archive::ArchiveError;
 pub use conversation::ConversationNode;
@@ -23,3 +24,4 @@ pub use response_record::ResponseRecord;
 pub use responses::{ResponseStore, RunningResponse, StoredResponse};
 pub use shared::{ArchiveWrite, SharedResponses};
 pub use state::{StatePlace, Unavailable};
+pub use usage::{UsageCount, UsageHour, UsageSums};

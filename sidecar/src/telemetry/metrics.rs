@@ -1,5 +1,6 @@
 //! Counters and histograms of requests and turns, and their exposition together with the gauges.
-//! The format is OpenMetrics 1.0, which Prometheus reads. Label values come from enums of this crate, never from a client.
+//! The format is OpenMetrics 1.0, which Prometheus reads. Label values come from enums of this crate, never from a client;
+//! budgets alone have the ids of keys, which the operator chooses.
 
 use std::time::Duration;
 

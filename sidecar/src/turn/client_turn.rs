@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::allowance::{AllowanceEnd, OutputAllowance};
 use super::lazy_timer::LazyTimer;
 use super::{
-    Event, FinishReason, Outcome, TruncationRules, Truncator, Turn, TurnError, TurnOrigin,
+    Event, FinishReason, Outcome, TruncationRules, Truncator, Turn, TurnError, TurnOrigin, Usage,
 };
 
 /// Receives every event of a turn that is sent to its client. Dropped before `Finished`: the client disconnected.
@@ -36,6 +36,8 @@ pub struct ClientTurn {
     allowance: Option<OutputAllowance>,
     /// The part of an event that waits for the next slice of the allowance.
     held: Option<Event>,
+    /// The tokens of the model requests that have ended.
+    used: Option<Usage>,
     timer: LazyTimer,
     /// Fires when the client cancels the turn in another request.
     cancelled: Option<CancellationToken>,
@@ -64,6 +66,7 @@ impl ClientTurn {
             truncator: truncates.then(|| Truncator::new(rules)),
             allowance: None,
             held: None,
+            used: None,
             timer: LazyTimer::default(),
             cancelled: None,
             ready: VecDeque::new(),
@@ -168,6 +171,9 @@ impl ClientTurn {
 
     /// Returns the part of an event that the allowance covers, and holds the rest.
     fn allow(&mut self, event: Event) -> Option<Event> {
+        if let Event::Used(usage) = &event {
+            self.used = Some(*usage);
+        }
         let Some(allowance) = &mut self.allowance else {
             return Some(event);
         };
@@ -180,10 +186,12 @@ impl ClientTurn {
     fn on_more(&mut self, more: Result<(), AllowanceEnd>) {
         let held = self.held.take();
         let outcome = match more {
+            // Not to be checked twice.
+            Ok(()) if matches!(held, Some(Event::Used(_))) => return self.ready.extend(held),
             Ok(()) => return held.into_iter().for_each(|event| self.on_event(event)),
             Err(AllowanceEnd::Spent(limit)) => Outcome::Completed {
                 stop: FinishReason::Budget(limit),
-                usage: None,
+                usage: self.used,
             },
             Err(AllowanceEnd::Unavailable) => Outcome::Failed(TurnError::LedgerUnavailable),
         };
@@ -210,6 +218,7 @@ impl ClientTurn {
             }
             // These are not part of the text: they pass at once, and text that is held back stays so.
             Event::Heartbeat
+            | Event::Used(_)
             | Event::MessagePhase(_)
             | Event::Reasoning(_)
             | Event::ReasoningPartAdded
@@ -284,6 +293,7 @@ impl Drop for ClientTurn {
                 truncator: None,
                 allowance: self.allowance.take(),
                 held: self.held.take(),
+                used: self.used,
                 timer: LazyTimer::default(),
                 cancelled: None,
                 ready: std::mem::take(&mut self.ready),

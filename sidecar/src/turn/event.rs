@@ -26,6 +26,8 @@ pub enum Event {
     ReasoningItem(ReasoningItem),
     /// A call of one of the client's tools.
     ToolCall(ToolCall),
+    /// The tokens of the turn's model requests so far.
+    Used(Usage),
     /// The end of the turn.
     Finished(Outcome),
 }
@@ -38,6 +40,7 @@ impl Event {
             Self::ReasoningItem(item) => item.size(),
             Self::ToolCall(call) => call.size(),
             Self::Heartbeat
+            | Self::Used(_)
             | Self::MessagePhase(_)
             | Self::MessageEnded
             | Self::ReasoningPartAdded
@@ -58,6 +61,7 @@ impl fmt::Debug for Event {
             Self::ReasoningPartAdded => f.write_str("ReasoningPartAdded"),
             Self::ReasoningItem(item) => f.debug_tuple("ReasoningItem").field(item).finish(),
             Self::ToolCall(call) => f.debug_tuple("ToolCall").field(call).finish(),
+            Self::Used(usage) => f.debug_tuple("Used").field(usage).finish(),
             Self::Finished(outcome) => f.debug_tuple("Finished").field(outcome).finish(),
         }
     }

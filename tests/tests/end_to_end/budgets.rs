@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::Request;
 use serde_json::{Map, Value, json};
 use tests::http::{Body, BufferedResponse, Version, bearer, get, post, with};
+use tests::scripted_model::ScriptedModel;
+use tests::sidecar::SidecarOptions;
 use tokio::time::{sleep, timeout};
 
 use crate::stack::Chain;
@@ -302,4 +305,42 @@ async fn new_window_raised_budget_and_changed_keys_reopen_a_spent_budget() {
     assert_refused_in_envoy(&refused);
     rewrite(&keys("day.output=400")).await;
     spend().await;
+}
+
+#[tokio::test]
+async fn parallel_streams_of_a_key_deliver_no_more_than_its_budget() {
+    const STREAMS: usize = 64;
+    const BUDGET: usize = 20_000;
+    let budget = format!("day.output={BUDGET}");
+    let keys = keys_of(&[("ann".to_owned(), budget.as_str())]);
+    let model = ScriptedModel::start()
+        .await
+        .expect("a loopback port is free");
+    let sidecar = SidecarOptions::new(&model)
+        .env("PROXY_SSE_MAX_CONCURRENCY", "64")
+        .start()
+        .await;
+    let chain = Chain::start_over(model, sidecar, |options| options.filter("keys", keys)).await;
+    // Four times as much as the budget.
+    let text = "0123456789".repeat(BUDGET * 4 / 10 * 4 / STREAMS);
+    let script = json!([{"text": text, "delta_chars": 48}]);
+    let message = json!({"role": "user", "content": format!("[[model:{script}]]")});
+    let body = json!({"model": "codex-5", "stream": true, "messages": [message]}).to_string();
+    let streams = (0..STREAMS).map(|_| async {
+        let request = bearer(post("/v1/chat/completions", body.clone()), "sk-ann");
+        let response = send(&chain, Version::H1, request).await;
+        // A stream that comes too late finds nothing left.
+        match response.status.as_u16() {
+            200 => CASES[0].read(&response).0.len(),
+            status => {
+                assert_eq!(status, 429, "{response:?}");
+                0
+            }
+        }
+    });
+    let delivered: usize = join_all(streams).await.into_iter().sum();
+    assert!(delivered <= BUDGET * 4 * 102 / 100, "{delivered}");
+    assert!(delivered >= BUDGET * 4 * 98 / 100, "{delivered}");
+    let refused = send(&chain, Version::H1, CASES[0].request("sk-ann")).await;
+    assert_refused_in_envoy(&refused);
 }

@@ -3,6 +3,7 @@
 mod budgets;
 mod clients;
 mod docs;
+mod fleet;
 mod lifecycle;
 mod readme;
 mod responses;

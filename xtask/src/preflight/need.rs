@@ -53,7 +53,10 @@ impl Part {
                 ("end_to_end", "docs::deployment::"),
             ],
             Self::Prometheus => &[("compose", "prometheus::")],
-            Self::Redis => &[(SIDECAR_LIB, "store::ledger::redis::tests::")],
+            Self::Redis => &[
+                ("end_to_end", "fleet::"),
+                (SIDECAR_LIB, "store::ledger::redis::tests::"),
+            ],
             Self::Systemd => &[("deploy", "systemd::")],
             Self::Valgrind => &[],
         }

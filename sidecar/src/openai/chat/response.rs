@@ -96,7 +96,10 @@ impl EventFrames for ChatChunkWriter {
 
     fn write(&mut self, event: &Event, out: &mut BytesMut) {
         match event {
-            Event::Heartbeat | Event::MessagePhase(_) | Event::ReasoningItem(_) => {}
+            Event::Heartbeat
+            | Event::Used(_)
+            | Event::MessagePhase(_)
+            | Event::ReasoningItem(_) => {}
             Event::Text(delta) => {
                 let delta = self.text.push(delta);
                 self.write_delta(ChunkDelta::Content(&delta), out);
@@ -202,6 +205,7 @@ impl CompletionObject for BufferedChat {
     fn on_event(&mut self, event: &Event) {
         match event {
             Event::Heartbeat
+            | Event::Used(_)
             | Event::MessagePhase(_)
             | Event::ReasoningItem(_)
             | Event::Finished(_) => {}

@@ -81,6 +81,7 @@ impl EventFrames for CompletionChunkWriter {
             }
             Event::MessageEnded => self.text.end_message(),
             Event::Heartbeat
+            | Event::Used(_)
             | Event::MessagePhase(_)
             | Event::Reasoning(_)
             | Event::ReasoningPartAdded
@@ -135,6 +136,7 @@ impl CompletionObject for BufferedText {
             Event::Text(delta) => self.content.push_str(&self.text.push(delta)),
             Event::MessageEnded => self.text.end_message(),
             Event::Heartbeat
+            | Event::Used(_)
             | Event::MessagePhase(_)
             | Event::Reasoning(_)
             | Event::ReasoningPartAdded

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::field_names::FieldNames;
 use crate::store::ArchiveError;
+use crate::store::ledger::UsageError;
 use crate::turn::{Deadline, MemoryExceeded, NotAdmitted, Outcome, RequestField, TurnError};
 
 /// Code for a conversation that is longer than the model's context.
@@ -281,9 +282,10 @@ impl ApiError {
         .after(Duration::from_secs(1))
     }
 
-    /// The archive of stored responses does not answer.
-    pub fn archive_unavailable() -> Self {
-        let message = "The store of responses does not answer; try again in some seconds.";
+    /// The state that several sidecars share does not answer.
+    fn state_unavailable() -> Self {
+        let message =
+            "The shared state of the sidecars does not answer; try again in some seconds.";
         Self::unavailable("state_unavailable", message.to_owned()).after(Duration::from_secs(5))
     }
 
@@ -363,9 +365,15 @@ impl From<MemoryExceeded> for ApiError {
     }
 }
 
+impl From<UsageError> for ApiError {
+    fn from(_: UsageError) -> Self {
+        Self::state_unavailable()
+    }
+}
+
 impl From<ArchiveError> for ApiError {
     fn from(_: ArchiveError) -> Self {
-        Self::archive_unavailable()
+        Self::state_unavailable()
     }
 }
 

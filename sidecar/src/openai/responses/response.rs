@@ -214,7 +214,7 @@ impl EventFrames for ResponseWriter {
 
     fn write(&mut self, event: &Event, out: &mut BytesMut) {
         match event {
-            Event::Heartbeat => {}
+            Event::Heartbeat | Event::Used(_) => {}
             Event::Text(delta) => self.output.on_text(delta, out),
             Event::MessagePhase(phase) => self.output.on_phase(*phase),
             // A truncated text ends without this event; `finish` closes its item with the status of the response.

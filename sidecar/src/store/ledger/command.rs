@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::account::{LimitStatus, ReserveError};
 use super::budget::{Budget, Tokens};
+use crate::store::usage::{UsageCount, UsageHour};
 use crate::turn::{Grant, OutputBudget, Usage};
 
 /// A command to the writer.
@@ -37,6 +38,13 @@ pub(super) enum Command {
         budget: Arc<Budget>,
         reply: oneshot::Sender<Vec<LimitStatus>>,
     },
+    /// Adds a turn to the usage of a client, where several sidecars share it.
+    CountUsage(UsageCount),
+    Usage {
+        /// `None` is all clients.
+        client: Option<Arc<str>>,
+        reply: oneshot::Sender<Vec<UsageHour>>,
+    },
     StatusOfAll {
         reply: oneshot::Sender<Vec<(Arc<str>, Vec<LimitStatus>)>>,
     },
@@ -55,6 +63,16 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// Returns the client of the turn.
+    pub fn client(&self) -> &str {
+        &self.client
+    }
+
+    /// Returns the budget that the turn is reserved against.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// Returns the tokens of output that are granted with the reservation.
     pub fn first_output(&self) -> u64 {
         self.first_output

@@ -14,6 +14,7 @@ use super::ratios::TokenRatios;
 use super::writer::{LedgerOpenError, LedgerWriter};
 use crate::store::redis::RedisLink;
 use crate::store::state::StatePlace;
+use crate::store::usage::{UsageCount, UsageHour};
 
 /// Longest wait for the writer. One that hangs on its disk must not hold a request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -21,6 +22,11 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Commands that wait for the writer. A turn has at most three under way, so that only a writer which hangs fills the
 /// channel; a settlement that finds it full leaves its reservation open, which counts as spent after the next start.
 const WAITING_COMMANDS: usize = 1 << 16;
+
+/// The shared usage cannot be read.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the shared usage does not answer")]
+pub struct UsageError;
 
 /// A handle to the ledger. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -93,6 +99,25 @@ impl Ledger {
         let (reply, answer) = oneshot::channel();
         let answer = self.ask(Command::StatusOfAll { reply }, answer).await;
         answer.unwrap_or_default()
+    }
+
+    /// Adds a turn to the usage that the sidecars of a fleet share; nothing without one.
+    pub fn count_usage(&self, count: UsageCount) {
+        if self.link.is_some() {
+            self.commands.try_send(Command::CountUsage(count)).ok(); // Redis is away for long.
+        }
+    }
+
+    /// Returns the usage that the sidecars of a fleet share, of one client or of all; `None` without a fleet.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn usage(&self, client: Option<&str>) -> Option<Result<Vec<UsageHour>, UsageError>> {
+        self.link.as_ref()?;
+        let (reply, answer) = oneshot::channel();
+        let client = client.map(Into::into);
+        let answer = self.ask(Command::Usage { client, reply }, answer).await;
+        Some(answer.ok_or(UsageError))
     }
 
     async fn ask<T>(&self, command: Command, answer: oneshot::Receiver<T>) -> Option<T> {

@@ -21,7 +21,7 @@ pub use account::{LimitStatus, ReserveError};
 pub use budget::{Budget, BudgetError, Tokens};
 pub use clock::Clock;
 pub use command::Reservation;
-pub use handle::Ledger;
+pub use handle::{Ledger, UsageError};
 pub use ratios::TokenRatios;
 pub use writer::{LedgerOpenError, LedgerWriter};
 

@@ -276,6 +276,8 @@ impl LocalWriter {
                 reply.send(status).ok(); // The request has ended meanwhile.
                 Answer::None
             }
+            // The usage log has it.
+            Command::CountUsage(_) | Command::Usage { .. } => Answer::None,
             Command::StatusOfAll { reply } => {
                 let status = |(client, budget): (&Arc<str>, &Arc<Budget>)| {
                     let status = self.books.account(client).status(budget, now);

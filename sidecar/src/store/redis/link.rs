@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
-use redis::{FromRedisValue, RedisError, RedisResult, ScriptInvocation};
+use redis::{FromRedisValue, Pipeline, RedisError, RedisResult, ScriptInvocation};
 use tokio::sync::{Notify, watch};
 
 /// A handle to the connection. Cheap to clone.
@@ -46,6 +46,18 @@ impl RedisLink {
     ) -> Result<T, LinkError> {
         let mut connection = self.connection()?;
         self.checked(script.invoke_async(&mut connection).await)
+    }
+
+    /// Runs the commands of a pipeline, as [`Self::invoke`].
+    ///
+    /// # Errors
+    /// The server is away or refuses.
+    pub(in crate::store) async fn pipe<T: FromRedisValue>(
+        &self,
+        pipe: &Pipeline,
+    ) -> Result<T, LinkError> {
+        let mut connection = self.connection()?;
+        self.checked(pipe.query_async(&mut connection).await)
     }
 
     fn connection(&self) -> Result<MultiplexedConnection, LinkError> {

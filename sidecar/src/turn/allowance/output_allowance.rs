@@ -4,11 +4,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::limit::SpentLimit;
-use crate::turn::Event;
+use crate::turn::{Event, Usage};
 
 /// Longest wait for a slice. A ledger on a local disk answers within milliseconds; one that hangs must not hold a stream.
 const GRANT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -28,6 +29,13 @@ pub enum Grant {
 pub trait OutputBudget: fmt::Debug + Send {
     /// Asks for the next slice of output. The ledger reserves it before the answer.
     fn ask(&mut self) -> oneshot::Receiver<Grant>;
+
+    /// Asks whether a turn of an agent that has used these tokens may begin another model request; `None` for a turn with
+    /// one model request.
+    fn check(&mut self, used: &Usage) -> Option<BoxFuture<'static, Grant>> {
+        let _ = used;
+        None
+    }
 }
 
 /// The output that a turn may still write.
@@ -41,6 +49,18 @@ pub struct OutputAllowance {
     slice: usize,
     /// The slice that was asked for.
     asked: Option<oneshot::Receiver<Grant>>,
+    /// The check of an agent's used tokens, until its answer.
+    checked: Option<Checked>,
+    /// The limit that an agent's model requests have used up: the turn ends before the next one.
+    spent: Option<SpentLimit>,
+}
+
+struct Checked(BoxFuture<'static, Grant>);
+
+impl fmt::Debug for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Checked")
+    }
 }
 
 /// The end of an allowance.
@@ -61,6 +81,8 @@ impl OutputAllowance {
             left: 0,
             slice: 0,
             asked: None,
+            checked: None,
+            spent: None,
         };
         allowance.add(tokens);
         allowance
@@ -68,7 +90,17 @@ impl OutputAllowance {
 
     /// Returns the part of an event that may be written now, and the rest, which waits for [`Self::more`].
     pub(in crate::turn) fn split(&mut self, event: Event) -> (Option<Event>, Option<Event>) {
+        if self.spent.is_some() && !matches!(event, Event::Finished(_)) {
+            return (None, Some(event));
+        }
         match event {
+            Event::Used(ref usage) => {
+                self.checked = self.budget.check(usage).map(Checked);
+                match self.checked {
+                    Some(_) => (None, Some(event)),
+                    None => (Some(event), None),
+                }
+            }
             Event::Text(text) => self.split_text(text, Event::Text),
             Event::Reasoning(text) => self.split_text(text, Event::Reasoning),
             // A call comes whole: it waits until any output is left, and may exceed it once.
@@ -115,6 +147,22 @@ impl OutputAllowance {
 
     /// Waits for the next slice. The future may be dropped before it is ready: no slice is lost.
     pub(in crate::turn) async fn more(&mut self) -> Result<(), AllowanceEnd> {
+        if let Some(limit) = self.spent {
+            return Err(AllowanceEnd::Spent(limit));
+        }
+        if let Some(Checked(answer)) = &mut self.checked {
+            let grant = answer.await;
+            self.checked = None;
+            return match grant {
+                Grant::Tokens(_) => Ok(()),
+                // The turn may have ended with this model request, and then it is complete.
+                Grant::Spent(limit) => {
+                    self.spent = Some(limit);
+                    Ok(())
+                }
+                Grant::Unavailable => Err(AllowanceEnd::Unavailable),
+            };
+        }
         let asked = self.asked.get_or_insert_with(|| self.budget.ask());
         let grant = match timeout(GRANT_TIMEOUT, asked).await {
             Ok(Ok(grant)) => grant,

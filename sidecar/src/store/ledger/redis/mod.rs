@@ -4,6 +4,7 @@ mod answer;
 mod script;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod writer;
 
 pub(super) use writer::RedisWriter;

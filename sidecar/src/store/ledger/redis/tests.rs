@@ -12,8 +12,8 @@ use tokio::time::{sleep, timeout};
 use super::script::LedgerScript;
 use crate::store::ledger::window::Window;
 use crate::store::ledger::{Budget, Clock, Ledger, LimitStatus, Reservation, ReserveError};
-use crate::store::redis::RedisServer;
-use crate::store::{StatePlace, Unavailable};
+use crate::store::redis::{RedisLink, RedisServer};
+use crate::store::{StatePlace, Unavailable, UsageCount, UsageSums};
 use crate::turn::{Grant, Period, Usage};
 
 /// 2028-02-28T12:00:00Z.
@@ -338,4 +338,60 @@ async fn turns_that_are_allowed_without_the_server_are_counted_once_it_is_back()
     server.restart();
     stand.settles(limits, 610).await;
     stand.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_is_that_of_all_sidecars_and_waits_for_a_server_that_is_away() {
+    let mut server = RedisServer::start();
+    let stands = [Stand::on(&server).await, Stand::on(&server).await];
+    let count = |client: &str, hours: u64, prompt_tokens: u64| UsageCount {
+        client: client.into(),
+        ts: NOW - hours * 3_600_000 + 5,
+        sums: UsageSums {
+            requests: 1,
+            prompt_tokens,
+            total_tokens: prompt_tokens,
+            ..UsageSums::default()
+        },
+    };
+    stands[0].ledger.count_usage(count("ann", 0, 1));
+    stands[1].ledger.count_usage(count("ann", 0, 10));
+    stands[1].ledger.count_usage(count("ann", 5000, 100));
+    stands[1].ledger.count_usage(count("bob", 0, 1000));
+    let sum = async |stand: &Stand, client| {
+        let hours = stand
+            .ledger
+            .usage(client)
+            .await
+            .expect("a fleet")
+            .unwrap_or_default();
+        hours
+            .iter()
+            .map(|hour| (hour.sums.requests, hour.sums.total_tokens))
+            .fold((0, 0), |sum, hour| (sum.0 + hour.0, sum.1 + hour.1))
+    };
+    let counted = async |turns, tokens| {
+        let counted = async {
+            while sum(&stands[1], None).await != (turns, tokens) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let result = timeout(DEADLINE, counted).await;
+        result.expect("every turn is counted");
+    };
+    counted(4, 1111).await;
+    server.kill();
+    while stands[0].ledger.link().is_some_and(RedisLink::is_up) {
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert!(matches!(stands[0].ledger.usage(None).await, Some(Err(_))));
+    stands[0].ledger.count_usage(count("bob", 0, 10_000));
+    server.restart();
+    counted(5, 11_111).await;
+    for stand in stands {
+        assert_eq!(sum(&stand, Some("ann")).await, (3, 111));
+        assert_eq!(sum(&stand, Some("bob")).await, (2, 11_000));
+        assert_eq!(sum(&stand, Some("eve")).await, (0, 0));
+        stand.close().await;
+    }
 }

@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::answer::{Answer, statuses};
 use super::script::{Call, LedgerScript};
+use super::usage::RedisUsage;
 use crate::store::ledger::account::{LimitStatus, MAX_SLICE, ReserveError};
 use crate::store::ledger::budget::{Budget, Tokens};
 use crate::store::ledger::clock::Clock;
@@ -39,13 +40,14 @@ pub(in crate::store::ledger) struct RedisWriter {
     keeper: RedisKeeper,
     received: mpsc::Receiver<Command>,
     shared: Arc<Shared>,
-    unsettled: VecDeque<Settlement>,
+    unsettled: VecDeque<Command>,
 }
 
 /// The parts of the writer that its commands use.
 #[derive(Debug)]
 struct Shared {
     link: RedisLink,
+    usage: RedisUsage,
     script: LedgerScript,
     clock: Clock,
     unavailable: Unavailable,
@@ -79,6 +81,7 @@ impl RedisWriter {
             keeper,
             received,
             shared: Arc::new(Shared {
+                usage: RedisUsage::new(link.clone()),
                 link,
                 script: LedgerScript::new(),
                 clock,
@@ -123,7 +126,7 @@ impl RedisWriter {
                         while shared.link.is_up() && under_way.len() < MAX_UNDER_WAY
                             && let Some(settlement) = unsettled.pop_front()
                         {
-                            under_way.push(shared.execute(settlement.into(), &budgets));
+                            under_way.push(shared.execute(settlement, &budgets));
                         }
                     }
                 }
@@ -137,7 +140,7 @@ impl RedisWriter {
                         .await,
                 );
                 for settlement in unsettled {
-                    shared.execute(settlement.into(), &budgets).await;
+                    shared.execute(settlement, &budgets).await;
                 }
             };
             timeout(FLUSH_TIMEOUT, flush).await.ok(); // Reservations without a settlement count as spent.
@@ -157,7 +160,7 @@ fn note_budget(command: &Command, budgets: &mut Budgets) {
     }
 }
 
-fn push_bounded(unsettled: &mut VecDeque<Settlement>, failed: Option<Settlement>) {
+fn push_bounded(unsettled: &mut VecDeque<Command>, failed: Option<Command>) {
     match failed {
         Some(_) if unsettled.len() >= MAX_UNSETTLED => {
             tracing::error!(limit = MAX_UNSETTLED, "settlement dropped");
@@ -186,12 +189,12 @@ impl From<Settlement> for Command {
 }
 
 impl Shared {
-    /// Returns the future that carries out a command. It returns a settlement that must be sent again.
+    /// Returns the future that carries out a command. It returns one that must be sent again.
     fn execute(
         self: &Arc<Self>,
         command: Command,
         budgets: &Budgets,
-    ) -> impl Future<Output = Option<Settlement>> + use<> {
+    ) -> impl Future<Output = Option<Command>> + use<> {
         let shared = Arc::clone(self);
         let budgets = match command {
             Command::StatusOfAll { .. } => budgets.clone(),
@@ -204,7 +207,10 @@ impl Shared {
                     budget,
                     input,
                     reply,
-                } => shared.reserve(client, budget, input, reply).await,
+                } => {
+                    let release = shared.reserve(client, budget, input, reply).await;
+                    release.map(Command::from)
+                }
                 Command::Extend {
                     id,
                     client,
@@ -228,7 +234,22 @@ impl Shared {
                         tokens,
                         is_used_up,
                     };
-                    shared.settle(settlement).await
+                    shared.settle(settlement).await.map(Command::from)
+                }
+                Command::CountUsage(count) => match shared.usage.count(&count).await {
+                    // After a failure it may be counted, and once more would be wrong for certain.
+                    Ok(()) | Err(LinkError::Failed(_)) => None,
+                    Err(LinkError::Away) => Some(Command::CountUsage(count)),
+                },
+                Command::Usage { client, reply } => {
+                    if let Ok(hours) = shared
+                        .usage
+                        .hours(client.as_deref(), shared.clock.now_ms())
+                        .await
+                    {
+                        reply.send(hours).ok(); // As below.
+                    }
+                    None
                 }
                 Command::Status {
                     client,

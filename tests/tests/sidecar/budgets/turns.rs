@@ -1,35 +1,13 @@
-//! Token budgets of keys: the turn that crosses one is ended, later ones are rejected, and a restart forgets nothing.
+//! The turns of a key with a budget: their ends, their settlements, and the rejection of later ones.
 
-use http::Request;
+use futures_util::future::join_all;
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
-use tests::http::{Body, BufferedResponse, get, post, with};
-use tests::sidecar::Sidecar;
+use serde_json::json;
+use tests::http::{get, post, with};
 use tests::sse::{self, Events};
 
+use super::fixture::{limits, long_text, of_ann, send};
 use crate::stack::{assert_error, chat, content, start};
-
-/// A text of 4,000 characters, about 1,000 tokens, in small deltas.
-fn long_text() -> Value {
-    json!([{"text": "0123456789".repeat(400), "delta_chars": 7}])
-}
-
-/// A request of the client `ann` with this budget, as the filter sends it.
-fn of_ann(request: Request<Body>, budget: &str) -> Request<Body> {
-    let request = with(request, "x-codex-edge-client", "ann");
-    with(request, "x-codex-edge-budget", budget)
-}
-
-async fn send(sidecar: &Sidecar, request: Request<Body>) -> BufferedResponse {
-    let mut client = sidecar.connect().await;
-    client.send(request).await.expect("a response arrives")
-}
-
-/// Returns the limits of the key in `/v1/usage`.
-async fn limits(sidecar: &Sidecar, budget: &str) -> Value {
-    let usage = send(sidecar, of_ann(get("/v1/usage"), budget)).await;
-    usage.json()["budget"].clone()
-}
 
 #[tokio::test]
 async fn stream_ends_at_the_budget_and_the_next_request_is_rejected_also_after_a_restart() {
@@ -149,12 +127,93 @@ async fn parallel_streams_together_deliver_no_more_than_the_budget() {
             .map(|event| content(&sse::json(event)).len())
             .sum::<usize>()
     });
-    let delivered: usize = futures_util::future::join_all(streams)
-        .await
-        .into_iter()
-        .sum();
+    let delivered: usize = join_all(streams).await.into_iter().sum();
     assert!(delivered <= TOKENS * 4 * 102 / 100, "{delivered}");
     assert!(delivered >= TOKENS * 4 * 9 / 10, "{delivered}");
     let refused = send(&sidecar, of_ann(chat(&long_text(), &json!({})), &budget)).await;
     assert_eq!(refused.status, 429);
+}
+
+#[tokio::test]
+async fn operator_sees_the_budgets_of_all_keys() {
+    let (_model, sidecar) = start().await;
+    for (key, budget) in [("ann", "day.output=300"), ("bob", "5h=100000,day=5000")] {
+        let request = with(chat(&long_text(), &json!({})), "x-codex-edge-client", key);
+        let response = send(&sidecar, with(request, "x-codex-edge-budget", budget)).await;
+        assert_eq!(response.status, 200, "{response:?}");
+    }
+    let mut admin = sidecar.connect_admin().await;
+    let status = admin
+        .send(get("/status"))
+        .await
+        .expect("a response arrives");
+    let budgets = &status.json()["budgets"];
+    let ann = &budgets[0];
+    assert_eq!(ann["client"], "ann", "{budgets}");
+    let day = &ann["limits"][0];
+    assert_eq!(day["limit"], "day.output", "{budgets}");
+    for (field, expected) in [
+        ("tokens", 300),
+        ("spent", 300),
+        ("reserved", 0),
+        ("remaining", 0),
+    ] {
+        assert_eq!(day[field], expected, "{field} {budgets}");
+    }
+    assert_eq!(budgets[1]["client"], "bob", "{budgets}");
+    assert_eq!(
+        budgets[1]["limits"].as_array().map(Vec::len),
+        Some(2),
+        "{budgets}"
+    );
+    let metrics = admin
+        .send(get("/metrics"))
+        .await
+        .expect("a response arrives");
+    let text = String::from_utf8(metrics.body.to_vec()).expect("metrics are text");
+    for line in [
+        "sidecar_budget_tokens{client=\"ann\",limit=\"day.output\"} 300",
+        "sidecar_budget_spent_tokens{client=\"ann\",limit=\"day.output\"} 300",
+        "sidecar_budget_reserved_tokens{client=\"ann\",limit=\"day.output\"} 0",
+        "sidecar_budget_tokens{client=\"bob\",limit=\"5h\"} 100000",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in {text}");
+    }
+    assert!(
+        text.contains("sidecar_budget_reset_timestamp_seconds{client=\"bob\",limit=\"day\"}"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn agent_ends_before_the_model_request_that_its_budget_does_not_cover() {
+    let used = |input: u64| json!({"usage": {"input_tokens": input, "output_tokens": 40}});
+    let call = json!({"call": "exec_command", "arguments": {"cmd": "sleep 2"}});
+    let script = json!([[call, used(900)], [{"text": "done"}, used(900)]]);
+    for (budget, requests) in [
+        ("day.input=600", 1),
+        ("day=100000", 2),
+        ("day.input=1500", 2),
+    ] {
+        let (model, sidecar) = start().await;
+        let request = with(chat(&script, &json!({})), "x-codex-edge-profile", "agent");
+        let response = send(&sidecar, of_ann(request, budget)).await;
+        let choice = response.json()["choices"][0].take();
+        assert_eq!(model.requests().len(), requests, "{budget} {response:?}");
+        // The last request has crossed the limit, but its answer is complete.
+        let (reason, text) = match requests {
+            1 => ("length", json!("")),
+            _ => ("stop", json!("done")),
+        };
+        assert_eq!(choice["finish_reason"], reason, "{budget} {response:?}");
+        assert_eq!(choice["message"]["content"], text, "{budget} {response:?}");
+        let spent = limits(&sidecar, budget).await[0]["spent"].take();
+        let input = 900 * requests as u64;
+        let output = if budget.contains("input") {
+            0
+        } else {
+            40 * requests as u64
+        };
+        assert_eq!(spent, input + output, "{budget}");
+    }
 }
