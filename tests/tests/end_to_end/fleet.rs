@@ -239,6 +239,9 @@ async fn redis_that_is_killed_or_hangs_refuses_keys_with_a_budget_and_serves_oth
             let error = &refused.json()["error"];
             assert_eq!(error["code"], "budget_unavailable");
             assert!(!refused.header("retry-after").is_empty(), "{refused:?}");
+            let unknown = fleet.send(replica, retrieve("bob", "resp_unknown")).await;
+            assert_eq!(unknown.status, 503, "{unknown:?}");
+            assert_eq!(unknown.json()["error"]["code"], "state_unavailable");
             let served = fleet.send(replica, chat("bob", 10)).await;
             assert_eq!(delivered(&served), (10, "stop".to_owned()), "{served:?}");
         }
