@@ -88,8 +88,8 @@ async fn count_in(redis: &Client, matched: &mut CheckResult) -> Result<(), Redis
 
 /// Returns the key of the counter's current window and the time until the window ends, at least one second.
 fn window(counter: &Counter) -> (String, Duration) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.expect("the clock is past 1970").as_secs();
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = since_epoch.expect("the clock is past 1970").as_secs();
     let length = counter.window().as_secs();
     let (domain, start) = (counter.namespace().as_ref(), now - now % length);
     let key = format!("{domain}_{:?}_{start}", counter.set_variables());

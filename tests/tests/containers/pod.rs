@@ -66,7 +66,7 @@ pub(crate) fn containers_of_the_pod_run(stack: &Stack<'_>) {
     stream.assert_whole("the end of the pod");
 }
 
-/// A pod whose containers are named after it.
+/// A pod; its containers are named after it.
 struct Pod<'a> {
     stack: &'a Stack<'a>,
     spec: Value,

@@ -9,7 +9,7 @@ use crate::{
     agents, configuration, development, neighbours, operators, pod, shared_limit, survival,
 };
 
-/// A variable for work on one part: only the parts whose names contain its value run.
+/// A variable for work on one part: only the parts with its value in their names run.
 const ONLY: &str = "CODEX_EDGE_CONTAINER_PART";
 
 #[test]

@@ -102,7 +102,7 @@ fn replicas_share_one_state_and_need_no_affinity() {
         secret["valueFrom"]["secretKeyRef"],
         json!({"name": "codex-edge", "key": "PROXY_CONVERSATION_SECRET"})
     );
-    assert!(container("sidecar")["env"].to_string() != variables.to_string());
+    assert_ne!(container("sidecar")["env"], variables);
     let service = patched("Service", "kubernetes/service.yaml");
     assert_eq!(service["spec"]["sessionAffinity"], Value::Null);
 }

@@ -67,7 +67,7 @@ impl Release {
         self.folder.path().join("try")
     }
 
-    /// The only file whose name ends so.
+    /// The only file with a name that ends so.
     pub(crate) fn file(&self, end: &str) -> PathBuf {
         let found: Vec<_> = std::fs::read_dir(self.dist())
             .expect("the release was built")

@@ -118,8 +118,9 @@ async fn full_disk_rejects_keys_with_a_budget_until_there_is_room() {
             }
         }
     };
-    let rejected = timeout(Duration::from_secs(60), rejected).await;
-    let rejected = rejected.expect("the disk is full");
+    let rejected = timeout(Duration::from_secs(60), rejected)
+        .await
+        .expect("the disk is full");
     assert_error(&rejected, 503, "budget_unavailable");
     assert_eq!(rejected.header("retry-after"), "5");
     assert_eq!(ask(None).await.status, 200, "no budget, no ledger");
