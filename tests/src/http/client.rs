@@ -134,7 +134,7 @@ pub struct StreamedResponse {
     /// The headers.
     pub headers: HeaderMap,
     /// The trailers, once the end was read.
-    pub trailers: HeaderMap,
+    pub trailers: Box<HeaderMap>,
     body: Incoming,
     _connection: Connection,
 }
@@ -154,7 +154,7 @@ impl StreamedResponse {
         Self {
             status: head.status,
             headers: head.headers,
-            trailers: HeaderMap::new(),
+            trailers: Box::default(),
             body,
             _connection: connection,
         }
@@ -195,7 +195,7 @@ impl StreamedResponse {
         Ok(BufferedResponse {
             status: self.status,
             headers: self.headers,
-            trailers: self.trailers,
+            trailers: *self.trailers,
             body: body.freeze(),
         })
     }

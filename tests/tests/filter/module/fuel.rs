@@ -141,10 +141,6 @@ fn check_requests(build: FilterBuild) {
 }
 
 #[test]
-#[expect(
-    clippy::print_stdout,
-    reason = "the figures are for the reader of the test"
-)]
 fn budget_adds_at_most_5000_instructions_to_a_request() {
     let keys = json!([
         {"id": "alice", "key": "sk-alice"},
