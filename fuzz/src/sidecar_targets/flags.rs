@@ -16,7 +16,7 @@ pub(crate) fn check(input: &[u8]) {
                 assert!(is_private(&listen), "{listen:?}");
             }
         }
-        // Makes, lists or disables keys; it listens nowhere.
+        // Opens no listener.
         Ok(Command::Key(_)) => {}
         Err(error) => assert!(!error.to_string().is_empty()),
     }
