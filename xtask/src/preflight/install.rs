@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use codex_edge::report;
 use nix::unistd::Uid;
 
 use super::need::{Need, Part, missing};
@@ -51,7 +52,7 @@ pub fn prepare(args: &InstallArgs) -> Result<()> {
         return Ok(());
     }
     for need in &missing {
-        eprintln!("missing: {}", need.title());
+        report!("missing: {}", need.title());
     }
     let packages = packages(&missing);
     let has_apt = output(Command::new("apt-get").arg("--version")).is_ok();
