@@ -47,6 +47,9 @@ pub struct TestArgs {
     /// Skip tests that need Envoy, Codex, the SDK clients or Valgrind
     #[arg(long)]
     fast: bool,
+    /// Stop after the search for missing programs and their installation
+    #[arg(long, conflicts_with = "fast")]
+    setup_only: bool,
     #[command(flatten)]
     install: InstallArgs,
 }
@@ -60,6 +63,10 @@ pub fn test(args: &TestArgs) -> Result<()> {
     // First, since these take seconds and the tests take minutes.
     if !args.fast {
         preflight::prepare(&args.install)?;
+    }
+    if args.setup_only {
+        report!("every program that the tests need is installed");
+        return Ok(());
     }
     style(&StyleArgs::default())?;
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
