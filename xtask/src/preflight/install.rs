@@ -105,16 +105,16 @@ fn advice(packages: &[&str], has_apt: bool, forbidden: &[Part], left_out: &[Part
         [] => "; --without PART,... leaves parts out",
         _ => "",
     };
-    let remarks = remarks.join("; ");
+    let why = remarks.join("; ");
     if has_apt || packages.is_empty() {
-        return format!("run `{command}` ({remarks}{hint})");
+        return format!("run `{command}` ({why}{hint})");
     }
     let names = packages.join(" ");
-    let remarks = match &remarks[..] {
-        "" => remarks,
-        _ => format!(" ({remarks})"),
+    let in_brackets = match &why[..] {
+        "" => String::new(),
+        _ => format!(" ({why})"),
     };
-    format!("install what Debian packages as {names}, then run `{command}`{remarks}{hint}")
+    format!("install what Debian packages as {names}, then run `{command}`{in_brackets}{hint}")
 }
 
 fn names_of(parts: &[Part]) -> String {
