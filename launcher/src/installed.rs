@@ -108,7 +108,7 @@ impl Source for Installed {
 fn behind_npm(launcher: &Path) -> Option<PathBuf> {
     // npm installs the launcher as a link to `bin/codex.js` of the package.
     let launcher = launcher.canonicalize().ok()?;
-    if program::is_native(&launcher).unwrap_or(false) {
+    if program::is_native(&launcher) {
         return None;
     }
     let package = launcher.parent()?.parent()?;
@@ -124,7 +124,7 @@ fn behind_npm(launcher: &Path) -> Option<PathBuf> {
     ]
     .into_iter()
     .map(|package| package.join(&program))
-    .find(|file| program::is_native(file).unwrap_or(false))
+    .find(|file| program::is_native(file))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use clap::Parser;
 use codex_edge::installed::Installed;
 use codex_edge::key::KeyArgs;
 use codex_edge::up::UpArgs;
-use codex_edge::{check, key, up};
+use codex_edge::{check, key, report, up};
 
 /// Serve the Codex CLI as an OpenAI-compatible API behind Envoy
 #[derive(Debug, Parser)]
@@ -23,13 +23,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(&Command::parse()) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    report::exit_code(run(&Command::parse()))
 }
 
 fn run(command: &Command) -> Result<ExitCode> {

@@ -58,6 +58,22 @@ async fn first_answer_streams_and_sigterm_leaves_nothing() {
     assert_eq!(user.home_files(), Vec::<String>::new());
 }
 
+/// As after `codex-edge up 2>&1 | head`, whose reader is gone after a few lines.
+#[tokio::test]
+async fn stack_without_a_reader_of_stderr_answers_and_stops() {
+    let user = User::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = user.up(adjacent_ports());
+    command.stderr(writer);
+    let up = UpProcess::start(command, &user.temp()).await;
+    assert!(up.response().await.contains("[DONE]"));
+    let (all, own) = (up.descendants(), up.pid());
+    let status = up.exit_after(Signal::SIGTERM, own).await;
+    assert!(status.success(), "{status}");
+    wait_until_gone(&all).await;
+}
+
 /// Two users of one machine share the temporary folder.
 #[tokio::test]
 async fn killed_stack_leaves_the_other_one_alone_and_starts_again() {

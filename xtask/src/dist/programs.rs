@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, ensure};
+use codex_edge::report;
 
 use crate::command::{cargo, output, run};
 use crate::{build, workspace};
@@ -48,7 +49,7 @@ impl LinuxTarget {
 pub(super) fn build_static(target: &LinuxTarget) -> Result<Vec<PathBuf>> {
     build::add_target(&target.name)?;
     for (name, package) in PROGRAMS {
-        eprintln!("building {name}");
+        report!("building {name}");
         // Without default features, the package of the scripted model has no wasm engine.
         let mut build = cargo(&[
             "build",

@@ -1,5 +1,7 @@
 //! The needs of the tests: a probe, and the packages of Debian that meet it.
 
+use std::env;
+use std::ffi::OsString;
 use std::process::{Command, Stdio};
 
 use clap::ValueEnum;
@@ -9,6 +11,8 @@ use clap::ValueEnum;
 pub enum Part {
     /// The pages and the web client in Chromium
     Browser,
+    /// The images and compose files, in a container engine: that of DOCKER_HOST, else one that root starts
+    Compose,
     /// The filter's OCI image, read by skopeo
     Image,
     /// nginx in front of Envoy, and as the service that checks keys
@@ -24,10 +28,16 @@ pub enum Part {
 }
 
 impl Part {
+    /// Whether only root can run the tests of the part on this machine.
+    pub(super) fn needs_root(self) -> bool {
+        self == Self::Compose && !is_set(ENGINE)
+    }
+
     /// Returns the name on the command line.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Browser => "browser",
+            Self::Compose => "compose",
             Self::Image => "image",
             Self::Nginx => "nginx",
             Self::Prometheus => "prometheus",
@@ -44,6 +54,7 @@ impl Part {
                 ("end_to_end", "clients::browser::"),
                 ("end_to_end", "status_page::"),
             ],
+            Self::Compose => &[("containers", "run::")],
             Self::Image => &[
                 ("deploy", "image::manifest_has_the_media_types"),
                 ("deploy", "image::modified_layer_fails"),
@@ -74,7 +85,12 @@ pub(super) struct Need {
     pub(super) packages: &'static [&'static str],
     /// `None` for a need of every part.
     part: Option<Part>,
+    /// A variable that names something else in the place of the program.
+    replaced_by: Option<&'static str>,
 }
+
+/// The address of a container engine, for its clients.
+const ENGINE: &str = "DOCKER_HOST";
 
 const NEEDS: &[Need] = &[
     need(&["cc", "--version"], &["gcc", "libc6-dev"], None),
@@ -120,6 +136,29 @@ const NEEDS: &[Need] = &[
         &["prometheus"],
         Some(Part::Prometheus),
     ),
+    need(
+        &["docker", "--version"],
+        &["docker.io"],
+        Some(Part::Compose),
+    ),
+    need(
+        &["dockerd", "--version"],
+        &["docker.io"],
+        Some(Part::Compose),
+    )
+    .replaced_by(ENGINE),
+    need(
+        &["iptables", "--version"],
+        &["iptables"],
+        Some(Part::Compose),
+    )
+    .replaced_by(ENGINE),
+    need(
+        &["debootstrap", "--version"],
+        &["debootstrap"],
+        Some(Part::Compose),
+    )
+    .replaced_by(ENGINE),
 ];
 
 const fn need(
@@ -131,6 +170,7 @@ const fn need(
         probe,
         packages,
         part,
+        replaced_by: None,
     }
 }
 
@@ -142,13 +182,22 @@ pub(super) fn missing(left_out: &[Part]) -> Vec<&'static Need> {
 }
 
 impl Need {
+    const fn replaced_by(mut self, variable: &'static str) -> Self {
+        self.replaced_by = Some(variable);
+        self
+    }
+
     fn is_met(&self) -> bool {
+        if self.replaced_by.is_some_and(is_set) {
+            return true;
+        }
         let [program, arguments @ ..] = self.probe else {
             return true;
         };
         let mut command = Command::new(program);
         command
             .args(arguments)
+            .env("PATH", search_path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
@@ -161,6 +210,17 @@ impl Need {
         let part = self.part.map(|part| format!(" (part {})", part.name()));
         format!("`{program}`{}", part.unwrap_or_default())
     }
+}
+
+/// `PATH` with the folders of the administrator's programs, which Debian's users do not have.
+fn search_path() -> OsString {
+    let mut path = env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
+    path
+}
+
+fn is_set(variable: &str) -> bool {
+    env::var_os(variable).is_some_and(|value| !value.is_empty())
 }
 
 #[cfg(test)]
