@@ -4,7 +4,6 @@
 pub mod browser;
 pub mod chaos;
 pub mod codex;
-pub mod codex_models;
 pub mod debian;
 pub mod envoy;
 pub mod filter_wasm;

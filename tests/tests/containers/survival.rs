@@ -1,4 +1,4 @@
-//! The demo: its first answer, its limits, and what becomes of requests and streams when containers end.
+//! The demo: its first answer, its limits, and the fate of requests and streams when containers end.
 
 use std::time::Instant;
 

@@ -1,5 +1,5 @@
-//! `cargo xtask up`, then the set-up of `cargo xtask test`: refused to a user who is not root, with the command that helps, and
-//! done for root.
+//! `cargo xtask up`, then the set-up of `cargo xtask test`: another user than root is told the one command that helps, and root's
+//! run installs everything.
 
 use std::fs;
 use std::process::Output;
