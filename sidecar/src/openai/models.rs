@@ -159,7 +159,7 @@ impl<'a> ModelAccess<'a> {
     }
 
     /// Returns the tokens of a model's context window, if Codex reported them.
-    pub(in crate::openai) fn context_window(&self, id: &str) -> Option<u64> {
+    pub(crate) fn context_window(&self, id: &str) -> Option<u64> {
         self.catalogue.find(id)?.codex_model?.context_window
     }
 

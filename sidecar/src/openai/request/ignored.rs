@@ -26,7 +26,7 @@ pub struct IgnoredFields {
 
 impl IgnoredFields {
     /// Adds the field at `path` if `is_present`.
-    pub(in crate::openai) fn add_if(&mut self, path: &str, is_present: bool) {
+    pub(crate) fn add_if(&mut self, path: &str, is_present: bool) {
         if !is_present {
             return;
         }

@@ -55,12 +55,12 @@ struct ErrorBody<'a> {
 
 /// The fields of an error in wire format.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(in crate::openai) struct ErrorFields<'a> {
-    pub(in crate::openai) message: &'a str,
+pub(crate) struct ErrorFields<'a> {
+    pub(crate) message: &'a str,
     #[serde(rename = "type")]
-    pub(in crate::openai) kind: &'a str,
-    pub(in crate::openai) param: Option<&'a str>,
-    pub(in crate::openai) code: &'a str,
+    pub(crate) kind: &'a str,
+    pub(crate) param: Option<&'a str>,
+    pub(crate) code: &'a str,
 }
 
 impl ApiError {
@@ -105,7 +105,7 @@ impl ApiError {
     }
 
     /// 400: a field that another route of the OpenAI API has; the message names the field of this route.
-    pub(in crate::openai) fn unsupported_parameter(
+    pub(crate) fn unsupported_parameter(
         param: impl Into<String>,
         message: impl Into<String>,
     ) -> Self {
@@ -290,7 +290,7 @@ impl ApiError {
     /// Completes the error of a turn: `param` by the names of the wire format, and, where the conversation is too long,
     /// the tokens of the model's context window, in the words that clients search for.
     #[must_use]
-    pub(in crate::openai) fn in_format(mut self, names: &FieldNames, window: Option<u64>) -> Self {
+    pub(crate) fn in_format(mut self, names: &FieldNames, window: Option<u64>) -> Self {
         if let Some(field) = self.field {
             self.param = Some(names.name(field).to_owned());
         }
@@ -316,7 +316,7 @@ impl ApiError {
     }
 
     /// Returns the fields in wire format.
-    pub(in crate::openai) fn fields(&self) -> ErrorFields<'_> {
+    pub(crate) fn fields(&self) -> ErrorFields<'_> {
         ErrorFields {
             message: &self.message,
             kind: self.kind,
@@ -475,7 +475,7 @@ impl From<TurnError> for ApiError {
 }
 
 /// Returns the error of a turn that did not complete.
-pub(in crate::openai) fn outcome_error(outcome: &Outcome) -> Option<ApiError> {
+pub(crate) fn outcome_error(outcome: &Outcome) -> Option<ApiError> {
     match outcome {
         Outcome::Completed { .. } => None,
         Outcome::Interrupted => Some(ApiError::shutting_down()),
