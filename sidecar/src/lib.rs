@@ -10,6 +10,7 @@
 
 pub mod admin;
 pub mod allocator;
+pub mod anthropic;
 pub mod api;
 pub mod catalogue;
 pub mod check;

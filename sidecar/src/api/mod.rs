@@ -5,6 +5,7 @@
 
 mod access_log;
 mod body;
+mod dialect;
 mod dispatch;
 mod handlers;
 mod request;

@@ -26,12 +26,13 @@ const EDGE_MODELS: HeaderName = HeaderName::from_static("x-codex-edge-models");
 const EDGE_ADMIN: HeaderName = HeaderName::from_static("x-codex-edge-admin");
 
 /// The headers in which agents name a conversation; the first one that is present counts. Codex and others send
-/// `session-id` or `session_id`, opencode `x-session-affinity`.
-const SESSION_NAMES: [HeaderName; 4] = [
+/// `session-id` or `session_id`, opencode `x-session-affinity`, Claude Code `x-claude-code-session-id`.
+const SESSION_NAMES: [HeaderName; 5] = [
     HeaderName::from_static("session-id"),
     HeaderName::from_static("session_id"),
     HeaderName::from_static("x-session-id"),
     HeaderName::from_static("x-session-affinity"),
+    HeaderName::from_static("x-claude-code-session-id"),
 ];
 
 /// Longest recorded request id, in characters; the filter replaces a longer one with a new id.

@@ -14,6 +14,8 @@ pub(super) enum Route<'a> {
     Chat,
     Completions,
     Responses,
+    Messages,
+    CountTokens,
     Response(&'a str),
     InputItems(&'a str),
     Cancel(&'a str),
@@ -41,6 +43,8 @@ impl<'a> Route<'a> {
             "/v1/chat/completions" => Self::Chat,
             "/v1/completions" => Self::Completions,
             "/v1/responses" => Self::Responses,
+            "/v1/messages" => Self::Messages,
+            "/v1/messages/count_tokens" => Self::CountTokens,
             "/v1/usage" => Self::Usage,
             "/v1/usage/raw" => Self::UsageRecords,
             "/__test/conc" => Self::Concurrency,
@@ -77,7 +81,11 @@ impl<'a> Route<'a> {
         match self {
             Self::Health | Self::Live | Self::Ready => Some("GET, HEAD, OPTIONS"),
             Self::Models | Self::Model(_) | Self::InputItems(_) => Some("GET, HEAD, OPTIONS"),
-            Self::Chat | Self::Completions | Self::Responses => Some("POST, HEAD, OPTIONS"),
+            Self::Chat
+            | Self::Completions
+            | Self::Responses
+            | Self::Messages
+            | Self::CountTokens => Some("POST, HEAD, OPTIONS"),
             Self::Response(_) => Some("GET, DELETE, HEAD, OPTIONS"),
             Self::Cancel(_) => Some("POST, OPTIONS"),
             Self::Usage | Self::UsageRecords | Self::Concurrency => Some("GET, OPTIONS"),
@@ -96,6 +104,8 @@ impl<'a> Route<'a> {
             Self::Chat => "/v1/chat/completions",
             Self::Completions => "/v1/completions",
             Self::Responses => "/v1/responses",
+            Self::Messages => "/v1/messages",
+            Self::CountTokens => "/v1/messages/count_tokens",
             Self::Response(_) => "/v1/responses/{response}",
             Self::InputItems(_) => "/v1/responses/{response}/input_items",
             Self::Cancel(_) => "/v1/responses/{response}/cancel",
@@ -116,7 +126,7 @@ mod tests {
     use super::*;
 
     /// An example of each documented route. The route for tests is not documented.
-    const ROUTES: [Route<'_>; 13] = [
+    const ROUTES: [Route<'_>; 15] = [
         Route::Health,
         Route::Live,
         Route::Ready,
@@ -125,6 +135,8 @@ mod tests {
         Route::Chat,
         Route::Completions,
         Route::Responses,
+        Route::Messages,
+        Route::CountTokens,
         Route::Response("resp_1"),
         Route::InputItems("resp_1"),
         Route::Cancel("resp_1"),

@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use super::dialect::Dialect;
 use super::request::RequestContext;
 use super::state::AppState;
 use super::turn_recorder::{TurnInfo, TurnRecorder};
@@ -131,6 +132,7 @@ pub(super) fn turn_info(
         request_id: context.request_id(),
         client: context.client().to_owned(),
         route: context.route.pattern(),
+        dialect: Dialect::of(context.head),
         requested_model: model_id.to_owned(),
         effective_model: turn.model.name.clone(),
         stream: false,

@@ -10,6 +10,7 @@ mod errors;
 mod images;
 mod lifecycle;
 mod login;
+mod messages;
 mod models;
 mod operator;
 mod plain_home;

@@ -49,13 +49,14 @@ impl IgnoredFields {
         self.add_if(&text, true);
     }
 
-    /// Removes the client's key of the prompt cache, if the turn is on a thread for which the provider has cached the prompt.
+    /// Removes the client's settings of the prompt cache, if the turn is on a thread for which the provider has cached the prompt.
     pub fn on_thread(&mut self, origin: &TurnOrigin) {
         if origin
             .get()
             .is_some_and(|origin| origin != ThreadOrigin::New)
         {
-            self.paths.remove("prompt_cache_key");
+            self.paths
+                .retain(|path| path != "prompt_cache_key" && !path.ends_with("cache_control"));
         }
     }
 

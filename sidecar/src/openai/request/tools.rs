@@ -49,6 +49,8 @@ pub(crate) struct ToolDefinition {
     pub(crate) kind: ToolKind,
     pub(crate) description: Option<String>,
     pub(crate) parameters: Option<Box<RawValue>>,
+    /// Name of the field that has `parameters` in the request.
+    pub(crate) schema_field: &'static str,
     /// Path of the name in the request.
     pub(crate) param: String,
 }
@@ -163,7 +165,8 @@ fn tool(definition: ToolDefinition) -> Result<Tool, ApiError> {
     let mut parameters = json!({"type": "object", "properties": {}});
     if let Some(schema) = definition.parameters {
         let param = definition.param.trim_end_matches("name");
-        let param = format!("{param}parameters");
+        let field = definition.schema_field;
+        let param = format!("{param}{field}");
         let Some(fields) = parse_object(&schema, &param)? else {
             let text = "Invalid tool parameters: they must be a JSON schema, an object of at most 100 levels such as {\"type\": \"object\", \"properties\": …}.";
             return Err(ApiError::invalid(text).at(param));
@@ -171,7 +174,7 @@ fn tool(definition: ToolDefinition) -> Result<Tool, ApiError> {
         let fitted = fit(&fields).map_err(|InvalidSchema { place, expected }| {
             let name = &definition.name;
             let text = format!(
-                "Invalid schema for function '{name}': `parameters{place}` must be {expected}."
+                "Invalid schema for function '{name}': `{field}{place}` must be {expected}."
             );
             ApiError::bad_request("invalid_function_parameters", text).at(format!("{param}{place}"))
         })?;

@@ -40,6 +40,8 @@ pub struct ApiError {
     pub allow: Option<&'static str>,
     /// The reason for which a turn got no permit, for `x-codex-edge-limit`.
     pub not_admitted: Option<NotAdmitted>,
+    /// Whether a service is overloaded, for the formats with a status of its own for that.
+    is_overload: bool,
     kind: &'static str,
     code: Cow<'static, str>,
     /// The part of the request that the error is about, until the wire format names it in `param`.
@@ -76,6 +78,7 @@ impl ApiError {
             retry: Retry::Unspecified,
             allow: None,
             not_admitted: None,
+            is_overload: false,
             kind,
             code: Cow::Borrowed(code),
             field: None,
@@ -310,6 +313,11 @@ impl ApiError {
         self
     }
 
+    /// Whether the error is an overload of this deployment or of the provider.
+    pub fn is_overload(&self) -> bool {
+        self.is_overload
+    }
+
     /// Returns the stable code.
     pub fn code(&self) -> &str {
         &self.code
@@ -347,6 +355,7 @@ impl From<MemoryExceeded> for ApiError {
             // `Safe`: the body was not read, so that a retry cannot run a turn twice.
             MemoryExceeded::Total => Self {
                 retry: Retry::Safe,
+                is_overload: true,
                 ..Self::unavailable(
                     "memory_exceeded",
                     "The requests of all clients hold this deployment's memory for bodies; try again shortly, or ask the operator to raise `PROXY_BODY_MEMORY_MIB`.".to_owned(),
@@ -413,9 +422,10 @@ impl From<TurnError> for ApiError {
             }
             TurnError::ProviderOverloaded
             | TurnError::PolicyCapacity
-            | TurnError::FlexUnavailable => {
-                Self::unavailable("codex_unavailable", message).after(Duration::from_secs(5))
-            }
+            | TurnError::FlexUnavailable => Self {
+                is_overload: true,
+                ..Self::unavailable("codex_unavailable", message).after(Duration::from_secs(5))
+            },
             TurnError::Unauthorized | TurnError::LoginRequired => {
                 Self::unavailable("codex_login_required", message).after(Duration::from_secs(30))
             }
