@@ -4,6 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::body::{
+    ContextEdit, ContextManagement, MessagesBody, Metadata, OutputConfig, OutputFormat,
+    ThinkingField,
+};
 use super::content::{
     Block, ImageSource, ImageTransformations, InputMessage, MessageOutputConfig, ResultBlock,
     SystemBlock,
