@@ -44,7 +44,7 @@ impl Route {
     }
 }
 
-/// The API whose error shape a client expects, and whose credentials it sends.
+/// The API of a client, which decides the shape of errors and the header of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// OpenAI's.

@@ -61,7 +61,7 @@ pub struct ResponseHeaders {
     pub quota: Option<Quota>,
     /// The encoding of the filter's own responses.
     pub encoding: ReplyEncoding,
-    /// The API whose shape the filter's own responses have.
+    /// The API of the client, for the shape of the filter's own responses.
     pub dialect: Dialect,
 }
 

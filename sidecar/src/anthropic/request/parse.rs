@@ -176,6 +176,12 @@ pub(super) fn reject_foreign(body: &MessagesBody) -> Result<(), ApiError> {
 }
 
 fn reject_unsupported(body: &MessagesBody) -> Result<(), ApiError> {
+    if body.thread.is_some() {
+        // The SDKs try a thread first, and go on without one at this code.
+        let text =
+            "Unsupported `thread`: this server stores no conversations. Send all `messages`.";
+        return Err(ApiError::bad_request("thread_unsupported_request", text).at("thread"));
+    }
     let servers = body.mcp_servers.as_deref().unwrap_or_default();
     let config = body.output_config.as_ref();
     let task_budget = config.is_some_and(|config| config.task_budget.is_some());
@@ -208,11 +214,6 @@ fn reject_unsupported(body: &MessagesBody) -> Result<(), ApiError> {
             body.compaction.is_some(),
             "compaction",
             "This server does not summarize conversations; shorten `messages`.",
-        ),
-        UnsupportedField::new(
-            body.thread.is_some(),
-            "thread",
-            "This server stores no conversations; send all `messages`.",
         ),
         UnsupportedField::new(
             task_budget,

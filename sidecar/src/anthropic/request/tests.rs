@@ -9,8 +9,8 @@ use super::body::{
     ThinkingField,
 };
 use super::content::{
-    Block, ImageSource, ImageTransformations, InputMessage, MessageOutputConfig, ResultBlock,
-    SystemBlock,
+    Block, CallerField, ImageSource, ImageTransformations, InputMessage, MessageOutputConfig,
+    ResultBlock, SystemBlock,
 };
 use super::tools::{ToolChoiceField, ToolField, ToolReference};
 use super::{MessageSpec, ThinkingDisplay, count_tokens, parse};
@@ -102,6 +102,7 @@ fn the_table_of_fields_matches_the_parser() {
         ObjectFields::of::<Block>("messages[].content[]"),
         ObjectFields::of::<ImageSource>("messages[].content[].source"),
         ObjectFields::of::<ImageTransformations>("messages[].content[].transformations"),
+        ObjectFields::of::<CallerField>("messages[].content[].caller"),
         ObjectFields::of::<ResultBlock>("messages[].content[].content[]"),
         ObjectFields::of::<ToolReference>("messages[].content[].tool"),
         ObjectFields::of::<SystemBlock>("system[]"),

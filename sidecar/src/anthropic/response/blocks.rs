@@ -1,10 +1,18 @@
 //! The content blocks of an answer: events of a turn -> starts, deltas and ends of blocks. A stream writes these as they
 //! are, and a message collects them.
 
+use serde::Serialize;
+
+use super::signature;
 use crate::anthropic::request::ThinkingDisplay;
 use crate::turn::{Event, ReasoningItem};
 
-use super::signature;
+/// The caller of a tool: the model itself.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Caller {
+    Direct,
+}
 
 /// A step of the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

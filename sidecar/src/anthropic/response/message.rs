@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::blocks::{BlockDelta, BlockStart, BlockStep, ContentBlocks};
+use super::blocks::{BlockDelta, BlockStart, BlockStep, Caller, ContentBlocks};
 use super::stop::StopFields;
 use super::tool_input;
 use super::usage::MessageUsage;
@@ -29,6 +29,7 @@ struct MessageBody<'a> {
     #[serde(flatten)]
     stop: StopFields<'a>,
     usage: MessageUsage,
+    container: Option<()>,
 }
 
 /// A block of the content.
@@ -37,6 +38,7 @@ struct MessageBody<'a> {
 enum ContentBlock {
     Text {
         text: String,
+        citations: Option<()>,
     },
     Thinking {
         thinking: String,
@@ -49,6 +51,7 @@ enum ContentBlock {
         id: String,
         name: String,
         input: Box<RawValue>,
+        caller: Caller,
     },
 }
 
@@ -120,6 +123,7 @@ impl<'a> BufferedMessage<'a> {
             content: &self.content,
             stop: StopFields::new(stop, &options.truncation.stop),
             usage: usage.into(),
+            container: None,
         })
     }
 }
@@ -129,6 +133,7 @@ impl From<BlockStart<'_>> for ContentBlock {
         match start {
             BlockStart::Text => Self::Text {
                 text: String::new(),
+                citations: None,
             },
             BlockStart::Thinking => Self::Thinking {
                 thinking: String::new(),
@@ -141,6 +146,7 @@ impl From<BlockStart<'_>> for ContentBlock {
                 id: id.to_owned(),
                 name: name.to_owned(),
                 input: tool_input::write(""),
+                caller: Caller::Direct,
             },
         }
     }
@@ -149,7 +155,7 @@ impl From<BlockStart<'_>> for ContentBlock {
 impl ContentBlock {
     fn extend(&mut self, delta: BlockDelta<'_>) {
         match (self, delta) {
-            (Self::Text { text }, BlockDelta::Text(delta)) => text.push_str(delta),
+            (Self::Text { text, .. }, BlockDelta::Text(delta)) => text.push_str(delta),
             (Self::Thinking { thinking, .. }, BlockDelta::Thinking(delta)) => {
                 thinking.push_str(delta);
             }

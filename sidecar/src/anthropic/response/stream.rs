@@ -4,7 +4,7 @@
 use bytes::{BufMut, BytesMut};
 use serde::Serialize;
 
-use super::blocks::{BlockDelta, BlockStart, BlockStep, ContentBlocks};
+use super::blocks::{BlockDelta, BlockStart, BlockStep, Caller, ContentBlocks};
 use super::message::ID_PREFIX;
 use super::stop::StopFields;
 use super::tool_input;
@@ -65,6 +65,7 @@ struct StartedMessage<'a> {
     stop_details: Option<()>,
     /// An estimate of the prompt; the last event has the counts of the provider.
     usage: MessageUsage,
+    container: Option<()>,
 }
 
 #[derive(Serialize)]
@@ -72,6 +73,7 @@ struct StartedMessage<'a> {
 enum StartedBlock<'a> {
     Text {
         text: &'static str,
+        citations: Option<()>,
     },
     Thinking {
         thinking: &'static str,
@@ -84,6 +86,7 @@ enum StartedBlock<'a> {
         id: &'a str,
         name: &'a str,
         input: EmptyInput,
+        caller: Caller,
     },
 }
 
@@ -178,6 +181,7 @@ impl EventFrames for MessageWriter {
             stop_sequence: None,
             stop_details: None,
             usage: Usage::estimate(options.prompt_chars, 0).into(),
+            container: None,
         };
         StreamEvent::MessageStart { message }.write(out);
     }
@@ -233,7 +237,10 @@ fn write_delta(index: usize, delta: StreamDelta<'_>, out: &mut BytesMut) {
 impl<'a> From<BlockStart<'a>> for StartedBlock<'a> {
     fn from(start: BlockStart<'a>) -> Self {
         match start {
-            BlockStart::Text => Self::Text { text: "" },
+            BlockStart::Text => Self::Text {
+                text: "",
+                citations: None,
+            },
             BlockStart::Thinking => Self::Thinking {
                 thinking: "",
                 signature: "",
@@ -243,6 +250,7 @@ impl<'a> From<BlockStart<'a>> for StartedBlock<'a> {
                 id,
                 name,
                 input: EmptyInput {},
+                caller: Caller::Direct,
             },
         }
     }

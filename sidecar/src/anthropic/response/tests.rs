@@ -108,7 +108,7 @@ fn answer() -> Vec<Event> {
 fn stream_of_thinking_texts_and_a_call() {
     expect_test::expect![[r#"
         event: message_start
-        data: {"type":"message_start","message":{"id":"ID","type":"message","role":"assistant","model":"claude-x","content":[],"stop_reason":null,"stop_sequence":null,"stop_details":null,"usage":{"input_tokens":2,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":0,"output_tokens_details":{"thinking_tokens":0}}}}
+        data: {"type":"message_start","message":{"id":"ID","type":"message","role":"assistant","model":"claude-x","content":[],"stop_reason":null,"stop_sequence":null,"stop_details":null,"usage":{"input_tokens":2,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":0,"output_tokens_details":{"thinking_tokens":0},"cache_creation":null,"inference_geo":null,"server_tool_use":null,"service_tier":null},"container":null}}
 
         event: content_block_start
         data: {"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}
@@ -129,7 +129,7 @@ fn stream_of_thinking_texts_and_a_call() {
         data: {"type":"content_block_stop","index":0}
 
         event: content_block_start
-        data: {"type":"content_block_start","index":1,"content_block":{"type":"text","text":""}}
+        data: {"type":"content_block_start","index":1,"content_block":{"type":"text","text":"","citations":null}}
 
         event: content_block_delta
         data: {"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"Q\"\n é"}}
@@ -141,7 +141,7 @@ fn stream_of_thinking_texts_and_a_call() {
         data: {"type":"content_block_stop","index":1}
 
         event: content_block_start
-        data: {"type":"content_block_start","index":2,"content_block":{"type":"text","text":""}}
+        data: {"type":"content_block_start","index":2,"content_block":{"type":"text","text":"","citations":null}}
 
         event: content_block_delta
         data: {"type":"content_block_delta","index":2,"delta":{"type":"text_delta","text":"2"}}
@@ -150,7 +150,7 @@ fn stream_of_thinking_texts_and_a_call() {
         data: {"type":"content_block_stop","index":2}
 
         event: content_block_start
-        data: {"type":"content_block_start","index":3,"content_block":{"type":"tool_use","id":"call_1","name":"look","input":{}}}
+        data: {"type":"content_block_start","index":3,"content_block":{"type":"tool_use","id":"call_1","name":"look","input":{},"caller":{"type":"direct"}}}
 
         event: content_block_delta
         data: {"type":"content_block_delta","index":3,"delta":{"type":"input_json_delta","partial_json":"{\"x\": 1}"}}
@@ -159,7 +159,7 @@ fn stream_of_thinking_texts_and_a_call() {
         data: {"type":"content_block_stop","index":3}
 
         event: message_delta
-        data: {"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":null,"stop_details":null},"usage":{"input_tokens":8,"cache_creation_input_tokens":0,"cache_read_input_tokens":3,"output_tokens":5,"output_tokens_details":{"thinking_tokens":2}}}
+        data: {"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":null,"stop_details":null},"usage":{"input_tokens":8,"cache_creation_input_tokens":0,"cache_read_input_tokens":3,"output_tokens":5,"output_tokens_details":{"thinking_tokens":2},"cache_creation":null,"inference_geo":null,"server_tool_use":null,"service_tier":null}}
 
         event: message_stop
         data: {"type":"message_stop"}
@@ -173,16 +173,22 @@ fn message_has_the_blocks_of_the_stream() {
     let message = message(ThinkingDisplay::Summarized, &answer());
     let expected = json!([
         {"type": "thinking", "thinking": "Hm\n\nso", "signature": "codex.gA"},
-        {"type": "text", "text": "Q\"\n é."},
-        {"type": "text", "text": "2"},
-        {"type": "tool_use", "id": "call_1", "name": "look", "input": {"x": 1}},
+        {"type": "text", "text": "Q\"\n é.", "citations": null},
+        {"type": "text", "text": "2", "citations": null},
+        {"type": "tool_use", "id": "call_1", "name": "look", "input": {"x": 1}, "caller": {"type": "direct"}},
     ]);
     assert_eq!(message["content"], expected);
     assert_eq!(message["stop_reason"], "tool_use");
-    assert_eq!(
-        message["usage"],
-        json!({"input_tokens": 8, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 3, "output_tokens": 5, "output_tokens_details": {"thinking_tokens": 2}})
-    );
+    let usage = &message["usage"];
+    for (name, tokens) in [
+        ("input_tokens", 8),
+        ("cache_creation_input_tokens", 0),
+        ("cache_read_input_tokens", 3),
+        ("output_tokens", 5),
+    ] {
+        assert_eq!(usage[name], tokens, "{name}");
+    }
+    assert_eq!(usage["output_tokens_details"]["thinking_tokens"], 2);
     assert_eq!(message["model"], "claude-x");
 }
 

@@ -13,6 +13,11 @@ pub(super) struct MessageUsage {
     cache_read_input_tokens: u64,
     output_tokens: u64,
     output_tokens_details: OutputTokensDetails,
+    /// Not known, here and below; the API has these fields in each answer.
+    cache_creation: Option<()>,
+    inference_geo: Option<()>,
+    server_tool_use: Option<()>,
+    service_tier: Option<()>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -31,6 +36,10 @@ impl From<Usage> for MessageUsage {
             output_tokens_details: OutputTokensDetails {
                 thinking_tokens: usage.reasoning_tokens,
             },
+            cache_creation: None,
+            inference_geo: None,
+            server_tool_use: None,
+            service_tier: None,
         }
     }
 }

@@ -65,12 +65,12 @@ async fn answer_has_the_fields_of_the_api() {
     let mut message = response.json();
     assert!(message["id"].as_str().unwrap().starts_with("msg_"));
     message["id"] = json!("ID");
-    let usage = json!({"input_tokens": 30, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 20, "output_tokens": 9, "output_tokens_details": {"thinking_tokens": 4}});
+    let usage = json!({"input_tokens": 30, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 20, "output_tokens": 9, "output_tokens_details": {"thinking_tokens": 4}, "cache_creation": null, "inference_geo": null, "server_tool_use": null, "service_tier": null});
     let expected = json!({
         "id": "ID", "type": "message", "role": "assistant", "model": "codex-5",
-        "content": [{"type": "text", "text": "Hi."}],
+        "content": [{"type": "text", "text": "Hi.", "citations": null}],
         "stop_reason": "end_turn", "stop_sequence": null, "stop_details": null,
-        "usage": usage,
+        "usage": usage, "container": null,
     });
     assert_eq!(message, expected);
 }

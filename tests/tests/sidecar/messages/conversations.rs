@@ -46,9 +46,9 @@ async fn tool_loop_with_thinking_is_one_thread_and_returns_the_reasoning() {
         message["content"],
         json!([
             {"type": "thinking", "thinking": "Two.", "signature": "codex.gAAA"},
-            {"type": "text", "text": "I look."},
-            {"type": "tool_use", "id": "c1", "name": "look", "input": {"city": "Oslo"}},
-            {"type": "tool_use", "id": "c2", "name": "look", "input": {"city": "Rome"}},
+            {"type": "text", "text": "I look.", "citations": null},
+            {"type": "tool_use", "id": "c1", "name": "look", "input": {"city": "Oslo"}, "caller": {"type": "direct"}},
+            {"type": "tool_use", "id": "c2", "name": "look", "input": {"city": "Rome"}, "caller": {"type": "direct"}},
         ])
     );
     messages.push(json!({"role": "user", "content": [

@@ -61,7 +61,15 @@ pub(in crate::anthropic::request) struct Block {
     cache_control: Option<AnyObject>,
     // Sent as null by clients that return the API's own blocks.
     citations: Option<IgnoredAny>,
-    caller: Option<AnyObject>,
+    #[serde(default, deserialize_with = "body::object")]
+    caller: Option<CallerField>,
+}
+
+/// The caller of a tool.
+#[derive(Deserialize)]
+pub(in crate::anthropic::request) struct CallerField {
+    #[serde(rename = "type")]
+    kind: String,
 }
 
 /// The conversation of a request.
@@ -317,6 +325,10 @@ impl ConversationBuilder<'_> {
         let id = block.id.ok_or_else(|| missing("id", param))?;
         let name = block.name.ok_or_else(|| missing("name", param))?;
         let input = block.input.ok_or_else(|| missing("input", param))?;
+        if let Some(other) = block.caller.filter(|caller| caller.kind != "direct") {
+            let text = format!("Unsupported caller {:?}. Use direct.", other.kind);
+            return Err(ApiError::unsupported(format!("{param}.caller.type"), text));
+        }
         check_call_id(&id, &format!("{param}.id"))?;
         check_tool_name(&name, &format!("{param}.name"))?;
         let arguments = tool_input::read(&input).ok_or_else(|| {
@@ -427,7 +439,7 @@ impl ConversationBuilder<'_> {
             ),
             ("cache_control", block.cache_control.is_some(), false),
             ("citations", block.citations.is_some(), false),
-            ("caller", block.caller.is_some(), false),
+            ("caller", block.caller.is_some(), is(&["tool_use"])),
         ] {
             self.ignored.add_if(
                 &format!("messages[].content[].{name}"),

@@ -7,7 +7,7 @@ mod system;
 #[cfg(test)]
 pub(super) use blocks::{ImageSource, ImageTransformations, ResultBlock};
 #[cfg(test)]
-pub(super) use messages::{Block, MessageOutputConfig};
+pub(super) use messages::{Block, CallerField, MessageOutputConfig};
 pub(super) use messages::{Conversation, InputMessage, conversation};
 #[cfg(test)]
 pub(super) use system::SystemBlock;

@@ -172,7 +172,12 @@ fn is_rejected(
 }
 
 fn is_unsupported(error: &ApiError, field: &str) -> bool {
-    matches!(error.code(), "unsupported_value" | "unsupported_parameter") && param(error) == field
+    let codes = [
+        "unsupported_value",
+        "unsupported_parameter",
+        "thread_unsupported_request",
+    ];
+    codes.contains(&error.code()) && param(error) == field
 }
 
 /// Whether the message of an error has the name of the field.
