@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 use filter::scan::{ModelField, ModelScanner, ScanError};
 use serde::Deserialize;
 use serde_json::Value;
+use sidecar::anthropic;
 use sidecar::catalogue::Catalogue;
 use sidecar::openai::chat::ClientReasoning;
 use sidecar::openai::models::ModelAccess;
@@ -46,6 +47,29 @@ pub(crate) fn check_responses(body: &[u8]) {
         client,
     };
     let parsed = responses::parse(body, &models(), Profile::Chat, &shelf);
+    check(
+        body,
+        parsed.map(|(turn, spec)| (turn, spec.options.model_id)),
+    );
+}
+
+pub(crate) fn check_messages(body: &[u8]) {
+    let cache = ReasoningCache::default();
+    let reasoning = ClientReasoning {
+        cache: &cache,
+        client: "",
+    };
+    let parsed = anthropic::parse(body, &models(), Profile::Chat, reasoning);
+    if let Err(error) = &parsed {
+        let body = anthropic::error_body(error, None);
+        let body: Value = serde_json::from_slice(&body).expect("a rejection is JSON");
+        assert!(body["type"] == "error" && body["error"]["type"].is_string());
+    }
+    let counted = anthropic::count_tokens(body, &models(), Profile::Chat, reasoning);
+    assert!(
+        parsed.is_err() || counted.is_ok(),
+        "the tokens of an accepted body are counted"
+    );
     check(
         body,
         parsed.map(|(turn, spec)| (turn, spec.options.model_id)),
