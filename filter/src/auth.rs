@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::budget::Budget;
 use crate::head::SingleHeader;
 use crate::in_flight::Usage;
 use crate::model::ModelPatterns;
@@ -69,6 +70,8 @@ pub struct Client {
     pub admin: bool,
     /// The profile of its turns, if it is not the sidecar's default.
     pub profile: Option<Profile>,
+    /// The token budget, which the upstream keeps.
+    pub budget: Option<Budget>,
     /// The requests of the client in this worker.
     pub in_flight: Rc<Usage>,
 }
@@ -97,6 +100,12 @@ impl Client {
                 "x-codex-edge-models",
                 self.models.as_ref().map(ModelPatterns::as_str),
             ),
+            (
+                "x-codex-edge-budget",
+                self.budget.as_ref().map(Budget::as_str),
+            ),
+            // The upstream reports a budget that a stream has used up in a trailer; one that was not asked for is not sent.
+            ("te", self.budget.as_ref().map(|_| "trailers")),
         ];
         headers
             .into_iter()
@@ -208,6 +217,7 @@ mod tests {
             expires_at,
             admin: false,
             profile: None,
+            budget: None,
             in_flight: Rc::default(),
         }
     }
@@ -322,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn identity_headers_carry_client_profile_admin_and_models() {
+    fn identity_headers_carry_client_profile_admin_models_and_budget() {
         let plain = client("a", None);
         assert!(plain.identity().eq([("x-codex-edge-client", "a")]));
         let models = ["codex-5*", "gpt-5"].map(|text| ModelPattern::parse(text).unwrap());
@@ -330,6 +340,7 @@ mod tests {
             models: Some(models.into_iter().collect()),
             admin: true,
             profile: Some(Profile::Agent),
+            budget: Budget::parse("day=9"),
             in_flight: Rc::default(),
             ..plain
         };
@@ -338,6 +349,8 @@ mod tests {
             ("x-codex-edge-profile", "agent"),
             ("x-codex-edge-admin", "true"),
             ("x-codex-edge-models", "codex-5*,gpt-5"),
+            ("x-codex-edge-budget", "day=9"),
+            ("te", "trailers"),
         ];
         assert!(full.identity().eq(expected));
     }

@@ -88,6 +88,13 @@ pub(crate) fn apply<'a>(
         })
 }
 
+/// Takes a header out of a map.
+pub(crate) fn take(map: MapType, name: &str) -> Option<Vec<u8>> {
+    let value = hostcalls::get_map_value_bytes(map, name).ok().flatten()?;
+    let _ = hostcalls::remove_map_value(map, name); // Only a number would reach the client.
+    Some(value)
+}
+
 /// Writes a line to Envoy's log.
 pub(crate) fn log(level: LogLevel, message: &str) {
     let _ = hostcalls::log(level, message); // There is no other place to report a failure of the log.

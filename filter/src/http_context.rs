@@ -7,7 +7,9 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, MapType};
 
+use crate::auth::Client;
 use crate::body::{Body, BodyAction};
+use crate::budget;
 use crate::config::Config;
 use crate::head::RequestHead;
 use crate::host::{self, Counters, ProxyWasmHost};
@@ -37,6 +39,8 @@ pub(crate) struct HttpStream {
     /// Absent until the head was decided on.
     response: Option<ResponseHeaders>,
     local_reply: LocalReplyState,
+    /// The client, if it has a budget: the upstream may report it as spent.
+    budgeted: Option<Rc<Client>>,
 }
 
 /// The state of the filter's own response.
@@ -59,6 +63,7 @@ impl HttpStream {
             in_flight: None,
             response: None,
             local_reply: LocalReplyState::None,
+            budgeted: None,
         }
     }
 }
@@ -78,6 +83,7 @@ impl HttpContext for HttpStream {
         let applied = host::apply(MapType::HttpRequestHeaders, decision.request_mutations());
         self.response = Some(decision.response);
         self.in_flight = decision.in_flight;
+        self.budgeted = decision.client.filter(|client| client.budget.is_some());
         match decision.verdict {
             // An internal header that the client sent and that could not be removed would forge an identity.
             _ if applied.is_err() => self.reply(&LocalReply::host_failure()),
@@ -126,6 +132,11 @@ impl HttpContext for HttpStream {
         if let Some(in_flight) = &mut self.in_flight {
             let _ = in_flight.hold(0); // The upstream has read the body; shrinking never fails.
         }
+        if self.budgeted.is_some() && matches!(self.local_reply, LocalReplyState::None) {
+            self.read_spent(MapType::HttpResponseHeaders);
+            // It names a trailer that the client does not get.
+            let _ = host::take(MapType::HttpResponseHeaders, "trailer");
+        }
         let Some(response) = &self.response else {
             return Action::Continue;
         };
@@ -146,9 +157,24 @@ impl HttpContext for HttpStream {
             (Err(_), Some(_), ReplyEncoding::Grpc) => Action::Pause,
         }
     }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        self.read_spent(MapType::HttpResponseTrailers);
+        Action::Continue
+    }
 }
 
 impl HttpStream {
+    /// Remembers that the client's budget is spent, if the upstream says so.
+    fn read_spent(&self, map: MapType) {
+        if let Some(client) = &self.budgeted
+            && let Some(end) = host::take(map, budget::SPENT_HEADER)
+        {
+            let fingerprint = self.plugin.config.fingerprint;
+            budget::store_spent(&ProxyWasmHost, &client.id, &end, fingerprint);
+        }
+    }
+
     /// Forwards the head, or holds it until the model in the body is known, if the plugin may hold it.
     fn forward(&mut self, config: &Config, mut body: Body, end_of_stream: bool) -> Action {
         let action = match body {

@@ -1,7 +1,7 @@
 //! A proxy-wasm filter for Envoy in front of an OpenAI-compatible upstream: API keys, rate limits, models, CORS.
 //!
 //! The order of the checks is written once, in [`policy`]: internal headers are removed, then preflight, route, API
-//! key, request rate, body size, requests in flight and model. Envoy calls `root_context` and `http_context`, which call Envoy through
+//! key, request rate, token budget, body size, requests in flight and model. Envoy calls `root_context` and `http_context`, which call Envoy through
 //! `host`; these three are the only modules that name `proxy_wasm`, and all others are pure: no clock, no log, no host.
 
 #![deny(
@@ -13,6 +13,7 @@
 
 pub mod auth;
 pub mod body;
+pub mod budget;
 pub mod config;
 pub mod cors;
 pub mod head;

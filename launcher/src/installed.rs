@@ -33,6 +33,14 @@ impl Installed {
         Ok(Self { folder })
     }
 
+    /// The path of the sidecar.
+    ///
+    /// # Errors
+    /// When it is not in the folder.
+    pub fn sidecar(&self) -> Result<PathBuf> {
+        self.file("sidecar")
+    }
+
     fn file(&self, name: &str) -> Result<PathBuf> {
         let file = self.folder.join(name);
         ensure!(
@@ -87,7 +95,7 @@ impl Source for Installed {
         self.file("envoy.yaml")?;
         self.file("filter.yaml")?;
         Ok(StackFiles {
-            sidecar: self.file("sidecar")?,
+            sidecar: self.sidecar()?,
             scripted_model,
             filter_wasm: self.file("filter.wasm")?,
             configuration: self.folder.clone(),
@@ -100,7 +108,7 @@ impl Source for Installed {
 fn behind_npm(launcher: &Path) -> Option<PathBuf> {
     // npm installs the launcher as a link to `bin/codex.js` of the package.
     let launcher = launcher.canonicalize().ok()?;
-    if program::is_native(&launcher).unwrap_or(false) {
+    if program::is_native(&launcher) {
         return None;
     }
     let package = launcher.parent()?.parent()?;
@@ -116,7 +124,7 @@ fn behind_npm(launcher: &Path) -> Option<PathBuf> {
     ]
     .into_iter()
     .map(|package| package.join(&program))
-    .find(|file| program::is_native(file).unwrap_or(false))
+    .find(|file| program::is_native(file))
 }
 
 #[cfg(test)]

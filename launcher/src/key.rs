@@ -1,31 +1,47 @@
-//! `codex-edge key`: makes an API key, and prints the entry of `filter.yaml` that admits it.
-//! The fields are those of the filter's `config/keys.rs`; a test reads the printed line with the filter's own parser.
+//! `codex-edge key`: the command of the installed sidecar, which has the filter's own parser of keys.
 
+use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use serde_json::json;
-use sha2::{Digest, Sha256};
+
+use crate::installed::Installed;
 
 /// The arguments of `codex-edge key`.
 #[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
 pub struct KeyArgs {
-    /// Name of the client: its usage, its rate and its lines in the logs have it
-    #[arg(long, value_parser = client_id)]
-    id: String,
+    /// `new --id NAME`, `list FILE` or `disable --id NAME --into FILE`; --help has more
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
 }
 
-/// Makes a key and prints it. Only the printed text has the key itself: the filter needs its hash alone.
+/// Runs `sidecar key` in the place of this program.
 ///
 /// # Errors
-/// When the system has no random source, or stdout cannot be written.
-pub fn key(args: &KeyArgs) -> Result<()> {
-    let key = new_key()?;
-    io::stdout()
-        .write_all(text(&args.id, &key).as_bytes())
-        .context("cannot print the key")
+/// When the sidecar is not installed or cannot be started.
+pub fn key(args: &KeyArgs, installed: &Installed) -> Result<()> {
+    let sidecar = installed.sidecar()?;
+    let error = Command::new(&sidecar)
+        .arg("key")
+        .args(sidecar_arguments(&args.arguments))
+        .exec();
+    Err(error).with_context(|| format!("cannot start {}", sidecar.display()))
+}
+
+/// Returns the arguments of `sidecar key`. Version 0.1.0 had `codex-edge key --id NAME` alone.
+fn sidecar_arguments(arguments: &[OsString]) -> Vec<OsString> {
+    let is_id = |first: &OsString| {
+        first
+            .to_str()
+            .is_some_and(|first| first == "--id" || first.starts_with("--id="))
+    };
+    let new = arguments.first().is_some_and(is_id).then(|| "new".into());
+    new.into_iter().chain(arguments.iter().cloned()).collect()
 }
 
 /// Makes a random API key.
@@ -43,67 +59,23 @@ pub fn new_key() -> Result<String> {
     ))
 }
 
-fn text(id: &str, key: &str) -> String {
-    let sha256 = hex::encode(Sha256::digest(key));
-    let entry = json!({"id": id, "sha256": sha256});
-    format!(
-        "key     {key}\nsha256  {sha256}\n\n\
-         The key is not stored anywhere: give it to the client now. In filter.yaml, add the entry to `keys`:\n\n        \
-         value: '{{\"hold_headers\": true, \"keys\": [{entry}]}}'\n"
-    )
-}
-
-/// Parses a client's id as the filter does.
-fn client_id(text: &str) -> Result<String, String> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._@-".contains(c);
-    if !text.is_empty() && text.len() <= MAX_ID_BYTES && text.chars().all(is_plain) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "must be 1 to {MAX_ID_BYTES} letters, digits and ._@-"
-        ))
-    }
-}
-
-/// The filter's limit of a client's id, in bytes (`MAX_NAME_BYTES`).
-const MAX_ID_BYTES: usize = 256;
-
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
-    use filter::config::{Config, Environment};
-
     use super::*;
 
-    /// The ids of the clients that the filter admits with the printed line.
-    fn clients(id: &str) -> Vec<String> {
-        let printed = text(id, &new_key().unwrap());
-        let json = printed
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("value: '")?.strip_suffix('\''))
-            .expect("the line of filter.yaml is printed");
-        let config = Config::load(json.as_bytes(), &Environment::new(), SystemTime::now())
-            .expect("the filter accepts the line");
-        assert_eq!(config.warnings, Vec::<String>::new());
-        let clients = config.keyring.clients();
-        clients.map(|client| client.id.clone()).collect()
-    }
-
     #[test]
-    fn filter_reads_the_printed_line() {
-        let longest = "x".repeat(MAX_ID_BYTES);
-        for id in ["ann", "ann@example.com", "a_b-c.1", &longest] {
-            assert_eq!(client_id(id).as_deref(), Ok(id));
-            assert_eq!(clients(id), [id]);
+    fn arguments_are_those_of_the_sidecar() {
+        for (given, expected) in [
+            ("--id ann", "new --id ann"),
+            ("--id=ann", "new --id=ann"),
+            ("new --id ann", "new --id ann"),
+            ("--help", "--help"),
+            ("list filter.yaml", "list filter.yaml"),
+        ] {
+            let words = |text: &str| -> Vec<OsString> { text.split(' ').map(Into::into).collect() };
+            assert_eq!(sidecar_arguments(&words(given)), words(expected));
         }
-    }
-
-    #[test]
-    fn ids_that_the_filter_rejects_are_refused() {
-        for id in ["", "a b", "a'b", "a\"b", "é", &"x".repeat(MAX_ID_BYTES + 1)] {
-            assert!(client_id(id).is_err(), "{id}");
-        }
+        assert_eq!(sidecar_arguments(&[]), Vec::<OsString>::new());
     }
 
     #[test]

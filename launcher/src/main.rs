@@ -8,7 +8,7 @@ use clap::Parser;
 use codex_edge::installed::Installed;
 use codex_edge::key::KeyArgs;
 use codex_edge::up::UpArgs;
-use codex_edge::{check, key, up};
+use codex_edge::{check, key, report, up};
 
 /// Serve the Codex CLI as an OpenAI-compatible API behind Envoy
 #[derive(Debug, Parser)]
@@ -18,24 +18,20 @@ enum Command {
     Up(UpArgs),
     /// Check the needs of `up`, one line each with the remedy, without starting anything
     Check(UpArgs),
-    /// Make an API key, and print the entry of filter.yaml that admits it
+    /// Make API keys, and list and disable those of a filter.yaml
     Key(KeyArgs),
 }
 
 fn main() -> ExitCode {
-    match run(&Command::parse()) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    report::exit_code(run(&Command::parse()))
 }
 
 fn run(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Up(args) => up::up(args, &Installed::of_this_program()?),
         Command::Check(args) => check::check(args, &Installed::of_this_program()?),
-        Command::Key(args) => key::key(args).map(|()| ExitCode::SUCCESS),
+        Command::Key(args) => {
+            key::key(args, &Installed::of_this_program()?).map(|()| ExitCode::SUCCESS)
+        }
     }
 }

@@ -6,7 +6,8 @@
 //! it when the client disconnects. Authentication, CORS and rate limits are the filter's, in Envoy.
 //!
 //! [`store`] keeps responses and reasoning between turns, [`telemetry`] has metrics and logs, [`process`] child processes, and
-//! [`config`] and [`catalogue`] the settings. [`admin`] is the operator's listener, [`check`] is `sidecar --check`.
+//! [`config`] and [`catalogue`] the settings. [`admin`] is the operator's listener, [`check`] is `sidecar --check`, and
+//! [`keys`] `sidecar key`.
 
 pub mod admin;
 pub mod allocator;
@@ -16,6 +17,7 @@ pub mod catalogue;
 pub mod check;
 pub mod codex;
 pub mod config;
+pub mod keys;
 pub mod openai;
 mod private_dir;
 pub mod process;

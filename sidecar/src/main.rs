@@ -10,9 +10,11 @@ use sidecar::admin::Admin;
 use sidecar::api::{AppState, UsageSinks};
 use sidecar::codex::{Backend, CodexHome, Launch, ProtocolLog};
 use sidecar::config::{Command, Config, Setting};
+use sidecar::keys::{self, KeyCommand};
 use sidecar::process::orphans;
 use sidecar::server::Shutdown;
 use sidecar::server::listener::{Listener, SocketAccess};
+use sidecar::store::ledger::{Clock, Ledger};
 use sidecar::telemetry::rotating_log::RotatingLog;
 use sidecar::telemetry::{StderrLog, UsageLog};
 use sidecar::{allocator, error_chain, process, server};
@@ -49,17 +51,35 @@ fn main() -> ExitCode {
     // The report of `--check` is for people; log lines would only disturb it.
     let log = match command {
         Command::Serve(_) => subscribe(),
-        Command::Check(..) => None,
+        Command::Check(..) | Command::Key(_) => None,
     };
-    let code = start(command);
+    let code = match command {
+        Command::Serve(config) => start(run(config)),
+        Command::Check(config, settings) => start(check(config, settings)),
+        Command::Key(command) => key(&command),
+    };
     if let Some(log) = log {
         log.flush(STDERR_FLUSH_TIMEOUT);
     }
     code
 }
 
-/// Runs the command to its end.
-fn start(command: Command) -> ExitCode {
+/// Prints the result of `sidecar key`.
+fn key(command: &KeyCommand) -> ExitCode {
+    match keys::run(command) {
+        Ok(text) => match io::stdout().write_all(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE, // A closed pipe: a new key would be lost.
+        },
+        Err(error) => {
+            writeln!(io::stderr(), "error: {error}").ok(); // The terminal may be gone.
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a command to its end.
+fn start(command: impl Future<Output = ExitCode> + Send + 'static) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -72,10 +92,7 @@ fn start(command: Command) -> ExitCode {
     };
     // On a task instead of `block_on` itself: a child is killed when the thread that spawned it ends, and a worker
     // thread of the runtime outlives this call.
-    let running = match command {
-        Command::Serve(config) => runtime.spawn(run(config)),
-        Command::Check(config, settings) => runtime.spawn(check(config, settings)),
-    };
+    let running = runtime.spawn(command);
     let code = runtime.block_on(running).unwrap_or(ExitCode::FAILURE);
     // Does not wait for blocking threads: a log writer may hang on its disk.
     runtime.shutdown_background();
@@ -142,6 +159,7 @@ async fn run(config: Config) -> ExitCode {
 struct Resources {
     home: CodexHome,
     usage_log: UsageLog,
+    ledger: Ledger,
     launch: Launch,
     listener: Listener,
     admin_listener: Option<Listener>,
@@ -161,6 +179,11 @@ async fn acquire(config: &Config, writers: &mut JoinSet<()>) -> Result<Resources
         error!(%error, "log file open failed");
         UNUSABLE_CONFIGURATION
     })?;
+    let (ledger, writer) = Ledger::open(&config.state, Clock::system()).map_err(|error| {
+        error!(%error, state = ?config.state, "ledger open failed");
+        UNUSABLE_CONFIGURATION
+    })?;
+    writers.spawn_blocking(|| writer.run());
     let launch = Launch::prepare(config).await.map_err(|error| {
         error!(
             error = error_chain(&error),
@@ -175,6 +198,7 @@ async fn acquire(config: &Config, writers: &mut JoinSet<()>) -> Result<Resources
     Ok(Resources {
         home,
         usage_log,
+        ledger,
         launch: launch.with_protocol_log(protocol_log),
         listener,
         admin_listener,
@@ -191,6 +215,7 @@ async fn serve(
     let Resources {
         home,
         usage_log,
+        ledger,
         launch,
         listener,
         admin_listener,
@@ -210,6 +235,7 @@ async fn serve(
     let sinks = UsageSinks {
         log: usage_log,
         metrics: Arc::default(),
+        ledger,
     };
     let background = shutdown.background.clone();
     let state = Arc::new(AppState::new(config, backend, background, sinks));

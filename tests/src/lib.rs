@@ -11,6 +11,9 @@ pub mod http;
 pub mod nginx;
 pub mod processes;
 pub mod prometheus;
+#[cfg(feature = "rate-limit")]
+pub mod rate_limit;
+pub mod redis;
 pub mod scripted_model;
 pub mod sidecar;
 pub mod soak;

@@ -14,6 +14,8 @@ use xtask::command::bound_to_parent;
 
 /// Deadline of the start, which may build release binaries first, possibly on a slow machine.
 pub const BUILD_DEADLINE: Duration = Duration::from_secs(30 * 60);
+/// The key of the started stacks.
+pub const UP_KEY: &str = "sk-of-the-test";
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A running `up --demo`.
@@ -131,7 +133,7 @@ pub fn up_command(
         .args(arguments)
         .args(["up", "--demo"])
         .env("PORT", port.to_string())
-        .env("PROXY_API_KEY", "sk-of-the-test")
+        .env("PROXY_API_KEY", UP_KEY)
         .env("TMPDIR", temp)
         .env_remove("CODEX_HOME")
         .env_remove("SIDECAR_ADMIN_LISTEN")

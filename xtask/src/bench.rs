@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use codex_edge::report;
 
 use crate::command::{cargo, output, run};
 use crate::tools::{Tool, Tools};
@@ -95,7 +96,7 @@ fn install_peers(tools: &Path, python: &Path) -> Result<PathBuf> {
     let requirements = workspace::root().join(REQUIREMENTS);
     let dir = tools.join(PEERS);
     let own = dir.join("bin/python");
-    eprintln!("installing the peers");
+    report!("installing the peers");
     output(
         Command::new(python)
             .args(["-m", "venv", "--clear"])

@@ -13,6 +13,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use codex_edge::report;
 use serde_json::Value;
 
 use crate::command::{cargo, output, run};
@@ -50,9 +51,9 @@ pub fn counts(args: &CountsArgs) -> Result<()> {
     if args.update {
         return fs::write(&file, write(&counted)).context("cannot write the baseline");
     }
-    eprint!("{}", write(&counted));
+    report!("{}", write(&counted).trim_end());
     if !file.exists() {
-        eprintln!("no baseline for {ARCH}, comparison skipped; `{UPDATE}` creates a baseline");
+        report!("no baseline for {ARCH}, comparison skipped; `{UPDATE}` creates a baseline");
         return Ok(());
     }
     let baseline = fs::read_to_string(&file).context("cannot read the baseline")?;

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use codex_edge::report;
 
 use crate::command::{cargo, run};
 use crate::workspace;
@@ -92,7 +93,7 @@ fn fuzz_target(program: &Path, name: &str, seconds: u64, fuzz: &Path) -> Result<
     for folder in [&corpus, &artifacts] {
         fs::create_dir_all(folder).context("cannot create a folder of the corpus")?;
     }
-    eprintln!("fuzzing {name}");
+    report!("fuzzing {name}");
     let mut fuzzer = Command::new(program);
     fuzzer
         .env("FUZZ_TARGET", name)

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use codex_edge::report;
 use flate2::{Compression, GzBuilder};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -42,9 +43,9 @@ pub fn image(args: &ImageArgs) -> Result<()> {
     };
     let digest = write_layout(&dir, &wasm)?;
     let shown = dir.display();
-    eprintln!("{shown}: image {TAG}, sha256 {digest}");
-    eprintln!("push it: skopeo copy oci:{shown}:{TAG} docker://REGISTRY/codex-edge-filter:{TAG}");
-    eprintln!("then put the sum into deploy/istio or deploy/envoy-gateway");
+    report!("{shown}: image {TAG}, sha256 {digest}");
+    report!("push it: skopeo copy oci:{shown}:{TAG} docker://REGISTRY/codex-edge-filter:{TAG}");
+    report!("then put the sum into deploy/istio or deploy/envoy-gateway");
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! `cargo xtask`: fetches, builds, starts, tests and checks the repository, without product logic.
 //! The end-to-end tests use [`tools`] and [`envoy_config`], so that `up` and the tests run the same programs.
 
+#![deny(clippy::print_stderr)]
+
 pub mod bench;
 pub mod build;
 pub mod check;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use codex_edge::report;
 use xtask::bench::BenchArgs;
 use xtask::build::FilterArgs;
 use xtask::check::CheckArgs;
@@ -50,13 +51,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(&Command::parse()) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    report::exit_code(run(&Command::parse()))
 }
 
 fn run(command: &Command) -> Result<ExitCode> {

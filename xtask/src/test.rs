@@ -7,7 +7,9 @@ use std::process::Command;
 
 use anyhow::Result;
 use clap::Args;
+use codex_edge::report;
 
+use crate::build;
 use crate::check::{StyleArgs, style};
 use crate::command::{cargo, run};
 use crate::counts::{CountsArgs, counts};
@@ -45,6 +47,9 @@ pub struct TestArgs {
     /// Skip tests that need Envoy, Codex, the SDK clients or Valgrind
     #[arg(long)]
     fast: bool,
+    /// Stop after the search for missing programs and their installation
+    #[arg(long, conflicts_with = "fast")]
+    setup_only: bool,
     #[command(flatten)]
     install: InstallArgs,
 }
@@ -59,6 +64,10 @@ pub fn test(args: &TestArgs) -> Result<()> {
     if !args.fast {
         preflight::prepare(&args.install)?;
     }
+    if args.setup_only {
+        report!("every program that the tests need is installed");
+        return Ok(());
+    }
     style(&StyleArgs::default())?;
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     if args.fast {
@@ -71,7 +80,7 @@ pub fn test(args: &TestArgs) -> Result<()> {
     let tested = test_all(tests, &args.install.without);
     // The last line, so that a run without some parts is not taken for a whole one.
     if let Some(left_out) = args.install.left_out() {
-        eprintln!("{left_out}");
+        report!("{left_out}");
     }
     tested
 }
@@ -82,9 +91,7 @@ fn test_all(mut tests: Command, left_out: &[Part]) -> Result<()> {
     tools.fetch(&Tool::of_tests())?;
     tools.fetch_clients()?;
     // The end-to-end tests start these; `cargo test` builds them only where a package tests its own.
-    run(&mut cargo(&[
-        "build", "-p", "sidecar", "-p", "tests", "--bins",
-    ]))?;
+    build::programs_of_tests()?;
     // A changed count is reported after the tests, so that one run shows both.
     let counted = if left_out.contains(&Part::Valgrind) {
         Ok(())
@@ -106,7 +113,7 @@ fn test_all(mut tests: Command, left_out: &[Part]) -> Result<()> {
 fn core_with(title: &str, variable: &str, value: &str, tools: &Tools) -> Result<()> {
     let mut result = Ok(());
     for (binary, modules) in CORE {
-        eprintln!("running the core of {binary} with {title}");
+        report!("running the core of {binary} with {title}");
         // The packages of the first run: with others, their dependencies would be built again with other features.
         let mut tests = cargo(&["test", "--workspace", "--test", binary, "--"]);
         tests.args(*modules).env(variable, value);

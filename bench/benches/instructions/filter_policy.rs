@@ -4,12 +4,14 @@
 //! The test `fuel` counts the wasm instructions of whole requests through the shipped module.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use filter::auth::{Client, KeyHash, Keyring};
+use filter::budget::{self, store_spent};
 use filter::config::{Config, Environment};
 use filter::head::RequestHead;
 use filter::rate_limit::{RateLimit, SharedData, SharedValue};
@@ -57,9 +59,22 @@ fn decide_cors(work: Work) -> Work {
     call(work)
 }
 
+#[library_benchmark(setup = call)]
+#[bench::open(budget_of("bob"))]
+#[bench::spent(budget_of("alice"))]
+fn check_budget(work: Work) -> Work {
+    call(work)
+}
+
 library_benchmark_group!(
     name = policy,
-    benchmarks = [scan_body, charge_rate_limit, look_up_key, decide_cors]
+    benchmarks = [
+        scan_body,
+        charge_rate_limit,
+        look_up_key,
+        decide_cors,
+        check_budget
+    ]
 );
 
 /// Length of the chunks in which Envoy passes a request body to the filter.
@@ -114,7 +129,7 @@ fn look_up(keys: usize) -> Work {
         assert!(keyring.add(key, client(number)), "the keys are distinct");
     }
     Box::new(move || {
-        let client = keyring.client(black_box(b"Bearer sk-0"), || Some(now()));
+        let client = keyring.client(black_box(b"sk-0"), || Some(now()));
         black_box(client.is_some());
     })
 }
@@ -127,7 +142,36 @@ fn client(number: usize) -> Client {
         expires_at: None,
         admin: false,
         profile: None,
+        budget: None,
         in_flight: Rc::default(),
+    }
+}
+
+/// The check of a client's budget, after that of alice was reported as spent.
+fn budget_of(id: &'static str) -> Work {
+    let shared = Entries::default();
+    store_spent(&shared, "alice", b"1800000001000", 7);
+    Box::new(move || {
+        let wait = budget::wait(&shared, black_box(id), 7, || Some(now()));
+        assert_eq!(black_box(wait).is_some(), id == "alice");
+    })
+}
+
+/// Shared data.
+#[derive(Default)]
+struct Entries(RefCell<BTreeMap<String, Vec<u8>>>);
+
+impl SharedData for Entries {
+    fn read(&self, key: &str) -> SharedValue {
+        match self.0.borrow().get(key) {
+            Some(value) => SharedValue::Found(value.clone(), 1),
+            None => SharedValue::Missing,
+        }
+    }
+
+    fn replace(&self, key: &str, value: &[u8], _: Option<u32>) -> bool {
+        self.0.borrow_mut().insert(key.to_owned(), value.to_vec());
+        true
     }
 }
 

@@ -6,7 +6,11 @@ use bytes::BytesMut;
 use futures_util::{FutureExt, Stream, StreamExt};
 use gungraun::{library_benchmark, library_benchmark_group};
 use sidecar::openai::{EventFrames, chat, event_stream, responses};
-use sidecar::turn::{ClientTurn, Event, EventWriter, Timers, TruncationRules, channel};
+use sidecar::turn::{
+    ClientTurn, Event, EventWriter, Grant, OutputAllowance, OutputBudget, Timers, TruncationRules,
+    channel,
+};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::chat_bodies::{KIB, model_first};
@@ -21,8 +25,9 @@ fn write_100_deltas(work: Work) -> Work {
 }
 
 #[library_benchmark(setup = call)]
-#[bench::chat(stream(chat_frames()))]
-#[bench::response(stream(response_frames()))]
+#[bench::chat(stream(chat_frames(), None))]
+#[bench::chat_with_budget(stream(chat_frames(), Some(allowance())))]
+#[bench::response(stream(response_frames(), None))]
 fn stream_100_deltas(work: Work) -> Work {
     call(work)
 }
@@ -63,15 +68,37 @@ fn write(mut frames: impl EventFrames + 'static) -> Work {
 
 /// The whole path from the worker's end of a turn to the body that hyper polls. Every delta is read before the next is
 /// written, so that no delta waits in the channel.
-fn stream(frames: impl EventFrames + 'static) -> Work {
+fn stream(frames: impl EventFrames + 'static, allowance: Option<OutputAllowance>) -> Work {
     let (writer, events) = channel(Timers::default(), CancellationToken::new());
-    let turn = ClientTurn::new(events, None, &TruncationRules::default(), Vec::new());
+    let turn =
+        ClientTurn::new(events, None, &TruncationRules::default(), Vec::new()).within(allowance);
     let mut body = Box::pin(event_stream(turn, frames, None));
     Box::new(move || {
         for _ in 0..DELTAS {
             pass_delta(&writer, &mut body);
         }
     })
+}
+
+/// The allowance of a key with a budget. Of the two calls, the measured one asks for the next slice, and neither waits for it.
+fn allowance() -> OutputAllowance {
+    OutputAllowance::new(Box::new(OpenBudget), SLICE, 4.0)
+}
+
+const SLICE: u64 = 512;
+
+/// A ledger that has answered at once; its own work is on another thread.
+#[derive(Debug)]
+struct OpenBudget;
+
+impl OutputBudget for OpenBudget {
+    fn ask(&mut self) -> oneshot::Receiver<Grant> {
+        let (reply, answer) = oneshot::channel();
+        reply
+            .send(Grant::Tokens(SLICE))
+            .expect("the receiver is below");
+        answer
+    }
 }
 
 fn pass_delta(writer: &EventWriter, body: &mut (impl Stream + Unpin)) {

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::fields::ConfigError;
 use super::keys::{KeyLength, is_sendable};
+use crate::budget::Budget;
 
 /// Environment variables by name.
 pub type Environment = BTreeMap<String, String>;
@@ -32,9 +33,11 @@ pub(super) fn fill(
     warnings: &mut Vec<String>,
 ) -> Result<(), ConfigError> {
     let environment = Reader(environment);
+    // Also without a key, for which the variable has no effect, so that a mistake is found.
+    let budget = environment.budget("PROXY_BUDGET")?;
     if let Some(key) = environment.key("PROXY_API_KEY")? {
         key_length.check("PROXY_API_KEY", key, warnings)?;
-        add_key(json, key);
+        add_key(json, key, budget);
     }
     fill_field(
         json,
@@ -74,15 +77,16 @@ pub(super) fn fill(
     Ok(())
 }
 
-/// Adds the key of the environment as that of the client `default`, unless the JSON has a client of this name.
-fn add_key(json: &mut Map<String, Value>, key: &str) {
+/// Adds the key of the environment, with its budget, as that of the client `default`, unless the JSON has a client of this name.
+fn add_key(json: &mut Map<String, Value>, key: &str, budget: Option<&str>) {
     let keys = json.entry("keys").or_insert_with(|| json!([]));
     if let Value::Array(keys) = keys
         && !keys
             .iter()
             .any(|key| key.get("id").and_then(Value::as_str) == Some("default"))
     {
-        keys.push(json!({"id": "default", "sha256": hex::encode(Sha256::digest(key))}));
+        let hash = hex::encode(Sha256::digest(key));
+        keys.push(json!({"id": "default", "sha256": hash, "budget": budget}));
     }
 }
 
@@ -138,6 +142,16 @@ impl<'a> Reader<'a> {
             )),
         };
         self.text(name).map(read).transpose()
+    }
+
+    fn budget(&self, name: &str) -> Result<Option<&'a str>, ConfigError> {
+        match self.text(name) {
+            Some(budget) if Budget::parse(budget).is_none() => Err(ConfigError::new(
+                name,
+                "expected limits such as day=200000,month.output=5000000 in tokens, found other text",
+            )),
+            budget => Ok(budget),
+        }
     }
 
     fn number(&self, name: &str) -> Result<Option<Value>, ConfigError> {

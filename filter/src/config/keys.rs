@@ -11,12 +11,16 @@ use time::format_description::well_known::Rfc3339;
 use super::fields::{ConfigError, Field, Object};
 use super::values::{DEFAULT_LIMIT, MAX_NAME_BYTES, read_limit, read_patterns};
 use crate::auth::{Client, KeyHash, Keyring, Profile};
+use crate::budget::Budget;
 use crate::model::ModelPatterns;
 use crate::rate_limit::RateLimit;
 
 /// The fields of a key, as error messages list them.
 pub(super) const KNOWN: &str =
-    "id, sha256, key, models, rate_limit, expires_at, disabled, admin, profile";
+    "id, sha256, key, models, rate_limit, budget, expires_at, disabled, admin, profile";
+
+/// The budget of a key, as error messages describe it.
+const BUDGET: &str = "limits such as \"day=200000,month.output=5000000\" in tokens";
 
 /// The length that a key must have, where the key itself is known and not only its hash.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +99,9 @@ fn read_client(
     let expires_at = object
         .take("expires_at")
         .map(|field| field.parsed("an RFC 3339 time", parse_time));
+    let budget = object
+        .take("budget")
+        .map(|field| field.parsed(BUDGET, Budget::parse));
     let profile = object
         .take("profile")
         .map(|field| field.parsed("\"chat\" or \"agent\"", parse_profile));
@@ -108,6 +115,7 @@ fn read_client(
         expires_at: expires_at.transpose()?,
         admin: object.boolean("admin", false)?,
         profile: profile.transpose()?,
+        budget: budget.transpose()?,
         in_flight: Rc::default(),
     })
 }

@@ -1,5 +1,6 @@
 //! The configuration as a whole.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::rc::Rc;
 use std::time::SystemTime;
 
@@ -42,6 +43,8 @@ pub struct Config {
     pub max_body_bytes: u64,
     /// The limits of requests in flight, and the requests of this worker.
     pub in_flight: InFlightAccount,
+    /// The hash of the JSON, by which workers recognise the same configuration.
+    pub fingerprint: u64,
     /// Warnings about a valid configuration, for the log.
     pub warnings: Vec<String>,
 }
@@ -78,7 +81,10 @@ impl Config {
         };
         environment::fill(&mut root, environment, key_length, &mut warnings)?;
         let root = Field::new("", Value::Object(root)).object()?;
-        let config = Self::read(root, key_length, warnings)?;
+        let config = Self {
+            fingerprint: fingerprint(json),
+            ..Self::read(root, key_length, warnings)?
+        };
         let is_usable = |client: &Client| client.expires_at.is_none_or(|end| now < end);
         // Without a usable key every request would be rejected; a typo must not take a gateway down unnoticed.
         if config.auth == Auth::Keys && !config.keyring.clients().any(is_usable) {
@@ -133,12 +139,20 @@ impl Config {
             )?,
             hold_headers: root.boolean("hold_headers", false)?,
             max_body_bytes,
+            fingerprint: 0,
             in_flight: InFlightAccount::new(read_in_flight(&mut root, max_body_bytes)?),
             warnings,
         };
         root.end(KNOWN)?;
         Ok(config)
     }
+}
+
+fn fingerprint(json: &[u8]) -> u64 {
+    // Not with a random key: all workers must arrive at the same number.
+    let mut hasher = DefaultHasher::new();
+    hasher.write(json);
+    hasher.finish()
 }
 
 fn read_in_flight(root: &mut Object, max_body_bytes: u64) -> Result<InFlightLimits, ConfigError> {

@@ -20,7 +20,7 @@ const REQUEST_HEADERS: &str = "Authorization, Content-Type, Accept, Idempotency-
 /// The response headers that a page may read.
 const EXPOSED_HEADERS: &str = "x-request-id, request-id, retry-after, retry-after-ms, x-should-retry, openai-processing-ms, \
     x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, \
-    x-codex-edge-ignored, x-codex-edge-limit, x-codex-edge-plan, x-codex-edge-thread";
+    x-codex-edge-budget-limit, x-codex-edge-budget-remaining, x-codex-edge-budget-reset, x-codex-edge-ignored, x-codex-edge-limit, x-codex-edge-plan, x-codex-edge-thread";
 
 /// The request headers on which the response depends, for caches.
 const VARY: &str = "Origin, Access-Control-Request-Headers, Access-Control-Request-Method";

@@ -8,6 +8,7 @@ use super::verify::{verified_request, verify};
 use super::{Decision, PolicyHost, ReplyEncoding, RequestId, ResponseHeaders, Verdict};
 use crate::auth::{Client, Credential};
 use crate::body::Body;
+use crate::budget;
 use crate::config::{Auth, Config};
 use crate::cors::Cors;
 use crate::head::RequestHead;
@@ -158,6 +159,9 @@ fn check(
         Route::Generate | Route::Usage => charge(config, host, client.map(Rc::as_ref))?,
         Route::Open | Route::Models | Route::Verify | Route::Guarded => None,
     };
+    if let (Route::Generate, Some(reply)) = (route, check_budget(config, host, client)) {
+        return Err(Answered { reply, quota });
+    }
     if declared_length(head).is_some_and(|length| length > config.max_body_bytes) {
         let reply = LocalReply::body_too_large(config.max_body_bytes);
         return Err(Answered { reply, quota });
@@ -221,6 +225,17 @@ fn encoded_body(config: &Config, client: Option<&Client>) -> Result<Body, LocalR
     } else {
         Ok(Body::passthrough())
     }
+}
+
+/// Rejects a client with a budget that the upstream has reported as spent.
+fn check_budget(
+    config: &Config,
+    host: &impl PolicyHost,
+    client: Option<&Rc<Client>>,
+) -> Option<LocalReply> {
+    let client = client.filter(|client| client.budget.is_some())?;
+    let wait = budget::wait(host, &client.id, config.fingerprint, || host.now())?;
+    Some(LocalReply::budget_spent(wait))
 }
 
 /// Takes a token from the bucket of the client, or of the address with `auth: none`, which has no client.

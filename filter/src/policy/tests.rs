@@ -579,3 +579,58 @@ fn repeated_host_is_rejected_before_any_other_check() {
         );
     }
 }
+
+/// Returns the status and the `retry-after` of the filter's own response to a chat of alice; `None` if it is forwarded.
+fn chat_of_alice(config: &Config, host: &FakeHost) -> Option<(u16, String)> {
+    let map = header_map(&[
+        (":method", b"POST"),
+        (":path", b"/v1/chat/completions"),
+        ("authorization", b"Bearer sk-alice"),
+        ("x-codex-edge-budget", b"day=999"),
+    ]);
+    let head = RequestHead::new(&map);
+    let decision = on_request_head(config, &head, host);
+    assert_eq!(decision.remove.first(), Some(&"x-codex-edge-budget"));
+    match decision.verdict {
+        Verdict::Forward(_) => {
+            let budget = decision
+                .added_headers()
+                .find(|(name, _)| *name == "x-codex-edge-budget");
+            assert_eq!(budget, Some(("x-codex-edge-budget", "day=100")));
+            None
+        }
+        Verdict::Reply(reply) | Verdict::ReplyAfterBody(reply) => {
+            let wait = reply
+                .headers
+                .iter()
+                .find(|(name, _)| *name == "retry-after");
+            Some((reply.status, wait.unwrap().1.clone()))
+        }
+    }
+}
+
+#[test]
+fn spent_budget_rejects_until_its_end_or_another_configuration() {
+    let host = FakeHost::default();
+    let load = |budget: &str| {
+        let json =
+            format!(r#"{{"keys": [{{"id": "alice", "key": "sk-alice", "budget": "{budget}"}}]}}"#);
+        Config::load(json.as_bytes(), &Default::default(), SystemTime::UNIX_EPOCH).unwrap()
+    };
+    let config = load("day=100");
+    assert_eq!(chat_of_alice(&config, &host), None);
+    let now_ms = 100 * 3_600_000_u64;
+    let store = |until_ms: u64| {
+        let text = until_ms.to_string();
+        crate::budget::store_spent(&host, "alice", text.as_bytes(), config.fingerprint);
+    };
+    store(now_ms + 1500);
+    let rejected = Some((429, "2".to_owned()));
+    assert_eq!(chat_of_alice(&config, &host), rejected);
+    // Another configuration of the same budget: a key that is written anew is open.
+    assert_eq!(chat_of_alice(&load("day = 100"), &host), None);
+    crate::budget::store_spent(&host, "alice", b"soon", config.fingerprint);
+    assert_eq!(chat_of_alice(&config, &host), rejected);
+    store(now_ms);
+    assert_eq!(chat_of_alice(&config, &host), None);
+}

@@ -74,6 +74,19 @@ impl LocalReply {
             .with("retry-after-ms", millis.to_string())
     }
 
+    /// 429 for a client with a spent token budget, with the time until it is open again.
+    pub fn budget_spent(retry_after: Duration) -> Self {
+        let millis = retry_after.as_nanos().div_ceil(1_000_000).max(1);
+        let seconds = millis.div_ceil(1000);
+        let message = format!(
+            "The token budget of this API key is used up. It resets in {seconds} s; `GET /v1/usage` shows it."
+        );
+        Self::reject(RejectReason::BudgetSpent, &message)
+            .with("retry-after", seconds.to_string())
+            .with("retry-after-ms", millis.to_string())
+            .with("x-should-retry", "false".to_owned())
+    }
+
     /// 429 or 503 for a request beyond a limit of [`crate::in_flight`], with the wait of a second that the sidecar
     /// advises too.
     pub fn in_flight_exceeded(reason: RejectReason) -> Self {

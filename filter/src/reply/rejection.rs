@@ -10,6 +10,8 @@ pub enum RejectReason {
     UnauthenticatedRateLimited,
     /// The client has exceeded its `rate_limit`.
     RateLimited,
+    /// The token budget of the client is spent.
+    BudgetSpent,
     /// The body is longer than `max_body_bytes`.
     BodyTooLarge,
     /// The client has as many requests in flight as it may have.
@@ -53,10 +55,11 @@ pub struct ErrorSpec {
 
 impl RejectReason {
     /// Every reason, in the order of the discriminants.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::InvalidApiKey,
         Self::UnauthenticatedRateLimited,
         Self::RateLimited,
+        Self::BudgetSpent,
         Self::BodyTooLarge,
         Self::ClientRequestsExceeded,
         Self::ClientMemoryExceeded,
@@ -79,6 +82,7 @@ impl RejectReason {
             // The name is public: dashboards and alerts select by it.
             Self::UnauthenticatedRateLimited => "stranger_rate_limited",
             Self::RateLimited => "rate_limited",
+            Self::BudgetSpent => "budget_spent",
             Self::BodyTooLarge => "body_too_large",
             Self::ClientRequestsExceeded => "client_requests_exceeded",
             Self::ClientMemoryExceeded => "client_memory_exceeded",
@@ -102,6 +106,7 @@ impl RejectReason {
             Self::UnauthenticatedRateLimited | Self::RateLimited => {
                 (429, "rate_limit_error", "rate_limited", None)
             }
+            Self::BudgetSpent => (429, "insufficient_quota", "insufficient_quota", None),
             Self::BodyTooLarge => (413, "invalid_request_error", "request_too_large", None),
             Self::ClientRequestsExceeded => {
                 (429, "rate_limit_error", "client_requests_exceeded", None)

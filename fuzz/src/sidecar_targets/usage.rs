@@ -44,7 +44,7 @@ fn respond(query: &[u8], records: &VecDeque<UsageRecord>, admin: bool) {
         sums.add(UsageRow::from(record), query.group);
     }
     assert_eq!(sums.totals.requests, selected.len() as u64);
-    let body = usage::totals_body(&query, &sums, &RateLimits::default());
+    let body = usage::totals_body(&query, &sums, &RateLimits::default(), &[]);
     serde_json::from_slice::<Value>(&body).expect("sums are JSON");
     let body = usage::records_body(&selected);
     serde_json::from_slice::<Value>(&body).expect("records are JSON");

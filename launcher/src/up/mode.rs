@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use super::login::LoginKind;
 use crate::command::bound_to_parent;
 use crate::program::absolute;
+use crate::report;
 
 /// The provider behind Codex.
 #[derive(Debug)]
@@ -51,10 +52,10 @@ impl Mode {
             return Self::Live { codex_home, login };
         }
         let (home, codex) = (codex_home.display(), codex.display());
-        eprintln!(
+        report!(
             "Codex is not logged in in {home}: starting in demo mode. For live mode, log in and start again:"
         );
-        eprintln!("  mkdir -p {home} && CODEX_HOME={home} {codex} login");
+        report!("  mkdir -p {home} && CODEX_HOME={home} {codex} login");
         Self::Demo
     }
 }

@@ -23,6 +23,7 @@ use super::source::Source;
 use super::stack::{Reason, Stack};
 use super::{admin, ready};
 use crate::key::new_key;
+use crate::report;
 
 /// Time from the last start until the stack must be ready; Codex's first handshake takes seconds where the disk is slow.
 const READY: Duration = Duration::from_secs(60);
@@ -75,7 +76,7 @@ pub fn up(args: &UpArgs, source: &dyn Source) -> Result<ExitCode> {
     drop(bind_public(listen)?);
 
     let (envoy, codex) = (source.envoy()?, source.codex()?);
-    eprintln!("envoy: {}\ncodex: {}", envoy.why, codex.why);
+    report!("envoy: {}\ncodex: {}", envoy.why, codex.why);
     let mode = args.mode(&codex.path, source)?;
     let files = source.files(&mode)?;
 
@@ -96,7 +97,7 @@ pub fn up(args: &UpArgs, source: &dyn Source) -> Result<ExitCode> {
     let mut stack = Stack::new(signals);
     let reason = serve(&services, &mut stack);
     if let Ok(reason) = &reason {
-        eprintln!("stopping: {reason}");
+        report!("stopping: {reason}");
     }
     stack.stop();
     Ok(match reason? {

@@ -11,6 +11,8 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::unistd;
 
+use crate::report;
+
 /// Longest path of a Unix socket in bytes: `sun_path` of unix(7) less its final zero.
 const SOCKET_PATH_MAX: usize = 107;
 /// The longest name of a socket in the folder, with its slash.
@@ -57,7 +59,7 @@ impl RunDir {
 impl Drop for RunDir {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.path) {
-            eprintln!("cannot remove {}: {error}", self.path.display());
+            report!("cannot remove {}: {error}", self.path.display());
         }
     }
 }

@@ -10,6 +10,7 @@ use anyhow::Result;
 use nix::sys::signal::Signal;
 
 use super::service::Service;
+use crate::report;
 
 /// Interval at which children are checked.
 const TICK: Duration = Duration::from_millis(50);
@@ -106,8 +107,8 @@ impl Stack {
             service.signal(Signal::SIGTERM);
             self.wait_for_end(&service);
             match service.end() {
-                Ok(status) => eprintln!("{name} {how}: {status}"),
-                Err(error) => eprintln!("cannot wait for {name}: {error}"),
+                Ok(status) => report!("{name} {how}: {status}"),
+                Err(error) => report!("cannot wait for {name}: {error}"),
             }
         }
     }

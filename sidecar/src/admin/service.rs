@@ -92,13 +92,13 @@ impl Admin {
             return Ok(document(asset.media_type, asset.text));
         }
         match path {
-            "/metrics" => Ok(document(metrics::CONTENT_TYPE, self.state.metrics())),
+            "/metrics" => Ok(document(metrics::CONTENT_TYPE, self.state.metrics().await)),
             "/status" => {
-                let status = status::write(&self.state.snapshot(), self.started.elapsed());
+                let status = status::write(&self.state.snapshot().await, self.started.elapsed());
                 Ok(document(JSON, status))
             }
             "/usage" => {
-                let totals = self.state.usage_totals(&parse_query(request)?).await?;
+                let totals = self.state.usage_totals(&parse_query(request)?, &[]).await?;
                 Ok(document(JSON, totals))
             }
             "/usage/raw" => {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::api::Snapshot;
 use crate::codex::WarmStatus;
+use crate::openai::LimitBody;
 use crate::openai::usage::{PlanWindow, plan_windows};
 
 #[derive(Serialize)]
@@ -25,6 +26,8 @@ struct StatusDocument<'a> {
     children: Vec<ChildStatus>,
     child_starts: u64,
     plan: Vec<PlanWindow>,
+    /// The limits of each key with a budget that has sent a request since the start.
+    budgets: Vec<BudgetStatus<'a>>,
 }
 
 #[derive(Serialize)]
@@ -53,6 +56,12 @@ struct ThreadStatus {
 }
 
 #[derive(Serialize)]
+struct BudgetStatus<'a> {
+    client: &'a str,
+    limits: Vec<LimitBody>,
+}
+
+#[derive(Serialize)]
 struct ChildStatus {
     pid: i32,
     age_secs: u64,
@@ -69,6 +78,19 @@ fn threads(warm: &WarmStatus) -> ThreadStatus {
         misses: warm.misses_of_later_requests(),
         evictions: sum(&warm.evictions),
     }
+}
+
+fn budgets<'a>(snapshot: &'a Snapshot<'_>) -> Vec<BudgetStatus<'a>> {
+    let mut budgets: Vec<_> = snapshot
+        .budgets
+        .iter()
+        .map(|(client, limits)| BudgetStatus {
+            client,
+            limits: limits.iter().map(LimitBody::from).collect(),
+        })
+        .collect();
+    budgets.sort_by_key(|budget| budget.client);
+    budgets
 }
 
 /// Returns the status as JSON.
@@ -100,6 +122,7 @@ pub(super) fn write(snapshot: &Snapshot<'_>, uptime: Duration) -> Vec<u8> {
         children: children.collect(),
         child_starts: status.child_starts,
         plan: plan_windows(&snapshot.rate_limits),
+        budgets: budgets(snapshot),
     };
     serde_json::to_vec(&document).expect("all keys are strings and no field fails to serialize")
 }

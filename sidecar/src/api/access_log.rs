@@ -127,7 +127,12 @@ impl HttpBody for InstrumentedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         // hyper does not poll again after a last frame that marks the end, so check after each frame.
-        let ended = matches!(polled, Poll::Ready(None)) || self.body.is_end_stream();
+        let is_last = match &polled {
+            Poll::Ready(Some(frame)) => frame.as_ref().is_ok_and(Frame::is_trailers),
+            Poll::Ready(None) => true,
+            Poll::Pending => false,
+        };
+        let ended = is_last || self.body.is_end_stream();
         if let Some(log) = &mut self.log {
             log.complete |= ended;
         }

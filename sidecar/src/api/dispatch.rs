@@ -3,20 +3,19 @@
 
 use std::sync::Arc;
 
-use http::request::Parts;
 use http::{HeaderName, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{Instrument, info_span};
 
 use super::access_log::{AccessLog, InstrumentedBody, LogClass};
-use super::dialect::{Dialect, REQUEST_ID};
+use super::budget::with_budget;
 use super::handlers::{chat, completions, health, messages, models, responses, usage};
 use super::request::{EDGE_CLIENT, RequestContext, X_REQUEST_ID, discard, header};
 use super::response::{
     BoxedBody, json, options, rate_limit_header, request_error_response, request_id_header,
 };
-use super::route::Route;
+use super::route::{Dialect, REQUEST_ID, Route};
 use super::state::AppState;
 use crate::openai::ApiError;
 use crate::telemetry::trace_context::trace_id;
@@ -52,7 +51,7 @@ pub async fn respond(
         // A connection that closes with unread bytes may lose the response, so read the rest first.
         discard(&state, &mut body).await;
         let response = handled.unwrap_or_else(|error| request_error_response(&head, &error));
-        log.instrument(finish_headers(&state, &head, response), in_flight)
+        log.instrument(finish_headers(&state, context, response).await, in_flight)
     }
     .instrument(span)
     .await
@@ -67,20 +66,21 @@ fn log_class(route: Route<'_>) -> LogClass {
 }
 
 /// Adds the headers that do not depend on the handler.
-fn finish_headers(
+async fn finish_headers(
     state: &AppState,
-    head: &Parts,
+    context: RequestContext<'_>,
     mut response: Response<BoxedBody>,
 ) -> Response<BoxedBody> {
-    let request_id = request_id_header(head);
-    if Dialect::of(head) == Dialect::Anthropic {
+    let request_id = request_id_header(context.head);
+    if Dialect::of(context.head) == Dialect::Anthropic {
         let named = request_id.clone().map(|(_, id)| (REQUEST_ID, id));
         response.headers_mut().extend(named);
     }
     response.headers_mut().extend(request_id);
-    if head.method == Method::POST {
+    if context.head.method == Method::POST {
         let header = rate_limit_header(&state.backend.rate_limits());
         response.headers_mut().extend(header);
+        response = with_budget(state, context, response).await;
     }
     response
 }
@@ -111,9 +111,11 @@ async fn dispatch(
         Route::Responses => responses::create(state, context, body).await,
         Route::Messages => messages::create(state, context, body).await,
         Route::CountTokens => messages::count_tokens(state, context, body).await,
-        Route::Response(id) if method == Method::DELETE => responses::delete(state, context, id),
-        Route::Response(id) => responses::retrieve(state, context, id),
-        Route::InputItems(id) => responses::input_items(state, context, id),
+        Route::Response(id) if method == Method::DELETE => {
+            responses::delete(state, context, id).await
+        }
+        Route::Response(id) => responses::retrieve(state, context, id).await,
+        Route::InputItems(id) => responses::input_items(state, context, id).await,
         Route::Cancel(id) => responses::cancel(state, context, id).await,
         Route::Usage => usage::totals(state, context).await,
         Route::UsageRecords => usage::records(state, context).await,

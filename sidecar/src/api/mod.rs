@@ -5,7 +5,7 @@
 
 mod access_log;
 mod body;
-mod dialect;
+mod budget;
 mod dispatch;
 mod handlers;
 mod request;

@@ -14,6 +14,7 @@ use super::route::Route;
 use super::state::AppState;
 use crate::openai::ApiError;
 use crate::openai::models::ModelAccess;
+use crate::store::ledger::Budget;
 use crate::turn::Profile;
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -23,6 +24,7 @@ const X_NO_KEEPALIVE: HeaderName = HeaderName::from_static("x-no-keepalive");
 pub(super) const EDGE_CLIENT: HeaderName = HeaderName::from_static("x-codex-edge-client");
 const EDGE_PROFILE: HeaderName = HeaderName::from_static("x-codex-edge-profile");
 const EDGE_MODELS: HeaderName = HeaderName::from_static("x-codex-edge-models");
+const EDGE_BUDGET: HeaderName = HeaderName::from_static("x-codex-edge-budget");
 const EDGE_ADMIN: HeaderName = HeaderName::from_static("x-codex-edge-admin");
 
 /// The headers in which agents name a conversation; the first one that is present counts. Codex and others send
@@ -79,6 +81,20 @@ impl<'a> RequestContext<'a> {
     /// Whether the caller's API key may read the usage of all clients.
     pub(super) fn is_admin(self) -> bool {
         self.header(&EDGE_ADMIN) == Some("true")
+    }
+
+    /// Returns the budget of the caller's API key, if it has one.
+    ///
+    /// # Errors
+    /// 500 for a header that the filter of this version does not send: a budget that cannot be read admits no turn.
+    pub(super) fn budget(self) -> Result<Option<Budget>, ApiError> {
+        if !self.head.headers.contains_key(EDGE_BUDGET) {
+            return Ok(None);
+        }
+        let budget = self.header(&EDGE_BUDGET).map(str::parse);
+        budget.and_then(Result::ok).map(Some).ok_or_else(|| {
+            ApiError::internal("The budget of this API key cannot be read; the operator must check that Envoy's filter and the sidecar have the same version.")
+        })
     }
 
     /// Returns the request id, cut to `MAX_REQUEST_ID` characters.

@@ -12,8 +12,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use tracing::Span;
 
-use super::dialect::Dialect;
 use super::request::X_REQUEST_ID;
+use super::route::Dialect;
 use crate::codex::RateLimits;
 use crate::openai::{ApiError, IgnoredFields, Retry};
 use crate::turn::TurnOrigin;

@@ -2,8 +2,11 @@
 
 use std::num::NonZeroUsize;
 
+use std::sync::Arc;
+
 use crate::codex::{BackendStatus, RateLimits, Readiness};
-use crate::telemetry::{Gauges, RateLimitGauge};
+use crate::store::ledger::LimitStatus;
+use crate::telemetry::{BudgetGauge, Gauges, RateLimitGauge};
 use crate::turn::ThreadOrigin;
 
 /// A snapshot of one sidecar.
@@ -21,7 +24,12 @@ pub struct Snapshot<'a> {
     pub readiness: Readiness,
     /// Rate limits of the Codex plan, as far as Codex has reported them.
     pub rate_limits: RateLimits,
+    /// The limits of the keys with a budget, as their last requests had them.
+    pub budgets: Vec<(Arc<str>, Vec<LimitStatus>)>,
 }
+
+/// The most keys with a series of metrics. Those with the least left come first; the status page and `/v1/usage` have all.
+const MAX_BUDGET_SERIES: usize = 200;
 
 impl<'a> Snapshot<'a> {
     /// Returns the snapshot as the plain numbers of an exposition.
@@ -45,6 +53,7 @@ impl<'a> Snapshot<'a> {
             child_resident_bytes: status.children.iter().map(|child| child.rss_bytes).sum(),
             child_starts: status.child_starts,
             rate_limits: self.rate_limit_gauges(),
+            budgets: self.budget_gauges(),
         }
     }
 
@@ -77,6 +86,25 @@ impl<'a> Snapshot<'a> {
                 window: name,
                 used_ratio: window.used_percent_now() / 100.0,
                 resets_at: window.resets_at,
+            })
+            .collect()
+    }
+
+    fn budget_gauges(&self) -> Vec<BudgetGauge> {
+        let least_left = |limits: &[LimitStatus]| limits.iter().map(LimitStatus::left).min();
+        let mut budgets: Vec<_> = self.budgets.iter().collect();
+        budgets.sort_by_key(|(client, limits)| (least_left(limits), Arc::clone(client)));
+        budgets
+            .into_iter()
+            .take(MAX_BUDGET_SERIES)
+            .flat_map(|(client, limits)| limits.iter().map(move |limit| (client, limit)))
+            .map(|(client, limit)| BudgetGauge {
+                client: client.to_string(),
+                limit: limit.name.to_string(),
+                tokens: limit.limit,
+                spent: limit.spent,
+                reserved: limit.reserved,
+                resets_at_ms: limit.resets_at_ms,
             })
             .collect()
     }

@@ -3,8 +3,9 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use super::dialect::Dialect;
+use super::budget::{allowance, reserve};
 use super::request::RequestContext;
+use super::route::Dialect;
 use super::state::AppState;
 use super::turn_recorder::{TurnInfo, TurnRecorder};
 use crate::openai::{ApiError, Delivery, ResponseOptions};
@@ -40,7 +41,7 @@ pub(super) async fn start_completion(
     turn: TurnRequest,
     reply: &ResponseOptions,
 ) -> Result<ClientTurn, ApiError> {
-    let info = turn_info(context, &turn, &reply.model_id, reply.prompt_chars)
+    let info = turn_info(context, &turn, &reply.model_id, reply.prompt_chars)?
         .with_delivery(reply.delivery);
     let collector =
         ReasoningCollector::new(Arc::clone(&state.reasoning), context.client().to_owned());
@@ -70,9 +71,25 @@ pub(super) async fn start(
 ) -> Result<ClientTurn, ApiError> {
     // Before the turn is queued, so that the recorded time includes the queue, and a rejection is recorded too.
     let client = info.client.clone();
-    let recorder = TurnRecorder::new(state.sinks.clone(), info);
+    let (budget, prompt_chars, model) = (
+        info.budget.clone(),
+        info.prompt_chars,
+        info.effective_model.clone(),
+    );
+    let mut recorder = TurnRecorder::new(state.sinks.clone(), info);
     let timers = timers(state, turn.profile, delivery);
     state.shared_login.notice(&client, &state.backend.login());
+    let allowance = match reserve(state, &client, budget, prompt_chars).await {
+        Ok(reservation) => {
+            let allowance = allowance(state, &model, turn.profile, reservation.as_ref());
+            recorder.reserve(reservation);
+            allowance
+        }
+        Err(error) => {
+            recorder.reject(&error);
+            return Err(error);
+        }
+    };
     let turn = match state.backend.begin(&client, turn, timers).await {
         Ok(turn) => turn,
         Err(error) => {
@@ -83,7 +100,7 @@ pub(super) async fn start(
     };
     observers.push(Box::new(recorder));
     let background = (!state.config.kill_on_disconnect).then(|| state.background.clone());
-    Ok(ClientTurn::new(turn, background, rules, observers))
+    Ok(ClientTurn::new(turn, background, rules, observers).within(allowance))
 }
 
 /// Holds the head of a stream until the model has answered or `PROXY_STREAM_HEAD_MS` has passed. Returns the delivery:
@@ -122,13 +139,16 @@ fn timers(state: &AppState, profile: Profile, delivery: Delivery) -> Timers {
 }
 
 /// Returns the record's fields that are known before the turn starts.
+///
+/// # Errors
+/// As for [`RequestContext::budget`].
 pub(super) fn turn_info(
     context: RequestContext<'_>,
     turn: &TurnRequest,
     model_id: &str,
     prompt_chars: usize,
-) -> TurnInfo {
-    TurnInfo {
+) -> Result<TurnInfo, ApiError> {
+    Ok(TurnInfo {
         request_id: context.request_id(),
         client: context.client().to_owned(),
         route: context.route.pattern(),
@@ -137,5 +157,6 @@ pub(super) fn turn_info(
         effective_model: turn.model.name.clone(),
         stream: false,
         prompt_chars,
-    }
+        budget: context.budget()?,
+    })
 }

@@ -13,7 +13,7 @@ use super::turn_recorder::UsageSinks;
 use crate::codex::Backend;
 use crate::config::Config;
 use crate::openai::ApiError;
-use crate::store::{ReasoningCache, ResponseStore};
+use crate::store::{ReasoningCache, ResponseStore, SharedResponses};
 use crate::turn::{MemoryBudget, TurnError};
 
 /// The state of one sidecar; requests share it by an `Arc`.
@@ -44,9 +44,10 @@ impl AppState {
         background: TaskTracker,
         sinks: UsageSinks,
     ) -> Self {
+        let archive = SharedResponses::beside(&sinks.ledger, config.responses, background.clone());
         Self {
             body_memory: MemoryBudget::new(config.body_memory_bytes),
-            responses: Arc::new(ResponseStore::new(config.responses)),
+            responses: Arc::new(ResponseStore::new(config.responses).archived_in(archive)),
             config,
             backend,
             background,
@@ -78,8 +79,8 @@ impl AppState {
         }
     }
 
-    /// Returns a snapshot of children, turns and rate limits, for metrics and the status page.
-    pub fn snapshot(&self) -> Snapshot<'_> {
+    /// Returns a snapshot of children, turns, rate limits and budgets, for metrics and the status page.
+    pub async fn snapshot(&self) -> Snapshot<'_> {
         Snapshot {
             codex_version: self.backend.version(),
             protocol: self.backend.protocol().as_str(),
@@ -87,12 +88,14 @@ impl AppState {
             status: self.backend.status(),
             readiness: self.backend.readiness(),
             rate_limits: self.backend.rate_limits(),
+            budgets: self.sinks.ledger.status_of_all().await,
         }
     }
 
     /// Returns all counters and gauges in the OpenMetrics text format.
-    pub fn metrics(&self) -> String {
-        self.sinks.metrics.expose(&self.snapshot().gauges())
+    pub async fn metrics(&self) -> String {
+        let snapshot = self.snapshot().await;
+        self.sinks.metrics.expose(&snapshot.gauges())
     }
 }
 

@@ -6,11 +6,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use super::dialect::Dialect;
+use super::route::Dialect;
 use crate::openai::{ApiError, Delivery, Retry, finish_reason};
+use crate::store::ledger::{Budget, Ledger, Reservation};
+use crate::store::{UsageCount, UsageSums};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{TokenSource, UsageLog, UsageRecord};
-use crate::turn::{Event, Outcome, TurnObserver, Usage};
+use crate::turn::{Event, FinishReason, Outcome, TurnObserver, Usage};
 
 /// The destinations of usage records.
 #[derive(Debug, Clone)]
@@ -19,6 +21,8 @@ pub struct UsageSinks {
     pub log: UsageLog,
     /// Counters of all turns.
     pub metrics: Arc<Metrics>,
+    /// The tokens of keys with a budget.
+    pub ledger: Ledger,
 }
 
 /// The facts about a turn that are known before it starts.
@@ -40,6 +44,8 @@ pub(super) struct TurnInfo {
     pub(super) stream: bool,
     /// Characters of the prompt, for an estimate of tokens that Codex does not report.
     pub(super) prompt_chars: usize,
+    /// Budget of the caller's API key.
+    pub(super) budget: Option<Budget>,
 }
 
 impl TurnInfo {
@@ -61,6 +67,10 @@ pub(super) struct TurnRecorder {
     started: Instant,
     first_token: Option<Duration>,
     output_chars: usize,
+    /// Characters of text and tool calls, without summaries of reasoning.
+    visible_chars: usize,
+    /// The reserved tokens of a key with a budget.
+    reservation: Option<Reservation>,
     /// The status was sent before the turn has ended, so that it is 200 for a failed turn too.
     status_sent: bool,
     end: TurnEnd,
@@ -87,9 +97,16 @@ impl TurnRecorder {
             started: Instant::now(),
             first_token: None,
             output_chars: 0,
+            visible_chars: 0,
+            reservation: None,
             status_sent: false,
             end: TurnEnd::Open,
         }
+    }
+
+    /// Settles the turn against `reservation` when it has ended.
+    pub(super) fn reserve(&mut self, reservation: Option<Reservation>) {
+        self.reservation = reservation;
     }
 
     /// Records a turn that was rejected. A rejection that Envoy retries is not recorded; its retry is.
@@ -111,7 +128,15 @@ impl TurnRecorder {
     }
 
     fn estimate(&self) -> (Usage, TokenSource) {
-        let usage = Usage::estimate(self.info.prompt_chars, self.output_chars);
+        let (prompt_chars, output_chars) = (self.info.prompt_chars, self.output_chars);
+        let usage = match self.reservation {
+            // As the budget counted the stream.
+            Some(_) => {
+                let ratios = self.sinks.ledger.ratios();
+                ratios.estimate(&self.info.effective_model, prompt_chars, output_chars)
+            }
+            None => Usage::estimate(prompt_chars, output_chars),
+        };
         (usage, TokenSource::Estimated)
     }
 
@@ -179,7 +204,7 @@ impl TurnRecorder {
     }
 
     /// Writes the record and counts the turn. Called by `drop`, which is the only event that every end of a turn shares.
-    fn finish(&self) {
+    fn finish(&mut self) {
         // Envoy retries a request that was not started; the retry has the record.
         if let TurnEnd::Rejected(error) = &self.end
             && error.retry == Retry::Safe
@@ -188,6 +213,7 @@ impl TurnRecorder {
         }
         let duration = self.started.elapsed();
         let (usage, source) = self.usage();
+        self.settle(&usage, source);
         let metrics = &self.sinks.metrics;
         match &self.end {
             // A disconnected client and an interrupted turn are one outcome in the metrics.
@@ -196,7 +222,41 @@ impl TurnRecorder {
             // Not a turn; the request counts by its status.
             TurnEnd::Rejected(_) => {}
         }
-        self.sinks.log.write(&self.record(&usage, source, duration));
+        let record = self.record(&usage, source, duration);
+        self.sinks.ledger.count_usage(count_of(&record));
+        self.sinks.log.write(&record);
+    }
+
+    /// Spends the tokens of the turn, and learns from those that Codex reported.
+    fn settle(&mut self, usage: &Usage, source: TokenSource) {
+        let Some(reservation) = self.reservation.take() else {
+            return;
+        };
+        let info = &self.info;
+        if source == TokenSource::Reported {
+            let ratios = self.sinks.ledger.ratios();
+            ratios.learn(&info.effective_model, self.visible_chars, usage);
+        }
+        match &self.end {
+            TurnEnd::Finished(Outcome::Completed {
+                stop: FinishReason::Budget(_),
+                ..
+            }) => reservation.settle_used_up(usage),
+            // The provider may have read the prompt before the client left.
+            TurnEnd::Open | TurnEnd::Finished(Outcome::Interrupted)
+                if source == TokenSource::None =>
+            {
+                reservation.settle(&Usage::estimate(info.prompt_chars, 0));
+            }
+            TurnEnd::Open | TurnEnd::Finished(_) | TurnEnd::Rejected(_) => {
+                reservation.settle(usage);
+            }
+        }
+    }
+
+    fn add_visible(&mut self, chars: usize) {
+        self.output_chars += chars;
+        self.visible_chars += chars;
     }
 
     fn record_first_token(&mut self) {
@@ -213,17 +273,22 @@ impl TurnRecorder {
 impl TurnObserver for TurnRecorder {
     fn on_event(&mut self, event: &Event) {
         match event {
-            Event::Text(text) | Event::Reasoning(text) => {
+            Event::Text(text) => {
+                self.record_first_token();
+                self.add_visible(text.chars().count());
+            }
+            Event::Reasoning(text) => {
                 self.record_first_token();
                 self.output_chars += text.chars().count();
             }
             Event::ToolCall(call) => {
                 self.record_first_token();
-                self.output_chars += call.name.chars().count() + call.arguments.chars().count();
+                self.add_visible(call.name.chars().count() + call.arguments.chars().count());
             }
             Event::ReasoningItem(_) => self.record_first_token(),
             Event::Finished(outcome) => self.end = TurnEnd::Finished(outcome.clone()),
             Event::Heartbeat
+            | Event::Used(_)
             | Event::MessagePhase(_)
             | Event::MessageEnded
             | Event::ReasoningPartAdded => {}
@@ -241,6 +306,22 @@ impl Drop for TurnRecorder {
     }
 }
 
+fn count_of(record: &UsageRecord) -> UsageCount {
+    UsageCount {
+        client: record.client.as_str().into(),
+        ts: record.ts,
+        sums: UsageSums {
+            requests: 1,
+            errors: record.is_failure().into(),
+            prompt_tokens: record.prompt_tokens,
+            cached_tokens: record.cached_tokens,
+            completion_tokens: record.completion_tokens,
+            reasoning_tokens: record.reasoning_tokens,
+            total_tokens: record.total_tokens,
+        },
+    }
+}
+
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -249,6 +330,7 @@ fn millis(time: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::config::UsageLogConfig;
+    use crate::store::ledger::{Clock, LedgerPlace};
     use crate::turn::TurnError;
 
     fn info() -> TurnInfo {
@@ -261,6 +343,7 @@ mod tests {
             effective_model: "gpt-5".into(),
             stream: false,
             prompt_chars: 4,
+            budget: None,
         }
     }
 
@@ -277,6 +360,9 @@ mod tests {
         let sinks = UsageSinks {
             log: log.clone(),
             metrics: Arc::default(),
+            ledger: Ledger::open(&LedgerPlace::Memory, Clock::system())
+                .unwrap()
+                .0,
         };
         for error in [TurnError::Starting, TurnError::Busy] {
             TurnRecorder::new(sinks.clone(), info()).reject(&error.into());

@@ -63,7 +63,7 @@ impl CatalogueId<'_> {
 }
 
 impl Catalogue {
-    /// Builds the catalogue of a deployment whose only model is `name`, with every setting, for tests and benchmarks.
+    /// Builds the catalogue of a deployment with `name` as its only model, with every setting, for tests and benchmarks.
     #[cfg(any(test, feature = "harness"))]
     pub fn of_model(name: &str) -> std::sync::Arc<Self> {
         let efforts = ["low", "medium", "high", "xhigh"].into_iter();

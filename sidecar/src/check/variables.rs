@@ -19,8 +19,9 @@ const PREFIXES: [&str; 5] = ["CODEX_", "PROTO_LOG_", "PROXY_", "SIDECAR_", "TOKE
 pub(super) const PUBLIC_HOST: &str = "PROXY_HOST";
 
 /// Variables that the filter reads; Envoy may be started from the same environment file.
-const FILTER_VARIABLES: [&str; 8] = [
+const FILTER_VARIABLES: [&str; 9] = [
     "PROXY_API_KEY",
+    "PROXY_BUDGET",
     "PROXY_CORS_ALLOWED_ORIGINS",
     "PROXY_ENABLE_CORS",
     PUBLIC_HOST,

@@ -15,7 +15,7 @@ const POLL: Duration = Duration::from_secs(1);
 /// Time after which a credential that Codex could not use is tried again: the check of an access token needs the network.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// The ways to a login, for an operator who reads the log of a first start.
+/// The ways to a login, for the log of a first start.
 const LOGIN_COMMANDS: &str = "`codex login` with this CODEX_HOME and as this user; with Compose: `docker compose exec sidecar codex login --device-auth`";
 
 /// Publishes the login, and logs its kind at each change, until `stop` fires.

@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory, Parser};
 use super::codex_args::{AgentArgs, CodexArgs, ModelArgs, WorkerArgs};
 use super::help;
 use super::listen::Listen;
-use super::values::{StopMode, Timer};
+use super::values::{StateArg, StopMode, Timer, UnavailableArg};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -105,6 +105,19 @@ pub(super) struct RecordArgs {
     /// Usage log, one JSON line per request with its tokens and times; defaults to usage.ndjson in CODEX_HOME.
     #[arg(long, env = "TOKEN_LOG_PATH", value_name = "FILE")]
     pub(super) token_log_path: Option<PathBuf>,
+    /// Place of the tokens that keys with a budget have spent: memory, sqlite: and the path of a file, or redis://HOST,
+    /// which several sidecars share; defaults to state.sqlite3 in CODEX_HOME.
+    #[arg(long, env = "PROXY_STATE", value_name = "PLACE")]
+    pub(super) state: Option<StateArg>,
+    /// Requests of keys with a budget while Redis is away: reject with 503, or allow.
+    #[arg(
+        long,
+        env = "PROXY_STATE_UNAVAILABLE",
+        value_name = "TREATMENT",
+        value_enum,
+        default_value_t = UnavailableArg::Reject
+    )]
+    pub(super) state_unavailable: UnavailableArg,
     /// Size in MiB at which the usage log is rotated to FILE.1, replacing the previous FILE.1; 0 disables rotation.
     #[arg(
         long,

@@ -9,9 +9,9 @@ use super::args::{RawArgs, ToolTailArgs};
 use super::types::{
     AgentLimits, Config, Limits, RecycleLimits, TimerConfig, UsageLogConfig, WarmLimits,
 };
-use super::values::{ModelList, ProfileArg, StopMode};
+use super::values::{ModelList, ProfileArg, StateArg, StopMode, UnavailableArg};
 use crate::catalogue::CatalogueSettings;
-use crate::store::StoreLimits;
+use crate::store::{StatePlace, StoreLimits, Unavailable};
 use crate::turn::{ImageLimits, Profile, ToolBlockTail};
 
 /// The size of a MiB in bytes.
@@ -43,6 +43,16 @@ impl From<RawArgs> for Config {
             usage_log: UsageLogConfig {
                 path: in_home(records.token_log_path, "usage.ndjson"),
                 max_bytes: NonZeroU64::new(records.token_log_max_mib.saturating_mul(MIB)),
+            },
+            state: match records.state {
+                Some(StateArg::Memory) => StatePlace::Memory,
+                Some(StateArg::File(path)) => StatePlace::File(path),
+                Some(StateArg::Redis(address)) => {
+                    StatePlace::Redis(address, records.state_unavailable.into())
+                }
+                None | Some(StateArg::Invalid(_)) => {
+                    StatePlace::File(codex.codex_home.join("state.sqlite3"))
+                }
             },
             protocol_log: records
                 .log_proto
@@ -161,4 +171,13 @@ fn tool_block_tail(flags: &ToolTailArgs) -> Option<ToolBlockTail> {
     };
     let truncates = rule != ToolBlockTail::default() || flags.suppress_tail_after_tools;
     truncates.then_some(rule)
+}
+
+impl From<UnavailableArg> for Unavailable {
+    fn from(arg: UnavailableArg) -> Self {
+        match arg {
+            UnavailableArg::Reject => Self::Reject,
+            UnavailableArg::Allow => Self::Allow,
+        }
+    }
 }

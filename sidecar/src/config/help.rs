@@ -6,6 +6,7 @@ pub(super) const ABOUT: &str = "\
 Runs the Codex child processes of codex-edge and serves the OpenAI API behind Envoy.
 
   sidecar --check                 # validate the configuration and print what would run
+  sidecar key new --id alice      # make an API key; `sidecar key --help` has more
   sidecar --codex-home /var/lib/codex --listen 127.0.0.1:8787
 
 Each flag has an environment variable. A flag overrides its variable, and an empty variable counts as unset. CORS, keys \

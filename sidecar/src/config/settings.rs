@@ -5,9 +5,13 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches};
 
 use super::args;
+use super::values::StateArg;
 
 /// The flag with a secret as its value.
 const SECRET: &str = "conversation_secret";
+
+/// The flag with an address that may have a password.
+const STATE: &str = "state";
 
 /// The value of one flag.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +65,7 @@ fn read_one(argument: &Arg, matches: &ArgMatches) -> Option<Setting> {
         variable: variable(argument)?,
         value: raw_value(matches, id).map(|value| match id {
             SECRET => "[redacted]".to_owned(),
+            STATE => without_password(value),
             _ => value,
         }),
         source: match matches.value_source(id) {
@@ -70,6 +75,14 @@ fn read_one(argument: &Arg, matches: &ArgMatches) -> Option<Setting> {
             _ => SettingSource::Default,
         },
     })
+}
+
+fn without_password(place: String) -> String {
+    match place.parse() {
+        Ok(StateArg::Redis(address)) => format!("{address:?}"),
+        Ok(StateArg::Invalid(_)) => "[redacted]".to_owned(),
+        Ok(StateArg::Memory | StateArg::File(_)) | Err(_) => place,
+    }
 }
 
 fn raw_value(matches: &ArgMatches, id: &str) -> Option<String> {

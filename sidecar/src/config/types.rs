@@ -9,7 +9,7 @@ use clap::ValueEnum;
 
 use super::listen::Listen;
 use crate::catalogue::CatalogueSettings;
-use crate::store::StoreLimits;
+use crate::store::{StatePlace, StoreLimits};
 use crate::turn::{ImageLimits, Profile, ToolBlockTail};
 
 /// The validated configuration.
@@ -21,6 +21,8 @@ pub struct Config {
     pub admin_listen: Option<Listen>,
     /// The usage log.
     pub usage_log: UsageLogConfig,
+    /// Place of the ledger of budgets, and of what several sidecars share.
+    pub state: StatePlace,
     /// File for each line between the sidecar and Codex; `None` disables the protocol log.
     pub protocol_log: Option<PathBuf>,
     /// Whether the endpoints for tests of a deployment are enabled.

@@ -1,6 +1,7 @@
 //! The values of flags that need a parser or a type of their own.
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use clap::ValueEnum;
 
 use super::types::Secret;
 use crate::catalogue::ModelOverride;
+use crate::store::{RedisAddress, RedisAddressError};
 
 /// The default profile.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -36,6 +38,38 @@ impl FromStr for Timer {
             (milliseconds > 0).then(|| Duration::from_millis(milliseconds)),
         ))
     }
+}
+
+/// The place of the sidecar's state.
+#[derive(Debug, Clone)]
+pub(super) enum StateArg {
+    Memory,
+    File(PathBuf),
+    Redis(RedisAddress),
+    /// An error of its own, since clap's would print the password.
+    Invalid(RedisAddressError),
+}
+
+impl FromStr for StateArg {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match (text, text.strip_prefix("sqlite:")) {
+            ("memory", _) => Ok(Self::Memory),
+            (_, Some(path)) if !path.is_empty() => Ok(Self::File(path.into())),
+            _ if RedisAddress::is_meant_by(text) => {
+                Ok(text.parse().map_or_else(Self::Invalid, Self::Redis))
+            }
+            _ => Err("expected memory, sqlite: and the path of a file, or redis://HOST"),
+        }
+    }
+}
+
+/// The treatment of keys with a budget while the state is away.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(super) enum UnavailableArg {
+    Reject,
+    Allow,
 }
 
 /// Accepts a bare TOML key only, because the name becomes part of a dotted key in an argument of Codex.

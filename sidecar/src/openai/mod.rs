@@ -11,6 +11,7 @@ pub mod usage;
 
 pub use request::ignored::IgnoredFields;
 pub use request::image::{check_image_data, check_image_limits};
+pub use response::budget::LimitBody;
 pub(crate) use response::chunk::finish_reason;
 pub use response::delivery::Delivery;
 pub use response::error::{ApiError, Retry};

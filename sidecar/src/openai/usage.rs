@@ -9,11 +9,13 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use time::format_description::well_known::Rfc3339;
-use time::{Date, OffsetDateTime, UtcOffset};
+use time::{Date, OffsetDateTime};
 
+use super::response::budget::{LimitBody, rfc3339};
 use super::response::error::ApiError;
 use super::response::json::to_json;
 use crate::codex::RateLimits;
+use crate::store::ledger::LimitStatus;
 use crate::telemetry::{Interval, Totals, UsageFilter, UsageRecord, UsageTotals};
 
 /// Accepted values of `limit`, in records. Bounds the memory of one response.
@@ -130,6 +132,9 @@ struct UsageTotalsBody<'a> {
     buckets: Option<Vec<UsageBucket<'a>>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     plan: Vec<PlanWindow>,
+    /// The limits of the caller's key.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    budget: Vec<LimitBody>,
 }
 
 #[derive(Serialize)]
@@ -151,7 +156,12 @@ pub struct PlanWindow {
 }
 
 /// Returns the body of `GET /v1/usage`.
-pub fn totals_body(query: &UsageQuery, totals: &UsageTotals, plan: &RateLimits) -> Vec<u8> {
+pub fn totals_body(
+    query: &UsageQuery,
+    totals: &UsageTotals,
+    plan: &RateLimits,
+    budget: &[LimitStatus],
+) -> Vec<u8> {
     let bucket = |(ts, totals): (&u64, _)| UsageBucket {
         ts: rfc3339(*ts),
         totals,
@@ -167,6 +177,7 @@ pub fn totals_body(query: &UsageQuery, totals: &UsageTotals, plan: &RateLimits) 
             .group
             .map(|_| totals.buckets.iter().map(bucket).collect()),
         plan: plan_windows(plan),
+        budget: budget.iter().map(LimitBody::from).collect(),
     })
 }
 
@@ -199,15 +210,6 @@ fn epoch_ms(time: SystemTime) -> u64 {
     since.map_or(0, |since| {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     })
-}
-
-/// Formats a time. One out of the range of RFC 3339, which no record of the sidecar has, becomes the epoch.
-fn rfc3339(ms: u64) -> String {
-    let nanos = i128::from(ms) * 1_000_000;
-    let time = OffsetDateTime::from_unix_timestamp_nanos(nanos)
-        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
-        .to_offset(UtcOffset::UTC);
-    time.format(&Rfc3339).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -278,7 +280,7 @@ mod tests {
             let query = parse(text, true).unwrap();
             let mut all = UsageTotals::default();
             all.buckets.insert(3_600_000, Totals::default());
-            String::from_utf8(totals_body(&query, &all, &RateLimits::default())).unwrap()
+            String::from_utf8(totals_body(&query, &all, &RateLimits::default(), &[])).unwrap()
         };
         let grouped = body_of("group=hour&end=5");
         let start =

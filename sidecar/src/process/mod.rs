@@ -3,6 +3,7 @@
 
 mod agent_processes;
 mod child;
+mod child_end;
 mod folder;
 pub mod orphans;
 mod owner;
@@ -12,6 +13,7 @@ mod registry;
 
 pub use agent_processes::{AgentProcessLimits, AgentProcesses, ExceededLimit, TURN_ENV};
 pub use child::{ChildProcess, ProcessLimits, Program, set_cloexec_on_inherited_descriptors};
+pub use child_end::ChildEnd;
 pub use folder::{OwnedFolder, folder_bytes, remove_folder};
 pub use owner::LockOwner;
 pub use pipes::{Lines, Pipes, Stderr, Stdin};

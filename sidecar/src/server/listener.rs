@@ -124,7 +124,7 @@ impl Listener {
 pub enum SocketState {
     /// The address is free.
     Free,
-    /// The path has a socket whose process has ended: a connect is refused.
+    /// The path has a socket of a process that has ended: a connect is refused.
     Stale,
     /// Another process listens on the address.
     InUse(LockOwner),

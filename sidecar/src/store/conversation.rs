@@ -12,6 +12,8 @@ const OVERHEAD_BYTES: usize = 512;
 /// A request with the output of its response. Later responses that continue from it share the earlier nodes.
 #[derive(Debug)]
 pub struct ConversationNode {
+    /// The id of its response.
+    pub(super) id: Box<str>,
     pub(super) previous: Option<Arc<ConversationNode>>,
     /// The items of the request, then those of the output.
     pub(super) items: Vec<Item>,

@@ -1,11 +1,27 @@
-//! State that outlives a turn: stored responses with their conversations, and reasoning items.
+//! State that outlives a turn: stored responses with their conversations, reasoning items, and the ledger of budgets.
 
+mod archive;
 mod conversation;
+pub mod ledger;
+mod limits;
 mod reasoning;
+mod redis;
+mod response_record;
 mod responses;
+mod shared;
+mod state;
+mod sync;
 #[cfg(test)]
 mod tests;
+mod usage;
 
+pub use archive::ArchiveError;
 pub use conversation::ConversationNode;
+pub use limits::StoreLimits;
 pub use reasoning::{ReasoningCache, ReasoningCollector};
-pub use responses::{ResponseRecord, ResponseStore, RunningResponse, StoreLimits, StoredResponse};
+pub use redis::{RedisAddress, RedisAddressError};
+pub use response_record::ResponseRecord;
+pub use responses::{ResponseStore, RunningResponse, StoredResponse};
+pub use shared::{ArchiveWrite, SharedResponses};
+pub use state::{StatePlace, Unavailable};
+pub use usage::{UsageCount, UsageHour, UsageSums};

@@ -8,31 +8,26 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use lru::LruCache;
 use tokio_util::sync::CancellationToken;
 
+use super::archive::ArchivedResponse;
 use super::conversation::{ByteCounter, ByteReservation, ConversationNode};
+use super::limits::StoreLimits;
+use super::response_record::ResponseRecord;
+use super::shared::{ArchiveWrite, SharedResponses};
 use crate::turn::Item;
-
-/// The limits of the store. Beyond them, the least recently used responses of the client that keeps most are evicted.
-#[derive(Debug, Clone, Copy)]
-pub struct StoreLimits {
-    /// Responses of all clients; `None` stores no response.
-    pub responses: Option<NonZeroUsize>,
-    /// Bytes of the responses and of the conversations that they continue.
-    pub bytes: usize,
-    /// Maximum age of a response; `None` is unlimited.
-    pub age: Option<Duration>,
-}
 
 /// The responses of all clients.
 #[derive(Debug)]
 pub struct ResponseStore {
     limits: StoreLimits,
     pub(super) bytes: ByteCounter,
+    /// `None` keeps the responses in the memory of the process alone.
+    pub(super) shared: Option<SharedResponses>,
     inner: Mutex<StoreInner>,
 }
 
@@ -123,12 +118,19 @@ impl ResponseStore {
         Self {
             limits,
             bytes: Arc::default(),
+            shared: None,
             inner: Mutex::new(StoreInner {
                 stored: LruCache::unbounded(),
                 running: HashMap::new(),
                 clients: HashMap::new(),
             }),
         }
+    }
+
+    /// Keeps the responses in an archive too.
+    #[must_use]
+    pub fn archived_in(self, shared: Option<SharedResponses>) -> Self {
+        Self { shared, ..self }
     }
 
     /// Returns the current response object of a response of `client`.
@@ -152,8 +154,9 @@ impl ResponseStore {
         self.lock().running.contains_key(&key(client, id))
     }
 
-    /// Deletes a response. Conversations that continue from it keep its items. Returns false for an unknown response.
-    pub fn delete(&self, client: &str, id: &str) -> bool {
+    /// Deletes a response of this process. Conversations that continue from it keep its items. Returns false for an
+    /// unknown response.
+    pub(super) fn forget(&self, client: &str, id: &str) -> bool {
         self.lock().stored.pop(&key(client, id)).is_some()
     }
 
@@ -184,7 +187,52 @@ impl ResponseStore {
         RunningResponse {
             store: Arc::clone(self),
             key,
+            is_shared: false,
             cancelled,
+        }
+    }
+
+    /// Adds a response of the archive. The nodes of its conversation that this process has are shared.
+    pub(super) fn import(&self, client: &str, id: &str, archived: ArchivedResponse) {
+        let mut inner = self.lock();
+        let counter = inner.counter(client);
+        let mut missing = Vec::new();
+        let mut node = None;
+        for archived in archived.nodes {
+            node = inner
+                .stored
+                .peek(&key(client, &archived.id))
+                .map(|stored| Arc::clone(&stored.node));
+            if node.is_some() {
+                break;
+            }
+            missing.push(archived);
+        }
+        drop(inner);
+        let reserve = |bytes| ByteReservation::new(bytes, [&self.bytes, &counter]);
+        for archived in missing.into_iter().rev() {
+            let size = archived.items.iter().map(Item::size).sum();
+            node = Some(Arc::new(ConversationNode {
+                id: archived.id.into(),
+                previous: node,
+                input_len: archived.input_len.min(archived.items.len()),
+                items: archived.items,
+                _reservation: reserve(size),
+            }));
+        }
+        if let Some(node) = node {
+            let stored = StoredResponse {
+                since: Instant::now(),
+                _reservation: reserve(archived.document.len()),
+                document: archived.document,
+                node,
+                continuable: archived.continuable,
+            };
+            let stored = Arc::new(stored);
+            let key = key(client, id);
+            self.insert(key.clone(), Arc::clone(&stored));
+            // For the request that asks for it, even where its client keeps most.
+            self.lock().stored.get_or_insert(key, || stored);
         }
     }
 
@@ -205,9 +253,9 @@ impl ResponseStore {
 
     /// Stores a response, and evicts others beyond the limits. The items of an evicted response may be shared with
     /// conversations that continue from it; their bytes are freed with the last of those.
-    fn insert(&self, key: ResponseKey, stored: StoredResponse) {
+    fn insert(&self, key: ResponseKey, stored: Arc<StoredResponse>) {
         let mut inner = self.lock();
-        inner.stored.put(key, Arc::new(stored));
+        inner.stored.put(key, stored);
         let max_responses = self.limits.responses.map_or(0, NonZeroUsize::get);
         // Expired responses of any client first, before a response that its client can still use.
         while inner
@@ -246,22 +294,9 @@ fn key(client: &str, id: &str) -> ResponseKey {
 pub struct RunningResponse {
     store: Arc<ResponseStore>,
     key: ResponseKey,
+    /// Whether the archive has the response while it runs.
+    is_shared: bool,
     cancelled: CancellationToken,
-}
-
-/// The parts of an ended response that are stored.
-#[derive(Debug)]
-pub struct ResponseRecord {
-    /// The response object.
-    pub document: Bytes,
-    /// The node that the conversation continues.
-    pub previous: Option<Arc<ConversationNode>>,
-    /// The items of the request, then those of the output.
-    pub items: Vec<Item>,
-    /// Items of the request.
-    pub input_len: usize,
-    /// Whether a conversation can continue from the response.
-    pub continuable: bool,
 }
 
 impl RunningResponse {
@@ -270,12 +305,24 @@ impl RunningResponse {
         &self.cancelled
     }
 
-    /// Stores the response, and ends it.
-    pub fn store(self, record: ResponseRecord) {
+    /// Lets other sidecars answer with `document` until the response ends: its client polls for it.
+    pub fn announce(&mut self, document: Bytes) {
+        if let Some(shared) = &self.store.shared {
+            shared.begin(&self.key.0, &self.key.1, document);
+            self.is_shared = true;
+        }
+    }
+
+    /// Stores the response, and ends it. Returns the write to the archive, if there is one.
+    pub fn store(mut self, record: ResponseRecord) -> ArchiveWrite {
+        self.is_shared = false;
+        let shared = self.store.shared.as_ref();
+        let write = shared.map(|shared| shared.put(&self.key.0, &self.key.1, &record));
         let size = record.items.iter().map(Item::size).sum();
         let client = self.store.lock().counter(&self.key.0);
         let reserve = |bytes| ByteReservation::new(bytes, [&self.store.bytes, &client]);
         let node = ConversationNode {
+            id: self.key.1.as_str().into(),
             previous: record.previous,
             items: record.items,
             input_len: record.input_len,
@@ -288,7 +335,8 @@ impl RunningResponse {
             node: Arc::new(node),
             continuable: record.continuable,
         };
-        self.store.insert(self.key.clone(), stored);
+        self.store.insert(self.key.clone(), Arc::new(stored));
+        write.unwrap_or_default()
     }
 }
 
@@ -297,6 +345,9 @@ impl Drop for RunningResponse {
         // After `store`, if it was called: a request for the id finds the response in one of the two maps at any time.
         if let Some(running) = self.store.lock().running.remove(&self.key) {
             running.ended.cancel();
+        }
+        if let Some(shared) = self.store.shared.as_ref().filter(|_| self.is_shared) {
+            shared.end(&self.key.0, &self.key.1);
         }
     }
 }

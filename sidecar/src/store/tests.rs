@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::limits::StoreLimits;
 use super::reasoning::{ReasoningCache, ReasoningCollector};
-use super::responses::{ResponseRecord, ResponseStore, StoreLimits};
+use super::response_record::ResponseRecord;
+use super::responses::ResponseStore;
 use crate::turn::{
     Content, Event, Item, Message, ReasoningItem, Role, ToolCall, ToolKind, TurnObserver,
 };
@@ -77,7 +79,7 @@ fn shared_bytes_are_counted_once_and_freed_with_the_last_response() {
     insert(&store, "two", Some("one"), 10);
     let shared = store.bytes.load(Ordering::Relaxed);
     assert!((60_000..70_000).contains(&shared), "{shared}");
-    assert!(store.delete("a", "one"));
+    assert!(store.forget("a", "one"));
     assert_eq!(
         store.stored("a", "two").unwrap().node.conversation().len(),
         2
@@ -105,7 +107,7 @@ fn a_long_conversation_is_dropped_without_recursion() {
     for turn in 1..100_000 {
         insert(&store, &turn.to_string(), Some(&(turn - 1).to_string()), 0);
     }
-    assert!(store.delete("a", "99999"));
+    assert!(store.forget("a", "99999"));
     assert_eq!(store.bytes.load(Ordering::Relaxed), 0);
 }
 
@@ -149,7 +151,7 @@ fn chain_is_charged_to_its_client_after_its_responses_are_deleted() {
     // `b` keeps most of the store in a chain of which a single small response is left.
     insert_for("b", &store, "b0", None, 60_000);
     insert_for("b", &store, "b1", Some("b0"), 10);
-    assert!(store.delete("b", "b0"));
+    assert!(store.forget("b", "b0"));
     insert(&store, "more", None, 25_000);
     assert!(has(&store, "mine") && has(&store, "more"));
     assert!(
@@ -169,9 +171,9 @@ fn chains_with_a_shared_prefix_are_charged_once_until_the_last_is_gone() {
     let bytes = || store.bytes_of("b");
     let all = bytes();
     assert!((60_000..65_000).contains(&all), "{all}");
-    assert!(store.delete("b", "root") && store.delete("b", "left"));
+    assert!(store.forget("b", "root") && store.forget("b", "left"));
     assert!((60_000..all).contains(&bytes()), "{}", bytes());
-    assert!(store.delete("b", "right"));
+    assert!(store.forget("b", "right"));
     assert_eq!(bytes(), 0);
 }
 

@@ -45,6 +45,25 @@ pub struct Gauges<'a> {
     pub child_starts: u64,
     /// The rate limit windows that Codex has reported.
     pub rate_limits: Vec<RateLimitGauge>,
+    /// The limits of keys with a budget.
+    pub budgets: Vec<BudgetGauge>,
+}
+
+/// A limit of a key's budget, in tokens.
+#[derive(Debug, Clone)]
+pub struct BudgetGauge {
+    /// The id of the key.
+    pub client: String,
+    /// Name of the limit, such as `day.output`.
+    pub limit: String,
+    /// Tokens of the limit.
+    pub tokens: u64,
+    /// Tokens that are spent in the current window.
+    pub spent: u64,
+    /// Tokens that are promised to running turns.
+    pub reserved: u64,
+    /// The end of the window, in milliseconds since the Unix epoch.
+    pub resets_at_ms: u64,
 }
 
 /// A window of the Codex plan's rate limits.
@@ -84,6 +103,12 @@ struct WindowLabel {
     window: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BudgetLabels {
+    client: String,
+    limit: String,
+}
+
 /// Returns a registry that lives for one exposition.
 pub(super) fn registry_of(gauges: &Gauges<'_>) -> Registry {
     let mut registry = Registry::default();
@@ -97,6 +122,7 @@ pub(super) fn registry_of(gauges: &Gauges<'_>) -> Registry {
         build(gauges),
     );
     register_rate_limits(prefixed, &gauges.rate_limits);
+    register_budgets(prefixed, &gauges.budgets);
     prefixed.register(
         "log_lines_dropped",
         "Lines of the log that the reader of stderr did not take",
@@ -217,6 +243,39 @@ fn register_rate_limits(registry: &mut Registry, windows: &[RateLimitGauge]) {
         "Time at which a rate limit window of the Codex plan resets",
         Unit::Seconds,
         resets,
+    );
+}
+
+fn register_budgets(registry: &mut Registry, budgets: &[BudgetGauge]) {
+    let mut register = |name: &str, help: &str, value: fn(&BudgetGauge) -> u64| {
+        let family = Family::<BudgetLabels, Gauge>::default();
+        for budget in budgets {
+            let labels = BudgetLabels {
+                client: budget.client.clone(),
+                limit: budget.limit.clone(),
+            };
+            let value = i64::try_from(value(budget)).unwrap_or(i64::MAX);
+            family.get_or_create(&labels).set(value);
+        }
+        registry.register(name, help, family);
+    };
+    register("budget_tokens", "Tokens of a limit of a key", |budget| {
+        budget.tokens
+    });
+    register(
+        "budget_spent_tokens",
+        "Tokens of a limit that are spent in its window",
+        |budget| budget.spent,
+    );
+    register(
+        "budget_reserved_tokens",
+        "Tokens of a limit that are promised to running turns",
+        |budget| budget.reserved,
+    );
+    register(
+        "budget_reset_timestamp_seconds",
+        "Time at which the window of a limit ends",
+        |budget| budget.resets_at_ms / 1000,
     );
 }
 

@@ -1,5 +1,6 @@
 //! Counters and histograms of requests and turns, and their exposition together with the gauges.
-//! The format is OpenMetrics 1.0, which Prometheus reads. Label values come from enums of this crate, never from a client.
+//! The format is OpenMetrics 1.0, which Prometheus reads. Label values come from enums of this crate, never from a client;
+//! budgets alone have the ids of keys, which the operator chooses.
 
 use std::time::Duration;
 
@@ -84,7 +85,7 @@ impl From<&Outcome> for TurnOutcome {
                 FinishReason::Stop | FinishReason::StopSequence(_) => Self::completed,
                 FinishReason::Refused => Self::refused,
                 FinishReason::ToolCalls => Self::tool_calls,
-                FinishReason::Length => Self::length,
+                FinishReason::Length | FinishReason::Budget(_) => Self::length,
                 FinishReason::ContentFilter => Self::content_filter,
             },
             Outcome::Interrupted => Self::interrupted,

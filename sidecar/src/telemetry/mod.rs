@@ -13,7 +13,7 @@ mod usage_record;
 mod usage_table;
 mod usage_totals;
 
-pub use gauges::{Gauges, RateLimitGauge};
+pub use gauges::{BudgetGauge, Gauges, RateLimitGauge};
 pub use stderr_log::StderrLog;
 pub use usage_log::UsageLog;
 pub use usage_record::{TokenSource, UsageRecord};

@@ -146,7 +146,7 @@ impl UsageTotals {
     }
 
     /// Adds the sums of records to the totals and, with an `interval`, to the bucket of `ts`, which is that of them all.
-    pub(super) fn add_sums(&mut self, sums: &Totals, ts: u64, interval: Option<Interval>) {
+    pub fn add_sums(&mut self, sums: &Totals, ts: u64, interval: Option<Interval>) {
         self.totals.add_sums(sums);
         if let Some(interval) = interval {
             let bucket = self.buckets.entry(interval.start(ts)).or_default();

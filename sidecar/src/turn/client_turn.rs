@@ -9,8 +9,11 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::allowance::{AllowanceEnd, OutputAllowance};
 use super::lazy_timer::LazyTimer;
-use super::{Event, FinishReason, Outcome, TruncationRules, Truncator, Turn, TurnOrigin};
+use super::{
+    Event, FinishReason, Outcome, TruncationRules, Truncator, Turn, TurnError, TurnOrigin, Usage,
+};
 
 /// Receives every event of a turn that is sent to its client. Dropped before `Finished`: the client disconnected.
 pub trait TurnObserver: fmt::Debug + Send {
@@ -29,6 +32,12 @@ pub struct ClientTurn {
     /// The tasks that continue turns without their clients; `None` interrupts the turn instead.
     background: Option<TaskTracker>,
     truncator: Option<Truncator>,
+    /// The output that the key's budget allows; `None` is unlimited.
+    allowance: Option<OutputAllowance>,
+    /// The part of an event that waits for the next slice of the allowance.
+    held: Option<Event>,
+    /// The tokens of the model requests that have ended.
+    used: Option<Usage>,
     timer: LazyTimer,
     /// Fires when the client cancels the turn in another request.
     cancelled: Option<CancellationToken>,
@@ -55,6 +64,9 @@ impl ClientTurn {
             turn: Some(turn),
             background,
             truncator: truncates.then(|| Truncator::new(rules)),
+            allowance: None,
+            held: None,
+            used: None,
             timer: LazyTimer::default(),
             cancelled: None,
             ready: VecDeque::new(),
@@ -66,6 +78,13 @@ impl ClientTurn {
     #[must_use]
     pub fn until(mut self, cancelled: CancellationToken) -> Self {
         self.cancelled = Some(cancelled);
+        self
+    }
+
+    /// Ends the turn with [`FinishReason::Budget`] when its output has used up `allowance`.
+    #[must_use]
+    pub fn within(mut self, allowance: Option<OutputAllowance>) -> Self {
+        self.allowance = allowance;
         self
     }
 
@@ -89,12 +108,14 @@ impl ClientTurn {
     async fn read(&mut self) -> Option<()> {
         let deadline = self.truncator.as_ref().and_then(Truncator::deadline);
         let turn = self.turn.as_mut()?;
+        let is_held = self.held.is_some();
         tokio::select! {
             // In this order: a cancelled turn ends even if its child writes without a pause, and text that is ready
             // at the deadline of the truncator still counts.
             biased;
             () = fired(self.cancelled.as_ref()) => self.finish(Outcome::Interrupted),
-            event = turn.next() => self.on_event(event?),
+            more = more_output(self.allowance.as_mut()), if is_held => self.on_more(more),
+            event = turn.next(), if !is_held => self.on_event(event?),
             () = self.timer.until(deadline) => self.expire(),
         }
         Some(())
@@ -133,6 +154,9 @@ impl ClientTurn {
             if let Some(event) = self.next_ready() {
                 return Some(event);
             }
+            if self.held.is_some() {
+                return None;
+            }
             let event = self.turn.as_mut()?.try_next()?;
             self.on_event(event);
         }
@@ -145,8 +169,42 @@ impl ClientTurn {
         Some(event)
     }
 
-    /// Applies the rules to an event.
+    /// Returns the part of an event that the allowance covers, and holds the rest.
+    fn allow(&mut self, event: Event) -> Option<Event> {
+        if let Event::Used(usage) = &event {
+            self.used = Some(*usage);
+        }
+        let Some(allowance) = &mut self.allowance else {
+            return Some(event);
+        };
+        let (allowed, held) = allowance.split(event);
+        self.held = held;
+        allowed
+    }
+
+    /// Continues with the held event, or ends the turn.
+    fn on_more(&mut self, more: Result<(), AllowanceEnd>) {
+        let held = self.held.take();
+        let outcome = match more {
+            // Not to be checked twice.
+            Ok(()) if matches!(held, Some(Event::Used(_))) => return self.ready.extend(held),
+            Ok(()) => return held.into_iter().for_each(|event| self.on_event(event)),
+            Err(AllowanceEnd::Spent(limit)) => Outcome::Completed {
+                stop: FinishReason::Budget(limit),
+                usage: self.used,
+            },
+            Err(AllowanceEnd::Unavailable) => Outcome::Failed(TurnError::LedgerUnavailable),
+        };
+        let flushed = self.truncator.as_mut().map(Truncator::flush);
+        self.push_text(flushed.unwrap_or_default().text);
+        self.finish(outcome);
+    }
+
+    /// Applies the allowance and the rules to an event.
     fn on_event(&mut self, event: Event) {
+        let Some(event) = self.allow(event) else {
+            return;
+        };
         let Some(truncator) = &mut self.truncator else {
             self.ready.push_back(event);
             return;
@@ -160,6 +218,7 @@ impl ClientTurn {
             }
             // These are not part of the text: they pass at once, and text that is held back stays so.
             Event::Heartbeat
+            | Event::Used(_)
             | Event::MessagePhase(_)
             | Event::Reasoning(_)
             | Event::ReasoningPartAdded
@@ -202,6 +261,13 @@ impl ClientTurn {
     }
 }
 
+async fn more_output(allowance: Option<&mut OutputAllowance>) -> Result<(), AllowanceEnd> {
+    match allowance {
+        Some(allowance) => allowance.more().await,
+        None => Ok(()),
+    }
+}
+
 async fn fired(token: Option<&CancellationToken>) {
     match token {
         Some(token) => token.cancelled().await,
@@ -217,19 +283,24 @@ fn notify(observers: &mut [Box<dyn TurnObserver>], event: &Event) {
 
 impl Drop for ClientTurn {
     fn drop(&mut self) {
-        if let (Some(mut turn), Some(background)) = (self.turn.take(), &self.background)
+        if let (Some(turn), Some(background)) = (self.turn.take(), &self.background)
             && !turn.is_over()
         {
-            // The observers go along, so that the usage of the whole turn is recorded.
-            let mut observers = std::mem::take(&mut self.observers);
-            for event in self.ready.drain(..) {
-                notify(&mut observers, &event);
-            }
-            background.spawn(async move {
-                while let Some(event) = turn.next().await {
-                    notify(&mut observers, &event);
-                }
-            });
+            // The observers go along, so that the usage of the whole turn is recorded; so does the allowance.
+            let mut rest = Self {
+                turn: Some(turn),
+                background: None,
+                truncator: None,
+                allowance: self.allowance.take(),
+                held: self.held.take(),
+                used: self.used,
+                timer: LazyTimer::default(),
+                cancelled: None,
+                ready: std::mem::take(&mut self.ready),
+                observers: std::mem::take(&mut self.observers),
+                origin: self.origin.clone(),
+            };
+            background.spawn(async move { while rest.next().await.is_some() {} });
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::allowance::SpentLimit;
 use super::refusal::Refusal;
 
 /// The failure of a turn. `Display` is for the client and never quotes the child's output.
@@ -40,6 +41,26 @@ pub enum TurnError {
         "the token budget in Codex's configuration ended the turn; shorten the request, or ask the operator to raise `features.rollout_budget`"
     )]
     BudgetExceeded,
+    /// The request does not fit into the rest of the key's budget.
+    #[error(
+        "the request does not fit into what is left of this API key's token budget (`{}`); wait until the budget resets, or ask the operator to raise it", limit.name
+    )]
+    KeyBudgetSpent {
+        /// The limit.
+        limit: SpentLimit,
+        /// The time until it resets.
+        retry_after: Duration,
+    },
+    /// The rest of the key's budget is promised to its running turns.
+    #[error(
+        "the running requests of this API key hold what is left of its token budget (`{}`); wait until one of them has ended", .0.name
+    )]
+    KeyBudgetReserved(SpentLimit),
+    /// The ledger of the budgets cannot be read or written.
+    #[error(
+        "the token budget of this API key cannot be checked; try again shortly, or ask the operator, who finds the reason in the sidecar's log"
+    )]
+    LedgerUnavailable,
     /// Too many actions of an agent were denied.
     #[error(
         "Codex ended the turn because too many of its actions were denied; ask for less than the sandbox forbids"

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::allowance::SpentLimit;
 use super::{Phase, ReasoningItem, ToolCall, TurnError};
 
 /// An event of a turn. `Finished` comes once and last.
@@ -25,6 +26,8 @@ pub enum Event {
     ReasoningItem(ReasoningItem),
     /// A call of one of the client's tools.
     ToolCall(ToolCall),
+    /// The tokens of the turn's model requests so far.
+    Used(Usage),
     /// The end of the turn.
     Finished(Outcome),
 }
@@ -37,6 +40,7 @@ impl Event {
             Self::ReasoningItem(item) => item.size(),
             Self::ToolCall(call) => call.size(),
             Self::Heartbeat
+            | Self::Used(_)
             | Self::MessagePhase(_)
             | Self::MessageEnded
             | Self::ReasoningPartAdded
@@ -57,6 +61,7 @@ impl fmt::Debug for Event {
             Self::ReasoningPartAdded => f.write_str("ReasoningPartAdded"),
             Self::ReasoningItem(item) => f.debug_tuple("ReasoningItem").field(item).finish(),
             Self::ToolCall(call) => f.debug_tuple("ToolCall").field(call).finish(),
+            Self::Used(usage) => f.debug_tuple("Used").field(usage).finish(),
             Self::Finished(outcome) => f.debug_tuple("Finished").field(outcome).finish(),
         }
     }
@@ -128,6 +133,8 @@ pub enum FinishReason {
     ToolCalls,
     /// The token limit was reached.
     Length,
+    /// A limit of the key's budget was reached.
+    Budget(SpentLimit),
     /// The provider's content filter ended the output.
     ContentFilter,
 }

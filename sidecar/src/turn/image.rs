@@ -3,10 +3,10 @@
 use std::fmt;
 use std::num::{NonZeroU64, NonZeroUsize};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// An image for the model.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     /// A data URL (RFC 2397).
     pub url: String,
@@ -15,6 +15,7 @@ pub struct Image {
     /// Width times height, from the header of the data.
     pub pixels: u64,
     /// The field of the request that holds the image. `None` for an image of an earlier request, which was checked then.
+    #[serde(skip)]
     pub place: Option<Box<str>>,
 }
 
@@ -25,7 +26,7 @@ impl fmt::Debug for Image {
 }
 
 /// The detail at which a model reads an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Detail {
     /// The provider decides.

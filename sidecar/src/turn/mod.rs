@@ -1,6 +1,7 @@
 //! A turn: a client's request to a model, and the events until its end.
 //! The domain between `openai` and `codex`. It has no wire format and imports no other module of the sidecar.
 
+mod allowance;
 mod client_turn;
 mod digest;
 mod error;
@@ -15,6 +16,9 @@ mod refusal;
 mod request;
 mod truncate;
 
+pub use allowance::{
+    AllowanceEnd, Grant, LimitName, OutputAllowance, OutputBudget, Period, Scope, SpentLimit,
+};
 pub use client_turn::{ClientTurn, TurnObserver};
 pub use digest::{
     AnswerItem, ConversationDigest, Digest, ReasoningPlace, end_of_answer, reasoning_places,

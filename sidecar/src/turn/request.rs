@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::digest::ConversationDigest;
@@ -116,7 +116,7 @@ pub struct ToolNamespace {
 }
 
 /// The form of a tool's calls.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToolKind {
     /// The arguments are JSON.
     #[default]
@@ -162,8 +162,8 @@ impl TurnRequest {
     }
 }
 
-/// An item of the conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An item of the conversation. Serialised as stores keep it, in a form of its own: every field by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Item {
     /// A message.
     Message(Message),
@@ -253,7 +253,7 @@ fn chars_of(contents: &[Content]) -> usize {
 }
 
 /// A tool call, as the model made it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolCall {
     /// The id of the call, from the model.
     pub call_id: String,
@@ -284,7 +284,7 @@ impl fmt::Debug for ToolCall {
 }
 
 /// The output of a tool call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolOutput {
     /// The id of the call.
     pub call_id: String,
@@ -293,7 +293,7 @@ pub struct ToolOutput {
 }
 
 /// The reasoning of the model at one point of the conversation.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReasoningItem {
     /// The parts of the readable summary.
     pub summary: Vec<String>,
@@ -317,7 +317,7 @@ impl ReasoningItem {
 }
 
 /// A message of the conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// The author. Never written into the text, so that text cannot forge a role.
     pub role: Role,
@@ -328,7 +328,7 @@ pub struct Message {
 }
 
 /// The part that a message of the model plays in its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// A remark on the way to the answer.
@@ -349,7 +349,7 @@ impl Phase {
 }
 
 /// The author of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// The application: `system` and `developer` in the OpenAI API.
     Developer,
@@ -360,7 +360,7 @@ pub enum Role {
 }
 
 /// A part of a message. `Debug` shows no content, since prompts must not reach the log.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Content {
     /// Plain text.
     Text(String),

@@ -158,6 +158,11 @@ impl Envoy {
         self.dir.path()
     }
 
+    /// The watched `filter.yaml`.
+    pub fn filter_yaml_path(&self) -> &Path {
+        &self.placement.filter_yaml
+    }
+
     /// Replaces the watched `filter.yaml` by `text`.
     pub fn write_filter_yaml(&self, text: &str) {
         // A rename, so that Envoy never reads half a file.

@@ -133,6 +133,8 @@ pub struct StreamedResponse {
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
+    /// The trailers, once the end was read.
+    pub trailers: Box<HeaderMap>,
     body: Incoming,
     _connection: Connection,
 }
@@ -152,6 +154,7 @@ impl StreamedResponse {
         Self {
             status: head.status,
             headers: head.headers,
+            trailers: Box::default(),
             body,
             _connection: connection,
         }
@@ -163,14 +166,18 @@ impl StreamedResponse {
     /// Fails if the body is cut off.
     pub async fn next(&mut self) -> hyper::Result<Option<Chunk>> {
         while let Some(frame) = deadline(self.body.frame()).await {
-            // HTTP/2 may end a stream with an empty DATA frame.
-            if let Ok(data) = frame?.into_data()
-                && !data.is_empty()
-            {
-                return Ok(Some(Chunk {
-                    at: Instant::now(),
-                    data,
-                }));
+            match frame?.into_data() {
+                // HTTP/2 may end a stream with an empty DATA frame.
+                Ok(data) if data.is_empty() => {}
+                Ok(data) => {
+                    return Ok(Some(Chunk {
+                        at: Instant::now(),
+                        data,
+                    }));
+                }
+                Err(frame) => self
+                    .trailers
+                    .extend(frame.into_trailers().unwrap_or_default()),
             }
         }
         Ok(None)
@@ -188,6 +195,7 @@ impl StreamedResponse {
         Ok(BufferedResponse {
             status: self.status,
             headers: self.headers,
+            trailers: *self.trailers,
             body: body.freeze(),
         })
     }
@@ -200,6 +208,8 @@ pub struct BufferedResponse {
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
+    /// The trailers.
+    pub trailers: HeaderMap,
     /// The body, without its framing.
     pub body: Bytes,
 }

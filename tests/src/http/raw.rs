@@ -58,6 +58,7 @@ fn parse(read: &[u8]) -> Option<BufferedResponse> {
     let mut response = BufferedResponse {
         status,
         headers: headers.collect(),
+        trailers: http::HeaderMap::new(),
         body: Bytes::new(),
     };
     let length = response

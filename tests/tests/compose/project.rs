@@ -15,6 +15,8 @@ pub(crate) const DEV: &[&str] = &["docker-compose.yml", "docker-compose.dev.yml"
 pub(crate) const AGENTS: &[&str] = &["docker-compose.yml", "deploy/docker/agents.yaml"];
 /// The files for one rate limit over several Envoys.
 pub(crate) const RATE_LIMIT: &[&str] = &["docker-compose.yml", "deploy/ratelimit/compose.yaml"];
+/// The files for a state that several sidecars share.
+pub(crate) const FLEET: &[&str] = &["docker-compose.yml", "deploy/fleet/compose.yaml"];
 /// The only variable that a user must set.
 pub(crate) const KEY: &[(&str, &str)] = &[("PROXY_API_KEY", "sk-of-the-compose-tests")];
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use xtask::workspace;
 
 use crate::dockerfile::Dockerfile;
-use crate::project::{AGENTS, DEV, KEY, MAIN, RATE_LIMIT, compose, project, services};
+use crate::project::{AGENTS, DEV, FLEET, KEY, MAIN, RATE_LIMIT, compose, project, services};
 
 #[test]
 fn profiles_select_the_expected_services() {
@@ -159,7 +159,7 @@ fn services_reach_each_other_over_networks() {
 
 #[test]
 fn containers_have_bounds_on_memory_processes_and_logs() {
-    for files in [MAIN, DEV, RATE_LIMIT] {
+    for files in [MAIN, DEV, RATE_LIMIT, FLEET] {
         let project = project(files, &["*"], KEY);
         for (name, service) in services(&project) {
             assert!(service["mem_limit"].is_string(), "{name}");
@@ -171,6 +171,19 @@ fn containers_have_bounds_on_memory_processes_and_logs() {
             assert_eq!(service["ulimits"], Value::Null, "{name}");
         }
     }
+}
+
+#[test]
+fn sidecar_alone_reaches_the_redis_of_the_fleet() {
+    let project = project(FLEET, &["*"], KEY);
+    let sidecar = &project["services"]["sidecar"];
+    assert_eq!(sidecar["environment"]["PROXY_STATE"], "redis://state:6379");
+    let on_network =
+        services(&project).filter(|(_, service)| service["networks"].get("state").is_some());
+    let names: Vec<_> = on_network.map(|(name, _)| name).collect();
+    assert_eq!(names, ["sidecar", "state"]);
+    assert!(sidecar["networks"].get("outbound").is_some());
+    assert_eq!(project["services"]["state"]["ports"], Value::Null);
 }
 
 #[test]

@@ -13,10 +13,16 @@ use crate::stack::{CONFIG, Stack};
 /// Writes a filter.yaml with further keys into the folder of the operator, in place.
 pub(crate) fn write_keys(stack: &Stack<'_>, keys: &Value) {
     let shipped = fs::read_to_string(stack.path("envoy/filter.yaml")).expect("copied");
+    let config = with_keys(&shipped, keys);
+    fs::write(stack.path(CONFIG).join("filter.yaml"), config).expect("the folder is writable");
+}
+
+/// Adds keys to the text of a filter.yaml as it ships.
+pub(crate) fn with_keys(shipped: &str, keys: &Value) -> String {
     let fields = json!({"hold_headers": true, "keys": keys});
     let config = shipped.replace(r#"'{"hold_headers": true}'"#, &format!("'{fields}'"));
     assert_ne!(config, shipped);
-    fs::write(stack.path(CONFIG).join("filter.yaml"), config).expect("the folder is writable");
+    config
 }
 
 pub(crate) fn keys_are_read_again(stack: &Stack<'_>) {

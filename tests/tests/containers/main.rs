@@ -1,13 +1,15 @@
 //! The images and compose files, run in a real container engine: built, started, asked, killed, restarted, stopped.
-//! `engine` says which engine is used, `bases` where the base images come from, `run` in which order the parts run.
+//! `engine` has the engine and the base images, `run` the order of the parts.
 
 mod agents;
-mod bases;
 mod client;
 mod configuration;
 mod development;
 mod engine;
+mod neighbours;
 mod operators;
+mod pod;
 mod run;
+mod shared_limit;
 mod stack;
 mod survival;

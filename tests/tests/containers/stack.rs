@@ -14,9 +14,9 @@ use xtask::command::{bound_to_parent, output};
 use xtask::tools::{Tool, Tools};
 use xtask::workspace;
 
-use crate::bases::Bases;
 use crate::client::{ApiClient, RECOVERY};
-use crate::engine::Engine;
+use crate::engine::{Bases, Engine};
+use crate::shared_limit::OVERLAY;
 
 /// The key in `.env`.
 pub(crate) const KEY: &str = "sk-of-the-container-tests";
@@ -24,6 +24,8 @@ pub(crate) const KEY: &str = "sk-of-the-container-tests";
 const POLL: Duration = Duration::from_millis(200);
 /// The compose file that puts the stand-ins into the place of images from a registry.
 const STANDINS: &str = "standins.yml";
+/// The same for the images of `OVERLAY`.
+const OVERLAY_STANDINS: &str = "standins-ratelimit.yml";
 
 /// The folder of the operator's files.
 pub(crate) const CONFIG: &str = "deploy/docker/config";
@@ -46,7 +48,12 @@ impl<'a> Stack<'a> {
         let dir = TempDir::new().expect("the temporary folder is writable");
         copy_checkout(dir.path());
         if let Some(bases) = bases {
-            fs::write(dir.path().join(STANDINS), standins(bases)).expect("the folder is writable");
+            for (file, text) in [
+                (STANDINS, standins(bases)),
+                (OVERLAY_STANDINS, overlay_standins(bases)),
+            ] {
+                fs::write(dir.path().join(file), text).expect("the folder is writable");
+            }
         }
         let stack = Self {
             engine,
@@ -66,6 +73,9 @@ impl<'a> Stack<'a> {
         if self.has_standins {
             all.push(STANDINS);
         }
+        if self.has_standins && files.contains(&OVERLAY) {
+            all.push(OVERLAY_STANDINS);
+        }
         let example = fs::read_to_string(self.path(".env.example")).expect("copied");
         let mut text = String::new();
         for line in example.lines() {
@@ -78,14 +88,23 @@ impl<'a> Stack<'a> {
             };
             writeln!(text, "{line}").expect("writes to memory do not fail");
         }
-        let project = format!("codex-edge-test-{}", self.port);
         writeln!(
             text,
-            "COMPOSE_PROJECT_NAME={project}\nCOMPOSE_FILE={}",
+            "COMPOSE_PROJECT_NAME={}\nCOMPOSE_FILE={}",
+            self.project(),
             all.join(":")
         )
         .expect("writes to memory do not fail");
         fs::write(self.path(".env"), text).expect("the folder is writable");
+    }
+
+    fn project(&self) -> String {
+        format!("codex-edge-test-{}", self.port)
+    }
+
+    /// The name of the image that Compose has built for a service.
+    pub(crate) fn image(&self, service: &str) -> String {
+        format!("{}-{service}", self.project())
     }
 
     /// Starts the demo without files of the operator. The containers that fit stay.
@@ -263,4 +282,16 @@ fn standins(bases: &Bases) -> String {
     )
     .expect("writes to memory do not fail");
     text
+}
+
+/// The compose file of the stand-ins for the images of `OVERLAY`. The rate limit service is this machine's build, which
+/// runs on the stand-in for Debian, as the two have the same C library or that of the machine is older.
+fn overlay_standins(bases: &Bases) -> String {
+    let service = workspace::target_dir().join("debug/rate-limit-service");
+    let debian = bases.debian();
+    format!(
+        "services:\n  ratelimit:\n    image: {debian}\n    volumes: [\"{}:/bin/ratelimit:ro\"]\n  redis: {{ image: \"{}\" }}\n",
+        service.display(),
+        bases.redis
+    )
 }

@@ -16,7 +16,8 @@ use crate::files::{names, of_workspace, parse, path, text, yaml};
 const VERSIONS: [&str; 2] = ["1.29", "1.37"];
 
 /// The manifests, each with the number of objects in the file.
-const MANIFESTS: [(&str, usize); 7] = [
+const MANIFESTS: [(&str, usize); 8] = [
+    ("fleet/kubernetes.yaml", 4),
     ("kubernetes/autoscaler.yaml", 1),
     ("kubernetes/disruption-budget.yaml", 1),
     ("kubernetes/namespace.yaml", 1),

@@ -4,6 +4,7 @@
 
 mod cloudflare;
 mod files;
+mod fleet;
 mod image;
 mod kubernetes;
 mod lifecycle;

@@ -82,7 +82,9 @@ async fn page_shows_running_and_finished_turns() {
     assert_eq!(ask(&sidecar, "bob", failing).await, 400);
     let held = json!([{"text": "x", "open": true}, {"hold": "the end"}, {"text": "y"}]);
     let mut connection = sidecar.connect().await;
-    let stream = connection.stream(chat("carol", &held, true)).await;
+    let budget = "5h.output=5000,month=100000";
+    let request = with(chat("carol", &held, true), "x-codex-edge-budget", budget);
+    let stream = connection.stream(request).await;
     let mut events = Events::new(stream.expect("a response arrives"));
     events.next_json().await;
 
@@ -109,6 +111,24 @@ async fn page_shows_running_and_finished_turns() {
             .as_str()
             .is_some_and(|text| text.starts_with("5 h window 85 % used, nearly exhausted")),
         "{plan_text}"
+    );
+
+    tab.wait_until("document.querySelectorAll('#budgets tbody tr').length === 2")
+        .await;
+    let budgets = texts(&mut tab, "#budgets tr th, #budgets td:nth-child(-n+4)").await;
+    assert_eq!(
+        budgets.as_array().map(|cells| cells[5..].to_vec()),
+        // Reserved are a first slice of output, and the prompt for the month.
+        Some(vec![
+            json!("carol"),
+            json!("5h.output"),
+            json!("0 of 5,000"),
+            json!("256"),
+            json!("carol"),
+            json!("month"),
+            json!("0 of 100,000"),
+            json!("273"),
+        ])
     );
 
     tab.wait_until("document.querySelectorAll('#requests tbody tr').length === 2")

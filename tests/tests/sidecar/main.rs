@@ -3,6 +3,7 @@
 mod agent;
 mod agent_limits;
 mod body_memory;
+mod budgets;
 mod chats;
 mod encoded_bodies;
 mod error_words;

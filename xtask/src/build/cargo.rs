@@ -8,6 +8,7 @@ use std::process::{self, Command};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use codex_edge::report;
 
 use super::exports::drop_default_callbacks;
 use crate::command::{cargo, output, run};
@@ -34,7 +35,7 @@ pub fn build_filter(args: &FilterArgs) -> Result<()> {
     filter()?;
     let wasm = workspace::filter_wasm();
     match &args.out {
-        None => eprintln!("{}", wasm.display()),
+        None => report!("{}", wasm.display()),
         Some(out) => {
             let out = workspace::absolute(out.clone());
             let parent = out.parent().unwrap_or(Path::new("/"));
@@ -51,7 +52,7 @@ pub fn build_filter(args: &FilterArgs) -> Result<()> {
 /// When the target cannot be added, the filter does not compile, or a file cannot be written.
 pub fn filter() -> Result<()> {
     add_target(WASM_TARGET)?;
-    eprintln!("building the filter");
+    report!("building the filter");
     run(&mut filter_build())?;
     ship_filter()
 }
@@ -93,7 +94,7 @@ fn write_atomically(path: &Path, content: &[u8]) -> std::io::Result<()> {
 /// # Errors
 /// When it does not compile.
 pub fn sidecar() -> Result<()> {
-    eprintln!("building the sidecar");
+    report!("building the sidecar");
     run(&mut cargo(&["build", "--release", "-p", "sidecar"]))
 }
 
@@ -102,9 +103,22 @@ pub fn sidecar() -> Result<()> {
 /// # Errors
 /// When it does not compile.
 pub fn scripted_model() -> Result<()> {
-    eprintln!("building the scripted model");
+    report!("building the scripted model");
     let mut build = cargo(&["build", "--release", "-p", "tests"]);
     run(build.args(["--no-default-features", "--bin", "scripted-model"]))
+}
+
+/// Builds the programs that tests start, as cargo's debug builds. One command, so that their packages are built with the same
+/// features each time.
+///
+/// # Errors
+/// When one does not compile.
+pub fn programs_of_tests() -> Result<()> {
+    let mut build = cargo(&["build", "--locked", "--bins"]);
+    for package in ["codex-edge", "sidecar", "tests"] {
+        build.args(["--package", package]);
+    }
+    run(&mut build)
 }
 
 /// Adds a target of the compiler if it is missing.

@@ -19,7 +19,7 @@ const CALLBACK_PREFIX: &str = "proxy_on_";
 ///
 /// Every other `proxy_on_*` export has the default implementation of the SDK, which returns the value that Envoy assumes
 /// for an absent callback. A test compares this list with the methods of `filter/src/{root,http}_context.rs`.
-pub const CALLBACKS: [&str; 8] = [
+pub const CALLBACKS: [&str; 9] = [
     // The SDK: memory for returned bytes, and its table of contexts.
     "proxy_on_memory_allocate",
     "proxy_on_context_create",
@@ -31,6 +31,7 @@ pub const CALLBACKS: [&str; 8] = [
     "proxy_on_request_body",
     "proxy_on_request_trailers",
     "proxy_on_response_headers",
+    "proxy_on_response_trailers",
 ];
 
 /// Returns the module without the callbacks that are not in [`CALLBACKS`].

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use codex_edge::report;
 
 use crate::workspace;
 
@@ -36,7 +37,7 @@ pub(super) fn images() -> Result<()> {
     for (file, image) in &unpinned {
         let shown = file.display();
         if BY_TAG_ALONE.contains(&image.as_str()) {
-            eprintln!("pinned by a tag alone: {image} in {shown}");
+            report!("pinned by a tag alone: {image} in {shown}");
         } else {
             faults.push(format!("{image} in {shown} has no digest"));
         }

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
+use codex_edge::report;
 
 use super::style::{self, StyleArgs};
 use super::{envoy, images};
@@ -52,9 +53,9 @@ fn check_all() -> Result<()> {
     tools.fetch(&[Tool::Envoy, Tool::CargoDeny])?;
     let mut failed = Vec::new();
     let mut check = |name: &'static str, run: &dyn Fn() -> Result<()>| {
-        eprintln!("checking {name}");
+        report!("checking {name}");
         if let Err(error) = run() {
-            eprintln!("{error:#}");
+            report!("{error:#}");
             failed.push(name);
         }
     };

@@ -3,10 +3,12 @@
 //! for which a static glibc would load libraries.
 
 use std::env::consts::ARCH;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, ensure};
+use codex_edge::report;
 
 use crate::command::{cargo, output, run};
 use crate::{build, workspace};
@@ -46,10 +48,8 @@ impl LinuxTarget {
 /// Builds the programs as they are released, and returns their paths.
 pub(super) fn build_static(target: &LinuxTarget) -> Result<Vec<PathBuf>> {
     build::add_target(&target.name)?;
-    let folder = workspace::target_dir().join(&target.name).join("dist");
-    let mut programs = Vec::new();
     for (name, package) in PROGRAMS {
-        eprintln!("building {name}");
+        report!("building {name}");
         // Without default features, the package of the scripted model has no wasm engine.
         let mut build = cargo(&[
             "build",
@@ -74,29 +74,34 @@ pub(super) fn build_static(target: &LinuxTarget) -> Result<Vec<PathBuf>> {
             build.env(target.variable("LINKER"), linker);
         }
         run(&mut build)?;
-        let program = folder.join(name);
-        ensure_static(&program)?;
-        programs.push(program);
+    }
+    let programs = paths(&workspace::target_dir().join(&target.name).join("dist"));
+    for program in &programs {
+        ensure_static(program)?;
     }
     Ok(programs)
 }
 
-/// Builds the programs as the tests do, which have built most of their parts.
+/// Builds the programs as the tests do, which have built most of their parts, and removes what a debugger needs: three
+/// quarters of each.
 pub(super) fn build_debug() -> Result<Vec<PathBuf>> {
-    let folder = workspace::target_dir().join("debug");
-    let mut programs = Vec::new();
-    for (name, package) in PROGRAMS {
-        run(&mut cargo(&[
-            "build",
-            "--locked",
-            "--package",
-            package,
-            "--bin",
-            name,
-        ]))?;
-        programs.push(folder.join(name));
+    build::programs_of_tests()?;
+    let stripped = workspace::target_dir().join("debug/dist");
+    fs::create_dir_all(&stripped)?;
+    let programs = paths(&stripped);
+    for (built, program) in paths(&workspace::target_dir().join("debug"))
+        .iter()
+        .zip(&programs)
+    {
+        let mut strip = Command::new("strip");
+        strip.arg("--strip-debug").arg("-o").args([program, built]);
+        run(&mut strip)?;
     }
     Ok(programs)
+}
+
+fn paths(folder: &Path) -> Vec<PathBuf> {
+    PROGRAMS.iter().map(|(name, _)| folder.join(name)).collect()
 }
 
 /// Fails for a program that a dynamic linker starts.

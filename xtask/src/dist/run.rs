@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
+use codex_edge::report;
 
 use super::archive::{self, gzip};
 use super::bundle::Bundle;
@@ -64,7 +65,7 @@ pub fn dist(args: &DistArgs) -> Result<()> {
     write(&out.join(format!("{name}.cdx.json")), &bill)?;
     write_filter(&out)?;
     sums::write(&out)?;
-    eprintln!("{}: version {VERSION} for {arch}", out.display());
+    report!("{}: version {VERSION} for {arch}", out.display());
     Ok(())
 }
 

@@ -4,7 +4,8 @@
 use std::process::Command;
 
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
+use codex_edge::report;
 use nix::unistd::Uid;
 
 use super::need::{Need, Part, missing};
@@ -46,18 +47,24 @@ impl InstallArgs {
 /// # Errors
 /// When the installation fails, or this user may not install; the message then has the command that does.
 pub fn prepare(args: &InstallArgs) -> Result<()> {
-    let missing = missing(&args.without);
-    if missing.is_empty() {
+    let is_root = Uid::effective().is_root();
+    let forbidden: Vec<_> = Part::value_variants()
+        .iter()
+        .filter(|part| !is_root && part.needs_root() && !args.without.contains(part))
+        .copied()
+        .collect();
+    let left_out = [&args.without[..], &forbidden].concat();
+    let missing = missing(&left_out);
+    if missing.is_empty() && forbidden.is_empty() {
         return Ok(());
     }
     for need in &missing {
-        eprintln!("missing: {}", need.title());
+        report!("missing: {}", need.title());
     }
     let packages = packages(&missing);
     let has_apt = output(Command::new("apt-get").arg("--version")).is_ok();
-    let is_root = Uid::effective().is_root();
-    if !has_apt || !(is_root || args.install) {
-        bail!(advice(&packages, has_apt));
+    if !has_apt || !(is_root || args.install) || !forbidden.is_empty() {
+        bail!(advice(&packages, has_apt, &forbidden, &left_out));
     }
     let mut install = Command::new(if is_root { "sh" } else { "sudo" });
     if !is_root {
@@ -73,20 +80,46 @@ pub fn prepare(args: &InstallArgs) -> Result<()> {
 }
 
 fn packages(missing: &[&Need]) -> Vec<&'static str> {
-    let all = missing.iter().flat_map(|need| need.packages);
-    all.copied().collect()
+    let mut packages: Vec<_> = missing.iter().flat_map(|need| need.packages).collect();
+    packages.dedup();
+    packages.into_iter().copied().collect()
 }
 
-/// Returns the command that installs the packages, or their names where apt-get does not exist.
-fn advice(packages: &[&str], has_apt: bool) -> String {
-    let names = packages.join(" ");
-    let hint = "or leave parts out: `cargo xtask test --without PART,...`";
-    if !has_apt {
-        return format!("install what Debian packages as {names}, {hint}");
+/// Returns the command that installs the packages, or their names where apt-get does not exist. The command leaves out the
+/// parts that this user may not run.
+fn advice(packages: &[&str], has_apt: bool, forbidden: &[Part], left_out: &[Part]) -> String {
+    let mut command = "cargo xtask test".to_owned();
+    let mut remarks = Vec::new();
+    if !packages.is_empty() && has_apt {
+        command += " --install";
+        let names = packages.join(" ");
+        remarks.push(format!("sudo asks for `apt-get install {names}`"));
     }
-    format!(
-        "run `cargo xtask test --install`, which asks sudo for `apt-get install {names}`, {hint}"
-    )
+    if !left_out.is_empty() {
+        command = command + " --without " + &names_of(left_out);
+    }
+    if !forbidden.is_empty() {
+        remarks.push(format!("root alone can run {}", names_of(forbidden)));
+    }
+    let hint = match left_out {
+        [] => "; --without PART,... leaves parts out",
+        _ => "",
+    };
+    let why = remarks.join("; ");
+    if has_apt || packages.is_empty() {
+        return format!("run `{command}` ({why}{hint})");
+    }
+    let names = packages.join(" ");
+    let in_brackets = match &why[..] {
+        "" => String::new(),
+        _ => format!(" ({why})"),
+    };
+    format!("install what Debian packages as {names}, then run `{command}`{in_brackets}{hint}")
+}
+
+fn names_of(parts: &[Part]) -> String {
+    let names: Vec<_> = parts.iter().map(|part| part.name()).collect();
+    names.join(",")
 }
 
 #[cfg(test)]
@@ -94,20 +127,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn advice_names_one_command_and_a_way_without() {
-        let text = advice(&["nginx", "chromium"], true);
-        assert!(
-            text.starts_with("run `cargo xtask test --install`"),
-            "{text}"
-        );
-        assert!(
-            text.contains("install nginx chromium`") && text.contains("--without"),
-            "{text}"
-        );
-        let text = advice(&["nginx"], false);
-        assert!(
-            text.starts_with("install what Debian packages as nginx"),
-            "{text}"
-        );
+    fn advice_is_one_command_for_this_user_and_machine() {
+        let root_only = [Part::Compose];
+        for (packages, has_apt, forbidden, expected) in [
+            (
+                &["nginx", "chromium"][..],
+                true,
+                &[][..],
+                "run `cargo xtask test --install` (sudo asks for `apt-get install nginx chromium`; --without PART,... leaves parts out)",
+            ),
+            (
+                &["nginx"],
+                true,
+                &root_only,
+                "run `cargo xtask test --install --without compose` (sudo asks for `apt-get install nginx`; root alone can run compose)",
+            ),
+            (
+                &[],
+                true,
+                &root_only,
+                "run `cargo xtask test --without compose` (root alone can run compose)",
+            ),
+            (
+                &["nginx"],
+                false,
+                &[],
+                "install what Debian packages as nginx, then run `cargo xtask test`; --without PART,... leaves parts out",
+            ),
+            (
+                &["nginx"],
+                false,
+                &root_only,
+                "install what Debian packages as nginx, then run `cargo xtask test --without compose` (root alone can run compose)",
+            ),
+        ] {
+            assert_eq!(advice(packages, has_apt, forbidden, forbidden), expected);
+        }
     }
 }

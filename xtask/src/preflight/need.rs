@@ -1,5 +1,7 @@
 //! The needs of the tests: a probe, and the packages of Debian that meet it.
 
+use std::env;
+use std::ffi::OsString;
 use std::process::{Command, Stdio};
 
 use clap::ValueEnum;
@@ -9,12 +11,16 @@ use clap::ValueEnum;
 pub enum Part {
     /// The pages and the web client in Chromium
     Browser,
+    /// The images and compose files, in a container engine: that of DOCKER_HOST, else one that root starts
+    Compose,
     /// The filter's OCI image, read by skopeo
     Image,
     /// nginx in front of Envoy, and as the service that checks keys
     Nginx,
     /// The alerts and the scrape configuration, in Prometheus
     Prometheus,
+    /// Redis as the store of several sidecars
+    Redis,
     /// The units, verified by systemd-analyze
     Systemd,
     /// The instruction counts, under Valgrind
@@ -22,13 +28,20 @@ pub enum Part {
 }
 
 impl Part {
+    /// Whether only root can run the tests of the part on this machine.
+    pub(super) fn needs_root(self) -> bool {
+        self == Self::Compose && !is_set(ENGINE)
+    }
+
     /// Returns the name on the command line.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Browser => "browser",
+            Self::Compose => "compose",
             Self::Image => "image",
             Self::Nginx => "nginx",
             Self::Prometheus => "prometheus",
+            Self::Redis => "redis",
             Self::Systemd => "systemd",
             Self::Valgrind => "valgrind",
         }
@@ -41,6 +54,7 @@ impl Part {
                 ("end_to_end", "clients::browser::"),
                 ("end_to_end", "status_page::"),
             ],
+            Self::Compose => &[("containers", "run::")],
             Self::Image => &[
                 ("deploy", "image::manifest_has_the_media_types"),
                 ("deploy", "image::modified_layer_fails"),
@@ -50,11 +64,18 @@ impl Part {
                 ("end_to_end", "docs::deployment::"),
             ],
             Self::Prometheus => &[("compose", "prometheus::")],
+            Self::Redis => &[
+                ("end_to_end", "fleet::"),
+                (SIDECAR_LIB, "store::ledger::redis::tests::"),
+            ],
             Self::Systemd => &[("deploy", "systemd::")],
             Self::Valgrind => &[],
         }
     }
 }
+
+/// The unit tests of the sidecar.
+const SIDECAR_LIB: &str = "sidecar (lib)";
 
 /// A probe, which is a command that succeeds where the need is met.
 #[derive(Debug)]
@@ -64,7 +85,12 @@ pub(super) struct Need {
     pub(super) packages: &'static [&'static str],
     /// `None` for a need of every part.
     part: Option<Part>,
+    /// A variable that names something else in the place of the program.
+    replaced_by: Option<&'static str>,
 }
+
+/// The address of a container engine, for its clients.
+const ENGINE: &str = "DOCKER_HOST";
 
 const NEEDS: &[Need] = &[
     need(&["cc", "--version"], &["gcc", "libc6-dev"], None),
@@ -96,6 +122,11 @@ const NEEDS: &[Need] = &[
     ),
     need(&["skopeo", "--version"], &["skopeo"], Some(Part::Image)),
     need(
+        &["redis-server", "--version"],
+        &["redis-server"],
+        Some(Part::Redis),
+    ),
+    need(
         &["systemd-analyze", "--version"],
         &["systemd"],
         Some(Part::Systemd),
@@ -105,6 +136,29 @@ const NEEDS: &[Need] = &[
         &["prometheus"],
         Some(Part::Prometheus),
     ),
+    need(
+        &["docker", "--version"],
+        &["docker.io"],
+        Some(Part::Compose),
+    ),
+    need(
+        &["dockerd", "--version"],
+        &["docker.io"],
+        Some(Part::Compose),
+    )
+    .replaced_by(ENGINE),
+    need(
+        &["iptables", "--version"],
+        &["iptables"],
+        Some(Part::Compose),
+    )
+    .replaced_by(ENGINE),
+    need(
+        &["debootstrap", "--version"],
+        &["debootstrap"],
+        Some(Part::Compose),
+    )
+    .replaced_by(ENGINE),
 ];
 
 const fn need(
@@ -116,6 +170,7 @@ const fn need(
         probe,
         packages,
         part,
+        replaced_by: None,
     }
 }
 
@@ -127,13 +182,22 @@ pub(super) fn missing(left_out: &[Part]) -> Vec<&'static Need> {
 }
 
 impl Need {
+    const fn replaced_by(mut self, variable: &'static str) -> Self {
+        self.replaced_by = Some(variable);
+        self
+    }
+
     fn is_met(&self) -> bool {
+        if self.replaced_by.is_some_and(is_set) {
+            return true;
+        }
         let [program, arguments @ ..] = self.probe else {
             return true;
         };
         let mut command = Command::new(program);
         command
             .args(arguments)
+            .env("PATH", search_path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
@@ -146,6 +210,17 @@ impl Need {
         let part = self.part.map(|part| format!(" (part {})", part.name()));
         format!("`{program}`{}", part.unwrap_or_default())
     }
+}
+
+/// `PATH` with the folders of the administrator's programs, which Debian's users do not have.
+fn search_path() -> OsString {
+    let mut path = env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
+    path
+}
+
+fn is_set(variable: &str) -> bool {
+    env::var_os(variable).is_some_and(|value| !value.is_empty())
 }
 
 #[cfg(test)]
@@ -161,7 +236,11 @@ mod tests {
             assert_eq!(clap_name.get_name(), part.name());
             for (binary, path) in part.tests() {
                 let (module, test) = path.rsplit_once("::").expect("a path of a module");
-                let file = format!("tests/tests/{binary}/{}.rs", module.replace("::", "/"));
+                let folder = match *binary {
+                    SIDECAR_LIB => "sidecar/src".to_owned(),
+                    binary => format!("tests/tests/{binary}"),
+                };
+                let file = format!("{folder}/{}.rs", module.replace("::", "/"));
                 let text = std::fs::read_to_string(workspace::root().join(&file))
                     .unwrap_or_else(|error| panic!("{file}: {error}"));
                 assert!(text.contains(&format!("fn {test}")), "{file} {test}");

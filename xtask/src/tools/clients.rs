@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use codex_edge::report;
 
 use super::{archive, store};
 use crate::command::output;
@@ -19,7 +20,7 @@ pub(super) fn install_python(dir: &Path) -> Result<()> {
     // A virtual environment is bound to its Python version and its path.
     let stamp = format!("{sum} {} {}", python.trim(), dir.display());
     store::complete(dir, &stamp, |dir| {
-        eprintln!("installing the Python clients");
+        report!("installing the Python clients");
         archive::require_pip()?;
         // Without its own pip the environment is created quickly; the machine's pip fills it.
         output(
@@ -48,7 +49,7 @@ pub(super) fn install_node(dir: &Path) -> Result<()> {
     let source = workspace::root().join("tests/clients/node");
     let stamp = archive::sha256_hex(&source.join("package-lock.json"))?;
     store::complete(dir, &stamp, |dir| {
-        eprintln!("installing the Node clients");
+        report!("installing the Node clients");
         for file in ["package.json", "package-lock.json"] {
             fs::copy(source.join(file), dir.join(file))?;
         }

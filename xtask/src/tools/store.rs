@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use codex_edge::report;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
@@ -20,7 +21,7 @@ pub(super) fn lock(dir: &Path) -> Result<Flock<File>> {
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(lock),
         Err((file, Errno::EWOULDBLOCK)) => {
-            eprintln!(
+            report!(
                 "waiting for another process that fetches into {}",
                 dir.display()
             );

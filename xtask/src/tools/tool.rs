@@ -8,7 +8,7 @@ use super::pins::{PINS, Pin, Tool};
 
 impl Tool {
     /// Every tool.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Envoy,
         Self::EnvoyOldest,
         Self::Codex,
@@ -18,6 +18,7 @@ impl Tool {
         Self::Traefik,
         Self::Compose,
         Self::Hadolint,
+        Self::Zizmor,
     ];
 
     /// The name of the tool's link in `.tools/bin`.
@@ -32,6 +33,7 @@ impl Tool {
             Self::Traefik => "traefik",
             Self::Compose => "docker-compose",
             Self::Hadolint => "hadolint",
+            Self::Zizmor => "zizmor",
         }
     }
 

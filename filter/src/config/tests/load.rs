@@ -300,7 +300,7 @@ fn each_mistake_is_reported_with_its_place() {
         ),
         (
             r#"{"keys": [{"id": "a", "key": "k", "modles": []}]}"#,
-            "keys[0].modles: unknown field; known are id, sha256, key, models, rate_limit, expires_at, disabled, admin, profile",
+            "keys[0].modles: unknown field; known are id, sha256, key, models, rate_limit, budget, expires_at, disabled, admin, profile",
         ),
         (
             r#"{"keys": [{"id": "a", "key": "k", "models": []}]}"#,

@@ -40,6 +40,7 @@ export function showStatus(status) {
   showThreads(status.threads);
   $('plan').replaceChildren(...status.plan.map(planWindow));
   $('plan-empty').hidden = status.plan.length > 0;
+  showBudgets(status.budgets);
 }
 
 /** Shows the overall state, with a remedy if the state needs one. */
@@ -97,6 +98,18 @@ function planWindow({ window: name, used_percent: used, length_secs: length, res
   setMeter(meter, used, 100, level);
   const text = ` ${count(Math.round(used))} % used${remark}`;
   return element('li', {}, element('b', {}, title), text, meter, element('small', {}, resets ? resetText(resets) : ''));
+}
+
+function showBudgets(budgets) {
+  const rows = budgets.flatMap(({ client, limits }) => limits.map((limit) => budgetRow(client, limit)));
+  $('budgets').hidden = rows.length === 0;
+  $('budgets').querySelector('tbody').replaceChildren(...rows);
+}
+
+function budgetRow(client, { limit, tokens, spent, reserved, resets_at: resets }) {
+  const remark = spent >= tokens ? element('span', { class: 'bad' }, ', exhausted') : '';
+  const cells = [[limit], [`${count(spent)} of ${count(tokens)}`, remark], [count(reserved)], [resetText(resets)]];
+  return element('tr', {}, element('th', { scope: 'row' }, client), ...cells.map((parts) => element('td', {}, ...parts)));
 }
 
 function resetText(at) {

@@ -76,7 +76,7 @@ impl ContentBlocks {
     /// Passes the steps of an event to `write`.
     pub(super) fn on_event(&mut self, event: &Event, write: &mut impl FnMut(BlockStep<'_>)) {
         match event {
-            Event::Heartbeat | Event::MessagePhase(_) => {}
+            Event::Heartbeat | Event::Used(_) | Event::MessagePhase(_) => {}
             Event::Text(delta) => self.on_text(delta, write),
             Event::MessageEnded => self.close_text(write),
             Event::Reasoning(delta) => self.on_reasoning(delta, write),

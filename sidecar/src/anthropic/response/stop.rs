@@ -3,15 +3,19 @@
 
 use serde::Serialize;
 
+use crate::openai::response::budget::SpentBudget;
 use crate::openai::response::options::REFUSAL_TEXT;
 use crate::turn::FinishReason;
 
 /// The fields about the end, in a message and in the event `message_delta`.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct StopFields<'a> {
     stop_reason: &'static str,
     stop_sequence: Option<&'a str>,
     stop_details: Option<RefusalDetails>,
+    /// The limit of the key that ended the answer, an extension.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<SpentBudget>,
 }
 
 /// The details of a refusal.
@@ -31,7 +35,7 @@ impl<'a> StopFields<'a> {
             FinishReason::Stop => ("end_turn", None),
             FinishReason::StopSequence(_) => ("stop_sequence", None),
             FinishReason::ToolCalls => ("tool_use", None),
-            FinishReason::Length => ("max_tokens", None),
+            FinishReason::Length | FinishReason::Budget(_) => ("max_tokens", None),
             FinishReason::Refused => ("refusal", Some(REFUSAL_TEXT)),
             FinishReason::ContentFilter => ("refusal", Some(FILTERED)),
         };
@@ -47,6 +51,7 @@ impl<'a> StopFields<'a> {
                 category: None,
                 explanation,
             }),
+            budget: SpentBudget::of(reason),
         }
     }
 }

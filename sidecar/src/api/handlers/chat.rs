@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 
 use super::check_images::check_images;
 use super::parse_body::parse_body;
+use super::sync_references::sync_references;
 use crate::api::body::{self, RequestBody};
 use crate::api::request::RequestContext;
 use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json, thread_header};
@@ -23,6 +24,7 @@ pub(in crate::api) async fn create(
     body: &mut Incoming,
 ) -> Result<Response<BoxedBody>, ApiError> {
     let body = body::read(state, context, body).await?;
+    sync_references(state, context, &body).await?;
     let (mut turn, mut options) = parse_body(state, context, body, parse).await?;
     check_prompt(state, options.prompt_chars, "messages")?;
     check_images(state, &mut turn).await?;

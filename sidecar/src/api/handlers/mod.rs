@@ -8,4 +8,5 @@ pub(super) mod messages;
 pub(super) mod models;
 mod parse_body;
 pub(super) mod responses;
+mod sync_references;
 pub(super) mod usage;

@@ -5,9 +5,9 @@ use http::{HeaderValue, Response, StatusCode};
 
 use crate::anthropic;
 use crate::anthropic::models::PageQuery;
-use crate::api::dialect::Dialect;
 use crate::api::request::RequestContext;
 use crate::api::response::{BoxedBody, json};
+use crate::api::route::Dialect;
 use crate::api::state::AppState;
 use crate::openai::ApiError;
 

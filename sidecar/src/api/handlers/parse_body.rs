@@ -11,7 +11,7 @@ use crate::openai::ApiError;
 
 /// Largest body that is parsed where it was read. One of 16 MiB takes a core tens of milliseconds, and all other streams of
 /// the thread would wait for it.
-const MAX_BYTES_IN_PLACE: usize = 256 << 10;
+pub(super) const MAX_BYTES_IN_PLACE: usize = 256 << 10;
 
 /// Returns the result of `parse`.
 ///

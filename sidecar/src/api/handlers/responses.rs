@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::check_images::check_images;
 use super::parse_body::parse_body;
+use super::sync_references::sync_references;
 use crate::api::body::{self, RequestBody};
 use crate::api::request::RequestContext;
 use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json, thread_header};
@@ -34,13 +35,14 @@ pub(in crate::api) async fn create(
     body: &mut Incoming,
 ) -> Result<Response<BoxedBody>, ApiError> {
     let body = body::read(state, context, body).await?;
+    sync_references(state, context, &body).await?;
     let (mut turn, spec) = parse_body(state, context, body, parse).await?;
     let options = &spec.options;
     check_prompt(state, options.prompt_chars, "input")?;
     check_images(state, &mut turn).await?;
     let (delivery, mut ignored) = (options.delivery, options.ignored.clone());
     let info =
-        turn_info(context, &turn, &options.model_id, options.prompt_chars).with_delivery(delivery);
+        turn_info(context, &turn, &options.model_id, options.prompt_chars)?.with_delivery(delivery);
     let rules = &options.truncation;
     let mut turn = start(state, turn, delivery, rules, info, Vec::new()).await?;
     let writer = ResponseWriter::new(spec, &state.responses, context.client());
@@ -115,13 +117,13 @@ fn stored_by<'a>(state: &'a AppState, context: RequestContext<'a>) -> ClientResp
     }
 }
 
-pub(in crate::api) fn delete(
+pub(in crate::api) async fn delete(
     state: &AppState,
     context: RequestContext<'_>,
     id: &str,
 ) -> Result<Response<BoxedBody>, ApiError> {
     let ClientResponses { store, client } = stored_by(state, context);
-    if store.delete(client, id) {
+    if store.delete(client, id).await? {
         Ok(json(StatusCode::OK, responses::deleted(id)))
     } else if store.is_running(client, id) {
         let text = "The response is still in progress; cancel it first.";
@@ -131,7 +133,7 @@ pub(in crate::api) fn delete(
     }
 }
 
-pub(in crate::api) fn retrieve(
+pub(in crate::api) async fn retrieve(
     state: &AppState,
     context: RequestContext<'_>,
     id: &str,
@@ -144,20 +146,22 @@ pub(in crate::api) fn retrieve(
         let text = "`stream` is not supported for a stored response; leave it out.";
         return Err(ApiError::unsupported("stream", text));
     }
-    let document = store
-        .document(client, id)
+    let running_elsewhere = store.sync(client, id).await?;
+    let document = running_elsewhere
+        .or_else(|| store.document(client, id))
         .ok_or_else(|| ApiError::response_not_found(id))?;
     Ok(json(StatusCode::OK, document))
 }
 
-pub(in crate::api) fn input_items(
+pub(in crate::api) async fn input_items(
     state: &AppState,
     context: RequestContext<'_>,
     id: &str,
 ) -> Result<Response<BoxedBody>, ApiError> {
     let ClientResponses { store, client } = stored_by(state, context);
     let page = Page::parse(context.query())?;
-    if store.is_running(client, id) {
+    let running_elsewhere = store.sync(client, id).await?;
+    if store.is_running(client, id) || running_elsewhere.is_some() {
         let text = "The response is still in progress; try again when it has ended.";
         return Err(ApiError::invalid(text));
     }
@@ -175,10 +179,11 @@ pub(in crate::api) async fn cancel(
     id: &str,
 ) -> Result<Response<BoxedBody>, ApiError> {
     let ClientResponses { store, client } = stored_by(state, context);
-    // After the timeout the document still says `in_progress`, which is true.
+    // After the timeout the document still says `in_progress`, which is true; so does that of a turn of another sidecar.
     timeout(CANCEL_TIMEOUT, store.cancel(client, id)).await.ok();
-    let document = store
-        .document(client, id)
+    let running_elsewhere = store.sync(client, id).await?;
+    let document = running_elsewhere
+        .or_else(|| store.document(client, id))
         .ok_or_else(|| ApiError::response_not_found(id))?;
     Ok(json(StatusCode::OK, document))
 }

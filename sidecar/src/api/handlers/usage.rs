@@ -6,18 +6,26 @@ use std::time::SystemTime;
 
 use http::{Response, StatusCode};
 
+use crate::api::budget::limits;
 use crate::api::request::RequestContext;
 use crate::api::response::{BoxedBody, json};
 use crate::api::state::AppState;
 use crate::openai::ApiError;
 use crate::openai::usage::{self, UsageQuery, UsageReader};
+use crate::store::UsageHour;
+use crate::store::ledger::LimitStatus;
+use crate::telemetry::{Totals, UsageFilter, UsageTotals};
 
 pub(in crate::api) async fn totals(
     state: &AppState,
     context: RequestContext<'_>,
 ) -> Result<Response<BoxedBody>, ApiError> {
     let query = UsageQuery::parse(context.query(), reader(context), SystemTime::now())?;
-    Ok(json(StatusCode::OK, state.usage_totals(&query).await?))
+    let budget = limits(state, context).await;
+    Ok(json(
+        StatusCode::OK,
+        state.usage_totals(&query, &budget).await?,
+    ))
 }
 
 pub(in crate::api) async fn records(
@@ -36,20 +44,28 @@ fn reader(context: RequestContext<'_>) -> UsageReader<'_> {
 }
 
 impl AppState {
-    /// Returns the totals that `query` asks for, as JSON.
+    /// Returns the totals that `query` asks for, and the limits of the caller's key, as JSON.
     ///
     /// # Errors
     /// The usage log cannot be read.
-    pub async fn usage_totals(&self, query: &UsageQuery) -> Result<Vec<u8>, ApiError> {
-        let log = &self.sinks.log;
-        let totals = log
-            .totals(&query.filter, query.group)
-            .await
-            .map_err(|error| unreadable(&error))?;
+    pub async fn usage_totals(
+        &self,
+        query: &UsageQuery,
+        budget: &[LimitStatus],
+    ) -> Result<Vec<u8>, ApiError> {
+        let UsageFilter { client, .. } = &query.filter;
+        let totals = match self.sinks.ledger.usage(client.as_deref()).await {
+            Some(hours) => fleet_totals(&hours?, query),
+            None => {
+                let totals = self.sinks.log.totals(&query.filter, query.group).await;
+                totals.map_err(|error| unreadable(&error))?
+            }
+        };
         Ok(usage::totals_body(
             query,
             &totals,
             &self.backend.rate_limits(),
+            budget,
         ))
     }
 
@@ -75,6 +91,27 @@ impl AppState {
             .map_err(|error| unreadable(&error))?;
         Ok(usage::records_body(&last))
     }
+}
+
+/// Adds up the hours that the times of the query touch.
+fn fleet_totals(hours: &[UsageHour], query: &UsageQuery) -> UsageTotals {
+    let times = &query.filter.times;
+    let touches = |hour: &&UsageHour| hour.end_ms() > times.start && hour.start_ms < times.end;
+    let mut totals = UsageTotals::default();
+    for hour in hours.iter().filter(touches) {
+        let sums = hour.sums;
+        let of_hour = Totals {
+            requests: sums.requests,
+            errors: sums.errors,
+            prompt_tokens: sums.prompt_tokens,
+            cached_tokens: sums.cached_tokens,
+            completion_tokens: sums.completion_tokens,
+            reasoning_tokens: sums.reasoning_tokens,
+            total_tokens: sums.total_tokens,
+        };
+        totals.add_sums(&of_hour, hour.start_ms, query.group);
+    }
+    totals
 }
 
 fn unreadable(error: &io::Error) -> ApiError {

@@ -9,7 +9,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::ids::ThreadId;
 use crate::turn::Digest;
 
-/// New threads whose settings are remembered. Settings that two of them have get a thread ahead.
+/// New threads with remembered settings. Settings that two of them have get a thread ahead.
 const RECENT: usize = 16;
 
 /// The threads that are started ahead, at most one for each set of settings.

@@ -13,7 +13,7 @@ use tokio::task::Id;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::codec::LinesCodecError;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, Span, info_span};
 
 use super::home::ChildHome;
 use super::session::{ProtoError, ProtoOutput, ProtoPhase, ProtoSession};
@@ -23,7 +23,7 @@ use crate::codex::protocol_log::ConnectionLog;
 use crate::codex::rate_limits::SharedRateLimits;
 use crate::codex::turn_queue::{QueuedTurn, TurnQueue};
 use crate::error_chain;
-use crate::process::{ChildProcess, Lines, Pipes, Stderr, Stdin};
+use crate::process::{ChildEnd, ChildProcess, Lines, Pipes, Stderr, Stdin};
 use crate::turn::{Event, EventWriter, Outcome, TurnError, TurnRequest};
 
 /// Longest wait for a turn. A child reads its credential only at its start, and that of a ChatGPT plan is renewed from
@@ -53,7 +53,17 @@ pub(super) enum ChildExit {
     Stopped,
 }
 
-/// A failure of a child before it took a turn.
+/// A failure of a child before it took a turn, with everything that its log line says.
+#[derive(Debug)]
+pub(super) struct FailedChild {
+    pub(super) failure: ChildFailure,
+    /// `None` for a child that was not started.
+    pub(super) end: Option<ChildEnd>,
+    /// The span of the child.
+    pub(super) span: Span,
+}
+
+/// The reason of the end of a child before it took a turn.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ChildFailure {
     #[error("the child cannot be started")]
@@ -90,14 +100,24 @@ pub(super) struct ChildTask {
     pub(super) stop: CancellationToken,
 }
 
+impl FailedChild {
+    fn not_started(error: io::Error) -> Self {
+        Self {
+            failure: ChildFailure::Spawn(error),
+            end: None,
+            span: Span::current(),
+        }
+    }
+}
+
 impl ChildTask {
     /// Starts a child, and runs until the child is reaped.
     ///
     /// # Errors
     /// The child failed before it took a turn.
-    pub(super) async fn run(self) -> Result<ChildExit, ChildFailure> {
+    pub(super) async fn run(self) -> Result<ChildExit, FailedChild> {
         let launch = &self.launch;
-        let home = ChildHome::create(launch).map_err(ChildFailure::Spawn)?;
+        let home = ChildHome::create(launch).map_err(FailedChild::not_started)?;
         let instructions = (!self.own_instructions).then(|| home.instructions());
         let arguments =
             command_line::arguments(launch.provider_settings(), instructions.as_deref());
@@ -106,7 +126,7 @@ impl ChildTask {
         program.environment.extend(home.environment());
         let (child, pipes, _parent) = confine::spawn(program, home.allowed_paths())
             .await
-            .map_err(ChildFailure::Spawn)?;
+            .map_err(FailedChild::not_started)?;
         let _registration = launch.registry().register(child.pid());
         let span = info_span!("child", pid = child.pid());
         self.supervise(child, pipes).instrument(span).await
@@ -114,9 +134,9 @@ impl ChildTask {
 
     async fn supervise(
         &self,
-        child: ChildProcess,
+        mut child: ChildProcess,
         pipes: Pipes,
-    ) -> Result<ChildExit, ChildFailure> {
+    ) -> Result<ChildExit, FailedChild> {
         let directory = self.launch.work_dir().to_string_lossy().into_owned();
         let mut connection = ProtoConnection::new(
             pipes,
@@ -132,9 +152,18 @@ impl ChildTask {
                     permit,
                     ..
                 } = *turn;
-                connection
+                let served = connection
                     .serve(request, &events, &cancel, &self.stop)
                     .await;
+                if let Err(error) = served {
+                    let end = connection.end_of(&mut child, true).await;
+                    tracing::error!(
+                        error = error_chain(&error),
+                        status = end.status_text(),
+                        stderr = end.last_words,
+                        "codex child ended during its turn"
+                    );
+                }
                 connection.close(child).await;
                 // After the child is reaped: the permit also bounds the number of processes.
                 drop(permit);
@@ -145,8 +174,13 @@ impl ChildTask {
                 Ok(exit)
             }
             Err(failure) => {
+                let end = connection.end_of(&mut child, false).await;
                 connection.close(child).await;
-                Err(failure)
+                Err(FailedChild {
+                    failure,
+                    end: Some(end),
+                    span: Span::current(),
+                })
             }
         }
     }
@@ -236,13 +270,16 @@ impl ProtoConnection {
     }
 
     /// Serves one turn until it is over, its client disconnects, or the pool is stopped.
+    ///
+    /// # Errors
+    /// The child failed. The client has been told.
     async fn serve(
         &mut self,
         request: TurnRequest,
         events: &EventWriter,
         cancel: &CancellationToken,
         stop: &CancellationToken,
-    ) {
+    ) -> Result<(), ProtoConnectionError> {
         let output = self.session.begin(&request, Instant::now());
         // A long conversation must not stay in memory for the length of the turn. Its line does until the child has read
         // it, so the reservation ends with the first event.
@@ -251,24 +288,34 @@ impl ProtoConnection {
         self.apply(output);
         while self.session.phase() != ProtoPhase::Over {
             let step = tokio::select! {
-                () = cancel.cancelled() => return,
+                () = cancel.cancelled() => return Ok(()),
                 () = stop.cancelled() => Ok(vec![Event::Finished(Outcome::Interrupted)]),
                 step = self.step() => step,
             };
-            let new_events = step.unwrap_or_else(|error| {
-                tracing::error!(
-                    error = error_chain(&error),
-                    "codex child ended during its turn"
-                );
-                vec![Event::Finished(Outcome::Failed(error.into()))]
-            });
+            let new_events = match step {
+                Ok(new_events) => new_events,
+                Err(error) => {
+                    let failed = Event::Finished(Outcome::Failed((&error).into()));
+                    events.write(failed).ok(); // Fails only for a slow reader, and that turn has failed already.
+                    return Err(error);
+                }
+            };
             for event in new_events {
                 memory.release();
                 let is_last = matches!(event, Event::Finished(_));
                 if events.write(event).is_err() || is_last {
-                    return;
+                    return Ok(());
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Waits for the end of a child that has failed.
+    async fn end_of(&mut self, child: &mut ChildProcess, had_turn: bool) -> ChildEnd {
+        ChildEnd {
+            status: child.exit_status().await,
+            last_words: self.stderr.last_words(had_turn).await,
         }
     }
 
@@ -291,8 +338,8 @@ impl ProtoConnection {
     }
 }
 
-impl From<ProtoConnectionError> for TurnError {
-    fn from(error: ProtoConnectionError) -> Self {
+impl From<&ProtoConnectionError> for TurnError {
+    fn from(error: &ProtoConnectionError) -> Self {
         match error {
             ProtoConnectionError::Closed
             | ProtoConnectionError::Line(_)

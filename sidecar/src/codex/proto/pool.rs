@@ -11,12 +11,13 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::child::{ChildExit, ChildFailure, ChildReport, ChildTask};
+use super::child::{ChildExit, ChildFailure, ChildReport, ChildTask, FailedChild};
 use crate::codex::launch::{Launch, Login};
 use crate::codex::rate_limits::SharedRateLimits;
 use crate::codex::readiness::Readiness;
 use crate::codex::turn_queue::TurnQueue;
 use crate::error_chain;
+use crate::process::ChildEnd;
 use crate::turn::{Event, Outcome, TurnError};
 
 /// Delay after the first child that failed before its turn, and the longest delay; it doubles in between.
@@ -94,7 +95,7 @@ impl Pool {
 struct Children {
     pool: Pool,
     task: ChildTask,
-    tasks: JoinSet<Result<ChildExit, ChildFailure>>,
+    tasks: JoinSet<Result<ChildExit, FailedChild>>,
     /// Children without a turn, and whether their handshake is complete.
     waiting: HashMap<Id, bool>,
     delay: Duration,
@@ -139,7 +140,7 @@ impl Children {
         }
     }
 
-    fn on_exit(&mut self, exit: Result<(Id, Result<ChildExit, ChildFailure>), JoinError>) {
+    fn on_exit(&mut self, exit: Result<(Id, Result<ChildExit, FailedChild>), JoinError>) {
         let (child, result) = match exit {
             Ok((child, result)) => (child, Some(result)),
             Err(error) => {
@@ -151,13 +152,16 @@ impl Children {
         match result {
             Some(Ok(ChildExit::Served)) => self.delay = BACKOFF.0,
             Some(Ok(ChildExit::Idle | ChildExit::Stopped)) | None => {}
-            Some(Err(failure)) => self.on_failure(&failure),
+            Some(Err(failed)) => self.on_failure(failed),
         }
     }
 
     /// Delays the next start, longer each time. While no child is ready, queued turns are rejected instead of waiting.
-    fn on_failure(&mut self, failure: &ChildFailure) {
-        tracing::error!(error = error_chain(failure), restart_in = ?self.delay, "codex child ended");
+    fn on_failure(&mut self, failed: FailedChild) {
+        let FailedChild { failure, end, span } = failed;
+        let status = end.as_ref().map(ChildEnd::status_text);
+        let stderr = end.and_then(|end| end.last_words);
+        span.in_scope(|| tracing::error!(error = error_chain(&failure), status, stderr, restart_in = ?self.delay, "codex child ended"));
         // Children that fail together, as those of a full pool do, count once.
         if Instant::now() >= self.not_before {
             self.not_before = Instant::now() + self.delay;

@@ -3,7 +3,6 @@
 //! child reaches a recycle limit, the worker starts the successor at once and stops the child after its last turn.
 
 use std::num::NonZeroU64;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -22,7 +21,7 @@ use crate::codex::turn_queue::{QueuedTurn, TurnQueue};
 use crate::codex::warm::WarmThreads;
 use crate::config::RecycleLimits;
 use crate::error_chain;
-use crate::process::{ChildProcess, Registration};
+use crate::process::{ChildEnd, ChildProcess, Registration};
 use crate::turn::{Profile, TurnError};
 
 /// Time between two checks of deadlines and recycle limits.
@@ -142,20 +141,6 @@ struct WorkerProcess {
     models_generation: u64,
     _folder: ChildFolder,
     _registration: Registration,
-}
-
-/// The end of a child that has failed.
-struct ChildEnd {
-    /// `None` if the child still runs.
-    status: Option<ExitStatus>,
-    last_words: Option<String>,
-}
-
-impl ChildEnd {
-    fn status_text(&self) -> String {
-        self.status
-            .map_or_else(|| "running".to_owned(), |status| status.to_string())
-    }
 }
 
 impl WorkerProcess {

@@ -12,7 +12,42 @@ fn parse(args: &[&str]) -> Result<Config, String> {
     let args = ["sidecar"].iter().chain(args).map(OsString::from);
     match Command::parse(args) {
         Ok(Command::Serve(config) | Command::Check(config, _)) => Ok(config),
+        Ok(Command::Key(command)) => panic!("{command:?}"),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+#[test]
+fn state_is_memory_a_file_or_redis_and_errors_show_no_password() {
+    for (text, expected) in [
+        ("memory", "Memory"),
+        ("sqlite:/tmp/state", "File(\"/tmp/state\")"),
+        ("redis://:secret@host/1", "Redis(redis host/1, Reject)"),
+        (
+            "redis+unix:///run/redis.sock",
+            "Redis(redis /run/redis.sock, Reject)",
+        ),
+    ] {
+        let config = parse(&["--state", text]).unwrap();
+        assert_eq!(format!("{:?}", config.state), expected);
+    }
+    let args = ["sidecar", "--check", "--state", "redis://:secret@host/1"];
+    let Ok(Command::Check(_, settings)) = Command::parse(args.map(OsString::from)) else {
+        panic!("the arguments are valid");
+    };
+    assert!(!format!("{settings:?}").contains("secret"), "{settings:?}");
+    for text in [
+        "",
+        "disk",
+        "sqlite:",
+        "redis://:secret@",
+        "rediss://:secret@host",
+    ] {
+        let error = parse(&["--state", text]).unwrap_err();
+        assert!(
+            error.contains("expected") && !error.contains("secret"),
+            "{error}"
+        );
     }
 }
 

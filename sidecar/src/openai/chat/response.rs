@@ -4,6 +4,7 @@
 use bytes::BytesMut;
 use serde::Serialize;
 
+use crate::openai::response::budget::SpentBudget;
 use crate::openai::response::chunk::{
     ChunkFrames, CompletionIdentity, CompletionObject, CompletionUsage, MessageText,
     collect_object, finish_reason,
@@ -32,6 +33,8 @@ struct ChunkChoice<D> {
     index: u64,
     delta: D,
     finish_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<SpentBudget>,
 }
 
 /// The part of the message that a chunk adds.
@@ -65,6 +68,7 @@ impl ChatChunkWriter {
             index: 0,
             delta,
             finish_reason: None,
+            budget: None,
         };
         self.frames.write(&choice, out);
     }
@@ -78,6 +82,7 @@ impl ChatChunkWriter {
             index: 0,
             delta: EmptyDelta {},
             finish_reason: Some(finish_reason(reason)),
+            budget: SpentBudget::of(reason),
         };
         self.frames.write(&choice, out);
         self.frames.write_end(usage, &self.text, out);
@@ -91,7 +96,10 @@ impl EventFrames for ChatChunkWriter {
 
     fn write(&mut self, event: &Event, out: &mut BytesMut) {
         match event {
-            Event::Heartbeat | Event::MessagePhase(_) | Event::ReasoningItem(_) => {}
+            Event::Heartbeat
+            | Event::Used(_)
+            | Event::MessagePhase(_)
+            | Event::ReasoningItem(_) => {}
             Event::Text(delta) => {
                 let delta = self.text.push(delta);
                 self.write_delta(ChunkDelta::Content(&delta), out);
@@ -131,6 +139,8 @@ struct ChatChoice {
     message: AssistantMessage,
     logprobs: Option<()>,
     finish_reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<SpentBudget>,
 }
 
 #[derive(Serialize)]
@@ -195,6 +205,7 @@ impl CompletionObject for BufferedChat {
     fn on_event(&mut self, event: &Event) {
         match event {
             Event::Heartbeat
+            | Event::Used(_)
             | Event::MessagePhase(_)
             | Event::ReasoningItem(_)
             | Event::Finished(_) => {}
@@ -228,6 +239,7 @@ impl CompletionObject for BufferedChat {
                 },
                 logprobs: None,
                 finish_reason: finish_reason(reason),
+                budget: SpentBudget::of(reason),
             }],
             usage: self.text.usage(usage, options.prompt_chars),
         })

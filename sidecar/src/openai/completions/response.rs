@@ -5,6 +5,7 @@ use bytes::BytesMut;
 use serde::Serialize;
 
 use super::request::PromptEcho;
+use crate::openai::response::budget::SpentBudget;
 use crate::openai::response::chunk::{
     ChunkFrames, CompletionIdentity, CompletionObject, CompletionUsage, MessageText,
     collect_object, finish_reason,
@@ -36,6 +37,8 @@ struct CompletionChoice<'a> {
     index: u64,
     logprobs: Option<()>,
     finish_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<SpentBudget>,
 }
 
 impl<'a> CompletionChoice<'a> {
@@ -45,6 +48,7 @@ impl<'a> CompletionChoice<'a> {
             index: 0,
             logprobs: None,
             finish_reason: reason.map(finish_reason),
+            budget: reason.and_then(SpentBudget::of),
         }
     }
 }
@@ -77,6 +81,7 @@ impl EventFrames for CompletionChunkWriter {
             }
             Event::MessageEnded => self.text.end_message(),
             Event::Heartbeat
+            | Event::Used(_)
             | Event::MessagePhase(_)
             | Event::Reasoning(_)
             | Event::ReasoningPartAdded
@@ -131,6 +136,7 @@ impl CompletionObject for BufferedText {
             Event::Text(delta) => self.content.push_str(&self.text.push(delta)),
             Event::MessageEnded => self.text.end_message(),
             Event::Heartbeat
+            | Event::Used(_)
             | Event::MessagePhase(_)
             | Event::Reasoning(_)
             | Event::ReasoningPartAdded

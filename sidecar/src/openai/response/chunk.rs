@@ -213,7 +213,7 @@ pub(crate) fn finish_reason(reason: FinishReason) -> &'static str {
     match reason {
         FinishReason::Stop | FinishReason::StopSequence(_) | FinishReason::Refused => "stop",
         FinishReason::ToolCalls => "tool_calls",
-        FinishReason::Length => "length",
+        FinishReason::Length | FinishReason::Budget(_) => "length",
         FinishReason::ContentFilter => "content_filter",
     }
 }

@@ -28,6 +28,11 @@ impl Delivery {
         }
     }
 
+    /// Whether the client polls for the result.
+    pub fn is_background(self) -> bool {
+        matches!(self, Self::Background | Self::BackgroundStream)
+    }
+
     /// Whether the response is a stream.
     pub fn is_stream(self) -> bool {
         matches!(self, Self::Stream { .. } | Self::BackgroundStream)

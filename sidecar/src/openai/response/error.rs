@@ -8,6 +8,8 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::field_names::FieldNames;
+use crate::store::ArchiveError;
+use crate::store::ledger::UsageError;
 use crate::turn::{Deadline, MemoryExceeded, NotAdmitted, Outcome, RequestField, TurnError};
 
 /// Code for a conversation that is longer than the model's context.
@@ -283,6 +285,13 @@ impl ApiError {
         .after(Duration::from_secs(1))
     }
 
+    /// The state that several sidecars share does not answer.
+    fn state_unavailable() -> Self {
+        let message =
+            "The shared state of the sidecars does not answer; try again in some seconds.";
+        Self::unavailable("state_unavailable", message.to_owned()).after(Duration::from_secs(5))
+    }
+
     /// Sets `param`, the path of the invalid field, such as `messages[3].content`.
     #[must_use]
     pub fn at(mut self, param: impl Into<String>) -> Self {
@@ -365,6 +374,18 @@ impl From<MemoryExceeded> for ApiError {
     }
 }
 
+impl From<UsageError> for ApiError {
+    fn from(_: UsageError) -> Self {
+        Self::state_unavailable()
+    }
+}
+
+impl From<ArchiveError> for ApiError {
+    fn from(_: ArchiveError) -> Self {
+        Self::state_unavailable()
+    }
+}
+
 impl From<TurnError> for ApiError {
     fn from(error: TurnError) -> Self {
         const RATE_LIMIT: &str = "rate_limit_error";
@@ -410,6 +431,18 @@ impl From<TurnError> for ApiError {
                 kind: INSUFFICIENT_QUOTA,
                 ..limited(INSUFFICIENT_QUOTA, message)
             },
+            TurnError::KeyBudgetSpent { retry_after, .. } => Self {
+                retry_after: Some(retry_after),
+                retry: Retry::Never,
+                kind: INSUFFICIENT_QUOTA,
+                ..limited(INSUFFICIENT_QUOTA, message)
+            },
+            TurnError::KeyBudgetReserved(_) => {
+                limited("budget_reserved", message).after(Duration::from_secs(1))
+            }
+            TurnError::LedgerUnavailable => {
+                Self::unavailable("budget_unavailable", message).after(Duration::from_secs(5))
+            }
             TurnError::ProviderRateLimited => {
                 limited("rate_limited", message).after(Duration::from_secs(5))
             }

@@ -1,5 +1,6 @@
 //! Responses: options, delivery, errors, ids, server-sent events, and the chunks that both completion routes share.
 
+pub(crate) mod budget;
 pub(crate) mod chunk;
 pub(crate) mod delivery;
 pub(crate) mod error;

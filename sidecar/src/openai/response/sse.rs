@@ -25,6 +25,10 @@ pub trait EventFrames {
     fn write_start(&mut self, out: &mut BytesMut);
     /// Writes the frames for an event; `Finished` comes once and last.
     fn write(&mut self, event: &Event, out: &mut BytesMut);
+    /// Waits for the work that must be done before the frames are sent. The future may be dropped before it is ready.
+    fn flushed(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// Returns the bytes of a stream. Dropping the stream before its end means that the client has disconnected.
@@ -75,6 +79,7 @@ impl<F: EventFrames> EventStream<F> {
         {
             self.frames.write(&event, &mut self.out);
         }
+        self.frames.flushed().await;
         Some(self.out.split().freeze())
     }
 }

@@ -14,6 +14,6 @@ mod scope;
 mod tests;
 
 pub use list::{Page, deleted, input_items};
-pub use request::{ResponseSpec, parse};
+pub use request::{ResponseSpec, parse, references};
 pub use response::{ResponseWriter, collect};
 pub use scope::ClientResponses;

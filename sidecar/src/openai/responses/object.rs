@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::echo::RequestEcho;
 use super::item::ItemBody;
 use crate::openai::ApiError;
+use crate::openai::response::budget::SpentBudget;
 use crate::turn::{FinishReason, Usage};
 
 /// A response object in wire format.
@@ -84,23 +85,26 @@ fn openai_code(error: &ApiError) -> &str {
     }
 }
 
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Serialize)]
 pub(super) struct IncompleteDetails {
     reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<SpentBudget>,
 }
 
 impl IncompleteDetails {
     /// Returns the reason why a completed turn is incomplete, or `None` for a complete one.
     pub(super) fn of(reason: FinishReason) -> Option<Self> {
+        let budget = SpentBudget::of(reason);
         let reason = match reason {
-            FinishReason::Length => "max_output_tokens",
+            FinishReason::Length | FinishReason::Budget(_) => "max_output_tokens",
             FinishReason::ContentFilter => "content_filter",
             FinishReason::Stop
             | FinishReason::StopSequence(_)
             | FinishReason::Refused
             | FinishReason::ToolCalls => return None,
         };
-        Some(Self { reason })
+        Some(Self { reason, budget })
     }
 }
 

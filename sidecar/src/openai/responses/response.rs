@@ -17,7 +17,9 @@ use crate::openai::response::field_names::FieldNames;
 use crate::openai::response::id::unix_seconds;
 use crate::openai::response::options::REFUSAL_TEXT;
 use crate::openai::response::sse::EventFrames;
-use crate::store::{ConversationNode, ResponseRecord, ResponseStore, RunningResponse};
+use crate::store::{
+    ArchiveWrite, ConversationNode, ResponseRecord, ResponseStore, RunningResponse,
+};
 use crate::turn::{ClientTurn, Event, FinishReason, MemoryHold, Outcome, Usage};
 
 /// Writes the events of a response, and stores the response when its turn has ended.
@@ -35,6 +37,8 @@ pub struct ResponseWriter {
     output: ResponseOutput,
     /// `None` for a response that is not stored, or has ended.
     running: Option<RunningResponse>,
+    /// The write of the response to the archive.
+    archived: ArchiveWrite,
     /// The memory of the request's items in `output`, until they are the store's.
     _memory: MemoryHold,
 }
@@ -51,6 +55,7 @@ impl ResponseWriter {
     /// Returns the writer of one response to `client`.
     pub fn new(spec: ResponseSpec, store: &Arc<ResponseStore>, client: &str) -> Self {
         let id = ResponseId::fresh();
+        let is_polled = spec.options.delivery.is_background();
         let mut writer = Self {
             created_at: unix_seconds(),
             model_id: spec.options.model_id,
@@ -61,12 +66,17 @@ impl ResponseWriter {
             previous: spec.previous,
             output: ResponseOutput::new(id.clone(), spec.input, spec.encrypted_reasoning),
             running: None,
+            archived: ArchiveWrite::default(),
             _memory: spec.memory,
             id,
         };
         // Registered before the first event, so that the client can cancel or retrieve the id in `response.created`.
         if spec.store {
-            let running = store.begin(client, writer.id.as_str(), writer.in_progress());
+            let document = writer.in_progress();
+            let mut running = store.begin(client, writer.id.as_str(), document.clone());
+            if is_polled {
+                running.announce(document);
+            }
             writer.running = Some(running);
         }
         writer
@@ -170,14 +180,19 @@ impl ResponseWriter {
             Some(FinishReason::Stop | FinishReason::StopSequence(_)) => {
                 self.output.on_empty_answer(out)
             }
-            Some(FinishReason::ToolCalls | FinishReason::Length | FinishReason::ContentFilter)
+            Some(
+                FinishReason::ToolCalls
+                | FinishReason::Length
+                | FinishReason::Budget(_)
+                | FinishReason::ContentFilter,
+            )
             | None => {}
         }
     }
 
     fn store(&mut self, document: Bytes, status: ResponseStatus) {
         if let Some(running) = self.running.take() {
-            running.store(ResponseRecord {
+            self.archived = running.store(ResponseRecord {
                 document,
                 previous: self.previous.take(),
                 items: self.output.take_items(),
@@ -201,7 +216,7 @@ impl EventFrames for ResponseWriter {
 
     fn write(&mut self, event: &Event, out: &mut BytesMut) {
         match event {
-            Event::Heartbeat => {}
+            Event::Heartbeat | Event::Used(_) => {}
             Event::Text(delta) => self.output.on_text(delta, out),
             Event::MessagePhase(phase) => self.output.on_phase(*phase),
             // A truncated text ends without this event; `finish` closes its item with the status of the response.
@@ -215,6 +230,10 @@ impl EventFrames for ResponseWriter {
             }
         }
     }
+
+    async fn flushed(&mut self) {
+        self.archived.finished().await;
+    }
 }
 
 /// Collects a turn into one response object.
@@ -226,7 +245,9 @@ pub async fn collect(mut writer: ResponseWriter, mut turn: ClientTurn) -> Result
     let mut unused = BytesMut::new();
     while let Some(event) = turn.next().await {
         if let Event::Finished(outcome) = &event {
-            return writer.finish(outcome, &mut unused);
+            let result = writer.finish(outcome, &mut unused);
+            writer.archived.finished().await;
+            return result;
         }
         writer.write(&event, &mut unused);
     }

@@ -48,7 +48,7 @@ fn implemented() -> BTreeSet<String> {
 #[test]
 fn kept_callbacks_are_those_of_the_contexts_and_of_the_sdk() {
     let mut expected = implemented();
-    assert_eq!(expected.len(), 5, "{expected:?}");
+    assert_eq!(expected.len(), 6, "{expected:?}");
     expected.extend(OF_THE_SDK.map(str::to_owned));
     assert_eq!(BTreeSet::from(CALLBACKS.map(str::to_owned)), expected);
 }

@@ -1,9 +1,9 @@
 //! The cost of a request in guest instructions: exact, so that a regression shows on a busy machine too.
 //! The bounds leave room for changes of the compiler; `--nocapture` prints the figures.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::filter_wasm::FilterBuild;
-use tests::wasm_host::{Host, Protocol, Request};
+use tests::wasm_host::{Host, Message, Protocol, Request, Response};
 
 use crate::gateway::{ALICE, base_with, outcome, start_build, upstream};
 
@@ -46,9 +46,13 @@ fn dense(size: usize, model: Model) -> String {
 }
 
 fn post(body: &str) -> Request {
+    post_as(ALICE, body)
+}
+
+fn post_as(key: &str, body: &str) -> Request {
     // Envoy reads sockets in chunks of 16 KiB.
     Request::post("/v1/chat/completions")
-        .header("authorization", ALICE)
+        .header("authorization", key)
         .header("content-type", "application/json")
         .header("user-agent", "OpenAI/Python 2.6.1")
         .header("accept", "application/json")
@@ -58,9 +62,17 @@ fn post(body: &str) -> Request {
 
 /// A host with every check enabled, as in production, and a rate above the number of requests here.
 fn host(build: FilterBuild) -> Host {
+    host_with(build, json!({}))
+}
+
+/// As [`host`], with some fields of the configuration replaced.
+fn host_with(build: FilterBuild, fields: Value) -> Host {
     let limit = json!({"requests": 60, "window_ms": 60_000});
-    let fields = json!({"rate_limit": limit, "unauthenticated_rate_limit": limit});
-    start_build(build, &base_with(fields), false)
+    let mut config = base_with(fields);
+    for name in ["rate_limit", "unauthenticated_rate_limit"] {
+        config[name] = limit.clone();
+    }
+    start_build(build, &config, false)
 }
 
 /// Sends a request, prints its cost, and checks the bound.
@@ -126,4 +138,37 @@ fn check_requests(build: FilterBuild) {
     ] {
         check(host, name, post(&body), "forwarded", bound);
     }
+}
+
+#[test]
+fn budget_adds_at_most_5000_instructions_to_a_request() {
+    let keys = json!([
+        {"id": "alice", "key": "sk-alice"},
+        {"id": "carol", "key": "sk-carol", "budget": "day=200000,month.output=5000000,cached=0.1"},
+    ]);
+    let mut host = host_with(FilterBuild::Shipped, json!({"keys": keys}));
+    let mut fuel = |key, upstream: fn(&Message) -> Response, expected| {
+        let request = post_as(key, &prose(KIB, Model::First));
+        let exchange = host.worker(0).exchange(request, upstream);
+        assert_eq!(outcome(&exchange), expected);
+        exchange.fuel
+    };
+    let carol = "Bearer sk-carol";
+    // The first request of a key pays for its bucket.
+    for key in [ALICE, carol] {
+        fuel(key, upstream, "forwarded");
+    }
+    let plain = fuel(ALICE, upstream, "forwarded");
+    let open = fuel(carol, upstream, "forwarded");
+    let reported = fuel(carol, spent, "forwarded");
+    let rejected = fuel(carol, upstream, "429 insufficient_quota");
+    println!("budget: none {plain}, open {open}, reported {reported}, spent {rejected}");
+    assert!(open <= plain + 5000, "{open} > {plain} + 5000");
+    assert!(reported <= plain + 5000, "{reported} > {plain} + 5000");
+    assert!(rejected <= 60_000, "as other rejections: {rejected}");
+}
+
+/// An upstream at which the budget is spent, until the year 2286.
+fn spent(request: &Message) -> Response {
+    upstream(request).header("x-codex-edge-budget-spent", "9999999999999")
 }

@@ -189,15 +189,7 @@ async fn reason_of_a_childs_end_is_one_line_without_what_a_turn_may_have_written
     let model = ScriptedModel::start().await.unwrap();
     let faulty = FaultyCodex::new("echo 'the disk is full' >&2; exit 3");
     let mut sidecar = faulty.options(&model).spawn();
-    let ended = |sidecar: &Sidecar| -> Option<Value> {
-        let log = sidecar.log();
-        let line = log
-            .lines()
-            .find(|line| line.contains("codex child ended"))?;
-        serde_json::from_str(line).ok()
-    };
-    eventually("the end is logged", || ended(&sidecar).is_some()).await;
-    let line = ended(&sidecar).unwrap();
+    let line = logged_end(&sidecar, "codex child ended").await;
     assert_eq!(
         (&line["level"], &line["status"], &line["stderr"]),
         (
@@ -213,10 +205,22 @@ async fn reason_of_a_childs_end_is_one_line_without_what_a_turn_may_have_written
     let (_model, sidecar) = start_with(|options| options).await;
     ask(&sidecar, json!({"text": "Hi."}), json!({})).await;
     kill(Pid::from_raw(sidecar.children()[0]), Signal::SIGKILL).unwrap();
-    eventually("the end is logged", || ended(&sidecar).is_some()).await;
-    let line = ended(&sidecar).unwrap();
+    let line = logged_end(&sidecar, "codex child ended").await;
     assert_eq!(line["status"], "signal: 9 (SIGKILL)", "{line}");
     assert!(line.get("stderr").is_none(), "{line}");
+}
+
+/// Waits for the line of the log that reports the end of a child by `message`.
+pub(crate) async fn logged_end(sidecar: &Sidecar, message: &str) -> Value {
+    let ended = || -> Option<Value> {
+        let log = sidecar.log();
+        let mut lines = log
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        lines.find(|line: &Value| line["message"] == message)
+    };
+    eventually("the end is logged", || ended().is_some()).await;
+    ended().expect("the log only grows")
 }
 
 /// The processes of the process group with the leader `leader`.

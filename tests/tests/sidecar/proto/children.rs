@@ -13,6 +13,7 @@ use tests::sse;
 use tokio::time::{sleep, timeout};
 
 use super::fixture::{start, start_with};
+use crate::lifecycle::workers::logged_end;
 use crate::stack::{SOON, ask, chat, stream};
 
 /// The number of `CODEX_HOME` folders of children, in any folder of the sidecar.
@@ -166,6 +167,48 @@ async fn readiness_is_503_while_children_cannot_start() {
     sidecar.wait_until_ready().await;
     let response = ask(&sidecar, json!({"text": "Again."}), json!({})).await;
     assert_eq!(response.status, 200, "{response:?}");
+}
+
+#[tokio::test]
+async fn reason_of_a_childs_end_is_one_line_with_its_pid() {
+    let (_model, sidecar) = start_with(|options| options.env("CODEX_PROTO_POOL", "1")).await;
+    wait_until_idle(&sidecar, 1).await;
+    let serving = sidecar.children();
+    let held = json!([{"text": "par", "open": true}, {"hold": "for ever"}, {"text": "ty"}]);
+    let mut events = stream(&sidecar, held).await;
+    events.next_json().await;
+    kill(Pid::from_raw(serving[0]), Signal::SIGKILL).unwrap();
+    let line = logged_end(&sidecar, "codex child ended during its turn").await;
+    assert_eq!(
+        (&line["level"], &line["status"], &line["span"]["pid"]),
+        (
+            &json!("ERROR"),
+            &json!("signal: 9 (SIGKILL)"),
+            &json!(serving[0])
+        ),
+        "{line}"
+    );
+    assert!(
+        line.get("stderr").is_none(),
+        "it may quote the turn: {line}"
+    );
+    drop(events);
+
+    wait_until_gone(&serving).await;
+    wait_until_idle(&sidecar, 1).await;
+    let waiting = sidecar.children()[0];
+    kill(Pid::from_raw(waiting), Signal::SIGKILL).unwrap();
+    let line = logged_end(&sidecar, "codex child ended").await;
+    assert_eq!(
+        (&line["level"], &line["status"], &line["span"]["pid"]),
+        (
+            &json!("ERROR"),
+            &json!("signal: 9 (SIGKILL)"),
+            &json!(waiting)
+        ),
+        "{line}"
+    );
+    assert_eq!(line["restart_in"], "500ms", "{line}");
 }
 
 #[tokio::test]

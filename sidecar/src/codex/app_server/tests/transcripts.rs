@@ -50,7 +50,10 @@ impl TranscriptResult {
             return;
         }
         match event {
-            Event::Heartbeat | Event::MessagePhase(_) | Event::ReasoningItem(_) => {}
+            Event::Heartbeat
+            | Event::Used(_)
+            | Event::MessagePhase(_)
+            | Event::ReasoningItem(_) => {}
             Event::Text(text) if std::mem::take(&mut self.at_message_end) => {
                 self.text = format!("{}\n\n{text}", self.text);
             }

@@ -37,7 +37,7 @@ fn turn_runs_from_thread_start_to_unsubscribe_and_reports_usage() {
         text("lo"),
         Event::MessageEnded,
         text("Bye"),
-        Event::Heartbeat,
+        Event::Used(usage),
         Event::Finished(completed),
     ];
     assert_eq!(peer.events, expected);

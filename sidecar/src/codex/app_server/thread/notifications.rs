@@ -308,7 +308,7 @@ impl Thread {
         let usage = self.usage_of(updated.token_usage.total.into());
         // After a failure the child reports zeros, which mean an unknown usage.
         self.output.usage = (usage.total_tokens() > 0).then_some(usage);
-        Reaction::event(Event::Heartbeat)
+        Reaction::event(self.output.usage.map_or(Event::Heartbeat, Event::Used))
     }
 
     fn on_error(&mut self, notice: &wire::ErrorNotice, now: Instant) -> Reaction {

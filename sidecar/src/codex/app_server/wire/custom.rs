@@ -1,4 +1,4 @@
-//! Calls of custom tools, whose argument is free text. Codex has no dynamic tool of this kind, so that the model is offered
+//! Calls of custom tools: their argument is free text. Codex has no dynamic tool of this kind, so that the model is offered
 //! a function with one argument, the text.
 
 use serde::{Deserialize, Serialize};

@@ -70,7 +70,7 @@ impl ProtoResult {
         for event in output.events {
             assert_eq!(self.outcome, None, "no event after the end");
             match event {
-                Event::Heartbeat => {}
+                Event::Heartbeat | Event::Used(_) => {}
                 Event::Text(text) => self.text += &text,
                 Event::Reasoning(text) => self.reasoning += &text,
                 Event::Finished(outcome) => self.outcome = Some(outcome),

@@ -43,7 +43,7 @@ const FORMATS: &[&str] = &[
     "uuid",
 ];
 
-/// Checks a schema, whose depth was checked before.
+/// Checks a schema after the check of its depth.
 ///
 /// # Errors
 /// The first deviation, as a sentence with its place, for example `$.properties.a`.

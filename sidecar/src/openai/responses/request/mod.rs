@@ -4,6 +4,7 @@ mod body;
 mod input;
 mod parse;
 mod parts;
+mod references;
 mod tools;
 
 #[cfg(test)]
@@ -13,5 +14,6 @@ pub(super) use input::{InputItem, InputSummary};
 pub use parse::{ResponseSpec, parse};
 #[cfg(test)]
 pub(super) use parts::InputPart;
+pub use references::references;
 #[cfg(test)]
 pub(super) use tools::ResponseTool;

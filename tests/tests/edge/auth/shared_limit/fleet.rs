@@ -8,10 +8,10 @@ use http::Request;
 use serde_json::json;
 use tests::envoy::{Envoy, EnvoyOptions};
 use tests::http::{Body, BufferedResponse, Client, Version, bearer, post};
+use tests::rate_limit::RateLimitService;
 use tests::upstream::{Behavior, Upstream};
 use xtask::workspace;
 
-use super::service::RateLimitService;
 use crate::stack::{CHAT, start_with};
 
 /// The key of the client `ann`.

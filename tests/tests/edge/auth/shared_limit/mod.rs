@@ -1,9 +1,6 @@
 //! A limit that several Envoys share: a rate limit service counts the requests that start a turn, by the client id that
 //! the filter set. Follows `deploy/ratelimit/`.
 
-mod compose;
 mod counting;
 mod fleet;
-mod limits;
-mod service;
 mod unavailable;

@@ -1,5 +1,4 @@
-//! The rate limit service that the Envoys call: `envoy.service.ratelimit.v3` over gRPC, with Limitador as the counter.
-//! Follows Envoy's `rls.proto`.
+//! The gRPC service, with Limitador for the limits. Follows Envoy's `rls.proto`.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,10 +13,9 @@ use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::{
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server as server;
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use envoy_types::pb::google::protobuf::Duration;
+use limitador::CheckResult;
 use limitador::counter::Counter;
 use limitador::limit::Context;
-use limitador::{CheckResult, RateLimiter};
-use tests::http::DEADLINE;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -25,11 +23,13 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
-use super::limits::{self, LimitPeriod};
+use super::counts::{Counts, Limiter};
+use super::limits::LimitPeriod;
+use crate::http::DEADLINE;
 
 /// A running rate limit service.
 #[derive(Debug)]
-pub(super) struct RateLimitService {
+pub struct RateLimitService {
     address: SocketAddr,
     received: Arc<Mutex<Vec<String>>>,
     stopping: CancellationToken,
@@ -37,14 +37,30 @@ pub(super) struct RateLimitService {
 }
 
 impl RateLimitService {
-    /// Starts a service on a free port with the limits of the YAML text `config`.
-    pub(super) fn start(config: &str) -> Self {
-        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let incoming = TcpIncoming::bind(listen).expect("loopback has free ports");
+    /// Starts a service on a free port of loopback with the limits of the YAML text `config`, counting in memory.
+    ///
+    /// # Panics
+    /// When `config` is not in the format of envoyproxy/ratelimit.
+    #[must_use]
+    pub fn start(config: &str) -> Self {
+        Self::listen(
+            SocketAddr::from(([127, 0, 0, 1], 0)),
+            config,
+            Counts::Memory,
+        )
+    }
+
+    /// Starts a service that listens on `listen`.
+    ///
+    /// # Panics
+    /// When `config` is not in the format of envoyproxy/ratelimit, or the address is in use.
+    #[must_use]
+    pub fn listen(listen: SocketAddr, config: &str, counts: Counts) -> Self {
+        let incoming = TcpIncoming::bind(listen).expect("the address is free");
         let address = incoming.local_addr().expect("the socket is bound");
         let received = Arc::default();
         let service = CountingService {
-            limiter: limits::limiter(config),
+            limiter: Limiter::new(config, counts),
             received: Arc::clone(&received),
         };
         let stopping = CancellationToken::new();
@@ -66,25 +82,33 @@ impl RateLimitService {
     }
 
     /// Returns the address of the service.
-    pub(super) fn address(&self) -> SocketAddr {
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Closes the listening socket and all connections of the service.
-    pub(super) async fn stop(self) {
+    ///
+    /// # Panics
+    /// When a peer keeps its connection open.
+    pub async fn stop(self) {
         self.stopping.cancel();
         let ended = timeout(DEADLINE, self.tasks.join_all()).await;
         ended.expect("Envoy closes its connection after GOAWAY");
     }
 
     /// Returns the descriptors received so far, in order of arrival, each as `key=value` pairs separated by spaces.
-    pub(super) fn descriptors(&self) -> Vec<String> {
+    ///
+    /// # Panics
+    /// When a request has panicked.
+    #[must_use]
+    pub fn descriptors(&self) -> Vec<String> {
         self.received.lock().expect("no holder panics").clone()
     }
 }
 
 struct CountingService {
-    limiter: RateLimiter,
+    limiter: Limiter,
     received: Arc<Mutex<Vec<String>>>,
 }
 
@@ -105,8 +129,9 @@ impl server::RateLimitService for CountingService {
         self.record(descriptor);
         let result = self
             .limiter
-            .check_rate_limited_and_update(&domain.into(), &context(descriptor), 1)
-            .map_err(|error| Status::internal(error.to_string()))?;
+            .count(&domain.into(), &context(descriptor))
+            .await
+            .map_err(Status::unavailable)?;
         Ok(Response::new(write_response(&result)))
     }
 }

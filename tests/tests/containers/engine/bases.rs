@@ -1,5 +1,5 @@
 //! Stand-ins for the base images, where the engine is the test's own and no registry is within reach: Debian from
-//! debootstrap, and on it this machine's Rust toolchain, Node.js and Envoy, and Debian's Prometheus.
+//! debootstrap, and on it this machine's Rust toolchain, Node.js and Envoy, and Debian's Prometheus and Redis.
 //! They are kept in the engine's data; a name holds the version of its content, and `REVISION` that of this file.
 
 use std::fs;
@@ -12,7 +12,7 @@ use xtask::command::output;
 use xtask::tools::{Tool, Tools};
 use xtask::workspace;
 
-use crate::engine::Engine;
+use super::container_engine::Engine;
 
 /// Raised when a stand-in is made in another way.
 const REVISION: u32 = 1;
@@ -36,6 +36,7 @@ pub(crate) struct Bases {
     /// Build arguments of the Dockerfile with their images.
     pub(crate) arguments: Vec<(&'static str, String)>,
     pub(crate) prometheus: String,
+    pub(crate) redis: String,
 }
 
 impl Bases {
@@ -55,7 +56,14 @@ impl Bases {
                 ("ENVOY_IMAGE", envoy),
             ],
             prometheus: base.make_prometheus(),
+            redis: base.make_redis(),
         }
+    }
+
+    /// The stand-in for Debian.
+    pub(crate) fn debian(&self) -> &str {
+        let (_argument, image) = &self.arguments[0];
+        image
     }
 }
 
@@ -222,6 +230,12 @@ impl Base<'_> {
                 "VOLUME [\"/prometheus\"]",
             ],
         );
+        image
+    }
+
+    fn make_redis(&self) -> String {
+        let image = name("redis", RELEASE);
+        self.derive_without_files(&image, &install("redis-server"), &[]);
         image
     }
 

@@ -1,0 +1,274 @@
+//! The ledger's file: SQLite with a write-ahead log.
+//!
+//! A committed change survives the death of the process. Two sidecars may have the file open while one hands over to the
+//! other: each change is made in a transaction that first reads the changes of the other.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, Error, params};
+
+use super::books::{Books, Row};
+use super::budget::{Budget, Tokens};
+use crate::turn::Period;
+
+/// The version of the tables.
+const VERSION: i64 = 1;
+
+/// Longest wait for another process that writes.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// `period` is the seconds of a rolling window, 0 for a day and -1 for a month; `bucket` is in milliseconds since the Unix
+/// epoch.
+const TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS spent (
+        client TEXT NOT NULL, period INTEGER NOT NULL, bucket INTEGER NOT NULL,
+        input INTEGER NOT NULL, output INTEGER NOT NULL,
+        PRIMARY KEY (client, period, bucket)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS reservations (
+        id INTEGER PRIMARY KEY, owner TEXT NOT NULL, client TEXT NOT NULL,
+        input INTEGER NOT NULL, output INTEGER NOT NULL
+    ) STRICT;";
+
+/// Removes the buckets that [`super::account::Account::add`] drops too.
+const REMOVE_OLD: &str = "
+    DELETE FROM spent WHERE (client, period, bucket) IN (
+        SELECT client, period, bucket FROM (
+            SELECT client, period, bucket,
+                row_number() OVER (PARTITION BY client, period ORDER BY bucket DESC) AS age
+            FROM spent)
+        WHERE age > CASE period WHEN 0 THEN 62 WHEN -1 THEN 26 ELSE 150 END)";
+
+/// The file, and the version of its content that was read last.
+#[derive(Debug)]
+pub(super) struct LedgerFile {
+    connection: Connection,
+    owner: Owner,
+    read_version: Option<i64>,
+}
+
+impl LedgerFile {
+    /// Opens or creates the file.
+    ///
+    /// # Errors
+    /// The file cannot be created, or is not a ledger of this version.
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        // Created before SQLite does, which would let others read it.
+        File::options()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|error| Error::ToSqlConversionFailure(Box::new(error)))?;
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // A commit survives SIGKILL; power that fails may take the last second's, which the next checkpoint writes.
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if version > VERSION {
+            return Err(Error::InvalidQuery);
+        }
+        connection.execute_batch(TABLES)?;
+        connection.execute(REMOVE_OLD, [])?;
+        connection.pragma_update(None, "user_version", VERSION)?;
+        Ok(Self {
+            connection,
+            owner: Owner::current(),
+            read_version: None,
+        })
+    }
+
+    /// Begins a change. Returns the content of the file if another process has changed it since the last call.
+    ///
+    /// # Errors
+    /// The file cannot be read, or another process writes for longer than the busy timeout.
+    pub(super) fn begin(&mut self, now: u64) -> Result<Option<Books>, Error> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        let version = self
+            .connection
+            .query_row("PRAGMA data_version", [], |row| row.get(0))?;
+        if self.read_version == Some(version) {
+            return Ok(None);
+        }
+        let books = self.read(now)?;
+        self.read_version = Some(version);
+        Ok(Some(books))
+    }
+
+    /// Writes the rows and ends the change.
+    ///
+    /// # Errors
+    /// The rows cannot be written; none of them is.
+    pub(super) fn commit<'a>(&mut self, rows: impl Iterator<Item = &'a Row>) -> Result<(), Error> {
+        for row in rows {
+            self.write(row)?;
+        }
+        self.connection.execute_batch("COMMIT")
+    }
+
+    /// Ends the change without a trace.
+    pub(super) fn roll_back(&mut self) {
+        // Read again: the rows of reservations that were adopted in this change are gone too.
+        self.read_version = None;
+        self.connection.execute_batch("ROLLBACK").ok(); // Fails where SQLite has done so itself.
+    }
+
+    fn read(&mut self, now: u64) -> Result<Books, Error> {
+        let mut books = Books::default();
+        for row in self.read_spent()? {
+            books.apply(&row);
+        }
+        let mut owners: HashMap<String, bool> = HashMap::new();
+        for (owner, row) in self.read_reservations()? {
+            let is_alive = *owners
+                .entry(owner)
+                .or_insert_with_key(|owner| Owner::is_alive(owner));
+            books.apply(&row);
+            if let (false, Row::Reserve { id, client, tokens }) = (is_alive, &row) {
+                let settled = books.settle(*id, client, &Budget::unlimited(), *tokens, now);
+                for row in settled {
+                    self.write(&row)?;
+                    books.apply(&row);
+                }
+            }
+        }
+        Ok(books)
+    }
+
+    fn read_spent(&self) -> Result<Vec<Row>, Error> {
+        let mut query = self
+            .connection
+            .prepare("SELECT client, period, bucket, input, output FROM spent")?;
+        let rows = query.query_map([], |row| {
+            let client: String = row.get(0)?;
+            Ok(Row::Spend {
+                client: client.into(),
+                period: period(row.get(1)?),
+                bucket: unsigned(row.get(2)?),
+                tokens: Tokens {
+                    input: unsigned(row.get(3)?),
+                    output: unsigned(row.get(4)?),
+                },
+            })
+        })?;
+        rows.collect()
+    }
+
+    fn read_reservations(&self) -> Result<Vec<(String, Row)>, Error> {
+        let mut query = self
+            .connection
+            .prepare("SELECT owner, id, client, input, output FROM reservations")?;
+        let rows = query.query_map([], |row| {
+            let client: String = row.get(2)?;
+            let tokens = Tokens {
+                input: unsigned(row.get(3)?),
+                output: unsigned(row.get(4)?),
+            };
+            let reserve = Row::Reserve {
+                id: row.get(1)?,
+                client: client.into(),
+                tokens,
+            };
+            Ok((row.get(0)?, reserve))
+        })?;
+        rows.collect()
+    }
+
+    fn write(&self, row: &Row) -> Result<(), Error> {
+        match row {
+            Row::Reserve { id, client, tokens } => self
+                .connection
+                .prepare_cached(
+                    "INSERT INTO reservations (id, owner, client, input, output) VALUES (?1, ?2, ?3, ?4, ?5)
+                     ON CONFLICT (id) DO UPDATE SET input = ?4, output = ?5",
+                )?
+                .execute(params![
+                    id,
+                    self.owner.as_str(),
+                    client.as_ref(),
+                    signed(tokens.input),
+                    signed(tokens.output)
+                ]),
+            Row::Close { id } => self
+                .connection
+                .prepare_cached("DELETE FROM reservations WHERE id = ?1")?
+                .execute([id]),
+            Row::Spend {
+                client,
+                period,
+                bucket,
+                tokens,
+            } => self
+                .connection
+                .prepare_cached(
+                    "INSERT INTO spent (client, period, bucket, input, output) VALUES (?1, ?2, ?3, ?4, ?5)
+                     ON CONFLICT (client, period, bucket) DO UPDATE SET input = input + ?4, output = output + ?5",
+                )?
+                .execute(params![
+                    client.as_ref(),
+                    period.number(),
+                    signed(*bucket),
+                    signed(tokens.input),
+                    signed(tokens.output)
+                ]),
+        }?;
+        Ok(())
+    }
+}
+
+fn period(number: i64) -> Period {
+    match u32::try_from(number) {
+        Ok(0) => Period::Day,
+        Ok(seconds) => Period::Rolling(seconds),
+        Err(_) => Period::Month,
+    }
+}
+
+/// SQLite has signed integers only; sums beyond them count as the largest.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// The identity of a process: its pid, the time of its start, and the boot of the machine.
+///
+/// A pid alone is used again; in a container it is the same one after each restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Owner(String);
+
+impl Owner {
+    /// Returns this process.
+    fn current() -> Self {
+        Self(identity(std::process::id()).unwrap_or_default())
+    }
+
+    fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the process of this identity still runs, as far as this process can see.
+    fn is_alive(identity_text: &str) -> bool {
+        let pid = identity_text
+            .split('-')
+            .next()
+            .and_then(|pid| pid.parse().ok());
+        pid.and_then(identity)
+            .is_some_and(|found| found == identity_text)
+    }
+}
+
+fn identity(pid: u32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // proc_pid_stat(5): the start is field 22, and the name in field 2 may have spaces and parentheses.
+    let start = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?;
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    Some(format!("{pid}-{start}-{}", boot.trim()))
+}

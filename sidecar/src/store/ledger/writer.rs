@@ -1,0 +1,342 @@
+//! The writer of the ledger: carries out commands in their order, and writes each change before it answers.
+//! Commands that wait together share one transaction.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::account::ReserveError;
+use super::books::{Books, Row};
+use super::budget::{Budget, Tokens};
+use super::clock::Clock;
+use super::command::{Command, Reservation};
+use super::redis::RedisWriter;
+use super::sqlite::LedgerFile;
+use crate::store::redis::{RedisKeeper, RedisLink};
+use crate::store::state::StatePlace;
+use crate::turn::Grant;
+
+/// The most commands in one transaction, so that the first of them does not wait for long.
+const MAX_BATCH: usize = 256;
+
+/// The ledger cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerOpenError {
+    /// The file cannot be opened.
+    #[error(transparent)]
+    File(#[from] rusqlite::Error),
+    /// A connection to Redis needs a runtime.
+    #[error(transparent)]
+    Runtime(#[from] tokio::runtime::TryCurrentError),
+    /// The process needs a name in Redis.
+    #[error("no random source: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+/// The writer. Run it on a thread of its own.
+#[derive(Debug)]
+pub struct LedgerWriter(Writer);
+
+#[derive(Debug)]
+enum Writer {
+    Local(Box<LocalWriter>),
+    Redis(Box<RedisWriter>),
+}
+
+impl LedgerWriter {
+    pub(super) fn open(
+        place: &StatePlace,
+        clock: Clock,
+        received: mpsc::Receiver<Command>,
+        commands: mpsc::WeakSender<Command>,
+    ) -> Result<Self, LedgerOpenError> {
+        let file = match place {
+            StatePlace::Memory => None,
+            StatePlace::File(path) => Some(LedgerFile::open(path)?),
+            StatePlace::Redis(address, unavailable) => {
+                let owner = format!("{:016x}", getrandom::u64()?);
+                let link = RedisKeeper::new(address, owner.into());
+                let runtime = Handle::try_current()?;
+                let writer =
+                    RedisWriter::new(runtime, link, clock, *unavailable, received, commands);
+                return Ok(Self(Writer::Redis(Box::new(writer))));
+            }
+        };
+        let writer = LocalWriter::open(file, clock, received, commands)?;
+        Ok(Self(Writer::Local(Box::new(writer))))
+    }
+
+    pub(super) fn link(&self) -> Option<&RedisLink> {
+        match &self.0 {
+            Writer::Local(_) => None,
+            Writer::Redis(writer) => Some(writer.link()),
+        }
+    }
+
+    /// Carries out commands until the last handle is dropped.
+    pub fn run(self) {
+        match self.0 {
+            Writer::Local(writer) => writer.run(),
+            Writer::Redis(writer) => writer.run(),
+        }
+    }
+}
+
+/// The writer of a ledger in memory or in a file.
+#[derive(Debug)]
+struct LocalWriter {
+    books: Books,
+    /// `None` keeps the ledger in memory.
+    file: Option<LedgerFile>,
+    clock: Clock,
+    received: mpsc::Receiver<Command>,
+    /// For the reservations. Weak, so that the writer ends with the last handle.
+    commands: mpsc::WeakSender<Command>,
+    /// The budgets of the keys, as their last requests had them.
+    budgets: HashMap<Arc<str>, Arc<Budget>>,
+    /// Rows of settlements that could not be written yet.
+    unwritten: Vec<Row>,
+}
+
+/// A command that is carried out, and not yet answered.
+enum Answer {
+    /// The reply, and the row that undoes the change if it cannot be written.
+    Pending(Box<dyn FnOnce(bool) + Send>, Option<Row>),
+    None,
+}
+
+impl LocalWriter {
+    fn open(
+        file: Option<LedgerFile>,
+        clock: Clock,
+        received: mpsc::Receiver<Command>,
+        commands: mpsc::WeakSender<Command>,
+    ) -> Result<Self, rusqlite::Error> {
+        let mut writer = Self {
+            books: Books::default(),
+            file,
+            clock,
+            received,
+            commands,
+            budgets: HashMap::new(),
+            unwritten: Vec::new(),
+        };
+        // Now rather than at the first request, so that a file which cannot be read is known at the start.
+        writer.begin()?;
+        writer.commit(&[])?;
+        Ok(writer)
+    }
+
+    fn run(mut self) {
+        while let Some(first) = self.received.blocking_recv() {
+            let mut batch = vec![first];
+            while batch.len() < MAX_BATCH
+                && let Ok(next) = self.received.try_recv()
+            {
+                batch.push(next);
+            }
+            self.carry_out(batch);
+        }
+    }
+
+    fn carry_out(&mut self, batch: Vec<Command>) {
+        let begun = self.begin();
+        let mut rows = Vec::new();
+        let answers: Vec<_> = batch
+            .into_iter()
+            .map(|command| self.execute(command, &mut rows))
+            .collect();
+        let written = begun.and_then(|()| self.commit(&rows));
+        if let Err(error) = &written {
+            tracing::error!(%error, "ledger write failed");
+            self.roll_back(rows);
+        }
+        for answer in answers {
+            if let Answer::Pending(reply, undo) = answer {
+                if let (Err(_), Some(undo)) = (&written, undo) {
+                    self.undo(&undo);
+                }
+                reply(written.is_ok());
+            }
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), rusqlite::Error> {
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
+        if let Some(books) = file.begin(self.clock.now_ms())? {
+            self.books = books;
+            for row in &self.unwritten {
+                self.books.apply(row);
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, rows: &[Row]) -> Result<(), rusqlite::Error> {
+        if let Some(file) = &mut self.file {
+            file.commit(self.unwritten.iter().chain(rows))?;
+        }
+        self.unwritten.clear();
+        Ok(())
+    }
+
+    /// Keeps the settlements of a change that could not be written, for the next one.
+    fn roll_back(&mut self, rows: Vec<Row>) {
+        if let Some(file) = &mut self.file {
+            file.roll_back();
+        }
+        let settled = rows
+            .into_iter()
+            .filter(|row| !matches!(row, Row::Reserve { .. }));
+        self.unwritten.extend(settled);
+    }
+
+    /// Takes a grant back. A reservation that was settled meanwhile stays closed.
+    fn undo(&mut self, row: &Row) {
+        if let Row::Reserve { id, .. } = row
+            && self.books.reservation(*id).is_none()
+        {
+            return;
+        }
+        self.books.apply(row);
+    }
+
+    /// Changes the books, and adds the rows of the change.
+    fn execute(&mut self, command: Command, rows: &mut Vec<Row>) -> Answer {
+        let now = self.clock.now_ms();
+        match command {
+            Command::Reserve {
+                client,
+                budget,
+                input,
+                reply,
+            } => {
+                self.budgets
+                    .insert(Arc::clone(&client), Arc::clone(&budget));
+                let begun = self.books.account(&client).begin(&budget, input, now);
+                let reserved = begun.and_then(|tokens| self.reserve(client, budget, tokens, rows));
+                let undo = reserved
+                    .as_ref()
+                    .ok()
+                    .map(|reservation| Row::Close { id: reservation.id });
+                let reply = move |is_written| {
+                    let result = match reserved {
+                        Ok(reservation) if is_written => Ok(reservation),
+                        Ok(_) => Err(ReserveError::Unavailable),
+                        Err(error) => Err(error),
+                    };
+                    reply.send(result).ok(); // A client that has left drops the reservation.
+                };
+                Answer::Pending(Box::new(reply), undo)
+            }
+            Command::Extend {
+                id,
+                budget,
+                reply,
+                client: _,
+            } => {
+                let undo = self.books.undo(id);
+                let grant = self.extend(id, &budget, now, rows);
+                let reply = move |is_written| {
+                    let grant = if is_written {
+                        grant
+                    } else {
+                        Grant::Unavailable
+                    };
+                    reply.send(grant).ok(); // The turn has ended meanwhile.
+                };
+                Answer::Pending(Box::new(reply), Some(undo))
+            }
+            Command::Settle {
+                id,
+                client,
+                budget,
+                mut tokens,
+                is_used_up,
+            } => {
+                if let (true, Some(open)) = (is_used_up, self.books.reservation(id)) {
+                    tokens.output = tokens.output.max(open.tokens.output);
+                }
+                for row in self.books.settle(id, &client, &budget, tokens, now) {
+                    self.change(row, rows);
+                }
+                Answer::None
+            }
+            Command::Status {
+                client,
+                budget,
+                reply,
+            } => {
+                let status = self.books.account(&client).status(&budget, now);
+                self.budgets.insert(client, budget);
+                reply.send(status).ok(); // The request has ended meanwhile.
+                Answer::None
+            }
+            // The usage log has it.
+            Command::CountUsage(_) | Command::Usage { .. } => Answer::None,
+            Command::StatusOfAll { reply } => {
+                let status = |(client, budget): (&Arc<str>, &Arc<Budget>)| {
+                    let status = self.books.account(client).status(budget, now);
+                    (Arc::clone(client), status)
+                };
+                let all = self.budgets.iter().map(status).collect();
+                reply.send(all).ok(); // As above.
+                Answer::None
+            }
+        }
+    }
+
+    fn reserve(
+        &mut self,
+        client: Arc<str>,
+        budget: Arc<Budget>,
+        tokens: Tokens,
+        rows: &mut Vec<Row>,
+    ) -> Result<Reservation, ReserveError> {
+        let commands = self.commands.upgrade().ok_or(ReserveError::Unavailable)?;
+        let random = getrandom::u64().map_err(|_| ReserveError::Unavailable)?;
+        let id = random.cast_signed();
+        let row = Row::Reserve {
+            id,
+            client: Arc::clone(&client),
+            tokens,
+        };
+        self.change(row, rows);
+        Ok(Reservation {
+            commands,
+            id,
+            client,
+            budget,
+            first_output: tokens.output,
+            spent: Tokens::default(),
+            is_used_up: false,
+        })
+    }
+
+    fn extend(&mut self, id: i64, budget: &Budget, now: u64, rows: &mut Vec<Row>) -> Grant {
+        // Absent after its settlement: the turn has ended.
+        let Some(open) = self.books.reservation(id).cloned() else {
+            return Grant::Unavailable;
+        };
+        let grant = self.books.account(&open.client).extend(budget, now);
+        if let Grant::Tokens(output) = grant {
+            let more = Tokens { input: 0, output };
+            let row = Row::Reserve {
+                id,
+                client: open.client,
+                tokens: open.tokens.plus(more),
+            };
+            self.change(row, rows);
+        }
+        grant
+    }
+
+    fn change(&mut self, row: Row, rows: &mut Vec<Row>) {
+        self.books.apply(&row);
+        rows.push(row);
+    }
+}

@@ -1,0 +1,25 @@
+//! The place of the sidecar's state.
+
+use std::path::PathBuf;
+
+use super::redis::RedisAddress;
+
+/// The place of the ledger, and of the other state that outlives a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StatePlace {
+    /// The memory of the process: a restart forgets the spent tokens.
+    Memory,
+    /// A file.
+    File(PathBuf),
+    /// Redis or Valkey, which several sidecars share.
+    Redis(RedisAddress, Unavailable),
+}
+
+/// The treatment of keys with a budget while Redis is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unavailable {
+    /// Their requests are rejected.
+    Reject,
+    /// Their requests are served; their tokens are counted once Redis is back.
+    Allow,
+}
