@@ -104,7 +104,9 @@ fn install_peers(tools: &Path, python: &Path) -> Result<PathBuf> {
     )?;
     output(
         Command::new(&own)
-            .args(["-m", "pip", "install", "--quiet", "--require-hashes"])
+            // The file lists every dependency.
+            .args(["-m", "pip", "install", "--quiet", "--no-deps"])
+            .arg("--require-hashes")
             // Without builds from source, which would run code that the hashes do not cover.
             .args(["--only-binary", ":all:", "-r"])
             .arg(&requirements),

@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use super::route::Dialect;
 use crate::openai::{ApiError, Delivery, Retry, finish_reason};
+use crate::store::UsageCount;
 use crate::store::ledger::{Budget, Ledger, Reservation};
-use crate::store::{UsageCount, UsageSums};
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::{TokenSource, UsageLog, UsageRecord};
+use crate::telemetry::{TokenSource, UsageLog, UsageRecord, UsageRow};
 use crate::turn::{Event, FinishReason, Outcome, TurnObserver, Usage};
 
 /// The destinations of usage records.
@@ -310,15 +310,7 @@ fn count_of(record: &UsageRecord) -> UsageCount {
     UsageCount {
         client: record.client.as_str().into(),
         ts: record.ts,
-        sums: UsageSums {
-            requests: 1,
-            errors: record.is_failure().into(),
-            prompt_tokens: record.prompt_tokens,
-            cached_tokens: record.cached_tokens,
-            completion_tokens: record.completion_tokens,
-            reasoning_tokens: record.reasoning_tokens,
-            total_tokens: record.total_tokens,
-        },
+        sums: UsageRow::from(record).into(),
     }
 }
 
@@ -330,7 +322,8 @@ fn millis(time: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::config::UsageLogConfig;
-    use crate::store::ledger::{Clock, LedgerPlace};
+    use crate::store::StatePlace;
+    use crate::store::ledger::Clock;
     use crate::turn::TurnError;
 
     fn info() -> TurnInfo {
@@ -360,7 +353,7 @@ mod tests {
         let sinks = UsageSinks {
             log: log.clone(),
             metrics: Arc::default(),
-            ledger: Ledger::open(&LedgerPlace::Memory, Clock::system())
+            ledger: Ledger::open(&StatePlace::Memory, Clock::system())
                 .unwrap()
                 .0,
         };

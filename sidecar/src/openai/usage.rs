@@ -15,8 +15,9 @@ use super::response::budget::{LimitBody, rfc3339};
 use super::response::error::ApiError;
 use super::response::json::to_json;
 use crate::codex::RateLimits;
+use crate::store::UsageSums;
 use crate::store::ledger::LimitStatus;
-use crate::telemetry::{Interval, Totals, UsageFilter, UsageRecord, UsageTotals};
+use crate::telemetry::{Interval, UsageFilter, UsageRecord, UsageTotals};
 
 /// Accepted values of `limit`, in records. Bounds the memory of one response.
 const LIMIT_RANGE: RangeInclusive<usize> = 1..=10_000;
@@ -127,7 +128,7 @@ struct UsageTotalsBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<&'a str>,
     #[serde(flatten)]
-    totals: &'a Totals,
+    totals: &'a UsageSums,
     #[serde(skip_serializing_if = "Option::is_none")]
     buckets: Option<Vec<UsageBucket<'a>>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -141,7 +142,7 @@ struct UsageTotalsBody<'a> {
 struct UsageBucket<'a> {
     ts: String,
     #[serde(flatten)]
-    totals: &'a Totals,
+    totals: &'a UsageSums,
 }
 
 /// A rate limit window of the Codex plan, which all clients share.
@@ -279,7 +280,7 @@ mod tests {
         let body_of = |text: &str| {
             let query = parse(text, true).unwrap();
             let mut all = UsageTotals::default();
-            all.buckets.insert(3_600_000, Totals::default());
+            all.buckets.insert(3_600_000, UsageSums::default());
             String::from_utf8(totals_body(&query, &all, &RateLimits::default(), &[])).unwrap()
         };
         let grouped = body_of("group=hour&end=5");

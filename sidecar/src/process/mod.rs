@@ -15,6 +15,6 @@ pub use agent_processes::{AgentProcessLimits, AgentProcesses, ExceededLimit, TUR
 pub use child::{ChildProcess, ProcessLimits, Program, set_cloexec_on_inherited_descriptors};
 pub use child_end::ChildEnd;
 pub use folder::{OwnedFolder, folder_bytes, remove_folder};
-pub use owner::LockOwner;
+pub use owner::{LockOwner, is_owner_running};
 pub use pipes::{Lines, Pipes, Stderr, Stdin};
 pub use registry::{ChildRegistry, Registration, RunningChild, open_descriptors, rss_bytes};

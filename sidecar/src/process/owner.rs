@@ -83,6 +83,11 @@ pub(super) fn own_mark() -> String {
     )
 }
 
+/// Whether the process that an owner mark names runs. False also for a process of another place, which cannot be judged.
+pub fn is_owner_running(mark: &str) -> bool {
+    OwnerMark::parse(mark).is_some_and(|mark| mark.state() == OwnerState::Running)
+}
+
 fn is_place(text: &str) -> bool {
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     text.len() == PLACE_BYTES * 2 && text.bytes().all(is_digit)

@@ -43,7 +43,7 @@ impl SharedResponses {
     pub fn beside(ledger: &Ledger, limits: StoreLimits, tasks: TaskTracker) -> Option<Self> {
         let link = ledger.link()?.clone();
         Some(Self {
-            archive: Arc::new(ResponseArchive::on_redis(link, limits)),
+            archive: Arc::new(ResponseArchive::new(link, limits)),
             tasks,
         })
     }

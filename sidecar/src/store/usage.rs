@@ -1,12 +1,14 @@
-//! The usage of clients that several sidecars share, in sums of an hour.
+//! Sums of turns, and the usage of clients that several sidecars share, in sums of an hour.
 
 use std::sync::Arc;
+
+use serde::Serialize;
 
 /// Milliseconds of an hour.
 pub(in crate::store) const HOUR_MS: u64 = 3_600_000;
 
 /// Sums of turns. The order of the fields is that of their numbers in Redis.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct UsageSums {
     /// Requested turns.
     pub requests: u64,
@@ -25,31 +27,35 @@ pub struct UsageSums {
 }
 
 impl UsageSums {
-    pub(in crate::store) fn numbers(&self) -> [u64; 7] {
-        [
-            self.requests,
-            self.errors,
-            self.prompt_tokens,
-            self.cached_tokens,
-            self.completion_tokens,
-            self.reasoning_tokens,
-            self.total_tokens,
-        ]
+    /// Adds the numbers of further turns.
+    pub fn add(&mut self, more: &Self) {
+        for (sum, more) in self.fields_mut().into_iter().zip(more.numbers()) {
+            // Saturating, because the numbers may be from a log that somebody has edited.
+            *sum = sum.saturating_add(more);
+        }
     }
 
-    /// Sets the sum with this number.
+    pub(in crate::store) fn numbers(mut self) -> [u64; 7] {
+        self.fields_mut().map(|sum| *sum)
+    }
+
+    /// Sets the sum with this number. A later version may have more of them.
     pub(in crate::store) fn set(&mut self, number: usize, value: u64) {
-        let sum = match number {
-            0 => &mut self.requests,
-            1 => &mut self.errors,
-            2 => &mut self.prompt_tokens,
-            3 => &mut self.cached_tokens,
-            4 => &mut self.completion_tokens,
-            5 => &mut self.reasoning_tokens,
-            6 => &mut self.total_tokens,
-            _ => return, // Of a later version.
-        };
-        *sum = value;
+        if let Some(sum) = self.fields_mut().into_iter().nth(number) {
+            *sum = value;
+        }
+    }
+
+    fn fields_mut(&mut self) -> [&mut u64; 7] {
+        [
+            &mut self.requests,
+            &mut self.errors,
+            &mut self.prompt_tokens,
+            &mut self.cached_tokens,
+            &mut self.completion_tokens,
+            &mut self.reasoning_tokens,
+            &mut self.total_tokens,
+        ]
     }
 }
 

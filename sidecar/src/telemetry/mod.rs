@@ -17,4 +17,4 @@ pub use gauges::{BudgetGauge, Gauges, RateLimitGauge};
 pub use stderr_log::StderrLog;
 pub use usage_log::UsageLog;
 pub use usage_record::{TokenSource, UsageRecord};
-pub use usage_totals::{Interval, Totals, UsageFilter, UsageRow, UsageTotals};
+pub use usage_totals::{Interval, UsageFilter, UsageRow, UsageTotals};

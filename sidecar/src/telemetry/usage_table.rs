@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::rotating_log::LineObserver;
 use super::usage_record::UsageRecord;
-use super::usage_totals::{Interval, Totals, UsageFilter, UsageRow, UsageTotals};
+use super::usage_totals::{Interval, UsageFilter, UsageRow, UsageTotals};
+use crate::store::UsageSums;
 
 /// Rows of a chunk: as many as a query adds up in microseconds.
 const CHUNK_ROWS: usize = 1024;
@@ -38,7 +39,7 @@ struct Chunk {
     first: u64,
     last: u64,
     /// The sums by the number of the client.
-    sums: BTreeMap<usize, Totals>,
+    sums: BTreeMap<usize, UsageSums>,
 }
 
 impl UsageTable {
@@ -110,7 +111,7 @@ impl Chunk {
     fn push(&mut self, client: usize, row: UsageRow) {
         self.first = self.first.min(row.ts);
         self.last = self.last.max(row.ts);
-        self.sums.entry(client).or_default().add(row);
+        self.sums.entry(client).or_default().add(&row.into());
         self.rows.push((client, row));
     }
 

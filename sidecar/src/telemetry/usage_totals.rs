@@ -6,6 +6,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 use super::usage_record::UsageRecord;
+use crate::store::UsageSums;
 
 /// A selection of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,25 +50,6 @@ impl Interval {
     }
 }
 
-/// The totals of a set of records.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Totals {
-    /// Requested turns.
-    pub requests: u64,
-    /// Failed turns.
-    pub errors: u64,
-    /// Tokens of prompts, including cached ones.
-    pub prompt_tokens: u64,
-    /// Prompt tokens from the provider's cache.
-    pub cached_tokens: u64,
-    /// Tokens of completions, including reasoning.
-    pub completion_tokens: u64,
-    /// Completion tokens spent on reasoning.
-    pub reasoning_tokens: u64,
-    /// Tokens of prompts and completions.
-    pub total_tokens: u64,
-}
-
 /// The numbers of a record that are added up.
 #[derive(Debug, Clone, Copy)]
 pub struct UsageRow {
@@ -95,7 +77,7 @@ impl From<&UsageRecord> for UsageRow {
     }
 }
 
-impl From<UsageRow> for Totals {
+impl From<UsageRow> for UsageSums {
     fn from(row: UsageRow) -> Self {
         Self {
             requests: 1,
@@ -109,34 +91,13 @@ impl From<UsageRow> for Totals {
     }
 }
 
-impl Totals {
-    pub(super) fn add(&mut self, row: UsageRow) {
-        self.add_sums(&row.into());
-    }
-
-    fn add_sums(&mut self, other: &Self) {
-        for (sum, more) in [
-            (&mut self.requests, other.requests),
-            (&mut self.errors, other.errors),
-            (&mut self.prompt_tokens, other.prompt_tokens),
-            (&mut self.cached_tokens, other.cached_tokens),
-            (&mut self.completion_tokens, other.completion_tokens),
-            (&mut self.reasoning_tokens, other.reasoning_tokens),
-            (&mut self.total_tokens, other.total_tokens),
-        ] {
-            // Saturating, because the log is a file that may have been edited.
-            *sum = sum.saturating_add(more);
-        }
-    }
-}
-
 /// The totals of all selected records, and of each bucket.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct UsageTotals {
     /// Totals of all selected records.
-    pub totals: Totals,
+    pub totals: UsageSums,
     /// Totals by start of the bucket, in milliseconds since the Unix epoch; empty buckets are absent.
-    pub buckets: BTreeMap<u64, Totals>,
+    pub buckets: BTreeMap<u64, UsageSums>,
 }
 
 impl UsageTotals {
@@ -146,11 +107,11 @@ impl UsageTotals {
     }
 
     /// Adds the sums of records to the totals and, with an `interval`, to the bucket of `ts`, which is that of them all.
-    pub fn add_sums(&mut self, sums: &Totals, ts: u64, interval: Option<Interval>) {
-        self.totals.add_sums(sums);
+    pub fn add_sums(&mut self, sums: &UsageSums, ts: u64, interval: Option<Interval>) {
+        self.totals.add(sums);
         if let Some(interval) = interval {
             let bucket = self.buckets.entry(interval.start(ts)).or_default();
-            bucket.add_sums(sums);
+            bucket.add(sums);
         }
     }
 }

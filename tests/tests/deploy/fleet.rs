@@ -109,7 +109,8 @@ fn replicas_share_one_state_and_need_no_affinity() {
 
 #[test]
 fn redis_of_both_overlays_keeps_its_state_and_evicts_nothing() {
-    let expected = "redis-server --dir /data --save  --appendonly yes --maxmemory 384mb --maxmemory-policy noeviction";
+    let expected = "redis-server --dir /data --save  --appendonly yes --maxmemory 384mb --maxmemory-policy noeviction \
+                    --protected-mode no";
     let manifests = text("fleet/kubernetes.yaml");
     let set = yaml(manifests.split("\n---\n").next().expect("the StatefulSet"));
     let pod = &set["spec"]["template"]["spec"];

@@ -106,7 +106,7 @@ async fn agents_cannot_read_the_home_the_logs_and_each_others_folders() {
             // The folder of this turn is what the agent of another client looks for.
             let mut held = hold(&sidecar, "a").await;
             let command = format!(
-                "cat {home}/auth.json; ls {home}; cat {log}; ls -d {dir}/codex-edge-*/work/codex-edge-turns/turn-* 2>/dev/null; ls {dir}/codex-edge-*/child-*/home; echo mine > mine; cat mine; echo end",
+                "exec 2>&1; cat {home}/auth.json; ls {home}; cat {log}; ls -d {dir}/codex-edge-*/work/codex-edge-turns/turn-* 2>/dev/null; ls {dir}/codex-edge-*/child-*/home; echo mine > mine; cat mine; echo end",
                 home = sidecar.dir().join("codex-home").display(),
                 log = usage_log.display(),
                 dir = sidecar.dir().display(),

@@ -28,18 +28,20 @@ pub(super) fn install_python(dir: &Path) -> Result<()> {
                 .args(["-m", "venv", "--without-pip"])
                 .arg(dir),
         )?;
-        let mut pip = Command::new("python3");
-        pip.args(["-m", "pip", "--python"])
-            .arg(dir.join("bin/python"));
-        pip.args([
-            "install",
-            "--quiet",
-            "--require-hashes",
-            "--only-binary",
-            ":all:",
-            "-r",
-        ]);
-        output(pip.arg(&requirements)).context("cannot install the Python clients")?;
+        let pip = || {
+            let mut pip = Command::new("python3");
+            pip.args(["-m", "pip", "--python"])
+                .arg(dir.join("bin/python"));
+            pip
+        };
+        // The file lists every dependency. Without `--no-deps`, pip resolves `httpx[http2]` apart from the pinned
+        // `httpx`, and fails as soon as the index has a newer version.
+        let mut install = pip();
+        install.args(["install", "--quiet", "--no-deps", "--require-hashes"]);
+        install.args(["--only-binary", ":all:", "-r"]);
+        output(install.arg(&requirements)).context("cannot install the Python clients")?;
+        output(pip().arg("check"))
+            .context("requirements.txt lacks a dependency of the Python clients")?;
         Ok(())
     })
 }

@@ -14,7 +14,7 @@ use crate::openai::ApiError;
 use crate::openai::usage::{self, UsageQuery, UsageReader};
 use crate::store::UsageHour;
 use crate::store::ledger::LimitStatus;
-use crate::telemetry::{Totals, UsageFilter, UsageTotals};
+use crate::telemetry::{UsageFilter, UsageTotals};
 
 pub(in crate::api) async fn totals(
     state: &AppState,
@@ -99,17 +99,7 @@ fn fleet_totals(hours: &[UsageHour], query: &UsageQuery) -> UsageTotals {
     let touches = |hour: &&UsageHour| hour.end_ms() > times.start && hour.start_ms < times.end;
     let mut totals = UsageTotals::default();
     for hour in hours.iter().filter(touches) {
-        let sums = hour.sums;
-        let of_hour = Totals {
-            requests: sums.requests,
-            errors: sums.errors,
-            prompt_tokens: sums.prompt_tokens,
-            cached_tokens: sums.cached_tokens,
-            completion_tokens: sums.completion_tokens,
-            reasoning_tokens: sums.reasoning_tokens,
-            total_tokens: sums.total_tokens,
-        };
-        totals.add_sums(&of_hour, hour.start_ms, query.group);
+        totals.add_sums(&hour.sums, hour.start_ms, query.group);
     }
     totals
 }

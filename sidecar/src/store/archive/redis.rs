@@ -1,4 +1,4 @@
-//! The archive in Redis.
+//! The archive in Redis: each operation is one call of a script.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -15,15 +15,16 @@ use crate::store::redis::RedisLink;
 /// Longest life of a response in progress. It ends before with the lease of its sidecar.
 const RUNNING: Duration = Duration::from_secs(24 * 3600);
 
+/// The archive.
 #[derive(Debug)]
-pub(super) struct RedisArchive {
+pub(in crate::store) struct ResponseArchive {
     link: RedisLink,
     limits: StoreLimits,
     script: Script,
 }
 
-impl RedisArchive {
-    pub(super) fn new(link: RedisLink, limits: StoreLimits) -> Self {
+impl ResponseArchive {
+    pub(in crate::store) fn new(link: RedisLink, limits: StoreLimits) -> Self {
         Self {
             link,
             limits,
@@ -31,7 +32,11 @@ impl RedisArchive {
         }
     }
 
-    pub(super) async fn put(
+    /// Stores a response, and evicts others beyond the limits.
+    ///
+    /// # Errors
+    /// The archive does not answer.
+    pub(in crate::store) async fn put(
         &self,
         key: ArchiveKey<'_>,
         response: &NewResponse,
@@ -48,7 +53,11 @@ impl RedisArchive {
         self.invoke(&call).await
     }
 
-    pub(super) async fn begin(
+    /// Adds a response in progress, so that every sidecar can tell its state.
+    ///
+    /// # Errors
+    /// The archive does not answer.
+    pub(in crate::store) async fn begin(
         &self,
         key: ArchiveKey<'_>,
         document: &[u8],
@@ -60,22 +69,41 @@ impl RedisArchive {
         self.invoke(&call).await
     }
 
-    pub(super) async fn end(&self, key: ArchiveKey<'_>) -> Result<(), ArchiveError> {
+    /// Removes a response in progress that ends without being stored.
+    ///
+    /// # Errors
+    /// The archive does not answer.
+    pub(in crate::store) async fn end(&self, key: ArchiveKey<'_>) -> Result<(), ArchiveError> {
         self.invoke(&self.call("end", key)).await
     }
 
-    pub(super) async fn get(&self, key: ArchiveKey<'_>) -> Result<Archived, ArchiveError> {
+    /// Returns a response with its conversation.
+    ///
+    /// # Errors
+    /// The archive does not answer.
+    pub(in crate::store) async fn get(
+        &self,
+        key: ArchiveKey<'_>,
+    ) -> Result<Archived, ArchiveError> {
         let mut call = self.call("get", key);
         call.arg(self.ttl_ms());
         let fields: Vec<Value> = self.invoke(&call).await?;
         archived(fields).map_err(ArchiveError)
     }
 
-    pub(super) async fn has(&self, key: ArchiveKey<'_>) -> Result<bool, ArchiveError> {
+    /// Whether a response can be retrieved.
+    ///
+    /// # Errors
+    /// The archive does not answer.
+    pub(in crate::store) async fn has(&self, key: ArchiveKey<'_>) -> Result<bool, ArchiveError> {
         self.invoke(&self.call("exists", key)).await
     }
 
-    pub(super) async fn delete(&self, key: ArchiveKey<'_>) -> Result<bool, ArchiveError> {
+    /// Deletes a response. Returns false for one that is unknown or in progress.
+    ///
+    /// # Errors
+    /// The archive does not answer.
+    pub(in crate::store) async fn delete(&self, key: ArchiveKey<'_>) -> Result<bool, ArchiveError> {
         let answer: u8 = self.invoke(&self.call("delete", key)).await?;
         Ok(answer == 1)
     }

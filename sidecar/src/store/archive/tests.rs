@@ -280,12 +280,7 @@ async fn response_in_progress_is_shown_by_every_sidecar_until_it_ends_or_its_sid
     }
     let _lost = begin("resp_3");
     is_shown("resp_3").await;
-    let mut connection = server.connection();
-    let owners: Vec<String> = redis::cmd("KEYS")
-        .arg("codex-edge:owner:*")
-        .query(&mut connection)
-        .unwrap();
-    redis::cmd("DEL").arg(owners).exec(&mut connection).unwrap();
+    server.end_leases();
     assert_eq!(other.store.sync("ann", "resp_3").await.unwrap(), None);
 }
 

@@ -55,7 +55,7 @@ impl Books {
         self.reservations.get(&id)
     }
 
-    /// Returns the rows that change a reservation back to its state of now.
+    /// Returns the row that changes a reservation back to its present state.
     pub(super) fn undo(&self, id: i64) -> Row {
         match self.reservations.get(&id) {
             Some(open) => Row::Reserve {

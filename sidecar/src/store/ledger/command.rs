@@ -1,5 +1,6 @@
 //! The commands to the writer of the ledger, and the reservation of a turn, which sends them.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,14 +26,7 @@ pub(super) enum Command {
         budget: Arc<Budget>,
         reply: oneshot::Sender<Grant>,
     },
-    Settle {
-        id: i64,
-        client: Arc<str>,
-        budget: Arc<Budget>,
-        tokens: Tokens,
-        /// Whether all output that was granted is spent, whatever `tokens` says.
-        is_used_up: bool,
-    },
+    Settle(Settlement),
     Status {
         client: Arc<str>,
         budget: Arc<Budget>,
@@ -50,27 +44,79 @@ pub(super) enum Command {
     },
 }
 
-/// The reserved tokens of a turn. Dropping it without a settlement spends nothing.
-pub struct Reservation {
-    pub(super) commands: mpsc::Sender<Command>,
+impl Command {
+    /// Notes the budget of the key that a command is about.
+    pub(super) fn note_budget(&self, budgets: &mut Budgets) {
+        if let Self::Reserve { client, budget, .. } | Self::Status { client, budget, .. } = self {
+            budgets.insert(Arc::clone(client), Arc::clone(budget));
+        }
+    }
+}
+
+/// The budgets of the keys, as their last requests had them.
+pub(super) type Budgets = HashMap<Arc<str>, Arc<Budget>>;
+
+/// The end of a reservation.
+#[derive(Debug, Clone)]
+pub(super) struct Settlement {
     pub(super) id: i64,
     pub(super) client: Arc<str>,
     pub(super) budget: Arc<Budget>,
-    /// The tokens of the first slice.
-    pub(super) first_output: u64,
-    pub(super) spent: Tokens,
+    /// The tokens that the turn has spent.
+    pub(super) tokens: Tokens,
+    /// Whether all output that was granted is spent, whatever `tokens` says.
     pub(super) is_used_up: bool,
 }
 
+impl Settlement {
+    /// Returns the end of a reservation that spends nothing.
+    pub(super) fn of_nothing(id: i64, client: Arc<str>, budget: Arc<Budget>) -> Self {
+        Self {
+            id,
+            client,
+            budget,
+            tokens: Tokens::default(),
+            is_used_up: false,
+        }
+    }
+}
+
+/// The reserved tokens of a turn. Dropping it without a settlement spends nothing.
+pub struct Reservation {
+    commands: mpsc::Sender<Command>,
+    /// The tokens of the first slice.
+    first_output: u64,
+    /// Sent when the reservation is dropped.
+    settlement: Settlement,
+}
+
 impl Reservation {
+    /// Returns a reservation with a first slice of `first_output` tokens, which sends `settlement` at its end.
+    pub(super) fn new(
+        commands: mpsc::Sender<Command>,
+        first_output: u64,
+        settlement: Settlement,
+    ) -> Self {
+        Self {
+            commands,
+            first_output,
+            settlement,
+        }
+    }
+
+    /// Returns the number of the reservation.
+    pub(super) fn id(&self) -> i64 {
+        self.settlement.id
+    }
+
     /// Returns the client of the turn.
     pub fn client(&self) -> &str {
-        &self.client
+        &self.settlement.client
     }
 
     /// Returns the budget that the turn is reserved against.
     pub fn budget(&self) -> &Budget {
-        &self.budget
+        &self.settlement.budget
     }
 
     /// Returns the tokens of output that are granted with the reservation.
@@ -82,39 +128,33 @@ impl Reservation {
     pub fn output_budget(&self) -> Box<dyn OutputBudget> {
         Box::new(SliceSource {
             commands: self.commands.clone(),
-            id: self.id,
-            client: Arc::clone(&self.client),
-            budget: Arc::clone(&self.budget),
+            id: self.settlement.id,
+            client: Arc::clone(&self.settlement.client),
+            budget: Arc::clone(&self.settlement.budget),
         })
     }
 
     /// Closes the reservation, and spends the tokens of `usage`.
     pub fn settle(mut self, usage: &Usage) {
-        self.spent = self.budget.weigh(usage);
+        self.settlement.tokens = self.settlement.budget.weigh(usage);
     }
 
     /// As [`Self::settle`], for a turn that the budget has ended: it has used all output that was granted.
     pub fn settle_used_up(mut self, usage: &Usage) {
-        self.is_used_up = true;
+        self.settlement.is_used_up = true;
         self.settle(usage);
     }
 }
 
 impl fmt::Debug for Reservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Reservation").field(&self.id).finish()
+        f.debug_tuple("Reservation").field(&self.id()).finish()
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let settle = Command::Settle {
-            id: self.id,
-            client: Arc::clone(&self.client),
-            budget: Arc::clone(&self.budget),
-            tokens: self.spent,
-            is_used_up: self.is_used_up,
-        };
+        let settle = Command::Settle(self.settlement.clone());
         self.commands.try_send(settle).ok(); // After the end of the writer, the next start counts it as spent.
     }
 }

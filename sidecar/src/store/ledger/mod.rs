@@ -24,5 +24,3 @@ pub use command::Reservation;
 pub use handle::{Ledger, UsageError};
 pub use ratios::TokenRatios;
 pub use writer::{LedgerOpenError, LedgerWriter};
-
-pub use super::state::StatePlace as LedgerPlace;

@@ -4,7 +4,7 @@
 //! other: each change is made in a transaction that first reads the changes of the other.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +13,8 @@ use rusqlite::{Connection, Error, params};
 
 use super::books::{Books, Row};
 use super::budget::{Budget, Tokens};
+use super::window::kept_buckets;
+use crate::process::{is_owner_running, orphans};
 use crate::turn::Period;
 
 /// The version of the tables.
@@ -34,20 +36,22 @@ const TABLES: &str = "
         input INTEGER NOT NULL, output INTEGER NOT NULL
     ) STRICT;";
 
-/// Removes the buckets that [`super::account::Account::add`] drops too.
+/// Removes the buckets that [`super::account::Account::add`] drops too. Its parameters are the buckets that are kept of days,
+/// months and rolling windows.
 const REMOVE_OLD: &str = "
     DELETE FROM spent WHERE (client, period, bucket) IN (
         SELECT client, period, bucket FROM (
             SELECT client, period, bucket,
                 row_number() OVER (PARTITION BY client, period ORDER BY bucket DESC) AS age
             FROM spent)
-        WHERE age > CASE period WHEN 0 THEN 62 WHEN -1 THEN 26 ELSE 150 END)";
+        WHERE age > CASE period WHEN 0 THEN ?1 WHEN -1 THEN ?2 ELSE ?3 END)";
 
 /// The file, and the version of its content that was read last.
 #[derive(Debug)]
 pub(super) struct LedgerFile {
     connection: Connection,
-    owner: Owner,
+    /// The owner mark of this process.
+    owner: String,
     read_version: Option<i64>,
 }
 
@@ -74,11 +78,13 @@ impl LedgerFile {
             return Err(Error::InvalidQuery);
         }
         connection.execute_batch(TABLES)?;
-        connection.execute(REMOVE_OLD, [])?;
+        let kept = [Period::Day, Period::Month, Period::Rolling(0)]
+            .map(|period| i64::try_from(kept_buckets(period)).unwrap_or(i64::MAX));
+        connection.execute(REMOVE_OLD, kept)?;
         connection.pragma_update(None, "user_version", VERSION)?;
         Ok(Self {
             connection,
-            owner: Owner::current(),
+            owner: orphans::owner(),
             read_version: None,
         })
     }
@@ -127,7 +133,7 @@ impl LedgerFile {
         for (owner, row) in self.read_reservations()? {
             let is_alive = *owners
                 .entry(owner)
-                .or_insert_with_key(|owner| Owner::is_alive(owner));
+                .or_insert_with_key(|owner| is_owner_running(owner));
             books.apply(&row);
             if let (false, Row::Reserve { id, client, tokens }) = (is_alive, &row) {
                 let settled = books.settle(*id, client, &Budget::unlimited(), *tokens, now);
@@ -189,7 +195,7 @@ impl LedgerFile {
                 )?
                 .execute(params![
                     id,
-                    self.owner.as_str(),
+                    self.owner,
                     client.as_ref(),
                     signed(tokens.input),
                     signed(tokens.output)
@@ -236,39 +242,4 @@ fn signed(number: u64) -> i64 {
 
 fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
-}
-
-/// The identity of a process: its pid, the time of its start, and the boot of the machine.
-///
-/// A pid alone is used again; in a container it is the same one after each restart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Owner(String);
-
-impl Owner {
-    /// Returns this process.
-    fn current() -> Self {
-        Self(identity(std::process::id()).unwrap_or_default())
-    }
-
-    fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether the process of this identity still runs, as far as this process can see.
-    fn is_alive(identity_text: &str) -> bool {
-        let pid = identity_text
-            .split('-')
-            .next()
-            .and_then(|pid| pid.parse().ok());
-        pid.and_then(identity)
-            .is_some_and(|found| found == identity_text)
-    }
-}
-
-fn identity(pid: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // proc_pid_stat(5): the start is field 22, and the name in field 2 may have spaces and parentheses.
-    let start = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?;
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    Some(format!("{pid}-{start}-{}", boot.trim()))
 }

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use super::window::Window;
 use super::*;
+use crate::store::StatePlace;
 use crate::turn::{Grant, OutputBudget, Period, Usage};
 
 fn ms(text: &str) -> u64 {
@@ -41,7 +42,7 @@ struct Stand {
 }
 
 impl Stand {
-    fn open(place: &LedgerPlace, now: u64) -> Self {
+    fn open(place: &StatePlace, now: u64) -> Self {
         let now = Arc::new(AtomicU64::new(now));
         let clock = Arc::clone(&now);
         let clock = Clock::new(move || clock.load(Ordering::SeqCst));
@@ -172,7 +173,7 @@ fn days_and_months_begin_at_their_utc_midnight() {
 
 #[tokio::test]
 async fn windows_open_at_their_boundary_over_a_leap_day_and_a_clock_that_jumps() {
-    let stand = Stand::open(&LedgerPlace::Memory, ms("2028-02-28T12:00:00Z"));
+    let stand = Stand::open(&StatePlace::Memory, ms("2028-02-28T12:00:00Z"));
     let (day, month) = ("day=100", "month=1000");
     stand.spend(day, 10).await;
     for (now, day_spent, month_spent) in [
@@ -204,7 +205,7 @@ async fn windows_open_at_their_boundary_over_a_leap_day_and_a_clock_that_jumps()
 
 #[tokio::test]
 async fn tokens_leave_a_rolling_window_after_its_length_and_at_most_a_sixtieth_more() {
-    let stand = Stand::open(&LedgerPlace::Memory, ms("2028-02-28T12:00:30Z"));
+    let stand = Stand::open(&StatePlace::Memory, ms("2028-02-28T12:00:30Z"));
     let limits = "1h=100";
     stand.spend(limits, 10).await;
     stand.set("2028-02-28T12:30:00Z");
@@ -228,7 +229,7 @@ async fn tokens_leave_a_rolling_window_after_its_length_and_at_most_a_sixtieth_m
 
 #[tokio::test]
 async fn refusal_tells_spent_tokens_from_reserved_ones() {
-    let stand = Stand::open(&LedgerPlace::Memory, ms("2028-02-28T12:00:00Z"));
+    let stand = Stand::open(&StatePlace::Memory, ms("2028-02-28T12:00:00Z"));
     let limits = || budget("day=1000, month.input=5000");
     let running = stand.ledger.reserve("ann", limits(), 900).await.unwrap();
     let refused = stand.ledger.reserve("ann", limits(), 500).await;
@@ -267,8 +268,8 @@ async fn stream_to_the_end(ledger: &Ledger, limits: &str) -> u64 {
 async fn parallel_turns_are_granted_exactly_what_is_left() {
     let folder = tempfile::tempdir().unwrap();
     for place in [
-        LedgerPlace::Memory,
-        LedgerPlace::File(folder.path().join("state.sqlite3")),
+        StatePlace::Memory,
+        StatePlace::File(folder.path().join("state.sqlite3")),
     ] {
         let stand = Stand::open(&place, ms("2028-02-28T12:00:00Z"));
         let mut streams = JoinSet::new();
@@ -287,7 +288,7 @@ async fn parallel_turns_are_granted_exactly_what_is_left() {
 
 #[tokio::test]
 async fn reservation_whose_request_has_left_is_closed() {
-    let stand = Stand::open(&LedgerPlace::Memory, ms("2028-02-28T12:00:00Z"));
+    let stand = Stand::open(&StatePlace::Memory, ms("2028-02-28T12:00:00Z"));
     {
         let mut reserving = Box::pin(stand.ledger.reserve("ann", budget("day=100"), 50));
         let polled = futures_util::poll!(&mut reserving);
@@ -305,7 +306,7 @@ async fn reservation_whose_request_has_left_is_closed() {
 async fn spent_tokens_survive_a_restart_and_reservations_of_a_dead_process_count_as_spent() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.sqlite3");
-    let place = LedgerPlace::File(path.clone());
+    let place = StatePlace::File(path.clone());
     let now = ms("2028-02-28T12:00:00Z");
     let stand = Stand::open(&place, now);
     stand.spend("day=1000", 10).await;
@@ -326,7 +327,7 @@ async fn spent_tokens_survive_a_restart_and_reservations_of_a_dead_process_count
 #[tokio::test]
 async fn two_sidecars_on_one_file_share_the_budget_during_a_handover() {
     let folder = tempfile::tempdir().unwrap();
-    let place = LedgerPlace::File(folder.path().join("state.sqlite3"));
+    let place = StatePlace::File(folder.path().join("state.sqlite3"));
     let now = ms("2028-02-28T12:00:00Z");
     let (first, second) = (Stand::open(&place, now), Stand::open(&place, now));
     let limits = "day.output=5000";
@@ -349,7 +350,7 @@ async fn file_that_cannot_be_written_grants_nothing_and_forgets_no_settlement() 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.sqlite3");
     let now = ms("2028-02-28T12:00:00Z");
-    let stand = Stand::open(&LedgerPlace::File(path.clone()), now);
+    let stand = Stand::open(&StatePlace::File(path.clone()), now);
     let running = stand
         .ledger
         .reserve("ann", budget("day=1000"), 5)
@@ -373,7 +374,7 @@ async fn file_that_cannot_be_written_grants_nothing_and_forgets_no_settlement() 
     stand.spend("day=1000", 1).await;
     assert_eq!(stand.spent("day=1000").await, 21);
     stand.close();
-    let stand = Stand::open(&LedgerPlace::File(path), now);
+    let stand = Stand::open(&StatePlace::File(path), now);
     assert_eq!(stand.spent("day=1000").await, 21);
     stand.close();
 }
@@ -413,7 +414,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let stand = Stand::open(&LedgerPlace::Memory, ms("2028-02-28T12:00:00Z"));
+            let stand = Stand::open(&StatePlace::Memory, ms("2028-02-28T12:00:00Z"));
             let limits = format!("day={limit}");
             let mut open = Vec::new();
             for (input, slices, settles) in turns {
@@ -449,7 +450,7 @@ fn child_of_the_crash_test() {
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let stand = Stand::open(&LedgerPlace::File(path.into()), ms("2028-02-28T12:00:00Z"));
+        let stand = Stand::open(&StatePlace::File(path.into()), ms("2028-02-28T12:00:00Z"));
         while let Ok(reservation) = stand.ledger.reserve("ann", budget(CRASH_BUDGET), 0).await {
             let (mut granted, mut source) =
                 (reservation.first_output(), reservation.output_budget());
@@ -477,7 +478,7 @@ fn sigkill_at_any_moment_grants_no_token_twice() {
     }
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let spent = runtime.block_on(async {
-        let stand = Stand::open(&LedgerPlace::File(path), ms("2028-02-28T12:00:00Z"));
+        let stand = Stand::open(&StatePlace::File(path), ms("2028-02-28T12:00:00Z"));
         let status = stand.status(CRASH_BUDGET).await;
         assert_eq!(status.reserved, 0);
         let raised = format!("day.output={}", status.spent + 1000);

@@ -1,7 +1,6 @@
 //! The writer of the ledger: carries out commands in their order, and writes each change before it answers.
 //! Commands that wait together share one transaction.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -11,7 +10,7 @@ use super::account::ReserveError;
 use super::books::{Books, Row};
 use super::budget::{Budget, Tokens};
 use super::clock::Clock;
-use super::command::{Command, Reservation};
+use super::command::{Budgets, Command, Reservation, Settlement};
 use super::redis::RedisWriter;
 use super::sqlite::LedgerFile;
 use crate::store::redis::{RedisKeeper, RedisLink};
@@ -94,8 +93,7 @@ struct LocalWriter {
     received: mpsc::Receiver<Command>,
     /// For the reservations. Weak, so that the writer ends with the last handle.
     commands: mpsc::WeakSender<Command>,
-    /// The budgets of the keys, as their last requests had them.
-    budgets: HashMap<Arc<str>, Arc<Budget>>,
+    budgets: Budgets,
     /// Rows of settlements that could not be written yet.
     unwritten: Vec<Row>,
 }
@@ -120,7 +118,7 @@ impl LocalWriter {
             clock,
             received,
             commands,
-            budgets: HashMap::new(),
+            budgets: Budgets::new(),
             unwritten: Vec::new(),
         };
         // Now rather than at the first request, so that a file which cannot be read is known at the start.
@@ -208,6 +206,7 @@ impl LocalWriter {
     /// Changes the books, and adds the rows of the change.
     fn execute(&mut self, command: Command, rows: &mut Vec<Row>) -> Answer {
         let now = self.clock.now_ms();
+        command.note_budget(&mut self.budgets);
         match command {
             Command::Reserve {
                 client,
@@ -215,14 +214,11 @@ impl LocalWriter {
                 input,
                 reply,
             } => {
-                self.budgets
-                    .insert(Arc::clone(&client), Arc::clone(&budget));
                 let begun = self.books.account(&client).begin(&budget, input, now);
                 let reserved = begun.and_then(|tokens| self.reserve(client, budget, tokens, rows));
-                let undo = reserved
-                    .as_ref()
-                    .ok()
-                    .map(|reservation| Row::Close { id: reservation.id });
+                let undo = reserved.as_ref().ok().map(|reservation| Row::Close {
+                    id: reservation.id(),
+                });
                 let reply = move |is_written| {
                     let result = match reserved {
                         Ok(reservation) if is_written => Ok(reservation),
@@ -251,13 +247,13 @@ impl LocalWriter {
                 };
                 Answer::Pending(Box::new(reply), Some(undo))
             }
-            Command::Settle {
+            Command::Settle(Settlement {
                 id,
                 client,
                 budget,
                 mut tokens,
                 is_used_up,
-            } => {
+            }) => {
                 if let (true, Some(open)) = (is_used_up, self.books.reservation(id)) {
                     tokens.output = tokens.output.max(open.tokens.output);
                 }
@@ -272,7 +268,6 @@ impl LocalWriter {
                 reply,
             } => {
                 let status = self.books.account(&client).status(&budget, now);
-                self.budgets.insert(client, budget);
                 reply.send(status).ok(); // The request has ended meanwhile.
                 Answer::None
             }
@@ -306,15 +301,8 @@ impl LocalWriter {
             tokens,
         };
         self.change(row, rows);
-        Ok(Reservation {
-            commands,
-            id,
-            client,
-            budget,
-            first_output: tokens.output,
-            spent: Tokens::default(),
-            is_used_up: false,
-        })
+        let settlement = Settlement::of_nothing(id, client, budget);
+        Ok(Reservation::new(commands, tokens.output, settlement))
     }
 
     fn extend(&mut self, id: i64, budget: &Budget, now: u64, rows: &mut Vec<Row>) -> Grant {

@@ -40,6 +40,16 @@ impl RedisServer {
         self.address().client().get_connection().unwrap()
     }
 
+    /// Ends the leases of all processes, as after a pause that is longer than them.
+    pub(in crate::store) fn end_leases(&self) {
+        let mut connection = self.connection();
+        let owners: Vec<String> = redis::cmd("KEYS")
+            .arg("codex-edge:owner:*")
+            .query(&mut connection)
+            .unwrap();
+        redis::cmd("DEL").arg(owners).exec(&mut connection).unwrap();
+    }
+
     pub(in crate::store) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.process.id()).unwrap();
         kill(Pid::from_raw(pid), signal).unwrap();

@@ -253,12 +253,7 @@ async fn reservations_of_a_dead_process_count_as_spent_and_a_late_settlement_add
     let held = 30 + reservation.first_output();
     assert_eq!(second.tokens(limits).await, (0, held));
     // As after a pause of the process that is longer than its lease.
-    let mut connection = server.connection();
-    let owners: Vec<String> = redis::cmd("KEYS")
-        .arg("codex-edge:owner:*")
-        .query(&mut connection)
-        .unwrap();
-    redis::cmd("DEL").arg(owners).exec(&mut connection).unwrap();
+    server.end_leases();
     assert_eq!(second.tokens(limits).await, (held, 0));
     // It goes on: the next slice is reserved again.
     let Grant::Tokens(more) = reservation.output_budget().ask().await.unwrap() else {

@@ -1,6 +1,6 @@
 //! The writer of a ledger in Redis: sends commands in their order, and settlements again until one has arrived.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::usage::RedisUsage;
 use crate::store::ledger::account::{LimitStatus, MAX_SLICE, ReserveError};
 use crate::store::ledger::budget::{Budget, Tokens};
 use crate::store::ledger::clock::Clock;
-use crate::store::ledger::command::{Command, Reservation};
+use crate::store::ledger::command::{Budgets, Command, Reservation, Settlement};
 use crate::store::redis::{LinkError, RedisKeeper, RedisLink};
 use crate::store::state::Unavailable;
 use crate::turn::Grant;
@@ -54,18 +54,6 @@ struct Shared {
     /// For the reservations. Weak, so that the writer ends with the last handle.
     commands: mpsc::WeakSender<Command>,
 }
-
-#[derive(Debug)]
-struct Settlement {
-    id: i64,
-    client: Arc<str>,
-    budget: Arc<Budget>,
-    tokens: Tokens,
-    is_used_up: bool,
-}
-
-/// The budgets of the keys, as their last requests had them.
-type Budgets = HashMap<Arc<str>, Arc<Budget>>;
 
 impl RedisWriter {
     pub(in crate::store::ledger) fn new(
@@ -118,7 +106,7 @@ impl RedisWriter {
                 tokio::select! {
                     command = received.recv(), if under_way.len() < MAX_UNDER_WAY => {
                         let Some(command) = command else { break };
-                        note_budget(&command, &mut budgets);
+                        command.note_budget(&mut budgets);
                         under_way.push(shared.execute(command, &budgets));
                     }
                     Some(failed) = under_way.next() => push_bounded(&mut unsettled, failed),
@@ -152,39 +140,12 @@ impl RedisWriter {
     }
 }
 
-fn note_budget(command: &Command, budgets: &mut Budgets) {
-    if let Command::Reserve { client, budget, .. } | Command::Status { client, budget, .. } =
-        command
-    {
-        budgets.insert(Arc::clone(client), Arc::clone(budget));
-    }
-}
-
 fn push_bounded(unsettled: &mut VecDeque<Command>, failed: Option<Command>) {
     match failed {
         Some(_) if unsettled.len() >= MAX_UNSETTLED => {
             tracing::error!(limit = MAX_UNSETTLED, "settlement dropped");
         }
         failed => unsettled.extend(failed),
-    }
-}
-
-impl From<Settlement> for Command {
-    fn from(settlement: Settlement) -> Self {
-        let Settlement {
-            id,
-            client,
-            budget,
-            tokens,
-            is_used_up,
-        } = settlement;
-        Self::Settle {
-            id,
-            client,
-            budget,
-            tokens,
-            is_used_up,
-        }
     }
 }
 
@@ -209,7 +170,7 @@ impl Shared {
                     reply,
                 } => {
                     let release = shared.reserve(client, budget, input, reply).await;
-                    release.map(Command::from)
+                    release.map(Command::Settle)
                 }
                 Command::Extend {
                     id,
@@ -220,22 +181,7 @@ impl Shared {
                     reply.send(shared.extend(id, &client, &budget).await).ok(); // The turn has ended meanwhile.
                     None
                 }
-                Command::Settle {
-                    id,
-                    client,
-                    budget,
-                    tokens,
-                    is_used_up,
-                } => {
-                    let settlement = Settlement {
-                        id,
-                        client,
-                        budget,
-                        tokens,
-                        is_used_up,
-                    };
-                    shared.settle(settlement).await.map(Command::from)
-                }
+                Command::Settle(settlement) => shared.settle(settlement).await.map(Command::Settle),
                 Command::CountUsage(count) => match shared.usage.count(&count).await {
                     // After a failure it may be counted, and once more would be wrong for certain.
                     Ok(()) | Err(LinkError::Failed(_)) => None,
@@ -293,23 +239,12 @@ impl Shared {
             (Err(_), Unavailable::Allow) => Ok(MAX_SLICE),
             (Err(_), Unavailable::Reject) => Err(ReserveError::Unavailable),
         };
+        let settlement = Settlement::of_nothing(id, client, budget);
         // Redis may have reserved the tokens although its answer was lost.
-        let release = matches!(first_slice, Err(ReserveError::Unavailable)).then(|| Settlement {
-            id,
-            client: Arc::clone(&client),
-            budget: Arc::clone(&budget),
-            tokens: Tokens::default(),
-            is_used_up: false,
-        });
-        let reserved = first_slice.map(|first_output| Reservation {
-            commands,
-            id,
-            client,
-            budget,
-            first_output,
-            spent: Tokens::default(),
-            is_used_up: false,
-        });
+        let release =
+            matches!(first_slice, Err(ReserveError::Unavailable)).then(|| settlement.clone());
+        let reserved =
+            first_slice.map(|first_output| Reservation::new(commands, first_output, settlement));
         reply.send(reserved).ok(); // A client that has left drops the reservation.
         release
     }
