@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::route::Route;
 use super::state::AppState;
 use crate::openai::ApiError;
+use crate::openai::chat::ClientReasoning;
 use crate::openai::models::ModelAccess;
 use crate::store::ledger::Budget;
 use crate::turn::Profile;
@@ -118,6 +119,14 @@ impl<'a> RequestContext<'a> {
         let is_restricted = self.head.headers.contains_key(EDGE_MODELS);
         let patterns = is_restricted.then(|| self.header(&EDGE_MODELS).unwrap_or_default());
         ModelAccess::new(state.backend.catalogue(), patterns).required(state.config.require_model)
+    }
+
+    /// Returns the reasoning of the caller's earlier answers.
+    pub(super) fn reasoning(self, state: &'a AppState) -> ClientReasoning<'a> {
+        ClientReasoning {
+            cache: &state.reasoning,
+            client: self.client(),
+        }
     }
 
     pub(super) fn query(self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {

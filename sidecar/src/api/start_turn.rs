@@ -22,11 +22,22 @@ pub(super) fn check_prompt(
     prompt_chars: usize,
     param: &str,
 ) -> Result<(), ApiError> {
+    check_prompt_or(state, prompt_chars, |tokens, max| {
+        ApiError::prompt_too_long(tokens, max).at(param)
+    })
+}
+
+/// As [`check_prompt`], with the error that `too_long` returns for the estimate and the limit.
+pub(super) fn check_prompt_or(
+    state: &AppState,
+    prompt_chars: usize,
+    too_long: impl FnOnce(u64, u64) -> ApiError,
+) -> Result<(), ApiError> {
     let Some(max) = state.config.max_prompt_tokens.map(NonZeroU64::get) else {
         return Ok(());
     };
     match Usage::estimate(prompt_chars, 0).input_tokens {
-        tokens if tokens > max => Err(ApiError::prompt_too_long(tokens, max).at(param)),
+        tokens if tokens > max => Err(too_long(tokens, max)),
         _ => Ok(()),
     }
 }

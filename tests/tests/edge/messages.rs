@@ -4,10 +4,13 @@
 use http::{Method, Request};
 use serde_json::{Value, json};
 use tests::envoy::{Envoy, EnvoyOptions};
-use tests::http::{Body, BufferedResponse, Version, bearer, empty, get, post, with};
+use tests::http::{Body, BufferedResponse, Version, bearer, empty, get, post, raw, with};
 use tests::upstream::Behavior;
 
-use crate::stack::{CHAT, Edges, KEY, listed_models, options, start_with};
+use crate::stack::{
+    CHAT, Edges, KEY, from_malformed_sidecar, listed_models, options, raw_request, start,
+    start_with,
+};
 
 const MESSAGES: &str = "/v1/messages";
 
@@ -22,7 +25,7 @@ fn keyed(request: Request<Body>) -> Request<Body> {
 
 /// Asserts that `response` is an error in Anthropic's shape.
 #[track_caller]
-fn assert_error(response: &BufferedResponse, status: u16, kind: &str, code: &str) {
+pub(crate) fn assert_error(response: &BufferedResponse, status: u16, kind: &str, code: &str) {
     assert_eq!(response.status.as_u16(), status, "{response:?}");
     assert_eq!(
         response.header("content-type"),
@@ -195,6 +198,99 @@ async fn missing_sidecar_is_told_in_the_shape() {
     let exposed = message.header("access-control-expose-headers");
     assert!(exposed.contains(" request-id"), "{exposed}");
     assert_eq!(plain.json()["error"]["code"], "codex_unavailable");
+}
+
+#[tokio::test]
+async fn request_that_envoy_itself_rejects_gets_the_shape() {
+    let (upstream, envoy) = start().await;
+    let line = "POST /v1/messages HTTP/1.1";
+    let upgrade = "upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n";
+    let invalid = (400, "invalid_request_error", "invalid_request_error");
+    for (line, headers, body, (status, kind, code)) in [
+        ("POST /v1/messages/%2f HTTP/1.1", "", "", invalid),
+        (
+            "GET /v1/models/%2f HTTP/1.1",
+            "anthropic-version: 2023-06-01\r\n",
+            "",
+            invalid,
+        ),
+        (line, "transfer-encoding: chunked\r\n", "zz\r\n", invalid),
+        (
+            line,
+            upgrade,
+            "",
+            (426, "invalid_request_error", "upgrade_not_supported"),
+        ),
+    ] {
+        let request = String::from_utf8(raw_request(line, headers, body)).expect("UTF-8");
+        let request = match headers {
+            _ if headers == upgrade => request.replace("connection: close", "connection: upgrade"),
+            _ => request,
+        };
+        let response = raw(envoy.address(), request.as_bytes()).await;
+        assert_error(&response, status, kind, code);
+    }
+    assert!(upstream.requests().is_empty());
+}
+
+/// Envoy rejects it before it knows the path.
+#[tokio::test]
+async fn request_without_a_readable_head_gets_the_shape_of_openai() {
+    let (_upstream, envoy) = start().await;
+    let large = format!("x-large: {}\r\n", "a".repeat(65 << 10));
+    let cases = [
+        ("1.1", large.as_str(), 431, "headers_too_large"),
+        (
+            "1.1",
+            "content-length: 3, 4\r\n",
+            400,
+            "invalid_request_error",
+        ),
+        ("1.0", "", 426, "http_version_not_supported"),
+    ];
+    for (version, headers, status, code) in cases {
+        let line = format!("POST /v1/messages HTTP/{version}");
+        let response = raw(envoy.address(), &raw_request(&line, headers, "")).await;
+        crate::stack::assert_error(&response, status, "invalid_request_error", code);
+    }
+}
+
+#[tokio::test]
+async fn slow_requests_and_silent_sidecars_are_told_in_the_shape() {
+    let (_upstream, envoy) = start_with(Behavior::NeverRespond, |options| {
+        options
+            .replace("request_timeout: 120s", "request_timeout: 0.3s")
+            .replace("stream_idle_timeout: 330s", "stream_idle_timeout: 0.9s")
+    })
+    .await;
+    let length = "content-length: 100\r\n";
+    let slow = raw_request("POST /v1/messages HTTP/1.1", length, "{\"model\"");
+    let (slow, silent) = tokio::join!(
+        raw(envoy.address(), &slow),
+        send(&envoy, Version::H2, keyed(message("codex-5")))
+    );
+    assert_error(&slow, 408, "invalid_request_error", "request_timeout");
+    assert_error(&silent, 504, "timeout_error", "idle_timeout");
+}
+
+#[tokio::test]
+async fn body_above_the_limit_of_envoy_is_told_in_the_shape() {
+    const LIMIT_BYTES: usize = 16 << 20;
+    let (upstream, envoy) = start_with(Behavior::Echo, |options| {
+        options.filter("max_body_bytes", (LIMIT_BYTES * 2).into())
+    })
+    .await;
+    let text = "a".repeat(LIMIT_BYTES);
+    let body = json!({"messages": text, "model": "codex-5"}).to_string();
+    let response = send(&envoy, Version::H2, keyed(post(MESSAGES, body))).await;
+    assert_error(&response, 413, "invalid_request_error", "request_too_large");
+    assert!(upstream.requests().is_empty());
+}
+
+#[tokio::test]
+async fn sidecar_that_speaks_no_http_is_told_in_the_shape() {
+    let response = from_malformed_sidecar(keyed(message("codex-5"))).await;
+    assert_error(&response, 502, "api_error", "codex_failed");
 }
 
 #[tokio::test]

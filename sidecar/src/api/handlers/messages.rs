@@ -1,6 +1,5 @@
 //! `POST /v1/messages` and `POST /v1/messages/count_tokens`: Anthropic's Messages API.
 
-use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use http::{Response, StatusCode};
@@ -12,11 +11,10 @@ use crate::anthropic::{self, MessageSpec, MessageWriter, prompt_too_long};
 use crate::api::body::{self, RequestBody};
 use crate::api::request::RequestContext;
 use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json, thread_header};
-use crate::api::start_turn::{hold_head, start_completion};
+use crate::api::start_turn::{check_prompt_or, hold_head, start_completion};
 use crate::api::state::AppState;
-use crate::openai::chat::ClientReasoning;
 use crate::openai::{ApiError, Delivery, IgnoredFields, event_stream};
-use crate::turn::{TurnRequest, Usage};
+use crate::turn::TurnRequest;
 
 pub(in crate::api) async fn create(
     state: &Arc<AppState>,
@@ -25,7 +23,7 @@ pub(in crate::api) async fn create(
 ) -> Result<Response<BoxedBody>, ApiError> {
     let body = body::read(state, context, body).await?;
     let (mut turn, spec) = parse_body(state, context, body, parse).await?;
-    check_prompt(state, spec.options.prompt_chars)?;
+    check_prompt_or(state, spec.options.prompt_chars, prompt_too_long)?;
     check_images(state, &mut turn).await?;
     let mut turn = start_completion(state, context, turn, &spec.options).await?;
     let origin = turn.origin();
@@ -65,7 +63,7 @@ fn parse(
     body: RequestBody,
 ) -> Result<(TurnRequest, MessageSpec), ApiError> {
     let (models, profile) = (context.models(state), context.profile(state));
-    let (turn, spec) = anthropic::parse(body.bytes(), &models, profile, reasoning(state, context))?;
+    let (turn, spec) = anthropic::parse(body.bytes(), &models, profile, context.reasoning(state))?;
     // The session of an agent is a conversation; the user may have several.
     let turn = turn
         .with_hint(context.session_name())
@@ -80,24 +78,7 @@ fn parse_count(
     body: RequestBody,
 ) -> Result<(Vec<u8>, IgnoredFields), ApiError> {
     let (models, profile) = (context.models(state), context.profile(state));
-    let count = anthropic::count_tokens(body.bytes(), &models, profile, reasoning(state, context));
+    let count = anthropic::count_tokens(body.bytes(), &models, profile, context.reasoning(state));
     drop(body); // Until here it was charged to the memory of the client.
     count
-}
-
-fn reasoning<'a>(state: &'a AppState, context: RequestContext<'a>) -> ClientReasoning<'a> {
-    ClientReasoning {
-        cache: &state.reasoning,
-        client: context.client(),
-    }
-}
-
-/// As `start_turn::check_prompt`, in the words of this API.
-fn check_prompt(state: &AppState, prompt_chars: usize) -> Result<(), ApiError> {
-    let max = state.config.max_prompt_tokens.map(NonZeroU64::get);
-    let tokens = Usage::estimate(prompt_chars, 0).input_tokens;
-    match max.filter(|max| tokens > *max) {
-        Some(max) => Err(prompt_too_long(tokens, max)),
-        None => Ok(()),
-    }
 }

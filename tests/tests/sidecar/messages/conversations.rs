@@ -105,6 +105,84 @@ async fn tool_loop_with_thinking_is_one_thread_and_returns_the_reasoning() {
 }
 
 #[tokio::test]
+async fn user_id_chooses_among_equal_threads_and_nothing_else() {
+    let (model, sidecar) = start().await;
+    let script = json!([[{"text": "One."}], [{"text": "Two."}], [{"text": "Three."}]]);
+    let question = vec![json!({"role": "user", "content": format!("one [[model:{script}]]")})];
+    let users = ["first", "second"].map(|id| json!({"metadata": {"user_id": id}}));
+    let mut conversations = [question.clone(), question];
+    for (messages, user) in conversations.iter_mut().zip(&users) {
+        go_on(&sidecar, messages, user).await;
+    }
+    for (messages, user) in conversations.iter_mut().zip(&users) {
+        messages.push(json!({"role": "user", "content": "two"}));
+        let (_, thread) = go_on(&sidecar, messages, user).await;
+        assert_eq!(thread, "warm");
+    }
+    let requests = model.requests();
+    let keys: Vec<_> = requests
+        .iter()
+        .map(|request| &request.body["prompt_cache_key"])
+        .collect();
+    assert_eq!([keys[2], keys[3]], [keys[0], keys[1]]);
+    let edited = &mut conversations[0];
+    edited[2]["content"] = json!("Edited.");
+    edited.push(json!({"role": "user", "content": "three"}));
+    let (_, thread) = go_on(&sidecar, edited, &users[0]).await;
+    assert_eq!(thread, "new", "the id alone finds nothing");
+}
+
+#[tokio::test]
+async fn tool_choice_decides_what_is_offered_and_which_calls_the_client_gets() {
+    let (model, sidecar) = start().await;
+    let look =
+        |id: &str| json!({"call": "look", "call_id": id, "arguments": "{\"city\": \"Oslo\"}"});
+    let calls = json!([look("c1"), look("c2")]);
+    let both: &[&str] = &["look", "hear"];
+    let one: &[&str] = &["look"];
+    for (choice, offered, called) in [
+        (json!({"type": "auto"}), both, 2),
+        (
+            json!({"type": "auto", "disable_parallel_tool_use": true}),
+            both,
+            1,
+        ),
+        (json!({"type": "any"}), both, 2),
+        (
+            json!({"type": "any", "disable_parallel_tool_use": true}),
+            both,
+            1,
+        ),
+        (json!({"type": "tool", "name": "look"}), one, 2),
+        (
+            json!({"type": "tool", "name": "look", "disable_parallel_tool_use": true}),
+            one,
+            1,
+        ),
+        (json!({"type": "none"}), &[], 0),
+    ] {
+        let script = match called {
+            0 => json!({"text": "No call."}),
+            _ => calls.clone(),
+        };
+        let fields = json!({"tools": [tool("look"), tool("hear")], "tool_choice": choice});
+        let message = ask(&sidecar, script, fields).await;
+        let requests = model.requests();
+        let tools = requests.last().expect("a request").offered_tools();
+        let names: Vec<_> = tools
+            .iter()
+            .filter_map(|tool| tool["name"].as_str())
+            .collect();
+        assert_eq!(names, offered, "{choice}");
+        let blocks = message["content"].as_array().expect("a list");
+        let uses = blocks.iter().filter(|block| block["type"] == "tool_use");
+        assert_eq!(uses.count(), called, "{choice} {message}");
+        let reason = if called == 0 { "end_turn" } else { "tool_use" };
+        assert_eq!(message["stop_reason"], reason, "{choice}");
+    }
+}
+
+#[tokio::test]
 async fn thinking_asks_the_model_for_effort_and_summary() {
     let (model, sidecar) = start().await;
     for (fields, effort, summary) in [
@@ -148,7 +226,7 @@ async fn images_arrive_in_messages_and_in_tool_results() {
         {"role": "user", "content": [image, {"type": "text", "text": "Look."}]},
         {"role": "assistant", "content": [{"type": "tool_use", "id": "c1", "name": "look", "input": {}}]},
         {"role": "user", "content": [
-            {"type": "tool_result", "tool_use_id": "c1", "content": [image]},
+            {"type": "tool_result", "tool_use_id": "c1", "content": [image], "is_error": true},
             {"type": "text", "text": format!("[[model:{script}]]")},
         ]},
     ]);
@@ -164,6 +242,7 @@ async fn images_arrive_in_messages_and_in_tool_results() {
         .map(Value::to_string)
         .collect::<String>();
     assert_eq!(text.matches("input_image").count(), 2, "{text}");
+    assert!(text.contains("Tool error:"), "{text}");
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ pub(super) async fn stream(sidecar: &Sidecar, script: Value, mut more: Value) ->
     frames.iter().map(|frame| event(frame)).collect()
 }
 
-/// Returns the data of a frame, whose name repeats the type of the event.
+/// Returns the data of a frame; its name repeats the type of the event.
 pub(super) fn event(frame: &str) -> Value {
     let data = sse::json(frame);
     let name = data["type"].as_str().expect("an event has a type");
