@@ -3,17 +3,11 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
-
-use super::blocks::{
-    ImageTransformations, ResultBlock, SourceField, image, missing, result_content, text,
-};
-use crate::anthropic::request::tools::{ToolChange, ToolReference};
+use super::blocks::{image, missing, result_content, text};
+use super::input::{Block, InputMessage, unsupported_block};
+use crate::anthropic::request::tools::ToolChange;
 use crate::anthropic::response::signature;
 use crate::anthropic::response::tool_input;
-use crate::openai::request::body::{self, AnyObject};
 use crate::openai::request::string_or_list::StringOrList;
 use crate::openai::request::validate::{check_call_id, check_tool_name};
 use crate::openai::{ApiError, IgnoredFields};
@@ -21,56 +15,6 @@ use crate::turn::{Content, Item, Message, ReasoningItem, Role, ToolCall, ToolKin
 
 /// The text before the output of a tool that failed: the conversation of Codex has no mark for it.
 const ERROR_PREFIX: &str = "Tool error: ";
-
-/// A message.
-#[derive(Deserialize)]
-pub(in crate::anthropic::request) struct InputMessage {
-    role: String,
-    content: Option<StringOrList<Block>>,
-    #[serde(default, deserialize_with = "body::object")]
-    output_config: Option<MessageOutputConfig>,
-    clear_at: Option<String>,
-}
-
-/// The `output_config` of a system message, a beta of the API.
-#[derive(Deserialize)]
-pub(in crate::anthropic::request) struct MessageOutputConfig {
-    effort: Option<String>,
-}
-
-/// A content block.
-#[derive(Deserialize)]
-pub(in crate::anthropic::request) struct Block {
-    #[serde(rename = "type")]
-    kind: String,
-    text: Option<String>,
-    source: Option<SourceField>,
-    #[serde(default, deserialize_with = "body::object")]
-    transformations: Option<ImageTransformations>,
-    id: Option<String>,
-    name: Option<String>,
-    input: Option<Box<RawValue>>,
-    tool_use_id: Option<String>,
-    content: Option<StringOrList<ResultBlock>>,
-    is_error: Option<bool>,
-    thinking: Option<String>,
-    signature: Option<String>,
-    data: Option<String>,
-    #[serde(default, deserialize_with = "body::object")]
-    tool: Option<ToolReference>,
-    cache_control: Option<AnyObject>,
-    // Sent as null by clients that return the API's own blocks.
-    citations: Option<IgnoredAny>,
-    #[serde(default, deserialize_with = "body::object")]
-    caller: Option<CallerField>,
-}
-
-/// The caller of a tool.
-#[derive(Deserialize)]
-pub(in crate::anthropic::request) struct CallerField {
-    #[serde(rename = "type")]
-    kind: String,
-}
 
 /// The conversation of a request.
 #[derive(Default)]
@@ -193,7 +137,7 @@ impl ConversationBuilder<'_> {
         let mut parts = Vec::new();
         for (number, mut block) in blocks.into_iter().enumerate() {
             let param = format!("{param}.content[{number}]");
-            self.add_ignored(&block);
+            block.add_unused(self.ignored);
             match block.kind.as_str() {
                 "text" => parts.push(text(block.text, &param)?),
                 "image" => {
@@ -269,7 +213,7 @@ impl ConversationBuilder<'_> {
         };
         for (number, block) in blocks.into_iter().enumerate() {
             let param = format!("{param}.content[{number}]");
-            self.add_ignored(&block);
+            block.add_unused(self.ignored);
             match block.kind.as_str() {
                 // Each a message of its own, as the model made them. Not `push_message`: a call of the same message may
                 // come before.
@@ -389,7 +333,7 @@ impl ConversationBuilder<'_> {
         let mut parts = Vec::with_capacity(blocks.len());
         for (number, block) in blocks.into_iter().enumerate() {
             let param = format!("{param}.content[{number}]");
-            self.add_ignored(&block);
+            block.add_unused(self.ignored);
             match block.kind.as_str() {
                 "text" => parts.push(text(block.text, &param)?),
                 "tool_addition" | "tool_removal" => {
@@ -405,47 +349,6 @@ impl ConversationBuilder<'_> {
             }
         }
         Ok(parts)
-    }
-
-    /// Adds the fields without effect: those of other types of blocks among them.
-    fn add_ignored(&mut self, block: &Block) {
-        let kind = block.kind.as_str();
-        let is = |kinds: &[&str]| kinds.contains(&kind);
-        for (name, is_present, is_own) in [
-            ("text", block.text.is_some(), is(&["text"])),
-            ("source", block.source.is_some(), is(&["image", "document"])),
-            (
-                "transformations",
-                block.transformations.is_some(),
-                is(&["image"]),
-            ),
-            ("id", block.id.is_some(), is(&["tool_use"])),
-            ("name", block.name.is_some(), is(&["tool_use"])),
-            ("input", block.input.is_some(), is(&["tool_use"])),
-            (
-                "tool_use_id",
-                block.tool_use_id.is_some(),
-                is(&["tool_result"]),
-            ),
-            ("content", block.content.is_some(), is(&["tool_result"])),
-            ("is_error", block.is_error.is_some(), is(&["tool_result"])),
-            ("thinking", block.thinking.is_some(), is(&["thinking"])),
-            ("signature", block.signature.is_some(), is(&["thinking"])),
-            ("data", block.data.is_some(), is(&["redacted_thinking"])),
-            (
-                "tool",
-                block.tool.is_some(),
-                is(&["tool_addition", "tool_removal"]),
-            ),
-            ("cache_control", block.cache_control.is_some(), false),
-            ("citations", block.citations.is_some(), false),
-            ("caller", block.caller.is_some(), is(&["tool_use"])),
-        ] {
-            self.ignored.add_if(
-                &format!("messages[].content[].{name}"),
-                is_present && !is_own,
-            );
-        }
     }
 
     /// Rejects calls without a result. Codex would insert one of its own, and the model would rely on it.
@@ -485,20 +388,4 @@ fn mark_error(content: &mut Vec<Content>) {
             content.insert(0, Content::Text(ERROR_PREFIX.trim_end().to_owned()));
         }
     }
-}
-
-fn unsupported_block(kind: &str, param: &str) -> ApiError {
-    let advice = match kind {
-        "document" | "search_result" => "Send its text in a text block.",
-        "tool_use" => "A tool_use block belongs to an assistant message.",
-        "tool_result" => "A tool_result block belongs to a user message.",
-        "thinking" | "redacted_thinking" => "Thinking belongs to an assistant message.",
-        "server_tool_use"
-        | "web_search_tool_result"
-        | "web_fetch_tool_result"
-        | "code_execution_tool_result" => "This server has no tools of its own.",
-        _ => "Use text, image, thinking, tool_use or tool_result.",
-    };
-    let text = format!("Unsupported content block type {kind:?}. {advice}");
-    ApiError::unsupported(format!("{param}.type"), text)
 }
