@@ -38,8 +38,10 @@ impl Command {
             let text = format!("invalid value for '--state <PLACE>' or PROXY_STATE: {error}");
             return Err(args::command().error(ErrorKind::ValueValidation, text));
         }
-        let otel = raw.otel.parse();
-        let otel = otel.map_err(|text| args::command().error(ErrorKind::ValueValidation, text))?;
+        let otel = raw
+            .otel
+            .parse()
+            .map_err(|text| args::command().error(ErrorKind::ValueValidation, text))?;
         let check = raw.check;
         let config = Config { otel, ..raw.into() };
         Ok(if check {

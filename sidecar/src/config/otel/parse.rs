@@ -58,11 +58,11 @@ impl OtelArgs {
             otel_metric_export_interval,
             "OTEL_METRIC_EXPORT_INTERVAL"
         );
-        let resource = value!(self, otel_resource_attributes, "OTEL_RESOURCE_ATTRIBUTES");
-        let mut resource = resource.map(Value::pairs).transpose()?.unwrap_or_default();
+        let attributes = value!(self, otel_resource_attributes, "OTEL_RESOURCE_ATTRIBUTES");
+        let mut resource = attributes.map_or(Ok(Vec::new()), Value::pairs)?;
         // The variable of its own has precedence.
-        let named = resource.iter().position(|(name, _)| name == "service.name");
-        let named = named.map(|index| resource.remove(index).1);
+        let position = resource.iter().position(|(name, _)| name == "service.name");
+        let named = position.map(|index| resource.remove(index).1);
         let service_name = self.otel_service_name.clone().or(named);
         Ok(Some(OtelConfig {
             traces,
@@ -242,8 +242,8 @@ impl OtelArgs {
     }
 
     fn names(&self) -> GenAiNames {
-        let names = self.otel_semconv_stability_opt_in.as_deref();
-        let mut names = names.unwrap_or_default().split(',').map(str::trim);
+        let text = self.otel_semconv_stability_opt_in.as_deref();
+        let mut names = text.unwrap_or_default().split(',').map(str::trim);
         if names.any(|name| name == "gen_ai_latest_experimental") {
             GenAiNames::Latest
         } else {

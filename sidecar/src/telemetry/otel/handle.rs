@@ -6,21 +6,15 @@ use http::{HeaderMap, Method};
 use opentelemetry_sdk::trace::SdkTracer;
 
 use super::instruments::Instruments;
+use super::recorders::Recorders;
 use super::request_span::{RequestSpan, SpanParent};
-use super::turn_span::{TurnFacts, TurnSpan};
+use super::turn_facts::TurnFacts;
+use super::turn_span::TurnSpan;
 use crate::config::GenAiNames;
 
 /// The handle; clones share the exporters. The default records nothing, at the cost of one comparison.
 #[derive(Debug, Clone, Default)]
 pub struct Otel(Option<Arc<Recorders>>);
-
-/// The destinations of a process that exports.
-#[derive(Debug)]
-pub(super) struct Recorders {
-    pub(super) tracer: Option<SdkTracer>,
-    pub(super) instruments: Option<Instruments>,
-    pub(super) names: GenAiNames,
-}
 
 impl Otel {
     pub(super) fn new(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 
-use super::turn_span::TurnResult;
+use super::turn_facts::TurnResult;
 use crate::config::GenAiNames;
 use crate::telemetry::TokenSource;
 

@@ -12,12 +12,15 @@ mod export;
 mod handle;
 mod http_client;
 mod instruments;
+mod recorders;
 mod request_span;
 mod span_queue;
+mod turn_facts;
 mod turn_span;
 
 pub use counts::ExportCounts;
 pub use export::OtelExport;
 pub use handle::Otel;
 pub use request_span::{RequestSpan, SpanParent};
-pub use turn_span::{TurnFacts, TurnResult, TurnSpan};
+pub use turn_facts::{TurnFacts, TurnResult};
+pub use turn_span::TurnSpan;

@@ -2,46 +2,20 @@
 //! Source: OpenTelemetry GenAI semantic conventions, "client inference".
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use opentelemetry::trace::{Span, SpanKind, Status, Tracer};
 use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::Span as SdkSpan;
 use tokio::time::Instant;
 
-use super::handle::Recorders;
+use super::recorders::Recorders;
 use super::request_span::SpanParent;
+use super::turn_facts::{TurnFacts, TurnResult};
 use crate::config::GenAiNames;
-use crate::telemetry::{TokenSource, UsageRecord};
+use crate::telemetry::TokenSource;
 
 /// The provider whose flavour of the conventions applies.
 const PROVIDER: &str = "openai";
-
-/// The facts about a turn that are known at its start.
-#[derive(Debug)]
-pub struct TurnFacts<'a> {
-    /// Name of the operation in the conventions.
-    pub operation: &'static str,
-    /// Model in the request.
-    pub requested_model: &'a str,
-    /// Model that Codex uses.
-    pub effective_model: &'a str,
-    /// The client's own name of the conversation.
-    pub conversation: Option<&'a str>,
-    /// Whether the response is a stream.
-    pub stream: bool,
-}
-
-/// The result of a turn.
-#[derive(Debug)]
-pub struct TurnResult<'a> {
-    /// Record of the usage log.
-    pub record: &'a UsageRecord,
-    /// Time from the request to the end of the turn.
-    pub duration: Duration,
-    /// Time from the request to the first text, reasoning or tool call.
-    pub first_token: Option<Duration>,
-}
 
 /// The span of one turn, ended by [`TurnSpan::end`].
 #[derive(Debug)]
