@@ -19,3 +19,4 @@ mod refusals;
 mod responses;
 mod stack;
 mod threads;
+mod tracing;
