@@ -24,9 +24,8 @@ async fn measured(more: &[(&str, &str)], last: &'static str) -> Received {
 #[track_caller]
 fn point<'a>(received: &'a Received, name: &str, only: Option<(&str, &str)>) -> &'a MetricPoints {
     let points = &received.metrics[name];
-    let wanted = |attributes: &Attributes| {
-        only.is_none_or(|(name, value)| attributes[name] == value)
-    };
+    let wanted =
+        |attributes: &Attributes| only.is_none_or(|(name, value)| attributes[name] == value);
     let mut found = points.iter().filter(|point| wanted(&point.attributes));
     let point = found.next().unwrap_or_else(|| panic!("{points:#?}"));
     assert!(found.next().is_none(), "{points:#?}");
