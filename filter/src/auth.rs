@@ -11,9 +11,11 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::budget::Budget;
+use crate::head::SingleHeader;
 use crate::in_flight::Usage;
 use crate::model::ModelPatterns;
 use crate::rate_limit::RateLimit;
+use crate::route::Dialect;
 
 /// The SHA-256 of an API key. Compared in constant time, and never printed.
 #[derive(Clone, Copy)]
@@ -144,18 +146,49 @@ impl Keyring {
         }
     }
 
-    /// Returns the client of the key in this `authorization` value. `now` is called only for a key that expires.
+    /// Returns the client of a key. `now` is called only for a key that expires.
     pub fn client(
         &self,
-        authorization: &[u8],
+        key: &[u8],
         now: impl FnOnce() -> Option<SystemTime>,
     ) -> Option<Rc<Client>> {
-        let client = self.0.get(&KeyHash::of(bearer_token(authorization)?))?;
+        let client = self.0.get(&KeyHash::of(key))?;
         let is_expired = client
             .expires_at
             // Without a clock a key that expires is invalid: fail closed.
             .is_some_and(|end| now().is_none_or(|now| now >= end));
         (!is_expired).then(|| Rc::clone(client))
+    }
+}
+
+/// The key in the headers of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential<'a> {
+    /// None that can be read.
+    Missing,
+    /// One, in one header or the same in both.
+    Key(&'a [u8]),
+    /// Two different ones. Neither is used: a proxy on the way may have checked the other one.
+    Conflicting,
+}
+
+impl<'a> Credential<'a> {
+    /// Reads the key of `authorization`, and on the routes of Anthropic's API that of `x-api-key`.
+    pub fn of(
+        dialect: Dialect,
+        authorization: SingleHeader<'a>,
+        api_key: SingleHeader<'a>,
+    ) -> Self {
+        let bearer = authorization.value().and_then(bearer_token);
+        if dialect == Dialect::OpenAi || !api_key.is_present() {
+            return bearer.map_or(Self::Missing, Self::Key);
+        }
+        let key = api_key.value().map(<[u8]>::trim_ascii);
+        match key.filter(|key| !key.is_empty()) {
+            Some(key) if !authorization.is_present() || bearer == Some(key) => Self::Key(key),
+            None if !authorization.is_present() => Self::Missing,
+            Some(_) | None => Self::Conflicting,
+        }
     }
 }
 
@@ -224,12 +257,10 @@ mod tests {
         assert!(keyring.add(KeyHash::of(b"soon"), client("soon", Some(now() + second))));
         assert!(!keyring.add(KeyHash::of(b"soon"), client("again", None)));
         let cases = [
-            ("Bearer one", Some("first")),
-            ("bearer one", Some("first")),
-            ("Bearer One", None),
-            ("Bearer one,Bearer one", None),
-            ("Bearer on", None),
-            ("Bearer late", None),
+            ("one", Some("first")),
+            ("One", None),
+            ("on", None),
+            ("late", None),
         ];
         for (value, id) in cases {
             let found = keyring.client(value.as_bytes(), || Some(now()));
@@ -237,6 +268,54 @@ mod tests {
                 found.as_ref().map(|client| client.id.as_str()),
                 id,
                 "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn credential_is_one_key_in_either_header() {
+        use SingleHeader::{Absent, Once, Repeated};
+        let (bearer, other) = (Once(b"Bearer k"), Once(b"Bearer other"));
+        let key = Credential::Key(b"k");
+        for (dialect, authorization, api_key, credential) in [
+            (Dialect::OpenAi, bearer, Absent, key),
+            (Dialect::OpenAi, bearer, Once(b"x"), key),
+            (Dialect::OpenAi, Absent, Once(b"k"), Credential::Missing),
+            (Dialect::Anthropic, Absent, Absent, Credential::Missing),
+            (Dialect::Anthropic, bearer, Absent, key),
+            (Dialect::Anthropic, Absent, Once(b" k "), key),
+            (Dialect::Anthropic, bearer, Once(b"k"), key),
+            (
+                Dialect::Anthropic,
+                other,
+                Once(b"k"),
+                Credential::Conflicting,
+            ),
+            (
+                Dialect::Anthropic,
+                Once(b"Basic k"),
+                Once(b"k"),
+                Credential::Conflicting,
+            ),
+            (
+                Dialect::Anthropic,
+                Repeated,
+                Once(b"k"),
+                Credential::Conflicting,
+            ),
+            (Dialect::Anthropic, Absent, Repeated, Credential::Missing),
+            (Dialect::Anthropic, Absent, Once(b" "), Credential::Missing),
+            (
+                Dialect::Anthropic,
+                bearer,
+                Repeated,
+                Credential::Conflicting,
+            ),
+        ] {
+            assert_eq!(
+                Credential::of(dialect, authorization, api_key),
+                credential,
+                "{dialect:?} {authorization:?} {api_key:?}"
             );
         }
     }
@@ -281,10 +360,11 @@ mod tests {
         fn only_the_exact_token_finds_its_client(token in "[!-~]{1,40}", value in prop::collection::vec(any::<u8>(), 0..60)) {
             let mut keyring = Keyring::default();
             prop_assert!(keyring.add(KeyHash::of(token.as_bytes()), client("a", None)));
-            let is_token = bearer_token(&value) == Some(token.as_bytes());
+            let is_token = value == token.as_bytes();
             prop_assert_eq!(keyring.client(&value, || Some(now())).is_some(), is_token);
             let right = format!("Bearer {token}");
-            prop_assert!(keyring.client(right.as_bytes(), || Some(now())).is_some());
+            prop_assert_eq!(bearer_token(right.as_bytes()), Some(token.as_bytes()));
+            prop_assert!(keyring.client(token.as_bytes(), || Some(now())).is_some());
         }
     }
 }

@@ -51,6 +51,10 @@ pub struct RequestHead<'a> {
     pub has_repeated_host: bool,
     /// `authorization`: the credentials.
     pub authorization: SingleHeader<'a>,
+    /// `x-api-key`: the credentials on the routes of Anthropic's API.
+    pub api_key: SingleHeader<'a>,
+    /// Whether the client names a version of Anthropic's API.
+    pub has_anthropic_version: bool,
     /// `origin`: the origin of the page that sends the request.
     pub origin: SingleHeader<'a>,
     /// The method that a CORS preflight asks for.
@@ -100,6 +104,8 @@ impl<'a> RequestHead<'a> {
             ":path" => self.path = value,
             ":authority" | "host" => self.has_repeated_host |= value.contains(&b','),
             "authorization" => self.authorization.add(value),
+            "x-api-key" => self.api_key.add(value),
+            "anthropic-version" => self.has_anthropic_version = true,
             "origin" => self.origin.add(value),
             "access-control-request-method" => self.access_control_request_method.add(value),
             "access-control-request-headers" => self.access_control_request_headers.add(value),

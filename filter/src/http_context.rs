@@ -206,6 +206,11 @@ impl HttpStream {
         self.in_flight = None;
         // Before `Sent`: in that state `record` counts nothing.
         self.record(reply.outcome);
+        let shaped = self
+            .response
+            .as_ref()
+            .map(|response| reply.in_dialect(response.dialect, response.request_id.as_str()));
+        let reply = shaped.as_ref().unwrap_or(reply);
         self.local_reply = LocalReplyState::Sent(reply.status);
         // CORS and rate limit headers are set with the response headers; in the reply's own list they cost more.
         let request_id = self

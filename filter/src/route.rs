@@ -44,6 +44,40 @@ impl Route {
     }
 }
 
+/// The API of a client, which decides the shape of errors and the header of the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// OpenAI's.
+    OpenAi,
+    /// Anthropic's Messages API.
+    Anthropic,
+}
+
+impl Dialect {
+    /// Returns the dialect of a request target: Anthropic's at and below `/v1/messages`, and for the models if the client
+    /// names a version of that API. The sidecar and Envoy's local replies follow the same rule.
+    pub fn of(target: &[u8], has_anthropic_version: bool) -> Self {
+        let path = path_of(target);
+        let is_at = |route: &[u8]| {
+            let rest = path.strip_prefix(route);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        };
+        if is_at(b"/v1/messages") || (has_anthropic_version && is_at(b"/v1/models")) {
+            Self::Anthropic
+        } else {
+            Self::OpenAi
+        }
+    }
+}
+
+/// Returns a target without its query.
+fn path_of(target: &[u8]) -> &[u8] {
+    target
+        .split(|&byte| byte == b'?')
+        .next()
+        .unwrap_or_default()
+}
+
 /// Returns the methods of a path, as `allow` lists them.
 pub fn allowed_methods(target: &[u8]) -> &'static str {
     match Path::of(target) {
@@ -78,14 +112,13 @@ enum Path {
 
 impl Path {
     fn of(target: &[u8]) -> Self {
-        let path = target
-            .split(|&byte| byte == b'?')
-            .next()
-            .unwrap_or_default();
+        let path = path_of(target);
         match path.strip_suffix(b"/").unwrap_or(path) {
             b"/healthz" | b"/livez" | b"/readyz" => Self::Health,
             b"/v1/models" => Self::Models,
             b"/v1/chat/completions" | b"/v1/completions" | b"/v1/responses" => Self::Generate,
+            // The count of tokens starts no turn, and costs the upstream as much as the parse of one.
+            b"/v1/messages" | b"/v1/messages/count_tokens" => Self::Generate,
             b"/v1/usage" | b"/v1/usage/raw" => Self::Usage,
             b"/verify" => Self::Verify,
             // `ext_authz` appends the original path, which may be any.
@@ -143,6 +176,12 @@ mod tests {
             ("POST", "/v1/completions?x", Route::Generate),
             ("POST", "/v1/responses", Route::Generate),
             ("HEAD", "/v1/responses", Route::Open),
+            ("POST", "/v1/messages", Route::Generate),
+            ("POST", "/v1/messages?beta=true", Route::Generate),
+            ("POST", "/v1/messages/count_tokens/", Route::Generate),
+            ("HEAD", "/v1/messages", Route::Open),
+            ("GET", "/v1/messages", Route::Guarded),
+            ("POST", "/v1/messages/batches", Route::Guarded),
             ("GET", "/v1/chat/completions", Route::Guarded),
             ("GET", "/v1/responses/resp_1", Route::Guarded),
             ("POST", "/v1/responses/resp_1/cancel", Route::Guarded),
@@ -168,8 +207,31 @@ mod tests {
     }
 
     #[test]
+    fn dialect_is_anthropics_on_its_routes_only() {
+        for (target, has_version, dialect) in [
+            ("/v1/messages", false, Dialect::Anthropic),
+            ("/v1/messages?beta=true", false, Dialect::Anthropic),
+            ("/v1/messages/count_tokens", false, Dialect::Anthropic),
+            ("/v1/messages/batches", false, Dialect::Anthropic),
+            ("/v1/messagesx", true, Dialect::OpenAi),
+            ("/v1/models", false, Dialect::OpenAi),
+            ("/v1/models", true, Dialect::Anthropic),
+            ("/v1/models/codex-5", true, Dialect::Anthropic),
+            ("/v1/chat/completions", true, Dialect::OpenAi),
+            ("", true, Dialect::OpenAi),
+        ] {
+            assert_eq!(
+                Dialect::of(target.as_bytes(), has_version),
+                dialect,
+                "{target}"
+            );
+        }
+    }
+
+    #[test]
     fn responses_paths_list_their_methods() {
         for (target, methods) in [
+            ("/v1/messages", "POST, HEAD, OPTIONS"),
             ("/v1/responses", "POST, HEAD, OPTIONS"),
             ("/v1/responses/resp_1", "GET, DELETE, HEAD, OPTIONS"),
             (

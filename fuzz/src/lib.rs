@@ -20,7 +20,7 @@ pub struct Target {
 }
 
 /// All targets: first the filter's, then the sidecar's.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     target("scanner", scanner::check),
     target("head", head::check),
     target("plugin", plugin::check),
@@ -28,6 +28,7 @@ pub const TARGETS: [Target; 14] = [
     target("chat", bodies::check_chat),
     target("completions", bodies::check_completions),
     target("responses", bodies::check_responses),
+    target("messages", bodies::check_messages),
     target("app_server", app_server::check),
     target("proto", proto::check),
     target("truncation", truncation::check),

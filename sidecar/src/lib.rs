@@ -1,9 +1,9 @@
-//! The sidecar of codex-edge: runs the Codex child processes and serves the OpenAI API behind Envoy.
+//! The sidecar of codex-edge: runs the Codex child processes and serves the APIs of OpenAI and Anthropic behind Envoy.
 //!
-//! A request goes down through [`server`] (connections), [`api`] (routes and handlers) and [`openai`] (the wire format),
-//! becomes a [`turn::TurnRequest`], and runs on a child of [`codex`]. The child's lines come back as [`turn::Event`]s,
-//! which `openai` writes as the response. Dropping the response body interrupts the turn: hyper drops it when the client
-//! disconnects. Authentication, CORS and rate limits are the filter's, in Envoy.
+//! A request goes down through [`server`] (connections), [`api`] (routes and handlers) and [`openai`] or [`anthropic`] (the
+//! wire formats), becomes a [`turn::TurnRequest`], and runs on a child of [`codex`]. The child's lines come back as
+//! [`turn::Event`]s, which the wire format writes as the response. Dropping the response body interrupts the turn: hyper drops
+//! it when the client disconnects. Authentication, CORS and rate limits are the filter's, in Envoy.
 //!
 //! [`store`] keeps responses and reasoning between turns, [`telemetry`] has metrics and logs, [`process`] child processes, and
 //! [`config`] and [`catalogue`] the settings. [`admin`] is the operator's listener, [`check`] is `sidecar --check`, and
@@ -11,6 +11,7 @@
 
 pub mod admin;
 pub mod allocator;
+pub mod anthropic;
 pub mod api;
 pub mod catalogue;
 pub mod check;

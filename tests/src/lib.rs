@@ -4,8 +4,8 @@
 pub mod browser;
 pub mod chaos;
 pub mod codex;
-pub mod codex_models;
 pub mod collector;
+pub mod debian;
 pub mod envoy;
 pub mod filter_wasm;
 pub mod http;

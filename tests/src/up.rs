@@ -12,6 +12,8 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 use xtask::command::bound_to_parent;
 
+use crate::sidecar::wait_until_gone;
+
 /// Deadline of the start, which may build release binaries first, possibly on a slow machine.
 pub const BUILD_DEADLINE: Duration = Duration::from_secs(30 * 60);
 /// The key of the started stacks.
@@ -63,6 +65,32 @@ impl UpProcess {
     /// Fetches the status page from the printed URL.
     pub async fn status_page(&self) -> String {
         bash(&format!("curl {}", self.status_page)).await
+    }
+
+    /// Asserts that the printed curl line streams an answer, and that the status page is served.
+    ///
+    /// # Panics
+    /// When one of them is not.
+    pub async fn assert_answers(&self) {
+        let response = self.response().await;
+        assert!(
+            response.contains(r#""delta":{"role":"assistant"}"#),
+            "{response}"
+        );
+        assert!(response.trim_end().ends_with("data: [DONE]"), "{response}");
+        let page = self.status_page().await;
+        assert!(page.contains("<h1>codex-edge</h1>"), "{page}");
+    }
+
+    /// Sends `signal` to the process, and asserts that it exits successfully with its descendants and its files.
+    ///
+    /// # Panics
+    /// When something is left.
+    pub async fn assert_stops_after(self, signal: Signal) {
+        let (all, own) = (self.descendants(), self.pid());
+        let status = self.exit_after(signal, own).await;
+        assert!(status.success(), "{status}");
+        wait_until_gone(&all).await;
     }
 
     /// The pid of the process that was started.

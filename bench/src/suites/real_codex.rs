@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tempfile::TempDir;
-use tests::codex_models::default_model;
+use tests::codex::models::default_model;
 use tests::scripted_model::{Script, ScriptedModel};
 
 /// The prompt of every request.

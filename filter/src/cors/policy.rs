@@ -10,14 +10,15 @@ const METHODS: &str = "GET, POST, DELETE, HEAD, OPTIONS";
 
 /// The request headers of the official SDKs, for a preflight that names none.
 const REQUEST_HEADERS: &str = "Authorization, Content-Type, Accept, Idempotency-Key, \
-    OpenAI-Organization, OpenAI-Project, OpenAI-Beta, OpenAI-Version, X-Requested-With, X-Request-Id, \
+    OpenAI-Organization, OpenAI-Project, OpenAI-Beta, OpenAI-Version, X-Api-Key, Anthropic-Version, Anthropic-Beta, \
+    Anthropic-Dangerous-Direct-Browser-Access, X-Requested-With, X-Request-Id, \
     X-Stainless-OS, X-Stainless-Lang, X-Stainless-Arch, X-Stainless-Runtime, X-Stainless-Runtime-Version, \
     X-Stainless-Package-Version, X-Stainless-Timeout, X-Stainless-Read-Timeout, X-Stainless-Retry-Count, \
     X-Stainless-Async, X-Stainless-Helper-Method, X-Stainless-Poll-Helper, X-Stainless-Custom-Poll-Interval, \
     dangerously-allow-browser, X-No-Keepalive";
 
 /// The response headers that a page may read.
-const EXPOSED_HEADERS: &str = "x-request-id, retry-after, retry-after-ms, x-should-retry, openai-processing-ms, \
+const EXPOSED_HEADERS: &str = "x-request-id, request-id, retry-after, retry-after-ms, x-should-retry, openai-processing-ms, \
     x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, \
     x-codex-edge-budget-limit, x-codex-edge-budget-remaining, x-codex-edge-budget-reset, x-codex-edge-ignored, x-codex-edge-limit, x-codex-edge-plan, x-codex-edge-thread";
 

@@ -4,12 +4,12 @@ use std::rc::Rc;
 
 use super::access::{needs_key, reject_unauthenticated, unauthenticated_bucket};
 use super::options::options_reply;
-use super::verify::verify;
+use super::verify::{verified_request, verify};
 use super::{Decision, PolicyHost, ReplyEncoding, RequestId, ResponseHeaders, Verdict};
-use crate::auth::Client;
+use crate::auth::{Client, Credential};
 use crate::body::Body;
 use crate::budget;
-use crate::config::Config;
+use crate::config::{Auth, Config};
 use crate::cors::Cors;
 use crate::head::RequestHead;
 use crate::in_flight::InFlight;
@@ -17,7 +17,7 @@ use crate::metrics::RequestOutcome;
 use crate::rate_limit::{Quota, client_bucket};
 use crate::reply::LocalReply;
 use crate::reply::RejectReason;
-use crate::route::Route;
+use crate::route::{Dialect, Route};
 
 /// The longest body that is read before a rejection: most chats, and no more than Envoy's listener buffers for any
 /// connection (`per_connection_buffer_limit_bytes`).
@@ -52,8 +52,14 @@ pub fn on_request_head<'a>(
     host: &impl PolicyHost,
 ) -> Decision<'a> {
     let cors = config.cors.decide(head);
-    let client = authenticate(config, head, host);
-    let (quota, in_flight, verdict) = match check(config, head, host, client.as_ref(), &cors) {
+    let dialect = dialect(head);
+    let credential = Credential::of(dialect, head.authorization, head.api_key);
+    let client = authenticate(config, head, host, credential);
+    let checked = match conflict(config, head, host, credential) {
+        Some(reply) => Err(reply.into()),
+        None => check(config, head, host, client.as_ref(), &cors),
+    };
+    let (quota, in_flight, verdict) = match checked {
         Ok(Admitted {
             body,
             in_flight,
@@ -77,18 +83,50 @@ pub fn on_request_head<'a>(
             } else {
                 ReplyEncoding::Http
             },
+            dialect,
         },
         in_flight,
         verdict,
     }
 }
 
+/// Returns the dialect of a request; for `/verify`, that of the request which the proxy asks about.
+fn dialect(head: &RequestHead) -> Dialect {
+    let target = match Route::of(head.method, head.path) {
+        Route::Verify => verified_request(head).map_or(head.path, |(_, target)| target),
+        _ => head.path,
+    };
+    Dialect::of(target, head.has_anthropic_version)
+}
+
 /// Returns the client of the API key in the request. `OPTIONS` needs no key, so it is not looked up.
-fn authenticate(config: &Config, head: &RequestHead, host: &impl PolicyHost) -> Option<Rc<Client>> {
-    let authorization = head.authorization.value()?;
+fn authenticate(
+    config: &Config,
+    head: &RequestHead,
+    host: &impl PolicyHost,
+    credential: Credential,
+) -> Option<Rc<Client>> {
+    let Credential::Key(key) = credential else {
+        return None;
+    };
     (head.method != b"OPTIONS")
-        .then(|| config.keyring.client(authorization, || host.now()))
+        .then(|| config.keyring.client(key, || host.now()))
         .flatten()
+}
+
+/// Returns the rejection of a request with two different keys, on routes that read one. It counts as unauthenticated.
+fn conflict(
+    config: &Config,
+    head: &RequestHead,
+    host: &impl PolicyHost,
+    credential: Credential,
+) -> Option<LocalReply> {
+    let is_conflict = credential == Credential::Conflicting && config.auth == Auth::Keys;
+    let is_open = head.method == b"OPTIONS" || Route::of(head.method, head.path) == Route::Open;
+    (is_conflict && !is_open).then(|| match reject_unauthenticated(config, host) {
+        reply if reply.status == 401 => LocalReply::conflicting_credentials(),
+        reply => reply,
+    })
 }
 
 /// Runs the checks in their order; the first one that fails ends them.
@@ -234,8 +272,15 @@ fn removed_headers<'a>(
         removed.push(RequestId::HEADER);
     }
     // No API key leaves Envoy. A rejected request is not forwarded, so the host call is saved for it.
-    if matches!(verdict, Verdict::Forward(_)) && head.authorization.is_present() {
-        removed.push("authorization");
+    if matches!(verdict, Verdict::Forward(_)) {
+        let credentials = [
+            ("authorization", head.authorization),
+            ("x-api-key", head.api_key),
+        ];
+        let present = credentials
+            .into_iter()
+            .filter(|(_, value)| value.is_present());
+        removed.extend(present.map(|(name, _)| name));
     }
     removed
 }

@@ -11,6 +11,7 @@ use crate::header_mutation::HeaderMutation;
 use crate::in_flight::InFlight;
 use crate::rate_limit::Quota;
 use crate::reply::LocalReply;
+use crate::route::Dialect;
 
 /// The decision on a request, from its head.
 #[derive(Debug)]
@@ -60,6 +61,8 @@ pub struct ResponseHeaders {
     pub quota: Option<Quota>,
     /// The encoding of the filter's own responses.
     pub encoding: ReplyEncoding,
+    /// The API of the client, for the shape of the filter's own responses.
+    pub dialect: Dialect,
 }
 
 /// The form in which Envoy sends a local reply.

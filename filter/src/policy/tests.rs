@@ -140,6 +140,35 @@ fn each_request_has_its_verdict() {
             "GET /v1/usage\nauthorization: Bearer sk-alice\nauthorization: Bearer sk-alice",
             "401 invalid_api_key",
         ),
+        ("POST /v1/messages\nx-api-key: sk-alice", "gate"),
+        (
+            "POST /v1/messages/count_tokens?beta=true\nauthorization: Bearer sk-alice",
+            "gate",
+        ),
+        (
+            "POST /v1/messages\nx-api-key: sk-alice\nauthorization: Bearer sk-alice",
+            "gate",
+        ),
+        (
+            "POST /v1/messages\nx-api-key: sk-alice\nauthorization: Bearer sk-bob",
+            "401 invalid_api_key",
+        ),
+        (
+            "POST /v1/messages\nx-api-key: sk-alice\nx-api-key: sk-alice",
+            "401 invalid_api_key",
+        ),
+        (
+            "POST /v1/chat/completions\nx-api-key: sk-alice",
+            "401 invalid_api_key",
+        ),
+        (
+            "GET /v1/models\nanthropic-version: 1\nx-api-key: sk-alice\nauthorization: Bearer sk-bob",
+            "401 invalid_api_key",
+        ),
+        (
+            "GET /verify/v1/messages\nx-api-key: sk-alice",
+            "200 verified",
+        ),
         ("GET /no/such/thing", "401 invalid_api_key"),
         (
             "GET /no/such/thing\nauthorization: Bearer sk-alice",

@@ -41,7 +41,9 @@ pub(super) fn verify(
 /// `x-forwarded-*` headers, else `/verify` itself.
 ///
 /// A repeated `x-forwarded-*` header, or one without the other, yields an empty method or target, which needs a key.
-fn verified_request<'a>(head: &RequestHead<'a>) -> Result<(&'a [u8], &'a [u8]), LocalReply> {
+pub(super) fn verified_request<'a>(
+    head: &RequestHead<'a>,
+) -> Result<(&'a [u8], &'a [u8]), LocalReply> {
     if let Some(target) = route::verified_path(head.path) {
         return Ok((head.method, target));
     }

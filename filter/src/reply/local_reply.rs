@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::rejection::RejectReason;
 use crate::metrics::RequestOutcome;
+use crate::route::Dialect;
 
 /// A response that Envoy sends without asking the upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +16,10 @@ pub struct LocalReply {
     pub status: u16,
     /// Header names and values; the values are visible ASCII.
     pub headers: Vec<(&'static str, String)>,
-    /// JSON.
+    /// JSON, in OpenAI's shape.
     pub body: Option<String>,
+    /// The message of an error.
+    pub message: Option<String>,
     /// The outcome for the metrics and the access log.
     pub outcome: RequestOutcome,
 }
@@ -30,6 +33,7 @@ impl LocalReply {
             status: 200,
             headers: vec![("content-type", JSON.to_owned())],
             body: Some(body.to_owned()),
+            message: None,
             outcome,
         }
     }
@@ -40,6 +44,7 @@ impl LocalReply {
             status: 204,
             headers: Vec::new(),
             body: None,
+            message: None,
             outcome,
         }
     }
@@ -48,6 +53,13 @@ impl LocalReply {
     pub fn invalid_api_key() -> Self {
         let message =
             "Invalid or missing API key. Send a valid key as `Authorization: Bearer <key>`.";
+        Self::reject(RejectReason::InvalidApiKey, message)
+            .with("www-authenticate", "Bearer realm=\"api\"".to_owned())
+    }
+
+    /// 401: `authorization` and `x-api-key` have different keys.
+    pub fn conflicting_credentials() -> Self {
+        let message = "Invalid API key: `authorization` and `x-api-key` differ. Send one of them, or the same key in both.";
         Self::reject(RejectReason::InvalidApiKey, message)
             .with("www-authenticate", "Bearer realm=\"api\"".to_owned())
     }
@@ -170,6 +182,35 @@ impl LocalReply {
         )
     }
 
+    /// The response in the shape of a dialect, for the request with this id.
+    #[must_use]
+    pub fn in_dialect(&self, dialect: Dialect, request_id: &str) -> Self {
+        let reply = self.clone();
+        let (Dialect::Anthropic, RequestOutcome::Rejected(reason)) = (dialect, self.outcome) else {
+            return reply;
+        };
+        let spec = reason.error_spec();
+        let (status, kind) = anthropic_error(spec.status, reason);
+        let error = AnthropicError {
+            r#type: kind,
+            message: self.message.as_deref().unwrap_or_default(),
+            details: ErrorDetails {
+                error_code: spec.code,
+            },
+        };
+        let body = AnthropicBody {
+            r#type: "error",
+            error,
+            request_id,
+        };
+        Self {
+            status,
+            body: serde_json::to_string(&body).ok(),
+            ..reply
+        }
+        .with("request-id", request_id.to_owned())
+    }
+
     /// The same response with one more header.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: String) -> Self {
@@ -190,6 +231,7 @@ impl LocalReply {
             headers: vec![("content-type", JSON.to_owned())],
             // Strings always serialize; if that ever failed, the status alone would still reject.
             body: serde_json::to_string(&ErrorBody { error }).ok(),
+            message: Some(message.to_owned()),
             outcome: RequestOutcome::Rejected(reason),
         }
     }
@@ -208,9 +250,85 @@ struct ErrorObject<'a> {
     code: &'a str,
 }
 
+#[derive(Serialize)]
+struct AnthropicBody<'a> {
+    r#type: &'a str,
+    error: AnthropicError<'a>,
+    request_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct AnthropicError<'a> {
+    r#type: &'a str,
+    message: &'a str,
+    details: ErrorDetails<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorDetails<'a> {
+    error_code: &'a str,
+}
+
+/// Returns status and type of an error in Anthropic's API (API reference, "Errors"), as the sidecar does.
+fn anthropic_error(status: u16, reason: RejectReason) -> (u16, &'static str) {
+    const OVERLOADED: u16 = 529;
+    match (status, reason) {
+        (_, RejectReason::MemoryExceeded) => (OVERLOADED, "overloaded_error"),
+        (401, _) => (status, "authentication_error"),
+        (403, _) => (status, "permission_error"),
+        (404, _) => (status, "not_found_error"),
+        (429, _) => (status, "rate_limit_error"),
+        (400..=499, _) => (status, "invalid_request_error"),
+        _ => (status, "api_error"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn error_has_anthropics_shape_on_its_routes() {
+        for (reply, status, kind, code) in [
+            (
+                LocalReply::invalid_api_key(),
+                401,
+                "authentication_error",
+                "invalid_api_key",
+            ),
+            (
+                LocalReply::model_not_found("x"),
+                404,
+                "not_found_error",
+                "model_not_found",
+            ),
+            (
+                LocalReply::in_flight_exceeded(RejectReason::MemoryExceeded),
+                529,
+                "overloaded_error",
+                "memory_exceeded",
+            ),
+            (
+                LocalReply::host_failure(),
+                500,
+                "api_error",
+                "internal_error",
+            ),
+        ] {
+            let message = reply.message.clone().unwrap();
+            assert_eq!(reply.in_dialect(Dialect::OpenAi, "r"), reply);
+            let reply = reply.in_dialect(Dialect::Anthropic, "r");
+            let body: serde_json::Value =
+                serde_json::from_str(reply.body.as_deref().unwrap()).unwrap();
+            let expected = serde_json::json!({
+                "type": "error",
+                "error": {"type": kind, "message": message, "details": {"error_code": code}},
+                "request_id": "r",
+            });
+            assert_eq!((reply.status, body), (status, expected));
+            assert!(reply.headers.contains(&("request-id", "r".to_owned())));
+        }
+    }
 
     #[test]
     fn error_body_has_openais_shape() {

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 use filter::scan::{ModelField, ModelScanner, ScanError};
 use serde::Deserialize;
 use serde_json::Value;
+use sidecar::anthropic;
 use sidecar::catalogue::Catalogue;
 use sidecar::openai::chat::ClientReasoning;
 use sidecar::openai::models::ModelAccess;
@@ -52,6 +53,29 @@ pub(crate) fn check_responses(body: &[u8]) {
     );
 }
 
+pub(crate) fn check_messages(body: &[u8]) {
+    let cache = ReasoningCache::default();
+    let reasoning = ClientReasoning {
+        cache: &cache,
+        client: "",
+    };
+    let parsed = anthropic::parse(body, &models(), Profile::Chat, reasoning);
+    if let Err(error) = &parsed {
+        let body = anthropic::error_body(error, None);
+        let body: Value = serde_json::from_slice(&body).expect("a rejection is JSON");
+        assert!(body["type"] == "error" && body["error"]["type"].is_string());
+    }
+    let counted = anthropic::count_tokens(body, &models(), Profile::Chat, reasoning);
+    assert!(
+        parsed.is_err() || counted.is_ok(),
+        "the tokens of an accepted body are counted"
+    );
+    check(
+        body,
+        parsed.map(|(turn, spec)| (turn, spec.options.model_id)),
+    );
+}
+
 fn models() -> ModelAccess<'static> {
     ModelAccess::new(Arc::clone(&CATALOGUE), None)
 }
@@ -62,8 +86,9 @@ fn check(body: &[u8], parsed: Result<(TurnRequest, String), ApiError>) {
             let text = std::str::from_utf8(body).expect("an accepted body is UTF-8");
             serde_json::from_str::<serde::de::IgnoredAny>(text).expect("an accepted body is JSON");
             let found = model_of(body);
+            // The patterns of a key do not depend on the case, and a response has the id as it is listed.
             assert!(
-                found.is_none_or(|found| found == model_id),
+                found.is_none_or(|found| found.eq_ignore_ascii_case(&model_id)),
                 "filter and sidecar agree"
             );
             assert!(

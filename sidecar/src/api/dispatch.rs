@@ -11,12 +11,12 @@ use tracing::{Instrument, info_span};
 
 use super::access_log::{AccessLog, InstrumentedBody, LogClass};
 use super::budget::with_budget;
-use super::handlers::{chat, completions, health, models, responses, usage};
+use super::handlers::{chat, completions, health, messages, models, responses, usage};
 use super::request::{EDGE_CLIENT, RequestContext, X_REQUEST_ID, discard, header};
 use super::response::{
-    BoxedBody, error_response, json, options, rate_limit_header, request_id_header,
+    BoxedBody, json, options, rate_limit_header, request_error_response, request_id_header,
 };
-use super::route::Route;
+use super::route::{Dialect, REQUEST_ID, Route};
 use super::state::AppState;
 use crate::openai::ApiError;
 use crate::telemetry::otel::RequestSpan;
@@ -59,7 +59,7 @@ pub async fn respond(
         let handled = dispatch(&state, context, &mut body).await;
         // A connection that closes with unread bytes may lose the response, so read the rest first.
         discard(&state, &mut body).await;
-        let response = handled.unwrap_or_else(|error| error_response(&error));
+        let response = handled.unwrap_or_else(|error| request_error_response(&head, &error));
         log.instrument(finish_headers(&state, context, response).await, in_flight)
     }
     .instrument(span)
@@ -96,9 +96,12 @@ async fn finish_headers(
     context: RequestContext<'_>,
     mut response: Response<BoxedBody>,
 ) -> Response<BoxedBody> {
-    response
-        .headers_mut()
-        .extend(request_id_header(context.head));
+    let request_id = request_id_header(context.head);
+    if Dialect::of(context.head) == Dialect::Anthropic {
+        let named = request_id.clone().map(|(_, id)| (REQUEST_ID, id));
+        response.headers_mut().extend(named);
+    }
+    response.headers_mut().extend(request_id);
     if context.head.method == Method::POST {
         let header = rate_limit_header(&state.backend.rate_limits());
         response.headers_mut().extend(header);
@@ -116,15 +119,23 @@ async fn dispatch(
     match context.route {
         Route::Health | Route::Live => Ok(health::health(state)),
         Route::Ready => health::ready(state),
-        Route::Models => Ok(models::list(state, context)),
+        Route::Models => models::list(state, context),
         Route::Model(id) => models::retrieve(state, context, id),
         // HEAD only shows that the route exists; it starts no turn.
-        Route::Chat | Route::Completions | Route::Responses if method == Method::HEAD => {
+        Route::Chat
+        | Route::Completions
+        | Route::Responses
+        | Route::Messages
+        | Route::CountTokens
+            if method == Method::HEAD =>
+        {
             Ok(json(StatusCode::OK, Vec::new()))
         }
         Route::Chat => chat::create(state, context, body).await,
         Route::Completions => completions::create(state, context, body).await,
         Route::Responses => responses::create(state, context, body).await,
+        Route::Messages => messages::create(state, context, body).await,
+        Route::CountTokens => messages::count_tokens(state, context, body).await,
         Route::Response(id) if method == Method::DELETE => {
             responses::delete(state, context, id).await
         }

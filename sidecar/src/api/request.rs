@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::route::Route;
 use super::state::AppState;
 use crate::openai::ApiError;
+use crate::openai::chat::ClientReasoning;
 use crate::openai::models::ModelAccess;
 use crate::store::ledger::Budget;
 use crate::telemetry::otel::SpanParent;
@@ -29,12 +30,13 @@ const EDGE_BUDGET: HeaderName = HeaderName::from_static("x-codex-edge-budget");
 const EDGE_ADMIN: HeaderName = HeaderName::from_static("x-codex-edge-admin");
 
 /// The headers in which agents name a conversation; the first one that is present counts. Codex and others send
-/// `session-id` or `session_id`, opencode `x-session-affinity`.
-const SESSION_NAMES: [HeaderName; 4] = [
+/// `session-id` or `session_id`, opencode `x-session-affinity`, Claude Code `x-claude-code-session-id`.
+const SESSION_NAMES: [HeaderName; 5] = [
     HeaderName::from_static("session-id"),
     HeaderName::from_static("session_id"),
     HeaderName::from_static("x-session-id"),
     HeaderName::from_static("x-session-affinity"),
+    HeaderName::from_static("x-claude-code-session-id"),
 ];
 
 /// Longest recorded request id, in characters; the filter replaces a longer one with a new id.
@@ -123,6 +125,14 @@ impl<'a> RequestContext<'a> {
         let is_restricted = self.head.headers.contains_key(EDGE_MODELS);
         let patterns = is_restricted.then(|| self.header(&EDGE_MODELS).unwrap_or_default());
         ModelAccess::new(state.backend.catalogue(), patterns).required(state.config.require_model)
+    }
+
+    /// Returns the reasoning of the caller's earlier answers.
+    pub(super) fn reasoning(self, state: &'a AppState) -> ClientReasoning<'a> {
+        ClientReasoning {
+            cache: &state.reasoning,
+            client: self.client(),
+        }
     }
 
     pub(super) fn query(self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {

@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use tracing::Span;
 
 use super::request::X_REQUEST_ID;
+use super::route::Dialect;
 use crate::codex::RateLimits;
 use crate::openai::{ApiError, IgnoredFields, Retry};
 use crate::turn::TurnOrigin;
@@ -76,8 +77,18 @@ pub(super) fn options() -> Response<BoxedBody> {
 /// Returns an error response, and records its code in the request's span. Envoy retries a request only when the
 /// response has `x-should-retry: true`.
 pub fn error_response(error: &ApiError) -> Response<BoxedBody> {
+    with_error_headers(json(error.status, error.body()), error)
+}
+
+/// As [`error_response`], in the shape that the request expects.
+pub(super) fn request_error_response(head: &Parts, error: &ApiError) -> Response<BoxedBody> {
+    let dialect = Dialect::of(head);
+    let body = dialect.error_body(error, head);
+    with_error_headers(json(dialect.status(error), body), error)
+}
+
+fn with_error_headers(mut response: Response<BoxedBody>, error: &ApiError) -> Response<BoxedBody> {
     Span::current().record("code", error.code());
-    let mut response = json(error.status, error.body());
     let headers = response.headers_mut();
     if let Some(allow) = error.allow {
         headers.insert(ALLOW, HeaderValue::from_static(allow));

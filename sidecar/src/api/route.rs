@@ -1,7 +1,12 @@
-//! Method and path -> route, and the pattern of a route for metrics.
+//! Method and path -> route, the pattern of a route for metrics, and the API that decides the shapes of a response: OpenAI's,
+//! or Anthropic's on the routes of its Messages API, as in `filter/src/route.rs` and in `envoy/envoy.yaml`.
 //! `docs/openapi.json` describes the routes.
 
-use http::Method;
+use http::request::Parts;
+use http::{HeaderName, Method, StatusCode};
+
+use crate::anthropic;
+use crate::openai::ApiError;
 
 /// The route of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +19,8 @@ pub(super) enum Route<'a> {
     Chat,
     Completions,
     Responses,
+    Messages,
+    CountTokens,
     Response(&'a str),
     InputItems(&'a str),
     Cancel(&'a str),
@@ -41,6 +48,8 @@ impl<'a> Route<'a> {
             "/v1/chat/completions" => Self::Chat,
             "/v1/completions" => Self::Completions,
             "/v1/responses" => Self::Responses,
+            "/v1/messages" => Self::Messages,
+            "/v1/messages/count_tokens" => Self::CountTokens,
             "/v1/usage" => Self::Usage,
             "/v1/usage/raw" => Self::UsageRecords,
             "/__test/conc" => Self::Concurrency,
@@ -77,7 +86,11 @@ impl<'a> Route<'a> {
         match self {
             Self::Health | Self::Live | Self::Ready => Some("GET, HEAD, OPTIONS"),
             Self::Models | Self::Model(_) | Self::InputItems(_) => Some("GET, HEAD, OPTIONS"),
-            Self::Chat | Self::Completions | Self::Responses => Some("POST, HEAD, OPTIONS"),
+            Self::Chat
+            | Self::Completions
+            | Self::Responses
+            | Self::Messages
+            | Self::CountTokens => Some("POST, HEAD, OPTIONS"),
             Self::Response(_) => Some("GET, DELETE, HEAD, OPTIONS"),
             Self::Cancel(_) => Some("POST, OPTIONS"),
             Self::Usage | Self::UsageRecords | Self::Concurrency => Some("GET, OPTIONS"),
@@ -96,6 +109,8 @@ impl<'a> Route<'a> {
             Self::Chat => "/v1/chat/completions",
             Self::Completions => "/v1/completions",
             Self::Responses => "/v1/responses",
+            Self::Messages => "/v1/messages",
+            Self::CountTokens => "/v1/messages/count_tokens",
             Self::Response(_) => "/v1/responses/{response}",
             Self::InputItems(_) => "/v1/responses/{response}/input_items",
             Self::Cancel(_) => "/v1/responses/{response}/cancel",
@@ -107,16 +122,67 @@ impl<'a> Route<'a> {
     }
 }
 
+/// The version of Anthropic's API, which each of its clients sends.
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+
+/// The id of a request in Anthropic's API, which its SDKs read.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
+/// An API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    OpenAi,
+    Anthropic,
+}
+
+impl Dialect {
+    /// Returns the dialect of a request: Anthropic's at and below `/v1/messages`, and for the models where the request
+    /// names the version of that API.
+    pub(super) fn of(head: &Parts) -> Self {
+        let path = head.uri.path();
+        let is_at = |route: &str| {
+            let rest = path.strip_prefix(route);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let has_version = head.headers.contains_key(ANTHROPIC_VERSION);
+        if is_at("/v1/messages") || (has_version && is_at("/v1/models")) {
+            Self::Anthropic
+        } else {
+            Self::OpenAi
+        }
+    }
+
+    /// Returns the status of an error.
+    pub(super) fn status(self, error: &ApiError) -> StatusCode {
+        match self {
+            Self::OpenAi => error.status,
+            Self::Anthropic => anthropic::status(error),
+        }
+    }
+
+    /// Returns the body of an error.
+    pub(super) fn error_body(self, error: &ApiError, head: &Parts) -> Vec<u8> {
+        match self {
+            Self::OpenAi => error.body(),
+            Self::Anthropic => {
+                let id = head.headers.get("x-request-id");
+                anthropic::error_body(error, id.and_then(|id| id.to_str().ok()))
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
+    use http::Request;
     use serde_json::Value;
 
     use super::*;
 
     /// An example of each documented route. The route for tests is not documented.
-    const ROUTES: [Route<'_>; 13] = [
+    const ROUTES: [Route<'_>; 15] = [
         Route::Health,
         Route::Live,
         Route::Ready,
@@ -125,6 +191,8 @@ mod tests {
         Route::Chat,
         Route::Completions,
         Route::Responses,
+        Route::Messages,
+        Route::CountTokens,
         Route::Response("resp_1"),
         Route::InputItems("resp_1"),
         Route::Cancel("resp_1"),
@@ -169,6 +237,31 @@ mod tests {
                 let is_routed = route.pattern() == path;
                 assert_eq!(is_routed, is_documented, "{method} {path} is {route:?}");
             }
+        }
+    }
+
+    #[test]
+    fn paths_and_version_decide() {
+        for (path, has_version, dialect) in [
+            ("/v1/messages", false, Dialect::Anthropic),
+            (
+                "/v1/messages/count_tokens?beta=true",
+                false,
+                Dialect::Anthropic,
+            ),
+            ("/v1/messages/", false, Dialect::Anthropic),
+            ("/v1/messagesx", true, Dialect::OpenAi),
+            ("/v1/models", false, Dialect::OpenAi),
+            ("/v1/models", true, Dialect::Anthropic),
+            ("/v1/models/codex-5", true, Dialect::Anthropic),
+            ("/v1/chat/completions", true, Dialect::OpenAi),
+        ] {
+            let mut request = Request::builder().uri(path);
+            if has_version {
+                request = request.header(ANTHROPIC_VERSION, "2023-06-01");
+            }
+            let (head, ()) = request.body(()).unwrap().into_parts();
+            assert_eq!(Dialect::of(&head), dialect, "{path}");
         }
     }
 }

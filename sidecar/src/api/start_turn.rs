@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::budget::{allowance, reserve};
 use super::request::RequestContext;
+use super::route::Dialect;
 use super::state::AppState;
 use super::turn_recorder::{TurnInfo, TurnRecorder};
 use crate::openai::{ApiError, Delivery, ResponseOptions};
@@ -21,11 +22,22 @@ pub(super) fn check_prompt(
     prompt_chars: usize,
     param: &str,
 ) -> Result<(), ApiError> {
+    check_prompt_or(state, prompt_chars, |tokens, max| {
+        ApiError::prompt_too_long(tokens, max).at(param)
+    })
+}
+
+/// As [`check_prompt`], with the error that `too_long` returns for the estimate and the limit.
+pub(super) fn check_prompt_or(
+    state: &AppState,
+    prompt_chars: usize,
+    too_long: impl FnOnce(u64, u64) -> ApiError,
+) -> Result<(), ApiError> {
     let Some(max) = state.config.max_prompt_tokens.map(NonZeroU64::get) else {
         return Ok(());
     };
     match Usage::estimate(prompt_chars, 0).input_tokens {
-        tokens if tokens > max => Err(ApiError::prompt_too_long(tokens, max).at(param)),
+        tokens if tokens > max => Err(too_long(tokens, max)),
         _ => Ok(()),
     }
 }
@@ -151,6 +163,7 @@ pub(super) fn turn_info(
         request_id: context.request_id(),
         client: context.client().to_owned(),
         route: context.route.pattern(),
+        dialect: Dialect::of(context.head),
         requested_model: model_id.to_owned(),
         effective_model: turn.model.name.clone(),
         stream: false,

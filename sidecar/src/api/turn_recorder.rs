@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
+use super::route::Dialect;
 use crate::openai::{ApiError, Delivery, Retry, finish_reason};
 use crate::store::UsageCount;
 use crate::store::ledger::{Budget, Ledger, Reservation};
@@ -36,6 +37,8 @@ pub(super) struct TurnInfo {
     pub(super) client: String,
     /// Route pattern of the request.
     pub(super) route: &'static str,
+    /// The API of the route, which decides the status of an error.
+    pub(super) dialect: Dialect,
     /// Model in the request.
     pub(super) requested_model: String,
     /// Model that Codex uses.
@@ -173,7 +176,10 @@ impl TurnRecorder {
                 unless_sent(UsageRecord::CLIENT_CLOSED_REQUEST),
                 Some(UsageRecord::CLIENT_LEFT.to_owned()),
             ),
-            TurnEnd::Rejected(error) => (error.status.as_u16(), Some(error.code().to_owned())),
+            TurnEnd::Rejected(error) => (
+                self.info.dialect.status(error).as_u16(),
+                Some(error.code().to_owned()),
+            ),
             TurnEnd::Finished(Outcome::Completed { .. }) => (OK, None),
             TurnEnd::Finished(Outcome::Interrupted) => {
                 let status = ApiError::shutting_down().status;
@@ -185,7 +191,7 @@ impl TurnRecorder {
             TurnEnd::Finished(Outcome::Failed(error)) => {
                 let error = ApiError::from(error.clone());
                 (
-                    unless_sent(error.status.as_u16()),
+                    unless_sent(self.info.dialect.status(&error).as_u16()),
                     Some(error.code().to_owned()),
                 )
             }
@@ -362,6 +368,7 @@ mod tests {
             request_id: "r".into(),
             client: "alice".into(),
             route: "/v1/chat/completions",
+            dialect: Dialect::OpenAi,
             requested_model: "codex-5".into(),
             effective_model: "gpt-5".into(),
             stream: false,

@@ -4,8 +4,8 @@
 pub mod chat;
 pub mod completions;
 pub mod models;
-mod request;
-mod response;
+pub(crate) mod request;
+pub(crate) mod response;
 pub mod responses;
 pub mod usage;
 

@@ -5,6 +5,8 @@
 use std::sync::{Arc, LazyLock};
 
 use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::IgnoredFields;
 use super::request::model::RequestedModel;
@@ -17,6 +19,15 @@ use crate::turn::{Effort, Model};
 /// The start of the sidecar, in seconds since the epoch: Codex does not say when a model was created, and clients show 0
 /// as a date.
 static AVAILABLE_SINCE: LazyLock<u64> = LazyLock::new(unix_seconds);
+
+/// Returns the start of the sidecar as in RFC 3339.
+pub(crate) fn available_since() -> String {
+    i64::try_from(*AVAILABLE_SINCE)
+        .ok()
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
+        .and_then(|time| time.format(&Rfc3339).ok())
+        .unwrap_or_else(|| "1970-01-01T00:00:00Z".to_owned())
+}
 
 /// The models of the catalogue that one client may use.
 #[derive(Debug, Clone)]
@@ -46,7 +57,7 @@ struct ModelEntry<'a> {
 
 impl<'a> From<CatalogueId<'a>> for ModelEntry<'a> {
     fn from(id: CatalogueId<'a>) -> Self {
-        let window = id.codex_model.and_then(|model| model.context_window);
+        let window = window(&id);
         Self {
             id: id.id,
             object: "model",
@@ -76,6 +87,10 @@ impl From<u64> for ContextWindow {
             max_model_len: tokens,
         }
     }
+}
+
+fn window(id: &CatalogueId<'_>) -> Option<u64> {
+    id.codex_model?.context_window
 }
 
 impl<'a> ModelAccess<'a> {
@@ -134,6 +149,30 @@ impl<'a> ModelAccess<'a> {
         }
     }
 
+    /// Returns each model of the list as `describe` shapes it, from its id and its context window.
+    pub(crate) fn visible<T>(&self, describe: impl Fn(&str, Option<u64>) -> T) -> Vec<T> {
+        self.catalogue
+            .ids()
+            .filter(|id| id.is_listed && self.allows(id.id))
+            .map(|id| describe(id.id, window(&id)))
+            .collect()
+    }
+
+    /// Returns the model `id` as `describe` shapes it.
+    ///
+    /// # Errors
+    /// As for [`Self::one`].
+    pub(crate) fn usable<T>(
+        &self,
+        id: &str,
+        describe: impl Fn(&str, Option<u64>) -> T,
+    ) -> Result<T, ApiError> {
+        match self.find(id) {
+            Ok(id) => Ok(describe(id.id, window(&id))),
+            Err(_unknown_or_not_allowed) => Err(ApiError::model_not_found(id)),
+        }
+    }
+
     /// Returns the body of `GET /v1/models`.
     pub fn list(&self) -> Vec<u8> {
         let data = self
@@ -158,8 +197,15 @@ impl<'a> ModelAccess<'a> {
         }
     }
 
+    /// Returns the efforts of a model, the lowest first; `None` where the provider decides.
+    pub(crate) fn efforts(&self, id: Option<&str>) -> Option<Vec<Effort>> {
+        let id = id.unwrap_or(self.catalogue.default_id());
+        let efforts = self.catalogue.find(id)?.efforts;
+        efforts.map(<[Effort]>::to_vec)
+    }
+
     /// Returns the tokens of a model's context window, if Codex reported them.
-    pub(in crate::openai) fn context_window(&self, id: &str) -> Option<u64> {
+    pub(crate) fn context_window(&self, id: &str) -> Option<u64> {
         self.catalogue.find(id)?.codex_model?.context_window
     }
 

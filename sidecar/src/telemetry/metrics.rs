@@ -84,7 +84,7 @@ impl From<&Outcome> for TurnOutcome {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Completed { stop, .. } => match stop {
-                FinishReason::Stop => Self::completed,
+                FinishReason::Stop | FinishReason::StopSequence(_) => Self::completed,
                 FinishReason::Refused => Self::refused,
                 FinishReason::ToolCalls => Self::tool_calls,
                 FinishReason::Length | FinishReason::Budget(_) => Self::length,

@@ -123,8 +123,10 @@ pub enum Outcome {
 /// The reason why the model's output ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FinishReason {
-    /// The model ended its output itself, or a stop sequence or a tool block ended it.
+    /// The model ended its output itself, or a tool block ended it.
     Stop,
+    /// The stop sequence with this index in [`TruncationRules::stop`](super::TruncationRules::stop) ended the output.
+    StopSequence(usize),
     /// The model refused to answer. Codex shows that a refusal came, but not its text.
     Refused,
     /// The model called tools and waits for their outputs.

@@ -24,7 +24,7 @@ def document():
     reasons, and a wrongly accepted field would go unnoticed."""
     schemas = DOCUMENT["components"]["schemas"]
     models = [model.id for model in client().models.list()]
-    for name in ("ChatCompletionRequest", "CompletionRequest", "ResponseRequest"):
+    for name in ("ChatCompletionRequest", "CompletionRequest", "ResponseRequest", "MessagesRequest", "MessagesCountRequest"):
         schemas[name]["properties"]["model"] = {"enum": models}
     chat = schemas["ChatCompletionRequest"]
     chat["required"].append("tools")

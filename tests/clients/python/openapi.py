@@ -11,6 +11,7 @@ from edge import BASE_URL, KEY, LOW_KEY, play
 DOCUMENT = json.loads((pathlib.Path(__file__).parents[3] / "docs/openapi.json").read_text())
 VERBS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 CHAT, LEGACY, RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/responses"
+MESSAGES, COUNT = "/v1/messages", "/v1/messages/count_tokens"
 http = httpx2.Client(base_url=BASE_URL.removesuffix("/v1"), headers={"authorization": f"Bearer {KEY}"}, timeout=30)
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
@@ -46,6 +47,8 @@ BODIES = {
     CHAT: chat(),
     LEGACY: {"model": "codex-5", "prompt": "Hi."},
     RESPONSES: {"model": "codex-5", "input": "Hi."},
+    MESSAGES: chat(max_tokens=64),
+    COUNT: chat(),
 }
 
 
@@ -142,10 +145,52 @@ def are_verbs_as_described():
                 assert answer.status_code == 405, (verb, path, answer)
                 assert set(answer.headers["allow"].split(", ")) == allowed | {"OPTIONS"}, answer.headers
                 if verb != "HEAD":
-                    component("Error").validate(answer.json())
+                    shape = "MessagesError" if path in (MESSAGES, COUNT) else "Error"
+                    component(shape).validate(answer.json())
     unknown = http.get("/v1/models/gpt-4")
     assert unknown.status_code == 404
     check(unknown, "/v1/models/{model}", "get")
+
+
+def are_messages_as_described():
+    thinking = {"type": "enabled", "budget_tokens": 2048}
+    tool = {"name": "f", "input_schema": {"type": "object"}}
+    reasons = set()
+    for script, more in (
+        ({"text": "Hello.", "delta_chars": 2}, {"system": "Be brief."}),
+        (CALLS, {"tools": [tool], "tool_choice": {"type": "any"}}),
+        (THINK, {"thinking": thinking}),
+        (THINK, {"thinking": {"type": "adaptive", "display": "omitted"}}),
+        ({"text": "One END two"}, {"stop_sequences": ["END"]}),
+        (LONG, {"max_tokens": 3}),
+        (REFUSAL, {}),
+        (EMPTY, {"temperature": 0}),
+    ):
+        body = chat(script, **({"max_tokens": 64} | more))
+        component("MessagesRequest").validate(body)
+        reasons.add(check(http.post(MESSAGES, json=body), MESSAGES, "post")["stop_reason"])
+        streamed = check(http.post(MESSAGES, json=body | {"stream": True}), MESSAGES, "post")
+        for frame in streamed.strip().split("\n\n"):
+            name, data = frame.split("\n")
+            event = json.loads(data.removeprefix("data: "))
+            component("MessagesEvent").validate(event)
+            assert name == f"event: {event['type']}"
+    assert reasons == {"end_turn", "tool_use", "stop_sequence", "max_tokens", "refusal"}, reasons
+    for status, request in (
+        (400, {"content": b"{"}),
+        (401, {"json": chat(), "headers": {"authorization": "Bearer wrong"}}),
+        (404, {"json": chat(max_tokens=64, model="gpt-4")}),
+        (413, {"content": b" " * (17 << 20)}),
+        (429, {"json": chat({"status": 429, "error": {"type": "usage_limit_reached"}}, max_tokens=64)}),
+        (502, {"json": chat([{"text": "par"}, {"cut": "abort"}], max_tokens=64)}),
+        (503, {"json": chat({"status": 401}, max_tokens=64)}),
+        (529, {"json": chat({"failed": "server_is_overloaded"}, max_tokens=64)}),
+    ):
+        answer = http.post(MESSAGES, **request)
+        assert answer.status_code == status, (status, answer.text)
+        check(answer, MESSAGES, "post")
+    models = http.get("/v1/models", headers={"anthropic-version": "2023-06-01"})
+    component("MessagesModelPage").validate(models.json())
 
 
 def is_what_is_described_what_is_taken():
@@ -196,4 +241,5 @@ def is_what_is_described_what_is_taken():
 are_answers_as_described()
 are_failures_as_described()
 are_verbs_as_described()
+are_messages_as_described()
 is_what_is_described_what_is_taken()

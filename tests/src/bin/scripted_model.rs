@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
-use tests::codex_models::CodexModels;
+use tests::codex::models::CodexModels;
 use tests::scripted_model::{ScriptedModel, ServedModels};
 use tokio::signal::unix::{SignalKind, signal};
 

@@ -49,8 +49,9 @@ struct CollectorState {
 impl Collector {
     /// Listens on a free loopback port.
     pub async fn start(behavior: CollectorBehavior) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await;
-        let listener = listener.expect("a loopback port is free");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a loopback port is free");
         let address = listener.local_addr().expect("the listener is bound");
         let state = Arc::new(CollectorState {
             behavior: Mutex::new(behavior),
@@ -85,7 +86,7 @@ impl Collector {
         lock(&self.state.received).clone()
     }
 
-    /// Waits until what was received is as `wanted`.
+    /// Waits until the received spans and metrics satisfy `wanted`.
     pub async fn wait_until(&self, wanted: impl Fn(&Received) -> bool) -> Received {
         let wait = async {
             loop {

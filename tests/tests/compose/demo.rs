@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use parse_dockerfile::Instruction;
 use tempfile::TempDir;
-use tests::codex_models::CodexModels;
+use tests::codex::models::CodexModels;
 use tests::http::{BufferedResponse, Client, DEADLINE, get, post};
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::sidecar_binary;

@@ -1,4 +1,4 @@
-//! What an operator changes while the stack runs: keys, certificates, the login.
+//! Changes that an operator makes while the stack runs: keys, certificates, the login.
 
 use std::fs;
 use std::io::Write;

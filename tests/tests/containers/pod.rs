@@ -12,6 +12,7 @@ use xtask::workspace;
 
 use crate::client::ApiClient;
 use crate::configuration::with_keys;
+use crate::engine::{SHOW, assert_confined};
 use crate::stack::{KEY, Stack, free_port};
 
 /// The folder of the ConfigMap `filter`, in the checkout.
@@ -27,16 +28,7 @@ pub(crate) fn containers_of_the_pod_run(stack: &Stack<'_>) {
     client.wait_for(|| client.get("/readyz"), |answer| answer.status == 200);
     pod.assert_probes_pass();
     for name in ["envoy", "sidecar"] {
-        let status = pod.exec(name, "cat /proc/1/status; touch /file 2>&1; true");
-        for line in [
-            "Uid:\t10001",
-            "CapBnd:\t0000000000000000",
-            "NoNewPrivs:\t1",
-            "Seccomp:\t2",
-            "Read-only file system",
-        ] {
-            assert!(status.contains(line), "{name}: {line}: {status}");
-        }
+        assert_confined(name, &pod.exec(name, SHOW));
     }
     let login = pod.exec(
         "sidecar",

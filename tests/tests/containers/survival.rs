@@ -1,4 +1,4 @@
-//! The demo: its first answer, its limits, and what becomes of requests and streams when containers end.
+//! The demo: its first answer, its limits, and the fate of requests and streams when containers end.
 
 use std::time::Instant;
 
@@ -7,6 +7,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::client::ApiClient;
+use crate::engine::{SHOW, assert_confined};
 use crate::stack::Stack;
 
 /// The demo while it is well.
@@ -80,19 +81,7 @@ fn ask_every_route(client: &ApiClient) {
 
 pub(crate) fn limits_are_in_force(stack: &Stack<'_>) {
     for service in ["envoy", "sidecar-demo", "model"] {
-        let status = stack.exec(
-            service,
-            "cat /proc/1/status; touch /file 2>&1; ulimit -S -n; ulimit -H -n",
-        );
-        for line in [
-            "Uid:\t10001",
-            "CapBnd:\t0000000000000000",
-            "NoNewPrivs:\t1",
-            "Seccomp:\t2",
-            "Read-only file system",
-        ] {
-            assert!(status.contains(line), "{service}: {line}: {status}");
-        }
+        assert_confined(service, &stack.exec(service, SHOW));
         let id = stack.compose(&["ps", "--quiet", service]);
         let format =
             "{{.HostConfig.Memory}} {{.HostConfig.PidsLimit}} {{.HostConfig.LogConfig.Config}}";

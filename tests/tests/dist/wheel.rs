@@ -36,14 +36,7 @@ async fn run(user: &User, arguments: &[&str]) -> Output {
 async fn first_answer_streams_and_sigterm_leaves_nothing() {
     let user = User::new();
     let up = UpProcess::start(user.up(adjacent_ports()), &user.temp()).await;
-    let response = up.response().await;
-    assert!(
-        response.contains(r#""delta":{"role":"assistant"}"#),
-        "{response}"
-    );
-    assert!(response.trim_end().ends_with("data: [DONE]"), "{response}");
-    let page = up.status_page().await;
-    assert!(page.contains("<h1>codex-edge</h1>"), "{page}");
+    up.assert_answers().await;
     let (all, own) = (up.descendants(), up.pid());
     let site = Release::get().site_packages();
     let installed = all.iter().filter(|pid| runs_from(**pid, &site)).count();
@@ -52,9 +45,7 @@ async fn first_answer_streams_and_sigterm_leaves_nothing() {
         "codex-edge, model, sidecar and Envoy are the installed ones"
     );
     assert!(runs_from(own, &site), "the command is the program itself");
-    let status = up.exit_after(Signal::SIGTERM, own).await;
-    assert!(status.success(), "{status}");
-    wait_until_gone(&all).await;
+    up.assert_stops_after(Signal::SIGTERM).await;
     assert_eq!(user.home_files(), Vec::<String>::new());
 }
 
@@ -68,10 +59,7 @@ async fn stack_without_a_reader_of_stderr_answers_and_stops() {
     command.stderr(writer);
     let up = UpProcess::start(command, &user.temp()).await;
     assert!(up.response().await.contains("[DONE]"));
-    let (all, own) = (up.descendants(), up.pid());
-    let status = up.exit_after(Signal::SIGTERM, own).await;
-    assert!(status.success(), "{status}");
-    wait_until_gone(&all).await;
+    up.assert_stops_after(Signal::SIGTERM).await;
 }
 
 /// Two users of one machine share the temporary folder.

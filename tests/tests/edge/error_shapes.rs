@@ -6,11 +6,10 @@ use serde_json::json;
 use tests::envoy::{Envoy, EnvoyOptions};
 use tests::http::{Version, bearer, empty, get, post, raw, with};
 use tests::upstream::{Behavior, Upstream};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixListener;
 
 use crate::stack::{
-    CHAT, GUARDED, KEY, assert_error, chat, listed_models, options, raw_request, start, start_with,
+    CHAT, GUARDED, KEY, assert_error, chat, from_malformed_sidecar, listed_models, options,
+    raw_request, start, start_with,
 };
 
 #[tokio::test]
@@ -40,19 +39,8 @@ async fn sidecar_disconnect_is_503_and_not_retried() {
 
 #[tokio::test]
 async fn malformed_sidecar_response_is_502() {
-    let dir = tempfile::tempdir().unwrap();
-    let socket = dir.path().join("malformed.sock");
-    let listener = UnixListener::bind(&socket).unwrap();
-    let respond_malformed = async {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        // Any part of the request will do; the length does not matter.
-        let _ = stream.read(&mut [0; 4096]).await.unwrap();
-        stream.write_all(b"what?\r\n\r\n").await.unwrap();
-    };
-    let envoy = Envoy::start(EnvoyOptions::new(socket).env("PROXY_API_KEY", KEY)).await;
-    let mut client = envoy.connect(Version::H1).await;
-    let (response, ()) = tokio::join!(client.send(chat()), respond_malformed);
-    assert_error(&response.unwrap(), 502, "server_error", "codex_failed");
+    let response = from_malformed_sidecar(chat()).await;
+    assert_error(&response, 502, "server_error", "codex_failed");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod cors;
 mod error_shapes;
 mod held_bodies;
 mod http;
+mod messages;
 mod models;
 mod observability;
 mod oldest_envoy;

@@ -6,6 +6,8 @@ use tests::http::{Body, BufferedResponse, Version, bearer, get, post};
 use tests::upstream::{Behavior, Upstream, UpstreamRequest};
 
 use http::Request;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixListener;
 
 /// The only API key.
 pub(crate) const KEY: &str = "a-key-of-the-edge-tests";
@@ -123,6 +125,27 @@ pub(crate) fn chat() -> Request<Body> {
         ),
         KEY,
     )
+}
+
+/// Returns Envoy's response to a request that the sidecar answers with something that is not HTTP.
+pub(crate) async fn from_malformed_sidecar(request: Request<Body>) -> BufferedResponse {
+    let dir = tempfile::tempdir().expect("the temporary folder is writable");
+    let socket = dir.path().join("malformed.sock");
+    let listener = UnixListener::bind(&socket).expect("the socket is free");
+    let respond_malformed = async {
+        let (mut stream, _) = listener.accept().await.expect("Envoy connects");
+        // Any part of the request will do; the length does not matter.
+        let _ = stream
+            .read(&mut [0; 4096])
+            .await
+            .expect("a request arrives");
+        let sent = stream.write_all(b"what?\r\n\r\n").await;
+        sent.expect("Envoy reads the response");
+    };
+    let envoy = Envoy::start(EnvoyOptions::new(socket).env("PROXY_API_KEY", KEY)).await;
+    let mut client = envoy.connect(Version::H1).await;
+    let (response, ()) = tokio::join!(client.send(request), respond_malformed);
+    response.expect("a response arrives")
 }
 
 /// Returns a raw HTTP/1 request: `line`, the common headers, the header lines in `more`, then `body`.

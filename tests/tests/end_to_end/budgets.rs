@@ -25,7 +25,7 @@ struct Case {
     is_stream: bool,
 }
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 8] = [
     Case {
         path: "/v1/chat/completions",
         is_stream: true,
@@ -48,6 +48,14 @@ const CASES: [Case; 6] = [
     },
     Case {
         path: "/v1/responses",
+        is_stream: false,
+    },
+    Case {
+        path: "/v1/messages",
+        is_stream: true,
+    },
+    Case {
+        path: "/v1/messages",
         is_stream: false,
     },
 ];
@@ -63,12 +71,17 @@ impl Case {
                 body["messages"] = json!([{"role": "user", "content": prompt}]);
             }
             "/v1/completions" => body["prompt"] = json!(prompt),
+            "/v1/messages" => {
+                body["max_tokens"] = json!(TOKENS * 100);
+                body["messages"] = json!([{"role": "user", "content": prompt}]);
+            }
             _ => body["input"] = json!(prompt),
         }
         bearer(post(self.path, body.to_string()), key)
     }
 
-    /// Returns the text of a response, and its end: the choice with the finish reason, or the incomplete response.
+    /// Returns the text of a response, and its end: the choice with the finish reason, the incomplete response, or the
+    /// message with the stop reason.
     fn read(self, response: &BufferedResponse) -> (String, Value) {
         if !self.is_stream {
             return read_document(self.path, &response.json());
@@ -85,14 +98,19 @@ impl Case {
             assert_eq!(last["type"], "response.incomplete", "{body}");
             return read_document(self.path, &last["response"]);
         }
-        assert!(body.ends_with("data: [DONE]\n\n"), "{body}");
         let texts = events.iter().map(|event| {
             let choice = &event["choices"][0];
             choice["delta"]["content"]
                 .as_str()
                 .or(choice["text"].as_str())
+                .or(event["delta"]["text"].as_str())
         });
         let text = texts.flatten().collect();
+        if self.path == "/v1/messages" {
+            assert_eq!(last["type"], "message_stop", "{body}");
+            return (text, events[events.len() - 2]["delta"].clone());
+        }
+        assert!(body.ends_with("data: [DONE]\n\n"), "{body}");
         (text, last["choices"][0].clone())
     }
 }
@@ -103,6 +121,7 @@ fn read_document(path: &str, document: &Value) -> (String, Value) {
     match path {
         "/v1/chat/completions" => (text(&choice["message"]["content"]), choice.clone()),
         "/v1/completions" => (text(&choice["text"]), choice.clone()),
+        "/v1/messages" => (text(&document["content"][0]["text"]), document.clone()),
         _ => (
             text(&document["output"][0]["content"][0]["text"]),
             document.clone(),
@@ -122,10 +141,16 @@ fn assert_clean(response: &BufferedResponse) {
 #[track_caller]
 fn assert_refused_in_envoy(response: &BufferedResponse) {
     assert_eq!(response.status, 429, "{response:?}");
-    let error = &response.json()["error"];
+    let body = response.json();
+    let error = &body["error"];
+    let (kind, code) = match body["type"].as_str() {
+        // Anthropic's shape, on its route.
+        Some("error") => ("rate_limit_error", &error["details"]["error_code"]),
+        _ => ("insufficient_quota", &error["code"]),
+    };
     assert_eq!(
-        (&error["type"], &error["code"]),
-        (&json!("insufficient_quota"), &json!("insufficient_quota"))
+        (&error["type"], code),
+        (&json!(kind), &json!("insufficient_quota"))
     );
     assert_eq!(response.header("x-should-retry"), "false");
     let seconds: u64 = response.header("retry-after").parse().expect("seconds");
@@ -181,6 +206,10 @@ async fn turn_ends_at_the_budget_in_each_dialect_and_envoy_rejects_the_next_requ
                 assert_eq!(details["reason"], "max_output_tokens", "{end}");
                 &details["budget"]
             }
+            "/v1/messages" => {
+                assert_eq!(end["stop_reason"], "max_tokens", "{end}");
+                &end["budget"]
+            }
             _ => {
                 assert_eq!(end["finish_reason"], "length", "{end}");
                 &end["budget"]
@@ -196,6 +225,8 @@ async fn turn_ends_at_the_budget_in_each_dialect_and_envoy_rejects_the_next_requ
         for _ in 0..2 {
             let refused = send(&chain, version, case.request(&key)).await;
             assert_refused_in_envoy(&refused);
+            let is_anthropic = refused.json()["type"] == "error";
+            assert_eq!(is_anthropic, case.path == "/v1/messages", "{refused:?}");
             refused_ids.push(refused.header("x-request-id").to_owned());
         }
         // Usage is open, so that the client finds the reason.

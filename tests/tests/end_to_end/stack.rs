@@ -37,7 +37,7 @@ impl Chain {
         Self::assemble(change, |envoy| envoy).await
     }
 
-    /// Starts the chain with `alias` as one more name of the default model.
+    /// Starts the chain with `alias`, a name or the wildcard, as one more name of the default model.
     pub(crate) async fn start_with_alias(alias: &str) -> Self {
         let models = json!({alias: {}}).to_string();
         Self::assemble(

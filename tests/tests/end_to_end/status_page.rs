@@ -5,7 +5,7 @@ use http::Request;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tests::browser::Tab;
-use tests::codex_models::default_model;
+use tests::codex::models::default_model;
 use tests::http::{Body, post, with};
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::{Sidecar, SidecarOptions};

@@ -29,8 +29,9 @@ fn overlay(collector: &Collector) -> String {
 }
 
 async fn start(collector: &Collector) -> Chain {
-    let model = ScriptedModel::start().await;
-    let model = model.expect("a loopback port is free");
+    let model = ScriptedModel::start()
+        .await
+        .expect("a loopback port is free");
     let sidecar = SidecarOptions::new(&model)
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())
         .env("OTEL_BSP_SCHEDULE_DELAY", "10")
@@ -61,8 +62,8 @@ async fn one_trace_spans_envoy_sidecar_and_turn_without_a_word_of_the_conversati
     // A UUID would show a change that Envoy makes for its tracer.
     let id = "11111111-2222-4333-8444-555555555555";
     let request = with(request, "x-request-id", id);
-    let response = chain.connect(Version::H2).await.send(request).await;
-    let response = response.expect("Envoy answers");
+    let mut connection = chain.connect(Version::H2).await;
+    let response = connection.send(request).await.expect("Envoy answers");
     assert_eq!(response.status, 200);
     assert_eq!(response.header("x-request-id"), id);
     assert!(String::from_utf8_lossy(&response.body).contains(WORD));

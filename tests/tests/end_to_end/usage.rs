@@ -2,7 +2,7 @@
 
 use http::Request;
 use serde_json::{Value, json};
-use tests::codex_models::default_model;
+use tests::codex::models::default_model;
 use tests::http::{Body, Version, bearer, get, post, with};
 
 use crate::stack::Chain;

@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::codex_models::CodexModels;
+use tests::codex::models::CodexModels;
 use tests::http::{BufferedResponse, Client, StreamedResponse, Version, post};
 use tests::scripted_model::{Script, ScriptedModel, ServedModels};
 

@@ -11,6 +11,7 @@ mod errors;
 mod images;
 mod lifecycle;
 mod login;
+mod messages;
 mod models;
 mod operator;
 mod plain_home;

@@ -14,6 +14,7 @@ use crate::workspace;
 const BY_TAG_ALONE: &[&str] = &[
     "envoyproxy/envoy:v1.40.0",
     "envoyproxy/ratelimit:1e50889b",
+    "otel/opentelemetry-collector:0.128.0",
     "redis:7-alpine",
 ];
 
@@ -94,11 +95,18 @@ fn images_in(text: &str) -> impl Iterator<Item = String> + '_ {
             let line = line.trim().trim_start_matches("- ");
             let reference = line
                 .strip_prefix("FROM ")
-                .or_else(|| line.strip_prefix("image: "))?;
+                .or_else(|| line.strip_prefix("image: "))
+                .or_else(|| default_of_build_argument(line))?;
             reference.split_whitespace().next()
         })
         .map(|image| image.trim_matches('"').to_owned())
         .filter(|image| image.contains(':') && !OURS.iter().any(|ours| image.starts_with(ours)))
+}
+
+/// The image in a line such as `ARG ENVOY_IMAGE=envoyproxy/envoy:v1.40.0`.
+fn default_of_build_argument(line: &str) -> Option<&str> {
+    let (name, image) = line.strip_prefix("ARG ")?.split_once('=')?;
+    name.ends_with("_IMAGE").then_some(image)
 }
 
 fn has_digest(image: &str) -> bool {
@@ -115,11 +123,11 @@ mod tests {
     fn images_are_read_from_dockerfiles_and_yaml() {
         let digest = "0".repeat(64);
         let text = format!(
-            "FROM rust:1@sha256:{digest} AS build\nFROM build\n  image: redis:7\n  - image: codex-edge-envoy:1\nimage: \"a/b:2\"\n"
+            "ARG BASE_IMAGE=b:3\nARG PORT=a:1\nFROM ${{BASE_IMAGE}}\nFROM rust:1@sha256:{digest} AS build\nFROM build\n  image: redis:7\n  - image: codex-edge-envoy:1\nimage: \"a/b:2\"\n"
         );
         let images: Vec<_> = images_in(&text).collect();
         let pinned = format!("rust:1@sha256:{digest}");
-        assert_eq!(images, [pinned.as_str(), "redis:7", "a/b:2"]);
+        assert_eq!(images, ["b:3", pinned.as_str(), "redis:7", "a/b:2"]);
         assert!(has_digest(&pinned) && !has_digest("redis:7") && !has_digest("a@sha256:12"));
     }
 

@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn advice_is_one_command_for_this_user_and_machine() {
-        let root_only = [Part::Compose];
+        let root_only = [Part::Compose, Part::Setup];
         for (packages, has_apt, forbidden, expected) in [
             (
                 &["nginx", "chromium"][..],
@@ -140,13 +140,13 @@ mod tests {
                 &["nginx"],
                 true,
                 &root_only,
-                "run `cargo xtask test --install --without compose` (sudo asks for `apt-get install nginx`; root alone can run compose)",
+                "run `cargo xtask test --install --without compose,setup` (sudo asks for `apt-get install nginx`; root alone can run compose,setup)",
             ),
             (
                 &[],
                 true,
                 &root_only,
-                "run `cargo xtask test --without compose` (root alone can run compose)",
+                "run `cargo xtask test --without compose,setup` (root alone can run compose,setup)",
             ),
             (
                 &["nginx"],
@@ -158,7 +158,7 @@ mod tests {
                 &["nginx"],
                 false,
                 &root_only,
-                "install what Debian packages as nginx, then run `cargo xtask test --without compose` (root alone can run compose)",
+                "install what Debian packages as nginx, then run `cargo xtask test --without compose,setup` (root alone can run compose,setup)",
             ),
         ] {
             assert_eq!(advice(packages, has_apt, forbidden, forbidden), expected);

@@ -21,6 +21,8 @@ pub enum Part {
     Prometheus,
     /// Redis as the store of several sidecars
     Redis,
+    /// The commands of the README in a new Debian, in a folder that root makes
+    Setup,
     /// The units, verified by systemd-analyze
     Systemd,
     /// The instruction counts, under Valgrind
@@ -30,7 +32,17 @@ pub enum Part {
 impl Part {
     /// Whether only root can run the tests of the part on this machine.
     pub(super) fn needs_root(self) -> bool {
-        self == Self::Compose && !is_set(ENGINE)
+        match self {
+            Self::Compose => !is_set(ENGINE),
+            Self::Setup => true,
+            Self::Browser
+            | Self::Image
+            | Self::Nginx
+            | Self::Prometheus
+            | Self::Redis
+            | Self::Systemd
+            | Self::Valgrind => false,
+        }
     }
 
     /// Returns the name on the command line.
@@ -42,6 +54,7 @@ impl Part {
             Self::Nginx => "nginx",
             Self::Prometheus => "prometheus",
             Self::Redis => "redis",
+            Self::Setup => "setup",
             Self::Systemd => "systemd",
             Self::Valgrind => "valgrind",
         }
@@ -68,6 +81,7 @@ impl Part {
                 ("end_to_end", "fleet::"),
                 (SIDECAR_LIB, "store::ledger::redis::tests::"),
             ],
+            Self::Setup => &[("setup", "commands::")],
             Self::Systemd => &[("deploy", "systemd::")],
             Self::Valgrind => &[],
         }
@@ -159,6 +173,11 @@ const NEEDS: &[Need] = &[
         Some(Part::Compose),
     )
     .replaced_by(ENGINE),
+    need(
+        &["debootstrap", "--version"],
+        &["debootstrap"],
+        Some(Part::Setup),
+    ),
 ];
 
 const fn need(

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tests::codex_models::default_model;
+use tests::codex::models::default_model;
 use tests::scripted_model::ScriptedModel;
 
 use crate::client::{KEY, Load, Target, chat, closed_loop, open_loop_on};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use tests::codex_models::default_model;
+use tests::codex::models::default_model;
 use xtask::tools::{Tool, Tools};
 
 use super::observe::{Gateway, Observed, observe};

@@ -33,7 +33,7 @@ fn api_key_in_the_environment_is_sufficient() {
     let config = load("", &[KEY]).unwrap();
     let client = config
         .keyring
-        .client(b"Bearer secret-from-env", || Some(now()))
+        .client(b"secret-from-env", || Some(now()))
         .unwrap();
     assert_eq!(
         (client.id.as_str(), client.admin, client.limit),
@@ -89,13 +89,13 @@ fn variables_fill_absent_fields_only() {
     assert!(
         config
             .keyring
-            .client(b"Bearer secret-from-json", || Some(now()))
+            .client(b"secret-from-json", || Some(now()))
             .is_some()
     );
     assert!(
         config
             .keyring
-            .client(b"Bearer secret-from-env", || Some(now()))
+            .client(b"secret-from-env", || Some(now()))
             .is_none()
     );
 }
@@ -165,10 +165,7 @@ fn key_accepts_every_optional_field() {
         {"id": "plain", "key": "abc", "rate_limit": {"enabled": false}}],
         "rate_limit": {"requests": 5}}"#;
     let config = load(json, &[]).unwrap();
-    let full = config
-        .keyring
-        .client(b"Bearer foo", || Some(now()))
-        .unwrap();
+    let full = config.keyring.client(b"foo", || Some(now())).unwrap();
     assert!(
         full.admin
             && full.profile == Some(Profile::Chat)
@@ -189,11 +186,7 @@ fn key_accepts_every_optional_field() {
         Some(SystemTime::UNIX_EPOCH + Duration::from_secs(4_102_437_600))
     );
     assert_eq!(
-        config
-            .keyring
-            .client(b"Bearer abc", || Some(now()))
-            .unwrap()
-            .limit,
+        config.keyring.client(b"abc", || Some(now())).unwrap().limit,
         None
     );
     assert_eq!(
@@ -463,10 +456,7 @@ fn requests_in_flight_are_counted_on_across_configurations() {
     };
     let first = load(&json(2), &[]).unwrap();
     let admit = |config: &Config| {
-        let client = config
-            .keyring
-            .client(b"Bearer sk-ann", || Some(now()))
-            .unwrap();
+        let client = config.keyring.client(b"sk-ann", || Some(now())).unwrap();
         config.in_flight.admit(Some(&client.in_flight))
     };
     let running = [admit(&first).unwrap(), admit(&first).unwrap()];

@@ -77,7 +77,7 @@ export function showRequests({ events }) {
   shown.requests = requests;
   $('requests').hidden = events.length === 0;
   $('requests-note').textContent = events.length === 0
-    ? 'No requests yet. Each request to /v1/chat/completions, /v1/completions or /v1/responses appears here when it has ended.'
+    ? 'No requests yet. Each request to the model appears here when it has ended.'
     : `The last ${plural(events.length, 'completed request')}, newest first.`;
   $('requests').tBodies[0].replaceChildren(...events.toReversed().map(requestRow));
 }

@@ -13,7 +13,6 @@ use crate::api::request::RequestContext;
 use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json, thread_header};
 use crate::api::start_turn::{check_prompt, hold_head, start_completion};
 use crate::api::state::AppState;
-use crate::openai::chat::ClientReasoning;
 use crate::openai::responses::ClientResponses;
 use crate::openai::{ApiError, Delivery, ResponseOptions, chat, event_stream};
 use crate::turn::TurnRequest;
@@ -53,10 +52,7 @@ fn parse(
     body: RequestBody,
 ) -> Result<(TurnRequest, ResponseOptions), ApiError> {
     let (models, profile) = (context.models(state), context.profile(state));
-    let reasoning = ClientReasoning {
-        cache: &state.reasoning,
-        client: context.client(),
-    };
+    let reasoning = context.reasoning(state);
     let stored = ClientResponses {
         store: &state.responses,
         client: context.client(),

@@ -4,6 +4,7 @@ pub(super) mod chat;
 mod check_images;
 pub(super) mod completions;
 pub(super) mod health;
+pub(super) mod messages;
 pub(super) mod models;
 mod parse_body;
 pub(super) mod responses;

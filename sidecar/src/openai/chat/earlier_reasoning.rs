@@ -26,7 +26,7 @@ impl ClientReasoning<'_> {
 
     /// Inserts the items that are known before the calls of `conversation` that have none, and before the message of
     /// the model that such a call follows: the order in which the provider returned them.
-    pub(super) fn restore(&self, conversation: Vec<Item>) -> Vec<Item> {
+    pub(crate) fn restore(&self, conversation: Vec<Item>) -> Vec<Item> {
         let mut items: Vec<Item> = Vec::with_capacity(conversation.len());
         for item in conversation {
             if let Item::ToolCall(call) = &item {

@@ -144,6 +144,7 @@ fn definition(
             kind: ToolKind::Function,
             description: function.description,
             parameters: function.parameters,
+            schema_field: "parameters",
             param: format!("{param}.function.name"),
         }),
         (None, Some(name)) => Ok(ToolDefinition {
@@ -152,6 +153,7 @@ fn definition(
             kind: ToolKind::Function,
             description: tool.description,
             parameters: tool.parameters,
+            schema_field: "parameters",
             param: format!("{param}.name"),
         }),
         (None, None) => {

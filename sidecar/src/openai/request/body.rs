@@ -17,7 +17,7 @@ use crate::openai::response::error::ApiError;
 ///
 /// # Errors
 /// 400 when the body is not JSON in UTF-8, or a field has the wrong type; `param` is the path of the field.
-pub(in crate::openai) fn read<T: DeserializeOwned>(
+pub(crate) fn read<T: DeserializeOwned>(
     body: &[u8],
     ignored: &mut IgnoredFields,
 ) -> Result<T, ApiError> {
@@ -34,14 +34,14 @@ pub(in crate::openai) fn read<T: DeserializeOwned>(
 ///
 /// # Errors
 /// 400 when the body is not UTF-8: serde_json does not check the fields that it skips.
-pub(in crate::openai) fn text(body: &[u8]) -> Result<&str, ApiError> {
+pub(crate) fn text(body: &[u8]) -> Result<&str, ApiError> {
     let text = std::str::from_utf8(body).map_err(json_error::not_utf8)?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
 /// A struct that is written as a JSON object. A derived `Deserialize` would also accept an array of the fields in
 /// order.
-pub(in crate::openai) struct Object<T>(pub(in crate::openai) T);
+pub(crate) struct Object<T>(pub(in crate::openai) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -64,7 +64,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 }
 
 /// Deserializes a field that holds an object or is null.
-pub(in crate::openai) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     let object = Option::<Object<T>>::deserialize(deserializer)?;
@@ -72,7 +72,7 @@ pub(in crate::openai) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 }
 
 /// Deserializes a field that holds a list of objects or is null.
-pub(in crate::openai) fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+pub(crate) fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<T>>, D::Error> {
     let objects = Option::<Objects<T>>::deserialize(deserializer)?;
@@ -80,7 +80,7 @@ pub(in crate::openai) fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>
 }
 
 /// An object without meaning here; only its type is checked.
-pub(in crate::openai) struct AnyObject;
+pub(crate) struct AnyObject;
 
 impl<'de> Deserialize<'de> for AnyObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -125,7 +125,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Objects<T> {
 }
 
 /// Reads the objects of a list, at most [`MAX_OBJECTS`].
-pub(in crate::openai) fn read_objects<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
+pub(crate) fn read_objects<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
     mut list: A,
 ) -> Result<Vec<T>, A::Error> {
     let mut objects = Vec::new();

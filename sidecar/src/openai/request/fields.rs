@@ -22,7 +22,7 @@ const NO_LOG_PROBABILITIES: &str = "Codex reports no log probabilities.";
 /// The `stop` field: one sequence or several.
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "expected a string or an array of strings")]
-pub(in crate::openai) enum StopField {
+pub(crate) enum StopField {
     One(String),
     Several(Vec<String>),
 }
@@ -31,7 +31,7 @@ pub(in crate::openai) enum StopField {
 ///
 /// # Errors
 /// 400 when there are too many, or one is empty and would end every text before its first character.
-pub(in crate::openai) fn stop_sequences(stop: Option<StopField>) -> Result<Vec<String>, ApiError> {
+pub(crate) fn stop_sequences(stop: Option<StopField>) -> Result<Vec<String>, ApiError> {
     let sequences = match stop {
         None => Vec::new(),
         Some(StopField::One(sequence)) => vec![sequence],
@@ -49,15 +49,12 @@ pub(in crate::openai) fn stop_sequences(stop: Option<StopField>) -> Result<Vec<S
 
 /// The `stream_options` field.
 #[derive(Debug, Deserialize)]
-pub(in crate::openai) struct StreamOptions {
+pub(crate) struct StreamOptions {
     include_usage: Option<bool>,
 }
 
 /// Whether a stream shall end with a usage chunk; some clients send `include_usage` at the top level.
-pub(in crate::openai) fn include_usage(
-    options: Option<&StreamOptions>,
-    at_top: Option<bool>,
-) -> Option<bool> {
+pub(crate) fn include_usage(options: Option<&StreamOptions>, at_top: Option<bool>) -> Option<bool> {
     options.and_then(|options| options.include_usage).or(at_top)
 }
 
@@ -65,10 +62,7 @@ pub(in crate::openai) fn include_usage(
 ///
 /// # Errors
 /// 400 when the limit is zero, which would leave no room for any text.
-pub(in crate::openai) fn max_tokens(
-    param: &str,
-    max: Option<u64>,
-) -> Result<Option<u64>, ApiError> {
+pub(crate) fn max_tokens(param: &str, max: Option<u64>) -> Result<Option<u64>, ApiError> {
     if max == Some(0) {
         let text = format!("`{param}` must be at least 1.");
         return Err(ApiError::invalid(text).at(param));
@@ -80,7 +74,7 @@ pub(in crate::openai) fn max_tokens(
 ///
 /// # Errors
 /// 400 when the number is out of range.
-pub(in crate::openai) fn check_range<T: PartialOrd + fmt::Display>(
+pub(crate) fn check_range<T: PartialOrd + fmt::Display>(
     param: &str,
     value: Option<T>,
     range: RangeInclusive<T>,
@@ -99,7 +93,7 @@ pub(in crate::openai) fn check_range<T: PartialOrd + fmt::Display>(
 }
 
 /// A field that the OpenAI API has and Codex cannot honour.
-pub(in crate::openai) struct UnsupportedField {
+pub(crate) struct UnsupportedField {
     is_present: bool,
     param: &'static str,
     message: &'static str,
@@ -107,11 +101,7 @@ pub(in crate::openai) struct UnsupportedField {
 
 impl UnsupportedField {
     /// Rejects `param` if `is_present`; `message` says how to do without the field.
-    pub(in crate::openai) fn new(
-        is_present: bool,
-        param: &'static str,
-        message: &'static str,
-    ) -> Self {
+    pub(crate) fn new(is_present: bool, param: &'static str, message: &'static str) -> Self {
         Self {
             is_present,
             param,
@@ -120,13 +110,13 @@ impl UnsupportedField {
     }
 
     /// More than one choice: `n`.
-    pub(in crate::openai) fn choices(n: Option<u64>) -> Self {
+    pub(crate) fn choices(n: Option<u64>) -> Self {
         let message = "`n` must be 1; send several requests.";
         Self::new(n.is_some_and(|n| n != 1), "n", message)
     }
 
     /// Log probabilities, asked for by `param`.
-    pub(in crate::openai) fn log_probabilities(is_present: bool, param: &'static str) -> Self {
+    pub(crate) fn log_probabilities(is_present: bool, param: &'static str) -> Self {
         Self::new(is_present, param, NO_LOG_PROBABILITIES)
     }
 }
@@ -136,7 +126,7 @@ impl UnsupportedField {
 ///
 /// # Errors
 /// 400 `unsupported_parameter` for the first field that is present.
-pub(in crate::openai) fn reject_foreign<const N: usize>(
+pub(crate) fn reject_foreign<const N: usize>(
     fields: [(bool, &'static str, &'static str); N],
 ) -> Result<(), ApiError> {
     match fields.into_iter().find(|(is_present, ..)| *is_present) {
@@ -152,7 +142,7 @@ pub(in crate::openai) fn reject_foreign<const N: usize>(
 ///
 /// # Errors
 /// 400 `unsupported_value` for the first field that is present.
-pub(in crate::openai) fn reject_unsupported<const N: usize>(
+pub(crate) fn reject_unsupported<const N: usize>(
     fields: [UnsupportedField; N],
 ) -> Result<(), ApiError> {
     match fields.into_iter().find(|field| field.is_present) {
@@ -165,9 +155,7 @@ pub(in crate::openai) fn reject_unsupported<const N: usize>(
 ///
 /// # Errors
 /// 400 when `metadata` is larger than OpenAI allows.
-pub(in crate::openai) fn check_metadata(
-    metadata: Option<&BTreeMap<String, String>>,
-) -> Result<(), ApiError> {
+pub(crate) fn check_metadata(metadata: Option<&BTreeMap<String, String>>) -> Result<(), ApiError> {
     let (pairs, key, value) = MAX_METADATA;
     // Characters, not bytes, as OpenAI counts.
     let is_large = |(name, text): (&String, &String)| {
@@ -186,12 +174,12 @@ pub(in crate::openai) fn check_metadata(
 ///
 /// Codex sends every schema to the provider as strict, and "any JSON object" has no strict schema, so the model is
 /// asked in words.
-pub(in crate::openai) fn json_object_instruction() -> Item {
+pub(crate) fn json_object_instruction() -> Item {
     developer_instruction("Answer with one JSON object and nothing else: no prose, no code fence.")
 }
 
 /// Returns a developer message.
-pub(in crate::openai) fn developer_instruction(text: &str) -> Item {
+pub(crate) fn developer_instruction(text: &str) -> Item {
     Item::Message(Message {
         phase: None,
         role: Role::Developer,
@@ -203,7 +191,7 @@ pub(in crate::openai) fn developer_instruction(text: &str) -> Item {
 ///
 /// # Errors
 /// 400 when `value` is not an amount that OpenAI documents.
-pub(in crate::openai) fn summary(param: &str, value: Option<&str>) -> Result<Summary, ApiError> {
+pub(crate) fn summary(param: &str, value: Option<&str>) -> Result<Summary, ApiError> {
     let Some(value) = value else {
         return Ok(Summary::None);
     };

@@ -26,7 +26,7 @@ pub struct IgnoredFields {
 
 impl IgnoredFields {
     /// Adds the field at `path` if `is_present`.
-    pub(in crate::openai) fn add_if(&mut self, path: &str, is_present: bool) {
+    pub(crate) fn add_if(&mut self, path: &str, is_present: bool) {
         if !is_present {
             return;
         }
@@ -49,13 +49,14 @@ impl IgnoredFields {
         self.add_if(&text, true);
     }
 
-    /// Removes the client's key of the prompt cache, if the turn is on a thread for which the provider has cached the prompt.
+    /// Removes the client's settings of the prompt cache, if the turn is on a thread for which the provider has cached the prompt.
     pub fn on_thread(&mut self, origin: &TurnOrigin) {
         if origin
             .get()
             .is_some_and(|origin| origin != ThreadOrigin::New)
         {
-            self.paths.remove("prompt_cache_key");
+            self.paths
+                .retain(|path| path != "prompt_cache_key" && !path.ends_with("cache_control"));
         }
     }
 

@@ -1,15 +1,15 @@
 //! Request bodies: JSON errors with the path to the field, and the fields that several routes share.
 
-pub(super) mod body;
-pub(super) mod fields;
-pub(super) mod ignored;
-pub(super) mod image;
-mod json_error;
-pub(super) mod model;
-pub(super) mod sampling;
-pub(super) mod schema;
-pub(super) mod string_or_list;
+pub(crate) mod body;
+pub(crate) mod fields;
+pub(crate) mod ignored;
+pub(crate) mod image;
+pub(crate) mod json_error;
+pub(crate) mod model;
+pub(crate) mod sampling;
+pub(crate) mod schema;
+pub(crate) mod string_or_list;
 #[cfg(test)]
-pub(super) mod tests;
-pub(super) mod tools;
-pub(super) mod validate;
+pub(crate) mod tests;
+pub(crate) mod tools;
+pub(crate) mod validate;

@@ -40,7 +40,7 @@ impl RequestedModel<'_> {
     ///
     /// # Errors
     /// 400 for an effort that the model does not have, and for a service tier that OpenAI does not document.
-    pub(in crate::openai) fn settings(
+    pub(crate) fn settings(
         &self,
         id: &CatalogueId<'_>,
         ignored: &mut IgnoredFields,
@@ -153,7 +153,7 @@ fn unsupported_effort(
 ///
 /// # Errors
 /// 400 when a field does not hold the name of an effort.
-pub(in crate::openai) fn efforts<const N: usize>(
+pub(crate) fn efforts<const N: usize>(
     fields: [(&'static str, Option<&str>); N],
 ) -> Result<Vec<Setting<Effort>>, ApiError> {
     fields
@@ -176,7 +176,7 @@ pub(in crate::openai) fn efforts<const N: usize>(
 ///
 /// # Errors
 /// 400 when `value` is not one that OpenAI documents.
-pub(in crate::openai) fn verbosity(
+pub(crate) fn verbosity(
     param: &'static str,
     value: Option<&str>,
 ) -> Result<Option<Setting<Verbosity>>, ApiError> {

@@ -10,11 +10,11 @@ use crate::openai::response::error::ApiError;
 // Each format has the fields in its own struct and copies them here: `#[serde(flatten)]` would buffer the fields and
 // lose the path to a wrong one.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::openai) struct Sampling {
-    pub(in crate::openai) temperature: Option<f64>,
-    pub(in crate::openai) top_p: Option<f64>,
-    pub(in crate::openai) presence_penalty: Option<f64>,
-    pub(in crate::openai) frequency_penalty: Option<f64>,
+pub(crate) struct Sampling {
+    pub(crate) temperature: Option<f64>,
+    pub(crate) top_p: Option<f64>,
+    pub(crate) presence_penalty: Option<f64>,
+    pub(crate) frequency_penalty: Option<f64>,
 }
 
 impl Sampling {
@@ -22,7 +22,7 @@ impl Sampling {
     ///
     /// # Errors
     /// 400 when a number is out of range.
-    pub(in crate::openai) fn check(self, ignored: &mut IgnoredFields) -> Result<(), ApiError> {
+    pub(crate) fn check(self, ignored: &mut IgnoredFields) -> Result<(), ApiError> {
         for (name, number, range) in [
             ("temperature", self.temperature, 0.0..=2.0),
             ("top_p", self.top_p, 0.0..=1.0),

@@ -11,7 +11,7 @@ use super::body::read_objects;
 
 /// A string, or a list of objects.
 #[derive(Debug)]
-pub(in crate::openai) enum StringOrList<T> {
+pub(crate) enum StringOrList<T> {
     Text(String),
     List(Vec<T>),
 }

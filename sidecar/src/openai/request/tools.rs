@@ -17,7 +17,7 @@ const MAX_TOOLS: usize = 512;
 
 /// The client's `tool_choice`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::openai) enum ToolChoice {
+pub(crate) enum ToolChoice {
     /// The model decides whether to call tools, and which.
     Auto,
     /// The model must not call a tool.
@@ -30,7 +30,7 @@ pub(in crate::openai) enum ToolChoice {
 
 impl ToolChoice {
     /// Parses a choice that is written as a string.
-    pub(in crate::openai) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         match text {
             "auto" => Some(Self::Auto),
             "none" => Some(Self::None),
@@ -42,22 +42,24 @@ impl ToolChoice {
 
 /// A tool as the client defines it.
 #[derive(Debug)]
-pub(in crate::openai) struct ToolDefinition {
-    pub(in crate::openai) name: String,
+pub(crate) struct ToolDefinition {
+    pub(crate) name: String,
     /// The namespace of the tool, which the Responses API has.
-    pub(in crate::openai) namespace: Option<Arc<ToolNamespace>>,
-    pub(in crate::openai) kind: ToolKind,
-    pub(in crate::openai) description: Option<String>,
-    pub(in crate::openai) parameters: Option<Box<RawValue>>,
+    pub(crate) namespace: Option<Arc<ToolNamespace>>,
+    pub(crate) kind: ToolKind,
+    pub(crate) description: Option<String>,
+    pub(crate) parameters: Option<Box<RawValue>>,
+    /// Name of the field that has `parameters` in the request.
+    pub(crate) schema_field: &'static str,
     /// Path of the name in the request.
-    pub(in crate::openai) param: String,
+    pub(crate) param: String,
 }
 
 /// Checks the tools of a request, and returns those that `choice` offers to the model.
 ///
 /// # Errors
 /// 400 for an invalid or repeated name, and for a choice of a tool that the request does not define.
-pub(in crate::openai) fn select_tools(
+pub(crate) fn select_tools(
     definitions: Vec<ToolDefinition>,
     choice: ToolChoice,
     one_at_a_time: bool,
@@ -99,7 +101,7 @@ pub(in crate::openai) fn select_tools(
 ///
 /// # Errors
 /// 400 for another string than auto, none and required.
-pub(in crate::openai) fn parse_mode(mode: &str, param: &str) -> Result<ToolChoice, ApiError> {
+pub(crate) fn parse_mode(mode: &str, param: &str) -> Result<ToolChoice, ApiError> {
     ToolChoice::parse(mode).ok_or_else(|| {
         let text = format!("Invalid tool choice {mode:?}. Use auto, none or required.");
         ApiError::invalid(text).at(param)
@@ -110,7 +112,7 @@ pub(in crate::openai) fn parse_mode(mode: &str, param: &str) -> Result<ToolChoic
 ///
 /// # Errors
 /// 400 for an element that does not name a function of the request.
-pub(in crate::openai) fn retain_allowed(
+pub(crate) fn retain_allowed(
     definitions: &mut Vec<ToolDefinition>,
     names: impl Iterator<Item = Option<String>>,
     param: &str,
@@ -163,7 +165,8 @@ fn tool(definition: ToolDefinition) -> Result<Tool, ApiError> {
     let mut parameters = json!({"type": "object", "properties": {}});
     if let Some(schema) = definition.parameters {
         let param = definition.param.trim_end_matches("name");
-        let param = format!("{param}parameters");
+        let field = definition.schema_field;
+        let param = format!("{param}{field}");
         let Some(fields) = parse_object(&schema, &param)? else {
             let text = "Invalid tool parameters: they must be a JSON schema, an object of at most 100 levels such as {\"type\": \"object\", \"properties\": …}.";
             return Err(ApiError::invalid(text).at(param));
@@ -171,7 +174,7 @@ fn tool(definition: ToolDefinition) -> Result<Tool, ApiError> {
         let fitted = fit(&fields).map_err(|InvalidSchema { place, expected }| {
             let name = &definition.name;
             let text = format!(
-                "Invalid schema for function '{name}': `parameters{place}` must be {expected}."
+                "Invalid schema for function '{name}': `{field}{place}` must be {expected}."
             );
             ApiError::bad_request("invalid_function_parameters", text).at(format!("{param}{place}"))
         })?;

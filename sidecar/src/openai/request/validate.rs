@@ -58,7 +58,7 @@ fn depth(value: &Value) -> usize {
 ///
 /// # Errors
 /// 400 when OpenAI would not accept the name.
-pub(in crate::openai) fn check_tool_name(name: &str, param: &str) -> Result<(), ApiError> {
+pub(crate) fn check_tool_name(name: &str, param: &str) -> Result<(), ApiError> {
     if is_name(name) {
         return Ok(());
     }
@@ -72,7 +72,7 @@ pub(in crate::openai) fn check_tool_name(name: &str, param: &str) -> Result<(), 
 ///
 /// # Errors
 /// 400 when OpenAI would not accept the id.
-pub(in crate::openai) fn check_call_id(id: &str, param: &str) -> Result<(), ApiError> {
+pub(crate) fn check_call_id(id: &str, param: &str) -> Result<(), ApiError> {
     let length = id.chars().count();
     if (1..=MAX_CALL_ID_CHARS).contains(&length) {
         return Ok(());
@@ -87,7 +87,7 @@ pub(in crate::openai) fn check_call_id(id: &str, param: &str) -> Result<(), ApiE
 ///
 /// # Errors
 /// 400 when OpenAI would not accept the name or the schema.
-pub(in crate::openai) fn check_schema(
+pub(crate) fn check_schema(
     name: Option<&str>,
     schema: &RawValue,
     param: &str,

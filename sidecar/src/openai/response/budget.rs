@@ -10,20 +10,21 @@ use crate::turn::FinishReason;
 
 /// The limit that ended a turn, beside its finish reason.
 #[derive(Debug, Clone, Serialize)]
-pub(in crate::openai) struct SpentBudget {
+pub(crate) struct SpentBudget {
     limit: String,
     resets_at: String,
 }
 
 impl SpentBudget {
     /// Returns the limit, if the turn ended because of one.
-    pub(in crate::openai) fn of(reason: FinishReason) -> Option<Self> {
+    pub(crate) fn of(reason: FinishReason) -> Option<Self> {
         match reason {
             FinishReason::Budget(limit) => Some(Self {
                 limit: limit.name.to_string(),
                 resets_at: rfc3339(limit.resets_at_ms),
             }),
             FinishReason::Stop
+            | FinishReason::StopSequence(_)
             | FinishReason::Refused
             | FinishReason::ToolCalls
             | FinishReason::Length
@@ -57,7 +58,7 @@ impl From<&LimitStatus> for LimitBody {
 }
 
 /// Formats a time. One out of the range of RFC 3339, which no record of the sidecar has, becomes the epoch.
-pub(in crate::openai) fn rfc3339(ms: u64) -> String {
+pub(crate) fn rfc3339(ms: u64) -> String {
     let nanos = i128::from(ms) * 1_000_000;
     let time = OffsetDateTime::from_unix_timestamp_nanos(nanos)
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)

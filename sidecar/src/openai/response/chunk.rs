@@ -16,7 +16,7 @@ use crate::turn::{ClientTurn, Event, FinishReason, Outcome, Usage};
 
 /// The fields that are the same in all chunks of a response.
 #[derive(Serialize)]
-pub(in crate::openai) struct CompletionIdentity<'a> {
+pub(crate) struct CompletionIdentity<'a> {
     id: String,
     object: &'static str,
     created: u64,
@@ -25,11 +25,7 @@ pub(in crate::openai) struct CompletionIdentity<'a> {
 
 impl<'a> CompletionIdentity<'a> {
     /// Returns the identity of a new response; `prefix` is that of the id.
-    pub(in crate::openai) fn new(
-        prefix: &str,
-        object: &'static str,
-        options: &'a ResponseOptions,
-    ) -> Self {
+    pub(crate) fn new(prefix: &str, object: &'static str, options: &'a ResponseOptions) -> Self {
         Self {
             id: fresh_id(prefix),
             object,
@@ -41,7 +37,7 @@ impl<'a> CompletionIdentity<'a> {
 
 /// Writes the chunks of one stream as server-sent events.
 #[derive(Debug)]
-pub(in crate::openai) struct ChunkFrames {
+pub(crate) struct ChunkFrames {
     /// `data: {"id":…,"object":…,"created":…,"model":…,"choices":[`, serialized once for all chunks.
     head: Vec<u8>,
     include_usage: bool,
@@ -50,10 +46,7 @@ pub(in crate::openai) struct ChunkFrames {
 }
 
 impl ChunkFrames {
-    pub(in crate::openai) fn new(
-        identity: &CompletionIdentity<'_>,
-        options: &ResponseOptions,
-    ) -> Self {
+    pub(crate) fn new(identity: &CompletionIdentity<'_>, options: &ResponseOptions) -> Self {
         let mut head = b"data: ".to_vec();
         head.extend(to_json(identity));
         head.pop(); // The closing brace: `choices` and `usage` follow.
@@ -70,7 +63,7 @@ impl ChunkFrames {
     }
 
     /// Writes a chunk with one choice.
-    pub(in crate::openai) fn write(&self, choice: &impl Serialize, out: &mut BytesMut) {
+    pub(crate) fn write(&self, choice: &impl Serialize, out: &mut BytesMut) {
         out.extend_from_slice(&self.head);
         serde_json::to_writer(out.writer(), choice)
             .expect("these types always serialise into memory");
@@ -78,12 +71,7 @@ impl ChunkFrames {
     }
 
     /// Writes the end of the stream, after the chunk with the finish reason.
-    pub(in crate::openai) fn write_end(
-        &self,
-        usage: Option<Usage>,
-        text: &MessageText,
-        out: &mut BytesMut,
-    ) {
+    pub(crate) fn write_end(&self, usage: Option<Usage>, text: &MessageText, out: &mut BytesMut) {
         // OpenAI sends the usage in a chunk of its own, with empty `choices`.
         if self.include_usage {
             let usage = text.usage(usage, self.prompt_chars);
@@ -97,12 +85,7 @@ impl ChunkFrames {
 
     /// Writes the error that ends a failed stream. Without `[DONE]`, so that no client takes the text for complete.
     /// `names` are those of the request's fields.
-    pub(in crate::openai) fn write_error(
-        &self,
-        outcome: &Outcome,
-        names: &FieldNames,
-        out: &mut BytesMut,
-    ) {
+    pub(crate) fn write_error(&self, outcome: &Outcome, names: &FieldNames, out: &mut BytesMut) {
         let Some(error) = outcome_error(outcome) else {
             return;
         };
@@ -114,14 +97,14 @@ impl ChunkFrames {
 
     /// Returns the common start of all chunks, which tests replace because of the id and the time.
     #[cfg(test)]
-    pub(in crate::openai) fn head(&self) -> String {
+    pub(crate) fn head(&self) -> String {
         String::from_utf8(self.head.clone()).unwrap()
     }
 }
 
 /// The text of a response so far. Messages of one turn are joined by a blank line, since a choice has one text.
 #[derive(Debug, Default)]
-pub(in crate::openai) struct MessageText {
+pub(crate) struct MessageText {
     chars: usize,
     /// A message has ended, so a blank line goes before the next text.
     needs_separator: bool,
@@ -129,7 +112,7 @@ pub(in crate::openai) struct MessageText {
 
 impl MessageText {
     /// Adds a delta, and returns the delta with the blank line before it where one is needed.
-    pub(in crate::openai) fn push<'a>(&mut self, delta: &'a str) -> Cow<'a, str> {
+    pub(crate) fn push<'a>(&mut self, delta: &'a str) -> Cow<'a, str> {
         let separate = std::mem::take(&mut self.needs_separator) && self.chars > 0;
         self.chars += delta.chars().count();
         if separate {
@@ -140,23 +123,19 @@ impl MessageText {
     }
 
     /// Ends the current message.
-    pub(in crate::openai) fn end_message(&mut self) {
+    pub(crate) fn end_message(&mut self) {
         self.needs_separator = true;
     }
 
     /// Returns the usage that Codex reported, or an estimate.
-    pub(in crate::openai) fn usage(
-        &self,
-        reported: Option<Usage>,
-        prompt_chars: usize,
-    ) -> CompletionUsage {
+    pub(crate) fn usage(&self, reported: Option<Usage>, prompt_chars: usize) -> CompletionUsage {
         let usage = reported.unwrap_or_else(|| Usage::estimate(prompt_chars, self.chars));
         usage.into()
     }
 }
 
 #[derive(Serialize)]
-pub(in crate::openai) struct CompletionUsage {
+pub(crate) struct CompletionUsage {
     prompt_tokens: u64,
     completion_tokens: u64,
     total_tokens: u64,
@@ -191,7 +170,7 @@ impl From<Usage> for CompletionUsage {
 }
 
 /// A completion object that is built from the events of a turn.
-pub(in crate::openai) trait CompletionObject {
+pub(crate) trait CompletionObject {
     /// Adds an event.
     fn on_event(&mut self, event: &Event);
     /// Returns the body of the response.
@@ -207,7 +186,7 @@ pub(in crate::openai) trait CompletionObject {
 ///
 /// # Errors
 /// The error of a turn that did not complete. The incomplete output is dropped.
-pub(in crate::openai) async fn collect_object(
+pub(crate) async fn collect_object(
     mut object: impl CompletionObject,
     options: &ResponseOptions,
     mut turn: ClientTurn,
@@ -232,7 +211,7 @@ pub(in crate::openai) async fn collect_object(
 /// Returns OpenAI's `finish_reason`. A refusal counts as `stop`, as with OpenAI.
 pub(crate) fn finish_reason(reason: FinishReason) -> &'static str {
     match reason {
-        FinishReason::Stop | FinishReason::Refused => "stop",
+        FinishReason::Stop | FinishReason::StopSequence(_) | FinishReason::Refused => "stop",
         FinishReason::ToolCalls => "tool_calls",
         FinishReason::Length | FinishReason::Budget(_) => "length",
         FinishReason::ContentFilter => "content_filter",

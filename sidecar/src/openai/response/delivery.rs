@@ -18,7 +18,7 @@ pub enum Delivery {
 
 impl Delivery {
     /// Returns the delivery of a chat or a legacy completion with these fields.
-    pub(in crate::openai) fn of(stream: Option<bool>, include_usage: Option<bool>) -> Self {
+    pub(crate) fn of(stream: Option<bool>, include_usage: Option<bool>) -> Self {
         if stream == Some(true) {
             Self::Stream {
                 include_usage: include_usage == Some(true),

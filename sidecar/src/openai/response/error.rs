@@ -42,6 +42,8 @@ pub struct ApiError {
     pub allow: Option<&'static str>,
     /// The reason for which a turn got no permit, for `x-codex-edge-limit`.
     pub not_admitted: Option<NotAdmitted>,
+    /// Whether a service is overloaded, for the formats with a status of its own for that.
+    is_overload: bool,
     kind: &'static str,
     code: Cow<'static, str>,
     /// The part of the request that the error is about, until the wire format names it in `param`.
@@ -57,12 +59,12 @@ struct ErrorBody<'a> {
 
 /// The fields of an error in wire format.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(in crate::openai) struct ErrorFields<'a> {
-    pub(in crate::openai) message: &'a str,
+pub(crate) struct ErrorFields<'a> {
+    pub(crate) message: &'a str,
     #[serde(rename = "type")]
-    pub(in crate::openai) kind: &'a str,
-    pub(in crate::openai) param: Option<&'a str>,
-    pub(in crate::openai) code: &'a str,
+    pub(crate) kind: &'a str,
+    pub(crate) param: Option<&'a str>,
+    pub(crate) code: &'a str,
 }
 
 impl ApiError {
@@ -78,6 +80,7 @@ impl ApiError {
             retry: Retry::Unspecified,
             allow: None,
             not_admitted: None,
+            is_overload: false,
             kind,
             code: Cow::Borrowed(code),
             field: None,
@@ -107,7 +110,7 @@ impl ApiError {
     }
 
     /// 400: a field that another route of the OpenAI API has; the message names the field of this route.
-    pub(in crate::openai) fn unsupported_parameter(
+    pub(crate) fn unsupported_parameter(
         param: impl Into<String>,
         message: impl Into<String>,
     ) -> Self {
@@ -299,7 +302,7 @@ impl ApiError {
     /// Completes the error of a turn: `param` by the names of the wire format, and, where the conversation is too long,
     /// the tokens of the model's context window, in the words that clients search for.
     #[must_use]
-    pub(in crate::openai) fn in_format(mut self, names: &FieldNames, window: Option<u64>) -> Self {
+    pub(crate) fn in_format(mut self, names: &FieldNames, window: Option<u64>) -> Self {
         if let Some(field) = self.field {
             self.param = Some(names.name(field).to_owned());
         }
@@ -319,13 +322,18 @@ impl ApiError {
         self
     }
 
+    /// Whether the error is an overload of this deployment or of the provider.
+    pub fn is_overload(&self) -> bool {
+        self.is_overload
+    }
+
     /// Returns the stable code.
     pub fn code(&self) -> &str {
         &self.code
     }
 
     /// Returns the fields in wire format.
-    pub(in crate::openai) fn fields(&self) -> ErrorFields<'_> {
+    pub(crate) fn fields(&self) -> ErrorFields<'_> {
         ErrorFields {
             message: &self.message,
             kind: self.kind,
@@ -356,6 +364,7 @@ impl From<MemoryExceeded> for ApiError {
             // `Safe`: the body was not read, so that a retry cannot run a turn twice.
             MemoryExceeded::Total => Self {
                 retry: Retry::Safe,
+                is_overload: true,
                 ..Self::unavailable(
                     "memory_exceeded",
                     "The requests of all clients hold this deployment's memory for bodies; try again shortly, or ask the operator to raise `PROXY_BODY_MEMORY_MIB`.".to_owned(),
@@ -446,9 +455,10 @@ impl From<TurnError> for ApiError {
             }
             TurnError::ProviderOverloaded
             | TurnError::PolicyCapacity
-            | TurnError::FlexUnavailable => {
-                Self::unavailable("codex_unavailable", message).after(Duration::from_secs(5))
-            }
+            | TurnError::FlexUnavailable => Self {
+                is_overload: true,
+                ..Self::unavailable("codex_unavailable", message).after(Duration::from_secs(5))
+            },
             TurnError::Unauthorized | TurnError::LoginRequired => {
                 Self::unavailable("codex_login_required", message).after(Duration::from_secs(30))
             }
@@ -508,7 +518,7 @@ impl From<TurnError> for ApiError {
 }
 
 /// Returns the error of a turn that did not complete.
-pub(in crate::openai) fn outcome_error(outcome: &Outcome) -> Option<ApiError> {
+pub(crate) fn outcome_error(outcome: &Outcome) -> Option<ApiError> {
     match outcome {
         Outcome::Completed { .. } => None,
         Outcome::Interrupted => Some(ApiError::shutting_down()),

@@ -5,7 +5,7 @@ use crate::turn::RequestField;
 
 /// The names that differ between the wire formats.
 #[derive(Debug)]
-pub(in crate::openai) struct FieldNames {
+pub(crate) struct FieldNames {
     conversation: &'static str,
     output_schema: &'static str,
     effort: &'static str,
@@ -15,7 +15,7 @@ pub(in crate::openai) struct FieldNames {
 
 impl FieldNames {
     /// `/v1/chat/completions`.
-    pub(in crate::openai) const CHAT: Self = Self {
+    pub(crate) const CHAT: Self = Self {
         conversation: "messages",
         output_schema: "response_format",
         effort: "reasoning_effort",
@@ -24,13 +24,13 @@ impl FieldNames {
     };
 
     /// `/v1/completions`, which has the extensions of chats.
-    pub(in crate::openai) const COMPLETION: Self = Self {
+    pub(crate) const COMPLETION: Self = Self {
         conversation: "prompt",
         ..Self::CHAT
     };
 
     /// `/v1/responses`.
-    pub(in crate::openai) const RESPONSE: Self = Self {
+    pub(crate) const RESPONSE: Self = Self {
         conversation: "input",
         output_schema: "text.format",
         effort: "reasoning.effort",

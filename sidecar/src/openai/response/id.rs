@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Random characters of an id after its prefix.
-pub(in crate::openai) const ID_CHARACTERS: usize = 24;
+pub(crate) const ID_CHARACTERS: usize = 24;
 
 const ALPHANUMERIC: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -13,7 +13,7 @@ const UNBIASED: u8 = 248;
 
 /// Returns a fresh id such as `chatcmpl-Xy…`, with 142 random bits. The bits come from the operating system, because
 /// the id alone guards a stored response where all callers share one client (`auth: none`).
-pub(in crate::openai) fn fresh_id(prefix: &str) -> String {
+pub(crate) fn fresh_id(prefix: &str) -> String {
     let mut id = String::with_capacity(prefix.len() + ID_CHARACTERS);
     id.push_str(prefix);
     let end = prefix.len() + ID_CHARACTERS;
@@ -30,7 +30,7 @@ pub(in crate::openai) fn fresh_id(prefix: &str) -> String {
 }
 
 /// Returns seconds since the epoch, the format of OpenAI's `created`.
-pub(in crate::openai) fn unix_seconds() -> u64 {
+pub(crate) fn unix_seconds() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
     since_epoch.unwrap_or(Duration::ZERO).as_secs()
 }

@@ -3,6 +3,6 @@
 use serde::Serialize;
 
 /// Serializes a body. The types of `openai` have string keys and no fallible parts, so this cannot fail.
-pub(in crate::openai) fn to_json(value: &impl Serialize) -> Vec<u8> {
+pub(crate) fn to_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("the types of response bodies always serialise")
 }

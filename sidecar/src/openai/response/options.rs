@@ -5,7 +5,7 @@ use crate::openai::request::ignored::IgnoredFields;
 use crate::turn::TruncationRules;
 
 /// The text of a refusal. Codex reports that a refusal came, and drops its text.
-pub(in crate::openai) const REFUSAL_TEXT: &str =
+pub(crate) const REFUSAL_TEXT: &str =
     "The model refused to answer. Codex does not forward the text of a refusal.";
 
 /// The options of a response.

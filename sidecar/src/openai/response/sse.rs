@@ -18,6 +18,9 @@ const KEEPALIVE: &[u8] = b": keepalive\n";
 
 /// Writes the frames of one response format.
 pub trait EventFrames {
+    /// The frame that is sent when the stream is silent.
+    const KEEPALIVE: &'static [u8] = KEEPALIVE;
+
     /// Writes the frames that come before the first event.
     fn write_start(&mut self, out: &mut BytesMut);
     /// Writes the frames for an event; `Finished` comes once and last.
@@ -68,7 +71,7 @@ impl<F: EventFrames> EventStream<F> {
                 // Events first: a comment is only due when no event is ready.
                 biased;
                 event = self.turn.next() => self.frames.write(&event?, &mut self.out),
-                () = self.timer.until(keepalive) => self.out.extend_from_slice(KEEPALIVE),
+                () = self.timer.until(keepalive) => self.out.extend_from_slice(F::KEEPALIVE),
             }
         }
         while self.out.len() < WRITE_BYTES

@@ -99,7 +99,10 @@ impl IncompleteDetails {
         let reason = match reason {
             FinishReason::Length | FinishReason::Budget(_) => "max_output_tokens",
             FinishReason::ContentFilter => "content_filter",
-            FinishReason::Stop | FinishReason::Refused | FinishReason::ToolCalls => return None,
+            FinishReason::Stop
+            | FinishReason::StopSequence(_)
+            | FinishReason::Refused
+            | FinishReason::ToolCalls => return None,
         };
         Some(Self { reason, budget })
     }

@@ -177,7 +177,9 @@ impl ResponseWriter {
         self.output.close(status, out);
         match end.reason {
             Some(FinishReason::Refused) => self.output.on_refusal(REFUSAL_TEXT, out),
-            Some(FinishReason::Stop) => self.output.on_empty_answer(out),
+            Some(FinishReason::Stop | FinishReason::StopSequence(_)) => {
+                self.output.on_empty_answer(out)
+            }
             Some(
                 FinishReason::ToolCalls
                 | FinishReason::Length

@@ -9,10 +9,21 @@ use crate::turn::FinishReason;
 #[derive(Debug)]
 pub(super) struct StopSequences {
     sequences: Vec<Sequence>,
+    /// The index of each sequence in the rules.
+    indices: Vec<usize>,
     held: HeldPrefix,
-    /// The bytes since the start of the earliest complete sequence. The end waits while another sequence that began
-    /// before may still become complete.
-    found: Option<usize>,
+    /// The earliest complete sequence. The end waits while another sequence that began before may still become
+    /// complete.
+    found: Option<FoundSequence>,
+}
+
+/// A complete sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FoundSequence {
+    /// The bytes since the start of the sequence.
+    back: usize,
+    /// The index in the rules.
+    index: usize,
 }
 
 /// Text that is held back: the first `len` bytes of a sequence, so that the text need not be copied.
@@ -25,13 +36,13 @@ struct HeldPrefix {
 impl StopSequences {
     /// Returns the rule for these sequences; empty ones are left out.
     pub(super) fn new(stop: &[String]) -> Self {
-        let sequences = stop
-            .iter()
-            .filter(|text| !text.is_empty())
-            .map(|text| Sequence::new(text))
-            .collect();
+        let texts = stop.iter().enumerate().filter(|(_, text)| !text.is_empty());
+        let (indices, sequences) = texts
+            .map(|(index, text)| (index, Sequence::new(text)))
+            .unzip();
         Self {
             sequences,
+            indices,
             held: HeldPrefix::default(),
             found: None,
         }
@@ -43,15 +54,15 @@ impl StopSequences {
         let held_before = self.held;
         let scanned = self.scan(delta.text.as_bytes());
         self.held = self.longest();
-        let has_ended = self.is_decided();
-        let retained = self.found.filter(|_| has_ended).unwrap_or(self.held.len);
+        let end = self.found.filter(|_| self.is_decided());
+        let retained = end.map_or(self.held.len, |found| found.back);
         self.keep(
             &mut delta.text,
             held_before,
             held_before.len + scanned - retained,
         );
-        if has_ended {
-            delta.end = Some(FinishReason::Stop);
+        if let Some(found) = end {
+            delta.end = Some(FinishReason::StopSequence(found.index));
         } else if delta.end.is_some() {
             delta.text.push_str(&self.release().text);
         }
@@ -60,10 +71,12 @@ impl StopSequences {
 
     /// Releases the held text, and resets the search: later text does not continue a sequence.
     pub(super) fn release(&mut self) -> Truncated {
-        let len = self.held.len - self.found.unwrap_or(0);
+        let len = self.held.len - self.found.map_or(0, |found| found.back);
         let released = Truncated {
             text: self.prefix(self.held, len).to_owned(),
-            end: self.found.map(|_| FinishReason::Stop),
+            end: self
+                .found
+                .map(|found| FinishReason::StopSequence(found.index)),
         };
         self.sequences.iter_mut().for_each(Sequence::reset);
         self.held = HeldPrefix::default();
@@ -73,10 +86,16 @@ impl StopSequences {
     /// Reads `text` up to the byte at which the end is decided, and returns the number of bytes read.
     fn scan(&mut self, text: &[u8]) -> usize {
         for (read, &byte) in (1..).zip(text) {
-            self.found = self.found.map(|back| back + 1);
-            for sequence in &mut self.sequences {
+            if let Some(found) = &mut self.found {
+                found.back += 1;
+            }
+            for (sequence, &index) in self.sequences.iter_mut().zip(&self.indices) {
                 if sequence.advance(byte) {
-                    self.found = self.found.max(Some(sequence.text().len()));
+                    let back = sequence.text().len();
+                    // Of two that begin at one place, the shorter one was complete before.
+                    if self.found.is_none_or(|found| found.back < back) {
+                        self.found = Some(FoundSequence { back, index });
+                    }
                 }
             }
             if self.is_decided() {
@@ -90,7 +109,7 @@ impl StopSequences {
     fn is_decided(&self) -> bool {
         // A partial match that is longer than the distance to the found sequence began before it.
         let has_earlier = |back| self.sequences.iter().any(|other| other.matched() > back);
-        self.found.is_some_and(|back| !has_earlier(back))
+        self.found.is_some_and(|found| !has_earlier(found.back))
     }
 
     fn longest(&self) -> HeldPrefix {

@@ -73,20 +73,21 @@ fn deltas_are_forwarded_as_early_as_possible() {
         &'static str,
         Option<FinishReason>,
     );
-    let natural = Some(FinishReason::Stop);
-    let cases: [Case; 12] = [
+    let found = |index| Some(FinishReason::StopSequence(index));
+    let cases: [Case; 13] = [
+        (&["", "END"], "aENDb", "a", "", found(1)),
         (&[], "a||b", "a||b", "", None),
         (&[""], "text", "text", "", None),
-        (&["END"], "END", "", "", natural),
-        (&["END"], "abENDcd", "ab", "", natural),
-        (&["END"], "abE|N|D", "ab||", "", natural),
+        (&["END"], "END", "", "", found(0)),
+        (&["END"], "abENDcd", "ab", "", found(0)),
+        (&["END"], "abE|N|D", "ab||", "", found(0)),
         (&["END"], "E|N|x|E", "||ENx|", "E", None),
-        (&["END"], "ENEN|D", "EN|", "", natural),
-        (&["aab"], "aa|a|b", "|a|", "", natural),
-        (&["b", "abc"], "ab|c", "|", "", natural),
-        (&["b", "abc"], "ab|d", "|a", "", natural),
-        (&["b", "abc"], "ab", "", "a", natural),
-        (&["ab", "abc"], "xabc", "x", "", natural),
+        (&["END"], "ENEN|D", "EN|", "", found(0)),
+        (&["aab"], "aa|a|b", "|a|", "", found(0)),
+        (&["b", "abc"], "ab|c", "|", "", found(1)),
+        (&["b", "abc"], "ab|d", "|a", "", found(0)),
+        (&["b", "abc"], "ab", "", "a", found(0)),
+        (&["ab", "abc"], "xabc", "x", "", found(0)),
     ];
     for (sequences, deltas, frames, flushed, end) in cases {
         let deltas: Vec<_> = deltas.split('|').collect();
@@ -125,7 +126,7 @@ fn the_first_rule_to_match_decides_the_finish_reason() {
         ..stop(&["END"])
     };
     let cases = [
-        (both(1), "abcdEND", "abcd", FinishReason::Stop),
+        (both(1), "abcdEND", "abcd", FinishReason::StopSequence(0)),
         (both(1), "abcdeEND", "abcd", FinishReason::Length),
         (both(1), "abcEN", "abcE", FinishReason::Length),
     ];
@@ -293,9 +294,13 @@ fn reference(rules: &TruncationRules, text: &str) -> (String, Option<FinishReaso
         text = ends.last().map_or(text, |end| &text[..*end]);
         end = (ends.len() == max).then_some(FinishReason::Stop);
     }
-    let sequences = rules.stop.iter().filter(|sequence| !sequence.is_empty());
-    if let Some(begin) = sequences.filter_map(|sequence| text.find(sequence)).min() {
-        (text, end) = (&text[..begin], Some(FinishReason::Stop));
+    let sequences = rules.stop.iter().enumerate();
+    let first = sequences
+        .filter(|(_, sequence)| !sequence.is_empty())
+        .filter_map(|(index, sequence)| Some((text.find(sequence)?, sequence.len(), index)))
+        .min();
+    if let Some((begin, _, index)) = first {
+        (text, end) = (&text[..begin], Some(FinishReason::StopSequence(index)));
     }
     let max_chars = rules
         .max_tokens

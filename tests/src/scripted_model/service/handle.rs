@@ -13,7 +13,7 @@ use xtask::tools::Tool;
 use super::server::{self, Shutdown};
 use super::state::ModelState;
 use crate::codex::codex_tool;
-use crate::codex_models::CodexModels;
+use crate::codex::models::CodexModels;
 use crate::scripted_model::request::{RecordedRequest, ServedModels};
 use crate::scripted_model::script::Script;
 

@@ -4,10 +4,11 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
+use tests::debian::{RELEASE, debootstrap, program};
 use xtask::command::output;
 use xtask::tools::{Tool, Tools};
 use xtask::workspace;
@@ -16,8 +17,6 @@ use super::container_engine::Engine;
 
 /// Raised when a stand-in is made in another way.
 const REVISION: u32 = 1;
-/// Debian's release in the names of the base images.
-const RELEASE: &str = "bookworm";
 /// Certificates of this machine: its package registries may be reached through a proxy that has its own.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Programs that rustup installs as links to itself.
@@ -88,10 +87,7 @@ impl Base<'_> {
         }
         let dir = TempDir::new().expect("the temporary folder is writable");
         let root = dir.path().join("root");
-        let mut debootstrap = Command::new("debootstrap");
-        debootstrap.args(["--variant=minbase", RELEASE]).arg(&root);
-        output(&mut debootstrap)
-            .unwrap_or_else(|error| panic!("{error:#}\n(apt-get install debootstrap)"));
+        debootstrap(&root, &[]);
         for folder in [
             "var/cache/apt/archives",
             "var/lib/apt/lists",
@@ -304,15 +300,6 @@ fn install(packages: &str) -> String {
     format!(
         "printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d; apt-get update -q; apt-get install -yq --no-install-recommends {packages}; rm -rf /var/lib/apt/lists/*"
     )
-}
-
-/// The file of a program, behind links.
-fn program(name: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(name))
-        .find_map(|file| file.canonicalize().ok())
-        .unwrap_or_else(|| panic!("{name} is not installed"))
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -11,14 +11,23 @@ use crate::stack::{Chain, KEY};
 
 #[tokio::test]
 async fn llm_comply_passes_every_chat_case() {
-    // The suite knows OpenAI's model names.
-    let chain = Chain::start_with_alias("gpt-5").await;
+    passes("openai-chat", "gpt-5").await;
+}
+
+#[tokio::test]
+async fn llm_comply_passes_every_case_of_the_messages_api() {
+    passes("anthropic", "claude-sonnet-4-5").await;
+}
+
+/// Runs the nine cases of a format, which must pass. The suite knows the model names of the providers.
+async fn passes(format: &str, model: &str) {
+    let chain = Chain::start_with_alias(model).await;
     respond_as_a_small_model(&chain);
     let mut comply = Command::new(python());
-    comply.args(["-m", "llm_comply.cli", "--format", "openai-chat", "--json"]);
+    comply.args(["-m", "llm_comply.cli", "--format", format, "--json"]);
     comply.args([
         "--model",
-        "gpt-5",
+        model,
         "--base-url",
         &chain.base_url(),
         "--api-key",

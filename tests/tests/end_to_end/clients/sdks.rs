@@ -49,13 +49,28 @@ async fn responses_to_generated_requests_match_the_openapi_document() {
 }
 
 #[tokio::test]
+async fn anthropic_python_uses_the_messages_api() {
+    run_python("anthropic_sdk.py").await;
+}
+
+#[tokio::test]
+async fn anthropic_node_uses_the_messages_api() {
+    run_node("messages.mjs").await;
+}
+
+#[tokio::test]
 async fn openai_node_chats_runs_tools_and_disconnects() {
+    run_node("chat.mjs").await;
+}
+
+/// Runs a script in `tests/clients/node`, and asserts that it succeeds.
+async fn run_node(name: &str) {
     let clients = Tools::open()
         .node_clients()
         .expect("the clients were fetched: `cargo xtask fetch`");
     // Node resolves packages relative to the script, so the test runs a copy next to `node_modules`.
     let script =
-        std::fs::read(clients_folder().join("node/chat.mjs")).expect("the script is readable");
+        std::fs::read(clients_folder().join("node").join(name)).expect("the script is readable");
     let copy = tempfile::Builder::new()
         .suffix(".mjs")
         .tempfile_in(&clients)

@@ -158,6 +158,8 @@ async fn run(home: &Path, script: &str) -> String {
         node.join(".bin"),
         node.join("opencode-linux-x64-baseline/bin"),
         node.join("opencode-linux-arm64/bin"),
+        node.join("@anthropic-ai/claude-code-linux-x64"),
+        node.join("@anthropic-ai/claude-code-linux-arm64"),
         tools.dir().join("bin"),
     ];
     let inherited = std::env::var_os("PATH").unwrap_or_default();

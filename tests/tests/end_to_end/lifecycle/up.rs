@@ -27,22 +27,13 @@ async fn up_serves_stops_and_starts_again() {
     let port = adjacent_ports();
 
     let up = UpProcess::start(demo(port, temp.path()), temp.path()).await;
-    let response = up.response().await;
-    assert!(
-        response.contains(r#""delta":{"role":"assistant"}"#),
-        "{response}"
-    );
-    assert!(response.trim_end().ends_with("data: [DONE]"), "{response}");
-    let page = up.status_page().await;
-    assert!(page.contains("<h1>codex-edge</h1>"), "{page}");
-    let (all, own) = (up.descendants(), up.pid());
+    up.assert_answers().await;
+    let all = up.descendants();
     assert!(
         all.len() >= 5,
         "cargo or xtask, model, sidecar, Codex, Envoy: {all:?}"
     );
-    let status = up.exit_after(Signal::SIGTERM, own).await;
-    assert!(status.success(), "{status}");
-    wait_until_gone(&all).await;
+    up.assert_stops_after(Signal::SIGTERM).await;
 
     let up = UpProcess::start(demo(port, temp.path()), temp.path()).await;
     let all = up.descendants();
@@ -57,10 +48,7 @@ async fn up_serves_stops_and_starts_again() {
 
     let up = UpProcess::start(demo(port, temp.path()), temp.path()).await;
     assert!(up.response().await.contains("[DONE]"));
-    let (all, own) = (up.descendants(), up.pid());
-    let status = up.exit_after(Signal::SIGINT, own).await;
-    assert!(status.success(), "{status}");
-    wait_until_gone(&all).await;
+    up.assert_stops_after(Signal::SIGINT).await;
 }
 
 #[tokio::test]

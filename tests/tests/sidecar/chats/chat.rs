@@ -2,7 +2,7 @@
 //! OpenAI API reference, "Chat completions".
 
 use serde_json::{Value, json};
-use tests::codex_models::default_model;
+use tests::codex::models::default_model;
 use tests::http::{post, with};
 use tests::sse::{self, Events};
 

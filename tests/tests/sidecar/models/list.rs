@@ -5,7 +5,7 @@ use std::fs;
 
 use expect_test::expect_file;
 use serde_json::{Value, json};
-use tests::codex_models::{default_model, efforts, visible_models};
+use tests::codex::models::{default_model, efforts, visible_models};
 use tests::http::{get, with};
 use tests::sidecar::Sidecar;
 use tokio::time::{sleep, timeout};

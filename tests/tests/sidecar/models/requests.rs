@@ -5,7 +5,7 @@ use std::fs;
 
 use http::Request;
 use serde_json::{Value, json};
-use tests::codex_models::{default_model, efforts, visible_models};
+use tests::codex::models::{default_model, efforts, visible_models};
 use tests::http::{Body, post, with};
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::{Sidecar, SidecarOptions};

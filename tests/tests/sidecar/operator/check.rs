@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use tests::codex_models::default_model;
+use tests::codex::models::default_model;
 use tests::http::get;
 use tests::sidecar::{Sidecar, sidecar_binary};
 use tokio::process::Command;

@@ -2,7 +2,7 @@
 
 use http::Request;
 use serde_json::{Value, json};
-use tests::codex_models::default_model;
+use tests::codex::models::default_model;
 use tests::http::{Body, BufferedResponse, get, with};
 use tests::sidecar::Sidecar;
 

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tests::codex_models::CodexModels;
+use tests::codex::models::CodexModels;
 use tests::http::{get, post};
 use tests::scripted_model::{ScriptedModel, ServedModels};
 use tests::sidecar::SidecarOptions;

@@ -29,8 +29,8 @@ pub(super) fn exporting(
         ("OTEL_BSP_SCHEDULE_DELAY", "10"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "50"),
     ];
-    let variables = variables.iter().chain(more);
-    variables.fold(options, |options, (name, value)| options.env(name, value))
+    let all = variables.iter().chain(more);
+    all.fold(options, |options, (name, value)| options.env(name, value))
 }
 
 /// An answer of the model with the word, and its usage.

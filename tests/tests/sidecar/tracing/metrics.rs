@@ -10,9 +10,10 @@ use crate::stack::chat;
 async fn measured(more: &[(&str, &str)], last: &'static str) -> Received {
     let (collector, _model, sidecar) = start_exporting(more).await;
     let request = chat(&answer(), &json!({"stream": true}));
-    let response = sidecar.connect().await.send(request).await;
-    let response = response.expect("a response arrives");
-    assert_eq!(response.status, 200);
+    let mut connection = sidecar.connect().await;
+    let response = connection.send(request).await;
+    let status = response.expect("a response arrives").status;
+    assert_eq!(status, 200);
     let received = collector
         .wait_until(|received| received.metrics.contains_key(last))
         .await;

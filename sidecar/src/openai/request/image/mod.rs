@@ -6,4 +6,4 @@ mod url;
 
 pub use data::check_image_data;
 pub use limits::check_image_limits;
-pub(in crate::openai) use url::{parse_detail, parse_image, reject_images};
+pub(crate) use url::{parse_detail, parse_image, reject_images};

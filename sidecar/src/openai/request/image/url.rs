@@ -13,7 +13,7 @@ const MAX_IMAGE_BYTES: usize = 20 << 20;
 ///
 /// # Errors
 /// 400 for another URL, another format, and data without a whole header.
-pub(in crate::openai) fn parse_image(
+pub(crate) fn parse_image(
     url: String,
     detail: Option<Detail>,
     place: String,
@@ -34,7 +34,7 @@ pub(in crate::openai) fn parse_image(
 ///
 /// # Errors
 /// 400 for the first image.
-pub(in crate::openai) fn reject_images(content: &[Content], param: &str) -> Result<(), ApiError> {
+pub(crate) fn reject_images(content: &[Content], param: &str) -> Result<(), ApiError> {
     let is_image = |part: &Content| matches!(part, Content::Image(_));
     match content.iter().position(is_image) {
         Some(index) => {
@@ -49,10 +49,7 @@ pub(in crate::openai) fn reject_images(content: &[Content], param: &str) -> Resu
 ///
 /// # Errors
 /// 400 when the detail is unknown.
-pub(in crate::openai) fn parse_detail(
-    detail: Option<&str>,
-    param: &str,
-) -> Result<Option<Detail>, ApiError> {
+pub(crate) fn parse_detail(detail: Option<&str>, param: &str) -> Result<Option<Detail>, ApiError> {
     let Some(detail) = detail else {
         return Ok(None);
     };

@@ -4,5 +4,5 @@ mod output;
 mod parameters;
 mod strict;
 
-pub(in crate::openai) use output::SchemaFormat;
+pub(crate) use output::SchemaFormat;
 pub(super) use parameters::{InvalidSchema, fit};

@@ -16,13 +16,13 @@ use crate::turn::Item;
 
 /// A schema as the client sent it.
 #[derive(Debug)]
-pub(in crate::openai) struct SchemaFormat<'a> {
-    pub(in crate::openai) name: Option<&'a str>,
-    pub(in crate::openai) description: Option<&'a str>,
-    pub(in crate::openai) schema: &'a RawValue,
-    pub(in crate::openai) strict: Option<bool>,
+pub(crate) struct SchemaFormat<'a> {
+    pub(crate) name: Option<&'a str>,
+    pub(crate) description: Option<&'a str>,
+    pub(crate) schema: &'a RawValue,
+    pub(crate) strict: Option<bool>,
     /// Path of the object that holds the schema.
-    pub(in crate::openai) param: &'a str,
+    pub(crate) param: &'a str,
 }
 
 impl SchemaFormat<'_> {
@@ -30,7 +30,7 @@ impl SchemaFormat<'_> {
     ///
     /// # Errors
     /// 400 for an invalid name or schema, and for a schema outside the rules of the `strict: true` that it comes with.
-    pub(in crate::openai) fn apply(
+    pub(crate) fn apply(
         &self,
         conversation: &mut Vec<Item>,
         ignored: &mut IgnoredFields,

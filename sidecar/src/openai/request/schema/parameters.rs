@@ -32,25 +32,25 @@ const MAX_ROOT_REFERENCES: usize = 8;
 /// A schema that Codex passes on unchanged.
 #[derive(Debug, PartialEq)]
 pub(in crate::openai::request) struct FittedSchema {
-    pub(in crate::openai) schema: Value,
+    pub(crate) schema: Value,
     /// Whether the schema means what the client wrote.
-    pub(in crate::openai) is_whole: bool,
+    pub(crate) is_whole: bool,
 }
 
 /// A place in a schema that neither Codex nor the provider accepts.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::openai) struct InvalidSchema {
+pub(crate) struct InvalidSchema {
     /// The place after the schema's own path, such as `.properties.a`.
-    pub(in crate::openai) place: String,
+    pub(crate) place: String,
     /// What is accepted there.
-    pub(in crate::openai) expected: &'static str,
+    pub(crate) expected: &'static str,
 }
 
 /// Returns the part of a tool's schema that Codex passes on. The depth was checked before.
 ///
 /// # Errors
 /// A keyword has a value of the wrong type, or the root is not the schema of an object.
-pub(in crate::openai) fn fit(schema: &Map<String, Value>) -> Result<FittedSchema, InvalidSchema> {
+pub(crate) fn fit(schema: &Map<String, Value>) -> Result<FittedSchema, InvalidSchema> {
     let whole = fit_with(schema, true)?;
     if is_small(&whole.schema) {
         return Ok(whole);

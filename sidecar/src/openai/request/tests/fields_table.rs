@@ -10,11 +10,11 @@ use crate::openai::response::error::ApiError;
 const TABLES: &str = include_str!("../../../../../docs/fields.md");
 
 /// The result of parsing a request.
-pub(in crate::openai) struct Parsed {
+pub(crate) struct Parsed {
     /// The turn and the options of its response, as `Debug` shows them.
-    pub(in crate::openai) meaning: String,
+    pub(crate) meaning: String,
     /// The value of `x-codex-edge-ignored`.
-    pub(in crate::openai) ignored: Option<String>,
+    pub(crate) ignored: Option<String>,
 }
 
 impl Parsed {
@@ -29,14 +29,14 @@ impl Parsed {
 }
 
 /// The fields of an object inside a body.
-pub(in crate::openai) struct ObjectFields {
+pub(crate) struct ObjectFields {
     path: &'static str,
     names: Vec<&'static str>,
 }
 
 impl ObjectFields {
     /// Returns the fields of the objects at `path`, which `T` is deserialized from.
-    pub(in crate::openai) fn of<T: DeserializeOwned>(path: &'static str) -> Self {
+    pub(crate) fn of<T: DeserializeOwned>(path: &'static str) -> Self {
         Self {
             path,
             names: fields_of::<T>(),
@@ -52,7 +52,7 @@ struct Row<'a> {
 }
 
 /// Checks the tables of `path` against `Body`, the objects inside it, and `parse`; `base` is the smallest valid body.
-pub(in crate::openai) fn check<Body: DeserializeOwned>(
+pub(crate) fn check<Body: DeserializeOwned>(
     path: &str,
     base: &str,
     objects: &[ObjectFields],
@@ -172,7 +172,12 @@ fn is_rejected(
 }
 
 fn is_unsupported(error: &ApiError, field: &str) -> bool {
-    matches!(error.code(), "unsupported_value" | "unsupported_parameter") && param(error) == field
+    let codes = [
+        "unsupported_value",
+        "unsupported_parameter",
+        "thread_unsupported_request",
+    ];
+    codes.contains(&error.code()) && param(error) == field
 }
 
 /// Whether the message of an error has the name of the field.

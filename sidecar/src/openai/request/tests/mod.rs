@@ -1,3 +1,3 @@
 //! Test support for request bodies: the check of `docs/fields.md`.
 
-pub(in crate::openai) mod fields_table;
+pub(crate) mod fields_table;

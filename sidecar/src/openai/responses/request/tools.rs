@@ -134,6 +134,7 @@ impl ToolParser<'_> {
             kind: ToolKind::Function,
             description: tool.description.clone(),
             parameters: tool.parameters.clone(),
+            schema_field: "parameters",
             param: format!("{param}.name"),
         });
         Ok(ToolEcho::Function {
@@ -162,6 +163,7 @@ impl ToolParser<'_> {
             kind: ToolKind::Custom,
             description: Some(description),
             parameters: RawValue::from_string(schema.to_owned()).ok(),
+            schema_field: "parameters",
             param: format!("{param}.name"),
         });
         Ok(ToolEcho::Custom {

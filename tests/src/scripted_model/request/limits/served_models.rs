@@ -2,7 +2,7 @@
 //! The sentence about a model is the one that the service sends to a Codex with a ChatGPT login.
 
 use super::field::{Field, listed};
-use crate::codex_models::CodexModels;
+use crate::codex::models::CodexModels;
 use crate::scripted_model::error::ApiError;
 
 /// The models that a scripted model accepts.

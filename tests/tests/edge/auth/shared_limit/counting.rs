@@ -53,6 +53,20 @@ async fn shared_limit_is_exact_across_envoys() {
 }
 
 #[tokio::test]
+async fn messages_are_counted_and_rejected_in_the_shape_of_their_api() {
+    let fleet = Fleet::start_with(zero_limit, |options| options).await;
+    for path in ["/v1/messages", "/v1/messages/count_tokens?beta=true"] {
+        let body = json!({"model": "codex-5", "messages": []}).to_string();
+        let request = || with(post(path, body.clone()), "x-api-key", ANN);
+        for response in fleet.send(request).await {
+            crate::messages::assert_error(&response, 429, "rate_limit_error", "rate_limited");
+            let wait: u64 = response.header("retry-after").parse().unwrap();
+            assert!((1..=24 * 60 * 60).contains(&wait), "{wait}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn rejection_has_openai_shape_cors_headers_and_retry_after() {
     let fleet = Fleet::start_with(zero_limit, |options| options).await;
     for (upstream, envoy) in &fleet.edges {

@@ -1,4 +1,4 @@
-//! The Codex of the tests: the fetched program.
+//! The fetched program.
 
 use xtask::test::OLDEST_CODEX;
 use xtask::tools::{Tool, Tools};
