@@ -15,6 +15,8 @@ use sidecar::process::orphans;
 use sidecar::server::Shutdown;
 use sidecar::server::listener::{Listener, SocketAccess};
 use sidecar::store::ledger::{Clock, Ledger};
+use sidecar::telemetry::metrics::Metrics;
+use sidecar::telemetry::otel::{Otel, OtelExport};
 use sidecar::telemetry::rotating_log::RotatingLog;
 use sidecar::telemetry::{StderrLog, UsageLog};
 use sidecar::{allocator, error_chain, process, server};
@@ -161,6 +163,9 @@ struct Resources {
     usage_log: UsageLog,
     ledger: Ledger,
     launch: Launch,
+    metrics: Arc<Metrics>,
+    otel: Otel,
+    export: OtelExport,
     listener: Listener,
     admin_listener: Option<Listener>,
 }
@@ -191,6 +196,8 @@ async fn acquire(config: &Config, writers: &mut JoinSet<()>) -> Result<Resources
         );
         UNUSABLE_CONFIGURATION
     })?;
+    let metrics: Arc<Metrics> = Arc::default();
+    let (otel, export) = start_export(config, &metrics)?;
     let (listener, admin_listener) = bind_listeners(config).await.map_err(|error| {
         error!(%error, listen = ?config.listen, admin = ?config.admin_listen, "listen failed");
         ExitCode::FAILURE
@@ -200,6 +207,9 @@ async fn acquire(config: &Config, writers: &mut JoinSet<()>) -> Result<Resources
         usage_log,
         ledger,
         launch: launch.with_protocol_log(protocol_log),
+        metrics,
+        otel,
+        export,
         listener,
         admin_listener,
     })
@@ -217,6 +227,9 @@ async fn serve(
         usage_log,
         ledger,
         launch,
+        metrics,
+        otel,
+        export,
         listener,
         admin_listener,
     } = resources;
@@ -234,8 +247,9 @@ async fn serve(
     let drain = config.drain;
     let sinks = UsageSinks {
         log: usage_log,
-        metrics: Arc::default(),
+        metrics,
         ledger,
+        otel,
     };
     let background = shutdown.background.clone();
     let state = Arc::new(AppState::new(config, backend, background, sinks));
@@ -248,6 +262,19 @@ async fn serve(
     }
     server::serve(listener, state, shutdown, drain).await;
     while tasks.join_next().await.is_some() {}
+    export.finish().await;
+}
+
+/// Starts the export of traces and metrics, if it is enabled.
+fn start_export(config: &Config, metrics: &Metrics) -> Result<(Otel, OtelExport), ExitCode> {
+    let Some(config) = &config.otel else {
+        return Ok(Default::default());
+    };
+    let started = OtelExport::start(config, metrics.export_counts());
+    started.map_err(|error| {
+        error!(%error, "telemetry export start failed");
+        UNUSABLE_CONFIGURATION.into()
+    })
 }
 
 /// Opens the usage log and, if enabled, the protocol log. Their writers run in `writers`.

@@ -4,6 +4,7 @@
 pub mod browser;
 pub mod chaos;
 pub mod codex;
+pub mod collector;
 pub mod debian;
 pub mod envoy;
 pub mod filter_wasm;

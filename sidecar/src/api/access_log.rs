@@ -16,6 +16,7 @@ use tracing::{Span, debug, info};
 use super::response::BoxedBody;
 use crate::telemetry::UsageRecord;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::otel::RequestSpan;
 
 /// The log line of one request; dropping it writes it.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) struct AccessLog {
     span: Span,
     class: LogClass,
     metrics: Arc<Metrics>,
+    /// The exported span; `None` if traces are not exported.
+    exported: Option<RequestSpan>,
     /// The `route` label of the metrics.
     route: &'static str,
     started: Instant,
@@ -47,11 +50,13 @@ impl AccessLog {
         class: LogClass,
         metrics: Arc<Metrics>,
         route: &'static str,
+        exported: Option<RequestSpan>,
     ) -> Self {
         Self {
             span,
             class,
             metrics,
+            exported,
             route,
             started: Instant::now(),
             status: None,
@@ -78,13 +83,16 @@ impl AccessLog {
     }
 
     /// Writes the line and counts the request.
-    fn finish(&self) {
+    fn finish(&mut self) {
         let _entered = self.span.enter();
         let elapsed = self.started.elapsed();
         let status = self.status.unwrap_or(UsageRecord::CLIENT_CLOSED_REQUEST);
         self.metrics.count_request(self.route, status, elapsed);
         let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let client_left = !self.complete;
+        if let Some(exported) = self.exported.take() {
+            exported.end(self.status, client_left);
+        }
         match self.class {
             LogClass::Request => info!(status = self.status, elapsed_ms, client_left, "request"),
             LogClass::Probe => debug!(status = self.status, elapsed_ms, client_left, "probe"),

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use http::request::Parts;
 use http::{HeaderName, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -18,6 +19,7 @@ use super::response::{
 use super::route::{Dialect, REQUEST_ID, Route};
 use super::state::AppState;
 use crate::openai::ApiError;
+use crate::telemetry::otel::RequestSpan;
 use crate::telemetry::trace_context::trace_id;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -29,14 +31,20 @@ pub async fn respond(
     request: Request<Incoming>,
     in_flight: TaskTrackerToken,
 ) -> Response<InstrumentedBody> {
-    let (head, mut body) = request.into_parts();
+    let (mut head, mut body) = request.into_parts();
+    let exported = start_span(&state, &head);
+    let trace = exported.as_ref().map(RequestSpan::trace_id);
+    if let Some(exported) = &exported {
+        // Turns read it from the head.
+        head.extensions.insert(exported.parent());
+    }
     let span = info_span!(
         "request",
         id = header(&head.headers, &X_REQUEST_ID).unwrap_or("-"),
         client = header(&head.headers, &EDGE_CLIENT).unwrap_or("-"),
         method = %head.method,
         path = head.uri.path(),
-        trace_id = header(&head.headers, &TRACEPARENT).and_then(trace_id),
+        trace_id = trace.as_deref().or_else(|| caller_trace(&head)),
         code = tracing::field::Empty,
     );
     let context = RequestContext::new(&head);
@@ -45,6 +53,7 @@ pub async fn respond(
         log_class(context.route),
         Arc::clone(&state.sinks.metrics),
         context.route.pattern(),
+        exported,
     );
     async {
         let handled = dispatch(&state, context, &mut body).await;
@@ -55,6 +64,22 @@ pub async fn respond(
     }
     .instrument(span)
     .await
+}
+
+/// Starts the exported span of a request. Probes get none, for they arrive every few seconds.
+fn start_span(state: &AppState, head: &Parts) -> Option<RequestSpan> {
+    let route = Route::of(&head.method, head.uri.path());
+    match log_class(route) {
+        LogClass::Probe => None,
+        LogClass::Request => {
+            let otel = &state.sinks.otel;
+            otel.start_request(&head.method, route.pattern(), &head.headers)
+        }
+    }
+}
+
+fn caller_trace(head: &Parts) -> Option<&str> {
+    header(&head.headers, &TRACEPARENT).and_then(trace_id)
 }
 
 /// Returns the level of the log line. Probes arrive every few seconds, so theirs is debug.

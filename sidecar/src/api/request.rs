@@ -16,6 +16,7 @@ use crate::openai::ApiError;
 use crate::openai::chat::ClientReasoning;
 use crate::openai::models::ModelAccess;
 use crate::store::ledger::Budget;
+use crate::telemetry::otel::SpanParent;
 use crate::turn::Profile;
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -61,6 +62,11 @@ impl<'a> RequestContext<'a> {
 
     fn header(self, name: &HeaderName) -> Option<&'a str> {
         header(&self.head.headers, name)
+    }
+
+    /// Returns the span of the request, if traces are exported.
+    pub(super) fn span(self) -> Option<SpanParent> {
+        self.head.extensions.get().cloned()
     }
 
     /// Returns the client's name of the conversation, from the headers that agents send.

@@ -169,5 +169,7 @@ pub(super) fn turn_info(
         stream: false,
         prompt_chars,
         budget: context.budget()?,
+        conversation: turn.hint.clone(),
+        span: context.span(),
     })
 }

@@ -11,6 +11,7 @@ use crate::openai::{ApiError, Delivery, Retry, finish_reason};
 use crate::store::UsageCount;
 use crate::store::ledger::{Budget, Ledger, Reservation};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::otel::{Otel, SpanParent, TurnFacts, TurnResult, TurnSpan};
 use crate::telemetry::{TokenSource, UsageLog, UsageRecord, UsageRow};
 use crate::turn::{Event, FinishReason, Outcome, TurnObserver, Usage};
 
@@ -23,6 +24,8 @@ pub struct UsageSinks {
     pub metrics: Arc<Metrics>,
     /// The tokens of keys with a budget.
     pub ledger: Ledger,
+    /// Export of traces and metrics.
+    pub otel: Otel,
 }
 
 /// The facts about a turn that are known before it starts.
@@ -46,9 +49,26 @@ pub(super) struct TurnInfo {
     pub(super) prompt_chars: usize,
     /// Budget of the caller's API key.
     pub(super) budget: Option<Budget>,
+    /// Client's own name of the conversation.
+    pub(super) conversation: Option<Box<str>>,
+    /// Span of the request.
+    pub(super) span: Option<SpanParent>,
 }
 
 impl TurnInfo {
+    fn facts(&self) -> TurnFacts<'_> {
+        TurnFacts {
+            operation: match self.route {
+                "/v1/completions" => "text_completion",
+                _ => "chat",
+            },
+            requested_model: &self.requested_model,
+            effective_model: &self.effective_model,
+            conversation: self.conversation.as_deref(),
+            stream: self.stream,
+        }
+    }
+
     /// Returns the information of a turn that is delivered as `delivery`.
     pub(super) fn with_delivery(self, delivery: Delivery) -> Self {
         Self {
@@ -74,6 +94,8 @@ pub(super) struct TurnRecorder {
     /// The status was sent before the turn has ended, so that it is 200 for a failed turn too.
     status_sent: bool,
     end: TurnEnd,
+    /// `None` if nothing is exported.
+    span: Option<TurnSpan>,
 }
 
 /// The end of a turn, as far as the recorder has observed it.
@@ -90,6 +112,7 @@ enum TurnEnd {
 impl TurnRecorder {
     /// Returns the recorder of a request that has just been parsed.
     pub(super) fn new(sinks: UsageSinks, info: TurnInfo) -> Self {
+        let span = sinks.otel.start_turn(&info.facts(), info.span.as_ref());
         Self {
             sinks,
             info,
@@ -101,6 +124,7 @@ impl TurnRecorder {
             reservation: None,
             status_sent: false,
             end: TurnEnd::Open,
+            span,
         }
     }
 
@@ -209,6 +233,9 @@ impl TurnRecorder {
         if let TurnEnd::Rejected(error) = &self.end
             && error.retry == Retry::Safe
         {
+            if let Some(span) = self.span.take() {
+                span.end_retried(error.code());
+            }
             return;
         }
         let duration = self.started.elapsed();
@@ -224,6 +251,13 @@ impl TurnRecorder {
         }
         let record = self.record(&usage, source, duration);
         self.sinks.ledger.count_usage(count_of(&record));
+        if let Some(span) = self.span.take() {
+            span.end(&TurnResult {
+                record: &record,
+                duration,
+                first_token: self.first_token,
+            });
+        }
         self.sinks.log.write(&record);
     }
 
@@ -259,7 +293,10 @@ impl TurnRecorder {
         self.visible_chars += chars;
     }
 
-    fn record_first_token(&mut self) {
+    fn record_output(&mut self) {
+        if let Some(span) = &mut self.span {
+            span.on_chunk();
+        }
         if self.first_token.is_none() {
             let after = self.started.elapsed();
             self.first_token = Some(after);
@@ -274,18 +311,18 @@ impl TurnObserver for TurnRecorder {
     fn on_event(&mut self, event: &Event) {
         match event {
             Event::Text(text) => {
-                self.record_first_token();
+                self.record_output();
                 self.add_visible(text.chars().count());
             }
             Event::Reasoning(text) => {
-                self.record_first_token();
+                self.record_output();
                 self.output_chars += text.chars().count();
             }
             Event::ToolCall(call) => {
-                self.record_first_token();
+                self.record_output();
                 self.add_visible(call.name.chars().count() + call.arguments.chars().count());
             }
-            Event::ReasoningItem(_) => self.record_first_token(),
+            Event::ReasoningItem(_) => self.record_output(),
             Event::Finished(outcome) => self.end = TurnEnd::Finished(outcome.clone()),
             Event::Heartbeat
             | Event::Used(_)
@@ -337,6 +374,8 @@ mod tests {
             stream: false,
             prompt_chars: 4,
             budget: None,
+            conversation: None,
+            span: None,
         }
     }
 
@@ -356,6 +395,7 @@ mod tests {
             ledger: Ledger::open(&StatePlace::Memory, Clock::system())
                 .unwrap()
                 .0,
+            otel: Otel::default(),
         };
         for error in [TurnError::Starting, TurnError::Busy] {
             TurnRecorder::new(sinks.clone(), info()).reject(&error.into());

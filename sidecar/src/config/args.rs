@@ -8,6 +8,7 @@ use clap::{Args, CommandFactory, Parser};
 use super::codex_args::{AgentArgs, CodexArgs, ModelArgs, WorkerArgs};
 use super::help;
 use super::listen::Listen;
+use super::otel::OtelArgs;
 use super::values::{StateArg, StopMode, Timer, UnavailableArg};
 
 #[derive(Debug, Parser)]
@@ -42,6 +43,8 @@ pub(super) struct RawArgs {
     pub(super) responses: ResponseArgs,
     #[command(flatten)]
     pub(super) records: RecordArgs,
+    #[command(flatten)]
+    pub(super) otel: OtelArgs,
 }
 
 #[derive(Debug, Args)]

@@ -38,11 +38,17 @@ impl Command {
             let text = format!("invalid value for '--state <PLACE>' or PROXY_STATE: {error}");
             return Err(args::command().error(ErrorKind::ValueValidation, text));
         }
-        Ok(if raw.check {
+        let otel = raw
+            .otel
+            .parse()
+            .map_err(|text| args::command().error(ErrorKind::ValueValidation, text))?;
+        let check = raw.check;
+        let config = Config { otel, ..raw.into() };
+        Ok(if check {
             // From the matches: the configuration no longer has the source of a value.
-            Self::Check(raw.into(), settings::read(&matches))
+            Self::Check(config, settings::read(&matches))
         } else {
-            Self::Serve(raw.into())
+            Self::Serve(config)
         })
     }
 }

@@ -31,6 +31,8 @@ impl From<RawArgs> for Config {
             tool_tail,
             responses,
             records,
+            // Parsed by `Command::parse`, because its errors are the command's.
+            otel: _,
         } = raw;
         // Logs default to the home, because it is private to this sidecar.
         let in_home =
@@ -44,6 +46,7 @@ impl From<RawArgs> for Config {
                 path: in_home(records.token_log_path, "usage.ndjson"),
                 max_bytes: NonZeroU64::new(records.token_log_max_mib.saturating_mul(MIB)),
             },
+            otel: None,
             state: match records.state {
                 Some(StateArg::Memory) => StatePlace::Memory,
                 Some(StateArg::File(path)) => StatePlace::File(path),

@@ -9,6 +9,7 @@ mod command;
 mod convert;
 mod help;
 mod listen;
+mod otel;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ mod values;
 
 pub use command::Command;
 pub use listen::Listen;
+pub use otel::{BatchConfig, GenAiNames, OtelConfig, OtlpTarget, SampledTraces};
 pub use settings::{Setting, SettingSource, variables};
 pub use types::{
     AgentClients, AgentLimits, Config, Limits, ProtocolChoice, RecycleLimits, SandboxMode, Secret,

@@ -7,8 +7,13 @@ use clap::{Arg, ArgMatches};
 use super::args;
 use super::values::StateArg;
 
-/// The flag with a secret as its value.
-const SECRET: &str = "conversation_secret";
+/// The flags with a secret as their value.
+const SECRETS: [&str; 4] = [
+    "conversation_secret",
+    "otel_exporter_otlp_headers",
+    "otel_exporter_otlp_metrics_headers",
+    "otel_exporter_otlp_traces_headers",
+];
 
 /// The flag with an address that may have a password.
 const STATE: &str = "state";
@@ -64,7 +69,7 @@ fn read_one(argument: &Arg, matches: &ArgMatches) -> Option<Setting> {
         group: argument.get_help_heading().unwrap_or_default().to_owned(),
         variable: variable(argument)?,
         value: raw_value(matches, id).map(|value| match id {
-            SECRET => "[redacted]".to_owned(),
+            _ if SECRETS.contains(&id) => "[redacted]".to_owned(),
             STATE => without_password(value),
             _ => value,
         }),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::listen::Listen;
+use super::otel::OtelConfig;
 use crate::catalogue::CatalogueSettings;
 use crate::store::{StatePlace, StoreLimits};
 use crate::turn::{ImageLimits, Profile, ToolBlockTail};
@@ -21,6 +22,8 @@ pub struct Config {
     pub admin_listen: Option<Listen>,
     /// The usage log.
     pub usage_log: UsageLogConfig,
+    /// Export of traces and metrics over OTLP; `None` disables it.
+    pub otel: Option<OtelConfig>,
     /// Place of the ledger of budgets, and of what several sidecars share.
     pub state: StatePlace,
     /// File for each line between the sidecar and Codex; `None` disables the protocol log.

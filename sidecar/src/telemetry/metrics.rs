@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::gauges::{Gauges, registry_of};
+use super::otel::ExportCounts;
 use crate::turn::{FinishReason, Outcome, Usage};
 
 /// The media type of the text that [`Metrics::expose`] returns.
@@ -34,6 +35,7 @@ pub struct Metrics {
     turns: Family<OutcomeLabel, Counter>,
     turn_duration: Histogram,
     tokens: Family<KindLabel, Counter>,
+    exports: ExportCounts,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -105,6 +107,7 @@ impl Default for Metrics {
             turns: Family::default(),
             turn_duration: histogram(),
             tokens: Family::default(),
+            exports: ExportCounts::default(),
         };
         metrics.register();
         metrics
@@ -143,6 +146,12 @@ impl Metrics {
             "Tokens by kind; prompt includes cached, completion includes reasoning",
             self.tokens.clone(),
         );
+        self.exports.register(registry);
+    }
+
+    /// Returns the counts of telemetry that did not reach the collector.
+    pub fn export_counts(&self) -> &ExportCounts {
+        &self.exports
     }
 
     /// Counts a request after its response has ended. `route` is a route pattern, not the path of the client.

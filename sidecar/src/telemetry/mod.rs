@@ -1,10 +1,11 @@
-//! Metrics, the usage log with its totals, the log files, and trace ids.
+//! Metrics, the usage log with its totals, the log files, trace ids, and the export of traces and metrics.
 //!
 //! The usage log has one JSON line per turn; lines are appended and never changed. Section 8 of the contract names the
 //! fields of a record.
 
 mod gauges;
 pub mod metrics;
+pub mod otel;
 pub mod rotating_log;
 mod stderr_log;
 pub mod trace_context;

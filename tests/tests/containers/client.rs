@@ -164,7 +164,7 @@ impl RunningStream {
     }
 }
 
-/// Appends what curl writes; the scripted text is ASCII.
+/// Appends curl's output; the scripted text is ASCII.
 fn read(mut stdout: impl Read, text: &Mutex<String>) {
     let mut chunk = [0; 4096];
     while let Ok(bytes @ 1..) = stdout.read(&mut chunk) {

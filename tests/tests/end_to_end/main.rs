@@ -9,4 +9,5 @@ mod readme;
 mod responses;
 mod stack;
 mod status_page;
+mod tracing;
 mod usage;

@@ -66,8 +66,8 @@ impl NewDebian {
     /// A command in this Debian, with the environment of a login and no variable of this machine.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let cargo = home("CARGO_HOME", ".cargo");
-        let tools = Tools::open().dir().to_owned();
-        let tools = tools.canonicalize().unwrap_or(tools);
+        let store = Tools::open();
+        let tools = fs::canonicalize(store.dir()).expect("the tools were fetched");
         let mut command = Command::new("unshare");
         command
             .args(["--mount", "--pid", "--fork", "--kill-child", "--"])

@@ -20,3 +20,4 @@ mod refusals;
 mod responses;
 mod stack;
 mod threads;
+mod tracing;

@@ -1,4 +1,4 @@
-//! Validates the Envoy configuration that ships, alone and with the overlay of a shared rate limit.
+//! Validates the Envoy configuration that ships, alone and with each overlay.
 
 use std::fs;
 
@@ -9,8 +9,8 @@ use codex_edge::envoy_config::Placement;
 use crate::tools::{Tool, Tools};
 use crate::{build, workspace};
 
-/// The overlay on `envoy.yaml` for Envoys that share a rate limit.
-const SHARED_LIMIT: &str = "deploy/ratelimit/envoy.yaml";
+/// The overlays on `envoy.yaml`: for Envoys that share a rate limit, and for a tracer.
+const OVERLAYS: [&str; 2] = ["deploy/ratelimit/envoy.yaml", "deploy/tracing/envoy.yaml"];
 
 pub(super) fn configuration(tools: &Tools) -> Result<()> {
     build::filter()?;
@@ -22,10 +22,12 @@ pub(super) fn configuration(tools: &Tools) -> Result<()> {
     placement.write(&workspace::configuration(), &bootstrap)?;
     let envoy = tools.executable(Tool::Envoy)?;
     envoy_check::bootstrap(&envoy, &bootstrap, &[])?;
-    let overlay = workspace::root().join(SHARED_LIMIT);
-    let overlay = fs::read_to_string(&overlay)
-        .with_context(|| format!("cannot read {}", overlay.display()))?;
-    envoy_check::bootstrap(&envoy, &bootstrap, &["--config-yaml", &overlay])?;
+    for name in OVERLAYS {
+        let path = workspace::root().join(name);
+        let overlay =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        envoy_check::bootstrap(&envoy, &bootstrap, &["--config-yaml", &overlay])?;
+    }
     envoy_check::filter(
         &envoy,
         &placement.filter_yaml,

@@ -14,6 +14,7 @@ use crate::workspace;
 const BY_TAG_ALONE: &[&str] = &[
     "envoyproxy/envoy:v1.40.0",
     "envoyproxy/ratelimit:1e50889b",
+    "otel/opentelemetry-collector:0.128.0",
     "redis:7-alpine",
 ];
 
