@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderName, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{Instrument, info_span};
@@ -20,9 +20,7 @@ use super::route::{Dialect, REQUEST_ID, Route};
 use super::state::AppState;
 use crate::openai::ApiError;
 use crate::telemetry::otel::RequestSpan;
-use crate::telemetry::trace_context::trace_id;
-
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+use crate::telemetry::trace_context::caller_trace_id;
 
 /// Responds to one request. When the client disconnects, hyper drops the future, or the body of the response. Either
 /// drop interrupts the turn if `kill_on_disconnect` is set. `in_flight` is held until the body is dropped.
@@ -31,28 +29,30 @@ pub async fn respond(
     request: Request<Incoming>,
     in_flight: TaskTrackerToken,
 ) -> Response<InstrumentedBody> {
-    let (mut head, mut body) = request.into_parts();
-    let exported = start_span(&state, &head);
+    let (head, mut body) = request.into_parts();
+    let route = Route::of(&head.method, head.uri.path());
+    let exported = start_span(&state, &head, route);
     let trace = exported.as_ref().map(RequestSpan::trace_id);
-    if let Some(exported) = &exported {
-        // Turns read it from the head.
-        head.extensions.insert(exported.parent());
-    }
+    let parent = exported.as_ref().map(RequestSpan::parent);
     let span = info_span!(
         "request",
         id = header(&head.headers, &X_REQUEST_ID).unwrap_or("-"),
         client = header(&head.headers, &EDGE_CLIENT).unwrap_or("-"),
         method = %head.method,
         path = head.uri.path(),
-        trace_id = trace.as_deref().or_else(|| caller_trace(&head)),
+        trace_id = trace.as_deref().or_else(|| caller_trace_id(&head.headers)),
         code = tracing::field::Empty,
     );
-    let context = RequestContext::new(&head);
+    let context = RequestContext {
+        head: &head,
+        route,
+        span: parent.as_ref(),
+    };
     let log = AccessLog::new(
         span.clone(),
-        log_class(context.route),
+        log_class(route),
         Arc::clone(&state.sinks.metrics),
-        context.route.pattern(),
+        route.pattern(),
         exported,
     );
     async {
@@ -67,8 +67,7 @@ pub async fn respond(
 }
 
 /// Starts the exported span of a request. Probes get none, for they arrive every few seconds.
-fn start_span(state: &AppState, head: &Parts) -> Option<RequestSpan> {
-    let route = Route::of(&head.method, head.uri.path());
+fn start_span(state: &AppState, head: &Parts, route: Route<'_>) -> Option<RequestSpan> {
     match log_class(route) {
         LogClass::Probe => None,
         LogClass::Request => {
@@ -76,10 +75,6 @@ fn start_span(state: &AppState, head: &Parts) -> Option<RequestSpan> {
             otel.start_request(&head.method, route.pattern(), &head.headers)
         }
     }
-}
-
-fn caller_trace(head: &Parts) -> Option<&str> {
-    header(&head.headers, &TRACEPARENT).and_then(trace_id)
 }
 
 /// Returns the level of the log line. Probes arrive every few seconds, so theirs is debug.

@@ -47,26 +47,18 @@ const MAX_REQUEST_ID: usize = 128;
 const UNREAD_BYTES: usize = 64 << 10;
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The head of a request, and the route it matches.
+/// The head of a request, the route it matches, and its exported span.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RequestContext<'a> {
     pub(super) head: &'a Parts,
     pub(super) route: Route<'a>,
+    /// The parent of the spans of turns; `None` if traces are not exported.
+    pub(super) span: Option<&'a SpanParent>,
 }
 
 impl<'a> RequestContext<'a> {
-    pub(super) fn new(head: &'a Parts) -> Self {
-        let route = Route::of(&head.method, head.uri.path());
-        Self { head, route }
-    }
-
     fn header(self, name: &HeaderName) -> Option<&'a str> {
         header(&self.head.headers, name)
-    }
-
-    /// Returns the span of the request, if traces are exported.
-    pub(super) fn span(self) -> Option<SpanParent> {
-        self.head.extensions.get().cloned()
     }
 
     /// Returns the client's name of the conversation, from the headers that agents send.

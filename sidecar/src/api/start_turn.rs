@@ -170,6 +170,6 @@ pub(super) fn turn_info(
         prompt_chars,
         budget: context.budget()?,
         conversation: turn.hint.clone(),
-        span: context.span(),
+        span: context.span.cloned(),
     })
 }

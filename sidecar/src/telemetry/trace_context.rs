@@ -1,8 +1,17 @@
 //! The trace id of a request, which connects its log lines with a trace.
 //! W3C Trace Context, section 3.2 ("traceparent").
 
+use http::{HeaderMap, HeaderName};
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Returns the trace id of the caller, from its `traceparent`; `None` without a valid one.
+pub fn caller_trace_id(headers: &HeaderMap) -> Option<&str> {
+    trace_id(headers.get(TRACEPARENT)?.to_str().ok()?)
+}
+
 /// Returns the trace id of a `traceparent` header; `None` when the header is invalid. Later versions may append fields.
-pub fn trace_id(traceparent: &str) -> Option<&str> {
+fn trace_id(traceparent: &str) -> Option<&str> {
     let mut fields = traceparent.splitn(4, '-');
     let (version, trace, parent) = (fields.next()?, fields.next()?, fields.next()?);
     let flags = fields.next()?;

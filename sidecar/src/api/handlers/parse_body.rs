@@ -6,6 +6,7 @@ use tokio::task::spawn_blocking;
 
 use crate::api::body::RequestBody;
 use crate::api::request::RequestContext;
+use crate::api::route::Route;
 use crate::api::state::AppState;
 use crate::openai::ApiError;
 
@@ -28,9 +29,15 @@ pub(super) async fn parse_body<T: Send + 'static>(
     }
     let permit = state.permit(&state.large_bodies).await?;
     let (state, head) = (Arc::clone(state), context.head.clone());
+    let span = context.span.cloned();
     let parsed = spawn_blocking(move || {
         let _permit = permit;
-        parse(&state, RequestContext::new(&head), body)
+        let context = RequestContext {
+            head: &head,
+            route: Route::of(&head.method, head.uri.path()),
+            span: span.as_ref(),
+        };
+        parse(&state, context, body)
     });
     parsed
         .await

@@ -2,7 +2,7 @@
 //! Sources: W3C Trace Context; OpenTelemetry semantic conventions for HTTP spans. The path is left out, because it may have
 //! text of the client; `http.route` has the pattern.
 
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, Method};
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{Span, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue};
@@ -10,9 +10,7 @@ use opentelemetry_http::HeaderExtractor;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{SdkTracer, Span as SdkSpan};
 
-use crate::telemetry::trace_context::trace_id;
-
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+use crate::telemetry::trace_context::caller_trace_id;
 
 /// The span of one request, ended by [`RequestSpan::end`].
 #[derive(Debug)]
@@ -73,12 +71,8 @@ impl RequestSpan {
 
 /// Returns the span of the caller; an empty context for a header that Trace Context does not allow.
 fn caller(headers: &HeaderMap) -> Context {
-    let traceparent = headers.get(&TRACEPARENT);
     // The propagator of the SDK accepts ids that are too short.
-    let is_valid = traceparent
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| trace_id(value).is_some());
-    if is_valid {
+    if caller_trace_id(headers).is_some() {
         TraceContextPropagator::new()
             .extract_with_context(&Context::new(), &HeaderExtractor(headers))
     } else {

@@ -1,4 +1,4 @@
-//! What a turn tells its span and its metrics.
+//! The facts about a turn for its span and its metrics.
 
 use std::time::Duration;
 
