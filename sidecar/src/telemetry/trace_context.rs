@@ -11,7 +11,7 @@ pub fn caller_trace_id(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Returns the trace id of a `traceparent` header; `None` when the header is invalid. Later versions may append fields.
-fn trace_id(traceparent: &str) -> Option<&str> {
+pub fn trace_id(traceparent: &str) -> Option<&str> {
     let mut fields = traceparent.splitn(4, '-');
     let (version, trace, parent) = (fields.next()?, fields.next()?, fields.next()?);
     let flags = fields.next()?;
