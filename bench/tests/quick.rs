@@ -20,6 +20,7 @@ async fn quick_runs_fill_the_tables_and_figures_of_every_suite() {
     for suite in [
         Suite::Envoy,
         Suite::Sidecar,
+        Suite::Tracing,
         Suite::Codex,
         Suite::Chain,
         Suite::Conversations,

@@ -11,5 +11,6 @@ mod real_codex;
 mod sidecar;
 mod stack;
 mod suite;
+mod tracing;
 
 pub use suite::Suite;

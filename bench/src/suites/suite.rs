@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::{abuse, chain, codex, conversations, envoy, overload, peers, sidecar};
+use super::{abuse, chain, codex, conversations, envoy, overload, peers, sidecar, tracing};
 use crate::report::Section;
 use crate::settings::Settings;
 
@@ -13,6 +13,8 @@ pub enum Suite {
     Envoy,
     /// The sidecar, compared with a bare loop over the same pipe
     Sidecar,
+    /// The export of traces and metrics, on and off
+    Tracing,
     /// Real Codex: a pool of children, compared with a process per request
     Codex,
     /// Envoy, sidecar and real Codex with an increasing number of clients
@@ -32,6 +34,7 @@ impl Suite {
         match self {
             Self::Envoy => envoy::run(settings).await,
             Self::Sidecar => sidecar::run(settings).await,
+            Self::Tracing => tracing::run(settings).await,
             Self::Codex => codex::run(settings).await,
             Self::Chain => chain::run(settings).await,
             Self::Conversations => conversations::run(settings).await,
