@@ -16,7 +16,6 @@ use xtask::workspace;
 
 use crate::client::{ApiClient, RECOVERY};
 use crate::engine::{Bases, Engine};
-use crate::shared_limit::OVERLAY;
 
 /// The key in `.env`.
 pub(crate) const KEY: &str = "sk-of-the-container-tests";
@@ -26,6 +25,9 @@ const POLL: Duration = Duration::from_millis(200);
 const STANDINS: &str = "standins.yml";
 /// The same for the images of `OVERLAY`.
 const OVERLAY_STANDINS: &str = "standins-ratelimit.yml";
+
+/// The compose file of the shared rate limit.
+pub(crate) const OVERLAY: &str = "deploy/ratelimit/compose.yaml";
 
 /// The folder of the operator's files.
 pub(crate) const CONFIG: &str = "deploy/docker/config";
@@ -156,6 +158,22 @@ impl<'a> Stack<'a> {
         let mut command = self.engine.command(program);
         command.current_dir(self.dir.path());
         command
+    }
+
+    /// The environment of a build of the same images by another project, from the sources of the workspace.
+    pub(crate) fn build_environment(&self) -> Vec<(&'static str, String)> {
+        let mut files = workspace::root()
+            .join("docker-compose.yml")
+            .display()
+            .to_string();
+        if self.has_standins {
+            write!(files, ":{}", self.path(STANDINS).display())
+                .expect("writes to memory do not fail");
+        }
+        vec![
+            ("COMPOSE_FILE", files),
+            ("DOCKER_HOST", self.engine.host().to_owned()),
+        ]
     }
 
     /// Runs a script in the container of a service.

@@ -4,13 +4,10 @@ use std::fs;
 
 use serde_json::json;
 
+use super::configuration::write_keys;
 use crate::client::{Answer, ApiClient};
-use crate::configuration::write_keys;
 use crate::engine::{SHOW, assert_confined};
-use crate::stack::Stack;
-
-/// The overlay.
-pub(crate) const OVERLAY: &str = "deploy/ratelimit/compose.yaml";
+use crate::stack::{OVERLAY, Stack};
 
 pub(crate) fn limit_is_counted_in_redis(stack: &Stack<'_>) {
     let limits = stack.path("deploy/ratelimit/config.yaml");
