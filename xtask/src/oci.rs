@@ -66,8 +66,8 @@ impl Layout {
             "config": self.add(CONFIG, config)?,
             "layers": self.layers,
             "annotations": annotations,
-        });
-        let manifest = manifest.to_string();
+        })
+        .to_string();
         let mut listed = self.add(MANIFEST, manifest.as_bytes())?;
         listed["annotations"] = json!({"org.opencontainers.image.ref.name": TAG});
         let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [listed]});
@@ -102,7 +102,7 @@ fn descriptor(media_type: &str, digest: &str, size: u64) -> Value {
     json!({"mediaType": media_type, "digest": format!("sha256:{digest}"), "size": size})
 }
 
-/// Writes what `from` has into a file, and returns its digest and size.
+/// Copies `from` into a file, and returns its digest and size.
 fn copy_hashed(from: &mut impl Read, path: &Path) -> Result<(String, u64)> {
     let context = || format!("cannot write {}", path.display());
     let mut file = File::create(path).with_context(context)?;
@@ -115,7 +115,7 @@ fn write(path: &Path, content: &[u8]) -> Result<()> {
     fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// A reader with the sum of what was read.
+/// A reader that sums the bytes which it has read.
 struct Hashed<R> {
     inner: R,
     sum: Sha256,

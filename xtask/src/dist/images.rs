@@ -42,7 +42,7 @@ impl Image {
         }
     }
 
-    /// Returns the bill of what is in the image: the crates of its programs, the packages of its distribution, and the
+    /// Returns the bill of materials: the crates of its programs, the packages of its distribution, and the
     /// programs of others.
     fn bill(self, saved: &SavedImage) -> Result<Vec<u8>> {
         let mut others = packages::installed(saved)?;
@@ -109,8 +109,9 @@ fn write_image(out: &Path, image: Image) -> Result<()> {
 
 fn write_layout(path: &Path, image: Image, saved: &SavedImage) -> Result<()> {
     let config: Value = serde_json::from_slice(&saved.config)?;
-    let expected = config["rootfs"]["diff_ids"].as_array();
-    let expected = expected.context("the image has no list of layers")?;
+    let expected = config["rootfs"]["diff_ids"]
+        .as_array()
+        .context("the image has no list of layers")?;
     ensure!(
         expected.len() == saved.layers.len(),
         "the archive of the engine lacks a layer"

@@ -17,8 +17,9 @@ pub(super) fn component(name: &str, version: &str, purl: &str) -> Value {
 
 /// Returns the installed packages of an image of Debian or Ubuntu.
 pub(super) fn installed(image: &SavedImage) -> Result<Vec<Value>> {
-    let status = image.file(&[STATUS])?;
-    let status = status.context("the image has no list of packages")?;
+    let status = image
+        .file(&[STATUS])?
+        .context("the image has no list of packages")?;
     let release = image.file(&[RELEASE])?;
     Ok(of_status(
         &status,

@@ -1,4 +1,4 @@
-//! Bills of materials: the crates that are compiled into the programs and into the filter, and what else an image has.
+//! Bills of materials: the crates that are compiled into the programs and into the filter, and the other parts of an image.
 //! CycloneDX 1.6 (JSON), from `cargo metadata`. The crate `cyclonedx-bom` models the whole standard and its XML form, of which
 //! this needs a list and a graph; `cargo-cyclonedx` and `cargo-sbom` would be one more program to build before each release.
 
