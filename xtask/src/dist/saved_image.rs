@@ -50,7 +50,7 @@ impl SavedImage {
         })
     }
 
-    /// Returns the bytes of a layer.
+    /// Returns the bytes of a layer, until the next call: the readers share the position in the file.
     pub(super) fn read(&self, layer: SavedLayer) -> Result<Take<&File>> {
         let mut file = &self.file;
         file.seek(SeekFrom::Start(layer.offset))?;
@@ -67,11 +67,10 @@ impl SavedImage {
     /// Returns the content of a file of the image by one of its paths: that of the highest layer that has it.
     pub(super) fn file(&self, paths: &[&str]) -> Result<Option<String>> {
         for layer in self.layers.iter().rev() {
-            let reader = self.read(*layer)?;
             let found = if self.is_compressed(*layer)? {
                 find_file(GzDecoder::new(self.read(*layer)?), paths)?
             } else {
-                find_file(reader, paths)?
+                find_file(self.read(*layer)?, paths)?
             };
             if found.is_some() {
                 return Ok(found);
