@@ -83,7 +83,7 @@ impl SavedImage {
 fn find_file(layer: impl Read, paths: &[&str]) -> Result<Option<String>> {
     for entry in Archive::new(layer).entries()? {
         let mut entry = entry?;
-        let path = entry.path()?.into_owned();
+        let path = without_dots(&entry.path()?);
         let named = paths.iter().any(|wanted| path == Path::new(wanted));
         if named && entry.header().entry_type().is_file() {
             let mut text = String::new();
@@ -150,7 +150,7 @@ impl Contents {
     }
 }
 
-/// Resolves `..` in a path of the archive, which has no links between folders.
+/// Resolves `.` and `..` in a path of an archive, which has no links between folders.
 fn without_dots(path: &Path) -> PathBuf {
     let mut resolved = PathBuf::new();
     for component in path.components() {
