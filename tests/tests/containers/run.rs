@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::engine::{Bases, Engine};
 use crate::parts::{
     agents, configuration, development, images, neighbours, operators, pod, shared_limit, survival,
+    tracing,
 };
 use crate::stack::Stack;
 
@@ -64,6 +65,9 @@ fn images_build_and_the_stack_answers_survives_and_stops() {
     });
     run("shared limit", &|| {
         shared_limit::limit_is_counted_in_redis(&stack)
+    });
+    run("tracing", &|| {
+        tracing::spans_of_a_chat_reach_the_collector(&stack)
     });
     run("pod", &|| pod::containers_of_the_pod_run(&stack));
     run("release", &|| images::layouts_of_a_release_run(&stack));

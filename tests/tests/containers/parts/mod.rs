@@ -9,3 +9,4 @@ pub(crate) mod operators;
 pub(crate) mod pod;
 pub(crate) mod shared_limit;
 pub(crate) mod survival;
+pub(crate) mod tracing;
