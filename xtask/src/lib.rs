@@ -11,6 +11,7 @@ pub mod counts;
 pub mod dist;
 pub mod fuzz;
 pub mod image;
+mod oci;
 pub mod preflight;
 pub mod stress;
 pub mod test;

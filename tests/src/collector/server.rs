@@ -1,4 +1,4 @@
-//! The receiver's server, on a loopback port.
+//! The receiver's server.
 
 use std::convert::Infallible;
 use std::io::Read;
@@ -49,9 +49,15 @@ struct CollectorState {
 impl Collector {
     /// Listens on a free loopback port.
     pub async fn start(behavior: CollectorBehavior) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0")
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::listen(any_port, behavior).await
+    }
+
+    /// Listens on an address.
+    pub async fn listen(address: SocketAddr, behavior: CollectorBehavior) -> Self {
+        let listener = TcpListener::bind(address)
             .await
-            .expect("a loopback port is free");
+            .unwrap_or_else(|error| panic!("cannot listen on {address}: {error}"));
         let address = listener.local_addr().expect("the listener is bound");
         let state = Arc::new(CollectorState {
             behavior: Mutex::new(behavior),

@@ -17,6 +17,8 @@ pub(crate) const AGENTS: &[&str] = &["docker-compose.yml", "deploy/docker/agents
 pub(crate) const RATE_LIMIT: &[&str] = &["docker-compose.yml", "deploy/ratelimit/compose.yaml"];
 /// The files for a state that several sidecars share.
 pub(crate) const FLEET: &[&str] = &["docker-compose.yml", "deploy/fleet/compose.yaml"];
+/// The files for traces and metrics.
+pub(crate) const TRACING: &[&str] = &["docker-compose.yml", "deploy/tracing/compose.yaml"];
 /// The only variable that a user must set.
 pub(crate) const KEY: &[(&str, &str)] = &[("PROXY_API_KEY", "sk-of-the-compose-tests")];
 

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use xtask::workspace;
 
 use crate::dockerfile::Dockerfile;
-use crate::project::{AGENTS, DEV, FLEET, KEY, MAIN, RATE_LIMIT, compose, project, services};
+use crate::project::{
+    AGENTS, DEV, FLEET, KEY, MAIN, RATE_LIMIT, TRACING, compose, project, services,
+};
 
 #[test]
 fn profiles_select_the_expected_services() {
@@ -159,7 +161,7 @@ fn services_reach_each_other_over_networks() {
 
 #[test]
 fn containers_have_bounds_on_memory_processes_and_logs() {
-    for files in [MAIN, DEV, RATE_LIMIT, FLEET] {
+    for files in [MAIN, DEV, RATE_LIMIT, FLEET, TRACING] {
         let project = project(files, &["*"], KEY);
         for (name, service) in services(&project) {
             assert!(service["mem_limit"].is_string(), "{name}");
@@ -184,6 +186,32 @@ fn sidecar_alone_reaches_the_redis_of_the_fleet() {
     assert_eq!(names, ["sidecar", "state"]);
     assert!(sidecar["networks"].get("outbound").is_some());
     assert_eq!(project["services"]["state"]["ports"], Value::Null);
+}
+
+#[test]
+fn envoy_and_sidecar_reach_the_collector_and_keep_their_networks() {
+    let project = project(TRACING, &["*"], KEY);
+    for (name, other) in [
+        ("envoy", Some("edge")),
+        ("sidecar", Some("outbound")),
+        ("sidecar-demo", Some("model")),
+        ("collector", None),
+    ] {
+        let networks = project["services"][name]["networks"].as_object();
+        let names: BTreeSet<_> = networks
+            .expect("networks")
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let expected: BTreeSet<_> = other.into_iter().chain(["tracing"]).collect();
+        assert_eq!(names, expected, "{name}");
+    }
+    let sidecar = &project["services"]["sidecar"]["environment"];
+    assert_eq!(
+        sidecar["OTEL_EXPORTER_OTLP_ENDPOINT"],
+        "http://collector:4318"
+    );
+    assert_eq!(project["services"]["collector"]["ports"], Value::Null);
 }
 
 #[test]

@@ -4,10 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use crate::engine::{Bases, Engine};
-use crate::stack::Stack;
-use crate::{
-    agents, configuration, development, neighbours, operators, pod, shared_limit, survival,
+use crate::parts::{
+    agents, configuration, development, images, neighbours, operators, pod, shared_limit, survival,
+    tracing,
 };
+use crate::stack::Stack;
 
 /// A variable for work on one part: only the parts with its value in their names run.
 const ONLY: &str = "CODEX_EDGE_CONTAINER_PART";
@@ -65,7 +66,11 @@ fn images_build_and_the_stack_answers_survives_and_stops() {
     run("shared limit", &|| {
         shared_limit::limit_is_counted_in_redis(&stack)
     });
+    run("tracing", &|| {
+        tracing::spans_of_a_chat_reach_the_collector(&stack)
+    });
     run("pod", &|| pod::containers_of_the_pod_run(&stack));
+    run("release", &|| images::layouts_of_a_release_run(&stack));
     run("neighbours", &|| {
         neighbours::killed_neighbour_costs_nothing(&stack)
     });

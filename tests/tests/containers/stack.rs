@@ -16,7 +16,6 @@ use xtask::workspace;
 
 use crate::client::{ApiClient, RECOVERY};
 use crate::engine::{Bases, Engine};
-use crate::shared_limit::OVERLAY;
 
 /// The key in `.env`.
 pub(crate) const KEY: &str = "sk-of-the-container-tests";
@@ -24,8 +23,16 @@ pub(crate) const KEY: &str = "sk-of-the-container-tests";
 const POLL: Duration = Duration::from_millis(200);
 /// The compose file that puts the stand-ins into the place of images from a registry.
 const STANDINS: &str = "standins.yml";
-/// The same for the images of `OVERLAY`.
-const OVERLAY_STANDINS: &str = "standins-ratelimit.yml";
+/// The same for the images of the overlays.
+const OVERLAY_STANDINS: &[(&str, &str)] = &[
+    (RATE_LIMIT, "standins-ratelimit.yml"),
+    (TRACING, "standins-tracing.yml"),
+];
+
+/// The compose file of the shared rate limit.
+pub(crate) const RATE_LIMIT: &str = "deploy/ratelimit/compose.yaml";
+/// The compose file of the collector.
+pub(crate) const TRACING: &str = "deploy/tracing/compose.yaml";
 
 /// The folder of the operator's files.
 pub(crate) const CONFIG: &str = "deploy/docker/config";
@@ -39,7 +46,7 @@ pub(crate) struct Stack<'a> {
     dir: TempDir,
     pub(crate) port: u16,
     pub(crate) status_port: u16,
-    has_standins: bool,
+    pub(crate) has_standins: bool,
 }
 
 impl<'a> Stack<'a> {
@@ -48,11 +55,12 @@ impl<'a> Stack<'a> {
         let dir = TempDir::new().expect("the temporary folder is writable");
         copy_checkout(dir.path());
         if let Some(bases) = bases {
-            for (file, text) in [
-                (STANDINS, standins(bases)),
-                (OVERLAY_STANDINS, overlay_standins(bases)),
-            ] {
+            let write = |file, text| {
                 fs::write(dir.path().join(file), text).expect("the folder is writable");
+            };
+            write(STANDINS, standins(bases));
+            for (overlay, file) in OVERLAY_STANDINS {
+                write(file, overlay_standins(overlay, bases));
             }
         }
         let stack = Self {
@@ -73,8 +81,10 @@ impl<'a> Stack<'a> {
         if self.has_standins {
             all.push(STANDINS);
         }
-        if self.has_standins && files.contains(&OVERLAY) {
-            all.push(OVERLAY_STANDINS);
+        for (overlay, standins) in OVERLAY_STANDINS {
+            if self.has_standins && files.contains(overlay) {
+                all.push(standins);
+            }
         }
         let example = fs::read_to_string(self.path(".env.example")).expect("copied");
         let mut text = String::new();
@@ -156,6 +166,22 @@ impl<'a> Stack<'a> {
         let mut command = self.engine.command(program);
         command.current_dir(self.dir.path());
         command
+    }
+
+    /// The environment of a build of the same images by another project, from the sources of the workspace.
+    pub(crate) fn build_environment(&self) -> Vec<(&'static str, String)> {
+        let mut files = workspace::root()
+            .join("docker-compose.yml")
+            .display()
+            .to_string();
+        if self.has_standins {
+            write!(files, ":{}", self.path(STANDINS).display())
+                .expect("writes to memory do not fail");
+        }
+        vec![
+            ("COMPOSE_FILE", files),
+            ("DOCKER_HOST", self.engine.host().to_owned()),
+        ]
     }
 
     /// Runs a script in the container of a service.
@@ -284,14 +310,20 @@ fn standins(bases: &Bases) -> String {
     text
 }
 
-/// The compose file of the stand-ins for the images of `OVERLAY`. The rate limit service is this machine's build, which
-/// runs on the stand-in for Debian, as the two have the same C library or that of the machine is older.
-fn overlay_standins(bases: &Bases) -> String {
-    let service = workspace::target_dir().join("debug/rate-limit-service");
+/// The compose file of the stand-ins for the images of an overlay. The rate limit service and the collector are this
+/// machine's builds, which run on the stand-in for Debian, as the two have the same C library or that of the machine is older.
+fn overlay_standins(overlay: &str, bases: &Bases) -> String {
+    let program = |name: &str| workspace::target_dir().join("debug").join(name);
     let debian = bases.debian();
+    if overlay == TRACING {
+        return format!(
+            "services:\n  collector:\n    image: {debian}\n    entrypoint: [/bin/otlp-receiver]\n    volumes: [\"{}:/bin/otlp-receiver:ro\"]\n",
+            program("otlp-receiver").display()
+        );
+    }
     format!(
         "services:\n  ratelimit:\n    image: {debian}\n    volumes: [\"{}:/bin/ratelimit:ro\"]\n  redis: {{ image: \"{}\" }}\n",
-        service.display(),
+        program("rate-limit-service").display(),
         bases.redis
     )
 }

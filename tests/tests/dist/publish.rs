@@ -89,12 +89,14 @@ impl Publication {
     }
 }
 
-/// The names of the images' layouts, as the job `images` uploads them.
+/// The names of the images' layouts and bills of materials, as the job `images` uploads them.
 fn images() -> Vec<String> {
     let mut names = Vec::new();
     for target in ["envoy", "sidecar", "sidecar-demo", "model"] {
         for arch in ["x86_64", "aarch64"] {
-            names.push(format!("codex-edge-{target}-{arch}.oci.tar"));
+            for end in ["oci.tar", "cdx.json"] {
+                names.push(format!("codex-edge-{target}-{arch}.{end}"));
+            }
         }
     }
     names
@@ -124,6 +126,9 @@ fn every_file_is_summed_and_every_image_pushed_and_signed() {
             assert!(calls.contains(&line), "{line}:\n{calls}");
         }
     }
+    let attested =
+        calls.matches("cosign attest --yes --type cyclonedx --predicate dist/codex-edge-");
+    assert_eq!(attested.count(), 8, "{calls}");
     let release = calls.lines().last().expect("the release is the last call");
     assert!(
         release.starts_with(&format!("gh release create {TAG} "))

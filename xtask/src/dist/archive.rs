@@ -1,10 +1,10 @@
 //! Archives that depend neither on the machine nor on the time: POSIX ustar, in gzip without a time stamp.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use flate2::{Compression, GzBuilder};
 
 use super::bundle::Bundle;
@@ -43,6 +43,19 @@ pub(super) fn of_folder(folder: &Path) -> Result<Vec<u8>> {
     Ok(archive.into_inner()?)
 }
 
+/// Writes the archive of a folder that may be larger than the memory.
+pub(super) fn write_folder(path: &Path, folder: &Path) -> Result<()> {
+    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    let mut archive = tar::Builder::new(file);
+    for path in files(folder)? {
+        let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut header = header(file.metadata()?.len(), 0o644);
+        archive.append_data(&mut header, path.strip_prefix(folder)?, file)?;
+    }
+    archive.into_inner()?;
+    Ok(())
+}
+
 /// Compresses an archive.
 pub(super) fn gzip(content: &[u8]) -> Result<Vec<u8>> {
     let mut gzip = GzBuilder::new().write(Vec::new(), Compression::best());
@@ -51,12 +64,17 @@ pub(super) fn gzip(content: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn add(archive: &mut tar::Builder<Vec<u8>>, name: &str, content: &[u8], mode: u32) -> Result<()> {
-    let mut header = tar::Header::new_ustar();
-    header.set_size(u64::try_from(content.len())?);
-    header.set_mode(mode);
-    header.set_mtime(0);
+    let mut header = header(u64::try_from(content.len())?, mode);
     archive.append_data(&mut header, name, content)?;
     Ok(())
+}
+
+fn header(size: u64, mode: u32) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.set_size(size);
+    header.set_mode(mode);
+    header.set_mtime(0);
+    header
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {

@@ -3,8 +3,11 @@
 mod archive;
 mod bundle;
 mod file;
+mod images;
+mod packages;
 mod programs;
 mod run;
+mod saved_image;
 mod sbom;
 mod sums;
 mod wheel;

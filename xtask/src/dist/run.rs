@@ -4,13 +4,14 @@ use std::env::consts::ARCH;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use codex_edge::report;
 
 use super::archive::{self, gzip};
 use super::bundle::Bundle;
 use super::file::{VERSION, read, write};
+use super::images::{Image, write_images};
 use super::programs::{self, LinuxTarget};
 use super::{sbom, sums, wheel};
 use crate::image::write_layout;
@@ -29,6 +30,23 @@ pub struct DistArgs {
     /// Build of the programs
     #[arg(long, value_enum, default_value_t = ProgramBuild::Static)]
     programs: ProgramBuild,
+    /// Leave out these files
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "FILES")]
+    without: Vec<Files>,
+    /// Images of the Dockerfile [default: all]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "IMAGES", default_values_t = Image::value_variants().to_vec(), hide_default_value = true)]
+    images: Vec<Image>,
+}
+
+/// Files of a release that can be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Files {
+    /// The archive and the Python wheel
+    Programs,
+    /// The filter, and its image
+    Filter,
+    /// The images of the Dockerfile, which need a container engine
+    Images,
 }
 
 /// A build of the programs.
@@ -40,33 +58,52 @@ enum ProgramBuild {
     Debug,
 }
 
-/// Builds the programs and the filter, and writes the files of a release into an empty folder.
+/// Builds the parts of a release, and writes its files into an empty folder.
 ///
 /// # Errors
-/// When a part does not compile, a program is not static, or the folder cannot be written.
+/// When a part does not compile, a program is not static, no container engine can be reached, or the folder cannot be
+/// written.
 pub fn dist(args: &DistArgs) -> Result<()> {
     let out = match &args.out {
         Some(dir) => workspace::absolute(dir.clone()),
         None => workspace::target_dir().join("dist"),
     };
-    build::filter()?;
+    let has = |files| !args.without.contains(&files);
+    ensure!(
+        args.arch == ARCH || !has(Files::Images),
+        "images are built for this machine's architecture only: add --without images"
+    );
+    empty(&out)?;
+    if has(Files::Programs) || has(Files::Filter) {
+        build::filter()?;
+    }
+    if has(Files::Programs) {
+        write_programs(&out, args)?;
+    }
+    if has(Files::Filter) {
+        write_filter(&out)?;
+    }
+    if has(Files::Images) {
+        write_images(&out, &args.images)?;
+    }
+    sums::write(&out)?;
+    report!("{}: version {VERSION} for {}", out.display(), args.arch);
+    Ok(())
+}
+
+/// Writes the archive and the wheel with the programs, and the bill of their materials.
+fn write_programs(out: &Path, args: &DistArgs) -> Result<()> {
     let target = LinuxTarget::of(&args.arch);
     let programs = match args.programs {
         ProgramBuild::Static => programs::build_static(&target)?,
         ProgramBuild::Debug => programs::build_debug()?,
     };
-    empty(&out)?;
-    let arch = &args.arch;
-    let name = format!("codex-edge-{VERSION}-{arch}-linux");
+    let name = format!("codex-edge-{VERSION}-{}-linux", args.arch);
     let bill = sbom::of_programs(&target.name)?;
     let bundle = Bundle::read(&programs, bill.clone())?;
-    archive::write(&out, &name, &bundle)?;
-    wheel::write(&out, arch, &bundle)?;
-    write(&out.join(format!("{name}.cdx.json")), &bill)?;
-    write_filter(&out)?;
-    sums::write(&out)?;
-    report!("{}: version {VERSION} for {arch}", out.display());
-    Ok(())
+    archive::write(out, &name, &bundle)?;
+    wheel::write(out, &args.arch, &bundle)?;
+    write(&out.join(format!("{name}.cdx.json")), &bill)
 }
 
 /// Writes the module, its image layout as an archive, and the bill of its materials.

@@ -1,4 +1,4 @@
-//! Bills of materials: the crates that are compiled into the programs and into the filter.
+//! Bills of materials: the crates that are compiled into the programs and into the filter, and the other parts of an image.
 //! CycloneDX 1.6 (JSON), from `cargo metadata`. The crate `cyclonedx-bom` models the whole standard and its XML form, of which
 //! this needs a list and a graph; `cargo-cyclonedx` and `cargo-sbom` would be one more program to build before each release.
 
@@ -12,21 +12,41 @@ use crate::command::{cargo, output};
 
 /// The bill of the programs.
 pub(super) fn of_programs(target: &str) -> Result<Vec<u8>> {
-    bill("codex-edge", target, &["codex-edge", "sidecar", "tests"])
+    bill(
+        "codex-edge",
+        target,
+        &["codex-edge", "sidecar", "tests"],
+        Vec::new(),
+    )
 }
 
 /// The bill of the filter.
 pub(super) fn of_filter() -> Result<Vec<u8>> {
-    bill("codex-edge-filter", "wasm32-wasip1", &["filter"])
+    bill(
+        "codex-edge-filter",
+        "wasm32-wasip1",
+        &["filter"],
+        Vec::new(),
+    )
 }
 
-fn bill(name: &str, target: &str, roots: &[&str]) -> Result<Vec<u8>> {
+/// The bill of an image with one package of the workspace, and with components that are not crates.
+pub(super) fn of_image(
+    name: &str,
+    target: &str,
+    root: &str,
+    others: Vec<Value>,
+) -> Result<Vec<u8>> {
+    bill(name, target, &[root], others)
+}
+
+fn bill(name: &str, target: &str, roots: &[&str], others: Vec<Value>) -> Result<Vec<u8>> {
     let mut metadata = cargo(&["metadata", "--format-version=1", "--locked"]);
     // Without default features, the package with the scripted model has no wasm engine.
     metadata.args(["--no-default-features", "--filter-platform", target]);
     let metadata: Value = serde_json::from_str(&output(&mut metadata)?)?;
     let graph = CrateGraph::read(&metadata).context("cargo metadata lacks the graph")?;
-    let text = serde_json::to_vec_pretty(&graph.bill(name, roots))?;
+    let text = serde_json::to_vec_pretty(&graph.bill(name, roots, others))?;
     Ok(text)
 }
 
@@ -51,7 +71,7 @@ impl<'a> CrateGraph<'a> {
         Some(Self { packages, links })
     }
 
-    fn bill(&self, name: &str, roots: &[&str]) -> Value {
+    fn bill(&self, name: &str, roots: &[&str], others: Vec<Value>) -> Value {
         let is_root = |id: &&str| {
             self.field(id, "name")
                 .is_some_and(|name| roots.contains(&name))
@@ -60,9 +80,11 @@ impl<'a> CrateGraph<'a> {
         let reached = self.reached(&roots);
         let component = |id: &&str| self.component(id);
         let dependencies = reached.iter().map(|id| self.dependency(id));
+        let linked = roots.iter().map(|id| Value::from(self.purl(id)));
+        let installed = others.iter().map(|other| other["bom-ref"].clone());
         let whole = json!({
             "ref": name,
-            "dependsOn": roots.iter().map(|id| self.purl(id)).collect::<Vec<_>>(),
+            "dependsOn": linked.chain(installed).collect::<Vec<_>>(),
         });
         json!({
             "bomFormat": "CycloneDX",
@@ -71,7 +93,7 @@ impl<'a> CrateGraph<'a> {
             "metadata": {
                 "component": {"type": "application", "bom-ref": name, "name": name, "version": VERSION},
             },
-            "components": reached.iter().map(component).collect::<Vec<_>>(),
+            "components": reached.iter().map(component).chain(others).collect::<Vec<_>>(),
             "dependencies": dependencies.chain([whole]).collect::<Vec<_>>(),
         })
     }

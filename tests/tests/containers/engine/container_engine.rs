@@ -62,6 +62,11 @@ impl Engine {
         self.daemon.is_some()
     }
 
+    /// Value of `DOCKER_HOST`.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Runs a command of the engine's client and returns its output.
     pub(crate) fn docker<S: AsRef<OsStr>>(&self, arguments: &[S]) -> String {
         output(self.command("docker").args(arguments)).unwrap_or_else(|error| panic!("{error:#}"))

@@ -4,13 +4,10 @@ use std::fs;
 
 use serde_json::json;
 
+use super::configuration::write_keys;
 use crate::client::{Answer, ApiClient};
-use crate::configuration::write_keys;
 use crate::engine::{SHOW, assert_confined};
-use crate::stack::Stack;
-
-/// The overlay.
-pub(crate) const OVERLAY: &str = "deploy/ratelimit/compose.yaml";
+use crate::stack::{RATE_LIMIT, Stack};
 
 pub(crate) fn limit_is_counted_in_redis(stack: &Stack<'_>) {
     let limits = stack.path("deploy/ratelimit/config.yaml");
@@ -27,7 +24,7 @@ pub(crate) fn limit_is_counted_in_redis(stack: &Stack<'_>) {
         stack,
         &json!([{"id": "ann", "key": ann.key}, {"id": "ben", "key": ben.key}]),
     );
-    stack.choose("demo", &[OVERLAY]);
+    stack.choose("demo", &[RATE_LIMIT]);
     stack.compose(&["up", "--detach"]);
 
     // Requests pass uncounted until the service answers.

@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 use xtask::command::output;
 use xtask::workspace;
 
+use super::configuration::with_keys;
 use crate::client::ApiClient;
-use crate::configuration::with_keys;
 use crate::engine::{SHOW, assert_confined};
 use crate::stack::{KEY, Stack, free_port};
 

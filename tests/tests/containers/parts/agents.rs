@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
+use super::configuration::write_keys;
 use crate::client::Answer;
-use crate::configuration::write_keys;
 use crate::stack::Stack;
 
 const AGENT_KEY: &str = "sk-of-an-agent-0123456789";

@@ -65,7 +65,7 @@ pub(crate) fn certificates_are_read_again(stack: &Stack<'_>) {
         0,
         "the first certificate is still served"
     );
-    stack.wait_for_states(crate::survival::HEALTHY);
+    stack.wait_for_states(super::survival::HEALTHY);
     for file in ["tls.crt", "tls.key"] {
         fs::remove_file(folder.join(file)).expect("written above");
     }
