@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use http::{Response, StatusCode};
+use http::Response;
 use hyper::body::Incoming;
 
 use super::check_images::check_images;
 use super::parse_body::parse_body;
+use super::reply::{ReplyFormat, reply};
 use super::sync_references::sync_references;
 use crate::api::body::{self, RequestBody};
 use crate::api::request::RequestContext;
-use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json, thread_header};
-use crate::api::start_turn::{check_prompt, hold_head, start_completion};
+use crate::api::response::BoxedBody;
+use crate::api::start_turn::check_prompt;
 use crate::api::state::AppState;
 use crate::openai::responses::ClientResponses;
-use crate::openai::{ApiError, Delivery, ResponseOptions, chat, event_stream};
-use crate::turn::TurnRequest;
+use crate::openai::{ApiError, ResponseOptions, chat};
+use crate::turn::{ClientTurn, TurnRequest};
 
 pub(in crate::api) async fn create(
     state: &Arc<AppState>,
@@ -28,22 +29,26 @@ pub(in crate::api) async fn create(
     check_prompt(state, options.prompt_chars, "messages")?;
     check_images(state, &mut turn).await?;
     options.truncation.tools = state.config.tool_tail;
-    let mut turn = start_completion(state, context, turn, &options).await?;
-    let origin = turn.origin();
-    let mut response = match hold_head(state, options.delivery, &mut turn).await {
-        Delivery::Stream { .. } => {
-            let chunks = chat::ChatChunkWriter::new(&options);
-            event_stream_response(event_stream(turn, chunks, context.keepalive(state)))
-        }
-        Delivery::Buffered | Delivery::Background | Delivery::BackgroundStream => {
-            json(StatusCode::OK, chat::collect(&options, turn).await?)
-        }
-    };
-    let headers = response.headers_mut();
-    options.ignored.on_thread(&origin);
-    headers.extend(ignored_header(&options.ignored));
-    headers.extend(thread_header(&origin));
-    Ok(response)
+    reply(state, context, turn, ChatFormat(options)).await
+}
+
+/// The response format of chats.
+struct ChatFormat(ResponseOptions);
+
+impl ReplyFormat for ChatFormat {
+    type Frames = chat::ChatChunkWriter;
+
+    fn options(&self) -> &ResponseOptions {
+        &self.0
+    }
+
+    fn into_frames(self) -> Self::Frames {
+        chat::ChatChunkWriter::new(&self.0)
+    }
+
+    async fn collect(self, turn: ClientTurn) -> Result<Vec<u8>, ApiError> {
+        chat::collect(&self.0, turn).await
+    }
 }
 
 fn parse(

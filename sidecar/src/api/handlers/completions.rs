@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use http::{Response, StatusCode};
+use http::Response;
 use hyper::body::Incoming;
 
 use super::parse_body::parse_body;
+use super::reply::{ReplyFormat, reply};
 use crate::api::body::{self, RequestBody};
 use crate::api::request::RequestContext;
-use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json, thread_header};
-use crate::api::start_turn::{check_prompt, hold_head, start_completion};
+use crate::api::response::BoxedBody;
+use crate::api::start_turn::check_prompt;
 use crate::api::state::AppState;
 use crate::openai::completions::PromptEcho;
-use crate::openai::{ApiError, Delivery, ResponseOptions, completions, event_stream};
-use crate::turn::{ConversationDigest, TurnRequest};
+use crate::openai::{ApiError, ResponseOptions, completions};
+use crate::turn::{ClientTurn, ConversationDigest, TurnRequest};
 
 pub(in crate::api) async fn create(
     state: &Arc<AppState>,
@@ -24,22 +25,29 @@ pub(in crate::api) async fn create(
     let (turn, mut options, echo) = parse_body(state, context, body, parse).await?;
     check_prompt(state, options.prompt_chars, "prompt")?;
     options.truncation.tools = state.config.tool_tail;
-    let mut turn = start_completion(state, context, turn, &options).await?;
-    let origin = turn.origin();
-    let mut response = match hold_head(state, options.delivery, &mut turn).await {
-        Delivery::Stream { .. } => {
-            let chunks = completions::CompletionChunkWriter::new(&options, echo);
-            event_stream_response(event_stream(turn, chunks, context.keepalive(state)))
-        }
-        Delivery::Buffered | Delivery::Background | Delivery::BackgroundStream => json(
-            StatusCode::OK,
-            completions::collect(&options, echo, turn).await?,
-        ),
-    };
-    let headers = response.headers_mut();
-    headers.extend(ignored_header(&options.ignored));
-    headers.extend(thread_header(&origin));
-    Ok(response)
+    reply(state, context, turn, CompletionFormat { options, echo }).await
+}
+
+/// The response format of legacy completions.
+struct CompletionFormat {
+    options: ResponseOptions,
+    echo: PromptEcho,
+}
+
+impl ReplyFormat for CompletionFormat {
+    type Frames = completions::CompletionChunkWriter;
+
+    fn options(&self) -> &ResponseOptions {
+        &self.options
+    }
+
+    fn into_frames(self) -> Self::Frames {
+        completions::CompletionChunkWriter::new(&self.options, self.echo)
+    }
+
+    async fn collect(self, turn: ClientTurn) -> Result<Vec<u8>, ApiError> {
+        completions::collect(&self.options, self.echo, turn).await
+    }
 }
 
 fn parse(

@@ -7,14 +7,15 @@ use hyper::body::Incoming;
 
 use super::check_images::check_images;
 use super::parse_body::parse_body;
+use super::reply::{ReplyFormat, reply};
 use crate::anthropic::{self, MessageSpec, MessageWriter, prompt_too_long};
 use crate::api::body::{self, RequestBody};
 use crate::api::request::RequestContext;
-use crate::api::response::{BoxedBody, event_stream_response, ignored_header, json, thread_header};
-use crate::api::start_turn::{check_prompt_or, hold_head, start_completion};
+use crate::api::response::{BoxedBody, ignored_header, json};
+use crate::api::start_turn::check_prompt_or;
 use crate::api::state::AppState;
-use crate::openai::{ApiError, Delivery, IgnoredFields, event_stream};
-use crate::turn::TurnRequest;
+use crate::openai::{ApiError, IgnoredFields, ResponseOptions};
+use crate::turn::{ClientTurn, TurnRequest};
 
 pub(in crate::api) async fn create(
     state: &Arc<AppState>,
@@ -25,23 +26,30 @@ pub(in crate::api) async fn create(
     let (mut turn, spec) = parse_body(state, context, body, parse).await?;
     check_prompt_or(state, spec.options.prompt_chars, prompt_too_long)?;
     check_images(state, &mut turn).await?;
-    let mut turn = start_completion(state, context, turn, &spec.options).await?;
-    let origin = turn.origin();
-    let mut ignored = spec.options.ignored.clone();
-    let mut response = match hold_head(state, spec.options.delivery, &mut turn).await {
-        Delivery::Stream { .. } => {
-            let writer = MessageWriter::new(spec, Some(context.request_id()));
-            event_stream_response(event_stream(turn, writer, context.keepalive(state)))
-        }
-        Delivery::Buffered | Delivery::Background | Delivery::BackgroundStream => {
-            json(StatusCode::OK, anthropic::collect(&spec, turn).await?)
-        }
-    };
-    let headers = response.headers_mut();
-    ignored.on_thread(&origin);
-    headers.extend(ignored_header(&ignored));
-    headers.extend(thread_header(&origin));
-    Ok(response)
+    let request_id = context.request_id();
+    reply(state, context, turn, MessageFormat { spec, request_id }).await
+}
+
+/// The response format of messages.
+struct MessageFormat {
+    spec: MessageSpec,
+    request_id: String,
+}
+
+impl ReplyFormat for MessageFormat {
+    type Frames = MessageWriter;
+
+    fn options(&self) -> &ResponseOptions {
+        &self.spec.options
+    }
+
+    fn into_frames(self) -> Self::Frames {
+        MessageWriter::new(self.spec, Some(self.request_id))
+    }
+
+    async fn collect(self, turn: ClientTurn) -> Result<Vec<u8>, ApiError> {
+        anthropic::collect(&self.spec, turn).await
+    }
 }
 
 /// Returns an estimate of the tokens of a request. It starts no turn.

@@ -7,6 +7,7 @@ pub(super) mod health;
 pub(super) mod messages;
 pub(super) mod models;
 mod parse_body;
+mod reply;
 pub(super) mod responses;
 mod sync_references;
 pub(super) mod usage;
