@@ -103,10 +103,7 @@ struct Pair {
 impl Pair {
     async fn start(settings: &Settings) -> anyhow::Result<Self> {
         let collector = Collector::start(CollectorBehavior::Accept).await;
-        let models = [
-            ScriptedModel::start().await?,
-            ScriptedModel::start().await?,
-        ];
+        let models = [ScriptedModel::start().await?, ScriptedModel::start().await?];
         let off = settings.instant_sidecar(&models[0]).start().await;
         let on = settings
             .instant_sidecar(&models[1])
