@@ -171,8 +171,8 @@ impl ClientTurn {
 
     /// Returns the part of an event that the allowance covers, and holds the rest.
     fn allow(&mut self, event: Event) -> Option<Event> {
-        if let Event::Used(usage) = &event {
-            self.used = Some(*usage);
+        if let Event::Used(used) = &event {
+            self.used = Some(used.usage);
         }
         let Some(allowance) = &mut self.allowance else {
             return Some(event);

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::limit::SpentLimit;
-use crate::turn::{Event, Usage};
+use crate::turn::{Event, Usage, UsedTokens};
 
 /// Longest wait for a slice. A ledger on a local disk answers within milliseconds; one that hangs must not hold a stream.
 const GRANT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -55,7 +55,11 @@ pub struct OutputAllowance {
     spent: Option<SpentLimit>,
 }
 
-struct Checked(BoxFuture<'static, Grant>);
+struct Checked {
+    answer: BoxFuture<'static, Grant>,
+    /// Whether another model request follows.
+    goes_on: bool,
+}
 
 impl fmt::Debug for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -94,8 +98,9 @@ impl OutputAllowance {
             return (None, Some(event));
         }
         match event {
-            Event::Used(ref usage) => {
-                self.checked = self.budget.check(usage).map(Checked);
+            Event::Used(UsedTokens { usage, goes_on }) => {
+                let answer = self.budget.check(&usage);
+                self.checked = answer.map(|answer| Checked { answer, goes_on });
                 match self.checked {
                     Some(_) => (None, Some(event)),
                     None => (Some(event), None),
@@ -150,11 +155,12 @@ impl OutputAllowance {
         if let Some(limit) = self.spent {
             return Err(AllowanceEnd::Spent(limit));
         }
-        if let Some(Checked(answer)) = &mut self.checked {
-            let grant = answer.await;
+        if let Some(Checked { answer, goes_on }) = &mut self.checked {
+            let (grant, goes_on) = (answer.await, *goes_on);
             self.checked = None;
             return match grant {
                 Grant::Tokens(_) => Ok(()),
+                Grant::Spent(limit) if goes_on => Err(AllowanceEnd::Spent(limit)),
                 // The turn may have ended with this model request, and then it is complete.
                 Grant::Spent(limit) => {
                     self.spent = Some(limit);
