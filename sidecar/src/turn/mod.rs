@@ -33,7 +33,7 @@ pub use model::{Effort, Model, Verbosity};
 pub use open_message::OpenMessage;
 pub use refusal::{Refusal, RequestField};
 pub use request::{
-    Content, Item, Message, Phase, Profile, ReasoningItem, Role, Summary, Tool, ToolCall, ToolKind,
-    ToolNamespace, ToolOutput, Tools, TurnRequest,
+    Content, Item, Message, Phase, Profile, ReasoningItem, Role, Summary, TokenCap, Tool, ToolCall,
+    ToolKind, ToolNamespace, ToolOutput, Tools, TurnRequest,
 };
 pub use truncate::{ToolBlockTail, Truncated, TruncationRules, Truncator};

@@ -53,6 +53,8 @@ pub struct OutputAllowance {
     checked: Option<Checked>,
     /// The limit that an agent's model requests have used up: the turn ends before the next one.
     spent: Option<SpentLimit>,
+    /// The limit at which Codex itself ends an agent.
+    cap: Option<SpentLimit>,
 }
 
 struct Checked {
@@ -87,9 +89,22 @@ impl OutputAllowance {
             asked: None,
             checked: None,
             spent: None,
+            cap: None,
         };
         allowance.add(tokens);
         allowance
+    }
+
+    /// Adds the limit at which Codex itself ends the turn.
+    #[must_use]
+    pub fn with_cap(mut self, cap: Option<SpentLimit>) -> Self {
+        self.cap = cap;
+        self
+    }
+
+    /// Returns the limit that Codex has ended the turn for; `None` for a cap that is not the key's.
+    pub(in crate::turn) fn cap(&self) -> Option<SpentLimit> {
+        self.spent.or(self.cap)
     }
 
     /// Returns the part of an event that may be written now, and the rest, which waits for [`Self::more`].

@@ -1,14 +1,17 @@
 //! The turns of a key with a budget: their ends, their settlements, and the rejection of later ones.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use http::Request;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tests::http::{Body, get, post, with};
 use tests::sse::{self, Events};
+use tokio::time::{sleep, timeout};
 
 use super::fixture::{limits, long_text, of_ann, send};
-use crate::stack::{assert_error, chat, content, start};
+use crate::stack::{SOON, assert_error, chat, content, start};
 
 #[tokio::test]
 async fn stream_ends_at_the_budget_and_the_next_request_is_rejected_also_after_a_restart() {
@@ -252,4 +255,36 @@ async fn agent_ends_before_the_model_request_that_its_budget_does_not_cover() {
         assert!(spent.as_u64() >= Some(expected), "{key}: {spent}");
         assert!(spent.as_u64() <= Some(expected + 256), "{key}: {spent}");
     }
+}
+
+#[tokio::test]
+async fn agent_whose_client_leaves_has_spent_what_codex_has_reported() {
+    const BUDGET: &str = "day.input=100000";
+    let run = |command: &str| json!({"call": "exec_command", "arguments": {"cmd": command}});
+    let script = json!([
+        [run("true"), used(9000)],
+        [{"text": "Working."}, run("sleep 60"), used(9000)],
+    ]);
+    let (_model, sidecar) = start().await;
+    let mut client = sidecar.connect().await;
+    let request = of_ann(agent(&script, &json!({"stream": true})), BUDGET);
+    let stream = client.stream(request).await.expect("a response arrives");
+    let mut events = Events::new(stream);
+    while let Some(event) = events.next().await.expect("the stream goes on") {
+        if event.contains("Working.") {
+            break;
+        }
+    }
+    drop((events, client));
+    let settled = async {
+        loop {
+            let limit = limits(&sidecar, BUDGET).await[0].take();
+            if limit["reserved"] == 0 {
+                return limit["spent"].as_u64();
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let spent = timeout(SOON, settled).await.expect("the turn ends");
+    assert!(spent >= Some(9000), "{spent:?}");
 }

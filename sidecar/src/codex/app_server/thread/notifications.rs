@@ -349,7 +349,11 @@ impl Thread {
         if notice.will_retry && self.output.text {
             return self.finish_early(Outcome::Failed(TurnError::ProviderFailed), now);
         }
-        Reaction::event(Event::Heartbeat)
+        match notice.will_retry {
+            true => Reaction::event(Event::Heartbeat),
+            // `turn/completed` follows.
+            false => Reaction::none(),
+        }
     }
 
     fn on_completed(
