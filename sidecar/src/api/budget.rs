@@ -16,7 +16,8 @@ use super::state::AppState;
 use crate::openai::ApiError;
 use crate::store::ledger::{Budget, Clock, Ledger, LimitStatus, Reservation, ReserveError};
 use crate::turn::{
-    Grant, OutputAllowance, OutputBudget, Profile, Scope, SpentLimit, TurnError, Usage,
+    Grant, OutputAllowance, OutputBudget, Profile, Scope, SpentLimit, TokenCap, TurnError,
+    TurnRequest, Usage,
 };
 
 /// For the filter: the end of the window, in milliseconds since the Unix epoch, before which no turn of the key can begin.
@@ -63,13 +64,13 @@ fn until(limit: SpentLimit) -> Duration {
 pub(super) fn allowance(
     state: &AppState,
     model: &str,
-    profile: Profile,
+    turn: &TurnRequest,
     reservation: Option<&Reservation>,
 ) -> Option<OutputAllowance> {
     let reservation = reservation?;
     let ledger = &state.sinks.ledger;
     let slices = reservation.output_budget();
-    let budget: Box<dyn OutputBudget> = match profile {
+    let budget: Box<dyn OutputBudget> = match turn.profile {
         Profile::Chat => slices,
         Profile::Agent => Box::new(AgentBudget {
             slices,
@@ -78,11 +79,33 @@ pub(super) fn allowance(
             budget: reservation.budget().clone(),
         }),
     };
-    Some(OutputAllowance::new(
-        budget,
-        reservation.first_output(),
-        ledger.ratios().chars_per_token(model),
-    ))
+    let first = reservation.first_output();
+    let chars_per_token = ledger.ratios().chars_per_token(model);
+    let cap = turn.token_cap.map(|cap| cap.limit);
+    Some(OutputAllowance::new(budget, first, chars_per_token).with_cap(cap))
+}
+
+/// Returns the cap of an agent: Codex may begin the next model request before the sidecar has compared the last one with
+/// the ledger. The cap is that of the limit with least left, and never below what the limit allows: Codex counts no
+/// cached input, and reasoning as other output.
+pub(super) async fn token_cap(
+    state: &AppState,
+    reservation: Option<&Reservation>,
+) -> Option<TokenCap> {
+    let (client, budget) = reservation.map(|of| (of.client(), of.budget()))?;
+    let limits = state.sinks.ledger.status(client, budget.clone()).await?;
+    let left = |limit: &LimitStatus| limit.limit.saturating_sub(limit.spent);
+    // An agent uses many more tokens of input than of output.
+    let tightest = |limit: &&LimitStatus| (limit.name.scope == Scope::Output, left(limit));
+    let limit = limits.iter().min_by_key(tightest)?;
+    let weight = |counts: bool| f64::from(u8::from(counts));
+    Some(TokenCap {
+        limit: limit.as_spent(),
+        tokens: left(limit),
+        input_weight: weight(limit.name.scope != Scope::Output),
+        output_weight: weight(limit.name.scope != Scope::Input)
+            * budget.reasoning_weight().min(1.0),
+    })
 }
 
 /// The budget of an agent, whose model requests have inputs that no reservation foresees: it is compared with the tokens
@@ -116,12 +139,7 @@ impl OutputBudget for AgentBudget {
                 limit.spent.saturating_add(used) >= limit.limit
             });
             let last = spent.max_by_key(|limit| limit.resets_at_ms);
-            last.map_or(Grant::Tokens(0), |limit| {
-                Grant::Spent(SpentLimit {
-                    name: limit.name,
-                    resets_at_ms: limit.resets_at_ms,
-                })
-            })
+            last.map_or(Grant::Tokens(0), |limit| Grant::Spent(limit.as_spent()))
         };
         Some(check.boxed())
     }

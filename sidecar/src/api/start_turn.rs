@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use super::budget::{allowance, reserve};
+use super::budget::{allowance, reserve, token_cap};
 use super::request::RequestContext;
 use super::route::Dialect;
 use super::state::AppState;
@@ -74,7 +74,7 @@ pub(super) async fn start_completion(
 /// The turn is not admitted (`Backend::begin`); the usage log records the error.
 pub(super) async fn start(
     state: &AppState,
-    turn: TurnRequest,
+    mut turn: TurnRequest,
     delivery: Delivery,
     rules: &TruncationRules,
     info: TurnInfo,
@@ -92,7 +92,10 @@ pub(super) async fn start(
     state.shared_login.notice(&client, &state.backend.login());
     let allowance = match reserve(state, &client, budget, prompt_chars).await {
         Ok(reservation) => {
-            let allowance = allowance(state, &model, turn.profile, reservation.as_ref());
+            if turn.profile == Profile::Agent {
+                turn.token_cap = token_cap(state, reservation.as_ref()).await;
+            }
+            let allowance = allowance(state, &model, &turn, reservation.as_ref());
             recorder.reserve(reservation);
             allowance
         }

@@ -86,6 +86,9 @@ pub(super) struct TurnRecorder {
     arrived: SystemTime,
     started: Instant,
     first_token: Option<Duration>,
+    /// Tokens of the model requests that have ended.
+    used: Option<Usage>,
+    /// Characters of the output since then.
     output_chars: usize,
     /// Characters of text and tool calls, without summaries of reasoning.
     visible_chars: usize,
@@ -119,6 +122,7 @@ impl TurnRecorder {
             arrived: SystemTime::now(),
             started: Instant::now(),
             first_token: None,
+            used: None,
             output_chars: 0,
             visible_chars: 0,
             reservation: None,
@@ -143,15 +147,24 @@ impl TurnRecorder {
     fn usage(&self) -> (Usage, TokenSource) {
         match &self.end {
             TurnEnd::Finished(Outcome::Completed {
+                stop: FinishReason::Budget(_),
+                ..
+            }) if self.output_chars > 0 => self.estimate(),
+            TurnEnd::Finished(Outcome::Completed {
                 usage: Some(usage), ..
             }) => (*usage, TokenSource::Reported),
             TurnEnd::Finished(Outcome::Completed { usage: None, .. }) => self.estimate(),
-            _ if self.first_token.is_some() => self.estimate(),
+            _ if self.first_token.is_some() || self.used.is_some() => self.estimate(),
             _ => (Usage::default(), TokenSource::None),
         }
     }
 
+    /// Returns the reported tokens of the model requests that have ended, with an estimate of the one after them.
     fn estimate(&self) -> (Usage, TokenSource) {
+        let reported = self.used.unwrap_or_default();
+        if self.used.is_some() && self.output_chars == 0 {
+            return (reported, TokenSource::Estimated);
+        }
         let (prompt_chars, output_chars) = (self.info.prompt_chars, self.output_chars);
         let usage = match self.reservation {
             // As the budget counted the stream.
@@ -161,7 +174,7 @@ impl TurnRecorder {
             }
             None => Usage::estimate(prompt_chars, output_chars),
         };
-        (usage, TokenSource::Estimated)
+        (reported.plus(usage), TokenSource::Estimated)
     }
 
     /// Returns the status of the response, and the reason if the model did not complete.
@@ -324,8 +337,11 @@ impl TurnObserver for TurnRecorder {
             }
             Event::ReasoningItem(_) => self.record_output(),
             Event::Finished(outcome) => self.end = TurnEnd::Finished(outcome.clone()),
+            Event::Used(used) => {
+                self.used = Some(used.usage);
+                self.output_chars = 0;
+            }
             Event::Heartbeat
-            | Event::Used(_)
             | Event::MessagePhase(_)
             | Event::MessageEnded
             | Event::ReasoningPartAdded => {}

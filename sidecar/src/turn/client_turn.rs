@@ -12,7 +12,8 @@ use tokio_util::task::TaskTracker;
 use super::allowance::{AllowanceEnd, OutputAllowance};
 use super::lazy_timer::LazyTimer;
 use super::{
-    Event, FinishReason, Outcome, TruncationRules, Truncator, Turn, TurnError, TurnOrigin, Usage,
+    Event, FinishReason, Outcome, TruncationRules, Truncator, Turn, TurnError, TurnOrigin,
+    UsedTokens,
 };
 
 /// Receives every event of a turn that is sent to its client. Dropped before `Finished`: the client disconnected.
@@ -37,7 +38,7 @@ pub struct ClientTurn {
     /// The part of an event that waits for the next slice of the allowance.
     held: Option<Event>,
     /// The tokens of the model requests that have ended.
-    used: Option<Usage>,
+    used: Option<UsedTokens>,
     timer: LazyTimer,
     /// Fires when the client cancels the turn in another request.
     cancelled: Option<CancellationToken>,
@@ -171,8 +172,8 @@ impl ClientTurn {
 
     /// Returns the part of an event that the allowance covers, and holds the rest.
     fn allow(&mut self, event: Event) -> Option<Event> {
-        if let Event::Used(usage) = &event {
-            self.used = Some(*usage);
+        if let Event::Used(used) = &event {
+            self.used = Some(*used);
         }
         let Some(allowance) = &mut self.allowance else {
             return Some(event);
@@ -180,6 +181,21 @@ impl ClientTurn {
         let (allowed, held) = allowance.split(event);
         self.held = held;
         allowed
+    }
+
+    /// Returns the outcome of a turn that Codex has ended at a cap on its tokens. An answer without calls is complete.
+    fn capped(&self) -> Outcome {
+        let cap = self.allowance.as_ref().and_then(OutputAllowance::cap);
+        let (Some(limit), Some(used)) = (cap, self.used) else {
+            return Outcome::Failed(TurnError::BudgetExceeded);
+        };
+        Outcome::Completed {
+            stop: match used.goes_on {
+                true => FinishReason::Budget(limit),
+                false => FinishReason::Stop,
+            },
+            usage: Some(used.usage),
+        }
     }
 
     /// Continues with the held event, or ends the turn.
@@ -191,7 +207,7 @@ impl ClientTurn {
             Ok(()) => return held.into_iter().for_each(|event| self.on_event(event)),
             Err(AllowanceEnd::Spent(limit)) => Outcome::Completed {
                 stop: FinishReason::Budget(limit),
-                usage: self.used,
+                usage: self.used.map(|used| used.usage),
             },
             Err(AllowanceEnd::Unavailable) => Outcome::Failed(TurnError::LedgerUnavailable),
         };
@@ -202,6 +218,12 @@ impl ClientTurn {
 
     /// Applies the allowance and the rules to an event.
     fn on_event(&mut self, event: Event) {
+        let event = match event {
+            Event::Finished(Outcome::Failed(TurnError::BudgetExceeded)) => {
+                Event::Finished(self.capped())
+            }
+            event => event,
+        };
         let Some(event) = self.allow(event) else {
             return;
         };

@@ -26,8 +26,8 @@ pub enum Event {
     ReasoningItem(ReasoningItem),
     /// A call of one of the client's tools.
     ToolCall(ToolCall),
-    /// The tokens of the turn's model requests so far.
-    Used(Usage),
+    /// The end of a model request of the turn.
+    Used(UsedTokens),
     /// The end of the turn.
     Finished(Outcome),
 }
@@ -65,6 +65,15 @@ impl fmt::Debug for Event {
             Self::Finished(outcome) => f.debug_tuple("Finished").field(outcome).finish(),
         }
     }
+}
+
+/// The tokens of a turn after one of its model requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UsedTokens {
+    /// The tokens of all model requests so far.
+    pub usage: Usage,
+    /// Whether the response has calls of Codex's own tools, so that another model request follows.
+    pub goes_on: bool,
 }
 
 /// The origin of the Codex thread that a turn is on.

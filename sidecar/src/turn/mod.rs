@@ -24,7 +24,7 @@ pub use digest::{
     AnswerItem, ConversationDigest, Digest, ReasoningPlace, end_of_answer, reasoning_places,
 };
 pub use error::{Deadline, NotAdmitted, TurnError};
-pub use event::{Event, FinishReason, Outcome, ThreadOrigin, TurnOrigin, Usage};
+pub use event::{Event, FinishReason, Outcome, ThreadOrigin, TurnOrigin, Usage, UsedTokens};
 pub use event_channel::{EventWriter, Timers, Turn, channel};
 pub use image::{Detail, Image, ImageLimits};
 pub use lazy_timer::LazyTimer;
@@ -33,7 +33,7 @@ pub use model::{Effort, Model, Verbosity};
 pub use open_message::OpenMessage;
 pub use refusal::{Refusal, RequestField};
 pub use request::{
-    Content, Item, Message, Phase, Profile, ReasoningItem, Role, Summary, Tool, ToolCall, ToolKind,
-    ToolNamespace, ToolOutput, Tools, TurnRequest,
+    Content, Item, Message, Phase, Profile, ReasoningItem, Role, Summary, TokenCap, Tool, ToolCall,
+    ToolKind, ToolNamespace, ToolOutput, Tools, TurnRequest,
 };
 pub use truncate::{ToolBlockTail, Truncated, TruncationRules, Truncator};

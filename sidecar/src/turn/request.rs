@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::allowance::SpentLimit;
 use super::digest::ConversationDigest;
 use super::image::Image;
 use super::memory::MemoryHold;
@@ -34,8 +35,24 @@ pub struct TurnRequest {
     pub memory: MemoryHold,
     /// The client's own name of the conversation: `prompt_cache_key`, or a header.
     pub hint: Option<Box<str>>,
+    /// The cap of an agent's model requests, for a key with a budget.
+    pub token_cap: Option<TokenCap>,
     /// The digests of the conversation; none for a request that continues no thread.
     pub digest: ConversationDigest,
+}
+
+/// The weighted tokens of input and output after which Codex itself ends the turn of an agent, before its next model request.
+/// Cached input does not count.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TokenCap {
+    /// The limit of the key that the cap is for.
+    pub limit: SpentLimit,
+    /// The tokens that the limit has left.
+    pub tokens: u64,
+    /// The weight of a token of the input.
+    pub input_weight: f64,
+    /// The weight of a token of the output.
+    pub output_weight: f64,
 }
 
 /// The capabilities of Codex for a client.

@@ -103,6 +103,7 @@ pub(super) fn turn(
         summary: thinking.summary(),
         memory: MemoryHold::default(),
         hint: None,
+        token_cap: None,
         digest: ConversationDigest::default(),
     };
     let options = ResponseOptions {

@@ -32,6 +32,7 @@ pub(super) fn request(conversation: Vec<Item>) -> TurnRequest {
         summary: Summary::None,
         memory: MemoryHold::default(),
         hint: None,
+        token_cap: None,
         digest: crate::turn::ConversationDigest::default(),
     }
 }

@@ -109,6 +109,7 @@ impl Launch {
         let agent = match version.protocol {
             Protocol::AppServer => {
                 let agent = AgentSandbox::new(config, &binary.work_dir, private.path(), &home)?;
+                let agent = agent.with_token_caps(version.caps_tokens);
                 working_sandbox(&binary, agent, private.path()).await
             }
             Protocol::Proto => {

@@ -21,7 +21,7 @@ use crate::config::{Config, SandboxMode};
 use crate::process::{
     AgentProcessLimits, AgentProcesses, ExceededLimit, OwnedFolder, TURN_ENV, folder_bytes, orphans,
 };
-use crate::turn::TurnError;
+use crate::turn::{TokenCap, TurnError};
 
 /// The sandbox of agent turns.
 #[derive(Debug, Clone)]
@@ -37,6 +37,8 @@ pub(in crate::codex) struct AgentSandbox {
     processes: AgentProcessLimits,
     /// The files that commands must not read; `None` where the sandbox can hide none.
     hidden: Option<HiddenFiles>,
+    /// Whether Codex can cap the tokens of a thread.
+    caps_tokens: bool,
 }
 
 /// The files of the sidecar that commands of agents must not read.
@@ -95,7 +97,16 @@ impl AgentSandbox {
                 memory_bytes: config.limits.agents.memory_bytes,
             },
             hidden: (config.sandbox_mode != SandboxMode::DangerFullAccess).then_some(hidden),
+            caps_tokens: false,
         })
+    }
+
+    /// Returns this sandbox for a Codex that can cap the tokens of a thread, or cannot.
+    pub(in crate::codex) fn with_token_caps(self, caps_tokens: bool) -> Self {
+        Self {
+            caps_tokens,
+            ..self
+        }
     }
 
     /// Returns this sandbox without hidden files, for a system or a Codex that cannot hide any.
@@ -254,8 +265,8 @@ impl Workspace {
         self.agent.hidden.is_none().then(|| self.agent.mode())
     }
 
-    /// Returns the settings of the thread, which override those of the process.
-    pub(in crate::codex) fn settings(&self) -> Value {
+    /// Returns the settings of a thread with this cap, which override those of the process.
+    pub(in crate::codex) fn settings(&self, cap: Option<&TokenCap>) -> Value {
         let [slash_tmp, tmpdir] = TMP_EXCLUSIONS;
         let mut settings = json!({
             "features.shell_tool": true,
@@ -269,12 +280,28 @@ impl Workspace {
         });
         settings[format!("shell_environment_policy.set.{TURN_ENV}")] =
             self.processes.0.mark().into();
+        if let Some(cap) = cap.filter(|_| self.agent.caps_tokens) {
+            settings["features.rollout_budget"] = rollout_budget(cap);
+        }
         if let Some(hidden) = &self.agent.hidden {
             settings["default_permissions"] = PERMISSIONS.into();
             settings["permissions"] = self.agent.permissions(hidden, Some(self.folder()));
         }
         settings
     }
+}
+
+/// Returns Codex's setting for a cap, which ends the turn with `sessionBudgetExceeded`.
+fn rollout_budget(cap: &TokenCap) -> Value {
+    json!({
+        "enabled": true,
+        // Codex ends the turn above the limit, not at it.
+        "limit_tokens": cap.tokens.saturating_sub(1).max(1),
+        "prefill_token_weight": cap.input_weight,
+        "sampling_token_weight": cap.output_weight,
+        "reminder_at_remaining_tokens": [],
+        "reminder_at_context_start": false,
+    })
 }
 
 /// The processes of a turn, which do not outlive the workspace.

@@ -13,6 +13,9 @@ const LAST_PROTO: (u64, u64) = (0, 42);
 /// The first release with an app-server that is known to speak protocol v2 as the sidecar does.
 const FIRST_APP_SERVER: (u64, u64) = (0, 169);
 
+/// The first release that can cap the tokens of a thread without a message about it to the model.
+const FIRST_SILENT_CAP: (u64, u64) = (0, 171);
+
 /// The newest release that the tests run, which `xtask/src/tools/pins.rs` pins. A newer one must pass the self-test.
 pub(super) const NEWEST_TESTED: (u64, u64, u64) = (0, 171, 0);
 
@@ -43,6 +46,8 @@ pub(super) struct SelectedVersion {
     pub(super) protocol: Protocol,
     /// `false` for an app-server that is newer than the newest tested release, or older than the first supported one.
     pub(super) is_tested: bool,
+    /// Whether a thread can have a cap on its tokens.
+    pub(super) caps_tokens: bool,
 }
 
 /// A version that `codex --version` printed.
@@ -110,6 +115,7 @@ pub(super) fn select_protocol(
             let protocol = version.protocol(choice)?;
             Some(SelectedVersion {
                 is_tested: version.is_tested(protocol),
+                caps_tokens: version.number >= FIRST_SILENT_CAP && version.is_tested(protocol),
                 text: version.text,
                 protocol,
             })

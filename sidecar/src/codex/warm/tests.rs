@@ -57,6 +57,7 @@ fn request(conversation: Vec<Item>) -> TurnRequest {
         summary: Summary::None,
         memory: MemoryHold::default(),
         hint: None,
+        token_cap: None,
         digest: ConversationDigest::default(),
     };
     request.digest = ConversationDigest::of(&request);

@@ -144,6 +144,7 @@ pub fn parse(
         summary: summary(&body)?,
         memory: MemoryHold::default(),
         hint: None,
+        token_cap: None,
         digest: ConversationDigest::default(),
     }
     .with_hint(body.prompt_cache_key.as_deref());

@@ -115,6 +115,7 @@ pub fn parse(
         summary: Summary::None,
         memory: MemoryHold::default(),
         hint: None,
+        token_cap: None,
         digest: ConversationDigest::default(),
     };
     let options = ResponseOptions {

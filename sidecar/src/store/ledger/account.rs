@@ -43,7 +43,8 @@ impl LimitStatus {
         self.spent >= self.limit
     }
 
-    fn as_spent(&self) -> SpentLimit {
+    /// Returns the limit without its tokens.
+    pub fn as_spent(&self) -> SpentLimit {
         SpentLimit {
             name: self.name,
             resets_at_ms: self.resets_at_ms,

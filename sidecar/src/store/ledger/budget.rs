@@ -79,6 +79,12 @@ impl Budget {
         }
     }
 
+    /// Returns the weight of a token of reasoning.
+    #[expect(clippy::cast_precision_loss, reason = "a weight is small")]
+    pub fn reasoning_weight(&self) -> f64 {
+        self.reasoning as f64 / WHOLE as f64
+    }
+
     /// Returns the tokens that a usage counts, rounded up.
     pub fn weigh(&self, usage: &Usage) -> Tokens {
         let weighted = |all: u64, part: u64, weight: u64| {

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::limit::SpentLimit;
-use crate::turn::{Event, Usage};
+use crate::turn::{Event, Usage, UsedTokens};
 
 /// Longest wait for a slice. A ledger on a local disk answers within milliseconds; one that hangs must not hold a stream.
 const GRANT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -53,9 +53,15 @@ pub struct OutputAllowance {
     checked: Option<Checked>,
     /// The limit that an agent's model requests have used up: the turn ends before the next one.
     spent: Option<SpentLimit>,
+    /// The limit at which Codex itself ends an agent.
+    cap: Option<SpentLimit>,
 }
 
-struct Checked(BoxFuture<'static, Grant>);
+struct Checked {
+    answer: BoxFuture<'static, Grant>,
+    /// Whether another model request follows.
+    goes_on: bool,
+}
 
 impl fmt::Debug for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,9 +89,22 @@ impl OutputAllowance {
             asked: None,
             checked: None,
             spent: None,
+            cap: None,
         };
         allowance.add(tokens);
         allowance
+    }
+
+    /// Adds the limit at which Codex itself ends the turn.
+    #[must_use]
+    pub fn with_cap(mut self, cap: Option<SpentLimit>) -> Self {
+        self.cap = cap;
+        self
+    }
+
+    /// Returns the limit that Codex has ended the turn for; `None` for a cap that is not the key's.
+    pub(in crate::turn) fn cap(&self) -> Option<SpentLimit> {
+        self.spent.or(self.cap)
     }
 
     /// Returns the part of an event that may be written now, and the rest, which waits for [`Self::more`].
@@ -94,8 +113,9 @@ impl OutputAllowance {
             return (None, Some(event));
         }
         match event {
-            Event::Used(ref usage) => {
-                self.checked = self.budget.check(usage).map(Checked);
+            Event::Used(UsedTokens { usage, goes_on }) => {
+                let answer = self.budget.check(&usage);
+                self.checked = answer.map(|answer| Checked { answer, goes_on });
                 match self.checked {
                     Some(_) => (None, Some(event)),
                     None => (Some(event), None),
@@ -150,11 +170,12 @@ impl OutputAllowance {
         if let Some(limit) = self.spent {
             return Err(AllowanceEnd::Spent(limit));
         }
-        if let Some(Checked(answer)) = &mut self.checked {
-            let grant = answer.await;
+        if let Some(Checked { answer, goes_on }) = &mut self.checked {
+            let (grant, goes_on) = (answer.await, *goes_on);
             self.checked = None;
             return match grant {
                 Grant::Tokens(_) => Ok(()),
+                Grant::Spent(limit) if goes_on => Err(AllowanceEnd::Spent(limit)),
                 // The turn may have ended with this model request, and then it is complete.
                 Grant::Spent(limit) => {
                     self.spent = Some(limit);

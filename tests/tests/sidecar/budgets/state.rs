@@ -6,75 +6,173 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use fastrand::Rng;
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tests::http::Client;
+use tests::redis::Redis;
 use tests::sidecar::{Sidecar, sidecar_binary};
 use tests::sse::{self, Events};
-use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::fixture::{limits, of_ann, send};
-use crate::stack::{assert_error, chat, content, start, start_with};
+use crate::stack::{assert_error, chat, content, start_with};
 
-/// Moments at which the sidecar is killed, from the first text of a round on.
-const KILLS: u64 = 20;
+/// Number of times that the sidecar is killed.
+const KILLS: u64 = 100;
 
-#[tokio::test]
-async fn sigkill_under_load_forgets_no_token_that_a_client_has_received() {
-    const STREAMS: usize = 8;
-    const BUDGET: &str = "day.output=1000000";
-    let (_model, mut sidecar) = start().await;
-    let script = json!([{"text": "0123456789".repeat(2000), "delta_chars": 20}]);
-    let mut delivered = 0;
-    for round in 0..KILLS {
-        let first_text = Notify::new();
-        let streams = (0..STREAMS).map(|_| received(&sidecar, &script, BUDGET, &first_text));
-        // Spread over the first 400 ms, in no order.
-        let moment = Duration::from_millis(round * 7919 % 400);
-        let killed = async {
-            first_text.notified().await;
-            sleep(moment).await;
-            sidecar.signal(Signal::SIGKILL);
-        };
-        let (received, ()) = tokio::join!(join_all(streams), killed);
-        delivered += received.into_iter().sum::<usize>();
-        sidecar.wait().await;
-        sidecar.restart();
-        sidecar.wait_until_ready().await;
-        let spent = limits(&sidecar, BUDGET).await[0].take();
-        let tokens = spent["spent"].as_u64().expect("a number");
-        assert!(tokens >= (delivered / 4) as u64, "{delivered} {spent}");
-        assert_eq!(spent["reserved"], 0, "{spent}");
-        // At most the slices that were granted ahead are lost for the key.
-        let most = (delivered / 4) as u64 + (round + 1) * STREAMS as u64 * 2 * 256;
-        assert!(tokens <= most, "{delivered} {spent}");
+/// The last kills happen while the budget runs out.
+const LAST_KILLS: u64 = 10;
+
+/// Number of kills with Redis as the store, which `end_to_end` kills too.
+const REDIS_KILLS: u64 = 15;
+
+/// The variable with the seed of the moments; random by default.
+const SEED: &str = "CODEX_EDGE_TEST_SEED";
+
+const STREAMS: usize = 8;
+
+/// Characters of a token, until a turn has taught otherwise. No turn of these tests ends by itself, and teaches.
+const CHARS: u64 = 4;
+
+/// Returns the seed of the variable, or a random one.
+fn seed() -> u64 {
+    match std::env::var(SEED) {
+        Ok(seed) => seed.parse().expect("a number"),
+        Err(_) => fastrand::u64(..1 << 32),
     }
-    let spent = limits(&sidecar, BUDGET).await[0]["spent"].take();
-    let raised = format!("day.output={}", spent.as_u64().expect("a number") + 500);
-    let last = received(&sidecar, &script, &raised, &Notify::new()).await;
-    assert_eq!(last, 500 * 4);
 }
 
-/// Returns the characters of a stream that arrive before it ends or breaks.
-async fn received(sidecar: &Sidecar, script: &Value, budget: &str, first_text: &Notify) -> usize {
-    let mut client = sidecar.connect().await;
-    let request = of_ann(chat(script, &json!({"stream": true})), budget);
-    let Ok(stream) = client.stream(request).await else {
-        return 0;
-    };
-    if stream.status != 200 {
-        return 0;
+#[tokio::test]
+async fn sigkill_at_random_moments_forgets_no_token_and_grants_no_more_than_the_budget() {
+    const TOKENS: u64 = 4000;
+    let seed = seed();
+    let mut rng = Rng::with_seed(seed);
+    // A new sidecar is ready sooner without threads that wait for requests.
+    let (_model, mut sidecar) = start_with(|options| options.env("PROXY_WARM_THREADS", "0")).await;
+    let (mut delivered, mut budget) = (0, "day.output=10000000".to_owned());
+    let mut last = None;
+    for round in 0..KILLS {
+        if round == KILLS - LAST_KILLS {
+            let spent = spent(&sidecar, &budget).await;
+            budget = format!("day.output={}", spent + TOKENS);
+            last = Some(delivered);
+        }
+        delivered += killed_under_load(&mut sidecar, &budget, &mut rng).await;
+        sidecar.restart();
+        sidecar.wait_until_ready().await;
+        let at = format!("{SEED}={seed}, kill {round}");
+        let limit = limits(&sidecar, &budget).await[0].take();
+        let spent = limit["spent"].as_u64().expect("a number");
+        assert!(spent >= delivered / CHARS, "{at}: {delivered} {limit}");
+        assert_eq!(limit["reserved"], 0, "{at}: {limit}");
+        // At most the slices that were granted ahead are lost for the key.
+        let most = delivered / CHARS + (round + 1) * STREAMS as u64 * 2 * 256;
+        assert!(spent <= most, "{at}: {delivered} {limit}");
     }
-    let (mut events, mut characters) = (Events::new(stream), 0);
-    while let Ok(Some(event)) = events.next().await {
-        if event.contains("\"delta\"") {
-            characters += content(&sse::json(&event)).len();
-            first_text.notify_one();
+    delivered += Reading::All.read(&sidecar, &budget).await;
+    let granted = (delivered - last.expect("there were kills")) / CHARS;
+    assert!(granted <= TOKENS * 102 / 100, "{SEED}={seed}: {granted}");
+    let request = of_ann(chat(&script(), &json!({})), &budget);
+    assert_eq!(send(&sidecar, request).await.status, 429, "{SEED}={seed}");
+}
+
+#[tokio::test]
+async fn sigkill_with_redis_as_the_store_grants_no_more_than_the_budget() {
+    const TOKENS: u64 = 20_000;
+    const BUDGET: &str = "day.output=20000";
+    let seed = seed();
+    let mut rng = Rng::with_seed(seed);
+    let redis = Redis::start().await;
+    let (_model, mut sidecar) = start_with(|options| {
+        let options = options.env("PROXY_STATE", &redis.address());
+        options.env("PROXY_CONVERSATION_SECRET", "one for all")
+    })
+    .await;
+    let mut delivered = 0;
+    for round in 0..REDIS_KILLS {
+        delivered += killed_under_load(&mut sidecar, BUDGET, &mut rng).await;
+        sidecar.restart();
+        sidecar.wait_until_ready().await;
+        let limit = limits(&sidecar, BUDGET).await[0].take();
+        // The reservations of the killed process are spent when its lease ends.
+        let counted = limit["spent"].as_u64().zip(limit["reserved"].as_u64());
+        let counted = counted.map(|(spent, reserved)| spent + reserved);
+        let at = format!("{SEED}={seed}, kill {round}");
+        assert!(
+            counted >= Some(delivered / CHARS),
+            "{at}: {delivered} {limit}"
+        );
+    }
+    delivered += Reading::All.read(&sidecar, BUDGET).await;
+    let granted = delivered / CHARS;
+    assert!(granted <= TOKENS * 102 / 100, "{SEED}={seed}: {granted}");
+}
+
+/// Returns the tokens that the key has spent.
+async fn spent(sidecar: &Sidecar, budget: &str) -> u64 {
+    let limit = limits(sidecar, budget).await[0].take();
+    limit["spent"].as_u64().expect("a number")
+}
+
+/// Kills the sidecar at a random moment after the start of some streams, of which some end before: their clients leave.
+/// Returns the characters that the clients have received.
+async fn killed_under_load(sidecar: &mut Sidecar, budget: &str, rng: &mut Rng) -> u64 {
+    let moment = Duration::from_millis(rng.u64(..800));
+    let readings: Vec<_> = (0..STREAMS).map(|_| Reading::random(rng)).collect();
+    let running = &*sidecar;
+    let streams = readings.iter().map(|reading| reading.read(running, budget));
+    let killed = async {
+        sleep(moment).await;
+        running.signal(Signal::SIGKILL);
+    };
+    let (received, ()) = tokio::join!(join_all(streams), killed);
+    sidecar.wait().await;
+    received.into_iter().sum()
+}
+
+/// A text that is longer than a round.
+fn script() -> Value {
+    json!([{"text": "0123456789".repeat(2000), "delta_chars": 20, "delay_ms": 1}])
+}
+
+/// The part of a stream that its client reads before it leaves.
+enum Reading {
+    All,
+    Characters(u64),
+}
+
+impl Reading {
+    fn random(rng: &mut Rng) -> Self {
+        match rng.bool() {
+            true => Self::All,
+            false => Self::Characters(rng.u64(1..2000)),
         }
     }
-    characters
+
+    /// Returns the characters that arrive before the client leaves, or the stream ends or breaks.
+    async fn read(&self, sidecar: &Sidecar, budget: &str) -> u64 {
+        let Ok(mut client) = Client::connect_unix(&sidecar.socket()).await else {
+            return 0;
+        };
+        let request = of_ann(chat(&script(), &json!({"stream": true})), budget);
+        let stream = match client.stream(request).await {
+            Ok(stream) if stream.status == 200 => stream,
+            Ok(_) | Err(_) => return 0,
+        };
+        let (mut events, mut characters) = (Events::new(stream), 0);
+        while let Ok(Some(event)) = events.next().await {
+            if event.contains("\"delta\"") {
+                characters += content(&sse::json(&event)).len() as u64;
+            }
+            if matches!(self, Self::Characters(most) if characters >= *most) {
+                break;
+            }
+        }
+        characters
+    }
 }
 
 #[tokio::test]

@@ -1,13 +1,17 @@
 //! The turns of a key with a budget: their ends, their settlements, and the rejection of later ones.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
+use http::Request;
 use nix::sys::signal::Signal;
-use serde_json::json;
-use tests::http::{get, post, with};
+use serde_json::{Value, json};
+use tests::http::{Body, get, post, with};
 use tests::sse::{self, Events};
+use tokio::time::{sleep, timeout};
 
 use super::fixture::{limits, long_text, of_ann, send};
-use crate::stack::{assert_error, chat, content, start};
+use crate::stack::{SOON, assert_error, chat, content, start};
 
 #[tokio::test]
 async fn stream_ends_at_the_budget_and_the_next_request_is_rejected_also_after_a_restart() {
@@ -185,36 +189,102 @@ async fn operator_sees_the_budgets_of_all_keys() {
     );
 }
 
+/// Tokens of a model request of these agents.
+fn used(input: u64) -> Value {
+    json!({"usage": {"input_tokens": input, "output_tokens": 40}})
+}
+
+/// A request of an agent for `script`.
+fn agent(script: &Value, more: &Value) -> Request<Body> {
+    with(chat(script, more), "x-codex-edge-profile", "agent")
+}
+
 #[tokio::test]
 async fn agent_ends_before_the_model_request_that_its_budget_does_not_cover() {
-    let used = |input: u64| json!({"usage": {"input_tokens": input, "output_tokens": 40}});
-    let call = json!({"call": "exec_command", "arguments": {"cmd": "sleep 2"}});
-    for (budget, requests, delay_ms) in [
-        // Codex reports the tokens after the command. A slow machine sends the next request before the interrupt.
-        ("day.input=600", 1, 3000),
-        ("day=100000", 2, 0),
-        ("day.input=1500", 2, 0),
-    ] {
-        let answer = json!({"text": "done", "delta_chars": 1, "delay_ms": delay_ms});
-        let script = json!([[call, used(900)], [answer, used(900)]]);
-        let (model, sidecar) = start().await;
-        let request = with(chat(&script, &json!({})), "x-codex-edge-profile", "agent");
-        let response = send(&sidecar, of_ann(request, budget)).await;
-        let choice = response.json()["choices"][0].take();
-        let sent = model.requests().len();
-        assert!((requests..=2).contains(&sent), "{budget} {response:?}");
-        // The last request has crossed the limit, but its answer is complete.
-        let reason = if requests == 1 { "length" } else { "stop" };
-        assert_eq!(choice["finish_reason"], reason, "{budget} {response:?}");
-        let is_whole = choice["message"]["content"] == "done";
-        assert_eq!(is_whole, requests == 2, "{budget} {response:?}");
-        let spent = limits(&sidecar, budget).await[0]["spent"].take();
-        let input = 900 * requests as u64;
-        let output = if budget.contains("input") {
-            0
-        } else {
-            40 * requests as u64
+    // Codex runs the second call itself, and is ready for the next model request at once.
+    let calls = [
+        json!({"call": "exec_command", "arguments": {"cmd": "true"}}),
+        json!({"call": "update_plan", "arguments": {"plan": [{"step": "a", "status": "pending"}]}}),
+    ];
+    const CASES: [(&str, u64, usize); 6] = [
+        ("day.input", 600, 1),
+        ("day", 930, 1),
+        ("day.output", 79, 2),
+        ("day.input", 1500, 2),
+        ("day", 2500, 3),
+        ("day.output", 1000, 3),
+    ];
+    let (model, sidecar) = start().await;
+    let all = calls.iter().flat_map(|call| CASES.map(|case| (call, case)));
+    for (call, (limit, tokens, requests)) in all {
+        let script = json!([[call, used(900)], [call, used(900)], [{"text": "done"}, used(900)]]);
+        let key = format!("{limit}-{tokens}-{}", call["call"]);
+        let of_key = |request| {
+            let request = with(request, "x-codex-edge-client", &key);
+            with(request, "x-codex-edge-budget", &format!("{limit}={tokens}"))
         };
-        assert!(spent.as_u64() >= Some(input + output), "{budget}: {spent}");
+        let before = model.requests().len();
+        let response = send(&sidecar, of_key(agent(&script, &json!({})))).await;
+        let document = response.json();
+        let choice = &document["choices"][0];
+        assert_eq!(
+            model.requests().len() - before,
+            requests,
+            "{key} {response:?}"
+        );
+        // The last request may have crossed the limit, but its answer is complete.
+        let (reason, content) = match requests {
+            3 => ("stop", json!("done")),
+            _ => ("length", choice["message"]["content"].clone()),
+        };
+        assert_eq!(choice["finish_reason"], reason, "{key} {response:?}");
+        assert_eq!(choice["message"]["content"], content, "{key} {response:?}");
+        if reason == "length" {
+            assert_eq!(choice["budget"]["limit"], limit, "{key} {response:?}");
+        }
+        let count = requests as u64;
+        assert_eq!(document["usage"]["prompt_tokens"], 900 * count, "{key}");
+        assert_eq!(document["usage"]["completion_tokens"], 40 * count, "{key}");
+        let usage = send(&sidecar, of_key(get("/v1/usage"))).await;
+        let spent = usage.json()["budget"][0]["spent"].take();
+        let expected = match limit {
+            "day.input" => 900 * count,
+            "day.output" => 40 * count,
+            _ => 940 * count,
+        };
+        assert!(spent.as_u64() >= Some(expected), "{key}: {spent}");
+        assert!(spent.as_u64() <= Some(expected + 256), "{key}: {spent}");
     }
+}
+
+#[tokio::test]
+async fn agent_whose_client_leaves_has_spent_what_codex_has_reported() {
+    const BUDGET: &str = "day.input=100000";
+    let run = |command: &str| json!({"call": "exec_command", "arguments": {"cmd": command}});
+    let script = json!([
+        [run("true"), used(9000)],
+        [{"text": "Working."}, run("sleep 60"), used(9000)],
+    ]);
+    let (_model, sidecar) = start().await;
+    let mut client = sidecar.connect().await;
+    let request = of_ann(agent(&script, &json!({"stream": true})), BUDGET);
+    let stream = client.stream(request).await.expect("a response arrives");
+    let mut events = Events::new(stream);
+    while let Some(event) = events.next().await.expect("the stream goes on") {
+        if event.contains("Working.") {
+            break;
+        }
+    }
+    drop((events, client));
+    let settled = async {
+        loop {
+            let limit = limits(&sidecar, BUDGET).await[0].take();
+            if limit["reserved"] == 0 {
+                return limit["spent"].as_u64();
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let spent = timeout(SOON, settled).await.expect("the turn ends");
+    assert!(spent >= Some(9000), "{spent:?}");
 }

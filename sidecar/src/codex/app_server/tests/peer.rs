@@ -27,6 +27,7 @@ pub(super) fn request() -> TurnRequest {
         summary: Summary::None,
         memory: MemoryHold::default(),
         hint: None,
+        token_cap: None,
         digest: ConversationDigest::default(),
     }
 }

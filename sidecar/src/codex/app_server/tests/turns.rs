@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::super::session::*;
 use super::super::wire;
 use super::peer::{KEY, Peer, failed, request};
-use crate::turn::{Event, FinishReason, Outcome, Phase, TurnError, Usage};
+use crate::turn::{Event, FinishReason, Outcome, Phase, TurnError, Usage, UsedTokens};
 
 #[test]
 fn turn_runs_from_thread_start_to_unsubscribe_and_reports_usage() {
@@ -37,7 +37,10 @@ fn turn_runs_from_thread_start_to_unsubscribe_and_reports_usage() {
         text("lo"),
         Event::MessageEnded,
         text("Bye"),
-        Event::Used(usage),
+        Event::Used(UsedTokens {
+            usage,
+            goes_on: false,
+        }),
         Event::Finished(completed),
     ];
     assert_eq!(peer.events, expected);

@@ -11,7 +11,7 @@ use crate::codex::app_server::ids::{CallId, RequestId};
 use crate::codex::app_server::wire::{self, custom, names};
 use crate::turn::{
     AnswerItem, Event, FinishReason, Outcome, Phase, Profile, ReasoningItem, ToolCall, ToolKind,
-    TurnError, Usage,
+    TurnError, Usage, UsedTokens,
 };
 
 impl Thread {
@@ -178,6 +178,11 @@ impl Thread {
             }
             wire::RawItem::FunctionCall(call) => self.on_call(call.into()),
             wire::RawItem::FunctionCallOutput(_) => None,
+            wire::RawItem::CustomToolCall(_) => {
+                self.output.differs = true;
+                self.output.codex_call = true;
+                None
+            }
             wire::RawItem::Reasoning(item) => {
                 let item = ReasoningItem::from(item);
                 self.output.answer.push(AnswerItem::reasoning(&item));
@@ -246,6 +251,7 @@ impl Thread {
         let is_surplus = tools.one_at_a_time && !self.output.tool_calls.is_empty();
         if !is_clients || is_surplus {
             self.output.differs = true;
+            self.output.codex_call |= !is_clients;
             return None;
         }
         self.output.tool_calls.push(CallId(call.call_id.clone()));
@@ -282,12 +288,29 @@ impl Thread {
             return self.finish_early(Outcome::Failed(TurnError::UnexpectedToolCall), now);
         }
         if self.output.tool_calls.is_empty() {
-            return Reaction::event(Event::Heartbeat);
+            return self.on_answered(completed.usage.map(Usage::from));
         }
         // `thread/tokenUsage/updated` does not cover this response yet, so its tokens are added to the earlier ones.
         let before = self.output.usage.unwrap_or_default();
         let usage = completed.usage.map(|tokens| before.plus(tokens.into()));
         self.finish_with_calls(usage, now)
+    }
+
+    /// Handles the end of a response without calls for the client. Codex runs the calls of an agent next, and reports the
+    /// tokens in `thread/tokenUsage/updated` only after them.
+    fn on_answered(&mut self, tokens: Option<Usage>) -> Reaction {
+        self.output.goes_on = std::mem::take(&mut self.output.codex_call);
+        let Some(tokens) = tokens.filter(|_| self.output.goes_on) else {
+            return Reaction::event(Event::Heartbeat);
+        };
+        self.output.uncounted = self.output.uncounted.plus(tokens);
+        let before = self.output.usage.unwrap_or_default();
+        Reaction::event(self.used(before.plus(self.output.uncounted)))
+    }
+
+    fn used(&self, usage: Usage) -> Event {
+        let goes_on = self.output.goes_on;
+        Event::Used(UsedTokens { usage, goes_on })
     }
 
     fn on_reasoning(&mut self, delta: wire::Delta) -> Reaction {
@@ -308,7 +331,9 @@ impl Thread {
         let usage = self.usage_of(updated.token_usage.total.into());
         // After a failure the child reports zeros, which mean an unknown usage.
         self.output.usage = (usage.total_tokens() > 0).then_some(usage);
-        Reaction::event(self.output.usage.map_or(Event::Heartbeat, Event::Used))
+        self.output.uncounted = Usage::default();
+        let used = self.output.usage.map(|usage| self.used(usage));
+        Reaction::event(used.unwrap_or(Event::Heartbeat))
     }
 
     fn on_error(&mut self, notice: &wire::ErrorNotice, now: Instant) -> Reaction {
@@ -324,7 +349,11 @@ impl Thread {
         if notice.will_retry && self.output.text {
             return self.finish_early(Outcome::Failed(TurnError::ProviderFailed), now);
         }
-        Reaction::event(Event::Heartbeat)
+        match notice.will_retry {
+            true => Reaction::event(Event::Heartbeat),
+            // `turn/completed` follows.
+            false => Reaction::none(),
+        }
     }
 
     fn on_completed(

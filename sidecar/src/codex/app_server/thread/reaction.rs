@@ -67,6 +67,12 @@ pub(super) struct TurnOutput {
     /// The model called a tool although the client offered none.
     pub(super) unexpected_call: bool,
     pub(super) usage: Option<Usage>,
+    /// Tokens of responses that `usage` does not cover yet.
+    pub(super) uncounted: Usage,
+    /// The current response has a call of one of Codex's own tools.
+    pub(super) codex_call: bool,
+    /// The last response had one, so that another model request follows.
+    pub(super) goes_on: bool,
     /// The items of the answer, as the thread has them.
     pub(super) answer: Vec<AnswerItem>,
     /// The thread has an item that the client does not, or has it in another form.

@@ -185,6 +185,9 @@ pub(crate) enum RawItem {
     FunctionCall(RawCall),
     /// An output that the sidecar has sent.
     FunctionCallOutput(IgnoredAny),
+    /// A call of one of Codex's own tools that is not a function.
+    #[serde(alias = "local_shell_call", alias = "tool_search_call")]
+    CustomToolCall(IgnoredAny),
     Reasoning(RawReasoning),
     #[serde(other)]
     Other,

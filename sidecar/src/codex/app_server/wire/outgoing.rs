@@ -91,7 +91,7 @@ impl<'a> ThreadStart<'a> {
                 config: plain_config(request),
             },
             Some(workspace) => {
-                let mut config = workspace.settings();
+                let mut config = workspace.settings(request.token_cap.as_ref());
                 if let Some(verbosity) = verbosity {
                     config[VERBOSITY] = verbosity.into();
                 }

@@ -37,6 +37,7 @@ fn request() -> TurnRequest {
         summary: Summary::Auto,
         memory: MemoryHold::default(),
         hint: None,
+        token_cap: None,
         digest: ConversationDigest::default(),
     }
 }

@@ -70,6 +70,7 @@ pub fn parse(
         model,
         memory: MemoryHold::default(),
         hint: None,
+        token_cap: None,
         digest: ConversationDigest::default(),
     }
     .with_hint(body.prompt_cache_key.as_deref());
