@@ -4,20 +4,23 @@ mod archive;
 mod conversation;
 pub mod ledger;
 mod limits;
+mod notes;
 mod reasoning;
 mod redis;
 mod response_record;
 mod responses;
 mod shared;
+mod sqlite;
 mod state;
 mod sync;
 #[cfg(test)]
 mod tests;
 mod usage;
 
-pub use archive::ArchiveError;
+pub use archive::{ArchiveError, ArchiveWriter, ResponseArchive};
 pub use conversation::ConversationNode;
 pub use limits::StoreLimits;
+pub use notes::SessionIds;
 pub use reasoning::{ReasoningCache, ReasoningCollector};
 pub use redis::{RedisAddress, RedisAddressError};
 pub use response_record::ResponseRecord;

@@ -15,6 +15,16 @@ pub enum StatePlace {
     Redis(RedisAddress, Unavailable),
 }
 
+impl StatePlace {
+    /// Returns the file for stored responses, beside that of the ledger, which has a writer of its own.
+    pub fn responses_file(&self) -> Option<PathBuf> {
+        match self {
+            Self::File(path) => Some(path.with_extension("responses.sqlite3")),
+            Self::Memory | Self::Redis(..) => None,
+        }
+    }
+}
+
 /// The treatment of keys with a budget while Redis is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unavailable {
