@@ -14,8 +14,8 @@ use sidecar::keys::{self, KeyCommand};
 use sidecar::process::orphans;
 use sidecar::server::Shutdown;
 use sidecar::server::listener::{Listener, SocketAccess};
-use sidecar::store::{ResponseArchive, SessionIds};
 use sidecar::store::ledger::{Clock, Ledger};
+use sidecar::store::{ResponseArchive, SessionIds};
 use sidecar::telemetry::metrics::Metrics;
 use sidecar::telemetry::otel::{Otel, OtelExport};
 use sidecar::telemetry::rotating_log::RotatingLog;
@@ -233,7 +233,7 @@ async fn serve(
         listener,
         admin_listener,
     } = resources;
-    info!(codex = launch.version(), protocol = launch.protocol().as_str(), model = launch.catalogue().default_id(), listen = ?config.listen, "sidecar started");
+    info!(codex = launch.version(), protocol = launch.protocol().as_str(), model = launch.catalogue().default_id(), listen = ?config.listen, state = ?config.state, responses = ?config.responses_file, "sidecar started");
     let mut tasks = JoinSet::new();
     let backend = Backend::start(
         launch,

@@ -26,5 +26,5 @@ pub use redis::{RedisAddress, RedisAddressError};
 pub use response_record::ResponseRecord;
 pub use responses::{ResponseStore, RunningResponse, StoredResponse};
 pub use shared::{ArchiveWrite, SharedResponses};
-pub use state::{StatePlace, Unavailable};
+pub use state::{StateError, StatePlace, Unavailable, check_file};
 pub use usage::{UsageCount, UsageHour, UsageSums};

@@ -36,14 +36,22 @@ pub(super) fn open(path: &Path, tables: &str) -> Result<Connection, Error> {
     Ok(connection)
 }
 
-/// Checks an existing file without changing it.
+/// Checks an existing file, and leaves no other beside it.
 ///
 /// # Errors
 /// The file cannot be read, or is not one of this version.
 pub(super) fn check(path: &Path) -> Result<(), Error> {
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    check_version(&connection)
+    // Without `immutable`, a reader of a write-ahead log makes files that it does not remove. SQLite, "URI Filenames".
+    let uri = format!("file:{}?immutable=1", escaped(path));
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    check_version(&Connection::open_with_flags(uri, flags)?)
+}
+
+fn escaped(path: &Path) -> String {
+    let path = path.to_string_lossy();
+    path.replace('%', "%25")
+        .replace('?', "%3f")
+        .replace('#', "%23")
 }
 
 fn check_version(connection: &Connection) -> Result<(), Error> {

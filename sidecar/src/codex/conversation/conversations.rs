@@ -88,9 +88,10 @@ impl Conversations {
         Self { kept, ..self }
     }
 
-    /// Takes the session id of the request's conversation from the sidecars of a fleet, if its thread can be rebuilt.
+    /// Takes the session id of the request's conversation from the sidecars of a fleet, if its thread may be rebuilt, also after
+    /// a proof that has not ended.
     pub(in crate::codex) async fn sync(&self, client: &str, request: &TurnRequest) {
-        if !self.kept.is_shared() || !request.has_answer() || !self.are_rebuilt() {
+        if !self.kept.is_shared() || !request.has_answer() || self.has_failed() {
             return;
         }
         if let Some(id) = self.id(client, request)
@@ -168,6 +169,10 @@ impl Conversations {
     /// Whether a sidecar rebuilds the threads that it does not have.
     pub(in crate::codex) fn are_rebuilt(&self) -> bool {
         self.secret.is_some() && matches!(self.lock().template, Template::Proven(..))
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(self.lock().template, Template::Failed)
     }
 
     /// Forgets the session id of a thread of the conversation, so that a rebuilt thread gets the conversation's own id, as on

@@ -14,8 +14,8 @@ use super::prepare::Launch;
 use super::version::Protocol;
 use crate::codex::proto;
 use crate::config::Config;
-use crate::store::SessionIds;
 use crate::process::{OwnedFolder, orphans};
+use crate::store::SessionIds;
 use crate::turn::Profile;
 
 /// The findings of a dry run. Dropping it removes the temporary home.

@@ -22,8 +22,8 @@ use crate::codex::conversation::{ConversationSecret, Conversations};
 use crate::codex::protocol_log::ProtocolLog;
 use crate::codex::{app_server, proto, self_test};
 use crate::config::{Config, Secret};
-use crate::store::SessionIds;
 use crate::process::{ChildRegistry, OwnedFolder, ProcessLimits, Program, orphans};
+use crate::store::SessionIds;
 use crate::turn::{Profile, TurnError};
 
 /// The name of the home in the folder of a child for chats.

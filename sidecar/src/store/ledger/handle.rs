@@ -85,6 +85,11 @@ impl Ledger {
         self.link.as_ref()
     }
 
+    /// Whether the ledger's place was reachable at the last look. A file is, once the sidecar has started.
+    pub fn is_reachable(&self) -> bool {
+        self.link.as_ref().is_none_or(RedisLink::is_up)
+    }
+
     /// Returns the characters per token of each model.
     pub fn ratios(&self) -> &TokenRatios {
         &self.ratios

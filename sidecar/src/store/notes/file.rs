@@ -57,7 +57,9 @@ pub(in crate::store) fn write_note(connection: &Connection, note: &Note) -> Resu
             chars,
             tokens,
         } => connection
-            .prepare_cached("INSERT OR REPLACE INTO ratios (model, chars, tokens) VALUES (?1, ?2, ?3)")?
+            .prepare_cached(
+                "INSERT OR REPLACE INTO ratios (model, chars, tokens) VALUES (?1, ?2, ?3)",
+            )?
             .execute(params![model, chars, tokens])?,
         Note::Session {
             conversation,
