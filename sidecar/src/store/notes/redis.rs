@@ -6,7 +6,7 @@ use super::note::{KnownNotes, Note};
 use crate::store::redis::{LinkError, RedisLink};
 
 /// Session ids that are kept, at about 300 bytes each, of all sidecars together.
-const MAX_SESSIONS: usize = 1 << 16;
+const MAX_SESSIONS: usize = 1 << 14;
 
 const SESSIONS: &str = "codex-edge:sessions";
 const SESSION_TIMES: &str = "codex-edge:sessions:times";

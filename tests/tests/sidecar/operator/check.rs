@@ -531,7 +531,11 @@ async fn places_of_the_state_are_named_with_whether_they_can_be_used() {
         .env("PROXY_RESPONSES_DURABLE", "true")
         .check()
         .await;
-    assert!(durable.out.contains("state.responses.sqlite3, will be created"));
+    assert!(
+        durable
+            .out
+            .contains("state.responses.sqlite3, will be created")
+    );
     let conflict = Installation::new(&codex())
         .env("PROXY_RESPONSES_DURABLE", "true")
         .env("PROXY_STATE", "memory")

@@ -6,7 +6,7 @@ use tests::http::{empty, post};
 use tests::redis::Redis;
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::{Sidecar, SidecarOptions};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::client::{create, delete, id, of_client, ok, play, respond, retrieve, send, sent, text};
 use crate::stack::{SOON, assert_error, start, start_with};
@@ -64,12 +64,8 @@ async fn responses_and_deletions_outlive_sigkill() {
 
 #[tokio::test]
 async fn limits_of_stored_responses_hold_over_a_restart() {
-    let (_model, mut sidecar) = start_with(|options| {
-        options
-            .env(DURABLE, "true")
-            .env("PROXY_RESPONSES_MAX", "2")
-    })
-    .await;
+    let (_model, mut sidecar) =
+        start_with(|options| options.env(DURABLE, "true").env("PROXY_RESPONSES_MAX", "2")).await;
     let mut responses = Vec::new();
     for answer in ["One.", "Two.", "Three."] {
         responses.push(respond(&sidecar, input(answer, &Value::Null)).await);
@@ -125,9 +121,7 @@ async fn cancel_at_another_replica_ends_the_turn() {
     timeout(SOON, shown).await.expect("the replica shows it");
     let foreign = send(&other, cancel("bob")).await;
     assert_error(&foreign, 404, "response_not_found");
-    let asked = Instant::now();
     let cancelled = ok(&send(&other, cancel("ann")).await);
-    assert!(asked.elapsed() < SOON);
     assert_eq!(cancelled["status"], "cancelled", "{cancelled}");
     for sidecar in [&runner, &other] {
         let again = ok(&send(sidecar, cancel("ann")).await);
