@@ -33,8 +33,8 @@ pub(super) async fn check(config: &Config) -> Vec<Diagnostic> {
             }
         },
     };
-    let responses = config.responses_file.as_deref();
-    let responses = responses.map(|path| file("PROXY_RESPONSES_DURABLE", path));
+    let path = config.responses_file.as_deref();
+    let responses = path.map(|path| file("PROXY_RESPONSES_DURABLE", path));
     std::iter::once(ledger).chain(responses).collect()
 }
 

@@ -35,11 +35,11 @@ pub(in crate::store) fn trim_notes(connection: &Connection) -> Result<(), Error>
 /// # Errors
 /// The file cannot be read.
 pub(in crate::store) fn read_notes(connection: &Connection) -> Result<KnownNotes, Error> {
-    let mut ratios = connection.prepare("SELECT model, chars, tokens FROM ratios")?;
-    let ratios = ratios.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    let mut sessions =
+    let mut models = connection.prepare("SELECT model, chars, tokens FROM ratios")?;
+    let ratios = models.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let mut oldest_first =
         connection.prepare("SELECT conversation, session FROM sessions ORDER BY number")?;
-    let sessions = sessions.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let sessions = oldest_first.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(KnownNotes {
         ratios: ratios.collect::<Result<_, _>>()?,
         sessions: sessions.collect::<Result<_, _>>()?,
