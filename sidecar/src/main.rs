@@ -15,6 +15,7 @@ use sidecar::process::orphans;
 use sidecar::server::Shutdown;
 use sidecar::server::listener::{Listener, SocketAccess};
 use sidecar::store::ledger::{Clock, Ledger};
+use sidecar::store::{ResponseArchive, SessionIds};
 use sidecar::telemetry::metrics::Metrics;
 use sidecar::telemetry::otel::{Otel, OtelExport};
 use sidecar::telemetry::rotating_log::RotatingLog;
@@ -162,6 +163,7 @@ struct Resources {
     home: CodexHome,
     usage_log: UsageLog,
     ledger: Ledger,
+    archive: Option<ResponseArchive>,
     launch: Launch,
     metrics: Arc<Metrics>,
     otel: Otel,
@@ -184,12 +186,8 @@ async fn acquire(config: &Config, writers: &mut JoinSet<()>) -> Result<Resources
         error!(%error, "log file open failed");
         UNUSABLE_CONFIGURATION
     })?;
-    let (ledger, writer) = Ledger::open(&config.state, Clock::system()).map_err(|error| {
-        error!(%error, state = ?config.state, "ledger open failed");
-        UNUSABLE_CONFIGURATION
-    })?;
-    writers.spawn_blocking(|| writer.run());
-    let launch = Launch::prepare(config).await.map_err(|error| {
+    let (ledger, sessions, archive) = open_state(config, writers)?;
+    let launch = Launch::prepare(config, sessions).await.map_err(|error| {
         error!(
             error = error_chain(&error),
             "codex launch preparation failed"
@@ -206,6 +204,7 @@ async fn acquire(config: &Config, writers: &mut JoinSet<()>) -> Result<Resources
         home,
         usage_log,
         ledger,
+        archive,
         launch: launch.with_protocol_log(protocol_log),
         metrics,
         otel,
@@ -226,6 +225,7 @@ async fn serve(
         home,
         usage_log,
         ledger,
+        archive,
         launch,
         metrics,
         otel,
@@ -233,7 +233,7 @@ async fn serve(
         listener,
         admin_listener,
     } = resources;
-    info!(codex = launch.version(), protocol = launch.protocol().as_str(), model = launch.catalogue().default_id(), listen = ?config.listen, "sidecar started");
+    info!(codex = launch.version(), protocol = launch.protocol().as_str(), model = launch.catalogue().default_id(), listen = ?config.listen, state = ?config.state, responses = ?config.responses_file, "sidecar started");
     let mut tasks = JoinSet::new();
     let backend = Backend::start(
         launch,
@@ -252,7 +252,7 @@ async fn serve(
         otel,
     };
     let background = shutdown.background.clone();
-    let state = Arc::new(AppState::new(config, backend, background, sinks));
+    let state = Arc::new(AppState::new(config, backend, background, sinks, archive));
     let trim = allocator::trim_when_idle(state.body_memory(), shutdown.drain.clone());
     tasks.spawn(trim);
     if let Some(listener) = admin_listener {
@@ -263,6 +263,29 @@ async fn serve(
     server::serve(listener, state, shutdown, drain).await;
     while tasks.join_next().await.is_some() {}
     export.finish().await;
+}
+
+/// Opens the ledger with its session ids and, if responses outlive the sidecar, their archive. The writers run in `writers`.
+fn open_state(
+    config: &Config,
+    writers: &mut JoinSet<()>,
+) -> Result<(Ledger, SessionIds, Option<ResponseArchive>), ExitCode> {
+    let opened = Ledger::open_with_notes(&config.state, Clock::system());
+    let (ledger, writer, sessions) = opened.map_err(|error| {
+        error!(%error, state = ?config.state, "ledger open failed");
+        UNUSABLE_CONFIGURATION
+    })?;
+    writers.spawn_blocking(|| writer.run());
+    let Some(path) = &config.responses_file else {
+        let archive = ResponseArchive::beside(&ledger, config.responses);
+        return Ok((ledger, sessions, archive));
+    };
+    let (archive, writer) = ResponseArchive::open(path, config.responses).map_err(|error| {
+        error!(%error, path = %path.display(), "response archive open failed");
+        UNUSABLE_CONFIGURATION
+    })?;
+    writers.spawn_blocking(|| writer.run());
+    Ok((ledger, sessions, Some(archive)))
 }
 
 /// Starts the export of traces and metrics, if it is enabled.

@@ -14,6 +14,8 @@ pub(super) struct Banner<'a> {
     /// URL or socket of the sidecar's status page.
     pub(super) status_page: &'a str,
     pub(super) mode: &'a Mode,
+    /// The place of the sidecar's state.
+    pub(super) state: &'a str,
     /// A warning about the login.
     pub(super) warning: Option<String>,
 }
@@ -24,6 +26,7 @@ impl fmt::Display for Banner<'_> {
         writeln!(f, "  base URL  {}", self.base_url)?;
         writeln!(f, "  API key   {}", self.key)?;
         writeln!(f, "  mode      {}", self.mode)?;
+        writeln!(f, "  state     {}", self.state)?;
         writeln!(f, "  status    {}", self.status_page)?;
         if let Some(warning) = &self.warning {
             writeln!(f, "  warning   {warning}")?;

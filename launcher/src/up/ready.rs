@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use serde_json::Value;
+
 /// Read and write timeout of an exchange.
 const EXCHANGE: Duration = Duration::from_secs(2);
 /// Bytes of a response that are read at most; a readiness response has a few hundred.
@@ -18,6 +20,21 @@ pub(super) fn ask(edge: SocketAddr) -> Result<(), String> {
     match status.split(' ').nth(1) {
         Some("200") => Ok(()),
         _ => Err(format!("{status}\n{body}")),
+    }
+}
+
+/// Returns the place of the sidecar's state, as `/healthz` tells it.
+pub(super) fn state(edge: SocketAddr) -> String {
+    let response = get(edge, "/healthz").unwrap_or_default();
+    let (_, body) = response.split_once("\r\n\r\n").unwrap_or_default();
+    let health: Value = serde_json::from_str(body).unwrap_or_default();
+    let state = &health["state"];
+    match (state["kind"].as_str(), state["reachable"].as_bool()) {
+        (Some("memory"), _) => "in memory; a restart forgets it".to_owned(),
+        (Some("sqlite"), _) => "SQLite, in a file".to_owned(),
+        (Some("redis"), Some(true)) => "Redis, which answers".to_owned(),
+        (Some("redis"), _) => "Redis, which does not answer".to_owned(),
+        _ => "unknown".to_owned(),
     }
 }
 

@@ -146,6 +146,7 @@ fn serve(services: &Services<'_>, stack: &mut Stack) -> Result<Reason> {
         status_page: &admin::url(&services.admin_listen),
         key: &services.key,
         mode: &services.mode,
+        state: &ready::state(edge.into()),
         warning: services.login_warning()?,
     };
     // The stack runs on when the reader of stdout is gone.

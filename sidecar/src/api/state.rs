@@ -13,7 +13,7 @@ use super::turn_recorder::UsageSinks;
 use crate::codex::Backend;
 use crate::config::Config;
 use crate::openai::ApiError;
-use crate::store::{ReasoningCache, ResponseStore, SharedResponses};
+use crate::store::{ReasoningCache, ResponseArchive, ResponseStore, SharedResponses};
 use crate::turn::{MemoryBudget, TurnError};
 
 /// The state of one sidecar; requests share it by an `Arc`.
@@ -37,14 +37,15 @@ pub struct AppState {
 
 impl AppState {
     /// Returns the state of a sidecar that runs its turns on `backend`; turns without a client continue in
-    /// `background`.
+    /// `background`. Without an `archive`, responses are in memory alone.
     pub fn new(
         config: Config,
         backend: Backend,
         background: TaskTracker,
         sinks: UsageSinks,
+        archive: Option<ResponseArchive>,
     ) -> Self {
-        let archive = SharedResponses::beside(&sinks.ledger, config.responses, background.clone());
+        let archive = archive.map(|archive| SharedResponses::new(archive, background.clone()));
         Self {
             body_memory: MemoryBudget::new(config.body_memory_bytes),
             responses: Arc::new(ResponseStore::new(config.responses).archived_in(archive)),

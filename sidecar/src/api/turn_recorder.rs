@@ -281,8 +281,8 @@ impl TurnRecorder {
         };
         let info = &self.info;
         if source == TokenSource::Reported {
-            let ratios = self.sinks.ledger.ratios();
-            ratios.learn(&info.effective_model, self.visible_chars, usage);
+            let ledger = &self.sinks.ledger;
+            ledger.learn(&info.effective_model, self.visible_chars, usage);
         }
         match &self.end {
             TurnEnd::Finished(Outcome::Completed {

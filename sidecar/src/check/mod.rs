@@ -7,6 +7,7 @@ mod codex;
 mod report;
 mod resources;
 mod run;
+mod state;
 mod variables;
 
 pub use report::{CheckReport, ChildCommand, Diagnostic, Severity};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::report::{CheckReport, ChildCommand, Diagnostic};
-use super::{codex, resources, variables};
+use super::{codex, resources, state, variables};
 use crate::codex::DryRun;
 use crate::config::{Config, Setting};
 
@@ -12,6 +12,7 @@ use crate::config::{Config, Setting};
 pub async fn run(config: &Config, settings: Vec<Setting>) -> CheckReport {
     let dry_run = DryRun::run(config).await;
     let mut diagnostics = resources::check(config).await;
+    diagnostics.extend(state::check(config).await);
     diagnostics.extend(codex::check(config, dry_run.as_ref()));
     diagnostics.extend(check_environment(config));
     CheckReport {

@@ -169,6 +169,8 @@ impl Backend {
         };
         let is_rebuilt_elsewhere = self.launch.conversations().are_rebuilt();
         if let Some(queued) = self.warm.continue_turn(queued, is_rebuilt_elsewhere) {
+            let conversations = self.launch.conversations();
+            conversations.sync(client, &queued.request).await;
             workers.enqueue(queued).await?;
         }
         Ok(turn)

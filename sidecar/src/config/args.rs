@@ -291,7 +291,7 @@ pub(super) struct ToolTailArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Stored responses")]
 pub(super) struct ResponseArgs {
-    /// Maximum number of stored responses, in memory; 0 stores none. The client that stores the most loses its oldest first.
+    /// Maximum number of stored responses; 0 stores none. The client that stores the most loses its oldest first.
     #[arg(
         long,
         env = "PROXY_RESPONSES_MAX",
@@ -299,7 +299,7 @@ pub(super) struct ResponseArgs {
         default_value_t = 4096
     )]
     pub(super) responses_max: usize,
-    /// Maximum memory of stored responses in MiB, including the conversations that they continue.
+    /// Maximum size of stored responses in MiB, including the conversations that they continue.
     #[arg(
         long,
         env = "PROXY_RESPONSES_MAX_MIB",
@@ -315,6 +315,9 @@ pub(super) struct ResponseArgs {
         default_value = "86400000"
     )]
     pub(super) responses_ttl_ms: Timer,
+    /// Keep stored responses over a restart: in a file beside the one of PROXY_STATE. With Redis they always are.
+    #[arg(long, env = "PROXY_RESPONSES_DURABLE", value_name = "BOOL", default_value = "false", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::Set)]
+    pub(super) responses_durable: bool,
 }
 
 /// Returns the flags as declared. Help shows names and defaults but not the current values, which may be secret.

@@ -38,6 +38,10 @@ impl Command {
             let text = format!("invalid value for '--state <PLACE>' or PROXY_STATE: {error}");
             return Err(args::command().error(ErrorKind::ValueValidation, text));
         }
+        if raw.responses.responses_durable && matches!(raw.records.state, Some(StateArg::Memory)) {
+            let text = "'--responses-durable' or PROXY_RESPONSES_DURABLE needs a PROXY_STATE other than memory";
+            return Err(args::command().error(ErrorKind::ArgumentConflict, text));
+        }
         let otel = raw
             .otel
             .parse()

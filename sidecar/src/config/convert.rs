@@ -39,6 +39,16 @@ impl From<RawArgs> for Config {
             |path: Option<PathBuf>, name| path.unwrap_or_else(|| codex.codex_home.join(name));
         let max_turns = NonZeroUsize::new(turns.sse_max_concurrency);
         let ModelList(overrides) = models.models.unwrap_or_default();
+        let state = match records.state {
+            Some(StateArg::Memory) => StatePlace::Memory,
+            Some(StateArg::File(path)) => StatePlace::File(path),
+            Some(StateArg::Redis(address)) => {
+                StatePlace::Redis(address, records.state_unavailable.into())
+            }
+            None | Some(StateArg::Invalid(_)) => {
+                StatePlace::File(codex.codex_home.join("state.sqlite3"))
+            }
+        };
         Self {
             listen: server.listen,
             admin_listen: records.admin_listen,
@@ -47,16 +57,10 @@ impl From<RawArgs> for Config {
                 max_bytes: NonZeroU64::new(records.token_log_max_mib.saturating_mul(MIB)),
             },
             otel: None,
-            state: match records.state {
-                Some(StateArg::Memory) => StatePlace::Memory,
-                Some(StateArg::File(path)) => StatePlace::File(path),
-                Some(StateArg::Redis(address)) => {
-                    StatePlace::Redis(address, records.state_unavailable.into())
-                }
-                None | Some(StateArg::Invalid(_)) => {
-                    StatePlace::File(codex.codex_home.join("state.sqlite3"))
-                }
-            },
+            responses_file: state
+                .responses_file()
+                .filter(|_| responses.responses_durable),
+            state,
             protocol_log: records
                 .log_proto
                 .then(|| in_home(records.proto_log_path, "codex-proto-events.ndjson")),

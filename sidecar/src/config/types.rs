@@ -62,6 +62,8 @@ pub struct Config {
     pub images: ImageLimits,
     /// Limits on stored responses.
     pub responses: StoreLimits,
+    /// The file of stored responses that outlive the sidecar; `None` keeps them in memory, or in the Redis of `state`.
+    pub responses_file: Option<PathBuf>,
     /// Idle time of a stream after which a keepalive comment is sent; `None` disables keepalives.
     pub keepalive: Option<Duration>,
     /// Longest time that the head of a stream is held for the model's answer; `None` starts streams at once.

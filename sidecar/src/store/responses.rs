@@ -18,7 +18,7 @@ use super::archive::ArchivedResponse;
 use super::conversation::{ByteCounter, ByteReservation, ConversationNode};
 use super::limits::StoreLimits;
 use super::response_record::ResponseRecord;
-use super::shared::{ArchiveWrite, SharedResponses};
+use super::shared::{ArchiveWrite, SharedResponses, TurnTokens};
 use crate::turn::Item;
 
 /// The responses of all clients.
@@ -106,10 +106,7 @@ pub struct StoredResponse {
 #[derive(Debug)]
 struct RunningEntry {
     document: Bytes,
-    /// Fired to cancel the turn.
-    cancelled: CancellationToken,
-    /// Fired when the turn has ended and its response is stored.
-    ended: CancellationToken,
+    turn: TurnTokens,
 }
 
 impl ResponseStore {
@@ -160,35 +157,39 @@ impl ResponseStore {
         self.lock().stored.pop(&key(client, id)).is_some()
     }
 
-    /// Cancels a response in progress, and waits for its end. A response that has ended is left unchanged.
-    pub async fn cancel(&self, client: &str, id: &str) {
-        let ended = {
-            let inner = self.lock();
-            let Some(running) = inner.running.get(&key(client, id)) else {
-                return;
-            };
-            running.cancelled.cancel();
-            running.ended.clone()
+    /// Cancels a response in progress of this process, and waits for its end. Returns false for any other.
+    pub(super) async fn cancel_here(&self, client: &str, id: &str) -> bool {
+        let running = self
+            .lock()
+            .running
+            .get(&key(client, id))
+            .map(|running| running.turn.clone());
+        let Some(turn) = running else {
+            return false;
         };
+        turn.cancelled.cancel();
         // The lock is released here: the turn needs it to store its response.
-        ended.cancelled().await;
+        turn.ended.cancelled().await;
+        true
     }
 
     /// Adds a response in progress of `client`; `document` is its response object until it ends.
     pub fn begin(self: &Arc<Self>, client: &str, id: &str, document: Bytes) -> RunningResponse {
-        let running = RunningEntry {
-            document,
+        let turn = TurnTokens {
             cancelled: CancellationToken::new(),
             ended: CancellationToken::new(),
         };
-        let cancelled = running.cancelled.clone();
+        let running = RunningEntry {
+            document,
+            turn: turn.clone(),
+        };
         let key = key(client, id);
         self.lock().running.insert(key.clone(), running);
         RunningResponse {
             store: Arc::clone(self),
             key,
             is_shared: false,
-            cancelled,
+            turn,
         }
     }
 
@@ -296,19 +297,19 @@ pub struct RunningResponse {
     key: ResponseKey,
     /// Whether the archive has the response while it runs.
     is_shared: bool,
-    cancelled: CancellationToken,
+    turn: TurnTokens,
 }
 
 impl RunningResponse {
     /// Returns the token that fires when the client cancels the response.
     pub fn cancelled(&self) -> &CancellationToken {
-        &self.cancelled
+        &self.turn.cancelled
     }
 
     /// Lets other sidecars answer with `document` until the response ends: its client polls for it.
     pub fn announce(&mut self, document: Bytes) {
         if let Some(shared) = &self.store.shared {
-            shared.begin(&self.key.0, &self.key.1, document);
+            shared.begin(&self.key.0, &self.key.1, document, self.turn.clone());
             self.is_shared = true;
         }
     }
@@ -344,7 +345,7 @@ impl Drop for RunningResponse {
     fn drop(&mut self) {
         // After `store`, if it was called: a request for the id finds the response in one of the two maps at any time.
         if let Some(running) = self.store.lock().running.remove(&self.key) {
-            running.ended.cancel();
+            running.turn.ended.cancel();
         }
         if let Some(shared) = self.store.shared.as_ref().filter(|_| self.is_shared) {
             shared.end(&self.key.0, &self.key.1);

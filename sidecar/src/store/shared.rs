@@ -5,17 +5,31 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::archive::{ArchiveError, ArchiveKey, NewResponse, ResponseArchive};
-use super::ledger::Ledger;
-use super::limits::StoreLimits;
+use super::archive::{ArchiveError, ArchiveKey, Archived, NewResponse, ResponseArchive};
 use super::response_record::ResponseRecord;
 use crate::error_chain;
 
 /// Longest wait for a write to the archive before the end of a response is sent.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time between two looks for a cancel of another sidecar, for each response that is in progress in the background.
+const CANCEL_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Time between two looks for the end of a response that another sidecar cancels.
+const END_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The tokens of a response in progress.
+#[derive(Debug, Clone)]
+pub(super) struct TurnTokens {
+    /// Fired to cancel the turn.
+    pub(super) cancelled: CancellationToken,
+    /// Fired when the turn has ended and its response is stored.
+    pub(super) ended: CancellationToken,
+}
 
 /// The archive as the responses of this process use it.
 #[derive(Debug, Clone)]
@@ -39,13 +53,12 @@ impl ArchiveWrite {
 }
 
 impl SharedResponses {
-    /// Returns the archive beside `ledger`; `None` for a ledger without one. Writes run in `tasks`.
-    pub fn beside(ledger: &Ledger, limits: StoreLimits, tasks: TaskTracker) -> Option<Self> {
-        let link = ledger.link()?.clone();
-        Some(Self {
-            archive: Arc::new(ResponseArchive::new(link, limits)),
+    /// Returns the archive for the responses of this process. Writes run in `tasks`.
+    pub fn new(archive: ResponseArchive, tasks: TaskTracker) -> Self {
+        Self {
+            archive: Arc::new(archive),
             tasks,
-        })
+        }
     }
 
     pub(super) fn put(&self, client: &str, id: &str, record: &ResponseRecord) -> ArchiveWrite {
@@ -61,18 +74,40 @@ impl SharedResponses {
         let (archive, client, id) = self.named(client, id);
         self.tasks.spawn(async move {
             let (client, id) = (&client, &id);
-            log(archive.put(ArchiveKey { client, id }, &response).await);
+            log(archive.put(ArchiveKey { client, id }, response).await);
             written.send(()).ok(); // The client has left.
         });
         ArchiveWrite(Some(write))
     }
 
-    pub(super) fn begin(&self, client: &str, id: &str, document: Bytes) {
+    /// Adds a response in progress, and looks for a cancel of another sidecar until the response ends.
+    pub(super) fn begin(&self, client: &str, id: &str, document: Bytes, turn: TurnTokens) {
         let (archive, client, id) = self.named(client, id);
         self.tasks.spawn(async move {
             let (client, id) = (&client, &id);
-            log(archive.begin(ArchiveKey { client, id }, &document).await);
+            let key = ArchiveKey { client, id };
+            log(archive.begin(key, &document).await);
+            while timeout(CANCEL_INTERVAL, turn.ended.cancelled())
+                .await
+                .is_err()
+            {
+                // An archive that is away may answer the next time.
+                if archive.is_cancelled(key).await.unwrap_or(false) {
+                    turn.cancelled.cancel();
+                    break;
+                }
+            }
         });
+    }
+
+    /// Asks the sidecar that runs a response to cancel it, and waits until the response has ended.
+    pub(super) async fn cancel(&self, client: &str, id: &str) -> Result<(), ArchiveError> {
+        let key = ArchiveKey { client, id };
+        self.archive.cancel(key).await?;
+        while let Archived::Running(_) = self.archive.get(key).await? {
+            sleep(END_INTERVAL).await;
+        }
+        Ok(())
     }
 
     pub(super) fn end(&self, client: &str, id: &str) {

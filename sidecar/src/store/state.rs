@@ -1,8 +1,9 @@
 //! The place of the sidecar's state.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::redis::RedisAddress;
+use super::redis::{RedisAddress, probe};
+use super::sqlite;
 
 /// The place of the ledger, and of the other state that outlives a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,59 @@ pub enum StatePlace {
     File(PathBuf),
     /// Redis or Valkey, which several sidecars share.
     Redis(RedisAddress, Unavailable),
+}
+
+/// A place that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The file cannot be opened.
+    #[error(transparent)]
+    File(#[from] rusqlite::Error),
+    /// Redis does not answer.
+    #[error(transparent)]
+    Redis(#[from] redis::RedisError),
+}
+
+/// Checks whether a file of the state can be opened, if there is one.
+///
+/// # Errors
+/// It is not a file of this version.
+pub fn check_file(path: &Path) -> Result<(), StateError> {
+    match path.exists() {
+        true => Ok(sqlite::check(path)?),
+        false => Ok(()),
+    }
+}
+
+impl StatePlace {
+    /// Returns the name of the kind of place.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::File(_) => "sqlite",
+            Self::Redis(..) => "redis",
+        }
+    }
+
+    /// Checks whether an existing file can be opened, or Redis answers. A file that is missing is made at the start.
+    ///
+    /// # Errors
+    /// The file is not one of this version, or Redis does not answer within seconds.
+    pub async fn check(&self) -> Result<(), StateError> {
+        match self {
+            Self::Memory => Ok(()),
+            Self::File(path) => check_file(path),
+            Self::Redis(address, _) => Ok(probe(address).await?),
+        }
+    }
+
+    /// Returns the file for stored responses, beside that of the ledger, which has a writer of its own.
+    pub fn responses_file(&self) -> Option<PathBuf> {
+        match self {
+            Self::File(path) => Some(path.with_extension("responses.sqlite3")),
+            Self::Memory | Self::Redis(..) => None,
+        }
+    }
 }
 
 /// The treatment of keys with a budget while Redis is away.

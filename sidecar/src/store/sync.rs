@@ -9,8 +9,8 @@ use super::responses::ResponseStore;
 const MAX_ID_BYTES: usize = 128;
 
 impl ResponseStore {
-    /// Whether other processes share the responses.
-    pub fn is_shared(&self) -> bool {
+    /// Whether an archive may have responses that this process has not.
+    pub fn is_archived(&self) -> bool {
         self.shared.is_some()
     }
 
@@ -41,6 +41,19 @@ impl ResponseStore {
             }
             Archived::Running(document) => Ok(Some(document)),
             Archived::Missing => Ok(None),
+        }
+    }
+
+    /// Cancels a response in progress, also one of another sidecar, and waits for its end. A response that has ended is left
+    /// unchanged.
+    ///
+    /// # Errors
+    /// The archive does not answer.
+    pub async fn cancel(&self, client: &str, id: &str) -> Result<(), ArchiveError> {
+        let is_here = self.cancel_here(client, id).await || self.stored(client, id).is_some();
+        match self.shared.as_ref().filter(|_| is_id(id)) {
+            Some(shared) if !is_here => shared.cancel(client, id).await,
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -122,7 +122,8 @@ async fn a_running_response_is_found_and_can_be_cancelled() {
         cancelled.cancelled().await;
         drop(running);
     };
-    tokio::join!(store.cancel("a", "one"), turn);
+    let (cancelled, ()) = tokio::join!(store.cancel("a", "one"), turn);
+    cancelled.unwrap();
     assert!(!has(&store, "one"));
 }
 

@@ -18,6 +18,10 @@ pub(in crate::api) fn health(state: &AppState) -> Response<BoxedBody> {
             "state": state.backend.readiness().as_str(),
             "login": state.backend.login().kind(),
         },
+        "state": {
+            "kind": state.config.state.kind(),
+            "reachable": state.sinks.ledger.is_reachable(),
+        },
     });
     json(StatusCode::OK, health.to_string())
 }

@@ -179,8 +179,10 @@ pub(in crate::api) async fn cancel(
     id: &str,
 ) -> Result<Response<BoxedBody>, ApiError> {
     let ClientResponses { store, client } = stored_by(state, context);
-    // After the timeout the document still says `in_progress`, which is true; so does that of a turn of another sidecar.
-    timeout(CANCEL_TIMEOUT, store.cancel(client, id)).await.ok();
+    // After the timeout the document still says `in_progress`, which is true.
+    if let Ok(cancelled) = timeout(CANCEL_TIMEOUT, store.cancel(client, id)).await {
+        cancelled?;
+    }
     let running_elsewhere = store.sync(client, id).await?;
     let document = running_elsewhere
         .or_else(|| store.document(client, id))

@@ -6,7 +6,7 @@ use crate::api::request::RequestContext;
 use crate::api::state::AppState;
 use crate::openai::{ApiError, responses};
 
-/// Does nothing for a sidecar that shares no responses.
+/// Does nothing for a sidecar without an archive.
 ///
 /// # Errors
 /// 503 when the archive does not answer.
@@ -16,7 +16,7 @@ pub(super) async fn sync_references(
     body: &RequestBody,
 ) -> Result<(), ApiError> {
     let (store, client) = (&state.responses, context.client());
-    if !store.is_shared() {
+    if !store.is_archived() {
         return Ok(());
     }
     let bytes = body.bytes();

@@ -11,6 +11,7 @@ use super::proof::ProofError;
 use super::secret::ConversationSecret;
 use super::template::RolloutTemplate;
 use crate::error_chain;
+use crate::store::SessionIds;
 use crate::turn::{Profile, TurnRequest};
 
 /// Characters of a prompt below which the provider caches nothing: 1,024 tokens of four characters. OpenAI API, "Prompt
@@ -28,6 +29,8 @@ const MAX_REJECTED: u32 = 3;
 pub(in crate::codex) struct Conversations {
     /// `None` turns the rebuilding of threads off.
     secret: Option<ConversationSecret>,
+    /// The session ids that outlive the process.
+    kept: SessionIds,
     state: Mutex<State>,
 }
 
@@ -65,12 +68,36 @@ impl Conversations {
     pub(in crate::codex) fn new(secret: Option<ConversationSecret>) -> Self {
         Self {
             secret,
+            kept: SessionIds::default(),
             state: Mutex::new(State {
                 template: Template::Unproven,
                 sessions: LruCache::new(REMEMBERED),
                 rejected: 0,
                 counts: RebuiltCounts::default(),
             }),
+        }
+    }
+
+    /// Takes the session ids of earlier processes, and keeps those of this one.
+    #[must_use]
+    pub(in crate::codex) fn kept_in(self, mut kept: SessionIds) -> Self {
+        for (id, session) in kept.take_known() {
+            let id = ConversationId::from_bytes(id);
+            self.lock().sessions.put(id, SessionId(session));
+        }
+        Self { kept, ..self }
+    }
+
+    /// Takes the session id of the request's conversation from the sidecars of a fleet, if its thread may be rebuilt, also after
+    /// a proof that has not ended.
+    pub(in crate::codex) async fn sync(&self, client: &str, request: &TurnRequest) {
+        if !self.kept.is_shared() || !request.has_answer() || self.has_failed() {
+            return;
+        }
+        if let Some(id) = self.id(client, request)
+            && let Some(session) = self.kept.shared(id.bytes()).await
+        {
+            self.lock().sessions.put(id, SessionId(session));
         }
     }
 
@@ -144,13 +171,21 @@ impl Conversations {
         self.secret.is_some() && matches!(self.lock().template, Template::Proven(..))
     }
 
-    /// Forgets the session id of a thread of the conversation, so that a rebuilt thread gets the conversation's own id.
+    fn has_failed(&self) -> bool {
+        matches!(self.lock().template, Template::Failed)
+    }
+
+    /// Forgets the session id of a thread of the conversation, so that a rebuilt thread gets the conversation's own id, as on
+    /// another sidecar. Those of a fleet share the session id.
     pub(in crate::codex) fn forget(&self, id: ConversationId) {
-        self.lock().sessions.pop(&id);
+        if !self.kept.is_shared() && self.lock().sessions.pop(&id).is_some() {
+            self.kept.forget(id.bytes());
+        }
     }
 
     /// Remembers the session id of a new thread of the conversation.
     pub(in crate::codex) fn remember(&self, id: ConversationId, session: SessionId) {
+        self.kept.keep(id.bytes(), session.0.clone());
         self.lock().sessions.put(id, session);
     }
 

@@ -48,6 +48,16 @@ impl ConversationId {
         Self(hash.finish())
     }
 
+    /// Returns the id of these bytes.
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the bytes of the id.
+    pub(super) fn bytes(self) -> [u8; 16] {
+        self.0
+    }
+
     /// Returns a random id.
     pub(super) fn random() -> Self {
         let mut bytes = [0; 16];

@@ -15,6 +15,7 @@ use super::version::Protocol;
 use crate::codex::proto;
 use crate::config::Config;
 use crate::process::{OwnedFolder, orphans};
+use crate::store::SessionIds;
 use crate::turn::Profile;
 
 /// The findings of a dry run. Dropping it removes the temporary home.
@@ -52,7 +53,7 @@ impl DryRun {
             workdir: config.workdir.clone().filter(|folder| folder.is_dir()),
             ..config.clone()
         };
-        let launch = Launch::prepare(&config).await?;
+        let launch = Launch::prepare(&config, SessionIds::default()).await?;
         let login = launch.login_status().await;
         Ok(Self {
             launch,

@@ -23,6 +23,7 @@ use crate::codex::protocol_log::ProtocolLog;
 use crate::codex::{app_server, proto, self_test};
 use crate::config::{Config, Secret};
 use crate::process::{ChildRegistry, OwnedFolder, ProcessLimits, Program, orphans};
+use crate::store::SessionIds;
 use crate::turn::{Profile, TurnError};
 
 /// The name of the home in the folder of a child for chats.
@@ -63,11 +64,11 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Checks the binary and creates the files that children need.
+    /// Checks the binary and creates the files that children need. The `sessions` are those of earlier processes.
     ///
     /// # Errors
     /// The binary, a folder or a file of the operator cannot be used.
-    pub async fn prepare(config: &Config) -> Result<Self, LaunchError> {
+    pub async fn prepare(config: &Config, sessions: SessionIds) -> Result<Self, LaunchError> {
         let home = create_private_dir(&config.codex_home)?;
         Login::check_file(&home)?;
         // The operator's files come before the binary: an invalid config.toml makes every probe fail, with a worse
@@ -135,7 +136,7 @@ impl Launch {
             private,
             registry: ChildRegistry::default(),
             protocol_log: ProtocolLog::default(),
-            conversations: Arc::new(Conversations::new(secret)),
+            conversations: Arc::new(Conversations::new(secret).kept_in(sessions)),
         };
         let contents = HomeContents::read(&launch.home);
         let child_mib = config.limits.child_bytes.map(|bytes| bytes.get() >> 20);

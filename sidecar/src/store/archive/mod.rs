@@ -1,11 +1,15 @@
-//! The archive of stored responses, which outlives a sidecar and is shared by those of a fleet.
+//! The archive of stored responses, which outlives a sidecar: in Redis, which the sidecars of a fleet share, or in a file.
 //! `ResponseStore` is a cache in front of it.
 
+mod any;
+mod file;
 mod record;
 mod redis;
 #[cfg(test)]
 mod tests;
+mod writer;
 
+pub use any::ResponseArchive;
 pub use record::ArchiveError;
 pub(super) use record::{ArchiveKey, Archived, ArchivedResponse, NewResponse};
-pub(super) use redis::ResponseArchive;
+pub use writer::ArchiveWriter;

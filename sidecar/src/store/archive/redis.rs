@@ -17,14 +17,14 @@ const RUNNING: Duration = Duration::from_secs(24 * 3600);
 
 /// The archive.
 #[derive(Debug)]
-pub(in crate::store) struct ResponseArchive {
+pub(super) struct RedisArchive {
     link: RedisLink,
     limits: StoreLimits,
     script: Script,
 }
 
-impl ResponseArchive {
-    pub(in crate::store) fn new(link: RedisLink, limits: StoreLimits) -> Self {
+impl RedisArchive {
+    pub(super) fn new(link: RedisLink, limits: StoreLimits) -> Self {
         Self {
             link,
             limits,
@@ -36,7 +36,7 @@ impl ResponseArchive {
     ///
     /// # Errors
     /// The archive does not answer.
-    pub(in crate::store) async fn put(
+    pub(super) async fn put(
         &self,
         key: ArchiveKey<'_>,
         response: &NewResponse,
@@ -57,7 +57,7 @@ impl ResponseArchive {
     ///
     /// # Errors
     /// The archive does not answer.
-    pub(in crate::store) async fn begin(
+    pub(super) async fn begin(
         &self,
         key: ArchiveKey<'_>,
         document: &[u8],
@@ -73,18 +73,31 @@ impl ResponseArchive {
     ///
     /// # Errors
     /// The archive does not answer.
-    pub(in crate::store) async fn end(&self, key: ArchiveKey<'_>) -> Result<(), ArchiveError> {
+    pub(super) async fn end(&self, key: ArchiveKey<'_>) -> Result<(), ArchiveError> {
         self.invoke(&self.call("end", key)).await
+    }
+
+    /// Asks the sidecar that runs the response to cancel it.
+    ///
+    /// # Errors
+    /// The archive does not answer.
+    pub(super) async fn cancel(&self, key: ArchiveKey<'_>) -> Result<(), ArchiveError> {
+        self.invoke(&self.call("cancel", key)).await
+    }
+
+    /// Whether a sidecar has asked to cancel the response.
+    ///
+    /// # Errors
+    /// The archive does not answer.
+    pub(super) async fn is_cancelled(&self, key: ArchiveKey<'_>) -> Result<bool, ArchiveError> {
+        self.invoke(&self.call("is_cancelled", key)).await
     }
 
     /// Returns a response with its conversation.
     ///
     /// # Errors
     /// The archive does not answer.
-    pub(in crate::store) async fn get(
-        &self,
-        key: ArchiveKey<'_>,
-    ) -> Result<Archived, ArchiveError> {
+    pub(super) async fn get(&self, key: ArchiveKey<'_>) -> Result<Archived, ArchiveError> {
         let mut call = self.call("get", key);
         call.arg(self.ttl_ms());
         let fields: Vec<Value> = self.invoke(&call).await?;
@@ -95,7 +108,7 @@ impl ResponseArchive {
     ///
     /// # Errors
     /// The archive does not answer.
-    pub(in crate::store) async fn has(&self, key: ArchiveKey<'_>) -> Result<bool, ArchiveError> {
+    pub(super) async fn has(&self, key: ArchiveKey<'_>) -> Result<bool, ArchiveError> {
         self.invoke(&self.call("exists", key)).await
     }
 
@@ -103,7 +116,7 @@ impl ResponseArchive {
     ///
     /// # Errors
     /// The archive does not answer.
-    pub(in crate::store) async fn delete(&self, key: ArchiveKey<'_>) -> Result<bool, ArchiveError> {
+    pub(super) async fn delete(&self, key: ArchiveKey<'_>) -> Result<bool, ArchiveError> {
         let answer: u8 = self.invoke(&self.call("delete", key)).await?;
         Ok(answer == 1)
     }

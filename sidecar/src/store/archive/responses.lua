@@ -6,7 +6,7 @@
 -- ARGV     operation, client, id; then those of the operation
 --
 -- PREFIX:response:CLIENT:ID   hash: document (absent once deleted), items, input, continuable, previous, children, created;
---                             while the response is in progress: document and owner
+--                             while the response is in progress: document and owner, and cancelled once a client asks
 -- PREFIX:bytes                hash: client -> bytes
 -- PREFIX:sizes                hash: CLIENT ID -> bytes
 -- PREFIX:expiry               zset of CLIENT ID by the end of the last conversation that continues from it
@@ -186,6 +186,13 @@ elseif operation == 'end' then
         redis.call('DEL', key_of(client, id))
     end
     return 1
+elseif operation == 'cancel' then
+    if redis.call('HEXISTS', key_of(client, id), 'owner') == 1 then
+        redis.call('HSET', key_of(client, id), 'cancelled', 1)
+    end
+    return 1
+elseif operation == 'is_cancelled' then
+    return redis.call('HEXISTS', key_of(client, id), 'cancelled')
 elseif operation == 'get' then
     return get(tonumber(ARGV[4]))
 elseif operation == 'exists' then

@@ -1,16 +1,18 @@
-//! The archive in a real Redis, as two sidecars use it.
+//! The archive in a real Redis and in a file, as two sidecars use it.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
 use crate::store::ledger::{Clock, Ledger};
 use crate::store::redis::RedisServer;
 use crate::store::{
-    ResponseRecord, ResponseStore, SharedResponses, StatePlace, StoreLimits, Unavailable,
+    ResponseArchive, ResponseRecord, ResponseStore, SharedResponses, StatePlace, StoreLimits,
+    Unavailable,
 };
 use crate::turn::{Content, Detail, Image, Item, Message, Phase, ReasoningItem, Role};
 use crate::turn::{ToolCall, ToolKind, ToolOutput};
@@ -21,24 +23,81 @@ const LIMITS: StoreLimits = StoreLimits {
     age: Some(Duration::from_secs(3600)),
 };
 
+/// The place of an archive.
+enum Place {
+    Redis(RedisServer),
+    File(TempDir),
+}
+
+impl Place {
+    /// Returns an empty place of each kind.
+    fn of_each_kind() -> [Self; 2] {
+        [
+            Self::Redis(RedisServer::start()),
+            Self::File(tempfile::tempdir().unwrap()),
+        ]
+    }
+
+    /// Returns the names of the entries that are left.
+    fn left(&self) -> Vec<String> {
+        match self {
+            Self::Redis(server) => redis::cmd("KEYS")
+                .arg("codex-edge:responses*")
+                .query(&mut server.connection())
+                .unwrap(),
+            Self::File(folder) => {
+                let file = rusqlite::Connection::open(folder.path().join(FILE)).unwrap();
+                let mut query = file
+                    .prepare("SELECT id FROM responses UNION SELECT client FROM clients")
+                    .unwrap();
+                let names = query.query_map([], |row| row.get(0)).unwrap();
+                names.collect::<Result<_, _>>().unwrap()
+            }
+        }
+    }
+
+    /// Ends the sidecars that run a turn, as far as others can tell.
+    fn end_owners(&self) {
+        match self {
+            Self::Redis(server) => server.end_leases(),
+            Self::File(folder) => {
+                let file = rusqlite::Connection::open(folder.path().join(FILE)).unwrap();
+                // A process that started before the system did.
+                let gone = "UPDATE running SET owner = '1-0-' || substr(owner, -16)";
+                assert_ne!(file.execute(gone, []).unwrap(), 0);
+            }
+        }
+    }
+}
+
+/// The name of the archive's file.
+const FILE: &str = "responses.sqlite3";
+
 /// A store with its archive.
 struct Stand {
     store: Arc<ResponseStore>,
-    /// Ends the connection.
-    _ledger: Ledger,
+    /// Ends the connection to Redis.
+    _ledger: Option<Ledger>,
 }
 
 impl Stand {
-    async fn open(server: &RedisServer, limits: StoreLimits) -> Self {
-        let place = StatePlace::Redis(server.address(), Unavailable::Reject);
-        let (ledger, writer) = Ledger::open(&place, Clock::system()).unwrap();
-        tokio::task::spawn_blocking(|| writer.run());
-        while ledger.status("x", "day=1".parse().unwrap()).await.is_none() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        let shared = SharedResponses::beside(&ledger, limits, TaskTracker::new());
+    async fn open(place: &Place, limits: StoreLimits) -> Self {
+        let (archive, ledger) = match place {
+            Place::Redis(server) => {
+                let ledger = ledger(server).await;
+                let archive = ResponseArchive::beside(&ledger, limits).unwrap();
+                (archive, Some(ledger))
+            }
+            Place::File(folder) => {
+                let path = folder.path().join(FILE);
+                let (archive, writer) = ResponseArchive::open(&path, limits).unwrap();
+                tokio::task::spawn_blocking(|| writer.run());
+                (archive, None)
+            }
+        };
+        let shared = SharedResponses::new(archive, TaskTracker::new());
         Self {
-            store: Arc::new(ResponseStore::new(limits).archived_in(shared)),
+            store: Arc::new(ResponseStore::new(limits).archived_in(Some(shared))),
             _ledger: ledger,
         }
     }
@@ -74,6 +133,17 @@ impl Stand {
     async fn has(&self, client: &str, id: &str) -> bool {
         self.conversation(client, id).await.is_some()
     }
+}
+
+/// Returns a ledger that is connected.
+async fn ledger(server: &RedisServer) -> Ledger {
+    let place = StatePlace::Redis(server.address(), Unavailable::Reject);
+    let (ledger, writer) = Ledger::open(&place, Clock::system()).unwrap();
+    tokio::task::spawn_blocking(|| writer.run());
+    while ledger.status("x", "day=1".parse().unwrap()).await.is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    ledger
 }
 
 fn text(text: &str) -> Item {
@@ -120,10 +190,15 @@ fn all_kinds() -> Vec<Item> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn response_is_created_on_one_sidecar_continued_on_another_and_deleted_for_both() {
-    let server = RedisServer::start();
+    for place in Place::of_each_kind() {
+        continued_and_deleted_for_both(&place).await;
+    }
+}
+
+async fn continued_and_deleted_for_both(place: &Place) {
     let (one, other) = (
-        Stand::open(&server, LIMITS).await,
-        Stand::open(&server, LIMITS).await,
+        Stand::open(place, LIMITS).await,
+        Stand::open(place, LIMITS).await,
     );
     one.add("ann", "resp_1", None, all_kinds()).await;
     other
@@ -153,18 +228,13 @@ async fn response_is_created_on_one_sidecar_continued_on_another_and_deleted_for
         );
     }
     // A third sidecar finds the conversation without the deleted response.
-    let third = Stand::open(&server, LIMITS).await;
+    let third = Stand::open(place, LIMITS).await;
     assert_eq!(third.conversation("ann", "resp_3").await, Some(whole));
     for id in ["resp_1", "resp_3"] {
         assert_eq!(third.store.delete("ann", id).await.ok(), Some(true));
     }
-    let mut connection = server.connection();
-    let left: Vec<String> = redis::cmd("KEYS")
-        .arg("codex-edge:responses*")
-        .query(&mut connection)
-        .unwrap();
     assert_eq!(
-        left,
+        place.left(),
         Vec::<String>::new(),
         "the last response frees the items of all"
     );
@@ -172,14 +242,19 @@ async fn response_is_created_on_one_sidecar_continued_on_another_and_deleted_for
 
 #[tokio::test(flavor = "multi_thread")]
 async fn client_that_keeps_most_loses_its_least_recently_used_responses() {
-    let server = RedisServer::start();
+    for place in Place::of_each_kind() {
+        loses_the_least_recently_used(&place).await;
+    }
+}
+
+async fn loses_the_least_recently_used(place: &Place) {
     let limits = StoreLimits {
         responses: NonZeroUsize::new(4),
         ..LIMITS
     };
     let (one, other) = (
-        Stand::open(&server, limits).await,
-        Stand::open(&server, limits).await,
+        Stand::open(place, limits).await,
+        Stand::open(place, limits).await,
     );
     one.add("bob", "resp_b", None, vec![text("b")]).await;
     for id in ["resp_1", "resp_2", "resp_3"] {
@@ -204,7 +279,7 @@ async fn client_that_keeps_most_loses_its_least_recently_used_responses() {
         bytes: 5000,
         ..LIMITS
     };
-    let third = Stand::open(&server, large).await;
+    let third = Stand::open(place, large).await;
     third
         .add("ann", "resp_5", None, vec![text(&"x".repeat(3000))])
         .await;
@@ -218,18 +293,23 @@ async fn client_that_keeps_most_loses_its_least_recently_used_responses() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn expired_response_is_gone_and_the_conversation_that_continues_it_is_not() {
-    let server = RedisServer::start();
+    for place in Place::of_each_kind() {
+        expires_alone(&place).await;
+    }
+}
+
+async fn expires_alone(place: &Place) {
     let limits = StoreLimits {
         age: Some(Duration::from_millis(400)),
         ..LIMITS
     };
-    let stand = Stand::open(&server, limits).await;
+    let stand = Stand::open(place, limits).await;
     stand.add("ann", "resp_1", None, vec![text("one")]).await;
     tokio::time::sleep(Duration::from_millis(250)).await;
     stand
         .add("ann", "resp_2", Some("resp_1"), vec![text("two")])
         .await;
-    let other = Stand::open(&server, limits).await;
+    let other = Stand::open(place, limits).await;
     while other.has("ann", "resp_1").await {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -240,10 +320,15 @@ async fn expired_response_is_gone_and_the_conversation_that_continues_it_is_not(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn response_in_progress_is_shown_by_every_sidecar_until_it_ends_or_its_sidecar_does() {
-    let server = RedisServer::start();
+    for place in Place::of_each_kind() {
+        is_shown_until_its_end(&place).await;
+    }
+}
+
+async fn is_shown_until_its_end(place: &Place) {
     let (one, other) = (
-        Stand::open(&server, LIMITS).await,
-        Stand::open(&server, LIMITS).await,
+        Stand::open(place, LIMITS).await,
+        Stand::open(place, LIMITS).await,
     );
     let in_progress = Bytes::from_static(b"in progress");
     let is_shown = async |id: &str| {
@@ -280,19 +365,21 @@ async fn response_in_progress_is_shown_by_every_sidecar_until_it_ends_or_its_sid
     }
     let _lost = begin("resp_3");
     is_shown("resp_3").await;
-    server.end_leases();
+    place.end_owners();
     assert_eq!(other.store.sync("ann", "resp_3").await.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn responses_of_this_process_are_served_while_the_archive_is_away() {
-    let mut server = RedisServer::start();
+    let mut place = Place::Redis(RedisServer::start());
     let (one, other) = (
-        Stand::open(&server, LIMITS).await,
-        Stand::open(&server, LIMITS).await,
+        Stand::open(&place, LIMITS).await,
+        Stand::open(&place, LIMITS).await,
     );
     one.add("ann", "resp_1", None, vec![text("one")]).await;
-    server.kill();
+    if let Place::Redis(server) = &mut place {
+        server.kill();
+    }
     assert!(one.has("ann", "resp_1").await);
     assert!(
         other.store.sync("ann", "resp_1").await.is_err(),
@@ -300,4 +387,47 @@ async fn responses_of_this_process_are_served_while_the_archive_is_away() {
     );
     assert!(one.store.delete("ann", "resp_1").await.is_err());
     assert!(one.has("ann", "resp_1").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancel_reaches_the_sidecar_that_runs_the_turn() {
+    for place in Place::of_each_kind() {
+        let (one, other) = (
+            Stand::open(&place, LIMITS).await,
+            Stand::open(&place, LIMITS).await,
+        );
+        let mut running = one.store.begin("ann", "resp_1", Bytes::new());
+        running.announce(Bytes::from_static(b"in progress"));
+        while other.store.sync("ann", "resp_1").await.unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        other.store.cancel("bob", "resp_1").await.unwrap();
+        let cancelled = running.cancelled().clone();
+        assert!(!cancelled.is_cancelled(), "a client cancels only its own");
+        let turn = async move {
+            cancelled.cancelled().await;
+            drop(running);
+        };
+        let (result, ()) = tokio::join!(other.store.cancel("ann", "resp_1"), turn);
+        result.unwrap();
+        assert_eq!(other.store.sync("ann", "resp_1").await.unwrap(), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleted_response_leaves_no_text_in_the_file() {
+    let place = Place::File(tempfile::tempdir().unwrap());
+    let stand = Stand::open(&place, LIMITS).await;
+    stand.add("ann", "resp_1", None, vec![text("MARKER")]).await;
+    assert_eq!(stand.store.delete("ann", "resp_1").await.ok(), Some(true));
+    drop(stand);
+    let Place::File(folder) = &place else {
+        unreachable!("opened above");
+    };
+    let path = folder.path().join(FILE);
+    while path.with_extension("sqlite3-wal").exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let file = std::fs::read(path).unwrap();
+    assert!(!file.windows(6).any(|bytes| bytes == b"MARKER"));
 }

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::account::{LimitStatus, ReserveError};
 use super::budget::{Budget, Tokens};
+use crate::store::notes::{Note, NoteSink};
 use crate::store::usage::{UsageCount, UsageHour};
 use crate::turn::{Grant, OutputBudget, Usage};
 
@@ -39,6 +40,7 @@ pub(super) enum Command {
         client: Option<Arc<str>>,
         reply: oneshot::Sender<Vec<UsageHour>>,
     },
+    Note(Note),
     StatusOfAll {
         reply: oneshot::Sender<Vec<(Arc<str>, Vec<LimitStatus>)>>,
     },
@@ -49,6 +51,15 @@ impl Command {
     pub(super) fn note_budget(&self, budgets: &mut Budgets) {
         if let Self::Reserve { client, budget, .. } | Self::Status { client, budget, .. } = self {
             budgets.insert(Arc::clone(client), Arc::clone(budget));
+        }
+    }
+}
+
+/// Weak, so that the writer ends with the last handle of the ledger.
+impl NoteSink for mpsc::WeakSender<Command> {
+    fn note(&self, note: Note) {
+        if let Some(commands) = self.upgrade() {
+            commands.try_send(Command::Note(note)).ok(); // The writer hangs.
         }
     }
 }

@@ -12,9 +12,11 @@ use super::clock::Clock;
 use super::command::{Command, Reservation};
 use super::ratios::TokenRatios;
 use super::writer::{LedgerOpenError, LedgerWriter};
+use crate::store::notes::{RedisNotes, SessionIds};
 use crate::store::redis::RedisLink;
 use crate::store::state::StatePlace;
 use crate::store::usage::{UsageCount, UsageHour};
+use crate::turn::Usage;
 
 /// Longest wait for the writer. One that hangs on its disk must not hold a request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -33,6 +35,8 @@ pub struct UsageError;
 pub struct Ledger {
     commands: mpsc::Sender<Command>,
     ratios: TokenRatios,
+    /// Whether notes outlive the process.
+    keeps_notes: bool,
     /// The connection to Redis, if the ledger is there.
     link: Option<RedisLink>,
 }
@@ -43,23 +47,60 @@ impl Ledger {
     /// # Errors
     /// The file cannot be opened.
     pub fn open(place: &StatePlace, clock: Clock) -> Result<(Self, LedgerWriter), LedgerOpenError> {
+        let (ledger, writer, _) = Self::open_with_notes(place, clock)?;
+        Ok((ledger, writer))
+    }
+
+    /// Opens the ledger as [`Self::open`], with the session ids of conversations, of which a sidecar has one list.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn open_with_notes(
+        place: &StatePlace,
+        clock: Clock,
+    ) -> Result<(Self, LedgerWriter, SessionIds), LedgerOpenError> {
         let (commands, received) = mpsc::channel(WAITING_COMMANDS);
-        let writer = LedgerWriter::open(place, clock, received, commands.downgrade())?;
+        let ratios = TokenRatios::default();
+        let channel = (received, commands.downgrade());
+        let (writer, known) = LedgerWriter::open(place, clock, channel, ratios.clone())?;
+        ratios.restore(known.ratios);
+        let link = writer.link().cloned();
+        let keeps_notes = !matches!(place, StatePlace::Memory);
+        let sessions = if keeps_notes {
+            let shared = link.clone().map(RedisNotes::new);
+            SessionIds::new(known.sessions, commands.downgrade(), shared)
+        } else {
+            SessionIds::default()
+        };
         let ledger = Self {
             commands,
-            ratios: TokenRatios::default(),
-            link: writer.link().cloned(),
+            ratios,
+            keeps_notes,
+            link,
         };
-        Ok((ledger, writer))
+        Ok((ledger, writer, sessions))
     }
 
     pub(in crate::store) fn link(&self) -> Option<&RedisLink> {
         self.link.as_ref()
     }
 
+    /// Whether the ledger's place was reachable at the last look. A file is, once the sidecar has started.
+    pub fn is_reachable(&self) -> bool {
+        self.link.as_ref().is_none_or(RedisLink::is_up)
+    }
+
     /// Returns the characters per token of each model.
     pub fn ratios(&self) -> &TokenRatios {
         &self.ratios
+    }
+
+    /// Learns the characters per token of `model` from a turn with `chars` characters of visible output.
+    pub fn learn(&self, model: &str, chars: usize, usage: &Usage) {
+        let learned = self.ratios.learn(model, chars, usage);
+        if let Some(note) = learned.filter(|_| self.keeps_notes) {
+            self.commands.try_send(Command::Note(note)).ok(); // The writer hangs.
+        }
     }
 
     /// Reserves the input of a turn and a first slice of its output. The reservation is written before it is returned.

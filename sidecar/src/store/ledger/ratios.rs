@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::store::notes::Note;
 use crate::turn::Usage;
 
 /// The ratio before any turn has ended: the rule of thumb in OpenAI's documentation.
@@ -35,17 +36,27 @@ impl TokenRatios {
         ratio.unwrap_or(FIRST_RATIO)
     }
 
-    /// Learns from a turn of `model` with `chars` characters of visible output.
+    /// Takes the sums of earlier processes, unless a turn of this one has taught more.
+    pub(in crate::store) fn restore(&self, known: Vec<(String, f64, f64)>) {
+        let mut ratios = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (model, chars, tokens) in known {
+            if RATIOS.contains(&(chars / tokens)) {
+                ratios.entry(model).or_insert(Sums { chars, tokens });
+            }
+        }
+    }
+
+    /// Learns from a turn of `model` with `chars` characters of visible output. Returns the note of the model's sums.
     #[expect(
         clippy::cast_precision_loss,
         reason = "a turn has fewer than 2^52 characters"
     )]
-    pub fn learn(&self, model: &str, chars: usize, usage: &Usage) {
+    pub(super) fn learn(&self, model: &str, chars: usize, usage: &Usage) -> Option<Note> {
         // Reasoning has tokens without visible characters.
         let tokens = usage.output_tokens.saturating_sub(usage.reasoning_tokens);
         let (chars, tokens) = (chars as f64, tokens as f64);
         if !RATIOS.contains(&(chars / tokens)) {
-            return; // Also without tokens.
+            return None; // Also without tokens.
         }
         let mut ratios = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let first = Sums {
@@ -55,6 +66,11 @@ impl TokenRatios {
         let sums = ratios.entry(model.to_owned()).or_insert(first);
         sums.chars = sums.chars * DECAY + chars;
         sums.tokens = sums.tokens * DECAY + tokens;
+        Some(Note::Ratio {
+            model: model.to_owned(),
+            chars: sums.chars,
+            tokens: sums.tokens,
+        })
     }
 
     /// Estimates the usage of a turn of `model` that Codex has not reported.

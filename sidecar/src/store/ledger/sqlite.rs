@@ -4,10 +4,7 @@
 //! other: each change is made in a transaction that first reads the changes of the other.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::Duration;
 
 use rusqlite::{Connection, Error, params};
 
@@ -15,13 +12,9 @@ use super::books::{Books, Row};
 use super::budget::{Budget, Tokens};
 use super::window::kept_buckets;
 use crate::process::{is_owner_running, orphans};
+use crate::store::notes::{KnownNotes, NOTE_TABLES, Note, read_notes, trim_notes, write_note};
+use crate::store::sqlite;
 use crate::turn::Period;
-
-/// The version of the tables.
-const VERSION: i64 = 1;
-
-/// Longest wait for another process that writes.
-const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// `period` is the seconds of a rolling window, 0 for a day and -1 for a month; `bucket` is in milliseconds since the Unix
 /// epoch.
@@ -61,32 +54,24 @@ impl LedgerFile {
     /// # Errors
     /// The file cannot be created, or is not a ledger of this version.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        // Created before SQLite does, which would let others read it.
-        File::options()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(|error| Error::ToSqlConversionFailure(Box::new(error)))?;
-        let connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        // A commit survives SIGKILL; power that fails may take the last second's, which the next checkpoint writes.
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        if version > VERSION {
-            return Err(Error::InvalidQuery);
-        }
-        connection.execute_batch(TABLES)?;
+        let connection = sqlite::open(path, &[TABLES, NOTE_TABLES].concat())?;
+        trim_notes(&connection)?;
         let kept = [Period::Day, Period::Month, Period::Rolling(0)]
             .map(|period| i64::try_from(kept_buckets(period)).unwrap_or(i64::MAX));
         connection.execute(REMOVE_OLD, kept)?;
-        connection.pragma_update(None, "user_version", VERSION)?;
         Ok(Self {
             connection,
             owner: orphans::owner(),
             read_version: None,
         })
+    }
+
+    /// Returns the notes of earlier processes.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) fn notes(&self) -> Result<KnownNotes, Error> {
+        read_notes(&self.connection)
     }
 
     /// Begins a change. Returns the content of the file if another process has changed it since the last call.
@@ -106,13 +91,20 @@ impl LedgerFile {
         Ok(Some(books))
     }
 
-    /// Writes the rows and ends the change.
+    /// Writes the rows and notes, and ends the change.
     ///
     /// # Errors
-    /// The rows cannot be written; none of them is.
-    pub(super) fn commit<'a>(&mut self, rows: impl Iterator<Item = &'a Row>) -> Result<(), Error> {
+    /// The rows and notes cannot be written; none of them is.
+    pub(super) fn commit<'a>(
+        &mut self,
+        rows: impl Iterator<Item = &'a Row>,
+        notes: &[Note],
+    ) -> Result<(), Error> {
         for row in rows {
             self.write(row)?;
+        }
+        for note in notes {
+            write_note(&self.connection, note)?;
         }
         self.connection.execute_batch("COMMIT")
     }

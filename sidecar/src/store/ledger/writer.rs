@@ -11,8 +11,10 @@ use super::books::{Books, Row};
 use super::budget::{Budget, Tokens};
 use super::clock::Clock;
 use super::command::{Budgets, Command, Reservation, Settlement};
+use super::ratios::TokenRatios;
 use super::redis::RedisWriter;
 use super::sqlite::LedgerFile;
+use crate::store::notes::{KnownNotes, Note};
 use crate::store::redis::{RedisKeeper, RedisLink};
 use crate::store::state::StatePlace;
 use crate::turn::Grant;
@@ -48,9 +50,9 @@ impl LedgerWriter {
     pub(super) fn open(
         place: &StatePlace,
         clock: Clock,
-        received: mpsc::Receiver<Command>,
-        commands: mpsc::WeakSender<Command>,
-    ) -> Result<Self, LedgerOpenError> {
+        (received, commands): (mpsc::Receiver<Command>, mpsc::WeakSender<Command>),
+        ratios: TokenRatios,
+    ) -> Result<(Self, KnownNotes), LedgerOpenError> {
         let file = match place {
             StatePlace::Memory => None,
             StatePlace::File(path) => Some(LedgerFile::open(path)?),
@@ -59,12 +61,16 @@ impl LedgerWriter {
                 let link = RedisKeeper::new(address, owner.into());
                 let runtime = Handle::try_current()?;
                 let writer =
-                    RedisWriter::new(runtime, link, clock, *unavailable, received, commands);
-                return Ok(Self(Writer::Redis(Box::new(writer))));
+                    RedisWriter::new(runtime, link, clock, *unavailable, received, commands)
+                        .with_ratios(ratios);
+                let writer = Self(Writer::Redis(Box::new(writer)));
+                return Ok((writer, KnownNotes::default()));
             }
         };
+        let known = file.as_ref().map(LedgerFile::notes).transpose()?;
         let writer = LocalWriter::open(file, clock, received, commands)?;
-        Ok(Self(Writer::Local(Box::new(writer))))
+        let writer = Self(Writer::Local(Box::new(writer)));
+        Ok((writer, known.unwrap_or_default()))
     }
 
     pub(super) fn link(&self) -> Option<&RedisLink> {
@@ -96,6 +102,8 @@ struct LocalWriter {
     budgets: Budgets,
     /// Rows of settlements that could not be written yet.
     unwritten: Vec<Row>,
+    /// Notes of the present change.
+    notes: Vec<Note>,
 }
 
 /// A command that is carried out, and not yet answered.
@@ -120,6 +128,7 @@ impl LocalWriter {
             commands,
             budgets: Budgets::new(),
             unwritten: Vec::new(),
+            notes: Vec::new(),
         };
         // Now rather than at the first request, so that a file which cannot be read is known at the start.
         writer.begin()?;
@@ -176,14 +185,16 @@ impl LocalWriter {
 
     fn commit(&mut self, rows: &[Row]) -> Result<(), rusqlite::Error> {
         if let Some(file) = &mut self.file {
-            file.commit(self.unwritten.iter().chain(rows))?;
+            file.commit(self.unwritten.iter().chain(rows), &self.notes)?;
         }
         self.unwritten.clear();
+        self.notes.clear();
         Ok(())
     }
 
     /// Keeps the settlements of a change that could not be written, for the next one.
     fn roll_back(&mut self, rows: Vec<Row>) {
+        self.notes.clear();
         if let Some(file) = &mut self.file {
             file.roll_back();
         }
@@ -269,6 +280,10 @@ impl LocalWriter {
             } => {
                 let status = self.books.account(&client).status(&budget, now);
                 reply.send(status).ok(); // The request has ended meanwhile.
+                Answer::None
+            }
+            Command::Note(note) => {
+                self.notes.push(note);
                 Answer::None
             }
             // The usage log has it.

@@ -85,15 +85,7 @@ impl RedisKeeper {
     }
 
     async fn connect(&self) -> RedisResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(ANSWER_TIMEOUT));
-        let connecting = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config);
-        let mut connection = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
-            .await
-            .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
+        let mut connection = connect(&self.client).await?;
         self.renew(&mut connection).await?;
         Ok(connection)
     }
@@ -122,6 +114,25 @@ impl RedisKeeper {
             .query_async(connection)
             .await
     }
+}
+
+/// Connects once, and asks for an answer.
+///
+/// # Errors
+/// The server cannot be reached, or refuses the login.
+pub(in crate::store) async fn probe(address: &RedisAddress) -> RedisResult<()> {
+    let mut connection = connect(&address.client()).await?;
+    redis::cmd("PING").exec_async(&mut connection).await
+}
+
+async fn connect(client: &Client) -> RedisResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(Some(ANSWER_TIMEOUT));
+    let connecting = client.get_multiplexed_async_connection_with_config(&config);
+    tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+        .await
+        .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
 }
 
 /// Returns a number from 0 to 1; 0 without a random source.

@@ -10,7 +10,7 @@ mod link;
 mod server;
 
 pub use address::{RedisAddress, RedisAddressError};
-pub(super) use keeper::{LEASE, RedisKeeper};
+pub(super) use keeper::{LEASE, RedisKeeper, probe};
 pub(super) use link::{LinkError, RedisLink};
 #[cfg(test)]
 pub(super) use server::RedisServer;

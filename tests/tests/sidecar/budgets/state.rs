@@ -230,3 +230,25 @@ async fn full_disk_rejects_keys_with_a_budget_until_there_is_room() {
     let after = spent().await;
     assert!(after.as_u64() > before.as_u64(), "{before} {after}");
 }
+
+#[tokio::test]
+async fn characters_of_a_token_are_remembered_over_sigkill() {
+    const ROUNDS: u64 = 40;
+    let (_model, mut sidecar) = start().await;
+    // Two characters a token, unlike the four of a sidecar that has learned nothing.
+    let text = "0123456789".repeat(100);
+    let script = json!([{"text": text}, {"usage": {"input_tokens": 10, "output_tokens": 500}}]);
+    for _ in 0..ROUNDS {
+        let request = of_ann(chat(&script, &json!({})), "day.output=1000000");
+        assert_eq!(send(&sidecar, request).await.status, 200);
+    }
+    sleep(Duration::from_secs(1)).await; // The last second may be lost.
+    sidecar.signal(Signal::SIGKILL);
+    sidecar.wait().await;
+    sidecar.restart();
+    sidecar.wait_until_ready().await;
+    let long = json!([{"text": "0123456789".repeat(2000), "delta_chars": 10}]);
+    let budget = format!("day.output={}", ROUNDS * 500 + 1000);
+    let delivered = received(&sidecar, &long, &budget, &Notify::new()).await;
+    assert!((1900..2300).contains(&delivered), "{delivered}");
+}

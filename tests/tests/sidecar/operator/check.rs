@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tests::codex::models::default_model;
 use tests::http::get;
+use tests::redis::Redis;
 use tests::sidecar::{Sidecar, sidecar_binary};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -494,4 +495,51 @@ async fn running_sidecar_is_named_and_not_disturbed() {
 
 fn listen(sidecar: &Sidecar) -> String {
     format!("unix:{}", sidecar.socket().display())
+}
+
+#[tokio::test]
+async fn places_of_the_state_are_named_with_whether_they_can_be_used() {
+    let installation = Installation::new(&codex());
+    let text = |name: &str| installation.text(name);
+    fs::write(installation.path("broken"), "not a database, but text").expect("writable");
+    let redis = Redis::start().await;
+    let missing = format!("redis+unix://{}", text("missing.sock"));
+    for (state, verdict, expected) in [
+        ("memory".to_owned(), "ok", "memory; a restart".to_owned()),
+        (
+            format!("sqlite:{}", text("new")),
+            "ok",
+            format!("SQLite file {}, will be created", text("new")),
+        ),
+        (
+            format!("sqlite:{}", text("broken")),
+            "fail",
+            "file is not a database".to_owned(),
+        ),
+        (redis.address(), "ok", "redis.sock answers".to_owned()),
+        (missing, "warn", "does not answer".to_owned()),
+    ] {
+        let output = Installation::new(&codex())
+            .env("PROXY_STATE", &state)
+            .check()
+            .await;
+        let found = output.finding(verdict, "state");
+        assert!(found.contains(&expected), "{found}");
+    }
+    assert!(!installation.path("new").exists());
+    let durable = Installation::new(&codex())
+        .env("PROXY_RESPONSES_DURABLE", "true")
+        .check()
+        .await;
+    assert!(
+        durable
+            .out
+            .contains("state.responses.sqlite3, will be created")
+    );
+    let conflict = Installation::new(&codex())
+        .env("PROXY_RESPONSES_DURABLE", "true")
+        .env("PROXY_STATE", "memory")
+        .check()
+        .await;
+    assert_eq!(conflict.code, Some(64), "{conflict:?}");
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tests::http::{post, with};
+use tests::redis::Redis;
 use tests::sidecar::{Sidecar, SidecarOptions, codex_tool};
 use tests::sse::Events;
 
@@ -75,11 +76,11 @@ async fn conversation_keeps_its_cache_key_over_restarts() {
         "a rebuilt thread stays loaded"
     );
     let keys = cache_keys(&model);
-    assert_eq!(keys[1..], vec![keys[1].clone(); 4]);
+    assert_eq!(keys, vec![keys[0].clone(); 5], "that of its first thread");
     let cached = |request: &tests::scripted_model::RecordedRequest| {
         request.prompt.expect("the prompt was counted").cached
     };
-    for request in &model.requests()[2..] {
+    for request in &model.requests()[1..] {
         assert!(cached(request) >= 1024, "{}", cached(request));
     }
 }
@@ -159,6 +160,29 @@ async fn conversation_over_two_sidecars_in_turn_has_one_key_from_the_second_requ
     let keys = cache_keys(&model);
     assert_eq!(keys[1..], vec![keys[1].clone(); 4]);
     assert_ne!(keys[0], keys[1], "a first request has a thread of Codex's");
+}
+
+#[tokio::test]
+async fn conversation_over_the_sidecars_of_a_fleet_has_one_key() {
+    let redis = Redis::start().await;
+    let of_fleet = |options: SidecarOptions| {
+        options
+            .env(SECRET, "shared by the two")
+            .env("PROXY_STATE", &redis.address())
+    };
+    let (model, first) = start_with(of_fleet).await;
+    let second = of_fleet(SidecarOptions::with_codex(codex_tool(), &model))
+        .start()
+        .await;
+    let mut messages = long(&first).messages;
+    for (number, sidecar) in [&first, &second, &first, &second].into_iter().enumerate() {
+        let mut chat = long(sidecar);
+        chat.messages = messages;
+        chat.ask(&format!("Question {number}")).await;
+        messages = chat.messages;
+    }
+    let keys = cache_keys(&model);
+    assert_eq!(keys, vec![keys[0].clone(); 4], "that of its first thread");
 }
 
 #[tokio::test]

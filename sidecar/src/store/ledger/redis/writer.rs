@@ -1,14 +1,16 @@
 //! The writer of a ledger in Redis: sends commands in their order, and settlements again until one has arrived.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::future::FusedFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::answer::{Answer, statuses};
 use super::script::{Call, LedgerScript};
@@ -17,6 +19,8 @@ use crate::store::ledger::account::{LimitStatus, MAX_SLICE, ReserveError};
 use crate::store::ledger::budget::{Budget, Tokens};
 use crate::store::ledger::clock::Clock;
 use crate::store::ledger::command::{Budgets, Command, Reservation, Settlement};
+use crate::store::ledger::ratios::TokenRatios;
+use crate::store::notes::RedisNotes;
 use crate::store::redis::{LinkError, RedisKeeper, RedisLink};
 use crate::store::state::Unavailable;
 use crate::turn::Grant;
@@ -41,6 +45,7 @@ pub(in crate::store::ledger) struct RedisWriter {
     received: mpsc::Receiver<Command>,
     shared: Arc<Shared>,
     unsettled: VecDeque<Command>,
+    ratios: TokenRatios,
 }
 
 /// The parts of the writer that its commands use.
@@ -48,6 +53,7 @@ pub(in crate::store::ledger) struct RedisWriter {
 struct Shared {
     link: RedisLink,
     usage: RedisUsage,
+    notes: RedisNotes,
     script: LedgerScript,
     clock: Clock,
     unavailable: Unavailable,
@@ -70,6 +76,7 @@ impl RedisWriter {
             received,
             shared: Arc::new(Shared {
                 usage: RedisUsage::new(link.clone()),
+                notes: RedisNotes::new(link.clone()),
                 link,
                 script: LedgerScript::new(),
                 clock,
@@ -77,7 +84,13 @@ impl RedisWriter {
                 commands,
             }),
             unsettled: VecDeque::new(),
+            ratios: TokenRatios::default(),
         }
+    }
+
+    /// Restores `ratios` from those of the fleet, once Redis answers.
+    pub(in crate::store::ledger) fn with_ratios(self, ratios: TokenRatios) -> Self {
+        Self { ratios, ..self }
     }
 
     pub(in crate::store::ledger) fn link(&self) -> &RedisLink {
@@ -96,14 +109,17 @@ impl RedisWriter {
             mut received,
             shared,
             mut unsettled,
+            ratios,
             ..
         } = self;
         let serving = async {
             let (mut budgets, mut under_way) = (Budgets::new(), FuturesUnordered::new());
             let mut resend = interval(RESEND_INTERVAL);
             resend.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut restored = pin!(shared.restore(&ratios).fuse());
             loop {
                 tokio::select! {
+                    () = &mut restored, if !restored.is_terminated() => {}
                     command = received.recv(), if under_way.len() < MAX_UNDER_WAY => {
                         let Some(command) = command else { break };
                         command.note_budget(&mut budgets);
@@ -150,6 +166,16 @@ fn push_bounded(unsettled: &mut VecDeque<Command>, failed: Option<Command>) {
 }
 
 impl Shared {
+    /// Reads the ratios of the fleet, as soon as Redis answers.
+    async fn restore(&self, ratios: &TokenRatios) {
+        loop {
+            if let Ok(known) = self.notes.read().await {
+                return ratios.restore(known.ratios);
+            }
+            sleep(RESEND_INTERVAL).await;
+        }
+    }
+
     /// Returns the future that carries out a command. It returns one that must be sent again.
     fn execute(
         self: &Arc<Self>,
@@ -187,6 +213,10 @@ impl Shared {
                     Ok(()) | Err(LinkError::Failed(_)) => None,
                     Err(LinkError::Away) => Some(Command::CountUsage(count)),
                 },
+                Command::Note(note) => {
+                    shared.notes.write(&note).await.ok(); // A later turn misses the provider's cache, or estimates.
+                    None
+                }
                 Command::Usage { client, reply } => {
                     if let Ok(hours) = shared
                         .usage
