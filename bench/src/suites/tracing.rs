@@ -1,8 +1,8 @@
 //! The cost of the export over OTLP: a sidecar without it, and a sidecar that sends a span for each request and each turn,
 //! and the metrics, to a collector.
 //!
-//! Both sidecars run during the whole suite, and one of them at a time has load. A round measures both, in alternating
-//! order. The collector is that of the tests; it decodes each export in the process of the load generator.
+//! Both sidecars have the same load at the same time, and their requests alternate, so that a disturbance of the machine
+//! meets both. The collector is that of the tests; it decodes each export in the process of the load generator.
 
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use anyhow::ensure;
 use tests::collector::{Collector, CollectorBehavior, Received};
 use tests::scripted_model::ScriptedModel;
 use tests::sidecar::Sidecar;
+use tokio::time::sleep;
+use tokio::try_join;
 
 use crate::client::{Load, Target, chat, open_loop};
 use crate::codex::Workload;
@@ -36,11 +38,14 @@ const SHORT: Workload = Workload {
     pause_us: 0,
 };
 
-/// Turns per second with [`STEADY`], and so the number of open streams.
-const STREAMS: u32 = 200;
+/// Turns per second and sidecar with [`STEADY`], and so the number of open streams.
+const STREAMS: u32 = 100;
 
-/// Turns per second with [`SHORT`]: two spans each, which a collector in the process of the load generator decodes.
-const TURNS: u32 = 500;
+/// Turns per second and sidecar with [`SHORT`].
+const TURNS: u32 = 250;
+
+/// Turns per second and sidecar with [`BURST`].
+const BURSTS: u32 = 5;
 
 /// Shorter than the default of a minute, so that each measurement has an export of metrics. Spans have the defaults.
 const METRICS_INTERVAL_MS: &str = "2000";
@@ -48,7 +53,7 @@ const METRICS_INTERVAL_MS: &str = "2000";
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
     let pair = Pair::start(settings).await?;
     let steady = Table::new(
-        format!("{STREAMS} open streams, 50 deltas/s each"),
+        format!("{STREAMS} open streams on each sidecar, 50 deltas/s each"),
         &[
             "first token p50, ms",
             "first token p99, ms",
@@ -56,31 +61,28 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
         ],
     );
     let burst = Table::new(
-        format!("One response of {} deltas without pauses", BURST.deltas),
+        format!("Responses of {} deltas without pauses", BURST.deltas),
         &["CPU per delta, µs"],
     );
     let short = Table::new(
-        format!("{TURNS} turns/s of {} deltas", SHORT.deltas),
+        format!("{TURNS} turns/s of {} deltas on each sidecar", SHORT.deltas),
         &["first token p50, ms", "CPU per turn, µs"],
     );
+    let steady_load = Work::new(STEADY, STREAMS, settings.pick(600, 20));
+    let burst_load = Work::new(BURST, BURSTS, settings.pick(5, 1));
+    let short_load = Work::new(SHORT, TURNS, settings.pick(1000, 20));
     let tables = vec![
-        compare(steady, settings, &pair, async |sidecar| {
-            let turns = settings.pick(1200, 20);
-            let (load, cpu) = measure(sidecar, STEADY, turns, STREAMS).await?;
-            let tokens = [load.first_token_ms(0.5), load.first_token_ms(0.99)];
-            Ok([tokens[0], tokens[1], cpu / count(load.deltas())])
+        compare(steady, settings, &pair, steady_load, |load, cpu| {
+            let (p50, p99) = (load.first_token_ms(0.5), load.first_token_ms(0.99));
+            [p50, p99, cpu / count(load.deltas())]
         })
         .await?,
-        compare(burst, settings, &pair, async |sidecar| {
-            let turns = settings.pick(10, 1);
-            let (load, cpu) = measure(sidecar, BURST, turns, 10).await?;
-            Ok([cpu / count(load.deltas())])
+        compare(burst, settings, &pair, burst_load, |load, cpu| {
+            [cpu / count(load.deltas())]
         })
         .await?,
-        compare(short, settings, &pair, async |sidecar| {
-            let turns = settings.pick(2000, 20);
-            let (load, cpu) = measure(sidecar, SHORT, turns, TURNS).await?;
-            Ok([load.first_token_ms(0.5), cpu / count(turns)])
+        compare(short, settings, &pair, short_load, |load, cpu| {
+            [load.first_token_ms(0.5), cpu / count(load.samples.len())]
         })
         .await?,
     ];
@@ -90,6 +92,25 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
         tables,
         figures: Vec::new(),
     })
+}
+
+/// The load of one sidecar in a round.
+#[derive(Clone, Copy)]
+struct Work {
+    workload: Workload,
+    turns: usize,
+    /// Time between the starts of two turns.
+    interval: Duration,
+}
+
+impl Work {
+    fn new(workload: Workload, rate: u32, turns: usize) -> Self {
+        Self {
+            workload,
+            turns,
+            interval: Duration::from_secs(1) / rate,
+        }
+    }
 }
 
 /// A sidecar without the export, and a sidecar with it.
@@ -138,22 +159,25 @@ fn is_complete(received: &Received) -> bool {
     received.spans.len() as u64 == turns * 2
 }
 
-/// Adds the medians of both sidecars to `table`, and the median over the rounds of the ratio between them.
+/// Adds the medians of both sidecars to `table`, and the median over the rounds of the ratio between them. `row` makes the
+/// columns of a load and the sidecar's processor time in microseconds.
 async fn compare<const N: usize>(
     mut table: Table,
     settings: &Settings,
     pair: &Pair,
-    measure: impl AsyncFn(&Sidecar) -> anyhow::Result<[f64; N]>,
+    work: Work,
+    row: impl Fn(&Load, f64) -> [f64; N],
 ) -> anyhow::Result<Table> {
     let (mut off_rounds, mut on_rounds, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=settings.rounds() {
-        let (off, on) = if round % 2 == 0 {
-            let off = measure(&pair.off).await?;
-            (off, measure(&pair.on).await?)
+        // In turn first, since the second one starts half an interval later.
+        let [(off, off_cpu), (on, on_cpu)] = if round % 2 == 0 {
+            measure_both(&pair.off, &pair.on, work).await?
         } else {
-            let on = measure(&pair.on).await?;
-            (measure(&pair.off).await?, on)
+            let [on, off] = measure_both(&pair.on, &pair.off, work).await?;
+            [off, on]
         };
+        let (off, on) = (row(&off, off_cpu), row(&on, on_cpu));
         // The first round warms up.
         if round > 0 {
             ratios.push(std::array::from_fn(|at| on[at] / off[at]));
@@ -171,18 +195,26 @@ async fn compare<const N: usize>(
     Ok(table)
 }
 
-/// Starts `turns` turns, `rate` per second, and returns their load and the sidecar's processor time in microseconds.
-async fn measure(
-    sidecar: &Sidecar,
-    workload: Workload,
-    turns: usize,
-    rate: u32,
-) -> anyhow::Result<(Load, f64)> {
+/// Applies the load to two sidecars at the same time.
+async fn measure_both(
+    first: &Sidecar,
+    second: &Sidecar,
+    work: Work,
+) -> anyhow::Result<[(Load, f64); 2]> {
+    let later = async {
+        sleep(work.interval / 2).await;
+        measure(second, work).await
+    };
+    let (first, second) = try_join!(measure(first, work), later)?;
+    Ok([first, second])
+}
+
+/// Returns the load of one sidecar, and the sidecar's processor time in microseconds.
+async fn measure(sidecar: &Sidecar, work: Work) -> anyhow::Result<(Load, f64)> {
     let target = Target::Unix(sidecar.socket());
     let before = usage::cpu_time(sidecar.pid());
-    let interval = Duration::from_secs(1) / rate;
-    let request = move || chat("codex-5", &workload.prompt());
-    let load = open_loop(&target, interval, turns, request)
+    let request = move || chat("codex-5", &work.workload.prompt());
+    let load = open_loop(&target, work.interval, work.turns, request)
         .await?
         .require_complete()?;
     let cpu_time = usage::cpu_time(sidecar.pid()).saturating_sub(before);
