@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::{abuse, chain, codex, conversations, envoy, overload, peers, sidecar};
+use super::{abuse, budgets, chain, codex, conversations, envoy, overload, peers, sidecar};
 use crate::report::Section;
 use crate::settings::Settings;
 
@@ -23,6 +23,8 @@ pub enum Suite {
     Overload,
     /// Attacks of one key beside another client
     Abuse,
+    /// Keys with a budget: the end of their streams, and the processor time of a delta
+    Budgets,
     /// Other gateways for the Codex CLI
     Peers,
 }
@@ -37,6 +39,7 @@ impl Suite {
             Self::Conversations => conversations::run(settings).await,
             Self::Overload => overload::run(settings).await,
             Self::Abuse => abuse::run(settings).await,
+            Self::Budgets => budgets::run(settings).await,
             Self::Peers => peers::run(settings).await,
         }
     }
