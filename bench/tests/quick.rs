@@ -26,6 +26,7 @@ async fn quick_runs_fill_the_tables_and_figures_of_every_suite() {
         Suite::Conversations,
         Suite::Overload,
         Suite::Abuse,
+        Suite::Budgets,
         Suite::Peers,
     ] {
         let section = bench::run(suite, &settings).await.unwrap();

@@ -21,7 +21,7 @@ const PEERS: &str = "bench-peers";
 /// Command line of `bench`.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// Suite to run: envoy, sidecar, tracing, codex, chain, conversations, overload, abuse or peers; may be repeated [default: all]
+    /// Suite to run: envoy, sidecar, tracing, codex, chain, conversations, overload, abuse, budgets or peers; may be repeated [default: all]
     #[arg(long)]
     only: Vec<String>,
     /// Smoke test with little load; the numbers are meaningless

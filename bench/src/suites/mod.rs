@@ -1,6 +1,7 @@
 //! The suites; each starts its own peers and stops them at its end.
 
 mod abuse;
+mod budgets;
 mod chain;
 mod codex;
 mod conversations;

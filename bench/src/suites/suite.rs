@@ -2,7 +2,9 @@
 
 use clap::ValueEnum;
 
-use super::{abuse, chain, codex, conversations, envoy, overload, peers, sidecar, tracing};
+use super::{
+    abuse, budgets, chain, codex, conversations, envoy, overload, peers, sidecar, tracing,
+};
 use crate::report::Section;
 use crate::settings::Settings;
 
@@ -25,6 +27,8 @@ pub enum Suite {
     Overload,
     /// Attacks of one key beside another client
     Abuse,
+    /// Keys with a budget: the end of their streams, and the processor time of a delta
+    Budgets,
     /// Other gateways for the Codex CLI
     Peers,
 }
@@ -40,6 +44,7 @@ impl Suite {
             Self::Conversations => conversations::run(settings).await,
             Self::Overload => overload::run(settings).await,
             Self::Abuse => abuse::run(settings).await,
+            Self::Budgets => budgets::run(settings).await,
             Self::Peers => peers::run(settings).await,
         }
     }

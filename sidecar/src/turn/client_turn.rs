@@ -326,3 +326,95 @@ impl Drop for ClientTurn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::turn::{
+        Grant, LimitName, OutputBudget, Period, Scope, SpentLimit, Timers, Usage, channel,
+    };
+
+    const LIMIT: SpentLimit = SpentLimit {
+        name: LimitName {
+            period: Period::Day,
+            scope: Scope::Input,
+        },
+        resets_at_ms: 1,
+    };
+
+    const USAGE: Usage = Usage {
+        input_tokens: 900,
+        cached_input_tokens: 0,
+        output_tokens: 40,
+        reasoning_tokens: 0,
+    };
+
+    /// The budget of an agent, with the same answer to each check.
+    #[derive(Debug)]
+    struct Checks(Grant);
+
+    impl OutputBudget for Checks {
+        fn ask(&mut self) -> oneshot::Receiver<Grant> {
+            oneshot::channel().1
+        }
+
+        fn check(&mut self, _used: &Usage) -> Option<BoxFuture<'static, Grant>> {
+            let grant = self.0;
+            Some(async move { grant }.boxed())
+        }
+    }
+
+    /// Plays the end of a model request, then `end`, and returns the outcome.
+    async fn outcome(
+        grant: Grant,
+        goes_on: bool,
+        cap: Option<SpentLimit>,
+        end: Outcome,
+    ) -> Outcome {
+        let (writer, turn) = channel(Timers::default(), CancellationToken::new());
+        let allowance = OutputAllowance::new(Box::new(Checks(grant)), 1000, 4.0).with_cap(cap);
+        let mut turn = ClientTurn::new(turn, None, &TruncationRules::default(), Vec::new())
+            .within(Some(allowance));
+        let used = UsedTokens {
+            usage: USAGE,
+            goes_on,
+        };
+        writer.write(Event::Used(used)).unwrap();
+        writer.write(Event::Finished(end)).unwrap();
+        loop {
+            if let Event::Finished(outcome) = turn.next().await.unwrap() {
+                return outcome;
+            }
+        }
+    }
+
+    fn ended(stop: FinishReason) -> Outcome {
+        let usage = Some(USAGE);
+        Outcome::Completed { stop, usage }
+    }
+
+    #[tokio::test]
+    async fn agent_ends_at_its_budget_unless_its_answer_is_complete() {
+        let spent = Grant::Spent(LIMIT);
+        let budget = ended(FinishReason::Budget(LIMIT));
+        let stop = || ended(FinishReason::Stop);
+        assert_eq!(outcome(spent, true, None, stop()).await, budget);
+        assert_eq!(outcome(spent, false, None, stop()).await, stop());
+    }
+
+    #[tokio::test]
+    async fn cap_of_codex_is_the_end_of_the_budget_or_of_a_complete_answer() {
+        let capped = || Outcome::Failed(TurnError::BudgetExceeded);
+        let open = Grant::Tokens(0);
+        let budget = ended(FinishReason::Budget(LIMIT));
+        assert_eq!(outcome(open, true, Some(LIMIT), capped()).await, budget);
+        let stop = ended(FinishReason::Stop);
+        assert_eq!(outcome(open, false, Some(LIMIT), capped()).await, stop);
+        // The cap is the operator's.
+        assert_eq!(outcome(open, true, None, capped()).await, capped());
+    }
+}

@@ -1,0 +1,103 @@
+//! The sidecar's processor time of a delta, for a key without a budget and one with three limits in the SQLite ledger. The
+//! sidecar is the same, and the keys take turns.
+
+use std::time::Duration;
+
+use http::Request;
+use tests::http::{Body, with};
+use tests::scripted_model::ScriptedModel;
+
+use crate::client::{Target, chat, open_loop};
+use crate::codex::Workload;
+use crate::report::{Cell, Table};
+use crate::settings::Settings;
+use crate::stats::{count, median, us};
+use crate::usage;
+
+/// Limits that no run uses up.
+const BUDGET: &str = "5h=1000000000,day.output=1000000000,month=1000000000";
+
+/// Streams at the same time, and their deltas.
+struct Shape {
+    label: String,
+    workload: Workload,
+    streams: usize,
+    /// Time between the starts of two streams.
+    interval: Duration,
+}
+
+pub(super) async fn run(settings: &Settings) -> anyhow::Result<Table> {
+    let mut table = Table::new(
+        "Processor time of the sidecar per delta, ledger in SQLite",
+        &["no budget, µs", "budget of three limits, µs", "added, %"],
+    );
+    for shape in shapes(settings) {
+        let [without, with_budget] = measure(settings, &shape).await?;
+        let added = (with_budget / without - 1.0) * 100.0;
+        let cells = [without, with_budget, added].map(Cell::from);
+        table.row(shape.label, cells);
+    }
+    Ok(table)
+}
+
+fn shapes(settings: &Settings) -> [Shape; 2] {
+    let burst = Workload {
+        deltas: settings.pick(20_000, 500),
+        pause_us: 0,
+    };
+    let paced = Workload {
+        deltas: settings.pick(150, 10),
+        pause_us: 20_000,
+    };
+    [
+        Shape {
+            label: format!("one response of {} deltas without pauses", burst.deltas),
+            workload: burst,
+            streams: 1,
+            interval: Duration::from_secs(1),
+        },
+        Shape {
+            label: format!("200 streams of {} deltas, 50 deltas/s each", paced.deltas),
+            workload: paced,
+            streams: settings.pick(600, 10),
+            interval: Duration::from_millis(15),
+        },
+    ]
+}
+
+/// Returns the medians of both keys.
+async fn measure(settings: &Settings, shape: &Shape) -> anyhow::Result<[f64; 2]> {
+    let model = ScriptedModel::start().await?;
+    let sidecar = settings.instant_sidecar(&model).start().await;
+    let target = Target::Unix(sidecar.socket());
+    let workload = shape.workload;
+    let requests: [fn(Workload) -> Request<Body>; 2] = [of_free_key, of_limited_key];
+    let mut costs = [Vec::new(), Vec::new()];
+    // The first round warms up.
+    for round in 0..=settings.rounds() {
+        for (request, costs) in requests.iter().zip(&mut costs) {
+            let before = usage::cpu_time(sidecar.pid());
+            let request = *request;
+            let load = open_loop(&target, shape.interval, shape.streams, move || {
+                request(workload)
+            });
+            let load = load.await?.require_complete()?;
+            let used = usage::cpu_time(sidecar.pid()).saturating_sub(before);
+            if round > 0 {
+                costs.push(us(used) / count(load.deltas()));
+            }
+        }
+    }
+    Ok(costs.map(|costs| median(&costs)))
+}
+
+fn of_free_key(workload: Workload) -> Request<Body> {
+    let request = chat("codex-5", &workload.prompt());
+    with(request, "x-codex-edge-client", "bob")
+}
+
+fn of_limited_key(workload: Workload) -> Request<Body> {
+    let request = chat("codex-5", &workload.prompt());
+    let request = with(request, "x-codex-edge-client", "ann");
+    with(request, "x-codex-edge-budget", BUDGET)
+}
