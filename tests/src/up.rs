@@ -30,6 +30,8 @@ pub struct UpProcess {
     curl: String,
     /// The printed URL of the status page.
     status_page: String,
+    /// The printed place of the sidecar's state.
+    state: String,
 }
 
 impl UpProcess {
@@ -44,16 +46,18 @@ impl UpProcess {
         let (output, curl) = timeout(BUILD_DEADLINE, wait_for_curl(&mut lines))
             .await
             .expect("`up` is ready before the deadline");
-        let status_page = output
-            .lines()
-            .find_map(|line| line.strip_prefix("  status    "))
-            .expect("the URL of the status page is printed");
+        let printed = |head: &str| {
+            let mut lines = output.lines();
+            let found = lines.find_map(|line| line.strip_prefix(head));
+            found.expect("the banner has the line").to_owned()
+        };
         Self {
             process,
             lines,
             temp: temp.to_owned(),
             curl,
-            status_page: status_page.to_owned(),
+            status_page: printed("  status    "),
+            state: printed("  state     "),
         }
     }
 
@@ -67,7 +71,8 @@ impl UpProcess {
         bash(&format!("curl {}", self.status_page)).await
     }
 
-    /// Asserts that the printed curl line streams an answer, and that the status page is served.
+    /// Asserts that the printed curl line streams an answer, that the status page is served, and that the state is in a file,
+    /// as by default.
     ///
     /// # Panics
     /// When one of them is not.
@@ -80,6 +85,7 @@ impl UpProcess {
         assert!(response.trim_end().ends_with("data: [DONE]"), "{response}");
         let page = self.status_page().await;
         assert!(page.contains("<h1>codex-edge</h1>"), "{page}");
+        assert_eq!(self.state, "SQLite, in a file");
     }
 
     /// Sends `signal` to the process, and asserts that it exits successfully with its descendants and its files.

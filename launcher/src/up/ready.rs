@@ -58,6 +58,15 @@ mod tests {
     use super::*;
 
     fn ask_server_with(response: &'static str) -> Result<(), String> {
+        ask_server("GET /readyz HTTP/1.1\r\n", response, ask)
+    }
+
+    /// Has a server answer the request that begins with `line`.
+    fn ask_server<T>(
+        line: &'static str,
+        response: &'static str,
+        ask: impl FnOnce(SocketAddr) -> T,
+    ) -> T {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let edge = listener.local_addr().unwrap();
         let server = thread::spawn(move || {
@@ -68,12 +77,34 @@ mod tests {
                 stream.read_exact(&mut byte).unwrap();
                 request.extend(byte);
             }
-            assert!(request.starts_with(b"GET /readyz HTTP/1.1\r\n"));
+            assert!(request.starts_with(line.as_bytes()));
             stream.write_all(response.as_bytes()).unwrap();
         });
         let asked = ask(edge);
         server.join().unwrap();
         asked
+    }
+
+    #[test]
+    fn place_of_the_state_is_named_with_whether_it_answers() {
+        let asked = |response| ask_server("GET /healthz HTTP/1.1\r\n", response, state);
+        for (response, expected) in [
+            (
+                "HTTP/1.1 200 OK\r\n\r\n{\"state\":{\"kind\":\"sqlite\",\"reachable\":true}}",
+                "SQLite, in a file",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\n\r\n{\"state\":{\"kind\":\"redis\",\"reachable\":true}}",
+                "Redis, which answers",
+            ),
+            (
+                "HTTP/1.1 200 OK\r\n\r\n{\"state\":{\"kind\":\"redis\",\"reachable\":false}}",
+                "Redis, which does not answer",
+            ),
+            ("HTTP/1.1 200 OK\r\n\r\n{}", "unknown"),
+        ] {
+            assert_eq!(asked(response), expected, "{response}");
+        }
     }
 
     #[test]

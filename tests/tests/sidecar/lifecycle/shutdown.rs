@@ -135,6 +135,8 @@ async fn socket_is_accessible_to_user_and_group_only() {
         (&health["ok"], &health["sandbox_mode"]),
         (&json!(true), &json!("read-only"))
     );
+    let state = json!({"kind": "sqlite", "reachable": true});
+    assert_eq!(health["state"], state);
 }
 
 #[tokio::test]
