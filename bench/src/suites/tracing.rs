@@ -68,9 +68,9 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
         format!("{TURNS} turns/s of {} deltas on each sidecar", SHORT.deltas),
         &["first token p50, ms", "CPU per turn, µs"],
     );
-    let steady_load = Work::new(STEADY, STREAMS, settings.pick(600, 20));
-    let burst_load = Work::new(BURST, BURSTS, settings.pick(5, 1));
-    let short_load = Work::new(SHORT, TURNS, settings.pick(1000, 20));
+    let steady_load = StreamCost::new(STEADY, STREAMS, settings.pick(600, 20));
+    let burst_load = StreamCost::new(BURST, BURSTS, settings.pick(5, 1));
+    let short_load = StreamCost::new(SHORT, TURNS, settings.pick(1000, 20));
     let tables = vec![
         compare(steady, settings, &pair, steady_load, |load, cpu| {
             let (p50, p99) = (load.first_token_ms(0.5), load.first_token_ms(0.99));
@@ -96,14 +96,14 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
 
 /// The load of one sidecar in a round.
 #[derive(Clone, Copy)]
-struct Work {
+struct StreamCost {
     workload: Workload,
     turns: usize,
     /// Time between the starts of two turns.
     interval: Duration,
 }
 
-impl Work {
+impl StreamCost {
     fn new(workload: Workload, rate: u32, turns: usize) -> Self {
         Self {
             workload,
@@ -165,7 +165,7 @@ async fn compare<const N: usize>(
     mut table: Table,
     settings: &Settings,
     pair: &Pair,
-    work: Work,
+    work: StreamCost,
     row: impl Fn(&Load, f64) -> [f64; N],
 ) -> anyhow::Result<Table> {
     let (mut off_rounds, mut on_rounds, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
@@ -199,7 +199,7 @@ async fn compare<const N: usize>(
 async fn measure_both(
     first: &Sidecar,
     second: &Sidecar,
-    work: Work,
+    work: StreamCost,
 ) -> anyhow::Result<[(Load, f64); 2]> {
     let later = async {
         sleep(work.interval / 2).await;
@@ -210,7 +210,7 @@ async fn measure_both(
 }
 
 /// Returns the load of one sidecar, and the sidecar's processor time in microseconds.
-async fn measure(sidecar: &Sidecar, work: Work) -> anyhow::Result<(Load, f64)> {
+async fn measure(sidecar: &Sidecar, work: StreamCost) -> anyhow::Result<(Load, f64)> {
     let target = Target::Unix(sidecar.socket());
     let before = usage::cpu_time(sidecar.pid());
     let request = move || chat("codex-5", &work.workload.prompt());

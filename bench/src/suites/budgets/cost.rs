@@ -18,7 +18,7 @@ use crate::usage;
 const BUDGET: &str = "5h=1000000000,day.output=1000000000,month=1000000000";
 
 /// Streams at the same time, and their deltas.
-struct Shape {
+struct StreamLoad {
     label: String,
     workload: Workload,
     streams: usize,
@@ -40,7 +40,7 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Table> {
     Ok(table)
 }
 
-fn shapes(settings: &Settings) -> [Shape; 2] {
+fn shapes(settings: &Settings) -> [StreamLoad; 2] {
     let burst = Workload {
         deltas: settings.pick(20_000, 500),
         pause_us: 0,
@@ -50,13 +50,13 @@ fn shapes(settings: &Settings) -> [Shape; 2] {
         pause_us: 20_000,
     };
     [
-        Shape {
+        StreamLoad {
             label: format!("one response of {} deltas without pauses", burst.deltas),
             workload: burst,
             streams: 1,
             interval: Duration::from_secs(1),
         },
-        Shape {
+        StreamLoad {
             label: format!("200 streams of {} deltas, 50 deltas/s each", paced.deltas),
             workload: paced,
             streams: settings.pick(600, 10),
@@ -66,7 +66,7 @@ fn shapes(settings: &Settings) -> [Shape; 2] {
 }
 
 /// Returns the medians of both keys.
-async fn measure(settings: &Settings, shape: &Shape) -> anyhow::Result<[f64; 2]> {
+async fn measure(settings: &Settings, shape: &StreamLoad) -> anyhow::Result<[f64; 2]> {
     let model = ScriptedModel::start().await?;
     let sidecar = settings.instant_sidecar(&model).start().await;
     let target = Target::Unix(sidecar.socket());
