@@ -68,9 +68,9 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
         format!("{TURNS} turns/s of {} deltas on each sidecar", SHORT.deltas),
         &["first token p50, ms", "CPU per turn, µs"],
     );
-    let steady_load = StreamCost::new(STEADY, STREAMS, settings.pick(600, 20));
-    let burst_load = StreamCost::new(BURST, BURSTS, settings.pick(5, 1));
-    let short_load = StreamCost::new(SHORT, TURNS, settings.pick(1000, 20));
+    let steady_load = RoundLoad::new(STEADY, STREAMS, settings.pick(600, 20));
+    let burst_load = RoundLoad::new(BURST, BURSTS, settings.pick(5, 1));
+    let short_load = RoundLoad::new(SHORT, TURNS, settings.pick(1000, 20));
     let tables = vec![
         compare(steady, settings, &pair, steady_load, |load, cpu| {
             let (p50, p99) = (load.first_token_ms(0.5), load.first_token_ms(0.99));
@@ -96,14 +96,14 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
 
 /// The load of one sidecar in a round.
 #[derive(Clone, Copy)]
-struct StreamCost {
+struct RoundLoad {
     workload: Workload,
     turns: usize,
     /// Time between the starts of two turns.
     interval: Duration,
 }
 
-impl StreamCost {
+impl RoundLoad {
     fn new(workload: Workload, rate: u32, turns: usize) -> Self {
         Self {
             workload,
@@ -165,16 +165,16 @@ async fn compare<const N: usize>(
     mut table: Table,
     settings: &Settings,
     pair: &Pair,
-    work: StreamCost,
+    round_load: RoundLoad,
     row: impl Fn(&Load, f64) -> [f64; N],
 ) -> anyhow::Result<Table> {
     let (mut off_rounds, mut on_rounds, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=settings.rounds() {
         // In turn first, since the second one starts half an interval later.
         let [(off, off_cpu), (on, on_cpu)] = if round % 2 == 0 {
-            measure_both(&pair.off, &pair.on, work).await?
+            measure_both(&pair.off, &pair.on, round_load).await?
         } else {
-            let [on, off] = measure_both(&pair.on, &pair.off, work).await?;
+            let [on, off] = measure_both(&pair.on, &pair.off, round_load).await?;
             [off, on]
         };
         let (off, on) = (row(&off, off_cpu), row(&on, on_cpu));
@@ -199,22 +199,22 @@ async fn compare<const N: usize>(
 async fn measure_both(
     first: &Sidecar,
     second: &Sidecar,
-    work: StreamCost,
+    round_load: RoundLoad,
 ) -> anyhow::Result<[(Load, f64); 2]> {
     let later = async {
-        sleep(work.interval / 2).await;
-        measure(second, work).await
+        sleep(round_load.interval / 2).await;
+        measure(second, round_load).await
     };
-    let (first, second) = try_join!(measure(first, work), later)?;
+    let (first, second) = try_join!(measure(first, round_load), later)?;
     Ok([first, second])
 }
 
 /// Returns the load of one sidecar, and the sidecar's processor time in microseconds.
-async fn measure(sidecar: &Sidecar, work: StreamCost) -> anyhow::Result<(Load, f64)> {
+async fn measure(sidecar: &Sidecar, round_load: RoundLoad) -> anyhow::Result<(Load, f64)> {
     let target = Target::Unix(sidecar.socket());
     let before = usage::cpu_time(sidecar.pid());
-    let request = move || chat("codex-5", &work.workload.prompt());
-    let load = open_loop(&target, work.interval, work.turns, request)
+    let request = move || chat("codex-5", &round_load.workload.prompt());
+    let load = open_loop(&target, round_load.interval, round_load.turns, request)
         .await?
         .require_complete()?;
     let cpu_time = usage::cpu_time(sidecar.pid()).saturating_sub(before);
