@@ -135,6 +135,7 @@ fn request() -> TurnRequest {
         summary: Summary::Auto,
         memory: MemoryHold::default(),
         hint: None,
+        token_cap: None,
         digest: ConversationDigest::default(),
     }
 }

@@ -109,7 +109,9 @@ impl RedisArchive {
     /// # Errors
     /// The archive does not answer.
     pub(super) async fn has(&self, key: ArchiveKey<'_>) -> Result<bool, ArchiveError> {
-        self.invoke(&self.call("exists", key)).await
+        let mut call = self.call("exists", key);
+        call.arg(self.ttl_ms());
+        self.invoke(&call).await
     }
 
     /// Deletes a response. Returns false for one that is unknown or in progress.

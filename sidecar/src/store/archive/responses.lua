@@ -138,6 +138,12 @@ local function put(document, items, input, continuable, previous, ttl, max_respo
     evict(true, max_bytes)
 end
 
+-- Whether the response can be retrieved; one in progress has no creation time.
+local function exists(ttl)
+    local node = redis.call('HMGET', key_of(client, id), 'document', 'created')
+    return node[1] and not (ttl > 0 and node[2] and tonumber(node[2]) + ttl <= now)
+end
+
 -- Returns whether the response is in progress, its document, and whether a conversation can continue from it; then for
 -- each node of the conversation, newest first, its id, its items and the number of items of the request.
 local function get(ttl)
@@ -196,7 +202,7 @@ elseif operation == 'is_cancelled' then
 elseif operation == 'get' then
     return get(tonumber(ARGV[4]))
 elseif operation == 'exists' then
-    return redis.call('HEXISTS', key_of(client, id), 'document')
+    return exists(tonumber(ARGV[4])) and 1 or 0
 end
 -- delete
 if redis.call('HEXISTS', key_of(client, id), 'document') == 0 then

@@ -318,6 +318,24 @@ async fn expires_alone(place: &Place) {
     }
 }
 
+/// The age counts from the response, and not from the time at which a sidecar has read it.
+#[tokio::test(flavor = "multi_thread")]
+async fn response_that_another_sidecar_has_read_expires_with_it() {
+    for place in Place::of_each_kind() {
+        let limits = StoreLimits {
+            age: Some(Duration::from_secs(1)),
+            ..LIMITS
+        };
+        let stand = Stand::open(&place, limits).await;
+        stand.add("ann", "resp_1", None, vec![text("one")]).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let other = Stand::open(&place, limits).await;
+        other.has("ann", "resp_1").await;
+        tokio::time::sleep(Duration::from_millis(550)).await;
+        assert!(!other.has("ann", "resp_1").await);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn response_in_progress_is_shown_by_every_sidecar_until_it_ends_or_its_sidecar_does() {
     for place in Place::of_each_kind() {

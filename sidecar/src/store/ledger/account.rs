@@ -1,6 +1,7 @@
 //! The account of one key: tokens spent by window, and the reservations of its turns. No clock, no IO.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use super::budget::{Budget, Tokens};
 use super::window::{Window, kept_buckets};
@@ -8,6 +9,10 @@ use crate::turn::{Grant, LimitName, Period, Scope, SpentLimit};
 
 /// The largest slice of output in tokens. A stream asks for one every few seconds, and a crash loses as much at most.
 pub(super) const MAX_SLICE: u64 = 256;
+/// The largest slice of a stream that uses up its slices within [`SHORT`]; a crash loses what it writes in about a second.
+pub(super) const MAX_FAST_SLICE: u64 = 8192;
+/// Time between two requests for a slice below which the next slice is twice as large.
+pub(super) const SHORT: Duration = Duration::from_millis(250);
 
 /// The smallest slice of output in tokens, unless less is left.
 const MIN_SLICE: u64 = 16;
@@ -120,14 +125,14 @@ impl Account {
             Some((false, _, limit)) => Err(ReserveError::Reserved(limit.as_spent())),
             None => Ok(Tokens {
                 input,
-                output: self.slice(budget, input, now),
+                output: self.slice(budget, input, now, MAX_SLICE),
             }),
         }
     }
 
-    /// Returns the next slice of a turn's output.
-    pub(super) fn extend(&self, budget: &Budget, now: u64) -> Grant {
-        match self.slice(budget, 0, now) {
+    /// Returns the next slice of a turn's output, of at most `largest` tokens.
+    pub(super) fn extend(&self, budget: &Budget, now: u64, largest: u64) -> Grant {
+        match self.slice(budget, 0, now, largest) {
             0 => {
                 let status = self.status(budget, now).into_iter();
                 let spent = status
@@ -140,7 +145,7 @@ impl Account {
     }
 
     /// Returns the size of a slice of output beside `input`.
-    fn slice(&self, budget: &Budget, input: u64, now: u64) -> u64 {
+    fn slice(&self, budget: &Budget, input: u64, now: u64, largest: u64) -> u64 {
         let left = self
             .status(budget, now)
             .iter()
@@ -150,8 +155,8 @@ impl Account {
                 Scope::Input => None,
             })
             .min();
-        left.map_or(MAX_SLICE, |left| {
-            (left / SLICE_PART).clamp(MIN_SLICE, MAX_SLICE).min(left)
+        left.map_or(largest, |left| {
+            (left / SLICE_PART).clamp(MIN_SLICE, largest).min(left)
         })
     }
 

@@ -243,11 +243,12 @@ impl LocalWriter {
             Command::Extend {
                 id,
                 budget,
+                largest,
                 reply,
                 client: _,
             } => {
                 let undo = self.books.undo(id);
-                let grant = self.extend(id, &budget, now, rows);
+                let grant = self.extend(id, &budget, largest, now, rows);
                 let reply = move |is_written| {
                     let grant = if is_written {
                         grant
@@ -320,12 +321,22 @@ impl LocalWriter {
         Ok(Reservation::new(commands, tokens.output, settlement))
     }
 
-    fn extend(&mut self, id: i64, budget: &Budget, now: u64, rows: &mut Vec<Row>) -> Grant {
+    fn extend(
+        &mut self,
+        id: i64,
+        budget: &Budget,
+        largest: u64,
+        now: u64,
+        rows: &mut Vec<Row>,
+    ) -> Grant {
         // Absent after its settlement: the turn has ended.
         let Some(open) = self.books.reservation(id).cloned() else {
             return Grant::Unavailable;
         };
-        let grant = self.books.account(&open.client).extend(budget, now);
+        let grant = self
+            .books
+            .account(&open.client)
+            .extend(budget, now, largest);
         if let Grant::Tokens(output) = grant {
             let more = Tokens { input: 0, output };
             let row = Row::Reserve {

@@ -2,7 +2,8 @@
 -- those of `window.rs`; tests run both on the same turns and times.
 --
 -- KEYS[1]  the prefix of the client's keys
--- ARGV     operation, time ('' for the server's), owner, its lease in ms, id of the reservation, input, output, limits
+-- ARGV     operation, time ('' for the server's), owner, its lease in ms, id of the reservation, input, output, limits;
+--          the output of `extend` is the most tokens of the slice
 --
 -- PREFIX:open           hash of the open reservations: id -> owner input output time
 -- PREFIX:spent:PERIOD   hash of a period's buckets: start:i and start:o -> tokens
@@ -221,7 +222,7 @@ local function status()
     return states
 end
 
-local function slice(states, tokens_in)
+local function slice(states, tokens_in, largest)
     local left = nil
     for _, state in ipairs(states) do
         if state.scope ~= 'i' then
@@ -230,10 +231,10 @@ local function slice(states, tokens_in)
         end
     end
     if not left then
-        return MAX_SLICE
+        return largest
     end
     local part = math.floor(left / SLICE_PART)
-    return math.min(math.max(part, MIN_SLICE), MAX_SLICE, left)
+    return math.min(math.max(part, MIN_SLICE), largest, left)
 end
 
 local function set_open(tokens_in, tokens_out)
@@ -270,7 +271,7 @@ local function reserve()
     if blocking then
         return {blocking.is_final and 'spent' or 'reserved', blocking.index, blocking.resets}
     end
-    local first = slice(states, input)
+    local first = slice(states, input, MAX_SLICE)
     set_open(input, first)
     return {'tokens', first}
 end
@@ -280,7 +281,7 @@ local function extend()
         return {'gone'}
     end
     local states = status()
-    local more = slice(states, 0)
+    local more = slice(states, 0, output)
     if more > 0 then
         -- Absent where the lease of this process had ended, or the server has lost it.
         local record = redis.call('HGET', prefix .. ':open', id)

@@ -202,9 +202,11 @@ impl Shared {
                     id,
                     client,
                     budget,
+                    largest,
                     reply,
                 } => {
-                    reply.send(shared.extend(id, &client, &budget).await).ok(); // The turn has ended meanwhile.
+                    let grant = shared.extend(id, &client, &budget, largest).await;
+                    reply.send(grant).ok(); // The turn has ended meanwhile.
                     None
                 }
                 Command::Settle(settlement) => shared.settle(settlement).await.map(Command::Settle),
@@ -279,13 +281,15 @@ impl Shared {
         release
     }
 
-    async fn extend(&self, id: i64, client: &str, budget: &Budget) -> Grant {
-        let answer = self
-            .call("extend", id, client, budget, Tokens::default())
-            .await;
+    async fn extend(&self, id: i64, client: &str, budget: &Budget, largest: u64) -> Grant {
+        let slice = Tokens {
+            input: 0,
+            output: largest,
+        };
+        let answer = self.call("extend", id, client, budget, slice).await;
         match (answer, self.unavailable) {
             (Ok(answer), _) => Answer::granted(answer, budget),
-            (Err(_), Unavailable::Allow) => Grant::Tokens(MAX_SLICE),
+            (Err(_), Unavailable::Allow) => Grant::Tokens(largest),
             (Err(_), Unavailable::Reject) => Grant::Unavailable,
         }
     }
