@@ -8,8 +8,14 @@ use std::path::Path;
 use crate::chaos::Report;
 use crate::sidecar::Sidecar;
 
-/// Bytes by which all files together may grow, without the usage log.
+/// Bytes by which all files together may grow, without the usage log and the state.
 const MAX_GROWTH: u64 = 64 << 10;
+
+/// The files of the state: the database, its log of at most 1,000 pages of 4 KiB, and its shared memory.
+const STATE: &str = "state.sqlite3";
+
+/// Bytes that the files of the state may have.
+const MAX_STATE: u64 = 6 << 20;
 
 /// Files that the first turns may create: usage records, and a marker file of Codex.
 const CREATED_BY_TURNS: [&str; 3] = ["usage.ndjson", "usage.ndjson.1", ".sandbox_migration"];
@@ -23,8 +29,10 @@ const LINKS: &str = "/.tmp/";
 pub(super) struct CodexHome {
     /// Number of files by name; folders that each worker has share one name.
     files: BTreeMap<String, usize>,
-    /// Total size in bytes, without the usage log.
+    /// Total size in bytes, without the usage log and the state.
     bytes: u64,
+    /// Size of the state in bytes.
+    state: u64,
 }
 
 impl CodexHome {
@@ -57,6 +65,10 @@ impl CodexHome {
         report.add_count("files in CODEX_HOME, after", now.count());
         report.add_count("bytes in CODEX_HOME, before", self.bytes);
         report.add_count("bytes in CODEX_HOME, after", now.bytes);
+        report.add_count("bytes of the state", now.state);
+        if now.state > MAX_STATE {
+            report.add_violation(format!("the state has {} bytes", now.state));
+        }
         if now.bytes > self.bytes + MAX_GROWTH {
             let (before, after) = (self.bytes, now.bytes);
             report.add_violation(format!("CODEX_HOME grew from {before} to {after} bytes"));
@@ -73,7 +85,9 @@ impl CodexHome {
             match entry.metadata() {
                 Ok(metadata) if metadata.is_dir() => self.add(&entry.path(), &format!("{name}/")),
                 Ok(metadata) => {
-                    if !name.starts_with("usage.ndjson") {
+                    if name.starts_with(STATE) {
+                        self.state += metadata.len();
+                    } else if !name.starts_with("usage.ndjson") {
                         self.bytes += metadata.len();
                     }
                     *self.files.entry(name).or_default() += 1;
