@@ -15,6 +15,13 @@ pub(crate) fn cpu_time(pid: i32) -> Duration {
     clock_gettime(clock).expect("the process is running").into()
 }
 
+/// Returns the output of `work`, and the processor time that `pid` has used meanwhile.
+pub(crate) async fn cpu_time_during<T>(pid: i32, work: impl Future<Output = T>) -> (T, Duration) {
+    let before = cpu_time(pid);
+    let output = work.await;
+    (output, cpu_time(pid).saturating_sub(before))
+}
+
 /// Resident memory of `pid` in KiB, or 0 when the process has ended.
 pub(crate) fn resident_kib(pid: i32) -> f64 {
     std::fs::read_to_string(format!("/proc/{pid}/statm"))

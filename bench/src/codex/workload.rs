@@ -13,6 +13,18 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// A response of one second, as of a fast model.
+    pub const STEADY: Self = Self {
+        deltas: 50,
+        pause_us: 20_000,
+    };
+
+    /// A long response without pauses; far more than sockets and channels hold.
+    pub const BURST: Self = Self {
+        deltas: 20_000,
+        pause_us: 0,
+    };
+
     /// Returns the text of a message that requests this workload.
     pub fn prompt(&self) -> String {
         serde_json::to_string(self).expect("two numbers serialize to JSON")

@@ -20,31 +20,19 @@ use crate::settings::Settings;
 use crate::stats::{count, medians, us};
 use crate::usage;
 
-/// A response of one second, as of a fast model.
-const STEADY: Workload = Workload {
-    deltas: 50,
-    pause_us: 20_000,
-};
-
-/// A long response without pauses.
-const BURST: Workload = Workload {
-    deltas: 20_000,
-    pause_us: 0,
-};
-
 /// A short response, of which the spans are a large share.
 const SHORT: Workload = Workload {
     deltas: 6,
     pause_us: 0,
 };
 
-/// Turns per second and sidecar with [`STEADY`], and so the number of open streams.
+/// Turns per second and sidecar with [`Workload::STEADY`], and so the number of open streams.
 const STREAMS: u32 = 100;
 
 /// Turns per second and sidecar with [`SHORT`].
 const TURNS: u32 = 250;
 
-/// Turns per second and sidecar with [`BURST`].
+/// Turns per second and sidecar with [`Workload::BURST`].
 const BURSTS: u32 = 5;
 
 /// Shorter than the default of a minute, so that each measurement has an export of metrics. Spans have the defaults.
@@ -61,15 +49,18 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Section> {
         ],
     );
     let burst = Table::new(
-        format!("Responses of {} deltas without pauses", BURST.deltas),
+        format!(
+            "Responses of {} deltas without pauses",
+            Workload::BURST.deltas
+        ),
         &["CPU per delta, µs"],
     );
     let short = Table::new(
         format!("{TURNS} turns/s of {} deltas on each sidecar", SHORT.deltas),
         &["first token p50, ms", "CPU per turn, µs"],
     );
-    let steady_load = RoundLoad::new(STEADY, STREAMS, settings.pick(600, 20));
-    let burst_load = RoundLoad::new(BURST, BURSTS, settings.pick(5, 1));
+    let steady_load = RoundLoad::new(Workload::STEADY, STREAMS, settings.pick(600, 20));
+    let burst_load = RoundLoad::new(Workload::BURST, BURSTS, settings.pick(5, 1));
     let short_load = RoundLoad::new(SHORT, TURNS, settings.pick(1000, 20));
     let tables = vec![
         compare(steady, settings, &pair, steady_load, |load, cpu| {
@@ -212,11 +203,8 @@ async fn measure_both(
 /// Returns the load of one sidecar, and the sidecar's processor time in microseconds.
 async fn measure(sidecar: &Sidecar, round_load: RoundLoad) -> anyhow::Result<(Load, f64)> {
     let target = Target::Unix(sidecar.socket());
-    let before = usage::cpu_time(sidecar.pid());
     let request = move || chat("codex-5", &round_load.workload.prompt());
-    let load = open_loop(&target, round_load.interval, round_load.turns, request)
-        .await?
-        .require_complete()?;
-    let cpu_time = usage::cpu_time(sidecar.pid()).saturating_sub(before);
-    Ok((load, us(cpu_time)))
+    let running = open_loop(&target, round_load.interval, round_load.turns, request);
+    let (load, cpu_time) = usage::cpu_time_during(sidecar.pid(), running).await;
+    Ok((load?.require_complete()?, us(cpu_time)))
 }

@@ -31,23 +31,23 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Table> {
         "Processor time of the sidecar per delta, ledger in SQLite",
         &["no budget, µs", "budget of three limits, µs", "added, %"],
     );
-    for shape in shapes(settings) {
-        let [without, with_budget] = measure(settings, &shape).await?;
+    for load in loads(settings) {
+        let [without, with_budget] = measure(settings, &load).await?;
         let added = (with_budget / without - 1.0) * 100.0;
         let cells = [without, with_budget, added].map(Cell::from);
-        table.row(shape.label, cells);
+        table.row(load.label, cells);
     }
     Ok(table)
 }
 
-fn shapes(settings: &Settings) -> [StreamLoad; 2] {
+fn loads(settings: &Settings) -> [StreamLoad; 2] {
     let burst = Workload {
-        deltas: settings.pick(20_000, 500),
-        pause_us: 0,
+        deltas: settings.pick(Workload::BURST.deltas, 500),
+        ..Workload::BURST
     };
     let paced = Workload {
         deltas: settings.pick(150, 10),
-        pause_us: 20_000,
+        ..Workload::STEADY
     };
     [
         StreamLoad {
@@ -66,25 +66,24 @@ fn shapes(settings: &Settings) -> [StreamLoad; 2] {
 }
 
 /// Returns the medians of both keys.
-async fn measure(settings: &Settings, shape: &StreamLoad) -> anyhow::Result<[f64; 2]> {
+async fn measure(settings: &Settings, load: &StreamLoad) -> anyhow::Result<[f64; 2]> {
     let model = ScriptedModel::start().await?;
     let sidecar = settings.instant_sidecar(&model).start().await;
     let target = Target::Unix(sidecar.socket());
-    let workload = shape.workload;
+    let workload = load.workload;
     let requests: [fn(Workload) -> Request<Body>; 2] = [of_free_key, of_limited_key];
     let mut costs = [Vec::new(), Vec::new()];
     // The first round warms up.
     for round in 0..=settings.rounds() {
         for (request, costs) in requests.iter().zip(&mut costs) {
-            let before = usage::cpu_time(sidecar.pid());
             let request = *request;
-            let load = open_loop(&target, shape.interval, shape.streams, move || {
+            let running = open_loop(&target, load.interval, load.streams, move || {
                 request(workload)
             });
-            let load = load.await?.require_complete()?;
-            let used = usage::cpu_time(sidecar.pid()).saturating_sub(before);
+            let (sent, cpu_time) = usage::cpu_time_during(sidecar.pid(), running).await;
+            let deltas = sent?.require_complete()?.deltas();
             if round > 0 {
-                costs.push(us(used) / count(load.deltas()));
+                costs.push(us(cpu_time) / count(deltas));
             }
         }
     }

@@ -201,9 +201,9 @@ async fn measure_peer(
     let peer = Peer::start(spec, python, home.path(), programs.path()).await?;
     let target = Target::Tcp(peer.address());
     send(settings, &target, Pace::Connections(1), default_model()).await?;
-    let before = usage::cpu_time(peer.pid());
-    let load = send(settings, &target, pace, default_model()).await?;
-    let gateway = usage::cpu_time(peer.pid()).saturating_sub(before);
+    let running = send(settings, &target, pace, default_model());
+    let (load, gateway) = usage::cpu_time_during(peer.pid(), running).await;
+    let load = load?;
     // Its children end with their turns, or are not known.
     Ok(numbers(
         &load,

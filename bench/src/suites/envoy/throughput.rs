@@ -93,12 +93,10 @@ async fn measure_slice(
     base_rate: Option<f64>,
 ) -> anyhow::Result<SliceResult> {
     let target = Target::Tcp(envoy.address());
-    let before = usage::cpu_time(envoy.pid());
     let time = settings.pick(SLICE, SLICE / 2);
-    let load = closed_loop(&target, CLIENTS, time, move || case.request())
-        .await?
-        .require_status(expected_status)?;
-    let cpu_time = usage::cpu_time(envoy.pid()).saturating_sub(before);
+    let running = closed_loop(&target, CLIENTS, time, move || case.request());
+    let (load, cpu_time) = usage::cpu_time_during(envoy.pid(), running).await;
+    let load = load?.require_status(expected_status)?;
     Ok(SliceResult {
         rate: load.rate(),
         relative_rate: load.rate() / base_rate.unwrap_or(load.rate()),

@@ -111,12 +111,10 @@ async fn measure_sidecar(settings: &Settings, streams: usize) -> anyhow::Result<
     let model = ScriptedModel::start().await?;
     let sidecar = settings.instant_sidecar(&model).start().await;
     let target = Target::Unix(sidecar.socket());
-    let before = usage::cpu_time(sidecar.pid());
     let request = move || chat("codex-5", &workload.prompt());
-    let load = open_loop(&target, interval, turns, request)
-        .await?
-        .require_complete()?;
-    let cpu_time = usage::cpu_time(sidecar.pid()).saturating_sub(before);
+    let running = open_loop(&target, interval, turns, request);
+    let (load, cpu_time) = usage::cpu_time_during(sidecar.pid(), running).await;
+    let load = load?.require_complete()?;
     Ok(latency_row(&load, us(cpu_time) / count(load.deltas())))
 }
 
@@ -141,14 +139,13 @@ async fn measure_burst(settings: &Settings) -> anyhow::Result<Table> {
     let target = Target::Unix(sidecar.socket());
     let (mut rates, mut costs) = (Vec::new(), Vec::new());
     for _ in 0..settings.rounds() + 1 {
-        let before = usage::cpu_time(sidecar.pid());
         let request = move || chat("codex-5", &workload.prompt());
-        let load = open_loop(&target, Duration::from_secs(1), 1, request)
-            .await?
-            .require_complete()?;
+        let running = open_loop(&target, Duration::from_secs(1), 1, request);
+        let (load, cpu_time) = usage::cpu_time_during(sidecar.pid(), running).await;
+        let load = load?.require_complete()?;
         let deltas = count(load.deltas());
         rates.push(deltas / load.elapsed.as_secs_f64());
-        costs.push(us(usage::cpu_time(sidecar.pid()).saturating_sub(before)) / deltas);
+        costs.push(us(cpu_time) / deltas);
     }
     let mut table = Table::new(
         format!("One response of {} deltas without pauses", workload.deltas),

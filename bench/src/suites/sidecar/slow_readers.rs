@@ -17,18 +17,6 @@ use crate::settings::Settings;
 use crate::stats::{count, medians};
 use crate::usage;
 
-/// Response of a slow reader; far more than sockets and channels hold.
-const LONG_RESPONSE: Workload = Workload {
-    deltas: 20_000,
-    pause_us: 0,
-};
-
-/// Response of a fast reader.
-const SHORT_RESPONSE: Workload = Workload {
-    deltas: 50,
-    pause_us: 20_000,
-};
-
 /// Processor time in [`SAMPLE_INTERVAL`] below which the sidecar counts as idle. The buffers of the slow readers are then
 /// full.
 const IDLE_CPU_TIME: Duration = Duration::from_millis(5);
@@ -67,7 +55,7 @@ async fn run_round(settings: &Settings, slow_readers: usize) -> anyhow::Result<[
         let mut client = target.connect().await?;
         unread.push(
             client
-                .stream(chat("codex-5", &LONG_RESPONSE.prompt()))
+                .stream(chat("codex-5", &Workload::BURST.prompt()))
                 .await?,
         );
     }
@@ -76,14 +64,14 @@ async fn run_round(settings: &Settings, slow_readers: usize) -> anyhow::Result<[
     // A response takes one second, so that 20 fast readers are active at a time.
     let interval = Duration::from_millis(50);
     let requests = settings.pick(80, 6);
-    let request = || chat("codex-5", &SHORT_RESPONSE.prompt());
+    let request = || chat("codex-5", &Workload::STEADY.prompt());
     let load = open_loop(&target, interval, requests, request)
         .await?
         .require_complete()?;
     for stream in unread {
         let sample = RequestSample::read(stream, Instant::now()).await?;
         ensure!(
-            sample.is_complete && sample.deltas == LONG_RESPONSE.deltas as usize,
+            sample.is_complete && sample.deltas == Workload::BURST.deltas as usize,
             "the response of a slow reader is incomplete: {sample:?}"
         );
     }

@@ -41,12 +41,10 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<Table> {
         for round in 0..settings.rounds() + 1 {
             let bare = bare_loop_rate(settings, &mut bare_loop, clients).await?;
             let spawned = child_per_turn_rate(settings, &home, clients).await?;
-            let before = usage::cpu_time(sidecar.pid());
             let request = || chat("codex-5", &SHORT_RESPONSE.prompt());
-            let load = closed_loop(&target, clients, settings.slice(), request)
-                .await?
-                .require_complete()?;
-            let cpu_time = usage::cpu_time(sidecar.pid()).saturating_sub(before);
+            let running = closed_loop(&target, clients, settings.slice(), request);
+            let (load, cpu_time) = usage::cpu_time_during(sidecar.pid(), running).await;
+            let load = load?.require_complete()?;
             let cpu = us(cpu_time) / count(load.samples.len());
             // The first round warms up.
             if round > 0 {
