@@ -42,10 +42,7 @@ impl Layout {
     ) -> Result<String> {
         let hashed = std::io::BufReader::new(Hashed::new(archive));
         let mut compressed = GzBuilder::new().buf_read(hashed, compression);
-        let path = self.dir.join("layer");
-        let (digest, size) = copy_hashed(&mut compressed, &path)?;
-        self.keep(&path, &digest)?;
-        self.layers.push(descriptor(LAYER, &digest, size));
+        self.add_compressed_layer(&mut compressed)?;
         Ok(GzEncoder::into_inner(compressed).into_inner().digest())
     }
 
@@ -53,7 +50,8 @@ impl Layout {
     pub(crate) fn add_compressed_layer(&mut self, mut layer: impl Read) -> Result<()> {
         let path = self.dir.join("layer");
         let (digest, size) = copy_hashed(&mut layer, &path)?;
-        self.keep(&path, &digest)?;
+        let blob = self.blob(&digest);
+        fs::rename(&path, &blob).with_context(|| format!("cannot write {}", blob.display()))?;
         self.layers.push(descriptor(LAYER, &digest, size));
         Ok(())
     }
@@ -85,12 +83,6 @@ impl Layout {
         let digest = hex::encode(Sha256::digest(content));
         write(&self.blob(&digest), content)?;
         Ok(descriptor(media_type, &digest, content.len() as u64))
-    }
-
-    /// Moves a file to the blobs.
-    fn keep(&self, path: &Path, digest: &str) -> Result<()> {
-        let blob = self.blob(digest);
-        fs::rename(path, &blob).with_context(|| format!("cannot write {}", blob.display()))
     }
 
     fn blob(&self, digest: &str) -> PathBuf {

@@ -2,8 +2,7 @@
 //! `COMPOSE_FILE` adds compose files to `docker-compose.yml`, which may name other base images.
 
 use std::env::consts::ARCH;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -42,8 +41,8 @@ impl Image {
         }
     }
 
-    /// Returns the bill of materials: the crates of its programs, the packages of its distribution, and the
-    /// programs of others.
+    /// Returns the bill of materials: the crates of its program, the packages of its distribution, and the
+    /// third-party program.
     fn bill(self, saved: &SavedImage) -> Result<Vec<u8>> {
         let mut others = packages::installed(saved)?;
         let (target, root) = match self {
@@ -95,19 +94,23 @@ pub(super) fn write_images(out: &Path, images: &[Image]) -> Result<()> {
 
 fn write_image(out: &Path, image: Image) -> Result<()> {
     let name = format!("codex-edge-{}-{ARCH}", image.name());
-    let saved = TemporaryFile(out.join(format!("{name}.saved.tar")));
+    // In `out`, whose file system has room for the image.
+    let temporary = tempfile::tempdir_in(out)?;
+    let archive = temporary.path().join("saved.tar");
     let built = format!("{PROJECT}-{}", image.name());
     let mut save = Command::new("docker");
-    save.args(["save", "--output"]).arg(&saved.0).arg(&built);
+    save.args(["save", "--output"]).arg(&archive).arg(&built);
     output(&mut save)?;
-    let saved = SavedImage::open(&saved.0)?;
-    write_layout(&out.join(format!("{name}.oci.tar")), image, &saved)?;
+    let saved = SavedImage::open(&archive)?;
+    let layout = temporary.path().join("layout");
+    write_layout(&layout, image, &saved)?;
+    archive::write_folder(&out.join(format!("{name}.oci.tar")), &layout)?;
     write(&out.join(format!("{name}.cdx.json")), &image.bill(&saved)?)?;
     report!("{name}.oci.tar: image {VERSION}");
     Ok(())
 }
 
-fn write_layout(path: &Path, image: Image, saved: &SavedImage) -> Result<()> {
+fn write_layout(dir: &Path, image: Image, saved: &SavedImage) -> Result<()> {
     let config: Value = serde_json::from_slice(&saved.config)?;
     let expected = config["rootfs"]["diff_ids"]
         .as_array()
@@ -116,8 +119,7 @@ fn write_layout(path: &Path, image: Image, saved: &SavedImage) -> Result<()> {
         expected.len() == saved.layers.len(),
         "the archive of the engine lacks a layer"
     );
-    let dir = path.with_extension("");
-    let mut layout = Layout::create(&dir)?;
+    let mut layout = Layout::create(dir)?;
     for (layer, expected) in saved.layers.iter().zip(expected) {
         if saved.is_compressed(*layer)? {
             layout.add_compressed_layer(saved.read(*layer)?)?;
@@ -135,16 +137,5 @@ fn write_layout(path: &Path, image: Image, saved: &SavedImage) -> Result<()> {
         "org.opencontainers.image.licenses": env!("CARGO_PKG_LICENSE"),
     });
     layout.finish(&saved.config, &annotations)?;
-    archive::write_folder(path, &dir)?;
-    fs::remove_dir_all(&dir)?;
     Ok(())
-}
-
-/// A file that is removed when dropped.
-struct TemporaryFile(PathBuf);
-
-impl Drop for TemporaryFile {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0); // It may not have been written.
-    }
 }

@@ -1,4 +1,5 @@
-//! Components of a bill of materials that are not crates: the Debian packages of an image, as `dpkg` lists them, and programs.
+//! Components of a bill of materials that are not crates: the packages of an image, as `dpkg` lists them, and third-party
+//! programs.
 //! Package URLs: purl-spec, type `deb`.
 
 use anyhow::{Context, Result};
@@ -18,9 +19,9 @@ pub(super) fn component(name: &str, version: &str, purl: &str) -> Value {
 /// Returns the installed packages of an image of Debian or Ubuntu.
 pub(super) fn installed(image: &SavedImage) -> Result<Vec<Value>> {
     let status = image
-        .file(&[STATUS])?
+        .file(STATUS)?
         .context("the image has no list of packages")?;
-    let release = image.file(&[RELEASE])?;
+    let release = image.file(RELEASE)?;
     Ok(of_status(
         &status,
         distribution(&release.unwrap_or_default()),

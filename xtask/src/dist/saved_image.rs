@@ -22,11 +22,18 @@ pub(super) struct SavedImage {
     pub(super) layers: Vec<SavedLayer>,
 }
 
-/// Place of a layer in the archive.
+/// Place of a layer, or of another file, in the archive.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SavedLayer {
     offset: u64,
     size: u64,
+}
+
+impl SavedLayer {
+    fn read(self, mut file: &File) -> Result<Take<&File>> {
+        file.seek(SeekFrom::Start(self.offset))?;
+        Ok(file.take(self.size))
+    }
 }
 
 impl SavedImage {
@@ -52,9 +59,7 @@ impl SavedImage {
 
     /// Returns the bytes of a layer, until the next call: the readers share the position in the file.
     pub(super) fn read(&self, layer: SavedLayer) -> Result<Take<&File>> {
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(layer.offset))?;
-        Ok(file.take(layer.size))
+        layer.read(&self.file)
     }
 
     /// Whether a layer is compressed.
@@ -64,13 +69,13 @@ impl SavedImage {
         Ok(start == GZIP)
     }
 
-    /// Returns the content of a file of the image by one of its paths: that of the highest layer that has it.
-    pub(super) fn file(&self, paths: &[&str]) -> Result<Option<String>> {
+    /// Returns the content of a file of the image, in the highest layer that has it.
+    pub(super) fn file(&self, path: &str) -> Result<Option<String>> {
         for layer in self.layers.iter().rev() {
             let found = if self.is_compressed(*layer)? {
-                find_file(GzDecoder::new(self.read(*layer)?), paths)?
+                find_file(GzDecoder::new(self.read(*layer)?), path)?
             } else {
-                find_file(self.read(*layer)?, paths)?
+                find_file(self.read(*layer)?, path)?
             };
             if found.is_some() {
                 return Ok(found);
@@ -80,12 +85,11 @@ impl SavedImage {
     }
 }
 
-fn find_file(layer: impl Read, paths: &[&str]) -> Result<Option<String>> {
+fn find_file(layer: impl Read, path: &str) -> Result<Option<String>> {
     for entry in Archive::new(layer).entries()? {
         let mut entry = entry?;
-        let path = without_dots(&entry.path()?);
-        let named = paths.iter().any(|wanted| path == Path::new(wanted));
-        if named && entry.header().entry_type().is_file() {
+        let is_named = without_dots(&entry.path()?) == Path::new(path);
+        if is_named && entry.header().entry_type().is_file() {
             let mut text = String::new();
             entry.read_to_string(&mut text)?;
             return Ok(Some(text));
@@ -141,11 +145,8 @@ impl Contents {
     }
 
     fn bytes(&self, file: &File, name: &str) -> Result<Vec<u8>> {
-        let place = self.find(name)?;
-        let mut file = file;
-        file.seek(SeekFrom::Start(place.offset))?;
         let mut content = Vec::new();
-        file.take(place.size).read_to_end(&mut content)?;
+        self.find(name)?.read(file)?.read_to_end(&mut content)?;
         Ok(content)
     }
 }
