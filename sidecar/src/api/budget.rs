@@ -85,9 +85,9 @@ pub(super) fn allowance(
     Some(OutputAllowance::new(budget, first, chars_per_token).with_cap(cap))
 }
 
-/// Returns the cap of an agent: Codex may begin the next model request before the sidecar has compared the last one with
-/// the ledger. The cap is that of the limit with least left, and never below what the limit allows: Codex counts no
-/// cached input, and reasoning as other output.
+/// Returns the cap that Codex itself applies to an agent, since Codex may begin the next model request before the sidecar
+/// has compared the last one with the ledger. It is taken from the limit with the fewest tokens left. Codex counts no cached
+/// input, and has one weight for all output, so the smaller weight is used: the cap never ends a turn that the limit allows.
 pub(super) async fn token_cap(
     state: &AppState,
     reservation: Option<&Reservation>,

@@ -6,7 +6,7 @@ use super::report::Diagnostic;
 use super::report::Severity::{Fail, Pass, Warn};
 use crate::codex::check_file_appendable;
 use crate::config::Config;
-use crate::store::{StatePlace, Unavailable, check_file};
+use crate::store::{StatePlace, Unavailable, check_file, probe_redis};
 
 /// Checks the places of the ledger and of stored responses.
 pub(super) async fn check(config: &Config) -> Vec<Diagnostic> {
@@ -17,7 +17,7 @@ pub(super) async fn check(config: &Config) -> Vec<Diagnostic> {
             "memory; a restart forgets spent tokens and stored responses",
         ),
         StatePlace::File(path) => file("PROXY_STATE", path),
-        StatePlace::Redis(address, unavailable) => match config.state.check().await {
+        StatePlace::Redis(address, unavailable) => match probe_redis(address).await {
             Ok(()) => Diagnostic::new(Pass, "state", format!("{address:?} answers")),
             // The sidecar starts, and connects once Redis answers.
             Err(error) => {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::redis::{RedisAddress, probe};
+use super::redis::RedisAddress;
 use super::sqlite;
 
 /// The place of the ledger, and of the other state that outlives a request.
@@ -16,24 +16,13 @@ pub enum StatePlace {
     Redis(RedisAddress, Unavailable),
 }
 
-/// A place that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// The file cannot be opened.
-    #[error(transparent)]
-    File(#[from] rusqlite::Error),
-    /// Redis does not answer.
-    #[error(transparent)]
-    Redis(#[from] redis::RedisError),
-}
-
 /// Checks whether a file of the state can be opened, if there is one.
 ///
 /// # Errors
 /// It is not a file of this version.
-pub fn check_file(path: &Path) -> Result<(), StateError> {
+pub fn check_file(path: &Path) -> Result<(), rusqlite::Error> {
     match path.exists() {
-        true => Ok(sqlite::check(path)?),
+        true => sqlite::check(path),
         false => Ok(()),
     }
 }
@@ -45,18 +34,6 @@ impl StatePlace {
             Self::Memory => "memory",
             Self::File(_) => "sqlite",
             Self::Redis(..) => "redis",
-        }
-    }
-
-    /// Checks whether an existing file can be opened, or Redis answers. A file that is missing is made at the start.
-    ///
-    /// # Errors
-    /// The file is not one of this version, or Redis does not answer within seconds.
-    pub async fn check(&self) -> Result<(), StateError> {
-        match self {
-            Self::Memory => Ok(()),
-            Self::File(path) => check_file(path),
-            Self::Redis(address, _) => Ok(probe(address).await?),
         }
     }
 

@@ -138,10 +138,15 @@ local function put(document, items, input, continuable, previous, ttl, max_respo
     evict(true, max_bytes)
 end
 
--- Whether the response can be retrieved; one in progress has no creation time.
+-- A response in progress has no creation time.
+local function is_expired(created, ttl)
+    return ttl > 0 and created and tonumber(created) + ttl <= now
+end
+
+-- Whether the response can be retrieved.
 local function exists(ttl)
     local node = redis.call('HMGET', key_of(client, id), 'document', 'created')
-    return node[1] and not (ttl > 0 and node[2] and tonumber(node[2]) + ttl <= now)
+    return node[1] and not is_expired(node[2], ttl)
 end
 
 -- Returns whether the response is in progress, its document, and whether a conversation can continue from it; then for
@@ -157,7 +162,7 @@ local function get(ttl)
             return {}
         end
         return {'running', node[1]}
-    elseif ttl > 0 and tonumber(node[3]) + ttl <= now then
+    elseif is_expired(node[3], ttl) then
         drop(client, id)
         return {}
     end

@@ -1,18 +1,13 @@
 //! The account of one key: tokens spent by window, and the reservations of its turns. No clock, no IO.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
 use super::budget::{Budget, Tokens};
 use super::window::{Window, kept_buckets};
 use crate::turn::{Grant, LimitName, Period, Scope, SpentLimit};
 
-/// The largest slice of output in tokens. A stream asks for one every few seconds, and a crash loses as much at most.
+/// The largest slice of output in tokens, of a turn that asks for no larger one. A stream asks for one every few seconds, and a crash loses as much at most.
 pub(super) const MAX_SLICE: u64 = 256;
-/// The largest slice of a stream that uses up its slices within [`SHORT`]; a crash loses what it writes in about a second.
-pub(super) const MAX_FAST_SLICE: u64 = 8192;
-/// Time between two requests for a slice below which the next slice is twice as large.
-pub(super) const SHORT: Duration = Duration::from_millis(250);
 
 /// The smallest slice of output in tokens, unless less is left.
 const MIN_SLICE: u64 = 16;

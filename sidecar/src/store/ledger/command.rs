@@ -3,15 +3,21 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::account::{LimitStatus, MAX_FAST_SLICE, MAX_SLICE, ReserveError, SHORT};
+use super::account::{LimitStatus, MAX_SLICE, ReserveError};
 use super::budget::{Budget, Tokens};
 use crate::store::notes::{Note, NoteSink};
 use crate::store::usage::{UsageCount, UsageHour};
 use crate::turn::{Grant, OutputBudget, Usage};
+
+/// The largest slice of a stream that uses up its slices within [`SHORT`]; a crash loses what it writes in about a second.
+const MAX_FAST_SLICE: u64 = 8192;
+
+/// Time between two requests for a slice below which the next slice is twice as large.
+const SHORT: Duration = Duration::from_millis(250);
 
 /// A command to the writer.
 #[derive(Debug)]

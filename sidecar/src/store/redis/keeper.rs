@@ -120,7 +120,7 @@ impl RedisKeeper {
 ///
 /// # Errors
 /// The server cannot be reached, or refuses the login.
-pub(in crate::store) async fn probe(address: &RedisAddress) -> RedisResult<()> {
+pub async fn probe(address: &RedisAddress) -> RedisResult<()> {
     let mut connection = connect(&address.client()).await?;
     redis::cmd("PING").exec_async(&mut connection).await
 }

@@ -10,7 +10,8 @@ mod link;
 mod server;
 
 pub use address::{RedisAddress, RedisAddressError};
-pub(super) use keeper::{LEASE, RedisKeeper, probe};
+pub use keeper::probe;
+pub(super) use keeper::{LEASE, RedisKeeper};
 pub(super) use link::{LinkError, RedisLink};
 #[cfg(test)]
 pub(super) use server::RedisServer;
