@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// Digits of a timestamp in nanoseconds since the start of the machine; enough for 31 years.
-const DIGITS: usize = 18;
+/// The base of the digits.
+const BASE: u32 = 36;
+
+/// Digits of a timestamp in nanoseconds since the start of the machine; enough for 4 years. A delta with one has few more
+/// characters than a long token of a model.
+const DIGITS: usize = 11;
 
 /// A point in time of the monotonic clock of clock_gettime(2), which all processes of a machine share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,7 +30,7 @@ impl Timestamp {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let nanoseconds = text.get(..DIGITS)?.parse().ok()?;
+        let nanoseconds = u64::from_str_radix(text.get(..DIGITS)?, BASE).ok()?;
         Some(Self(Duration::from_nanos(nanoseconds)))
     }
 
@@ -38,8 +42,15 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Padded, because the parser reads a fixed number of digits.
-        write!(f, "{:0DIGITS$}", self.0.as_nanos())
+        let mut rest = self.0.as_nanos();
+        let mut digits = [char::default(); DIGITS];
+        // All of them, because the parser reads a fixed number.
+        for digit in digits.iter_mut().rev() {
+            let value = u32::try_from(rest % u128::from(BASE)).unwrap_or_default();
+            *digit = char::from_digit(value, BASE).unwrap_or_default();
+            rest /= u128::from(BASE);
+        }
+        f.write_str(&String::from_iter(digits))
     }
 }
 
@@ -50,7 +61,8 @@ mod tests {
     #[test]
     fn timestamps_are_found_after_their_marker() {
         let (first, second) = (now(), now());
-        let text = format!(r#"x {{"delta":"{first} "}} "delta":"none" "delta":"{second} ""#);
+        let text =
+            format!(r#"x {{"delta":"{first} "}} "delta":"+none-at-all" "delta":"{second} ""#);
         let found: Vec<_> = Timestamp::after("\"delta\":\"", &text).collect();
         assert_eq!(found, [first, second]);
         assert!(second >= first && first.since(second).is_zero());

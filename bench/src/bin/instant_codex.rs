@@ -214,6 +214,6 @@ fn delta_line(thread: &str, turn: &str) -> String {
     // Taken for each delta, not for the whole batch: the client computes the delay from this time.
     let now = timestamp::now();
     format!(
-        r#"{{"method":"item/agentMessage/delta","params":{{"threadId":"{thread}","turnId":"{turn}","itemId":"msg_0","delta":"{now} "}},"emittedAtMs":1795366161030}}"#
+        r#"{{"method":"item/agentMessage/delta","params":{{"threadId":"{thread}","turnId":"{turn}","itemId":"msg_0","delta":"{now}"}},"emittedAtMs":1795366161030}}"#
     )
 }

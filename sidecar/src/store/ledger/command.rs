@@ -56,6 +56,11 @@ pub(super) enum Command {
 }
 
 impl Command {
+    /// Whether the answer waits until the change is in the file.
+    pub(super) fn needs_write(&self) -> bool {
+        matches!(self, Self::Reserve { .. } | Self::Extend { .. })
+    }
+
     /// Notes the budget of the key that a command is about.
     pub(super) fn note_budget(&self, budgets: &mut Budgets) {
         if let Self::Reserve { client, budget, .. } | Self::Status { client, budget, .. } = self {

@@ -79,10 +79,8 @@ impl LedgerFile {
     /// # Errors
     /// The file cannot be read, or another process writes for longer than the busy timeout.
     pub(super) fn begin(&mut self, now: u64) -> Result<Option<Books>, Error> {
-        self.connection.execute_batch("BEGIN IMMEDIATE")?;
-        let version = self
-            .connection
-            .query_row("PRAGMA data_version", [], |row| row.get(0))?;
+        self.execute("BEGIN IMMEDIATE")?;
+        let version = self.version()?;
         if self.read_version == Some(version) {
             return Ok(None);
         }
@@ -106,7 +104,23 @@ impl LedgerFile {
         for note in notes {
             write_note(&self.connection, note)?;
         }
-        self.connection.execute_batch("COMMIT")
+        self.execute("COMMIT")
+    }
+
+    /// Whether another process has changed the file since the last change, or the file cannot be read.
+    pub(super) fn has_changed(&self) -> bool {
+        self.version().ok() != self.read_version
+    }
+
+    /// Returns the version of the content, which only other connections change.
+    fn version(&self) -> Result<i64, Error> {
+        let mut query = self.connection.prepare_cached("PRAGMA data_version")?;
+        query.query_row([], |row| row.get(0))
+    }
+
+    fn execute(&self, statement: &str) -> Result<(), Error> {
+        self.connection.prepare_cached(statement)?.execute([])?;
+        Ok(())
     }
 
     /// Ends the change without a trace.

@@ -336,11 +336,14 @@ async fn two_sidecars_on_one_file_share_the_budget_during_a_handover() {
         stream_to_the_end(&second.ledger, limits)
     );
     assert_eq!(one + other, 5000);
-    // Each writer has written its settlement before it answers.
-    first.spent(limits).await;
-    second.spent(limits).await;
-    assert_eq!(first.spent(limits).await, 5000);
-    assert_eq!(second.spent(limits).await, 5000);
+    // Reserved until the other sidecar has written its settlement, then spent.
+    for stand in [&first, &second] {
+        let status = stand.status(limits).await;
+        assert_eq!(status.spent + status.reserved, 5000);
+        while stand.spent(limits).await != 5000 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
     first.close();
     second.close();
 }

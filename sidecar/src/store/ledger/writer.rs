@@ -1,10 +1,13 @@
-//! The writer of the ledger: carries out commands in their order, and writes each change before it answers.
-//! Commands that wait together share one transaction.
+//! The writer of the ledger: carries out commands in their order, and writes each grant before it answers.
+//! Commands that wait together share one transaction. Settlements and notes wait for the next one, for [`WRITE_DELAY`] at
+//! most: until then the file has the reservation, which counts as spent after a crash.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 
 use super::account::ReserveError;
 use super::books::{Books, Row};
@@ -21,6 +24,12 @@ use crate::turn::Grant;
 
 /// The most commands in one transaction, so that the first of them does not wait for long.
 const MAX_BATCH: usize = 256;
+
+/// Longest time until a settlement or a note is written to the file.
+const WRITE_DELAY: Duration = Duration::from_millis(200);
+
+/// Time until settlements that could not be written are tried again, unless a command tries earlier.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The ledger cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -100,10 +109,12 @@ struct LocalWriter {
     /// For the reservations. Weak, so that the writer ends with the last handle.
     commands: mpsc::WeakSender<Command>,
     budgets: Budgets,
-    /// Rows of settlements that could not be written yet.
+    /// Rows of settlements that are not written yet. The books have them.
     unwritten: Vec<Row>,
-    /// Notes of the present change.
+    /// Notes that are not written yet.
     notes: Vec<Note>,
+    /// The time at which the rows and notes are written, unless a command needs a transaction earlier.
+    write_at: Option<Instant>,
 }
 
 /// A command that is carried out, and not yet answered.
@@ -129,6 +140,7 @@ impl LocalWriter {
             budgets: Budgets::new(),
             unwritten: Vec::new(),
             notes: Vec::new(),
+            write_at: None,
         };
         // Now rather than at the first request, so that a file which cannot be read is known at the start.
         writer.begin()?;
@@ -137,7 +149,27 @@ impl LocalWriter {
     }
 
     fn run(mut self) {
-        while let Some(first) = self.received.blocking_recv() {
+        match Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => runtime.block_on(self.carry_out_all()),
+            Err(error) => {
+                tracing::error!(%error, "the ledger has no timer, keys with a budget get 503")
+            }
+        }
+    }
+
+    async fn carry_out_all(&mut self) {
+        loop {
+            let first = match self.write_at {
+                None => self.received.recv().await,
+                Some(at) => match timeout_at(at, self.received.recv()).await {
+                    Ok(first) => first,
+                    Err(_) => {
+                        self.carry_out(Vec::new());
+                        continue;
+                    }
+                },
+            };
+            let Some(first) = first else { break };
             let mut batch = vec![first];
             while batch.len() < MAX_BATCH
                 && let Ok(next) = self.received.try_recv()
@@ -146,20 +178,29 @@ impl LocalWriter {
             }
             self.carry_out(batch);
         }
+        self.carry_out(Vec::new());
     }
 
+    /// Carries out the commands. Without any, writes what waits.
     fn carry_out(&mut self, batch: Vec<Command>) {
-        let begun = self.begin();
+        let writes = self.must_write(&batch);
+        let begun = if writes { self.begin() } else { Ok(()) };
         let mut rows = Vec::new();
         let answers: Vec<_> = batch
             .into_iter()
             .map(|command| self.execute(command, &mut rows))
             .collect();
-        let written = begun.and_then(|()| self.commit(&rows));
+        let written = if writes {
+            begun.and_then(|()| self.commit(&rows))
+        } else {
+            self.unwritten.append(&mut rows);
+            Ok(())
+        };
         if let Err(error) = &written {
             tracing::error!(%error, "ledger write failed");
             self.roll_back(rows);
         }
+        self.set_timer(written.is_ok());
         for answer in answers {
             if let Answer::Pending(reply, undo) = answer {
                 if let (Err(_), Some(undo)) = (&written, undo) {
@@ -167,6 +208,23 @@ impl LocalWriter {
                 }
                 reply(written.is_ok());
             }
+        }
+    }
+
+    /// Whether the commands need a transaction now. Another process may have changed the file only while it hands over.
+    fn must_write(&self, batch: &[Command]) -> bool {
+        let Some(file) = &self.file else {
+            return true; // Memory, where a transaction costs nothing.
+        };
+        batch.is_empty() || batch.iter().any(Command::needs_write) || file.has_changed()
+    }
+
+    fn set_timer(&mut self, is_written: bool) {
+        let delay = if is_written { WRITE_DELAY } else { RETRY_DELAY };
+        if self.unwritten.is_empty() && self.notes.is_empty() {
+            self.write_at = None;
+        } else if !is_written || self.write_at.is_none() {
+            self.write_at = Some(Instant::now() + delay);
         }
     }
 
@@ -194,7 +252,7 @@ impl LocalWriter {
 
     /// Keeps the settlements of a change that could not be written, for the next one.
     fn roll_back(&mut self, rows: Vec<Row>) {
-        self.notes.clear();
+        self.notes.clear(); // Later turns teach the same, and a disk may stay full for long.
         if let Some(file) = &mut self.file {
             file.roll_back();
         }
@@ -284,6 +342,7 @@ impl LocalWriter {
                 Answer::None
             }
             Command::Note(note) => {
+                self.notes.retain(|earlier| !note.replaces(earlier));
                 self.notes.push(note);
                 Answer::None
             }

@@ -18,6 +18,16 @@ pub(in crate::store) enum Note {
     Forgotten { conversation: [u8; 16] },
 }
 
+impl Note {
+    /// Whether an earlier note that is not written yet says nothing any more beside this one.
+    pub(in crate::store) fn replaces(&self, earlier: &Self) -> bool {
+        match (self, earlier) {
+            (Self::Ratio { model, .. }, Self::Ratio { model: other, .. }) => model == other,
+            _ => false,
+        }
+    }
+}
+
 /// The notes of earlier processes.
 #[derive(Debug, Default)]
 pub(in crate::store) struct KnownNotes {

@@ -1,5 +1,5 @@
 //! The output that the budget of a key allows a turn, granted in slices while the turn streams.
-//! A slice is asked for before the one before it is used up, so that a stream seldom waits for it.
+//! A slice is asked for when a quarter of the one before it is left, so that a stream seldom waits for it.
 
 use std::fmt;
 use std::time::Duration;
@@ -160,7 +160,7 @@ impl OutputAllowance {
     /// Counts characters as written, and asks for the next slice in time.
     fn count(&mut self, chars: usize) {
         self.left = self.left.saturating_sub(chars);
-        if self.left <= self.slice / 2 && self.asked.is_none() {
+        if self.left <= self.slice / 4 && self.asked.is_none() {
             self.asked = Some(self.budget.ask());
         }
     }
