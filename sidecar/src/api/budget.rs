@@ -156,16 +156,19 @@ pub(super) async fn limits(state: &AppState, context: RequestContext<'_>) -> Vec
     }
 }
 
-/// Adds the headers about the limits of the caller's key. A stream ends with those of the limits at its end as trailers,
+/// Adds the headers about the limits of the caller's key; for a stream, those that the reservation of its turn found. A stream ends with those of the limits at its end as trailers,
 /// so that the filter learns of a spent budget before the key's next request.
 pub(super) async fn with_budget(
     state: &AppState,
     context: RequestContext<'_>,
     mut response: Response<BoxedBody>,
 ) -> Response<BoxedBody> {
-    let limits = limits(state, context).await;
-    response.headers_mut().extend(budget_headers(&limits));
     let is_stream = response.body().size_hint().exact().is_none();
+    let limits = match context.limits.get().filter(|_| is_stream) {
+        Some(limits) => limits.clone(),
+        None => limits(state, context).await,
+    };
+    response.headers_mut().extend(budget_headers(&limits));
     let Some(budget) = context.budget().ok().flatten().filter(|_| is_stream) else {
         return response;
     };

@@ -1,7 +1,7 @@
 //! Routes a request to its handler, within the request's span and with its access log line.
 //! `docs/openapi.json` describes the routes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
@@ -43,10 +43,12 @@ pub async fn respond(
         trace_id = trace.as_deref().or_else(|| caller_trace_id(&head.headers)),
         code = tracing::field::Empty,
     );
+    let limits = OnceLock::new();
     let context = RequestContext {
         head: &head,
         route,
         span: parent.as_ref(),
+        limits: &limits,
     };
     let log = AccessLog::new(
         span.clone(),

@@ -1,6 +1,7 @@
 //! The head of a request with the caller's identity.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, USER_AGENT};
@@ -15,7 +16,7 @@ use super::state::AppState;
 use crate::openai::ApiError;
 use crate::openai::chat::ClientReasoning;
 use crate::openai::models::ModelAccess;
-use crate::store::ledger::Budget;
+use crate::store::ledger::{Budget, LimitStatus};
 use crate::telemetry::otel::SpanParent;
 use crate::turn::Profile;
 
@@ -54,6 +55,8 @@ pub(super) struct RequestContext<'a> {
     pub(super) route: Route<'a>,
     /// The parent of the spans of turns; `None` if traces are not exported.
     pub(super) span: Option<&'a SpanParent>,
+    /// The limits of the key, once its turn is reserved.
+    pub(super) limits: &'a OnceLock<Vec<LimitStatus>>,
 }
 
 impl<'a> RequestContext<'a> {

@@ -59,6 +59,7 @@ pub(super) async fn start_completion(
     let observers: Vec<Box<dyn TurnObserver>> = vec![Box::new(collector)];
     start(
         state,
+        context,
         turn,
         reply.delivery,
         &reply.truncation,
@@ -74,6 +75,7 @@ pub(super) async fn start_completion(
 /// The turn is not admitted (`Backend::begin`); the usage log records the error.
 pub(super) async fn start(
     state: &AppState,
+    context: RequestContext<'_>,
     mut turn: TurnRequest,
     delivery: Delivery,
     rules: &TruncationRules,
@@ -96,6 +98,9 @@ pub(super) async fn start(
                 turn.token_cap = token_cap(state, reservation.as_ref()).await;
             }
             let allowance = allowance(state, &model, &turn, reservation.as_ref());
+            if let Some(reservation) = &reservation {
+                context.limits.get_or_init(|| reservation.limits().to_vec());
+            }
             recorder.reserve(reservation);
             allowance
         }

@@ -1,6 +1,6 @@
 //! Parses request bodies; a large one beside the threads that serve requests.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::task::spawn_blocking;
 
@@ -32,10 +32,12 @@ pub(super) async fn parse_body<T: Send + 'static>(
     let span = context.span.cloned();
     let parsed = spawn_blocking(move || {
         let _permit = permit;
+        let limits = OnceLock::new();
         let context = RequestContext {
             head: &head,
             route: Route::of(&head.method, head.uri.path()),
             span: span.as_ref(),
+            limits: &limits,
         };
         parse(&state, context, body)
     });

@@ -44,7 +44,7 @@ pub(in crate::api) async fn create(
     let info =
         turn_info(context, &turn, &options.model_id, options.prompt_chars)?.with_delivery(delivery);
     let rules = &options.truncation;
-    let mut turn = start(state, turn, delivery, rules, info, Vec::new()).await?;
+    let mut turn = start(state, context, turn, delivery, rules, info, Vec::new()).await?;
     let writer = ResponseWriter::new(spec, &state.responses, context.client());
     if let Some(cancelled) = writer.cancelled() {
         turn = turn.until(cancelled);

@@ -111,6 +111,8 @@ pub struct Reservation {
     commands: mpsc::Sender<Command>,
     /// The tokens of the first slice.
     first_output: u64,
+    /// The limits of the key with this reservation; none if the ledger is away and the key passes.
+    limits: Vec<LimitStatus>,
     /// Sent when the reservation is dropped.
     settlement: Settlement,
 }
@@ -120,11 +122,13 @@ impl Reservation {
     pub(super) fn new(
         commands: mpsc::Sender<Command>,
         first_output: u64,
+        limits: Vec<LimitStatus>,
         settlement: Settlement,
     ) -> Self {
         Self {
             commands,
             first_output,
+            limits,
             settlement,
         }
     }
@@ -147,6 +151,11 @@ impl Reservation {
     /// Returns the tokens of output that are granted with the reservation.
     pub fn first_output(&self) -> u64 {
         self.first_output
+    }
+
+    /// Returns the limits of the key when the reservation began.
+    pub fn limits(&self) -> &[LimitStatus] {
+        &self.limits
     }
 
     /// Returns the source of further slices of output.

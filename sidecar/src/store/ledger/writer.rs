@@ -284,7 +284,8 @@ impl LocalWriter {
                 reply,
             } => {
                 let begun = self.books.account(&client).begin(&budget, input, now);
-                let reserved = begun.and_then(|tokens| self.reserve(client, budget, tokens, rows));
+                let reserved =
+                    begun.and_then(|tokens| self.reserve(client, budget, tokens, now, rows));
                 let undo = reserved.as_ref().ok().map(|reservation| Row::Close {
                     id: reservation.id(),
                 });
@@ -365,6 +366,7 @@ impl LocalWriter {
         client: Arc<str>,
         budget: Arc<Budget>,
         tokens: Tokens,
+        now: u64,
         rows: &mut Vec<Row>,
     ) -> Result<Reservation, ReserveError> {
         let commands = self.commands.upgrade().ok_or(ReserveError::Unavailable)?;
@@ -376,8 +378,14 @@ impl LocalWriter {
             tokens,
         };
         self.change(row, rows);
+        let limits = self.books.account(&client).status(&budget, now);
         let settlement = Settlement::of_nothing(id, client, budget);
-        Ok(Reservation::new(commands, tokens.output, settlement))
+        Ok(Reservation::new(
+            commands,
+            tokens.output,
+            limits,
+            settlement,
+        ))
     }
 
     fn extend(

@@ -7,10 +7,10 @@ use crate::store::ledger::budget::Budget;
 use crate::turn::{Grant, SpentLimit};
 
 /// The answer to a reservation or to a turn that asks for more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// Tokens of output.
-    Tokens(u64),
+    /// Tokens of output, and for a new reservation the numbers of [`statuses`].
+    Tokens(u64, Vec<u64>),
     /// A limit, by its place in the budget from 1, and its reset: its tokens are spent.
     Spent(usize, u64),
     /// As `Spent`, for tokens that are promised to other turns.
@@ -32,7 +32,7 @@ impl FromRedisValue for Answer {
         let kind: Vec<String> = FromRedisValue::from_redis_value(Value::Array(fields))?;
         let place = |index: u64| usize::try_from(index).unwrap_or(0);
         match (kind.first().map(String::as_str), numbers.as_slice()) {
-            (Some("tokens"), [tokens]) => Ok(Self::Tokens(*tokens)),
+            (Some("tokens"), [tokens, states @ ..]) => Ok(Self::Tokens(*tokens, states.to_vec())),
             (Some("spent"), [index, resets]) => Ok(Self::Spent(place(*index), *resets)),
             (Some("reserved"), [index, resets]) => Ok(Self::Reserved(place(*index), *resets)),
             (Some("gone"), []) => Ok(Self::Gone),
@@ -42,11 +42,11 @@ impl FromRedisValue for Answer {
 }
 
 impl Answer {
-    /// Returns the first slice of a reservation.
-    pub(super) fn reserved(self, budget: &Budget) -> Result<u64, ReserveError> {
+    /// Returns the first slice of a reservation, and the limits with it.
+    pub(super) fn reserved(self, budget: &Budget) -> Result<(u64, Vec<LimitStatus>), ReserveError> {
         let limit = |index, resets| spent_limit(budget, index, resets);
         match self {
-            Self::Tokens(tokens) => Ok(tokens),
+            Self::Tokens(tokens, numbers) => Ok((tokens, statuses(budget, &numbers))),
             Self::Spent(index, resets) => {
                 Err(limit(index, resets).map_or(ReserveError::Unavailable, ReserveError::Spent))
             }
@@ -60,7 +60,7 @@ impl Answer {
     /// Returns the next slice of a turn.
     pub(super) fn granted(self, budget: &Budget) -> Grant {
         match self {
-            Self::Tokens(tokens) => Grant::Tokens(tokens),
+            Self::Tokens(tokens, _) => Grant::Tokens(tokens),
             Self::Spent(index, resets) => {
                 spent_limit(budget, index, resets).map_or(Grant::Unavailable, Grant::Spent)
             }

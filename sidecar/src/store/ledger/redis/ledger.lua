@@ -222,6 +222,17 @@ local function status()
     return states
 end
 
+-- Returns the states as an answer: spent, reserved and reset of each.
+local function numbers(states)
+    local answer = {}
+    for _, state in ipairs(states) do
+        answer[#answer + 1] = state.spent
+        answer[#answer + 1] = state.reserved
+        answer[#answer + 1] = state.resets
+    end
+    return answer
+end
+
 local function slice(states, tokens_in, largest)
     local left = nil
     for _, state in ipairs(states) do
@@ -273,7 +284,10 @@ local function reserve()
     end
     local first = slice(states, input, MAX_SLICE)
     set_open(input, first)
-    return {'tokens', first}
+    for _, state in ipairs(states) do
+        state.reserved = state.reserved + of_scope({i = input, o = first}, state.scope)
+    end
+    return {'tokens', first, unpack(numbers(states))}
 end
 
 local function extend()
@@ -328,10 +342,4 @@ elseif operation == 'settle' then
 elseif operation == 'settle_used_up' then
     return settle(true)
 end
-local answer = {}
-for _, state in ipairs(status()) do
-    answer[#answer + 1] = state.spent
-    answer[#answer + 1] = state.reserved
-    answer[#answer + 1] = state.resets
-end
-return answer
+return numbers(status())

@@ -179,6 +179,10 @@ async fn answers(place: &StatePlace, client: &str, limits: &str, steps: &[Step])
             Step::Reserve(input) => {
                 let reserved = stand.ledger.reserve(client, budget(limits), *input).await;
                 let first = reserved.as_ref().map(Reservation::first_output);
+                if let Ok(reservation) = &reserved {
+                    let status = stand.ledger.status(client, budget(limits)).await;
+                    assert_eq!(Some(reservation.limits()), status.as_deref());
+                }
                 answers.push(format!("{:?}", first.map_err(|error| *error)));
                 open.extend(reserved);
             }

@@ -268,15 +268,16 @@ impl Shared {
         let answer = self.call("reserve", id, &client, &budget, tokens).await;
         let first_slice = match (answer, self.unavailable) {
             (Ok(answer), _) => Answer::reserved(answer, &budget),
-            (Err(_), Unavailable::Allow) => Ok(MAX_SLICE),
+            (Err(_), Unavailable::Allow) => Ok((MAX_SLICE, Vec::new())),
             (Err(_), Unavailable::Reject) => Err(ReserveError::Unavailable),
         };
         let settlement = Settlement::of_nothing(id, client, budget);
         // Redis may have reserved the tokens although its answer was lost.
         let release =
             matches!(first_slice, Err(ReserveError::Unavailable)).then(|| settlement.clone());
-        let reserved =
-            first_slice.map(|first_output| Reservation::new(commands, first_output, settlement));
+        let reserved = first_slice.map(|(first_output, limits)| {
+            Reservation::new(commands, first_output, limits, settlement)
+        });
         reply.send(reserved).ok(); // A client that has left drops the reservation.
         release
     }
