@@ -75,8 +75,11 @@ async fn measure(settings: &Settings, load: &StreamLoad) -> anyhow::Result<[f64;
     let mut costs = [Vec::new(), Vec::new()];
     // The first round warms up.
     for round in 0..=settings.rounds() {
-        for (request, costs) in requests.iter().zip(&mut costs) {
-            let request = *request;
+        // The keys swap places in every second round, since the second of a pair may find the machine in another state.
+        let mut order = [0, 1];
+        order.rotate_left(round % 2);
+        for index in order {
+            let (request, costs) = (requests[index], &mut costs[index]);
             let running = open_loop(&target, load.interval, load.streams, move || {
                 request(workload)
             });

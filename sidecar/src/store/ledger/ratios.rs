@@ -18,6 +18,9 @@ const DECAY: f64 = 0.95;
 /// Ratios that text has. A count outside of them is not one of text.
 const RATIOS: std::ops::RangeInclusive<f64> = 0.5..=12.0;
 
+/// The change of a ratio, as a part of it, from which on it is noted again: a note is a write of the ledger's file.
+const NOTED_CHANGE: f64 = 0.01;
+
 /// The ratios of all models.
 #[derive(Debug, Clone, Default)]
 pub struct TokenRatios(Arc<Mutex<HashMap<String, Sums>>>);
@@ -26,6 +29,8 @@ pub struct TokenRatios(Arc<Mutex<HashMap<String, Sums>>>);
 struct Sums {
     chars: f64,
     tokens: f64,
+    /// The ratio of the last note; 0 before the first.
+    noted: f64,
 }
 
 impl TokenRatios {
@@ -41,12 +46,17 @@ impl TokenRatios {
         let mut ratios = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (model, chars, tokens) in known {
             if RATIOS.contains(&(chars / tokens)) {
-                ratios.entry(model).or_insert(Sums { chars, tokens });
+                ratios.entry(model).or_insert(Sums {
+                    chars,
+                    tokens,
+                    noted: chars / tokens,
+                });
             }
         }
     }
 
-    /// Learns from a turn of `model` with `chars` characters of visible output. Returns the note of the model's sums.
+    /// Learns from a turn of `model` with `chars` characters of visible output. Returns a note of the model's sums if the
+    /// ratio has changed.
     #[expect(
         clippy::cast_precision_loss,
         reason = "a turn has fewer than 2^52 characters"
@@ -62,10 +72,16 @@ impl TokenRatios {
         let first = Sums {
             chars: FIRST_RATIO * FIRST_TOKENS,
             tokens: FIRST_TOKENS,
+            noted: 0.0,
         };
         let sums = ratios.entry(model.to_owned()).or_insert(first);
         sums.chars = sums.chars * DECAY + chars;
         sums.tokens = sums.tokens * DECAY + tokens;
+        let ratio = sums.chars / sums.tokens;
+        if (ratio - sums.noted).abs() < NOTED_CHANGE * ratio {
+            return None;
+        }
+        sums.noted = ratio;
         Some(Note::Ratio {
             model: model.to_owned(),
             chars: sums.chars,

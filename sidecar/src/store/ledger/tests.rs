@@ -387,13 +387,18 @@ fn ratios_follow_the_turns_of_a_model() {
     let ratios = TokenRatios::default();
     let close = |ratio: f64, expected: f64| (ratio - expected).abs() < 0.1;
     assert!(close(ratios.chars_per_token("a"), 4.0));
+    let mut notes = 0;
     for _ in 0..100 {
-        ratios.learn("a", 2000, &output(1000));
+        notes += usize::from(ratios.learn("a", 2000, &output(1000)).is_some());
         // Nothing that could be text.
         ratios.learn("b", 0, &output(0));
         ratios.learn("b", 100_000, &output(1));
     }
     assert!(close(ratios.chars_per_token("a"), 2.0));
+    assert!(
+        (1..20).contains(&notes),
+        "noted while the ratio changes: {notes}"
+    );
     assert!(close(ratios.chars_per_token("b"), 4.0));
     assert_eq!(ratios.estimate("a", 8, 100).output_tokens, 50);
 }
