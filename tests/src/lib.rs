@@ -5,6 +5,7 @@ pub mod browser;
 pub mod chaos;
 pub mod codex;
 pub mod collector;
+pub mod cut;
 pub mod debian;
 pub mod envoy;
 pub mod filter_wasm;

@@ -58,7 +58,8 @@ impl Redis {
         self.wait_until_listening().await;
     }
 
-    fn socket(&self) -> PathBuf {
+    /// The socket of the server.
+    pub fn socket(&self) -> PathBuf {
         self.dir.path().join("redis.sock")
     }
 

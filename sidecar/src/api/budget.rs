@@ -88,23 +88,18 @@ pub(super) fn allowance(
 /// Returns the cap that Codex itself applies to an agent, since Codex may begin the next model request before the sidecar
 /// has compared the last one with the ledger. It is taken from the limit with the fewest tokens left. Codex counts no cached
 /// input, and has one weight for all output, so the smaller weight is used: the cap never ends a turn that the limit allows.
-pub(super) async fn token_cap(
-    state: &AppState,
-    reservation: Option<&Reservation>,
-) -> Option<TokenCap> {
-    let (client, budget) = reservation.map(|of| (of.client(), of.budget()))?;
-    let limits = state.sinks.ledger.status(client, budget.clone()).await?;
+pub(super) fn token_cap(reservation: &Reservation) -> Option<TokenCap> {
     let left = |limit: &LimitStatus| limit.limit.saturating_sub(limit.spent);
     // An agent uses many more tokens of input than of output.
     let tightest = |limit: &&LimitStatus| (limit.name.scope == Scope::Output, left(limit));
-    let limit = limits.iter().min_by_key(tightest)?;
+    let limit = reservation.limits().iter().min_by_key(tightest)?;
     let weight = |counts: bool| f64::from(u8::from(counts));
     Some(TokenCap {
         limit: limit.as_spent(),
         tokens: left(limit),
         input_weight: weight(limit.name.scope != Scope::Output),
         output_weight: weight(limit.name.scope != Scope::Input)
-            * budget.reasoning_weight().min(1.0),
+            * reservation.budget().reasoning_weight().min(1.0),
     })
 }
 
@@ -156,8 +151,18 @@ pub(super) async fn limits(state: &AppState, context: RequestContext<'_>) -> Vec
     }
 }
 
-/// Adds the headers about the limits of the caller's key; for a stream, those that the reservation of its turn found. A stream ends with those of the limits at its end as trailers,
-/// so that the filter learns of a spent budget before the key's next request.
+/// Returns as [`limits`], without the changes of another sidecar in the ledger's file since the last write.
+async fn recent_limits(state: &AppState, context: RequestContext<'_>) -> Vec<LimitStatus> {
+    let Ok(Some(budget)) = context.budget() else {
+        return Vec::new();
+    };
+    let ledger = &state.sinks.ledger;
+    let limits = ledger.recent_status(context.client(), budget).await;
+    limits.unwrap_or_default()
+}
+
+/// Adds the headers about the limits of the caller's key; for a stream, those that the reservation of its turn found. A
+/// stream ends with those of the limits at its end as trailers, so that the filter learns of a spent budget before the key's next request.
 pub(super) async fn with_budget(
     state: &AppState,
     context: RequestContext<'_>,
@@ -166,7 +171,7 @@ pub(super) async fn with_budget(
     let is_stream = response.body().size_hint().exact().is_none();
     let limits = match context.limits.get().filter(|_| is_stream) {
         Some(limits) => limits.clone(),
-        None => limits(state, context).await,
+        None => recent_limits(state, context).await,
     };
     response.headers_mut().extend(budget_headers(&limits));
     let Some(budget) = context.budget().ok().flatten().filter(|_| is_stream) else {
@@ -179,7 +184,7 @@ pub(super) async fn with_budget(
     response.map(|body| {
         // Polled after the last frame: the turn was settled when its stream ended.
         let trailers = async move {
-            let limits = ledger.status(&client, budget).await?;
+            let limits = ledger.recent_status(&client, budget).await?;
             spent_header(&limits).map(|header| Ok(HeaderMap::from_iter([header])))
         };
         body.with_trailers(trailers).boxed_unsync()

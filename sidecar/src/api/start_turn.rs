@@ -95,7 +95,7 @@ pub(super) async fn start(
     let allowance = match reserve(state, &client, budget, prompt_chars).await {
         Ok(reservation) => {
             if turn.profile == Profile::Agent {
-                turn.token_cap = token_cap(state, reservation.as_ref()).await;
+                turn.token_cap = reservation.as_ref().and_then(token_cap);
             }
             let allowance = allowance(state, &model, &turn, reservation.as_ref());
             if let Some(reservation) = &reservation {

@@ -15,6 +15,12 @@ const MIN_SLICE: u64 = 16;
 /// The part of the remaining tokens that a slice takes, so that parallel turns each get some.
 const SLICE_PART: u64 = 16;
 
+/// The part of the remaining tokens that an allocation has room for beyond the open reservations. They are lost in a crash.
+const ROOM_PART: u64 = 64;
+
+/// The most tokens of that room, of input and of output.
+const MAX_ROOM: u64 = 8192;
+
 /// The state of one limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitStatus {
@@ -67,8 +73,10 @@ pub enum ReserveError {
 #[derive(Debug, Default)]
 pub(super) struct Account {
     pub(super) spent: HashMap<Period, BTreeMap<u64, Tokens>>,
-    /// The sum of all open reservations.
+    /// The sum of the open reservations of this process.
     pub(super) reserved: Tokens,
+    /// The sum of the allocations of other processes.
+    pub(super) elsewhere: Tokens,
 }
 
 impl Account {
@@ -93,22 +101,23 @@ impl Account {
             spent: counted()
                 .map(|(_, tokens)| tokens.of(name.scope))
                 .fold(0, u64::saturating_add),
-            reserved: self.reserved.of(name.scope),
+            reserved: self.reserved.plus(self.elsewhere).of(name.scope),
             resets_at_ms: window.resets_at(name.period, with_any.map(|(start, _)| *start)),
         }
     }
 
-    /// Returns the tokens to reserve for a new turn: its input, and the first slice of its output.
+    /// Returns the tokens to reserve for a new turn: its input, and the first slice of its output; with the limits as the
+    /// reservation leaves them.
     pub(super) fn begin(
         &self,
         budget: &Budget,
         input: u64,
         now: u64,
-    ) -> Result<Tokens, ReserveError> {
+    ) -> Result<(Tokens, Vec<LimitStatus>), ReserveError> {
+        let mut limits = self.status(budget, now);
         // The limit that holds the turn back for the longest time is the one to name.
-        let blocking = self
-            .status(budget, now)
-            .into_iter()
+        let blocking = limits
+            .iter()
             .filter_map(|limit| {
                 let needed = needed(limit.name.scope, input);
                 let is_final = limit.limit.saturating_sub(limit.spent) < needed;
@@ -118,19 +127,24 @@ impl Account {
         match blocking {
             Some((true, _, limit)) => Err(ReserveError::Spent(limit.as_spent())),
             Some((false, _, limit)) => Err(ReserveError::Reserved(limit.as_spent())),
-            None => Ok(Tokens {
-                input,
-                output: self.slice(budget, input, now, MAX_SLICE),
-            }),
+            None => {
+                let output = slice(&limits, input, MAX_SLICE);
+                let tokens = Tokens { input, output };
+                for limit in &mut limits {
+                    limit.reserved = limit.reserved.saturating_add(tokens.of(limit.name.scope));
+                }
+                Ok((tokens, limits))
+            }
         }
     }
 
     /// Returns the next slice of a turn's output, of at most `largest` tokens.
     pub(super) fn extend(&self, budget: &Budget, now: u64, largest: u64) -> Grant {
-        match self.slice(budget, 0, now, largest) {
+        let limits = self.status(budget, now);
+        match slice(&limits, 0, largest) {
             0 => {
-                let status = self.status(budget, now).into_iter();
-                let spent = status
+                let spent = limits
+                    .iter()
                     .filter(|limit| limit.name.scope != Scope::Input && limit.left() == 0)
                     .max_by_key(|limit| limit.resets_at_ms);
                 spent.map_or(Grant::Unavailable, |limit| Grant::Spent(limit.as_spent()))
@@ -139,20 +153,19 @@ impl Account {
         }
     }
 
-    /// Returns the size of a slice of output beside `input`.
-    fn slice(&self, budget: &Budget, input: u64, now: u64, largest: u64) -> u64 {
-        let left = self
-            .status(budget, now)
-            .iter()
-            .filter_map(|limit| match limit.name.scope {
-                Scope::All => Some(limit.left().saturating_sub(input)),
-                Scope::Output => Some(limit.left()),
-                Scope::Input => None,
-            })
-            .min();
-        left.map_or(largest, |left| {
-            (left / SLICE_PART).clamp(MIN_SLICE, largest).min(left)
-        })
+    /// Returns the room of an allocation beyond the open reservations.
+    pub(super) fn allocation_room(&self, budget: &Budget, now: u64) -> Tokens {
+        let limits = self.status(budget, now);
+        let room = |scope| {
+            let limits = limits.iter();
+            let of_scope = limits.filter(|limit| [Scope::All, scope].contains(&limit.name.scope));
+            let least_left = of_scope.map(LimitStatus::left).min();
+            least_left.map_or(MAX_ROOM, |left| (left / ROOM_PART).min(MAX_ROOM))
+        };
+        Tokens {
+            input: room(Scope::Input),
+            output: room(Scope::Output),
+        }
     }
 
     /// Returns the buckets of `now`. Days and months count for every key, so that a limit which is added later finds the
@@ -179,6 +192,21 @@ impl Account {
             buckets.pop_first();
         }
     }
+}
+
+/// Returns the size of a slice of output beside `input`.
+fn slice(limits: &[LimitStatus], input: u64, largest: u64) -> u64 {
+    let left = limits
+        .iter()
+        .filter_map(|limit| match limit.name.scope {
+            Scope::All => Some(limit.left().saturating_sub(input)),
+            Scope::Output => Some(limit.left()),
+            Scope::Input => None,
+        })
+        .min();
+    left.map_or(largest, |left| {
+        (left / SLICE_PART).clamp(MIN_SLICE, largest).min(left)
+    })
 }
 
 /// Returns the tokens that must be left for a turn to begin: its input, and a token of output.

@@ -48,6 +48,26 @@ impl Tokens {
         }
     }
 
+    /// Whether neither is more than in `other`.
+    pub(super) fn fit_into(self, other: Self) -> bool {
+        self.input <= other.input && self.output <= other.output
+    }
+
+    /// Returns the smaller number of each.
+    pub(super) fn least(self, other: Self) -> Self {
+        Self {
+            input: self.input.min(other.input),
+            output: self.output.min(other.output),
+        }
+    }
+
+    pub(super) fn half(self) -> Self {
+        Self {
+            input: self.input / 2,
+            output: self.output / 2,
+        }
+    }
+
     pub(super) fn of(self, scope: Scope) -> u64 {
         match scope {
             Scope::All => self.input.saturating_add(self.output),

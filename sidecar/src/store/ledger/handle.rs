@@ -1,25 +1,23 @@
-//! The handle of the ledger: operations become commands, which one writer carries out in their order.
+//! The handle of the ledger.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
 
 use super::account::{LimitStatus, ReserveError};
 use super::budget::Budget;
+use super::client::LedgerClient;
 use super::clock::Clock;
-use super::command::{Command, Reservation};
+use super::command::Command;
+use super::local::LocalLedger;
 use super::ratios::TokenRatios;
+use super::reservation::Reservation;
 use super::writer::{LedgerOpenError, LedgerWriter};
 use crate::store::notes::{RedisNotes, SessionIds};
 use crate::store::redis::RedisLink;
 use crate::store::state::StatePlace;
 use crate::store::usage::{UsageCount, UsageHour};
 use crate::turn::Usage;
-
-/// Longest wait for the writer. One that hangs on its disk must not hold a request.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Commands that wait for the writer. A turn has at most three under way, so that only a writer which hangs fills the
 /// channel; a settlement that finds it full leaves its reservation open, which counts as spent after the next start.
@@ -33,7 +31,7 @@ pub struct UsageError;
 /// A handle to the ledger. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    commands: mpsc::Sender<Command>,
+    client: LedgerClient,
     ratios: TokenRatios,
     /// Whether notes outlive the process.
     keeps_notes: bool,
@@ -65,15 +63,16 @@ impl Ledger {
         let (writer, known) = LedgerWriter::open(place, clock, channel, ratios.clone())?;
         ratios.restore(known.ratios);
         let link = writer.link().cloned();
+        let client = LedgerClient::new(commands, writer.local().map(Arc::clone));
         let keeps_notes = !matches!(place, StatePlace::Memory);
         let sessions = if keeps_notes {
             let shared = link.clone().map(RedisNotes::new);
-            SessionIds::new(known.sessions, commands.downgrade(), shared)
+            SessionIds::new(known.sessions, client.for_notes(), shared)
         } else {
             SessionIds::default()
         };
         let ledger = Self {
-            commands,
+            client,
             ratios,
             keeps_notes,
             link,
@@ -85,9 +84,10 @@ impl Ledger {
         self.link.as_ref()
     }
 
-    /// Whether the ledger's place was reachable at the last look. A file is, once the sidecar has started.
+    /// Whether Redis answers, or the last write of the file has succeeded.
     pub fn is_reachable(&self) -> bool {
-        self.link.as_ref().is_none_or(RedisLink::is_up)
+        let is_up = self.link.as_ref().is_none_or(RedisLink::is_up);
+        is_up && self.client.local().is_none_or(LocalLedger::is_writable)
     }
 
     /// Returns the characters per token of each model.
@@ -99,11 +99,11 @@ impl Ledger {
     pub fn learn(&self, model: &str, chars: usize, usage: &Usage) {
         let learned = self.ratios.learn(model, chars, usage);
         if let Some(note) = learned.filter(|_| self.keeps_notes) {
-            self.commands.try_send(Command::Note(note)).ok(); // The writer hangs.
+            self.client.note(note);
         }
     }
 
-    /// Reserves the input of a turn and a first slice of its output. The reservation is written before it is returned.
+    /// Reserves the input of a turn and a first slice of its output. The file or Redis has the tokens before it returns.
     ///
     /// # Errors
     /// A limit of the budget has too little left, or the ledger cannot be written.
@@ -113,15 +113,8 @@ impl Ledger {
         budget: Budget,
         input: u64,
     ) -> Result<Reservation, ReserveError> {
-        let (reply, answer) = oneshot::channel();
-        let command = Command::Reserve {
-            client: client.into(),
-            budget: Arc::new(budget),
-            input,
-            reply,
-        };
-        let answer = self.ask(command, answer).await;
-        answer.unwrap_or(Err(ReserveError::Unavailable))
+        let (client, budget) = (client.into(), Arc::new(budget));
+        self.client.reserve(client, budget, input).await
     }
 
     /// Returns the state of a key's limits; `None` if the writer does not answer.
@@ -132,20 +125,32 @@ impl Ledger {
             budget: Arc::new(budget),
             reply,
         };
-        self.ask(command, answer).await
+        self.client.ask(command, answer).await
+    }
+
+    /// Returns as [`Self::status`], which reads the file if another sidecar has changed it: from the books of this process
+    /// alone, if it has any.
+    pub async fn recent_status(&self, client: &str, budget: Budget) -> Option<Vec<LimitStatus>> {
+        match self.client.local() {
+            Some(ledger) => Some(ledger.status(client, &budget)),
+            None => self.status(client, budget).await,
+        }
     }
 
     /// Returns the limits of every key that has sent a request since the start; none if the writer does not answer.
     pub async fn status_of_all(&self) -> Vec<(Arc<str>, Vec<LimitStatus>)> {
         let (reply, answer) = oneshot::channel();
-        let answer = self.ask(Command::StatusOfAll { reply }, answer).await;
+        let answer = self
+            .client
+            .ask(Command::StatusOfAll { reply }, answer)
+            .await;
         answer.unwrap_or_default()
     }
 
     /// Adds a turn to the usage that the sidecars of a fleet share; nothing without one.
     pub fn count_usage(&self, count: UsageCount) {
         if self.link.is_some() {
-            self.commands.try_send(Command::CountUsage(count)).ok(); // Redis is away for long.
+            self.client.send(Command::CountUsage(count));
         }
     }
 
@@ -157,12 +162,10 @@ impl Ledger {
         self.link.as_ref()?;
         let (reply, answer) = oneshot::channel();
         let client = client.map(Into::into);
-        let answer = self.ask(Command::Usage { client, reply }, answer).await;
+        let answer = self
+            .client
+            .ask(Command::Usage { client, reply }, answer)
+            .await;
         Some(answer.ok_or(UsageError))
-    }
-
-    async fn ask<T>(&self, command: Command, answer: oneshot::Receiver<T>) -> Option<T> {
-        self.commands.try_send(command).ok()?;
-        timeout(ANSWER_TIMEOUT, answer).await.ok()?.ok()
     }
 }

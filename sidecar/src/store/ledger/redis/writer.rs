@@ -17,9 +17,11 @@ use super::script::{Call, LedgerScript};
 use super::usage::RedisUsage;
 use crate::store::ledger::account::{LimitStatus, MAX_SLICE, ReserveError};
 use crate::store::ledger::budget::{Budget, Tokens};
+use crate::store::ledger::client::LedgerClient;
 use crate::store::ledger::clock::Clock;
-use crate::store::ledger::command::{Budgets, Command, Reservation, Settlement};
+use crate::store::ledger::command::{Budgets, Command};
 use crate::store::ledger::ratios::TokenRatios;
+use crate::store::ledger::reservation::{Reservation, Settlement};
 use crate::store::notes::RedisNotes;
 use crate::store::redis::{LinkError, RedisKeeper, RedisLink};
 use crate::store::state::Unavailable;
@@ -219,6 +221,7 @@ impl Shared {
                     shared.notes.write(&note).await.ok(); // A later turn misses the provider's cache, or estimates.
                     None
                 }
+                Command::Write => None, // There is no file.
                 Command::Usage { client, reply } => {
                     if let Ok(hours) = shared
                         .usage
@@ -275,8 +278,9 @@ impl Shared {
         // Redis may have reserved the tokens although its answer was lost.
         let release =
             matches!(first_slice, Err(ReserveError::Unavailable)).then(|| settlement.clone());
+        let ledger = Arc::new(LedgerClient::new(commands, None));
         let reserved = first_slice.map(|(first_output, limits)| {
-            Reservation::new(commands, first_output, limits, settlement)
+            Reservation::new(ledger, first_output, limits, settlement)
         });
         reply.send(reserved).ok(); // A client that has left drops the reservation.
         release

@@ -1,135 +1,22 @@
-//! Two Envoys and two sidecars with one Redis: one budget, and responses that every replica knows.
+//! One budget, and responses that every replica knows; with a Redis that is killed or hangs.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use http::{Method, Request};
+use http::Method;
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
-use tests::envoy::{Envoy, EnvoyOptions};
-use tests::http::{Body, BufferedResponse, Version, bearer, empty, get, post};
-use tests::redis::Redis;
-use tests::scripted_model::ScriptedModel;
-use tests::sidecar::{Sidecar, SidecarOptions};
+use serde_json::json;
+use tests::http::{Version, empty, get, post};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Duration, sleep, timeout};
 
-/// Longest wait for a condition, and for the answer to a request while Redis is away.
-const DEADLINE: Duration = Duration::from_secs(30);
-
-/// Output tokens of the key `ann`.
-const TOKENS: usize = 4000;
-
-/// Characters of a token, until a turn has taught otherwise.
-const CHARS: usize = 4;
-
-/// One Envoy before one sidecar.
-struct Replica {
-    envoy: Envoy,
-    sidecar: Sidecar,
-}
-
-/// The fleet. Drop order matters: no part loses its upstream.
-struct Fleet {
-    replicas: [Replica; 2],
-    _model: ScriptedModel,
-    redis: Redis,
-}
-
-impl Fleet {
-    /// Starts the fleet with a key `ann`, which has a budget, and keys `bob` and `eve` without one.
-    async fn start() -> Self {
-        let redis = Redis::start().await;
-        let model = ScriptedModel::start()
-            .await
-            .expect("a loopback port is free");
-        let keys = json!([
-            {"id": "ann", "key": "sk-key-of-ann-0000", "budget": format!("day.output={TOKENS}")},
-            {"id": "bob", "key": "sk-key-of-bob-0000"},
-            {"id": "eve", "key": "sk-key-of-eve-0000"},
-        ]);
-        let start = async || {
-            let sidecar = SidecarOptions::new(&model)
-                .env("PROXY_STATE", &redis.address())
-                .env("PROXY_CONVERSATION_SECRET", "one for all")
-                .env("PROXY_SSE_MAX_CONCURRENCY", "32")
-                .env("PROXY_QUEUE_MAX", "64")
-                .env("PROXY_QUEUE_TIMEOUT_MS", "60000")
-                .start()
-                .await;
-            let options = EnvoyOptions::new(sidecar.socket()).filter("keys", keys.clone());
-            let envoy = Envoy::start(options).await;
-            Replica { envoy, sidecar }
-        };
-        let replicas = [start().await, start().await];
-        Self {
-            replicas,
-            _model: model,
-            redis,
-        }
-    }
-
-    async fn send(&self, replica: usize, request: Request<Body>) -> BufferedResponse {
-        send(&self.replicas[replica].envoy, request).await
-    }
-}
-
-async fn send(envoy: &Envoy, request: Request<Body>) -> BufferedResponse {
-    let mut client = envoy.connect(Version::H1).await;
-    let response = timeout(DEADLINE, client.send(request)).await;
-    response.expect("an answer in time").expect("a response")
-}
-
-fn keyed(request: Request<Body>, client: &str) -> Request<Body> {
-    bearer(request, &format!("sk-key-of-{client}-0000"))
-}
-
-/// A chat with an answer of this many characters.
-fn chat(client: &str, chars: usize) -> Request<Body> {
-    let text = "0123456789".repeat(chars.div_ceil(10));
-    let script = json!([{"text": text, "delta_chars": 9}]);
-    let message = json!({"role": "user", "content": format!("[[model:{script}]]")});
-    let body = json!({"model": "codex-5", "stream": true, "messages": [message]});
-    keyed(post("/v1/chat/completions", body.to_string()), client)
-}
-
-/// A request of a response that the model answers with `answer`.
-fn create(client: &str, answer: &str, previous: Option<&str>) -> Request<Body> {
-    let input = format!("[[model:{}]]", json!([{"text": answer}]));
-    let mut body = json!({"model": "codex-5", "input": input});
-    if let Some(previous) = previous {
-        body["previous_response_id"] = json!(previous);
-    }
-    keyed(post("/v1/responses", body.to_string()), client)
-}
-
-fn retrieve(client: &str, id: &str) -> Request<Body> {
-    keyed(get(&format!("/v1/responses/{id}")), client)
-}
-
-/// Returns the characters of a stream's text, and the finish reason.
-fn delivered(response: &BufferedResponse) -> (usize, String) {
-    let body = String::from_utf8(response.body.to_vec()).expect("a stream is text");
-    let events = body.lines().filter_map(|line| line.strip_prefix("data: "));
-    let (mut chars, mut reason) = (0, String::new());
-    for event in events.filter_map(|event| serde_json::from_str::<Value>(event).ok()) {
-        let choice = &event["choices"][0];
-        chars += choice["delta"]["content"]
-            .as_str()
-            .unwrap_or_default()
-            .len();
-        if let Some(finish) = choice["finish_reason"].as_str() {
-            finish.clone_into(&mut reason);
-        }
-    }
-    (chars, reason)
-}
+use super::fixture::{CHARS, DEADLINE, Fleet, TOKENS, chat, create, delivered, keyed, retrieve};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parallel_streams_over_two_replicas_deliver_no_more_than_one_budget() {
-    let fleet = std::sync::Arc::new(Fleet::start().await);
+    let fleet = Arc::new(Fleet::start().await);
     let mut streams = JoinSet::new();
     for stream in 0..64 {
-        let fleet = std::sync::Arc::clone(&fleet);
+        let fleet = Arc::clone(&fleet);
         streams.spawn(async move { fleet.send(stream % 2, chat("ann", 2000)).await });
     }
     let mut chars = 0;
@@ -160,11 +47,8 @@ async fn parallel_streams_over_two_replicas_deliver_no_more_than_one_budget() {
         timeout(DEADLINE, refused)
             .await
             .expect("the budget is spent");
-        let usage = fleet
-            .send(replica, keyed(get("/v1/usage"), "ann"))
-            .await
-            .json();
-        assert_eq!(usage["budget"][0]["remaining"], 0, "{usage}");
+        let limit = fleet.limit(replica).await;
+        assert_eq!(limit["remaining"], 0, "{limit}");
     }
     let other = fleet.send(0, chat("bob", 10)).await;
     assert_eq!(delivered(&other), (10, "stop".to_owned()));
@@ -221,10 +105,7 @@ async fn redis_that_is_killed_or_hangs_refuses_keys_with_a_budget_and_serves_oth
     let mut fleet = Fleet::start().await;
     let spend = chat("ann", 400);
     assert_eq!(fleet.send(0, spend).await.status, 200);
-    let spent = async |fleet: &Fleet| {
-        let usage = fleet.send(1, keyed(get("/v1/usage"), "ann")).await.json();
-        usage["budget"][0]["spent"].clone()
-    };
+    let spent = async |fleet: &Fleet| fleet.limit(1).await["spent"].take();
     let before = spent(&fleet).await;
     assert!(before.as_u64().is_some_and(|tokens| tokens > 0), "{before}");
     for is_killed in [true, false] {
@@ -277,8 +158,7 @@ async fn killed_sidecar_leaves_its_reservation_spent() {
     let mut client = fleet.replicas[0].envoy.connect(Version::H1).await;
     let _stream = client.stream(request).await.expect("a response");
     let limit = async |fleet: &Fleet| {
-        let usage = fleet.send(1, keyed(get("/v1/usage"), "ann")).await.json();
-        let limit = &usage["budget"][0];
+        let limit = fleet.limit(1).await;
         (limit["spent"].as_u64(), limit["reserved"].as_u64())
     };
     let (_, held) = limit(&fleet).await;
