@@ -1,6 +1,7 @@
 //! The allocations in the file of the ledger.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -8,10 +9,12 @@ use rusqlite::Connection;
 use tokio::runtime::Runtime;
 use tokio::time::sleep;
 
+use super::state::LocalState;
 use super::writer::WRITE_DELAY;
 use crate::store::StatePlace;
+use crate::store::ledger::reservation::Settlement;
 use crate::store::ledger::tests::{Stand, budget, more, ms, output};
-use crate::store::ledger::{Reservation, ReserveError};
+use crate::store::ledger::{Reservation, ReserveError, Tokens};
 use crate::turn::Grant;
 
 const LIMITS: &str = "day.output=100000";
@@ -138,6 +141,33 @@ async fn allocations_of_another_sidecar_are_reserved_and_its_turns_end_at_what_i
     second.close();
     assert_eq!(first.spent("day.output=10000").await, granted + 1);
     first.close();
+}
+
+#[test]
+fn allocation_covers_during_a_write_only_tokens_of_before_and_after() {
+    let mut state = LocalState::new(true);
+    let (client, budget) = (Arc::<str>::from("ann"), Arc::new(budget(LIMITS)));
+    let tokens = |output| Tokens { input: 0, output };
+    let large = state.enter(&client, &budget, tokens(20_000), Vec::new());
+    state.enter(&client, &budget, tokens(100), Vec::new());
+    state.touch(&client);
+    assert!(!state.covers("ann", tokens(1)), "nothing is written yet");
+    let first = state.take_change(noon());
+    assert!(!state.covers("ann", tokens(1)), "nothing is written yet");
+    state.finish(&first);
+    assert!(state.covers("ann", tokens(1)));
+    let nothing = Settlement::of_nothing(large.id, Arc::clone(&client), budget);
+    state.settle(&nothing, noon());
+    assert!(state.covers("ann", tokens(10_000)));
+    let failed = state.take_change(noon());
+    assert!(!state.covers("ann", tokens(10_000)), "it becomes smaller");
+    assert!(state.covers("ann", tokens(1000)));
+    state.put_back(failed);
+    assert!(state.covers("ann", tokens(10_000)));
+    let written = state.take_change(noon());
+    state.finish(&written);
+    assert!(!state.covers("ann", tokens(10_000)));
+    assert!(state.covers("ann", tokens(1000)));
 }
 
 /// A step of the test below, by one of two sidecars.
