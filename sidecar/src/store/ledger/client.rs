@@ -1,5 +1,5 @@
-//! The way of handles and reservations to the ledger: an operation is carried out on the books of this process, or becomes a
-//! command to the writer.
+//! The client of the ledger, which handles and reservations have: it carries an operation out on the books of this process, or
+//! sends a command to the writer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::turn::Grant;
 /// Longest wait for the writer. One that hangs on its disk must not hold a request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A way to the ledger. Cheap to clone. The writer ends with the last one.
+/// A client of the ledger. Cheap to clone. The writer ends with the last one.
 #[derive(Debug, Clone)]
 pub(super) struct LedgerClient {
     commands: mpsc::Sender<Command>,
@@ -31,6 +31,7 @@ impl LedgerClient {
         Self { commands, local }
     }
 
+    /// Returns a client for notes.
     pub(super) fn for_notes(&self) -> NoteClient {
         NoteClient {
             commands: self.commands.downgrade(),
@@ -38,6 +39,7 @@ impl LedgerClient {
         }
     }
 
+    /// Returns the ledger of this process; `None` for one in Redis.
     pub(super) fn local(&self) -> Option<&LocalLedger> {
         self.local.as_deref()
     }
@@ -132,7 +134,7 @@ impl ReservationLedger for LedgerClient {
     }
 }
 
-/// A way for notes that does not keep the writer.
+/// A client for notes, which does not keep the writer.
 #[derive(Debug)]
 pub(super) struct NoteClient {
     commands: mpsc::WeakSender<Command>,

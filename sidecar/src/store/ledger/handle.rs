@@ -84,7 +84,7 @@ impl Ledger {
         self.link.as_ref()
     }
 
-    /// Whether Redis answers, or the last write of the file has succeeded.
+    /// Whether Redis answers; for a file, whether its last write has succeeded.
     pub fn is_reachable(&self) -> bool {
         let is_up = self.link.as_ref().is_none_or(RedisLink::is_up);
         is_up && self.client.local().is_none_or(LocalLedger::is_writable)
@@ -128,8 +128,8 @@ impl Ledger {
         self.client.ask(command, answer).await
     }
 
-    /// Returns as [`Self::status`], which reads the file if another sidecar has changed it: from the books of this process
-    /// alone, if it has any.
+    /// Returns the state of a key's limits without reading the file, which another sidecar may have changed while it hands
+    /// over. In Redis as [`Self::status`].
     pub async fn recent_status(&self, client: &str, budget: Budget) -> Option<Vec<LimitStatus>> {
         match self.client.local() {
             Some(ledger) => Some(ledger.status(client, &budget)),

@@ -1,9 +1,9 @@
 //! The ledger with a clock that the test sets, in memory and in a file.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command as Process, Stdio};
+use std::process::{Child, ChildStdout, Command as Process, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -504,30 +504,84 @@ fn sigkill_at_any_moment_grants_no_token_twice() {
 
 /// Returns the tokens that a process was granted before it was killed.
 fn crash_after(path: &Path, delay: Duration) -> u64 {
-    let mut child = Process::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "store::ledger::tests::child_of_the_crash_test",
-            "--nocapture",
-        ])
-        .env(CRASH_FILE, path)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let granted = |line: &str| -> Option<u64> {
-        let (_, tokens) = line.split_once("granted ")?;
-        tokens.parse().ok()
-    };
+    let mut child = GrantedChild::start("child_of_the_crash_test", CRASH_FILE, path);
     // Killed under load: counted from its first grant on.
-    let first = lines
-        .by_ref()
-        .map_while(Result::ok)
-        .find_map(|line| granted(&line))
-        .expect("a grant");
     std::thread::sleep(delay);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let rest = lines.map_while(Result::ok);
-    first + rest.filter_map(|line| granted(&line)).sum::<u64>()
+    child.kill();
+    let rest = child.lines.map_while(Result::ok);
+    child.first + rest.filter_map(|line| granted(&line)).sum::<u64>()
+}
+
+/// A process that runs one of the tests above, and has printed its first grant.
+struct GrantedChild {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    /// The tokens of the first grant.
+    first: u64,
+}
+
+impl GrantedChild {
+    fn start(test: &str, variable: &str, path: &Path) -> Self {
+        let test = format!("store::ledger::tests::{test}");
+        let mut process = Process::new(std::env::current_exe().unwrap())
+            .args(["--exact", &test, "--nocapture"])
+            .env(variable, path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let first = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| granted(&line))
+            .expect("a grant");
+        Self {
+            process,
+            lines,
+            first,
+        }
+    }
+
+    fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+fn granted(line: &str) -> Option<u64> {
+    let (_, tokens) = line.split_once("granted ")?;
+    tokens.parse().ok()
+}
+
+const OPEN_FILE: &str = "LEDGER_TEST_OPEN_FILE";
+
+/// The process that the test below kills: has an open turn.
+#[test]
+fn child_with_an_open_turn() {
+    let Some(path) = std::env::var_os(OPEN_FILE) else {
+        return;
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let stand = Stand::open(&StatePlace::File(path.into()), ms("2028-02-28T12:00:00Z"));
+        let reserved = stand.ledger.reserve("ann", budget("day=1000"), 40).await;
+        println!("granted {}", 40 + reserved.as_ref().unwrap().first_output());
+        std::future::pending::<()>().await;
+    });
+}
+
+#[tokio::test]
+async fn tokens_of_another_sidecar_are_spent_when_it_dies() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.sqlite3");
+    let stand = Stand::open(&StatePlace::File(path.clone()), ms("2028-02-28T12:00:00Z"));
+    let mut child = GrantedChild::start("child_with_an_open_turn", OPEN_FILE, &path);
+    let before = stand.status("day=1000").await;
+    assert!(before.reserved >= child.first, "{before:?}");
+    assert_eq!(before.spent, 0);
+    // It changes nothing in the file any more.
+    child.kill();
+    let after = stand.status("day=1000").await;
+    assert_eq!((after.spent, after.reserved), (before.reserved, 0));
+    stand.close();
 }

@@ -50,6 +50,8 @@ pub(in crate::store::ledger) struct LedgerFile {
     /// The rows of this ledger's allocations. Another ledger of this process has the same owner mark.
     own_rows: HashSet<i64>,
     read_version: Option<i64>,
+    /// The owners of other allocations that were running when the file was read.
+    other_owners: Vec<String>,
 }
 
 impl LedgerFile {
@@ -68,6 +70,7 @@ impl LedgerFile {
             owner: orphans::owner(),
             own_rows: HashSet::new(),
             read_version: None,
+            other_owners: Vec::new(),
         })
     }
 
@@ -80,14 +83,14 @@ impl LedgerFile {
     }
 
     /// Begins a change. Returns the accounts of the file, with the allocations of other processes, if another process has
-    /// changed it since the last call.
+    /// changed it or ended since the last call.
     ///
     /// # Errors
     /// The file cannot be read, or another process writes for longer than the busy timeout.
     pub(super) fn begin(&mut self, now: u64) -> Result<Option<Accounts>, Error> {
         self.execute("BEGIN IMMEDIATE")?;
         let version = self.version()?;
-        if self.read_version == Some(version) {
+        if self.read_version == Some(version) && self.are_others_running() {
             return Ok(None);
         }
         let accounts = self.read(now)?;
@@ -120,9 +123,14 @@ impl LedgerFile {
         self.execute("COMMIT")
     }
 
-    /// Whether another process has changed the file since the last change, or the file cannot be read.
+    /// Whether another process has changed the file or ended since the last change, or the file cannot be read.
     pub(super) fn has_changed(&self) -> bool {
-        self.version().ok() != self.read_version
+        self.version().ok() != self.read_version || !self.are_others_running()
+    }
+
+    fn are_others_running(&self) -> bool {
+        let mut owners = self.other_owners.iter();
+        owners.all(|owner| is_owner_running(owner))
     }
 
     /// Returns the version of the content, which only other connections change.
@@ -170,6 +178,8 @@ impl LedgerFile {
             }
             self.remove_allocation(allocation.row)?;
         }
+        let running = owners.into_iter().filter(|(_, is_alive)| *is_alive);
+        self.other_owners = running.map(|(owner, _)| owner).collect();
         Ok(accounts)
     }
 
