@@ -62,7 +62,8 @@ impl OwnerMark {
             return OwnerState::Unknown;
         }
         match ProcessEntry::read(self.pid) {
-            Some(entry) if entry.id.start == self.start => OwnerState::Running,
+            // One that waits for its parent does nothing any more.
+            Some(entry) if entry.id.start == self.start && !entry.is_zombie => OwnerState::Running,
             Some(_) | None => OwnerState::Exited,
         }
     }

@@ -36,6 +36,14 @@ pub(super) fn open(path: &Path, tables: &str) -> Result<Connection, Error> {
     Ok(connection)
 }
 
+/// Writes a page of the file in the open transaction.
+///
+/// # Errors
+/// The file cannot be written.
+pub(super) fn touch(connection: &Connection) -> Result<(), Error> {
+    connection.pragma_update(None, "user_version", VERSION)
+}
+
 /// Checks an existing file, and leaves no other beside it.
 ///
 /// # Errors

@@ -6,7 +6,8 @@ use super::budget::{Budget, Tokens};
 use super::window::{Window, kept_buckets};
 use crate::turn::{Grant, LimitName, Period, Scope, SpentLimit};
 
-/// The largest slice of output in tokens, of a turn that asks for no larger one. A stream asks for one every few seconds, and a crash loses as much at most.
+/// The largest slice of output in tokens, of a turn that asks for no larger one. A stream asks for the next one when a quarter
+/// is left, so that a crash loses 320 tokens of it at most.
 pub(super) const MAX_SLICE: u64 = 256;
 
 /// The smallest slice of output in tokens, unless less is left.
@@ -182,6 +183,13 @@ impl Account {
             .into_iter()
             .map(|period| (period, Window::at(period, now).bucket))
             .collect()
+    }
+
+    /// Returns the buckets of `now` of those limits whose periods have no token yet.
+    pub(super) fn new_periods(&self, budget: &Budget, now: u64) -> Vec<(Period, u64)> {
+        let mut buckets = self.buckets(budget, now);
+        buckets.retain(|(period, _)| !self.spent.contains_key(period));
+        buckets
     }
 
     pub(super) fn add(&mut self, period: Period, bucket: u64, tokens: Tokens) {

@@ -89,8 +89,7 @@ impl LedgerClient {
         }
     }
 
-    /// Sends a command. Where the writer hangs for so long that the channel is full, it is dropped: a reservation stays open,
-    /// which counts as spent after the next start.
+    /// Sends a command, or drops it where the writer hangs for so long that the channel is full.
     pub(super) fn send(&self, command: Command) {
         self.commands.try_send(command).ok();
     }

@@ -20,7 +20,7 @@ use crate::store::usage::{UsageCount, UsageHour};
 use crate::turn::Usage;
 
 /// Commands that wait for the writer. A turn has at most three under way, so that only a writer which hangs fills the
-/// channel; a settlement that finds it full leaves its reservation open, which counts as spent after the next start.
+/// channel. A settlement in Redis that finds it full leaves its reservation open, which then counts as spent.
 const WAITING_COMMANDS: usize = 1 << 16;
 
 /// The shared usage cannot be read.

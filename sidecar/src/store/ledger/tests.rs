@@ -54,7 +54,7 @@ impl Stand {
         }
     }
 
-    fn set(&self, time: &str) {
+    pub(super) fn set(&self, time: &str) {
         self.now.store(ms(time), Ordering::SeqCst);
     }
 
@@ -564,7 +564,8 @@ fn child_with_an_open_turn() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let stand = Stand::open(&StatePlace::File(path.into()), ms("2028-02-28T12:00:00Z"));
-        let reserved = stand.ledger.reserve("ann", budget("day=1000"), 40).await;
+        let limits = budget("day=1000,5h=1000");
+        let reserved = stand.ledger.reserve("ann", limits, 40).await;
         println!("granted {}", 40 + reserved.as_ref().unwrap().first_output());
         std::future::pending::<()>().await;
     });
@@ -579,9 +580,18 @@ async fn tokens_of_another_sidecar_are_spent_when_it_dies() {
     let before = stand.status("day=1000").await;
     assert!(before.reserved >= child.first, "{before:?}");
     assert_eq!(before.spent, 0);
-    // It changes nothing in the file any more.
+    // It changes nothing in the file any more, also before its parent waits for it.
+    child.process.kill().unwrap();
+    let spent = async {
+        while stand.status("day=1000").await.reserved > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let result = tokio::time::timeout(Duration::from_secs(10), spent).await;
+    result.expect("the tokens are spent");
+    for limits in ["day=1000", "5h=1000"] {
+        assert_eq!(stand.spent(limits).await, before.reserved, "{limits}");
+    }
     child.kill();
-    let after = stand.status("day=1000").await;
-    assert_eq!((after.spent, after.reserved), (before.reserved, 0));
     stand.close();
 }

@@ -23,7 +23,7 @@ pub enum LedgerOpenError {
     /// A connection to Redis needs a runtime.
     #[error(transparent)]
     Runtime(#[from] tokio::runtime::TryCurrentError),
-    /// The process needs a name in Redis.
+    /// The process needs a name in Redis, or row numbers in the file.
     #[error("no random source: {0}")]
     Random(#[from] getrandom::Error),
 }
@@ -60,7 +60,8 @@ impl LedgerWriter {
             }
         };
         let known = file.as_ref().map(LedgerFile::notes).transpose()?;
-        let ledger = Arc::new(LocalLedger::new(clock, file.is_some()));
+        let first_row = file.as_ref().map(|_| getrandom::u64()).transpose()?;
+        let ledger = Arc::new(LocalLedger::new(clock, first_row.map(u64::cast_signed)));
         let writer = LocalWriter::open(ledger, file, received, commands)?;
         let writer = Self(Writer::Local(Box::new(writer)));
         Ok((writer, known.unwrap_or_default()))

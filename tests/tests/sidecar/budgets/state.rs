@@ -207,6 +207,8 @@ async fn full_disk_rejects_keys_with_a_budget_until_there_is_room() {
         send(&sidecar, request).await
     };
     assert_eq!(ask(Some(BUDGET)).await.status, 200);
+    // Nothing waits for a write any more.
+    sleep(Duration::from_millis(500)).await;
     let filler = PathBuf::from(format!("/proc/{}/root", sidecar.pid()))
         .join(disk.strip_prefix("/").expect("an absolute path"))
         .join("filler");
@@ -231,7 +233,8 @@ async fn full_disk_rejects_keys_with_a_budget_until_there_is_room() {
         let health = send(&sidecar, get("/healthz")).await.json();
         health["state"]["reachable"].clone()
     };
-    assert_eq!(reachable().await, false);
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(reachable().await, false, "also after further attempts");
     let spent = async || limits(&sidecar, BUDGET).await[0]["spent"].take();
     let before = spent().await;
     drop(file);

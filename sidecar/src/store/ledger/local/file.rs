@@ -41,6 +41,9 @@ const REMOVE_OLD: &str = "
             FROM spent)
         WHERE age > CASE period WHEN 0 THEN ?1 WHEN -1 THEN ?2 ELSE ?3 END)";
 
+/// Time between two removals of old buckets.
+const TRIM_INTERVAL_MS: u64 = 3600 * 1000;
+
 /// The file, and the version of its content that was read last.
 #[derive(Debug)]
 pub(in crate::store::ledger) struct LedgerFile {
@@ -50,6 +53,10 @@ pub(in crate::store::ledger) struct LedgerFile {
     /// The rows of this ledger's allocations. Another ledger of this process has the same owner mark.
     own_rows: HashSet<i64>,
     read_version: Option<i64>,
+    /// Whether the open change has settled allocations of dead processes.
+    has_adopted: bool,
+    /// The time of the last removal of old buckets, in milliseconds since the Unix epoch.
+    trimmed_at: u64,
     /// The owners of other allocations that were running when the file was read.
     other_owners: Vec<String>,
 }
@@ -62,14 +69,13 @@ impl LedgerFile {
     pub(in crate::store::ledger) fn open(path: &Path) -> Result<Self, Error> {
         let connection = sqlite::open(path, &[TABLES, NOTE_TABLES].concat())?;
         trim_notes(&connection)?;
-        let kept = [Period::Day, Period::Month, Period::Rolling(0)]
-            .map(|period| i64::try_from(kept_buckets(period)).unwrap_or(i64::MAX));
-        connection.execute(REMOVE_OLD, kept)?;
         Ok(Self {
             connection,
             owner: orphans::owner(),
             own_rows: HashSet::new(),
             read_version: None,
+            has_adopted: false,
+            trimmed_at: 0,
             other_owners: Vec::new(),
         })
     }
@@ -98,11 +104,15 @@ impl LedgerFile {
         Ok(Some(accounts))
     }
 
-    /// Writes the change, and ends it.
+    /// Writes the change, and ends it. `proves` makes one without content a write too, which shows whether the file can be
+    /// written.
     ///
     /// # Errors
     /// It cannot be written; no part of it is.
-    pub(super) fn commit(&mut self, change: &Change) -> Result<(), Error> {
+    pub(super) fn commit(&mut self, change: &Change, proves: bool, now: u64) -> Result<(), Error> {
+        if proves {
+            sqlite::touch(&self.connection)?;
+        }
         for (spent_in, tokens) in &change.spent {
             self.add_spent(spent_in, *tokens)?;
         }
@@ -120,7 +130,15 @@ impl LedgerFile {
         for note in &change.notes {
             write_note(&self.connection, note)?;
         }
-        self.execute("COMMIT")
+        if now.abs_diff(self.trimmed_at) >= TRIM_INTERVAL_MS {
+            let kept = [Period::Day, Period::Month, Period::Rolling(0)]
+                .map(|period| i64::try_from(kept_buckets(period)).unwrap_or(i64::MAX));
+            self.connection.prepare_cached(REMOVE_OLD)?.execute(kept)?;
+            self.trimmed_at = now;
+        }
+        self.execute("COMMIT")?;
+        self.has_adopted = false;
+        Ok(())
     }
 
     /// Whether another process has changed the file or ended since the last change, or the file cannot be read.
@@ -146,8 +164,9 @@ impl LedgerFile {
 
     /// Ends the change without a trace.
     pub(super) fn roll_back(&mut self) {
-        // Read again: the allocations of dead processes that this change settled are open again.
-        self.read_version = None;
+        if std::mem::take(&mut self.has_adopted) {
+            self.read_version = None; // The allocations of dead processes are open again.
+        }
         self.connection.execute_batch("ROLLBACK").ok(); // Fails where SQLite has done so itself.
     }
 
@@ -177,6 +196,7 @@ impl LedgerFile {
                 self.add_spent(&spent_in, allocation.tokens)?;
             }
             self.remove_allocation(allocation.row)?;
+            self.has_adopted = true;
         }
         let running = owners.into_iter().filter(|(_, is_alive)| *is_alive);
         self.other_owners = running.map(|(owner, _)| owner).collect();

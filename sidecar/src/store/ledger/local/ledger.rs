@@ -21,9 +21,9 @@ pub(in crate::store::ledger) struct LocalLedger {
 }
 
 impl LocalLedger {
-    /// Returns a ledger without any tokens, and whether it has a file.
-    pub(in crate::store::ledger) fn new(clock: Clock, has_file: bool) -> Self {
-        let state = LocalState::new(has_file);
+    /// Returns a ledger without any tokens. Allocations in a file have rows from `first_row` on; without one there is no file.
+    pub(in crate::store::ledger) fn new(clock: Clock, first_row: Option<i64>) -> Self {
+        let state = LocalState::new(first_row);
         Self {
             state: Mutex::new(state),
             clock,
@@ -112,6 +112,6 @@ impl LocalLedger {
         budget: &Budget,
     ) -> Vec<LimitStatus> {
         let now = self.now_ms();
-        self.lock().books.account(client).status(budget, now)
+        self.lock().status(client, budget, now)
     }
 }

@@ -12,6 +12,9 @@ use crate::store::ledger::command::Budgets;
 use crate::store::ledger::reservation::Settlement;
 use crate::store::notes::Note;
 
+/// The most notes that wait for a write.
+const MAX_NOTES: usize = 4096;
+
 /// A reservation that the books have.
 #[derive(Debug)]
 pub(in crate::store::ledger) struct Granted {
@@ -30,6 +33,8 @@ pub(super) struct LocalState {
     pub(super) budgets: Budgets,
     /// `None` without a file, where nothing needs an allocation.
     allocations: Option<HashMap<Arc<str>, Allocation>>,
+    /// The number of the next row for an allocation.
+    next_row: i64,
     /// Keys whose allocations are looked at by the next write.
     touched: HashSet<Arc<str>>,
     /// Spent tokens that are not written yet. The books have them.
@@ -49,6 +54,14 @@ pub(super) struct Change {
     pub(super) notes: Vec<Note>,
 }
 
+impl Change {
+    /// Whether the file stays as it is.
+    pub(super) fn is_empty(&self) -> bool {
+        let is_same = |of: &AllocationChange| of.after == of.before.tokens;
+        self.spent.is_empty() && self.notes.is_empty() && self.allocations.iter().all(is_same)
+    }
+}
+
 /// The change of an allocation.
 #[derive(Debug)]
 pub(super) struct AllocationChange {
@@ -60,12 +73,13 @@ pub(super) struct AllocationChange {
 }
 
 impl LocalState {
-    /// Returns books without any tokens, and whether they have a file.
-    pub(super) fn new(has_file: bool) -> Self {
+    /// Returns books without any tokens. Allocations in a file have rows from `first_row` on; without one there is no file.
+    pub(super) fn new(first_row: Option<i64>) -> Self {
         Self {
             books: Books::default(),
             budgets: Budgets::new(),
-            allocations: has_file.then(HashMap::new),
+            allocations: first_row.map(|_| HashMap::new()),
+            next_row: first_row.unwrap_or_default(),
             touched: HashSet::new(),
             spent: HashMap::new(),
             notes: Vec::new(),
@@ -143,10 +157,21 @@ impl LocalState {
         self.allocations.as_mut()?.get_mut(client)
     }
 
-    /// Keeps a note for the next write.
+    /// Keeps a note for the next write, or drops it where the writer hangs.
     pub(super) fn note(&mut self, note: Note) {
         self.notes.retain(|earlier| !note.replaces(earlier));
-        self.notes.push(note);
+        if self.notes.len() < MAX_NOTES {
+            self.notes.push(note);
+        }
+    }
+
+    /// Returns the limits of a key, whose budget is noted.
+    pub(super) fn status(&mut self, client: &str, budget: &Budget, now: u64) -> Vec<LimitStatus> {
+        let known = self.budgets.get(client);
+        if known.is_none_or(|known| **known != *budget) {
+            self.budgets.insert(client.into(), Arc::new(budget.clone()));
+        }
+        self.books.account(client).status(budget, now)
     }
 
     /// Returns true once until the next write; never without a file.
@@ -181,12 +206,26 @@ impl LocalState {
             let Some(budget) = self.budgets.get(&client) else {
                 continue;
             };
-            if !allocations.contains_key(&client) {
-                let Ok(row) = getrandom::u64() else { continue };
-                allocations.insert(Arc::clone(&client), Allocation::new(row.cast_signed()));
+            let next_row = &mut self.next_row;
+            let allocation = allocations.entry(Arc::clone(&client)).or_insert_with(|| {
+                *next_row = next_row.wrapping_add(1);
+                Allocation::new(*next_row)
+            });
+            let account = self.books.account(&client);
+            let after = allocation.renewed(account, budget, now);
+            if after != Tokens::default() {
+                // So that the allocation counts in them after a crash.
+                for (period, bucket) in account.new_periods(budget, now) {
+                    let client = Arc::clone(&client);
+                    let unused = SpentIn {
+                        client,
+                        period,
+                        bucket,
+                    };
+                    account.add(period, bucket, Tokens::default());
+                    self.spent.entry(unused).or_default();
+                }
             }
-            let allocation = allocations.get_mut(&client).expect("inserted above");
-            let after = allocation.renewed(self.books.account(&client), budget, now);
             let before = *allocation;
             allocation.tokens = after.least(allocation.tokens);
             changes.push(AllocationChange {
@@ -225,10 +264,5 @@ impl LocalState {
             self.touched.insert(kept.client);
         }
         // Notes are dropped: later turns teach the same, and a disk may stay full for long.
-    }
-
-    /// Whether settlements wait for a write.
-    pub(super) fn has_unwritten(&self) -> bool {
-        !self.spent.is_empty() || !self.notes.is_empty() || !self.touched.is_empty()
     }
 }

@@ -74,6 +74,8 @@ async fn turns_within_the_allocation_need_no_write_and_the_next_one_does() {
     other.execute_batch("ROLLBACK").unwrap();
     open.push(reserve(&stand, LIMITS).await.unwrap());
     assert!(stand.ledger.is_reachable());
+    // The writer answers a status after the write of the settlement.
+    assert_eq!(stand.spent(LIMITS).await, 256);
     assert_eq!(in_file(&path).0, 256);
     drop(open);
     stand.close();
@@ -145,7 +147,7 @@ async fn allocations_of_another_sidecar_are_reserved_and_its_turns_end_at_what_i
 
 #[test]
 fn allocation_covers_during_a_write_only_tokens_of_before_and_after() {
-    let mut state = LocalState::new(true);
+    let mut state = LocalState::new(Some(1));
     let (client, budget) = (Arc::<str>::from("ann"), Arc::new(budget(LIMITS)));
     let tokens = |output| Tokens { input: 0, output };
     let large = state.enter(&client, &budget, tokens(20_000), Vec::new());
@@ -168,6 +170,55 @@ fn allocation_covers_during_a_write_only_tokens_of_before_and_after() {
     state.finish(&written);
     assert!(!state.covers("ann", tokens(10_000)));
     assert!(state.covers("ann", tokens(1000)));
+}
+
+#[tokio::test]
+async fn file_that_cannot_be_read_refuses_nothing_as_spent() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.sqlite3");
+    let (first, second) = (open(&path), open(&path));
+    let limits = "day.output=300";
+    let turn = reserve(&second, limits).await.unwrap();
+    let large = reserve(&first, limits).await.unwrap();
+    let mut source = large.output_budget();
+    while let Grant::Tokens(_) = more(source.as_mut()).await {}
+    let mut source_of_other = turn.output_budget();
+    while let Grant::Tokens(_) = more(source_of_other.as_mut()).await {}
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refused = reserve(&second, limits).await;
+    assert!(
+        matches!(refused, Err(ReserveError::Unavailable)),
+        "{refused:?}"
+    );
+    let grant = more(source_of_other.as_mut()).await;
+    assert_eq!(grant, Grant::Unavailable);
+    other.execute_batch("ROLLBACK").unwrap();
+    let grant = more(source_of_other.as_mut()).await;
+    assert!(matches!(grant, Grant::Spent(_)), "{grant:?}");
+    drop((turn, large, source, source_of_other));
+    first.close();
+    second.close();
+}
+
+#[tokio::test]
+async fn old_buckets_leave_the_file_while_the_sidecar_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.sqlite3");
+    let stand = open(&path);
+    for minute in 0..400 {
+        let (hours, minutes) = (minute / 60, minute % 60);
+        stand.set(&format!("2028-02-28T{hours:02}:{minutes:02}:00Z"));
+        let turn = stand.ledger.reserve("ann", budget("1h=100000"), 0).await;
+        turn.unwrap().settle(&output(1));
+    }
+    let spent = stand.spent("1h=100000").await;
+    assert!((60..=62).contains(&spent), "{spent}");
+    stand.close();
+    let file = Connection::open(&path).unwrap();
+    let rolling = "SELECT count(*) FROM spent WHERE period > 0";
+    let rows: i64 = file.query_row(rolling, [], |row| row.get(0)).unwrap();
+    assert!((60..=150).contains(&rows), "{rows}");
 }
 
 /// A step of the test below, by one of two sidecars.

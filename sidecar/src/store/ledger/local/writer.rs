@@ -24,8 +24,11 @@ const MAX_BATCH: usize = 256;
 /// Longest time until a settlement or a note is written to the file. Until then the file has the allocation that covers it.
 pub(super) const WRITE_DELAY: Duration = Duration::from_millis(200);
 
-/// Time until settlements that could not be written are tried again, unless a command tries earlier.
+/// Time until a write that has failed is tried again, unless a command tries earlier.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Attempts to write at exit, while another process may hold the file.
+const LAST_ATTEMPTS: usize = 3;
 
 /// The writer of a ledger in memory or in a file.
 #[derive(Debug)]
@@ -72,7 +75,7 @@ impl LocalWriter {
         };
         // Now rather than at the first request, so that a file which cannot be read is known at the start.
         writer.begin()?;
-        writer.commit(&Change::default())?;
+        writer.commit(&Change::default(), false)?;
         Ok(writer)
     }
 
@@ -85,7 +88,7 @@ impl LocalWriter {
         match Builder::new_current_thread().enable_time().build() {
             Ok(runtime) => runtime.block_on(self.carry_out_all()),
             Err(error) => {
-                tracing::error!(%error, "the ledger has no timer, keys with a budget get 503")
+                tracing::error!(%error, "the ledger has no timer, its file is not written")
             }
         }
     }
@@ -111,20 +114,25 @@ impl LocalWriter {
             }
             self.carry_out(batch);
         }
-        self.carry_out(Vec::new());
+        for _ in 0..LAST_ATTEMPTS {
+            if self.carry_out(Vec::new()) {
+                break;
+            }
+        }
     }
 
-    /// Carries out the commands. Without any, writes the settlements and notes that wait.
-    fn carry_out(&mut self, batch: Vec<Command>) {
+    /// Carries out the commands. Without any, writes the settlements and notes that wait. Returns whether no write has failed.
+    fn carry_out(&mut self, batch: Vec<Command>) -> bool {
         let writes = self.must_write(&batch);
         let begun = if writes { self.begin() } else { Ok(()) };
+        let is_fresh = begun.is_ok();
         let now = self.ledger.now_ms();
         let (mut answers, mut change) = (Vec::new(), None);
         {
             let ledger = Arc::clone(&self.ledger);
             let mut state = ledger.lock();
             for command in batch {
-                answers.extend(self.execute(command, &mut state, now));
+                answers.extend(self.execute(command, &mut state, now, is_fresh));
             }
             if writes {
                 change = Some(state.take_change(now));
@@ -134,6 +142,7 @@ impl LocalWriter {
         for answer in answers {
             self.reply(answer, is_written);
         }
+        is_written
     }
 
     /// Whether the commands need a transaction now. Another process may have changed the file only while it hands over.
@@ -155,32 +164,47 @@ impl LocalWriter {
 
     /// Writes the change of a transaction, and returns whether it is written.
     fn end(&mut self, begun: Result<(), rusqlite::Error>, change: Change) -> bool {
-        let written = begun.and_then(|()| self.commit(&change));
+        let was_writable = self.ledger.is_writable();
+        // SQLite does not look at the disk for a change without content.
+        let proves = !was_writable && change.is_empty();
+        let written = begun.and_then(|()| self.commit(&change, proves));
         if let Err(error) = &written {
-            tracing::error!(%error, "ledger write failed");
+            // Once for each time that the file cannot be written.
+            if was_writable {
+                tracing::error!(%error, "ledger write failed");
+            }
             if let Some(file) = &mut self.file {
                 file.roll_back();
             }
+        } else if !was_writable {
+            tracing::info!("ledger written again");
         }
         let mut state = self.ledger.lock();
         match &written {
             Ok(()) => state.finish(&change),
             Err(_) => state.put_back(change),
         }
-        self.write_at =
-            (written.is_err() && state.has_unwritten()).then(|| Instant::now() + RETRY_DELAY);
+        self.write_at = written.is_err().then(|| Instant::now() + RETRY_DELAY);
         self.ledger.set_writable(written.is_ok());
         written.is_ok()
     }
 
-    fn commit(&mut self, change: &Change) -> Result<(), rusqlite::Error> {
+    fn commit(&mut self, change: &Change, proves: bool) -> Result<(), rusqlite::Error> {
+        let now = self.ledger.now_ms();
         self.file
             .as_mut()
-            .map_or(Ok(()), |file| file.commit(change))
+            .map_or(Ok(()), |file| file.commit(change, proves, now))
     }
 
-    /// Changes the books, and returns the answer that waits for the end of the transaction.
-    fn execute(&mut self, command: Command, state: &mut LocalState, now: u64) -> Option<Answer> {
+    /// Changes the books, and returns the answer that waits for the end of the transaction. Without a fresh view of the file
+    /// nothing is refused as spent, since another process may have settled.
+    fn execute(
+        &mut self,
+        command: Command,
+        state: &mut LocalState,
+        now: u64,
+        is_fresh: bool,
+    ) -> Option<Answer> {
         command.note_budget(&mut state.budgets);
         match command {
             Command::Reserve {
@@ -196,6 +220,10 @@ impl LocalWriter {
                     reply,
                 }),
                 Err(error) => {
+                    let error = match is_fresh {
+                        true => error,
+                        false => ReserveError::Unavailable,
+                    };
                     reply.send(Err(error)).ok(); // The client has left.
                     None
                 }
@@ -207,7 +235,10 @@ impl LocalWriter {
                 reply,
                 client: _,
             } => {
-                let grant = extend(id, &budget, largest, state, now);
+                let grant = match extend(id, &budget, largest, state, now) {
+                    Grant::Spent(_) if !is_fresh => Grant::Unavailable,
+                    grant => grant,
+                };
                 Some(Answer::Extend { id, grant, reply })
             }
             Command::Write => {
