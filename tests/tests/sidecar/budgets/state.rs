@@ -233,7 +233,7 @@ async fn full_disk_rejects_keys_with_a_budget_until_there_is_room() {
         let health = send(&sidecar, get("/healthz")).await.json();
         health["state"]["reachable"].clone()
     };
-    sleep(Duration::from_millis(500)).await;
+    sleep(Duration::from_secs(3)).await;
     assert_eq!(reachable().await, false, "also after further attempts");
     let spent = async || limits(&sidecar, BUDGET).await[0]["spent"].take();
     let before = spent().await;

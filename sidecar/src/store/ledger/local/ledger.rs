@@ -21,7 +21,7 @@ pub(in crate::store::ledger) struct LocalLedger {
 }
 
 impl LocalLedger {
-    /// Returns a ledger without any tokens. Allocations in a file have rows from `first_row` on; without one there is no file.
+    /// Returns a ledger without any tokens. `first_row` is the number of the first allocation in the file, if there is one.
     pub(in crate::store::ledger) fn new(clock: Clock, first_row: Option<i64>) -> Self {
         let state = LocalState::new(first_row);
         Self {

@@ -73,7 +73,7 @@ pub(super) struct AllocationChange {
 }
 
 impl LocalState {
-    /// Returns books without any tokens. Allocations in a file have rows from `first_row` on; without one there is no file.
+    /// Returns books without any tokens. `first_row` is the number of the first allocation in the file, if there is one.
     pub(super) fn new(first_row: Option<i64>) -> Self {
         Self {
             books: Books::default(),
