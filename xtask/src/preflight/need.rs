@@ -78,7 +78,13 @@ impl Part {
             ],
             Self::Prometheus => &[("compose", "prometheus::")],
             Self::Redis => &[
-                ("end_to_end", "fleet::"),
+                ("end_to_end", "fleet::network_cut::"),
+                ("end_to_end", "fleet::replicas::"),
+                (
+                    "sidecar",
+                    "budgets::state::sigkill_with_redis_as_the_store_grants_no_more_than_the_budget",
+                ),
+                (SIDECAR_LIB, "store::archive::tests::"),
                 (SIDECAR_LIB, "store::ledger::redis::tests::"),
             ],
             Self::Setup => &[("setup", "commands::")],

@@ -1,7 +1,7 @@
 //! The children of a `proto` Codex: started ahead into a pool, used for one turn, and removed with their folders.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -29,7 +29,7 @@ fn homes(sidecar: &Sidecar) -> usize {
 }
 
 /// Lists the files and folders below `folder` without following symbolic links.
-fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .flat_map(|entry| {
@@ -87,6 +87,19 @@ async fn turn_uses_an_idle_child_and_the_pool_refills() {
     );
 }
 
+/// Returns the files of the sidecar once new children have written theirs.
+async fn settled_files(sidecar: &Sidecar) -> Vec<PathBuf> {
+    let mut last = Vec::new();
+    loop {
+        sleep(Duration::from_secs(1)).await;
+        let now = files(sidecar.dir());
+        if now.len() == last.len() {
+            return now;
+        }
+        last = now;
+    }
+}
+
 #[tokio::test]
 async fn many_turns_leave_no_process_transcript_or_folder() {
     const TURNS: usize = 40;
@@ -97,12 +110,12 @@ async fn many_turns_leave_no_process_transcript_or_folder() {
         assert_eq!(response.status, 200, "turn {turn}: {response:?}");
         if turn == TURNS / 4 {
             wait_until_idle(&sidecar, 2).await;
-            of_few_turns = files(sidecar.dir()).len();
+            of_few_turns = settled_files(&sidecar).await.len();
         }
     }
     wait_until_idle(&sidecar, 2).await;
     assert_eq!(model.requests().len(), TURNS);
-    let left = files(sidecar.dir());
+    let left = settled_files(&sidecar).await;
     let transcripts = left
         .iter()
         .filter(|path| path.extension().is_some_and(|end| end == "jsonl"));
