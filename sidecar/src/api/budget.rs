@@ -151,36 +151,33 @@ pub(super) async fn limits(state: &AppState, context: RequestContext<'_>) -> Vec
     }
 }
 
-/// Returns as [`limits`], without the changes of another sidecar in the ledger's file since the last write.
-async fn recent_limits(state: &AppState, context: RequestContext<'_>) -> Vec<LimitStatus> {
-    let Ok(Some(budget)) = context.budget() else {
-        return Vec::new();
-    };
-    let ledger = &state.sinks.ledger;
-    let limits = ledger.recent_status(context.client(), budget).await;
-    limits.unwrap_or_default()
-}
-
-/// Adds the headers about the limits of the caller's key; for a stream, those that the reservation of its turn found. A
-/// stream ends with those of the limits at its end as trailers, so that the filter learns of a spent budget before the key's next request.
+/// Adds the headers about the limits of the caller's key; for a stream, of the limits when its turn was reserved. A stream ends
+/// with the headers about the limits at its end as trailers, so that the filter learns of a spent budget before the key's next
+/// request.
 pub(super) async fn with_budget(
     state: &AppState,
     context: RequestContext<'_>,
     mut response: Response<BoxedBody>,
 ) -> Response<BoxedBody> {
-    let is_stream = response.body().size_hint().exact().is_none();
-    let limits = match context.limits.get().filter(|_| is_stream) {
-        Some(limits) => limits.clone(),
-        None => recent_limits(state, context).await,
-    };
-    response.headers_mut().extend(budget_headers(&limits));
-    let Some(budget) = context.budget().ok().flatten().filter(|_| is_stream) else {
+    let Ok(Some(budget)) = context.budget() else {
         return response;
     };
+    let is_stream = response.body().size_hint().exact().is_none();
+    let (ledger, client) = (state.sinks.ledger.clone(), context.client().to_owned());
+    let limits = match context.limits.get().filter(|_| is_stream) {
+        Some(limits) => limits.clone(),
+        None => {
+            let limits = ledger.recent_status(&client, budget.clone()).await;
+            limits.unwrap_or_default()
+        }
+    };
+    response.headers_mut().extend(budget_headers(&limits));
+    if !is_stream {
+        return response;
+    }
     // hyper sends no trailer that the head has not announced.
     let name = HeaderValue::from(EDGE_BUDGET_SPENT);
     response.headers_mut().insert(TRAILER, name);
-    let (ledger, client) = (state.sinks.ledger.clone(), context.client().to_owned());
     response.map(|body| {
         // Polled after the last frame: the turn was settled when its stream ended.
         let trailers = async move {

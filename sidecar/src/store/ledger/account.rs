@@ -185,7 +185,7 @@ impl Account {
             .collect()
     }
 
-    /// Returns the buckets of `now` of those limits whose periods have no token yet.
+    /// Returns the buckets at `now` of the periods that have no bucket yet.
     pub(super) fn new_periods(&self, budget: &Budget, now: u64) -> Vec<(Period, u64)> {
         let mut buckets = self.buckets(budget, now);
         buckets.retain(|(period, _)| !self.spent.contains_key(period));

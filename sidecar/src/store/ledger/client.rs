@@ -1,5 +1,5 @@
-//! The client of the ledger, which handles and reservations have: it carries an operation out on the books of this process, or
-//! sends a command to the writer.
+//! The client of the ledger, for its handles and its reservations. An operation that the books of this process allow is carried
+//! out at once; any other becomes a command to the writer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::account::ReserveError;
 use super::budget::Budget;
 use super::command::Command;
-use super::local::LocalLedger;
+use super::local::{Granted, LocalLedger};
 use super::reservation::{Reservation, ReservationLedger, Settlement};
 use crate::store::notes::{Note, NoteSink};
 use crate::turn::Grant;
@@ -56,15 +56,7 @@ impl LedgerClient {
     ) -> Result<Reservation, ReserveError> {
         let local = self.local();
         if let Some(result) = local.and_then(|ledger| ledger.reserve(&client, &budget, input)) {
-            let granted = result?;
-            let settlement = Settlement::of_nothing(granted.id, client, budget);
-            let (first, limits) = (granted.first_output, granted.limits);
-            return Ok(Reservation::new(
-                Arc::new(self.clone()),
-                first,
-                limits,
-                settlement,
-            ));
+            return result.map(|granted| self.clone().reservation(granted, client, budget));
         }
         let (reply, answer) = oneshot::channel();
         let command = Command::Reserve {
@@ -75,6 +67,22 @@ impl LedgerClient {
         };
         let answer = self.ask(command, answer).await;
         answer.unwrap_or(Err(ReserveError::Unavailable))
+    }
+
+    /// Returns the reservation that the books have granted.
+    pub(super) fn reservation(
+        self,
+        granted: Granted,
+        client: Arc<str>,
+        budget: Arc<Budget>,
+    ) -> Reservation {
+        let settlement = Settlement::of_nothing(granted.id, client, budget);
+        Reservation::new(
+            Arc::new(self),
+            granted.first_output,
+            granted.limits,
+            settlement,
+        )
     }
 
     /// Keeps a note.

@@ -93,7 +93,11 @@ pub(super) fn keyed(request: Request<Body>, client: &str) -> Request<Body> {
 /// A chat with an answer of this many characters.
 pub(super) fn chat(client: &str, chars: usize) -> Request<Body> {
     let text = "0123456789".repeat(chars.div_ceil(10));
-    let script = json!([{"text": text, "delta_chars": 9}]);
+    scripted(client, &json!([{"text": text, "delta_chars": 9}]))
+}
+
+/// A chat that the model answers as the script says.
+pub(super) fn scripted(client: &str, script: &Value) -> Request<Body> {
     let message = json!({"role": "user", "content": format!("[[model:{script}]]")});
     let body = json!({"model": "codex-5", "stream": true, "messages": [message]});
     keyed(post("/v1/chat/completions", body.to_string()), client)

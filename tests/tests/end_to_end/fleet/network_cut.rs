@@ -1,11 +1,11 @@
 //! The network between one sidecar and Redis is cut: the kernel drops the packets.
 
 use serde_json::json;
-use tests::http::{Version, get, post};
+use tests::http::{Version, get};
 use tests::sse::{self, Events};
 use tokio::time::{Duration, sleep, timeout};
 
-use super::fixture::{CHARS, DEADLINE, Fleet, TOKENS, chat, delivered, keyed};
+use super::fixture::{CHARS, DEADLINE, Fleet, TOKENS, chat, delivered, scripted};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replica_without_redis_refuses_keys_with_a_budget_until_its_network_is_back() {
@@ -13,9 +13,7 @@ async fn replica_without_redis_refuses_keys_with_a_budget_until_its_network_is_b
     let [first, _] = &fleet.replicas;
     // A stream that needs a second slice of the budget while the network is cut.
     let script = json!([{"text": "0123456789".repeat(1000), "delta_chars": 10, "delay_ms": 10}]);
-    let message = json!({"role": "user", "content": format!("[[model:{script}]]")});
-    let body = json!({"model": "codex-5", "stream": true, "messages": [message]});
-    let request = keyed(post("/v1/chat/completions", body.to_string()), "ann");
+    let request = scripted("ann", &script);
     let mut client = first.envoy.connect(Version::H1).await;
     let mut events = Events::new(client.stream(request).await.expect("a response"));
     let mut chars = 0;

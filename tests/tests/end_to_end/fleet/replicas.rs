@@ -5,11 +5,13 @@ use std::sync::Arc;
 use http::Method;
 use nix::sys::signal::Signal;
 use serde_json::json;
-use tests::http::{Version, empty, get, post};
+use tests::http::{Version, empty, get};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, sleep, timeout};
 
-use super::fixture::{CHARS, DEADLINE, Fleet, TOKENS, chat, create, delivered, keyed, retrieve};
+use super::fixture::{
+    CHARS, DEADLINE, Fleet, TOKENS, chat, create, delivered, keyed, retrieve, scripted,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parallel_streams_over_two_replicas_deliver_no_more_than_one_budget() {
@@ -152,9 +154,7 @@ async fn redis_that_is_killed_or_hangs_refuses_keys_with_a_budget_and_serves_oth
 async fn killed_sidecar_leaves_its_reservation_spent() {
     let mut fleet = Fleet::start().await;
     let script = json!([{"text": "0123456789".repeat(10)}, {"hold": "open"}]);
-    let message = json!({"role": "user", "content": format!("[[model:{script}]]")});
-    let body = json!({"model": "codex-5", "stream": true, "messages": [message]});
-    let request = keyed(post("/v1/chat/completions", body.to_string()), "ann");
+    let request = scripted("ann", &script);
     let mut client = fleet.replicas[0].envoy.connect(Version::H1).await;
     let _stream = client.stream(request).await.expect("a response");
     let limit = async |fleet: &Fleet| {

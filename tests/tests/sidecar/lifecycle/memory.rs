@@ -56,7 +56,7 @@ async fn wait_for_turns(sidecar: &Sidecar, turns: u64) {
     timeout(SOON, wait).await.expect("the turns are admitted");
 }
 
-/// Times that the child may fail to start a thread instead.
+/// Attempts to end a child with an image. At its memory limit the child may fail to start a thread instead.
 const ATTEMPTS: usize = 5;
 
 #[tokio::test]

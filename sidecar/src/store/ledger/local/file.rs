@@ -104,8 +104,8 @@ impl LedgerFile {
         Ok(Some(accounts))
     }
 
-    /// Writes the change, and ends it. `proves` makes one without content a write too, which shows whether the file can be
-    /// written.
+    /// Writes the change, and ends it. With `proves`, a change without content is written too, which shows whether the
+    /// file can be written.
     ///
     /// # Errors
     /// It cannot be written; no part of it is.

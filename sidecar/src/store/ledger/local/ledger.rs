@@ -77,9 +77,8 @@ impl LocalLedger {
     ) -> Option<Grant> {
         let now = self.now_ms();
         let mut state = self.lock();
-        let open = state.books.reservation(id)?;
-        let client = Arc::clone(&open.client);
-        match state.books.account(&client).extend(budget, now, largest) {
+        let (client, grant) = state.next_slice(id, budget, largest, now)?;
+        match grant {
             Grant::Tokens(output) if state.covers(&client, Tokens { input: 0, output }) => {
                 state.books.extend(id, output);
                 Some(Grant::Tokens(output))
@@ -98,7 +97,7 @@ impl LocalLedger {
         state.ask_for_write()
     }
 
-    /// Keeps a note for the next write. Returns as [`Self::settle`].
+    /// Keeps a note for the next write. Returns the same as [`Self::settle`].
     pub(in crate::store::ledger) fn note(&self, note: Note) -> bool {
         let mut state = self.lock();
         state.note(note);

@@ -15,4 +15,5 @@ mod writer;
 
 pub(super) use file::LedgerFile;
 pub(super) use ledger::LocalLedger;
+pub(super) use state::Granted;
 pub(super) use writer::LocalWriter;

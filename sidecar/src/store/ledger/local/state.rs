@@ -11,11 +11,12 @@ use crate::store::ledger::budget::{Budget, Tokens};
 use crate::store::ledger::command::Budgets;
 use crate::store::ledger::reservation::Settlement;
 use crate::store::notes::Note;
+use crate::turn::Grant;
 
 /// The most notes that wait for a write.
 const MAX_NOTES: usize = 4096;
 
-/// A reservation that the books have.
+/// A reservation that is entered in the books.
 #[derive(Debug)]
 pub(in crate::store::ledger) struct Granted {
     pub(in crate::store::ledger) id: i64,
@@ -35,7 +36,7 @@ pub(super) struct LocalState {
     allocations: Option<HashMap<Arc<str>, Allocation>>,
     /// The number of the next row for an allocation.
     next_row: i64,
-    /// Keys whose allocations are looked at by the next write.
+    /// Keys with allocations that the next write may change.
     touched: HashSet<Arc<str>>,
     /// Spent tokens that are not written yet. The books have them.
     spent: HashMap<SpentIn, Tokens>,
@@ -122,6 +123,20 @@ impl LocalState {
         }
     }
 
+    /// Returns the next slice of an open reservation, which is not entered yet, and the client of the reservation.
+    pub(super) fn next_slice(
+        &mut self,
+        id: i64,
+        budget: &Budget,
+        largest: u64,
+        now: u64,
+    ) -> Option<(Arc<str>, Grant)> {
+        let client = Arc::clone(&self.books.reservation(id)?.client);
+        let grant = self.books.account(&client).extend(budget, now, largest);
+        Some((client, grant))
+    }
+
+    /// Closes a reservation, and spends its tokens.
     pub(super) fn settle(&mut self, settlement: &Settlement, now: u64) {
         let Settlement { id, client, .. } = settlement;
         let (mut tokens, reserved) = (settlement.tokens, self.books.close(*id));
@@ -130,7 +145,7 @@ impl LocalState {
         }
         let has_file = self.has_file();
         if has_file {
-            self.touched.insert(Arc::clone(client));
+            self.touch(client);
         }
         if tokens == Tokens::default() {
             return;
@@ -144,13 +159,17 @@ impl LocalState {
             };
             self.books.spend(&spent_in, tokens);
             if has_file {
-                let sum = self.spent.entry(spent_in).or_default();
-                *sum = sum.plus(tokens);
+                self.add_unwritten(spent_in, tokens);
             }
         }
         if let Some(allocation) = self.allocation(client) {
             allocation.unwritten = allocation.unwritten.plus(tokens);
         }
+    }
+
+    fn add_unwritten(&mut self, spent_in: SpentIn, tokens: Tokens) {
+        let sum = self.spent.entry(spent_in).or_default();
+        *sum = sum.plus(tokens);
     }
 
     fn allocation(&mut self, client: &str) -> Option<&mut Allocation> {
@@ -165,7 +184,7 @@ impl LocalState {
         }
     }
 
-    /// Returns the limits of a key, whose budget is noted.
+    /// Notes the budget of a key, and returns the key's limits.
     pub(super) fn status(&mut self, client: &str, budget: &Budget, now: u64) -> Vec<LimitStatus> {
         let known = self.budgets.get(client);
         if known.is_none_or(|known| **known != *budget) {
@@ -174,14 +193,14 @@ impl LocalState {
         self.books.account(client).status(budget, now)
     }
 
-    /// Returns true once until the next write; never without a file.
+    /// Whether the writer must be told of a change: true for the first one since the last write, false without a file.
     pub(super) fn ask_for_write(&mut self) -> bool {
         let has_file = self.has_file();
         let is_known = replace(&mut self.is_write_asked, has_file);
         self.is_write_asked && !is_known
     }
 
-    /// Looks at the allocation of the key in the next write.
+    /// Marks the allocation of the key for the next write.
     pub(super) fn touch(&mut self, client: &Arc<str>) {
         self.touched.insert(Arc::clone(client));
     }
@@ -254,8 +273,7 @@ impl LocalState {
     /// Keeps the settlements of a change that could not be written, for the next one.
     pub(super) fn put_back(&mut self, change: Change) {
         for (spent_in, tokens) in change.spent {
-            let sum = self.spent.entry(spent_in).or_default();
-            *sum = sum.plus(tokens);
+            self.add_unwritten(spent_in, tokens);
         }
         for kept in change.allocations {
             if let Some(allocation) = self.allocation(&kept.client) {

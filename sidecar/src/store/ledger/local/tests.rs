@@ -44,6 +44,14 @@ async fn reserve(stand: &Stand, limits: &str) -> Result<Reservation, ReserveErro
     stand.ledger.reserve("ann", budget(limits), 0).await
 }
 
+async fn assert_unavailable(stand: &Stand, limits: &str) {
+    let refused = reserve(stand, limits).await;
+    assert!(
+        matches!(refused, Err(ReserveError::Unavailable)),
+        "{refused:?}"
+    );
+}
+
 #[tokio::test]
 async fn turns_within_the_allocation_need_no_write_and_the_next_one_does() {
     let folder = tempfile::tempdir().unwrap();
@@ -56,21 +64,13 @@ async fn turns_within_the_allocation_need_no_write_and_the_next_one_does() {
     for _ in 0..6 {
         open.push(reserve(&stand, LIMITS).await.unwrap());
     }
-    let refused = reserve(&stand, LIMITS).await;
-    assert!(
-        matches!(refused, Err(ReserveError::Unavailable)),
-        "{refused:?}"
-    );
+    assert_unavailable(&stand, LIMITS).await;
     assert!(!stand.ledger.is_reachable());
     let status = stand.status(LIMITS).await;
     assert_eq!((status.spent, status.reserved), (0, 7 * 256));
     // A settlement that is not written takes as much of the room as its turn did.
     open.pop().unwrap().settle(&output(256));
-    let refused = reserve(&stand, LIMITS).await;
-    assert!(
-        matches!(refused, Err(ReserveError::Unavailable)),
-        "{refused:?}"
-    );
+    assert_unavailable(&stand, LIMITS).await;
     other.execute_batch("ROLLBACK").unwrap();
     open.push(reserve(&stand, LIMITS).await.unwrap());
     assert!(stand.ledger.is_reachable());
@@ -186,11 +186,7 @@ async fn file_that_cannot_be_read_refuses_nothing_as_spent() {
     while let Grant::Tokens(_) = more(source_of_other.as_mut()).await {}
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let refused = reserve(&second, limits).await;
-    assert!(
-        matches!(refused, Err(ReserveError::Unavailable)),
-        "{refused:?}"
-    );
+    assert_unavailable(&second, limits).await;
     let grant = more(source_of_other.as_mut()).await;
     assert_eq!(grant, Grant::Unavailable);
     other.execute_batch("ROLLBACK").unwrap();

@@ -10,12 +10,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::file::LedgerFile;
 use super::ledger::LocalLedger;
-use super::state::{Change, Granted, LocalState};
+use super::state::{Change, LocalState};
 use crate::store::ledger::account::ReserveError;
 use crate::store::ledger::budget::Budget;
 use crate::store::ledger::client::LedgerClient;
 use crate::store::ledger::command::Command;
-use crate::store::ledger::reservation::{Reservation, Settlement};
+use crate::store::ledger::reservation::Reservation;
 use crate::turn::Grant;
 
 /// The most commands in one transaction, so that the first of them does not wait for long.
@@ -46,10 +46,8 @@ pub(in crate::store::ledger) struct LocalWriter {
 /// A command that is carried out, and not yet answered.
 enum Answer {
     Reserve {
-        client: LedgerClient,
-        granted: Granted,
-        /// Of the tokens that the turn has spent, none so far.
-        settlement: Settlement,
+        /// Dropped after the lock of the books is released, since its drop takes that lock.
+        reservation: Reservation,
         reply: oneshot::Sender<Result<Reservation, ReserveError>>,
     },
     Extend {
@@ -213,12 +211,7 @@ impl LocalWriter {
                 input,
                 reply,
             } => match self.reserve(client, budget, input, state, now) {
-                Ok((client, granted, settlement)) => Some(Answer::Reserve {
-                    client,
-                    granted,
-                    settlement,
-                    reply,
-                }),
+                Ok(reservation) => Some(Answer::Reserve { reservation, reply }),
                 Err(error) => {
                     let error = match is_fresh {
                         true => error,
@@ -279,32 +272,20 @@ impl LocalWriter {
         input: u64,
         state: &mut LocalState,
         now: u64,
-    ) -> Result<(LedgerClient, Granted, Settlement), ReserveError> {
+    ) -> Result<Reservation, ReserveError> {
         let (tokens, limits) = state.books.account(&client).begin(&budget, input, now)?;
         let commands = self.commands.upgrade().ok_or(ReserveError::Unavailable)?;
         let granted = state.enter(&client, &budget, tokens, limits);
         state.touch(&client);
-        let settlement = Settlement::of_nothing(granted.id, client, budget);
-        let client = LedgerClient::new(commands, Some(Arc::clone(&self.ledger)));
-        Ok((client, granted, settlement))
+        let ledger = LedgerClient::new(commands, Some(Arc::clone(&self.ledger)));
+        Ok(ledger.reservation(granted, client, budget))
     }
 
     /// Answers a command. A grant that is not in the file is taken back.
     fn reply(&self, answer: Answer, is_written: bool) {
         match answer {
-            Answer::Reserve {
-                client,
-                granted,
-                settlement,
-                reply,
-            } => {
-                // One that is dropped closes itself: here, and where the request has ended meanwhile.
-                let reservation = Reservation::new(
-                    Arc::new(client),
-                    granted.first_output,
-                    granted.limits,
-                    settlement,
-                );
+            Answer::Reserve { reservation, reply } => {
+                // A reservation that is dropped closes itself: here, and where the request has ended meanwhile.
                 let result = is_written.then_some(reservation);
                 reply.send(result.ok_or(ReserveError::Unavailable)).ok();
             }
@@ -324,11 +305,9 @@ impl LocalWriter {
 
 fn extend(id: i64, budget: &Budget, largest: u64, state: &mut LocalState, now: u64) -> Grant {
     // Absent after its settlement: the turn has ended.
-    let Some(open) = state.books.reservation(id) else {
+    let Some((client, grant)) = state.next_slice(id, budget, largest, now) else {
         return Grant::Unavailable;
     };
-    let client = Arc::clone(&open.client);
-    let grant = state.books.account(&client).extend(budget, now, largest);
     if let Grant::Tokens(output) = grant {
         state.books.extend(id, output);
         state.touch(&client);
